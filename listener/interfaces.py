@@ -1,0 +1,103 @@
+"""The seams: what the engine asks of the outside world, with the promises that every implementation keeps."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Collection, Sequence
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from listener.model import (
+    Arrival,
+    Claim,
+    Delivery,
+    Job,
+    JobResult,
+    Message,
+    Recorded,
+    Result,
+    Settlement,
+    Verdict,
+)
+
+Decide = Callable[[Result, Job | None, str], Verdict]
+"""Says what is to become of a result: (result, its job if known, the queue it came from). Pure."""
+
+
+class Queue(Protocol):
+    """One MNS queue. Raises QueueUnavailable, and nothing of its SDK's. One thread at a time, except interrupt()."""
+
+    @property
+    def name(self) -> str: ...
+
+    def receive(self, *, limit: int, wait: timedelta) -> Sequence[Message]:
+        """Wait for messages; an empty queue is an empty sequence, not an error."""
+
+    def delete(self, messages: Sequence[Message]) -> Sequence[Message]:
+        """Delete those whose handle is still good; return the ones that were not deleted."""
+
+    def interrupt(self) -> None:
+        """End a receive that is parked in another thread; it returns an empty sequence or raises QueueUnavailable."""
+
+    def close(self) -> None:
+        """Give the connection back. The queue may be used again; it then connects anew."""
+
+
+class Handler(Protocol):
+    """React to one result. Returning means done; anything raised means not done.
+
+    May be called more than once for the same result, and from several threads: be idempotent on ``result.key``.
+    May be a coroutine function. Raise ``Retry``, ``Unavailable`` or ``Reject`` to decide; any other exception is a
+    failed attempt. An optional ``close()`` is called once at the end.
+    """
+
+    def __call__(self, result: JobResult, /) -> None | Awaitable[None]: ...
+
+
+class Store(Protocol):
+    """What must survive a crash. Every method is one transaction: it happened wholly, or it raises StoreUnavailable
+    and nothing of it did. Safe to use from several threads and several processes."""
+
+    def add_job(self, job: Job) -> None:
+        """Write an intent. Raises UsageError if its reference is taken."""
+
+    def bind_job(self, token: str, job_id: str, at: datetime) -> None:
+        """Note the id that MPS gave. Binding again with the same id changes nothing."""
+
+    def refuse_job(self, token: str, error: str, at: datetime) -> None:
+        """Note that MPS refused the submission, unless the job turned out to exist after all."""
+
+    def record(
+        self, arrivals: Sequence[Arrival], decide: Decide, *, at: datetime, claim: Claim | None = None
+    ) -> Recorded:
+        """Write results, their deliveries and the quarantine of one batch, each result at most once for ever.
+
+        Up to ``claim.limit`` of the new deliveries belong to ``claim.owner`` from the start.
+        """
+
+    def decide_waiting(self, decide: Decide, *, at: datetime, limit: int) -> Recorded:
+        """Decide again about results whose grace has ended, or whose job has become known meanwhile."""
+
+    def claim(self, claim: Claim, *, at: datetime, targets: Collection[str]) -> Sequence[Delivery]:
+        """Take pending deliveries that are due, oldest first, for these ``route/handler`` targets, evenly over
+        the queues they came from. No delivery is ever claimed twice at the same time."""
+
+    def renew(self, deliveries: Sequence[Delivery], *, until: datetime) -> None:
+        """Keep the leases of attempts that are still the current ones."""
+
+    def expired(self, *, at: datetime, limit: int) -> Sequence[Delivery]:
+        """Running deliveries whose lease has ended: their process crashed or their handler hangs."""
+
+    def settle(self, settlements: Sequence[Settlement], *, at: datetime) -> Sequence[Settlement]:
+        """Write what became of attempts; returns those that came too late because another attempt had begun."""
+
+    def next_due(self) -> datetime | None:
+        """When the earliest pending delivery is due; None if there is none."""
+
+    def close(self) -> None: ...
+
+
+class MediaProcessing(Protocol):
+    """The MPS API. Raises MpsUnavailable (may be tried again) and MpsRejected (may not)."""
+
+    def submit(self, job: Job, *, user_data: str | None) -> str:
+        """Submit; returns the job id."""

@@ -1,0 +1,287 @@
+"""The words of the product as frozen values: they never ask the time and never do I/O."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+
+class Source(StrEnum):
+    """Where a result comes from."""
+
+    CALLBACK = "callback"
+    QUERY = "query"
+    LISTENER = "listener"  #: our own verdict: the job is lost
+
+
+SUCCESS, FAIL, CANCELLED, LOST = "Success", "Fail", "Cancelled", "Lost"
+TERMINAL_STATES = frozenset({SUCCESS, FAIL, CANCELLED, LOST})
+#: States in which a job is known to be on its way (QueryIProductionJob, QuerySmarttagJob, QueryJobList).
+PROGRESS_STATES = frozenset({"Queuing", "Analysing", "Submitted", "Processing", "Transcoding", "Running"})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Message:
+    """One arrival from the queue; the same message may well arrive again."""
+
+    message_id: str
+    receipt_handle: str
+    body: str  #: as it stood on the wire: not yet base64-decoded, not yet unwrapped
+    dequeue_count: int = 1  #: 1 on first arrival
+    enqueued_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Result:
+    """What one callback (or one query) claims about a job.
+
+    ``state`` is normalised (``TranscodeSuccess`` reads ``Success``); everything as the vendor wrote it is in ``raw``.
+    """
+
+    job_id: str  #: empty for a workflow, which has a run id instead
+    state: str
+    type: str = ""  #: ``IProduction``, ``Transcode``, ``Report``…; the set is open
+    run_id: str = ""
+    function: str = ""
+    code: str = ""
+    message: str = ""
+    details: tuple[Any, ...] = ()
+    user_data: str | None = None  #: exactly what the submitter gave, our token taken off
+    token: str = ""  #: our own mark from the user data, where there was one
+    activity_job_ids: tuple[str, ...] = ()  #: a workflow's activities
+    pipeline: str = ""
+    source: Source = Source.CALLBACK
+    raw: str = ""  #: the callback's JSON text
+
+    @property
+    def key(self) -> str:
+        """What the result is about: the job id, or run id and phase of a workflow (Start and Report are two things)."""
+        return self.job_id or f"{self.run_id}/{self.type}"
+
+    @property
+    def terminal(self) -> bool:
+        return self.state in TERMINAL_STATES
+
+    @property
+    def slot(self) -> str:
+        """The place that only one result may ever take: one for all terminal states of a job, one per other state."""
+        return self.key if self.terminal else f"{self.key}#{self.state}"
+
+
+class JobState(StrEnum):
+    """Our own view of a job, before and after MPS knows it."""
+
+    INTENT = "intent"  #: stored, the call not yet answered
+    SUBMITTED = "submitted"  #: MPS gave a job id
+    REFUSED = "refused"  #: MPS refused the submission; there is no job
+    SUCCESS = SUCCESS
+    FAIL = FAIL
+    CANCELLED = CANCELLED
+    LOST = LOST
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Job:
+    """What we know of a submitted job."""
+
+    token: str  #: our mark, which rides in the user data; unique
+    function: str = ""
+    job_id: str = ""  #: MPS' id; empty until MPS has answered
+    reference: str = ""  #: the submitter's own name for the job; unique where given
+    pipeline: str = ""
+    input: str = ""
+    output: str = ""
+    params: str = ""  #: JobParams, a JSON object as text
+    model: str = ""
+    schedule_params: str = ""
+    notify_url: str = ""
+    user_data: str | None = None  #: as the submitter gave it
+    state: str = JobState.INTENT
+    error: str = ""
+    created_at: datetime
+    submitted_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quarantined:
+    """A message that could not be decoded, kept whole."""
+
+    id: int
+    queue: str
+    message: Message
+    reason: str
+    received_at: datetime
+    copies: int = 1
+
+
+class Disposition(StrEnum):
+    """What became of a result when it was recorded."""
+
+    ROUTED = "routed"  #: it has deliveries
+    WAITING = "waiting"  #: its job is not known yet; the grace runs
+    PARKED = "parked"  #: no route wants it; kept and shown
+    PROGRESS = "progress"  #: not an outcome; kept
+    DROPPED = "dropped"  #: job unknown, and the settings say to drop such results
+    REFUSED = "refused"  #: job unknown, and the settings say to make it a dead letter
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """One handler of one route."""
+
+    route: str
+    handler: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verdict:
+    """What is to become of a result: decided by a pure function, carried out by the store."""
+
+    disposition: Disposition
+    targets: Sequence[Target] = ()
+    wait_until: datetime | None = None
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Arrival:
+    """One message with what decoding made of it: a result, or the reason why it is none."""
+
+    queue: str
+    message: Message
+    result: Result | None
+    reason: str = ""
+
+
+class DeliveryState(StrEnum):
+    PENDING = "pending"
+    RUNNING = "running"
+    DONE = "done"
+    DEAD = "dead"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Delivery:
+    """One result on its way to one handler."""
+
+    id: int
+    target: Target
+    result: Result
+    job: Job | None
+    queue: str  #: where the result arrived; empty when no queue brought it
+    key: str  #: the idempotency key: the same for every attempt
+    attempt: int  #: which run this is, from 1; every start counts, also those that a crash ended
+    failures: int  #: attempts spent; what ``max_attempts`` limits
+    state: DeliveryState
+    created_at: datetime
+    next_at: datetime | None = None
+    settled_at: datetime | None = None
+    lease_until: datetime | None = None
+    owner: str = ""
+    last_error: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """The handler returned."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Again:
+    """Back to pending, to be run at ``at``. ``spent`` tells whether an attempt was used up."""
+
+    at: datetime
+    reason: str
+    spent: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Dead:
+    """Given up: a dead letter."""
+
+    reason: str
+
+
+Fate = Done | Again | Dead
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """What became of one attempt at one delivery; void if the attempt is no longer the current one."""
+
+    delivery: Delivery
+    fate: Fate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """Who takes deliveries, until when, and how many at most."""
+
+    owner: str
+    until: datetime
+    limit: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What one batch did to the store."""
+
+    new: int = 0
+    duplicates: int = 0  #: copies of what was known
+    contradictions: int = 0  #: another terminal state for a job that already has one
+    quarantined: int = 0
+    waiting: int = 0
+    parked: int = 0
+    deliveries: int = 0
+    claimed: Sequence[Delivery] = ()  #: deliveries that the caller owns already
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPolicy:
+    """How often and how long a delivery is tried."""
+
+    max_attempts: int = 10
+    max_age: timedelta = timedelta(days=1)
+    first_wait: timedelta = timedelta(seconds=1)
+    longest_wait: timedelta = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class JobResult:
+    """What a handler gets: one result, with what we know about its job and its delivery.
+
+    ``key`` stays the same for every attempt at this delivery and differs from every other delivery's: use it to
+    make an effect happen once.
+    """
+
+    key: str
+    attempt: int
+    route: str
+    job_id: str
+    type: str
+    function: str
+    state: str
+    code: str
+    message: str
+    details: tuple[Any, ...] = ()
+    user_data: str | None = None
+    data: Mapping[str, Any] = field(default_factory=dict)  #: user data, where it is a JSON object
+    reference: str = ""
+    run_id: str = ""
+    pipeline: str = ""
+    queue: str = ""
+    input: str = ""
+    output: str = ""
+    source: str = Source.CALLBACK
+    raw: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain JSON values; keys in the order of the fields."""
+        return {
+            name: list(value) if isinstance(value := getattr(self, name), tuple) else value
+            for name in self.__dataclass_fields__
+        }
