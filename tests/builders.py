@@ -1,0 +1,146 @@
+"""Values for tests with every field defaulted: say only what matters to the test.
+
+``wrapped(a_callback(State="Fail"), "topic-xml")`` is a message body as a topic would push it.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+from collections.abc import Callable, Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+from xml.sax.saxutils import escape
+
+from listener.model import Delivery, DeliveryState, Job, JobState, Message, Result, Target
+
+NOON: Final = datetime(2024, 5, 1, 12, 0, tzinfo=UTC)
+JOB_ID: Final = "39f8e0bc005e4f309379701645f4a1b2"
+TOKEN: Final = "abcdefghijklmnopqrstuv"
+#: Given as a member's value, leaves that member out of the callback.
+ABSENT: Final = object()
+
+
+def a_callback(**members: Any) -> str:
+    """The JSON text of an IProduction callback as documented (facts: mps 1.1), with these members changed."""
+    callback = {
+        "Code": "Success",
+        "Details": [],
+        "FunctionName": "VideoH2V",
+        "JobId": JOB_ID,
+        "Message": "success",
+        "State": "Success",
+        "Type": "IProduction",
+        **members,
+    }
+    return json.dumps({name: value for name, value in callback.items() if value is not ABSENT})
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def _notification(text: str) -> dict[str, str]:
+    """What a topic puts around a payload; members in the order of a captured push."""
+    return {
+        "TopicOwner": "123456789012",
+        "Message": text,
+        "Subscriber": "123456789012",
+        "PublishTime": "1714564800000",
+        "SubscriptionName": "to-queue",
+        "MessageMD5": "0123456789ABCDEF0123456789ABCDEF",
+        "TopicName": "mps-callbacks",
+        "MessageId": "5F299B2D8E1B4D1E8B5C1D2E3F405162",
+    }
+
+
+def _topic_json(text: str) -> str:
+    return json.dumps(_notification(text))
+
+
+def _topic_xml(text: str) -> str:
+    members = "".join(f"<{name}>{escape(value)}</{name}>" for name, value in _notification(text).items())
+    return (
+        f'<?xml version="1.0"?><Notification xmlns="http://mns.aliyuncs.com/doc/v1/">{members}</Notification>'
+    )
+
+
+#: Every way in which a callback is met on the wire, by name.
+WRAPPINGS: Final[Mapping[str, Callable[[str], str]]] = {
+    "raw": lambda text: text,
+    "base64": _base64,
+    "topic-xml": _topic_xml,
+    "topic-json": _topic_json,
+    "topic-simplified": lambda text: text,
+    "topic-simplified-base64": _base64,
+    "topic-xml-of-base64": lambda text: _topic_xml(_base64(text)),
+    "topic-json-of-base64": lambda text: _topic_json(_base64(text)),
+    "base64-of-topic-xml": lambda text: _base64(_topic_xml(text)),
+    "base64-of-topic-json": lambda text: _base64(_topic_json(text)),
+    "base64-of-topic-xml-of-base64": lambda text: _base64(_topic_xml(_base64(text))),
+    "base64-of-topic-json-of-base64": lambda text: _base64(_topic_json(_base64(text))),
+}
+
+
+def wrapped(text: str, how: str = "base64") -> str:
+    """The message body in which this text travels; ``how`` is a name in WRAPPINGS."""
+    return WRAPPINGS[how](text)
+
+
+def a_message(**fields: Any) -> Message:
+    """A message on first arrival, with a decodable body."""
+    defaults: dict[str, Any] = {
+        "message_id": "5F299B2D8E1B4D1E8B5C1D2E3F405162",
+        "receipt_handle": "8-BzvT93jFnzuz6zcJz0zhAzcUxr0B2GnZl",
+        "body": wrapped(a_callback()),
+        "dequeue_count": 1,
+        "enqueued_at": NOON,
+    }
+    return Message(**(defaults | fields))
+
+
+def a_result(**fields: Any) -> Result:
+    """A successful IProduction result; ``raw`` is a callback with the same claims unless given."""
+    defaults: dict[str, Any] = {
+        "job_id": JOB_ID,
+        "state": "Success",
+        "type": "IProduction",
+        "function": "VideoH2V",
+        "code": "Success",
+        "message": "success",
+    }
+    given = defaults | fields
+    raw = a_callback(JobId=given["job_id"], State=given["state"], FunctionName=given["function"])
+    return Result(**({"raw": raw} | given))
+
+
+def a_job(**fields: Any) -> Job:
+    """A job that MPS has accepted."""
+    defaults: dict[str, Any] = {
+        "token": TOKEN,
+        "function": "VideoH2V",
+        "job_id": JOB_ID,
+        "input": "oss://in-bucket.oss-cn-shanghai.aliyuncs.com/talk.mp4",
+        "output": "oss://out-bucket.oss-cn-shanghai.aliyuncs.com/talk-{timestamp}.mp4",
+        "state": JobState.SUBMITTED,
+        "created_at": NOON,
+        "submitted_at": NOON,
+    }
+    return Job(**(defaults | fields))
+
+
+def a_delivery(**fields: Any) -> Delivery:
+    """The first attempt at a delivery, running."""
+    defaults: dict[str, Any] = {
+        "id": 1,
+        "target": Target("videos", "log"),
+        "result": a_result(),
+        "job": None,
+        "queue": "mps-callbacks",
+        "key": f"{JOB_ID}/videos/log",
+        "attempt": 1,
+        "failures": 0,
+        "state": DeliveryState.RUNNING,
+        "created_at": NOON,
+    }
+    return Delivery(**(defaults | fields))
