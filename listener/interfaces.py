@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -10,6 +10,7 @@ from listener.model import (
     Arrival,
     Claim,
     Delivery,
+    Fate,
     Job,
     JobResult,
     Message,
@@ -77,15 +78,17 @@ class Store(Protocol):
     def decide_waiting(self, decide: Decide, *, at: datetime, limit: int) -> Recorded:
         """Decide again about results whose grace has ended, or whose job has become known meanwhile."""
 
-    def claim(self, claim: Claim, *, at: datetime, targets: Collection[str]) -> Sequence[Delivery]:
-        """Take pending deliveries that are due, oldest first, for these ``route/handler`` targets, evenly over
-        the queues they came from. No delivery is ever claimed twice at the same time."""
+    def claim(self, claim: Claim, *, at: datetime) -> Sequence[Delivery]:
+        """Take pending deliveries that are due, oldest first and evenly over the queues they came from. No
+        delivery is ever claimed twice at the same time."""
 
     def renew(self, deliveries: Sequence[Delivery], *, until: datetime) -> None:
         """Keep the leases of attempts that are still the current ones."""
 
-    def expired(self, *, at: datetime, limit: int) -> Sequence[Delivery]:
-        """Running deliveries whose lease has ended: their process crashed or their handler hangs."""
+    def end_leases(
+        self, fate: Callable[[Delivery], Fate], *, at: datetime, limit: int
+    ) -> Sequence[Settlement]:
+        """Settle running deliveries whose lease has ended: their process crashed or their handler hangs."""
 
     def settle(self, settlements: Sequence[Settlement], *, at: datetime) -> Sequence[Settlement]:
         """Write what became of attempts; returns those that came too late because another attempt had begun."""

@@ -162,6 +162,7 @@ class DeliveryState(StrEnum):
     RUNNING = "running"
     DONE = "done"
     DEAD = "dead"
+    DROPPED = "dropped"  #: a dead letter that somebody put away
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,7 +174,6 @@ class Delivery:
     result: Result
     job: Job | None
     queue: str  #: where the result arrived; empty when no queue brought it
-    key: str  #: the idempotency key: the same for every attempt
     attempt: int  #: which run this is, from 1; every start counts, also those that a crash ended
     failures: int  #: attempts spent; what ``max_attempts`` limits
     state: DeliveryState
@@ -183,6 +183,11 @@ class Delivery:
     lease_until: datetime | None = None
     owner: str = ""
     last_error: str = ""
+
+    @property
+    def key(self) -> str:
+        """The idempotency key: the same for every attempt, different for every other delivery."""
+        return f"{self.result.key}:{self.result.state}:{self.target.route}:{self.target.handler}"
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,1 @@
+"""The store: jobs, results, deliveries, quarantine, on SQLite or PostgreSQL."""

@@ -1,0 +1,131 @@
+"""The first schema: jobs, results, deliveries, quarantine."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0001"
+down_revision = None
+
+ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
+
+
+def upgrade() -> None:
+    op.create_table(
+        "deliveries",
+        sa.Column("id", ROW_ID, nullable=False),
+        sa.Column("result", ROW_ID, nullable=False),
+        sa.Column("queue", sa.Text(), nullable=False),
+        sa.Column("route", sa.Text(), nullable=False),
+        sa.Column("handler", sa.Text(), nullable=False),
+        sa.Column("state", sa.String(length=16), nullable=False),
+        sa.Column("attempt", sa.Integer(), nullable=False),
+        sa.Column("failures", sa.Integer(), nullable=False),
+        sa.Column("next_at", sa.BigInteger(), nullable=True),
+        sa.Column("owner", sa.Text(), nullable=True),
+        sa.Column("lease_until", sa.BigInteger(), nullable=True),
+        sa.Column("last_error", sa.Text(), nullable=True),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("settled_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+    )
+    op.create_index("deliveries_by_result", "deliveries", ["result"])
+    op.create_index(
+        "deliveries_dead",
+        "deliveries",
+        ["id"],
+        sqlite_where=sa.text("state = 'dead'"),
+        postgresql_where=sa.text("state = 'dead'"),
+    )
+    op.create_index(
+        "deliveries_pending",
+        "deliveries",
+        ["queue", "next_at"],
+        sqlite_where=sa.text("state = 'pending'"),
+        postgresql_where=sa.text("state = 'pending'"),
+    )
+    op.create_index(
+        "deliveries_running",
+        "deliveries",
+        ["lease_until"],
+        sqlite_where=sa.text("state = 'running'"),
+        postgresql_where=sa.text("state = 'running'"),
+    )
+    op.create_table(
+        "jobs",
+        sa.Column("id", ROW_ID, nullable=False),
+        sa.Column("token", sa.String(length=32), nullable=False),
+        sa.Column("job_id", sa.String(length=256), nullable=True),
+        sa.Column("reference", sa.String(length=256), nullable=True),
+        sa.Column("function", sa.Text(), nullable=False),
+        sa.Column("pipeline", sa.Text(), nullable=False),
+        sa.Column("input", sa.Text(), nullable=False),
+        sa.Column("output", sa.Text(), nullable=False),
+        sa.Column("params", sa.Text(), nullable=False),
+        sa.Column("model", sa.Text(), nullable=False),
+        sa.Column("schedule_params", sa.Text(), nullable=False),
+        sa.Column("notify_url", sa.Text(), nullable=False),
+        sa.Column("user_data", sa.Text(), nullable=True),
+        sa.Column("state", sa.String(length=32), nullable=False),
+        sa.Column("error", sa.Text(), nullable=False),
+        sa.Column("created_at", sa.BigInteger(), nullable=False),
+        sa.Column("submitted_at", sa.BigInteger(), nullable=True),
+        sa.Column("finished_at", sa.BigInteger(), nullable=True),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("job_id"),
+        sa.UniqueConstraint("reference"),
+        sa.UniqueConstraint("token"),
+    )
+    op.create_index("jobs_by_state", "jobs", ["state", "id"])
+    op.create_table(
+        "quarantine",
+        sa.Column("id", ROW_ID, nullable=False),
+        sa.Column("queue", sa.Text(), nullable=False),
+        sa.Column("message_id", sa.Text(), nullable=False),
+        sa.Column("body", sa.Text(), nullable=False),
+        sa.Column("reason", sa.Text(), nullable=False),
+        sa.Column("dequeue_count", sa.Integer(), nullable=False),
+        sa.Column("enqueued_at", sa.BigInteger(), nullable=True),
+        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.Column("copies", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("queue", "message_id", name="quarantine_once"),
+    )
+    op.create_table(
+        "results",
+        sa.Column("id", ROW_ID, nullable=False),
+        sa.Column("slot", sa.Text(), nullable=False),
+        sa.Column("job_id", sa.String(length=256), nullable=False),
+        sa.Column("run_id", sa.String(length=256), nullable=False),
+        sa.Column("job", ROW_ID, nullable=True),
+        sa.Column("type", sa.Text(), nullable=False),
+        sa.Column("function", sa.Text(), nullable=False),
+        sa.Column("state", sa.Text(), nullable=False),
+        sa.Column("code", sa.Text(), nullable=False),
+        sa.Column("message", sa.Text(), nullable=False),
+        sa.Column("details", sa.Text(), nullable=True),
+        sa.Column("user_data", sa.Text(), nullable=True),
+        sa.Column("token", sa.Text(), nullable=False),
+        sa.Column("activities", sa.Text(), nullable=True),
+        sa.Column("pipeline", sa.Text(), nullable=False),
+        sa.Column("source", sa.String(length=16), nullable=False),
+        sa.Column("raw", sa.Text(), nullable=False),
+        sa.Column("queue", sa.Text(), nullable=False),
+        sa.Column("message_id", sa.Text(), nullable=False),
+        sa.Column("disposition", sa.String(length=16), nullable=False),
+        sa.Column("wait_until", sa.BigInteger(), nullable=True),
+        sa.Column("received_at", sa.BigInteger(), nullable=False),
+        sa.Column("copies", sa.Integer(), nullable=False),
+        sa.Column("contradictions", sa.Integer(), nullable=False),
+        sa.PrimaryKeyConstraint("id"),
+        sa.UniqueConstraint("slot"),
+    )
+    op.create_index("results_by_job_id", "results", ["job_id"])
+    op.create_index(
+        "results_waiting",
+        "results",
+        ["wait_until"],
+        sqlite_where=sa.text("wait_until IS NOT NULL"),
+        postgresql_where=sa.text("wait_until IS NOT NULL"),
+    )

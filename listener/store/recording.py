@@ -1,0 +1,381 @@
+"""Records one batch in one transaction: find the jobs, judge each result, write what is new, count the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, Insert, bindparam, case, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
+
+from listener.interfaces import Decide
+from listener.model import (
+    Arrival,
+    Claim,
+    Delivery,
+    DeliveryState,
+    Disposition,
+    Job,
+    JobState,
+    Recorded,
+    Result,
+    Target,
+    Verdict,
+)
+from listener.store.rows import (
+    job_of,
+    mapping,
+    result_of,
+    values_of_quarantined,
+    values_of_result,
+)
+from listener.store.tables import deliveries, jobs, quarantine, results
+
+
+@dataclass(frozen=True, slots=True)
+class KnownJob:
+    id: int
+    job: Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Judged:
+    """One result with its job, where known, and what is to become of it."""
+
+    result: Result
+    queue: str
+    message_id: str
+    known: KnownJob | None
+    verdict: Verdict
+
+    @property
+    def job(self) -> Job | None:
+        return self.known.job if self.known else None
+
+
+def record(
+    connection: Connection, arrivals: Sequence[Arrival], decide: Decide, *, at: datetime, claim: Claim | None
+) -> Recorded:
+    """See ``Store.record``."""
+    judged = _judge(connection, arrivals, decide, at=at)
+    first: dict[str, Judged] = {}
+    for entry in judged:
+        first.setdefault(entry.result.slot, entry)
+    ids = _insert_results(connection, list(first.values()), at=at)
+    new = [entry for slot, entry in first.items() if slot in ids]
+    copies = _without(judged, new)
+    _finish_jobs(connection, new, at=at)
+    written, claimed = insert_deliveries(connection, new, ids, at=at, claim=claim)
+    return Recorded(
+        new=len(new),
+        duplicates=len(copies),
+        contradictions=_count_copies(connection, copies),
+        quarantined=_quarantine(connection, arrivals, at=at),
+        waiting=_count(new, Disposition.WAITING),
+        parked=_count(new, Disposition.PARKED),
+        deliveries=written,
+        claimed=claimed,
+    )
+
+
+def decide_waiting(connection: Connection, decide: Decide, *, at: datetime, limit: int) -> Recorded:
+    """See ``Store.decide_waiting``."""
+    due = (
+        select(results)
+        .where(results.c.wait_until.is_not(None), results.c.wait_until <= at)
+        .order_by(results.c.wait_until)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    rows = [mapping(row) for row in connection.execute(due)]
+    if not rows:
+        return Recorded()
+    return judge_again(connection, rows, decide, at=at)
+
+
+def judge_again(
+    connection: Connection, rows: Sequence[Mapping[str, Any]], decide: Decide, *, at: datetime
+) -> Recorded:
+    """Decide anew about results that are in the store already, and write their deliveries."""
+    ids = {row["slot"]: row["id"] for row in rows}
+    found = [result_of(row) for row in rows]
+    known = _find_jobs(connection, found, at=at)
+    judged = [
+        _judged(result, row["queue"], row["message_id"], known, decide)
+        for result, row in zip(found, rows, strict=True)
+    ]
+    connection.execute(
+        update(results)
+        .where(results.c.id == bindparam("row_id"))
+        .values(disposition=bindparam("to"), wait_until=bindparam("until"), job=bindparam("job_row")),
+        [
+            {
+                "row_id": ids[entry.result.slot],
+                "to": entry.verdict.disposition,
+                "until": entry.verdict.wait_until,
+                "job_row": entry.known.id if entry.known else None,
+            }
+            for entry in judged
+        ],
+    )
+    _finish_jobs(connection, judged, at=at)
+    written, _ = insert_deliveries(connection, judged, ids, at=at, claim=None)
+    return Recorded(parked=_count(judged, Disposition.PARKED), deliveries=written)
+
+
+def insert_deliveries(
+    connection: Connection,
+    judged: Sequence[Judged],
+    ids: Mapping[str, int],
+    *,
+    at: datetime,
+    claim: Claim | None,
+) -> tuple[int, Sequence[Delivery]]:
+    """Write the deliveries that the verdicts ask for; the first ones belong to the claim's owner at once."""
+    wanted = [_new_delivery(entry, target, at=at) for entry in judged for target in _targets(entry.verdict)]
+    if not wanted:
+        return 0, ()
+    mine = claim.limit if claim else 0
+    started = [_started(delivery, claim) for delivery in wanted[:mine]] if claim else []
+    claimed = _insert_started(connection, started, ids)
+    _insert_rest(connection, wanted[mine:], ids)
+    return len(wanted), claimed
+
+
+def _judge(
+    connection: Connection, arrivals: Sequence[Arrival], decide: Decide, *, at: datetime
+) -> list[Judged]:
+    decoded = [(arrival, arrival.result) for arrival in arrivals if arrival.result is not None]
+    known = _find_jobs(connection, [result for _, result in decoded], at=at)
+    return [
+        _judged(result, arrival.queue, arrival.message.message_id, known, decide)
+        for arrival, result in decoded
+    ]
+
+
+def _judged(
+    result: Result, queue: str, message_id: str, known: Mapping[str, KnownJob], decide: Decide
+) -> Judged:
+    job = _job_for(result, known)
+    return Judged(
+        result=result,
+        queue=queue,
+        message_id=message_id,
+        known=job,
+        verdict=decide(result, job.job if job else None, queue),
+    )
+
+
+def _job_for(result: Result, known: Mapping[str, KnownJob]) -> KnownJob | None:
+    for job_id in (result.job_id, *result.activity_job_ids):
+        if job_id in known:
+            return known[job_id]
+    return None
+
+
+def _find_jobs(connection: Connection, found: Sequence[Result], *, at: datetime) -> dict[str, KnownJob]:
+    """The jobs that these results speak of, by job id.
+
+    A token brings the id of a job whose submitter never heard it. A token on a job id that is not its own is
+    somebody's copy of the user data and counts for nothing.
+    """
+    wanted = {job_id for result in found for job_id in (result.job_id, *result.activity_job_ids) if job_id}
+    known = {entry.job.job_id: entry for entry in _select_jobs(connection, jobs.c.job_id, wanted)}
+    tokens = {
+        result.token: result.job_id
+        for result in found
+        if result.token and result.job_id and result.job_id not in known
+    }
+    for entry in _select_jobs(connection, jobs.c.token, tokens):
+        if not entry.job.job_id:
+            job_id = tokens[entry.job.token]
+            bind_job(connection, entry.job.token, job_id, at=at)
+            known[job_id] = KnownJob(
+                entry.id, replace(entry.job, job_id=job_id, state=JobState.SUBMITTED, submitted_at=at)
+            )
+    return known
+
+
+def _select_jobs(connection: Connection, column: Any, values: Iterable[str]) -> list[KnownJob]:
+    wanted = sorted(values)
+    if not wanted:
+        return []
+    rows = connection.execute(select(jobs).where(column.in_(wanted)))
+    return [KnownJob(row.id, job_of(mapping(row))) for row in rows]
+
+
+def bind_job(connection: Connection, token: str, job_id: str, *, at: datetime) -> bool:
+    """Give a job its id, unless it has one; tells whether it got it."""
+    bound = connection.execute(
+        update(jobs)
+        .where(jobs.c.token == token, jobs.c.job_id.is_(None))
+        .values(job_id=job_id, state=JobState.SUBMITTED, submitted_at=at, finished_at=None, error="")
+    )
+    return bound.rowcount > 0
+
+
+def insert_ignoring(connection: Connection, table: Any, conflict: list[str]) -> Any:
+    """INSERT … ON CONFLICT DO NOTHING, in the database's own dialect."""
+    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
+    return dialect.insert(table).on_conflict_do_nothing(index_elements=conflict)
+
+
+def _insert_results(connection: Connection, first: Sequence[Judged], *, at: datetime) -> dict[str, int]:
+    """Row ids of those that were new, by slot. The unique slot is the one compare-and-set of the ledger."""
+    if not first:
+        return {}
+    statement: Insert = insert_ignoring(connection, results, ["slot"])
+    rows = connection.execute(
+        statement.returning(results.c.slot, results.c.id),
+        [
+            values_of_result(
+                entry.result,
+                entry.verdict,
+                job=entry.known.id if entry.known else None,
+                queue=entry.queue,
+                message_id=entry.message_id,
+                at=at,
+            )
+            for entry in first
+        ],
+    )
+    return {row.slot: row.id for row in rows}
+
+
+def _without(judged: Sequence[Judged], new: Sequence[Judged]) -> list[Judged]:
+    taken = {id(entry) for entry in new}
+    return [entry for entry in judged if id(entry) not in taken]
+
+
+def _count_copies(connection: Connection, copies: Sequence[Judged]) -> int:
+    """Count copies where they belong; returns how many of them contradict what is recorded."""
+    if not copies:
+        return 0
+    slots = {entry.result.slot for entry in copies}
+    states = {
+        row.slot: row.state
+        for row in connection.execute(
+            select(results.c.slot, results.c.state).where(results.c.slot.in_(sorted(slots)))
+        )
+    }
+    contradicts = case((results.c.state != bindparam("claimed"), 1), else_=0)
+    connection.execute(
+        update(results)
+        .where(results.c.slot == bindparam("of"))
+        .values(copies=results.c.copies + 1, contradictions=results.c.contradictions + contradicts),
+        [{"of": entry.result.slot, "claimed": entry.result.state} for entry in copies],
+    )
+    return sum(1 for entry in copies if states[entry.result.slot] != entry.result.state)
+
+
+def _finish_jobs(connection: Connection, judged: Sequence[Judged], *, at: datetime) -> None:
+    finished = [
+        {"row_id": entry.known.id, "to": entry.result.state, "text": _complaint(entry.result)}
+        for entry in judged
+        if entry.known and entry.result.terminal and entry.result.job_id == entry.known.job.job_id
+    ]
+    if finished:
+        connection.execute(
+            update(jobs)
+            .where(jobs.c.id == bindparam("row_id"), jobs.c.finished_at.is_(None))
+            .values(state=bindparam("to"), error=bindparam("text"), finished_at=at),
+            finished,
+        )
+
+
+def _complaint(result: Result) -> str:
+    return "" if result.state == JobState.SUCCESS else f"{result.code}: {result.message}".strip(": ")
+
+
+def _targets(verdict: Verdict) -> Sequence[Target]:
+    if verdict.disposition is Disposition.REFUSED:
+        return (Target("", ""),)
+    return verdict.targets
+
+
+def _new_delivery(entry: Judged, target: Target, *, at: datetime) -> Delivery:
+    refused = entry.verdict.disposition is Disposition.REFUSED
+    return Delivery(
+        id=0,
+        target=target,
+        result=entry.result,
+        job=entry.job,
+        queue=entry.queue,
+        attempt=0,
+        failures=0,
+        state=DeliveryState.DEAD if refused else DeliveryState.PENDING,
+        created_at=at,
+        next_at=None if refused else at,
+        settled_at=at if refused else None,
+        last_error=entry.verdict.reason,
+    )
+
+
+def _started(delivery: Delivery, claim: Claim) -> Delivery:
+    if delivery.state is not DeliveryState.PENDING:
+        return delivery
+    return replace(
+        delivery,
+        state=DeliveryState.RUNNING,
+        attempt=1,
+        next_at=None,
+        owner=claim.owner,
+        lease_until=claim.until,
+    )
+
+
+def _insert_started(
+    connection: Connection, started: Sequence[Delivery], ids: Mapping[str, int]
+) -> Sequence[Delivery]:
+    if not started:
+        return ()
+    rows = connection.execute(
+        insert(deliveries).returning(deliveries.c.id, sort_by_parameter_order=True),
+        [_values(delivery, ids) for delivery in started],
+    )
+    written = [replace(delivery, id=row_id) for delivery, (row_id,) in zip(started, rows, strict=True)]
+    return [delivery for delivery in written if delivery.state is DeliveryState.RUNNING]
+
+
+def _insert_rest(connection: Connection, rest: Sequence[Delivery], ids: Mapping[str, int]) -> None:
+    if rest:
+        connection.execute(insert(deliveries), [_values(delivery, ids) for delivery in rest])
+
+
+def _values(delivery: Delivery, ids: Mapping[str, int]) -> dict[str, Any]:
+    return {
+        "result": ids[delivery.result.slot],
+        "queue": delivery.queue,
+        "route": delivery.target.route,
+        "handler": delivery.target.handler,
+        "state": delivery.state,
+        "attempt": delivery.attempt,
+        "failures": delivery.failures,
+        "next_at": delivery.next_at,
+        "owner": delivery.owner or None,
+        "lease_until": delivery.lease_until,
+        "last_error": delivery.last_error or None,
+        "created_at": delivery.created_at,
+        "settled_at": delivery.settled_at,
+    }
+
+
+def _quarantine(connection: Connection, arrivals: Sequence[Arrival], *, at: datetime) -> int:
+    """Keep what could not be decoded; a message that comes again is counted, not kept twice."""
+    garbled = [arrival for arrival in arrivals if arrival.result is None]
+    for arrival in garbled:
+        seen = connection.execute(
+            update(quarantine)
+            .where(quarantine.c.queue == arrival.queue, quarantine.c.message_id == arrival.message.message_id)
+            .values(copies=quarantine.c.copies + 1)
+        )
+        if not seen.rowcount:
+            statement = insert_ignoring(connection, quarantine, ["queue", "message_id"])
+            connection.execute(statement, values_of_quarantined(arrival, at=at))
+    return len(garbled)
+
+
+def _count(judged: Sequence[Judged], disposition: Disposition) -> int:
+    return sum(1 for entry in judged if entry.verdict.disposition is disposition)

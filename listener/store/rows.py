@@ -1,0 +1,171 @@
+"""Between rows and words, both ways."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Row
+
+from listener.model import (
+    Arrival,
+    Delivery,
+    DeliveryState,
+    Job,
+    Message,
+    Quarantined,
+    Result,
+    Source,
+    Target,
+    Verdict,
+)
+
+Values = dict[str, Any]
+
+
+def values_of_job(job: Job) -> Values:
+    return {
+        "token": job.token,
+        "job_id": job.job_id or None,
+        "reference": job.reference or None,
+        "function": job.function,
+        "pipeline": job.pipeline,
+        "input": job.input,
+        "output": job.output,
+        "params": job.params,
+        "model": job.model,
+        "schedule_params": job.schedule_params,
+        "notify_url": job.notify_url,
+        "user_data": job.user_data,
+        "state": job.state,
+        "error": job.error,
+        "created_at": job.created_at,
+        "submitted_at": job.submitted_at,
+        "finished_at": job.finished_at,
+    }
+
+
+def job_of(row: Mapping[str, Any]) -> Job:
+    return Job(
+        token=row["token"],
+        job_id=row["job_id"] or "",
+        reference=row["reference"] or "",
+        function=row["function"],
+        pipeline=row["pipeline"],
+        input=row["input"],
+        output=row["output"],
+        params=row["params"],
+        model=row["model"],
+        schedule_params=row["schedule_params"],
+        notify_url=row["notify_url"],
+        user_data=row["user_data"],
+        state=row["state"],
+        error=row["error"],
+        created_at=row["created_at"],
+        submitted_at=row["submitted_at"],
+        finished_at=row["finished_at"],
+    )
+
+
+def values_of_result(
+    result: Result, verdict: Verdict, *, job: int | None, queue: str, message_id: str, at: datetime
+) -> Values:
+    return {
+        "slot": result.slot,
+        "job_id": result.job_id,
+        "run_id": result.run_id,
+        "job": job,
+        "type": result.type,
+        "function": result.function,
+        "state": result.state,
+        "code": result.code,
+        "message": result.message,
+        "details": json.dumps(result.details) if result.details else None,
+        "user_data": result.user_data,
+        "token": result.token,
+        "activities": json.dumps(result.activity_job_ids) if result.activity_job_ids else None,
+        "pipeline": result.pipeline,
+        "source": result.source,
+        "raw": result.raw,
+        "queue": queue,
+        "message_id": message_id,
+        "disposition": verdict.disposition,
+        "wait_until": verdict.wait_until,
+        "received_at": at,
+        "copies": 1,
+        "contradictions": 0,
+    }
+
+
+def result_of(row: Mapping[str, Any]) -> Result:
+    return Result(
+        job_id=row["job_id"],
+        run_id=row["run_id"],
+        type=row["type"],
+        function=row["function"],
+        state=row["state"],
+        code=row["code"],
+        message=row["message"],
+        details=tuple(json.loads(row["details"])) if row["details"] else (),
+        user_data=row["user_data"],
+        token=row["token"],
+        activity_job_ids=tuple(json.loads(row["activities"])) if row["activities"] else (),
+        pipeline=row["pipeline"],
+        source=Source(row["source"]),
+        raw=row["raw"],
+    )
+
+
+def delivery_of(row: Mapping[str, Any], result: Result, job: Job | None) -> Delivery:
+    return Delivery(
+        id=row["id"],
+        target=Target(row["route"], row["handler"]),
+        result=result,
+        job=job,
+        queue=row["queue"],
+        attempt=row["attempt"],
+        failures=row["failures"],
+        state=DeliveryState(row["state"]),
+        created_at=row["created_at"],
+        next_at=row["next_at"],
+        settled_at=row["settled_at"],
+        lease_until=row["lease_until"],
+        owner=row["owner"] or "",
+        last_error=row["last_error"] or "",
+    )
+
+
+def values_of_quarantined(arrival: Arrival, *, at: datetime) -> Values:
+    return {
+        "queue": arrival.queue,
+        "message_id": arrival.message.message_id,
+        "body": arrival.message.body,
+        "reason": arrival.reason,
+        "dequeue_count": arrival.message.dequeue_count,
+        "enqueued_at": arrival.message.enqueued_at,
+        "received_at": at,
+        "copies": 1,
+    }
+
+
+def quarantined_of(row: Mapping[str, Any]) -> Quarantined:
+    return Quarantined(
+        id=row["id"],
+        queue=row["queue"],
+        message=Message(
+            message_id=row["message_id"],
+            receipt_handle="",
+            body=row["body"],
+            dequeue_count=row["dequeue_count"],
+            enqueued_at=row["enqueued_at"],
+        ),
+        reason=row["reason"],
+        received_at=row["received_at"],
+        copies=row["copies"],
+    )
+
+
+def mapping(row: Row[Any]) -> Mapping[str, Any]:
+    return row._mapping

@@ -1,0 +1,64 @@
+"""The schema's version: read it cheaply, and bring an older one up to date with Alembic."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import structlog
+from sqlalchemy import Connection, inspect, text
+
+from listener.errors import SettingsError
+from listener.store.engine import Database
+
+#: The newest revision. A test holds it equal to Alembic's head, so that a start needs no import of Alembic.
+HEAD = "0001"
+
+log = structlog.get_logger(__name__)
+
+
+def version(database: Database) -> str:
+    """The revision that the database is at; empty for a new one."""
+    with database.read() as connection:
+        return _version(connection)
+
+
+def upgrade(database: Database) -> bool:
+    """Bring the schema to HEAD; tells whether there was anything to do.
+
+    Raises SettingsError when a newer release has been here: its schema is unknown to this one.
+    """
+    if version(database) == HEAD:
+        return False
+    with database.write() as connection:
+        found = _version(connection)  # again, now that no other process can be at it
+        if found == HEAD:
+            return False
+        _refuse_unknown(found, database.shown)
+        _run_migrations(connection)
+    log.info("schema.upgraded", store=database.shown, since=found or "empty", now=HEAD)
+    return True
+
+
+def _version(connection: Connection) -> str:
+    if not inspect(connection).has_table("alembic_version"):
+        return ""
+    return connection.execute(text("SELECT version_num FROM alembic_version")).scalar() or ""
+
+
+def _refuse_unknown(found: str, shown: str) -> None:
+    if found > HEAD:
+        raise SettingsError(
+            f"store {shown} has schema {found}, which is newer than this release knows ({HEAD}); "
+            "install the release that wrote it, or a later one"
+        )
+
+
+def _run_migrations(connection: Connection) -> None:
+    from alembic import command
+    from alembic.config import Config
+
+    config = Config()
+    config.set_main_option("script_location", str(Path(__file__).with_name("migrations")))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, "head")

@@ -1,0 +1,308 @@
+"""The store on SQLite or PostgreSQL, through SQLAlchemy Core."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, literal, select, update
+from sqlalchemy.exc import IntegrityError
+
+from listener.errors import UsageError
+from listener.interfaces import Decide
+from listener.model import (
+    Again,
+    Arrival,
+    Claim,
+    Dead,
+    Delivery,
+    DeliveryState,
+    Done,
+    Fate,
+    Job,
+    JobState,
+    Recorded,
+    Settlement,
+)
+from listener.store import recording, schema
+from listener.store.engine import Database
+from listener.store.rows import delivery_of, job_of, mapping, result_of, values_of_job
+from listener.store.tables import deliveries, jobs, results
+
+PENDING, RUNNING = DeliveryState.PENDING, DeliveryState.RUNNING
+
+
+class SqlStore:
+    """Keeps the promises of ``listener.interfaces.Store``."""
+
+    def __init__(self, database: Database) -> None:
+        self.database = database
+
+    @classmethod
+    def open(cls, url: str) -> SqlStore:
+        """Open, and bring the schema up to date. Raises SettingsError or StoreUnavailable."""
+        database = Database(url)
+        schema.upgrade(database)
+        return cls(database)
+
+    def close(self) -> None:
+        self.database.close()
+
+    # jobs
+
+    def add_job(self, job: Job) -> None:
+        with self.database.write() as connection:
+            try:
+                connection.execute(jobs.insert(), values_of_job(job))
+            except IntegrityError as error:
+                raise UsageError(
+                    f"reference {job.reference!r} is taken by another job; choose another, "
+                    f"or look at it with `mns-listener jobs show {job.reference}`"
+                ) from error
+
+    def bind_job(self, token: str, job_id: str, at: datetime) -> None:
+        with self.database.write() as connection:
+            if recording.bind_job(connection, token, job_id, at=at):
+                connection.execute(  # whatever came early need not wait out its grace
+                    update(results)
+                    .where(results.c.job_id == job_id, results.c.wait_until.is_not(None))
+                    .values(wait_until=at)
+                )
+
+    def refuse_job(self, token: str, error: str, at: datetime) -> None:
+        with self.database.write() as connection:
+            connection.execute(
+                update(jobs)
+                .where(jobs.c.token == token, jobs.c.job_id.is_(None))
+                .values(state=JobState.REFUSED, error=error, finished_at=at)
+            )
+
+    # intake
+
+    def record(
+        self, arrivals: Sequence[Arrival], decide: Decide, *, at: datetime, claim: Claim | None = None
+    ) -> Recorded:
+        with self.database.write() as connection:
+            return recording.record(connection, arrivals, decide, at=at, claim=claim)
+
+    def decide_waiting(self, decide: Decide, *, at: datetime, limit: int) -> Recorded:
+        with self.database.write() as connection:
+            return recording.decide_waiting(connection, decide, at=at, limit=limit)
+
+    # dispatch
+
+    def claim(self, claim: Claim, *, at: datetime) -> Sequence[Delivery]:
+        with self.database.write() as connection:
+            ids = _due(connection, claim.limit, at=at)
+            if not ids:
+                return ()
+            connection.execute(
+                update(deliveries)
+                .where(deliveries.c.id.in_(ids))
+                .values(
+                    state=RUNNING,
+                    owner=claim.owner,
+                    lease_until=claim.until,
+                    attempt=deliveries.c.attempt + 1,
+                    next_at=None,
+                )
+            )
+            return load(connection, ids)
+
+    def renew(self, running: Sequence[Delivery], *, until: datetime) -> None:
+        with self.database.write() as connection:
+            for owner in {delivery.owner for delivery in running}:
+                ids = [delivery.id for delivery in running if delivery.owner == owner]
+                connection.execute(
+                    update(deliveries)
+                    .where(
+                        deliveries.c.id.in_(ids), deliveries.c.owner == owner, deliveries.c.state == RUNNING
+                    )
+                    .values(lease_until=until)
+                )
+
+    def end_leases(
+        self, fate: Callable[[Delivery], Fate], *, at: datetime, limit: int
+    ) -> Sequence[Settlement]:
+        with self.database.write() as connection:
+            ended = (
+                select(deliveries.c.id)
+                .where(deliveries.c.state == RUNNING, deliveries.c.lease_until < at)
+                .order_by(deliveries.c.lease_until)
+                .limit(limit)
+                .with_for_update(skip_locked=True)
+            )
+            ids = list(connection.scalars(ended))
+            settlements = [
+                Settlement(delivery=delivery, fate=fate(delivery)) for delivery in load(connection, ids)
+            ]
+            _settle(connection, settlements, at=at)
+            return settlements
+
+    def settle(self, settlements: Sequence[Settlement], *, at: datetime) -> Sequence[Settlement]:
+        with self.database.write() as connection:
+            settled = _settle(connection, settlements, at=at)
+            return () if settled == len(settlements) else _late(connection, settlements)
+
+    def next_due(self) -> datetime | None:
+        with self.database.read() as connection:
+            soonest = [_soonest(connection, queue) for queue in _pending_queues(connection)]
+        return min((at for at in soonest if at is not None), default=None)
+
+
+def load(connection: Connection, ids: Sequence[int]) -> list[Delivery]:
+    """Whole deliveries, in the order of ``ids``."""
+    if not ids:
+        return []
+    rows = _by_id(connection, deliveries, ids)
+    found = _by_id(connection, results, {row["result"] for row in rows.values()})
+    known = _by_id(connection, jobs, {row["job"] for row in found.values() if row["job"]})
+    return [_delivery(rows[row_id], found, known) for row_id in ids if row_id in rows]
+
+
+def _delivery(row: Any, found: dict[int, Any], known: dict[int, Any]) -> Delivery:
+    result = found[row["result"]]
+    job = known.get(result["job"])
+    return delivery_of(row, result_of(result), job_of(job) if job else None)
+
+
+def _by_id(connection: Connection, table: Any, ids: Iterable[int]) -> dict[int, Any]:
+    wanted = sorted(ids)
+    if not wanted:
+        return {}
+    return {row.id: mapping(row) for row in connection.execute(select(table).where(table.c.id.in_(wanted)))}
+
+
+def _due(connection: Connection, limit: int, *, at: datetime) -> list[int]:
+    """Ids of pending deliveries: an even share of every queue first, then whoever has more."""
+    queues = _pending_queues(connection)
+    if not queues:
+        return []
+    share = -(-limit // len(queues))
+    found = [_due_of(connection, queue, limit if len(queues) == 1 else share, at=at) for queue in queues]
+    ids = [row_id for turn in _turns(found) for row_id in turn][:limit]
+    if len(ids) < limit and len(queues) > 1:
+        ids += _more_of(connection, queues, limit - len(ids), ids, at=at)
+    return ids
+
+
+def _turns(columns: Sequence[Sequence[int]]) -> Iterable[Sequence[int]]:
+    for turn in range(max((len(column) for column in columns), default=0)):
+        yield [column[turn] for column in columns if turn < len(column)]
+
+
+def _more_of(
+    connection: Connection, queues: Sequence[str], limit: int, taken: Sequence[int], *, at: datetime
+) -> list[int]:
+    more: list[int] = []
+    for queue in queues:
+        due = _due_of(connection, queue, limit + len(taken), at=at)
+        more += [row_id for row_id in due if row_id not in taken][: limit - len(more)]
+    return more
+
+
+def _due_of(connection: Connection, queue: str, limit: int, *, at: datetime) -> list[int]:
+    due = (
+        select(deliveries.c.id)
+        .where(
+            deliveries.c.state == _literal(PENDING), deliveries.c.queue == queue, deliveries.c.next_at <= at
+        )
+        .order_by(deliveries.c.next_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    return list(connection.scalars(due))
+
+
+def _soonest(connection: Connection, queue: str) -> datetime | None:
+    pending = deliveries.c.state == _literal(PENDING)
+    return connection.scalar(
+        select(func.min(deliveries.c.next_at)).where(pending, deliveries.c.queue == queue)
+    )
+
+
+def _pending_queues(connection: Connection) -> list[str]:
+    """The queues that have pending deliveries, hopping from one to the next over the index, whatever its length."""
+    pending = deliveries.c.state == _literal(PENDING)
+    first = select(func.min(deliveries.c.queue).label("queue")).where(pending)
+    hops = first.cte("hops", recursive=True)
+    following = (
+        select(func.min(deliveries.c.queue))
+        .where(pending, deliveries.c.queue > hops.c.queue)
+        .scalar_subquery()
+    )
+    hops = hops.union_all(select(following).where(hops.c.queue.is_not(None)))
+    return [queue for queue in connection.scalars(select(hops.c.queue)) if queue is not None]
+
+
+def _literal(value: str) -> Any:
+    """Written into the statement, since a partial index is only used where the planner can see the value."""
+    return literal(str(value), literal_execute=True)
+
+
+def _settle(connection: Connection, settlements: Sequence[Settlement], *, at: datetime) -> int:
+    """Write the fates of attempts that are still the current ones; returns how many were."""
+    return sum(
+        _settle_alike(
+            connection, kind, [entry for entry in settlements if isinstance(entry.fate, kind)], at=at
+        )
+        for kind in (Done, Again, Dead)
+    )
+
+
+def _settle_alike(
+    connection: Connection, kind: type[Fate], settlements: Sequence[Settlement], *, at: datetime
+) -> int:
+    if not settlements:
+        return 0
+    # A handler that returned after its lease had ended has done its work all the same, as long as nobody
+    # began another attempt: then there is nothing to repeat.
+    open_states = (RUNNING, PENDING) if kind is Done else (RUNNING,)
+    statement = (
+        update(deliveries)
+        .where(
+            deliveries.c.id == bindparam("row_id"),
+            deliveries.c.attempt == bindparam("of_attempt"),
+            deliveries.c.state.in_(open_states),
+        )
+        .values(**_columns(kind, at))
+    )
+    parameters = [
+        {"row_id": entry.delivery.id, "of_attempt": entry.delivery.attempt, **_parameters(entry.fate)}
+        for entry in settlements
+    ]
+    return connection.execute(statement, parameters).rowcount
+
+
+def _columns(kind: type[Fate], at: datetime) -> dict[str, Any]:
+    columns: dict[str, Any] = {"owner": None, "lease_until": None, "next_at": None, "settled_at": at}
+    if kind is Done:
+        return {**columns, "state": DeliveryState.DONE, "last_error": None}
+    columns["failures"] = deliveries.c.failures + bindparam("spent")
+    columns["last_error"] = bindparam("reason")
+    if kind is Dead:
+        return {**columns, "state": DeliveryState.DEAD}
+    return {**columns, "state": PENDING, "next_at": bindparam("again_at"), "settled_at": None}
+
+
+def _parameters(fate: Fate) -> dict[str, Any]:
+    match fate:
+        case Done():
+            return {}
+        case Again():
+            return {"spent": int(fate.spent), "reason": fate.reason, "again_at": fate.at}
+        case Dead():
+            return {"spent": 1, "reason": fate.reason}
+
+
+def _late(connection: Connection, settlements: Sequence[Settlement]) -> Sequence[Settlement]:
+    rows = _by_id(connection, deliveries, {entry.delivery.id for entry in settlements})
+    return [entry for entry in settlements if not _took_effect(entry, rows.get(entry.delivery.id))]
+
+
+def _took_effect(entry: Settlement, row: Any) -> bool:
+    if row is None or row["attempt"] != entry.delivery.attempt:
+        return False
+    become = {Done: DeliveryState.DONE, Again: PENDING, Dead: DeliveryState.DEAD}
+    return bool(row["state"] == become[type(entry.fate)])

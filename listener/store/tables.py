@@ -1,0 +1,158 @@
+"""The tables. Migrations create them; a test holds the two equal."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from sqlalchemy import (
+    BigInteger,
+    Column,
+    Dialect,
+    Index,
+    Integer,
+    MetaData,
+    String,
+    Table,
+    Text,
+    UniqueConstraint,
+    text,
+)
+from sqlalchemy.types import TypeDecorator
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+
+
+class Instant(TypeDecorator[datetime]):
+    """An aware datetime, held as whole microseconds since 1970: small, exact, and sorted alike on every database."""
+
+    impl = BigInteger
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
+        return None if value is None else (value - EPOCH) // MICROSECOND
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
+        return None if value is None else EPOCH + timedelta(microseconds=value)
+
+
+RowId = BigInteger().with_variant(
+    Integer, "sqlite"
+)  #: only INTEGER PRIMARY KEY counts up by itself on SQLite
+
+metadata = MetaData()
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("token", String(32), nullable=False, unique=True),
+    Column("job_id", String(256), unique=True),
+    Column("reference", String(256), unique=True),
+    Column("function", Text, nullable=False),
+    Column("pipeline", Text, nullable=False),
+    Column("input", Text, nullable=False),
+    Column("output", Text, nullable=False),
+    Column("params", Text, nullable=False),
+    Column("model", Text, nullable=False),
+    Column("schedule_params", Text, nullable=False),
+    Column("notify_url", Text, nullable=False),
+    Column("user_data", Text),
+    Column("state", String(32), nullable=False),
+    Column("error", Text, nullable=False),
+    Column("created_at", Instant, nullable=False),
+    Column("submitted_at", Instant),
+    Column("finished_at", Instant),
+    Index("jobs_by_state", "state", "id"),
+)
+
+results = Table(
+    "results",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("slot", Text, nullable=False, unique=True),
+    Column("job_id", String(256), nullable=False),
+    Column("run_id", String(256), nullable=False),
+    Column("job", RowId),  #: jobs.id, once the job is known
+    Column("type", Text, nullable=False),
+    Column("function", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("code", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("details", Text),
+    Column("user_data", Text),
+    Column("token", Text, nullable=False),
+    Column("activities", Text),
+    Column("pipeline", Text, nullable=False),
+    Column("source", String(16), nullable=False),
+    Column("raw", Text, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("disposition", String(16), nullable=False),
+    Column("wait_until", Instant),
+    Column("received_at", Instant, nullable=False),
+    Column("copies", Integer, nullable=False),
+    Column("contradictions", Integer, nullable=False),
+    Index("results_by_job_id", "job_id"),
+    Index(
+        "results_waiting",
+        "wait_until",
+        sqlite_where=text("wait_until IS NOT NULL"),
+        postgresql_where=text("wait_until IS NOT NULL"),
+    ),
+)
+
+deliveries = Table(
+    "deliveries",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("result", RowId, nullable=False),
+    Column("queue", Text, nullable=False),
+    Column("route", Text, nullable=False),
+    Column("handler", Text, nullable=False),
+    Column("state", String(16), nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("failures", Integer, nullable=False),
+    Column("next_at", Instant),
+    Column("owner", Text),
+    Column("lease_until", Instant),
+    Column("last_error", Text),
+    Column("created_at", Instant, nullable=False),
+    Column("settled_at", Instant),
+    Index("deliveries_by_result", "result"),
+    Index(
+        "deliveries_pending",
+        "queue",
+        "next_at",
+        sqlite_where=text("state = 'pending'"),
+        postgresql_where=text("state = 'pending'"),
+    ),
+    Index(
+        "deliveries_running",
+        "lease_until",
+        sqlite_where=text("state = 'running'"),
+        postgresql_where=text("state = 'running'"),
+    ),
+    Index(
+        "deliveries_dead",
+        "id",
+        sqlite_where=text("state = 'dead'"),
+        postgresql_where=text("state = 'dead'"),
+    ),
+)
+
+quarantine = Table(
+    "quarantine",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("queue", Text, nullable=False),
+    Column("message_id", Text, nullable=False),
+    Column("body", Text, nullable=False),
+    Column("reason", Text, nullable=False),
+    Column("dequeue_count", Integer, nullable=False),
+    Column("enqueued_at", Instant),
+    Column("received_at", Instant, nullable=False),
+    Column("copies", Integer, nullable=False),
+    UniqueConstraint("queue", "message_id", name="quarantine_once"),
+)
