@@ -21,7 +21,7 @@ SQLITE_BUSY_MS = 10_000
 
 
 class Database:
-    """One database: hands out transactions, with one writing thread at a time where the database wants that."""
+    """One database: hands out transactions; one thread at a time writes where the database wants that."""
 
     def __init__(self, url: str) -> None:
         self.url = _parsed(url)

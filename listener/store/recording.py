@@ -1,4 +1,4 @@
-"""Records one batch in one transaction: find the jobs, judge each result, write what is new, count the rest."""
+"""Records one batch in one transaction: find the jobs, judge the results, write the new, count the rest."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Insert, bindparam, case, insert, select, update
+from sqlalchemy import Connection, Insert, RowMapping, bindparam, case, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from listener.interfaces import Decide
@@ -96,7 +96,7 @@ def decide_waiting(connection: Connection, decide: Decide, *, at: datetime, limi
 
 
 def judge_again(
-    connection: Connection, rows: Sequence[Mapping[str, Any]], decide: Decide, *, at: datetime
+    connection: Connection, rows: Sequence[RowMapping], decide: Decide, *, at: datetime
 ) -> Recorded:
     """Decide anew about results that are in the store already, and write their deliveries."""
     ids = {row["slot"]: row["id"] for row in rows}

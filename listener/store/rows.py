@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Row
+from sqlalchemy import Row, RowMapping
 
 from listener.model import (
     Arrival,
@@ -47,7 +46,7 @@ def values_of_job(job: Job) -> Values:
     }
 
 
-def job_of(row: Mapping[str, Any]) -> Job:
+def job_of(row: RowMapping) -> Job:
     return Job(
         token=row["token"],
         job_id=row["job_id"] or "",
@@ -99,7 +98,7 @@ def values_of_result(
     }
 
 
-def result_of(row: Mapping[str, Any]) -> Result:
+def result_of(row: RowMapping) -> Result:
     return Result(
         job_id=row["job_id"],
         run_id=row["run_id"],
@@ -118,7 +117,7 @@ def result_of(row: Mapping[str, Any]) -> Result:
     )
 
 
-def delivery_of(row: Mapping[str, Any], result: Result, job: Job | None) -> Delivery:
+def delivery_of(row: RowMapping, result: Result, job: Job | None) -> Delivery:
     return Delivery(
         id=row["id"],
         target=Target(row["route"], row["handler"]),
@@ -150,7 +149,7 @@ def values_of_quarantined(arrival: Arrival, *, at: datetime) -> Values:
     }
 
 
-def quarantined_of(row: Mapping[str, Any]) -> Quarantined:
+def quarantined_of(row: RowMapping) -> Quarantined:
     return Quarantined(
         id=row["id"],
         queue=row["queue"],
@@ -167,5 +166,5 @@ def quarantined_of(row: Mapping[str, Any]) -> Quarantined:
     )
 
 
-def mapping(row: Row[Any]) -> Mapping[str, Any]:
+def mapping(row: Row[Any]) -> RowMapping:
     return row._mapping

@@ -217,13 +217,14 @@ def _due_of(connection: Connection, queue: str, limit: int, *, at: datetime) -> 
 
 def _soonest(connection: Connection, queue: str) -> datetime | None:
     pending = deliveries.c.state == _literal(PENDING)
-    return connection.scalar(
+    soonest: datetime | None = connection.scalar(
         select(func.min(deliveries.c.next_at)).where(pending, deliveries.c.queue == queue)
     )
+    return soonest
 
 
 def _pending_queues(connection: Connection) -> list[str]:
-    """The queues that have pending deliveries, hopping from one to the next over the index, whatever its length."""
+    """The queues that have pending deliveries: hops over the index, so that its length does not matter."""
     pending = deliveries.c.state == _literal(PENDING)
     first = select(func.min(deliveries.c.queue).label("queue")).where(pending)
     hops = first.cte("hops", recursive=True)

@@ -25,7 +25,7 @@ MICROSECOND = timedelta(microseconds=1)
 
 
 class Instant(TypeDecorator[datetime]):
-    """An aware datetime, held as whole microseconds since 1970: small, exact, and sorted alike on every database."""
+    """An aware datetime, held as whole microseconds since 1970: small, exact, sorted alike everywhere."""
 
     impl = BigInteger
     cache_ok = True
