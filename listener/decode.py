@@ -1,0 +1,201 @@
+"""From a message body to a result: taken out of whatever wraps it, and read in whatever spelling it comes.
+
+Facts: mps section 1 for the callbacks, mns 2.7 for what a topic wraps around them.
+"""
+
+from __future__ import annotations
+
+import base64
+import string
+from collections.abc import Mapping
+from typing import Any, Final
+
+from listener import jsontext, user_data, xmltext
+from listener.errors import Undecodable
+from listener.model import CANCELLED, FAIL, PROGRESS_STATES, SUCCESS, Result
+from listener.text import storable
+
+#: base64 of a topic's wrapping of base64 of a callback is three; one to spare.
+MAX_WRAPPINGS: Final = 4
+#: Ids, types and states are looked up by index; an id has 32 characters.
+MAX_LABEL: Final = 256
+
+_BLANK: Final = string.whitespace + "\ufeff"
+#: A topic's JSON is told from a callback, which has a string ``Message`` too, by one of these.
+_NOTIFICATION_MEMBERS: Final = frozenset({"topicname", "subscriber", "messagemd5"})
+_STATES: Final = {state.lower(): state for state in PROGRESS_STATES} | {
+    "success": SUCCESS,
+    "transcodesuccess": SUCCESS,
+    "completed": SUCCESS,
+    "fail": FAIL,
+    "failed": FAIL,
+    "transcodefail": FAIL,
+    "cancelled": CANCELLED,
+    "canceled": CANCELLED,
+    "transcodecancelled": CANCELLED,
+    "transcodecanceled": CANCELLED,
+}
+
+
+def decode(body: str) -> Result:
+    """The result that a message body claims. Raises Undecodable, and nothing else, if it claims none.
+
+    The body may be base64 or not, bare or wrapped by a topic as XML or JSON, and base64 again inside; both
+    spellings of every key are read. An unknown type or state is a normal case.
+    """
+    text, callback = _unwrapped(body)
+    members = _members(callback)
+    execution = _folded(members.get("mediaworkflowexecution"))
+    result = Result(
+        job_id=_label(members, "JobId"),
+        run_id=_label(members, "RunId") or _label(execution, "RunId"),
+        type=_label(members, "Type"),
+        state=_state(members, execution),
+        function=_text(members.get("functionname")),
+        code=_text(members.get("code")),
+        message=_text(members.get("message", members.get("msg"))),
+        details=_details(members.get("details")),
+        activity_job_ids=_activity_job_ids(execution),
+        pipeline=_text(members.get("pipelineid")),
+        raw=text,
+        **_user_data(members, execution),
+    )
+    if not result.job_id and not result.run_id:
+        raise Undecodable("the callback has neither a JobId nor a RunId")
+    return result
+
+
+def _unwrapped(body: str) -> tuple[str, dict[str, Any]]:
+    """The innermost document, as text and as an object."""
+    text = storable(body).strip(_BLANK)
+    if not text:
+        raise Undecodable("the message has no body")
+    for _ in range(MAX_WRAPPINGS + 1):
+        if text.startswith(("{", "[")):
+            callback = _json_object(text)
+            if (inner := _inside_json(callback)) is None:
+                return text, callback
+        else:
+            inner = _inside_xml(text) if text.startswith("<") else _inside_base64(text)
+        text = storable(inner).strip(_BLANK)
+        if not text:
+            raise Undecodable("the message is wrapped around an empty body")
+    raise Undecodable(f"the body is wrapped more than {MAX_WRAPPINGS} times")
+
+
+def _json_object(text: str) -> dict[str, Any]:
+    try:
+        value = jsontext.parse(text)
+    except jsontext.BadJson as error:
+        raise Undecodable(f"the body looks like JSON, but {error}") from error
+    if not isinstance(value, dict):
+        raise Undecodable("the body is a JSON array, not an object")
+    return value
+
+
+def _inside_json(document: Mapping[str, Any]) -> str | None:
+    """What a topic's JSON is wrapped around; None if the document is no such thing."""
+    members = _folded(document)
+    message = members.get("message")
+    return message if isinstance(message, str) and not _NOTIFICATION_MEMBERS.isdisjoint(members) else None
+
+
+def _inside_xml(text: str) -> str:
+    try:
+        root = xmltext.parse(text)
+    except xmltext.BadXml as error:
+        raise Undecodable(f"the body looks like XML, but {error}") from error
+    members = xmltext.children_text(root)
+    if "Message" not in members:
+        raise Undecodable(f"the body is XML ({xmltext.local(root.tag)[:40]}), but no topic's Notification")
+    return members["Message"]
+
+
+def _inside_base64(text: str) -> str:
+    """Strict, as a lax decoder makes garbage of what is no base64; line breaks alone are let pass."""
+    try:
+        return base64.b64decode(text.replace("\r", "").replace("\n", ""), validate=True).decode()
+    except ValueError as error:
+        raise Undecodable(f"the body is neither JSON nor XML nor base64 of UTF-8 text: {error}") from error
+
+
+def _members(callback: Mapping[str, Any]) -> dict[str, Any]:
+    """All members by lower-cased name; without an id of its own, those of its one ``…Notify`` member too.
+
+    The documents disagree on whether FpShot and MediaCensor callbacks are nested so (facts: mps 1.3).
+    """
+    members = _folded(callback)
+    if "jobid" not in members and "runid" not in members:
+        nested = [
+            value for name, value in members.items() if name.endswith("notify") and isinstance(value, dict)
+        ]
+        if len(nested) == 1:
+            members |= _folded(nested[0])
+    if "state" not in members and "code" not in members:
+        members = _inner_result(members.get("result")) | members
+    return members
+
+
+def _folded(value: Any) -> dict[str, Any]:
+    """Members by lower-cased name, nulls left out; of two spellings, PascalCase is believed.
+
+    Real callbacks carry ``jobId`` and ``JobId`` side by side (facts: mps 1.2).
+    """
+    if not isinstance(value, dict):
+        return {}
+    present = [(name.strip(), member) for name, member in value.items() if member is not None]
+    present.sort(key=lambda item: item[0][:1].isupper())
+    return {name.lower(): member for name, member in present}
+
+
+def _inner_result(value: Any) -> dict[str, Any]:
+    """TextToSpeech replies say how it went only in ``result``, a JSON object as text (facts: mps 1.1)."""
+    if isinstance(value, str) and value.lstrip().startswith("{"):
+        try:
+            value = jsontext.parse(value)
+        except jsontext.BadJson:
+            return {}
+    return _folded(value)
+
+
+def _state(members: Mapping[str, Any], execution: Mapping[str, Any]) -> str:
+    """Normalised where its meaning is known, else letter for letter; without one, derived from the code."""
+    state = _label(members, "State") or _label(execution, "State")
+    if state:
+        return _STATES.get(state.lower(), state)
+    code = _text(members.get("code")).lower()
+    return "" if not code else SUCCESS if code == "success" else FAIL
+
+
+def _user_data(members: Mapping[str, Any], execution: Mapping[str, Any]) -> dict[str, Any]:
+    """The submitter's text and our token. A workflow has its user data at its input."""
+    wire = members.get("userdata", _folded(execution.get("input")).get("userdata"))
+    text, token = user_data.open_sealed(None if wire is None else _text(wire))
+    return {"user_data": text, "token": token}
+
+
+def _details(value: Any) -> tuple[Any, ...]:
+    if value is None:
+        return ()
+    return tuple(value) if isinstance(value, list) else (value,)
+
+
+def _activity_job_ids(execution: Mapping[str, Any]) -> tuple[str, ...]:
+    """Each once, in the order of the list, which is not the order of time."""
+    activities = execution.get("activitylist")
+    ids = (_label(_folded(each), "JobId") for each in (activities if isinstance(activities, list) else ()))
+    return tuple(dict.fromkeys(job_id for job_id in ids if job_id))
+
+
+def _label(members: Mapping[str, Any], name: str) -> str:
+    text = _text(members.get(name.lower())).strip()
+    if len(text) > MAX_LABEL:
+        raise Undecodable(f"its {name} is {len(text)} characters long, which is more than {MAX_LABEL}")
+    return text
+
+
+def _text(value: Any) -> str:
+    """A string as it is, None as "", and anything else as its JSON text."""
+    if isinstance(value, str):
+        return value
+    return "" if value is None else jsontext.render(value)

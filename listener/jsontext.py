@@ -1,0 +1,82 @@
+"""JSON from strangers: what comes out can be stored, written as strict JSON again, and walked recursively."""
+
+from __future__ import annotations
+
+import json
+import re
+from typing import Any, Final
+
+from listener.text import storable
+
+#: Deeper nesting than this would make trouble for whoever writes the value as JSON again.
+MAX_DEPTH: Final = 64
+
+#: A surrogate pair (kept), a lone surrogate, NUL, or any other escape (kept); in this order.
+_ESCAPE: Final = re.compile(
+    r"(\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2})"
+    r"|\\u[dD][89a-fA-F][0-9a-fA-F]{2}"
+    r"|\\u0000"
+    r"|(\\.)",
+    re.DOTALL,
+)
+
+
+class BadJson(ValueError):
+    """The text is no JSON that we read; says why."""
+
+
+def parse(text: str) -> Any:
+    """The value. Raises BadJson for anything else, for nesting beyond MAX_DEPTH and for endless integers.
+
+    Strings hold no NUL and no lone surrogates, and numbers are finite: ``NaN``, ``Infinity`` and floats that
+    overflow become strings with their own spelling. Control characters within strings are allowed.
+    """
+    try:
+        value = _DECODER.decode(_without_bad_escapes(storable(text)))
+    except RecursionError:
+        raise BadJson(f"it is nested more than {MAX_DEPTH} deep") from None
+    except ValueError as error:
+        raise BadJson(f"it is not JSON: {error}") from error
+    if _may_be_deep(text) and _is_deeper(value, MAX_DEPTH):
+        raise BadJson(f"it is nested more than {MAX_DEPTH} deep")
+    return value
+
+
+def render(value: Any) -> str:
+    """The value as compact JSON text, members in the order given."""
+    return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _without_bad_escapes(text: str) -> str:
+    r"""Replace what would become NUL or a lone surrogate: ``\u0000``, ``\ud800``."""
+    if "\\u" not in text:
+        return text
+    return _ESCAPE.sub(lambda match: match[1] or match[2] or "\\ufffd", text)
+
+
+def _finite(text: str) -> float | str:
+    number = float(text)
+    return text if number in (float("inf"), float("-inf")) else number
+
+
+def _may_be_deep(text: str) -> bool:
+    return text.count("[") + text.count("{") > MAX_DEPTH
+
+
+def _is_deeper(value: Any, limit: int) -> bool:
+    """Walk level by level: linear time, and no recursion that could itself go too deep."""
+    level = [value]
+    for _ in range(limit + 1):
+        level = [child for item in level for child in _children(item)]
+        if not level:
+            return False
+    return True
+
+
+def _children(value: Any) -> list[Any]:
+    if isinstance(value, dict):
+        return list(value.values())
+    return value if isinstance(value, list) else []
+
+
+_DECODER: Final = json.JSONDecoder(strict=False, parse_float=_finite, parse_constant=str)

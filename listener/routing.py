@@ -1,0 +1,204 @@
+"""Which results go to which handlers: the first rule that matches, and the verdict on one result."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from typing import Any, Final
+
+from listener import user_data
+from listener.interfaces import Decide
+from listener.model import PROGRESS_STATES, Disposition, Job, Result, RetryPolicy, Target, Verdict
+from listener.user_data import UserData
+
+_NOTHING: Final = object()
+_UNKNOWN_JOB: Final = "no job with this id is known"
+
+Words = str | Sequence[str]
+"""One value, or a list or tuple of which any will do; an empty one asks for nothing."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Match:
+    """What a rule asks of a result; conditions left out are met by everything.
+
+    Values compare exactly, except ``type`` and ``state``, which ignore case.
+    """
+
+    route: Words = ()  #: the route that the user data names
+    user_data: Words = ()  #: shell patterns over the whole text
+    data: Mapping[str, Any] = field(
+        default_factory=dict
+    )  #: members of JSON user data; ``a.b`` looks inside ``a``
+    function: Words = ()
+    state: Words = ()  #: without it only terminal states match
+    type: Words = ()
+    queue: Words = ()
+    pipeline: Words = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rule:
+    """One route: a name, what it asks for, and who gets it."""
+
+    name: str
+    match: Match = Match()
+    handlers: tuple[str, ...] = ()
+    retry: RetryPolicy = RetryPolicy()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutingFacts:
+    """All that rules may ask about."""
+
+    result: Result
+    job: Job | None
+    queue: str
+    user_data: UserData
+
+    @property
+    def function(self) -> str:
+        return self.result.function or (self.job.function if self.job else "")
+
+    @property
+    def pipeline(self) -> str:
+        return self.result.pipeline or (self.job.pipeline if self.job else "")
+
+
+class Unknown(StrEnum):
+    """What to do with a result whose job is still not known when the grace is over."""
+
+    DELIVER = "deliver"
+    DEAD_LETTER = "dead-letter"
+    DROP = "drop"
+
+
+@dataclass(frozen=True, slots=True)
+class Correlation:
+    """How results find their jobs: how long to wait for one, and what to do without."""
+
+    unknown: str = Unknown.DELIVER
+    grace: timedelta = timedelta(0)
+
+
+def facts_about(result: Result, job: Job | None, queue: str) -> RoutingFacts:
+    """The facts; what the result leaves out is taken from its job."""
+    text = result.user_data if result.user_data is not None or job is None else job.user_data
+    return RoutingFacts(result=result, job=job, queue=queue, user_data=user_data.parse(text))
+
+
+def first_match(rules: Sequence[Rule], facts: RoutingFacts) -> Rule | None:
+    """The first rule all of whose conditions are met. Order is precedence."""
+    return next((rule for rule in rules if not mismatch(rule.match, facts)), None)
+
+
+def explain(rules: Sequence[Rule], facts: RoutingFacts) -> Sequence[tuple[Rule, str]]:
+    """Each rule with the condition that it failed on, or "" if it matches."""
+    return [(rule, mismatch(rule.match, facts)) for rule in rules]
+
+
+def mismatch(match: Match, facts: RoutingFacts) -> str:
+    """The name of the first condition that is not met; empty when all are met."""
+    return next((name for name, met in _conditions(match, facts) if not met), "")
+
+
+def decider(rules: Sequence[Rule], correlation: Correlation, *, now: datetime, grace_over: bool) -> Decide:
+    """The decision about results, with the rules and the time already in it."""
+
+    def decide(result: Result, job: Job | None, queue: str) -> Verdict:
+        facts = facts_about(result, job, queue)
+        if job is None and (
+            verdict := _without_job(rules, correlation, facts, now=now, grace_over=grace_over)
+        ):
+            return verdict
+        return _routed(rules, facts)
+
+    return decide
+
+
+def _without_job(
+    rules: Sequence[Rule], correlation: Correlation, facts: RoutingFacts, *, now: datetime, grace_over: bool
+) -> Verdict | None:
+    """The verdict on a result whose job is not known; None to treat it as if it were."""
+    if _is_mere_progress(rules, facts.result):
+        return None
+    if correlation.grace > timedelta(0) and not grace_over:
+        return Verdict(disposition=Disposition.WAITING, wait_until=now + correlation.grace)
+    if correlation.unknown == Unknown.DROP:
+        return Verdict(disposition=Disposition.DROPPED, reason=_UNKNOWN_JOB)
+    if correlation.unknown == Unknown.DEAD_LETTER:
+        targets = _targets(first_match(rules, facts))
+        return Verdict(disposition=Disposition.REFUSED, targets=targets, reason=_UNKNOWN_JOB)
+    return None
+
+
+def _routed(rules: Sequence[Rule], facts: RoutingFacts) -> Verdict:
+    if targets := _targets(first_match(rules, facts)):
+        return Verdict(disposition=Disposition.ROUTED, targets=targets)
+    if facts.result.state in PROGRESS_STATES:
+        return Verdict(disposition=Disposition.PROGRESS)
+    return Verdict(disposition=Disposition.PARKED, reason="no route wants it")
+
+
+def _targets(rule: Rule | None) -> tuple[Target, ...]:
+    return tuple(Target(rule.name, handler) for handler in rule.handlers) if rule else ()
+
+
+def _is_mere_progress(rules: Sequence[Rule], result: Result) -> bool:
+    """Nothing would be gained by waiting for the job of a progress report that no rule can want."""
+    return result.state in PROGRESS_STATES and not any(_accepts_state(rule.match, result) for rule in rules)
+
+
+def _conditions(match: Match, facts: RoutingFacts) -> Iterator[tuple[str, bool]]:
+    result, given = facts.result, facts.user_data
+    yield "state", _accepts_state(match, result)
+    yield "type", _any_of(match.type, result.type, _same_word)
+    yield "function", _any_of(match.function, facts.function)
+    yield "queue", _any_of(match.queue, facts.queue)
+    yield "pipeline", _any_of(match.pipeline, facts.pipeline)
+    yield "route", _any_of(match.route, given.route)
+    # fnmatch compiles to atomic groups, so that a pattern with many stars does not backtrack.
+    yield "user_data", _any_of(match.user_data, given.text, lambda wanted, text: fnmatchcase(text, wanted))
+    for path, wanted in match.data.items():
+        found = _at(given.fields, path)
+        yield f"data.{path}", found is not _NOTHING and _any_of(wanted, found, _same_value)
+
+
+def _accepts_state(match: Match, result: Result) -> bool:
+    """A state that is no outcome only goes to rules that name it."""
+    return _any_of(match.state, result.state, _same_word) and (result.terminal or _asks(match.state))
+
+
+def _asks(wanted: Any) -> bool:
+    return not isinstance(wanted, list | tuple) or len(wanted) > 0
+
+
+def _any_of(wanted: Any, found: Any, same: Callable[[Any, Any], bool] = operator.eq) -> bool:
+    if not isinstance(wanted, list | tuple):
+        return same(wanted, found)
+    return not wanted or any(same(each, found) for each in wanted)
+
+
+def _same_word(wanted: str, found: str) -> bool:
+    return wanted.casefold() == found.casefold()
+
+
+def _same_value(wanted: Any, found: Any) -> bool:
+    """JSON's idea of equality: ``true`` is not 1."""
+    return bool(wanted == found) and isinstance(wanted, bool) == isinstance(found, bool)
+
+
+def _at(fields: Mapping[str, Any], path: str) -> Any:
+    """The member at a dotted path; a key that holds dots itself is found first."""
+    if path in fields:
+        return fields[path]
+    value: Any = fields
+    for name in path.split("."):
+        if not isinstance(value, Mapping) or name not in value:
+            return _NOTHING
+        value = value[name]
+    return value
