@@ -46,9 +46,9 @@ class Rule:
     """One route: a name, what it asks for, and who gets it."""
 
     name: str
-    match: Match = Match()
+    match: Match = field(default_factory=Match)
     handlers: tuple[str, ...] = ()
-    retry: RetryPolicy = RetryPolicy()
+    retry: RetryPolicy = field(default_factory=RetryPolicy)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

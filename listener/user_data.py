@@ -1,7 +1,7 @@
 """User data: the one text that travels with a job to MPS and comes back in its callback.
 
 It carries two things at once: what the submitter gave, and our own mark (the token), by which a callback
-finds its job even if the job id was never saved. ``seal`` puts the mark on, ``open_sealed`` takes it off again.
+finds its job even if the job id was never saved. ``seal`` puts the mark on, ``open_sealed`` takes it off.
 """
 
 from __future__ import annotations
