@@ -7,7 +7,7 @@ import re
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import BeforeValidator
+from pydantic import BeforeValidator, Field
 
 FORMS = 'a number of seconds or text such as "250ms", "30s", "5m", "1h30m" or "2d"'
 
@@ -51,6 +51,9 @@ def to_duration(value: object) -> timedelta:
 
 Duration = Annotated[timedelta, BeforeValidator(to_duration)]
 """A timedelta for pydantic models and handler options, never negative."""
+
+PositiveDuration = Annotated[Duration, Field(gt=timedelta(0))]
+"""The same for what makes no sense as nought, such as a time limit."""
 
 
 def _sum_of_parts(text: str) -> timedelta:

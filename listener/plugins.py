@@ -1,8 +1,8 @@
 """Handlers from installed packages: finding them, checking their options, calling the asynchronous ones.
 
 A plug-in is a factory under the entry-point group ``mns_listener.handlers``. Its keyword arguments are the
-handler's options in the settings file; it returns a ``listener.interfaces.Handler``, and refuses what it can't
-work with by raising ValueError or OSError, whose text is shown to the operator.
+handler's options in the settings file; it returns a ``listener.interfaces.Handler``, and refuses what it
+can't work with by raising ValueError or OSError, whose text is shown to the operator.
 """
 
 from __future__ import annotations

@@ -1,0 +1,221 @@
+"""Send every result to a URL, signed by the Standard Webhooks scheme (standardwebhooks.com)."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import hashlib
+import re
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
+from pathlib import Path
+
+import httpx
+from standardwebhooks import Webhook as Signer
+
+from handlers.document import document
+from listener import JobResult, Reject, Retry, Unavailable, __version__
+from listener.durations import PositiveDuration
+
+_LONGEST_WAIT = timedelta(hours=1)
+_BODY_LIMIT = 65536
+_QUOTED = 200
+_SAFE_ID = re.compile(r"[!-~]{1,200}")
+_HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+_HEADER_VALUE = re.compile(r"[!-~]([ \t!-~]*[!-~])?|")
+
+
+def webhook(
+    *,
+    url: str,
+    secret_file: Path | None = None,
+    timeout: PositiveDuration = timedelta(seconds=30),
+    headers: dict[str, str] | None = None,
+) -> Webhook:
+    """Build a handler that posts to ``url``; without ``secret_file`` it does not sign.
+
+    The file holds ``whsec_…`` or the bare base64; it is read once. Raises ValueError and OSError.
+    """
+    signer = None if secret_file is None else Signer(_secret(secret_file))
+    target = _url(url)
+    client = httpx.Client(
+        headers=_headers(headers or {}),
+        timeout=timeout.total_seconds(),
+        limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
+        follow_redirects=False,  # a redirected POST loses its body or its secrets
+    )
+    return Webhook(target, client=client, signer=signer, timeout=timeout)
+
+
+class Webhook:
+    """Posts the JSON document of a result. 2xx is done, 410 Reject; 429 and 503 may name a wait."""
+
+    def __init__(
+        self, url: httpx.URL, *, client: httpx.Client, signer: Signer | None, timeout: timedelta
+    ) -> None:
+        self._url = url
+        self._client = client
+        self._signer = signer
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._calls = 0
+        self._closed = False
+
+    def __call__(self, result: JobResult, /) -> None:
+        """Send one result.
+
+        Raises Unavailable if no connection came about, Retry or Reject if the receiver said so, and
+        RuntimeError or TimeoutError for anything else than 2xx.
+        """
+        body = document(result)
+        request = self._client.build_request(
+            "POST", self._url, content=body, headers=self._signed(result.key, body)
+        )
+        with self._call(), self._translated():
+            response = self._client.send(request, stream=True)
+            text = _beginning(response, time.monotonic() + self._timeout.total_seconds())
+        _settle(response, f"{_shown(self._url)} answered {response.status_code}: {text[:_QUOTED]}")
+
+    def close(self) -> None:
+        """Take no more calls, and give the connections back once the last running call has ended."""
+        with self._lock:
+            self._closed = True
+        self._close_if_idle()
+
+    @contextmanager
+    def _call(self) -> Iterator[None]:
+        with self._lock:
+            if self._closed:
+                raise Unavailable("the listener is stopping")
+            self._calls += 1
+        try:
+            yield
+        finally:
+            with self._lock:
+                self._calls -= 1
+            self._close_if_idle()
+
+    def _close_if_idle(self) -> None:
+        # Closing a socket under a thread that reads from it would free its number for somebody else's file.
+        with self._lock:
+            if self._closed and not self._calls:
+                self._client.close()
+
+    def _signed(self, key: str, body: bytes) -> dict[str, str]:
+        now, message_id = datetime.now(UTC), _message_id(key)
+        headers = {
+            "content-type": "application/json",
+            "webhook-id": message_id,
+            "webhook-timestamp": str(int(now.timestamp())),
+        }
+        if self._signer is not None:
+            headers["webhook-signature"] = self._signer.sign(message_id, now, body.decode())
+        return headers
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
+        """Sort what went wrong: nothing was sent (Unavailable), or it may have arrived (an attempt)."""
+        try:
+            yield
+        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+            raise Unavailable(f"{_shown(self._url)} can't be reached: {error}") from error
+        except httpx.TimeoutException as error:
+            raise TimeoutError(f"{_shown(self._url)} did not answer within {self._timeout}") from error
+        except httpx.TransportError as error:
+            raise RuntimeError(f"{_shown(self._url)}: {type(error).__name__}: {error}") from error
+
+
+def _settle(response: httpx.Response, said: str) -> None:
+    if response.is_success:
+        return
+    if response.status_code == httpx.codes.GONE:
+        raise Reject(said)
+    if response.status_code in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE):
+        raise Retry(said, after=_wait_asked_for(response.headers.get("retry-after", "")))
+    raise RuntimeError(said)
+
+
+def _wait_asked_for(retry_after: str) -> timedelta | None:
+    """Read Retry-After, seconds or an HTTP date; None if it says nothing usable. At most one hour."""
+    text = retry_after.strip()
+    if re.fullmatch(r"[0-9]+", text):
+        # Cut before it is a number: there is no limit to what a server may send.
+        wait = _LONGEST_WAIT if len(text) > 9 else timedelta(seconds=int(text))
+    else:
+        wait = _until(text)
+    return min(wait, _LONGEST_WAIT) if wait > timedelta(0) else None
+
+
+def _until(date: str) -> timedelta:
+    try:
+        moment = parsedate_to_datetime(date)
+    except ValueError:
+        return timedelta(0)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - datetime.now(UTC)
+
+
+def _beginning(response: httpx.Response, deadline: float) -> str:
+    """The start of the answer's body, for messages; the status decides, so a long or broken rest is left."""
+    body = b""
+    try:
+        for piece in response.iter_raw(4096):
+            body += piece
+            if len(body) >= _BODY_LIMIT or time.monotonic() > deadline:
+                break
+    except httpx.TransportError:
+        pass  # as above
+    finally:
+        response.close()
+    return body.decode("utf-8", "replace").strip()
+
+
+def _message_id(key: str) -> str:
+    """The key itself, or its hash where it is too long or has characters that a header can't carry."""
+    return (
+        key if _SAFE_ID.fullmatch(key) else hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
+    )
+
+
+def _shown(url: httpx.URL) -> str:
+    """The URL for messages, without what may be secret: user, password and query."""
+    return str(url.copy_with(username=None, password=None, query=None, fragment=None))
+
+
+def _url(text: str) -> httpx.URL:
+    try:
+        url = httpx.URL(text)
+    except httpx.InvalidURL as error:
+        raise ValueError(f"url is not valid: {error}") from error
+    if url.scheme not in ("http", "https") or not url.host:
+        raise ValueError(f"url must begin with http:// or https:// and name a host, not {_shown(url)!r}")
+    return url
+
+
+def _secret(file: Path) -> str:
+    """Read and check the signing secret; no error shows any of it."""
+    try:
+        text = file.read_text("ascii").strip().removeprefix("whsec_")
+        secret = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
+    except (UnicodeDecodeError, binascii.Error):
+        raise ValueError(f"secret_file {str(file)!r} must hold whsec_… or base64") from None
+    if not secret:
+        raise ValueError(f"secret_file {str(file)!r} is empty")
+    return text
+
+
+def _headers(extra: dict[str, str]) -> httpx.Headers:
+    for name, value in extra.items():
+        if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
+            raise ValueError(
+                f"headers: {name!r} can't be sent; names and values must be plain ASCII, one line"
+            )
+    # Unpacked, a small answer could fill the memory.
+    headers = httpx.Headers(
+        {"user-agent": f"mns-listener/{__version__}", "accept": "*/*", "accept-encoding": "identity"}
+    )
+    headers.update(extra)
+    return headers
