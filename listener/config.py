@@ -1,0 +1,343 @@
+"""The settings: TOML and environment in, one frozen, checked object out.
+
+How the environment names a setting: ``listener.environment``.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterable, Mapping
+from datetime import timedelta
+from pathlib import Path
+from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+
+from listener import environment
+from listener.durations import Duration
+from listener.errors import SettingsError
+from listener.model import RetryPolicy
+from listener.routing import Correlation, Match, Rule
+
+LONGEST_WAIT = timedelta(seconds=30)  #: facts: MNS holds a long poll for 30 s at most
+LARGEST_BATCH = 16  #: facts: MNS hands out 16 messages at most
+
+
+class Section(BaseModel):
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, coerce_numbers_to_str=True, hide_input_in_errors=True
+    )
+
+
+class StoreSettings(Section):
+    """Where jobs, results and deliveries are kept."""
+
+    url: str = (
+        "sqlite:///listener.db"  #: sqlite:///relative, sqlite:////absolute or postgresql://user@host/name
+    )
+
+
+class MpsSettings(Section):
+    """The MPS API, for submitting and asking."""
+
+    region: str = "cn-shanghai"
+    endpoint: str = ""  #: for example http://127.0.0.1:8470; by default mts.<region>.aliyuncs.com over https
+    pipeline: str = ""  #: the pipeline that jobs go to when the submitter names none
+    notify_url: str = ""  #: the NotifyUrl of jobs whose submitter gives none
+
+
+class CredentialsSettings(Section):
+    """Files that hold the keys; without them alibabacloud-credentials' default chain is asked."""
+
+    access_key_id_file: Path | None = None
+    access_key_secret_file: Path | None = None
+    security_token_file: Path | None = None
+
+    @model_validator(mode="after")
+    def _both_or_none(self) -> Self:
+        if (self.access_key_id_file is None) != (self.access_key_secret_file is None):
+            raise ValueError(
+                "access_key_id_file and access_key_secret_file go together; give both or neither"
+            )
+        return self
+
+
+class CorrelationSettings(Section):
+    """What to do with a result whose job nobody has submitted here."""
+
+    unknown: Literal["deliver", "dead-letter", "drop"] = "deliver"
+    grace: Duration = timedelta(seconds=5)  #: how long a result waits for its job to become known
+
+    def value(self) -> Correlation:
+        return Correlation(unknown=self.unknown, grace=self.grace)
+
+
+class DispatchSettings(Section):
+    """How handlers are run."""
+
+    workers: Annotated[int, Field(ge=1, le=1000)] = 16
+    lease: Annotated[Duration, Field(ge=timedelta(seconds=1))] = timedelta(seconds=30)
+    handler_timeout: Annotated[Duration, Field(gt=timedelta(0))] = timedelta(minutes=15)
+
+
+class RetrySettings(Section):
+    """How often and how long a delivery is tried."""
+
+    max_attempts: Annotated[int, Field(ge=1)] = 10
+    max_age: Duration = timedelta(days=1)
+    first_wait: Duration = timedelta(seconds=1)
+    longest_wait: Duration = timedelta(minutes=10)
+
+    def policy(self) -> RetryPolicy:
+        return RetryPolicy(
+            max_attempts=self.max_attempts,
+            max_age=self.max_age,
+            first_wait=self.first_wait,
+            longest_wait=self.longest_wait,
+        )
+
+
+class ServiceSettings(Section):
+    """How the process starts and stops."""
+
+    grace: Duration = timedelta(seconds=25)  #: how long handlers may go on after SIGTERM
+
+
+class HttpSettings(Section):
+    """Health and metrics."""
+
+    listen: str = "127.0.0.1:8471"  #: host:port on loopback, unix:/path/to/socket, or "" for none
+
+
+class LogSettings(Section):
+    level: Literal["debug", "info", "warning", "error"] = "info"
+    format: Literal["auto", "json", "console"] = "auto"  #: auto: console on a terminal, else JSON
+
+
+class QueueSettings(Section):
+    """One MNS queue to stand at."""
+
+    url: str = ""  #: mns://<account>.mns.<region>.aliyuncs.com/queues/<queue>, as in a job's NotifyUrl
+    endpoint: str = ""  #: http(s)://…, where it differs from the one in url
+    queue: str = ""  #: the queue's name, where there is no url
+    name: str = ""  #: how logs, metrics and rules call it; by default the queue's name
+    wait: Annotated[Duration, Field(ge=timedelta(0), le=LONGEST_WAIT)] = LONGEST_WAIT
+    batch: Annotated[int, Field(ge=1, le=LARGEST_BATCH)] = LARGEST_BATCH
+
+    @model_validator(mode="before")
+    @classmethod
+    def _taken_apart(cls, given: Any) -> Any:
+        if not isinstance(given, Mapping) or not given.get("url"):
+            return given
+        endpoint, queue = split_queue_url(str(given["url"]))
+        return {"endpoint": endpoint, "queue": queue, "name": queue} | dict(given)
+
+    @model_validator(mode="after")
+    def _found(self) -> Self:
+        if not self.endpoint or not self.queue:
+            raise ValueError('give url = "mns://…/queues/NAME", or endpoint and queue')
+        if urlsplit(self.endpoint).scheme not in ("http", "https") or urlsplit(self.endpoint).path.strip("/"):
+            raise ValueError(f"endpoint = {self.endpoint!r} must be http(s)://host[:port] without a path")
+        return self
+
+    @property
+    def label(self) -> str:
+        return self.name or self.queue
+
+
+class HandlerSettings(BaseModel):
+    """One handler of a route; every key besides use and name is the handler's own option."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+
+    use: str
+    name: str = ""
+
+    @property
+    def label(self) -> str:
+        return self.name or self.use
+
+    @property
+    def options(self) -> dict[str, Any]:
+        return dict(self.model_extra or {})
+
+
+def _listed(given: object) -> object:
+    return (given,) if isinstance(given, str) else given
+
+
+OneOrMore = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+
+
+class MatchSettings(Section):
+    """All that is given must hold; a list means any of its values."""
+
+    route: OneOrMore = ()
+    user_data: OneOrMore = ()  #: glob on the raw text
+    data: dict[str, Any] = {}  #: keys of JSON user data
+    function: OneOrMore = ()
+    state: OneOrMore = ()
+    type: OneOrMore = ()
+    queue: OneOrMore = ()
+    pipeline: OneOrMore = ()
+
+    def value(self) -> Match:
+        return Match(**{name: getattr(self, name) for name in type(self).model_fields})
+
+
+class RouteSettings(Section):
+    name: Annotated[str, Field(min_length=1, max_length=100)]
+    match: MatchSettings = MatchSettings()
+    handlers: Annotated[tuple[HandlerSettings, ...], Field(min_length=1)]
+    retry: RetrySettings | None = None
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        twice = _repeated(handler.label for handler in self.handlers)
+        if twice:
+            raise ValueError(f'two handlers are called {twice!r}; give one of them another name = "…"')
+        return self
+
+
+class Settings(Section):
+    """All of it. ``load`` makes one."""
+
+    store: StoreSettings = StoreSettings()
+    mps: MpsSettings = MpsSettings()
+    credentials: CredentialsSettings = CredentialsSettings()
+    correlation: CorrelationSettings = CorrelationSettings()
+    dispatch: DispatchSettings = DispatchSettings()
+    retry: RetrySettings = RetrySettings()
+    service: ServiceSettings = ServiceSettings()
+    http: HttpSettings = HttpSettings()
+    log: LogSettings = LogSettings()
+    queues: tuple[QueueSettings, ...] = ()
+    routes: tuple[RouteSettings, ...] = ()
+
+    @model_validator(mode="after")
+    def _distinct(self) -> Self:
+        if twice := _repeated(route.name for route in self.routes):
+            raise ValueError(f"two routes are called {twice!r}; names must differ")
+        if twice := _repeated(queue.label for queue in self.queues):
+            raise ValueError(f'two queues are called {twice!r}; give one of them another name = "…"')
+        return self
+
+    def rules(self) -> tuple[Rule, ...]:
+        return tuple(
+            Rule(
+                name=route.name,
+                match=route.match.value(),
+                handlers=tuple(handler.label for handler in route.handlers),
+                retry=(route.retry or self.retry).policy(),
+            )
+            for route in self.routes
+        )
+
+    def require_work(self) -> None:
+        """Raises SettingsError unless there is a queue to stand at and a route to take."""
+        for name, what in (("queues", self.queues), ("routes", self.routes)):
+            if not what:
+                raise SettingsError(f"the settings have no [[{name}]]; the daemon needs at least one")
+
+
+def load(text: str, environ: Mapping[str, str], *, source: str = "settings") -> Settings:
+    """Settings from TOML text and the environment, which wins. ``source`` is the file's name, for errors.
+
+    Raises SettingsError that names every wrong key with its value and the rule.
+    """
+    try:
+        document = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise SettingsError(f"{source} is not valid TOML: {error}") from error
+    overlaid = environment.overlay(document, environ)
+    try:
+        return Settings.model_validate(overlaid)
+    except ValidationError as error:
+        problems = [_problem(detail, overlaid) for detail in error.errors(include_url=False)]
+        raise SettingsError("\n".join(f"{source}: {problem}" for problem in problems)) from error
+
+
+def split_queue_url(url: str) -> tuple[str, str]:
+    """Endpoint and queue name of an ``mns://`` URL. Raises ValueError.
+
+    One page of the documentation writes the host with ``oss-<region>`` for ``mns.<region>``; that is mended.
+    """
+    parts = urlsplit(url)
+    host, path = parts.netloc, parts.path.strip("/").split("/")
+    if parts.scheme not in ("mns", "http", "https") or not host or len(path) != 2 or path[0] != "queues":
+        raise ValueError(f"{url!r} is no queue URL; write mns://ACCOUNT.mns.REGION.aliyuncs.com/queues/NAME")
+    host = host.replace(".oss-", ".mns.", 1) if host.endswith(".aliyuncs.com") else host
+    scheme = parts.scheme if parts.scheme != "mns" else "https"
+    return f"{scheme}://{host}", path[1]
+
+
+def _problem(detail: Any, document: Any) -> str:
+    where = _shown(detail["loc"])
+    if detail["type"] == "extra_forbidden":
+        return f"{where} is an unknown key; {_known(detail['loc'])}"
+    if detail["type"] == "missing":
+        return f"{where} is missing"
+    rule = detail["msg"].removeprefix("Value error, ")
+    value = _at(document, detail["loc"])
+    return (
+        f"{where} = {value!r}: {rule}"
+        if value is not None and _scalar(value)
+        else f"{where}: {rule}".lstrip(": ")
+    )
+
+
+def _scalar(value: Any) -> bool:
+    return isinstance(value, str | int | float | bool)
+
+
+def _shown(path: Iterable[Any]) -> str:
+    text = ""
+    for part in path:
+        text += f"[{part}]" if isinstance(part, int) else f".{part}"
+    return text.lstrip(".")
+
+
+def _at(document: Any, path: Iterable[Any]) -> Any:
+    for part in path:
+        try:
+            document = document[part]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return document
+
+
+def _known(path: Iterable[Any]) -> str:
+    """The keys that would have been right at this place."""
+    model: Any = Settings
+    for part in list(path)[:-1]:
+        if isinstance(part, str):
+            model = _section(model.model_fields[part].annotation)
+    return "known here: " + ", ".join(model.model_fields)
+
+
+def _section(annotation: Any) -> Any:
+    """The section inside an annotation such as ``tuple[RouteSettings, ...]`` or ``RetrySettings | None``."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return next(
+        found
+        for argument in getattr(annotation, "__args__", ())
+        if argument is not Ellipsis and (found := _section_or_none(argument))
+    )
+
+
+def _section_or_none(annotation: Any) -> Any:
+    try:
+        return _section(annotation)
+    except StopIteration:
+        return None
+
+
+def _repeated(names: Iterable[str]) -> str:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            return name
+        seen.add(name)
+    return ""
