@@ -66,17 +66,16 @@ def _may_be_deep(text: str) -> bool:
 def _is_deeper(value: Any, limit: int) -> bool:
     """Walk level by level: linear time, and no recursion that could itself go too deep."""
     level = [value]
-    for _ in range(limit + 1):
-        level = [child for item in level for child in _children(item)]
+    for _ in range(limit):
+        level = [child for item in level for child in _containers_in(item)]
         if not level:
             return False
     return True
 
 
-def _children(value: Any) -> list[Any]:
-    if isinstance(value, dict):
-        return list(value.values())
-    return value if isinstance(value, list) else []
+def _containers_in(value: Any) -> list[Any]:
+    members = value.values() if isinstance(value, dict) else value if isinstance(value, list) else ()
+    return [member for member in members if isinstance(member, dict | list)]
 
 
 _DECODER: Final = json.JSONDecoder(strict=False, parse_float=_finite, parse_constant=str)

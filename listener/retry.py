@@ -22,7 +22,7 @@ def after_failure(
     """The fate of a delivery whose handler raised ``error``; ``jitter`` is random, from 0 to 1.
 
     ``Reject`` is final at once. ``Unavailable`` never spends an attempt, so that only ``max_age`` ends it;
-    anything else spends one of ``max_attempts``. A wait that ``Retry`` or ``Unavailable`` asks for is kept to.
+    anything else spends one of ``max_attempts``. A wait that ``Retry`` or ``Unavailable`` asks for is kept.
     """
     text = error_text(error)
     if isinstance(error, Reject):

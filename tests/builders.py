@@ -137,7 +137,6 @@ def a_delivery(**fields: Any) -> Delivery:
         "result": a_result(),
         "job": None,
         "queue": "mps-callbacks",
-        "key": f"{JOB_ID}/videos/log",
         "attempt": 1,
         "failures": 0,
         "state": DeliveryState.RUNNING,

@@ -1,0 +1,91 @@
+"""JSON from strangers."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from listener import jsontext
+from listener.text import shortened, storable
+
+VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+    max_leaves=20,
+)
+
+
+@given(VALUES, st.booleans())
+def test_what_is_written_reads_the_same(value: Any, ascii_only: bool) -> None:
+    text = json.dumps(value, ensure_ascii=ascii_only)
+
+    assert jsontext.parse(text) == json.loads(text.replace("\\u0000", "\\ufffd"))
+    assert jsontext.parse(jsontext.render(jsontext.parse(text))) == jsontext.parse(text)
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_any_text_survives_as_a_member_without_nul_and_surrogates(text: str) -> None:
+    assert jsontext.parse(json.dumps({"a": text})) == {"a": storable(text)}
+
+
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        pytest.param(r'"\u0000"', "\ufffd", id="escaped-nul"),
+        pytest.param(r'"\\u0000"', r"\u0000", id="escaped-backslash"),
+        pytest.param(r'"\\\u0000"', "\\\ufffd", id="escaped-nul-after-a-backslash"),
+        pytest.param(r'"\ud83d\ude00"', "\U0001f600", id="pair"),
+        pytest.param(r'"\ud83d\ud83d\ude00"', "\ufffd\U0001f600", id="lone-before-a-pair"),
+        pytest.param(r'"\ude00\ud83d"', "\ufffd\ufffd", id="pair-the-wrong-way-round"),
+        pytest.param('"a\tb\0c"', "a\tb\ufffdc", id="raw-control-characters"),
+        pytest.param("[NaN, -Infinity, 1e999]", ["NaN", "-Infinity", "1e999"], id="not-finite"),
+        pytest.param('{"a":1,"a":2}', {"a": 2}, id="duplicate-keys"),
+        pytest.param("[" * 64 + "]" * 64, json.loads("[" * 64 + "]" * 64), id="as-deep-as-allowed"),
+    ],
+)
+def test_harmful_values_become_harmless(text: str, value: Any) -> None:
+    assert jsontext.parse(text) == value
+    assert jsontext.render(jsontext.parse(text)).encode()
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        pytest.param("", "not JSON", id="empty"),
+        pytest.param('{"State":"Succes', "not JSON", id="cut-off"),
+        pytest.param("{} {}", "not JSON", id="two-documents"),
+        pytest.param(r'"\ud8"', "not JSON", id="bad-escape"),
+        pytest.param("9" * 1_000_000, "not JSON", id="a-million-digits"),
+        pytest.param("[" * 65 + "]" * 65, "64 deep", id="just-too-deep"),
+        pytest.param('{"a":' * 65 + "1" + "}" * 65, "64 deep", id="objects-too-deep"),
+        pytest.param("[" * 10_000 + "]" * 10_000, "64 deep", id="ten-thousand-deep"),
+        pytest.param('{"a":' * 100_000, "64 deep", id="deep-and-cut-off"),
+    ],
+)
+def test_what_is_no_json_is_refused_with_a_reason(text: str, complaint: str) -> None:
+    with pytest.raises(jsontext.BadJson, match=complaint):
+        jsontext.parse(text)
+
+
+def test_broad_values_are_not_taken_for_deep_ones() -> None:
+    assert len(jsontext.parse(json.dumps([{"a": []}] * 1000))) == 1000
+
+
+@given(st.text(st.characters(exclude_categories=())))
+def test_storable_text_is_storable_and_otherwise_unchanged(text: str) -> None:
+    stored = storable(text)
+
+    assert "\0" not in stored
+    assert stored.encode().decode() == stored
+    assert storable(stored) == stored
+    if "\0" not in text and not any("\ud800" <= letter <= "\udfff" for letter in text):
+        assert stored == text
+
+
+def test_shortened_text_shows_that_it_was_cut() -> None:
+    assert shortened("abc", 3) == "abc"
+    assert shortened("abcd", 3) == "ab…"
