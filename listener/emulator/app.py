@@ -1,0 +1,130 @@
+"""The emulator as an ASGI application: the two services, and control under ``/_emulator/``."""
+
+from __future__ import annotations
+
+import ipaddress
+from email.utils import format_datetime
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request as ControlRequest
+from starlette.responses import JSONResponse, PlainTextResponse, Response
+from starlette.routing import Mount, Route
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from listener import clock
+from listener.emulator.http import Reply, Request
+from listener.emulator.queues import Draft, body_md5, draft
+from listener.emulator.state import Emulator
+
+
+def application(emulator: Emulator) -> Starlette:
+    """The services are the router's last resort rather than routes: their own addressing is all they need."""
+    control = Control(emulator)
+    app = Starlette(routes=[Mount("/_emulator", app=loopback_only(control.application()))])
+    app.router.redirect_slashes = False
+    app.router.default = Services(emulator)
+    return app
+
+
+class Services:
+    """MNS and MPS on one address."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = await read_request(scope, receive)
+        reply = await self._emulator.answer(request)
+        await send(self._start(reply, request))
+        await send({"type": "http.response.body", "body": reply.body})
+
+    def _start(self, reply: Reply, request: Request) -> Message:
+        """The head of a reply. A 204 has no length, every other reply has one."""
+        fields = [
+            ("date", format_datetime(clock.now() + self._emulator.mns.skew, usegmt=True)),
+            ("content-type", reply.content_type),
+            *reply.headers,
+        ]
+        if request.headers.get("connection", "").lower() != "close":
+            fields.append(("connection", "keep-alive"))
+        if reply.status != 204:
+            fields.append(("content-length", str(len(reply.body))))
+        headers = [(name.encode("latin-1"), value.encode("latin-1")) for name, value in fields]
+        return {"type": "http.response.start", "status": reply.status, "headers": headers}
+
+
+async def read_request(scope: Scope, receive: Receive) -> Request:
+    """Read a request whole."""
+    body = b""
+    more = True
+    while more:
+        message = await receive()
+        body += message.get("body", b"")
+        more = message.get("more_body", False)
+    raw_query = scope["query_string"].decode("latin-1")
+    target = scope["raw_path"].decode("latin-1")
+    connection = scope.get("state", {}).get("connection")
+    return Request(
+        method=scope["method"],
+        path=scope["path"],
+        target=f"{target}?{raw_query}" if raw_query else target,
+        raw_query=raw_query,
+        headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
+        body=body,
+        gone=connection.gone if connection else lambda: False,
+    )
+
+
+class Control:
+    """What tests and demos do to the emulator behind the services' back; needs no signature."""
+
+    def __init__(self, emulator: Emulator) -> None:
+        self._emulator = emulator
+
+    def application(self) -> ASGIApp:
+        return Starlette(
+            routes=[
+                Route("/state", self.state),
+                Route("/reset", self.reset, methods=["POST"]),
+                Route("/queues/{name}/messages", self.put_message, methods=["POST"]),
+            ]
+        )
+
+    async def state(self, request: ControlRequest) -> Response:
+        return JSONResponse(self._emulator.state())
+
+    async def reset(self, request: ControlRequest) -> Response:
+        self._emulator.reset()
+        return Response(status_code=204)
+
+    async def put_message(self, request: ControlRequest) -> Response:
+        """Put a text into a queue as it is, even one that makes the reply which brings it ill-formed.
+
+        Query: ``delay`` in seconds; ``escape=true`` for a text that shall arrive whole whatever is in it. The queue
+        is created if need be.
+        """
+        name = request.path_params["name"]
+        queue = self._emulator.mns.queues.get(name) or self._emulator.mns.create(name)
+        delay = request.query_params.get("delay", "0")
+        if not delay.isdecimal():
+            return PlainTextResponse("delay is a number of seconds", status_code=400)
+        text = (await request.body()).decode("utf-8", "surrogateescape")
+        if request.query_params.get("escape") == "true":
+            stored = queue.send([draft(text, delay_seconds=int(delay))])[0]
+        else:
+            stored = queue.send([Draft(body=text, md5=body_md5(text), delay_seconds=int(delay))])[0]
+        return JSONResponse({"MessageId": stored.message_id}, status_code=201)
+
+
+def loopback_only(app: ASGIApp) -> ASGIApp:
+    """Let only this machine in, whatever address the port is bound to."""
+
+    async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
+        client: Any = scope.get("client")
+        if client and not ipaddress.ip_address(client[0]).is_loopback:
+            await PlainTextResponse("only from this machine", status_code=403)(scope, receive, send)
+            return
+        await app(scope, receive, send)
+
+    return guarded

@@ -1,0 +1,46 @@
+"""A request and a reply as the two services see them, below HTTP's own details."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+from urllib.parse import unquote
+
+
+@dataclass(frozen=True, kw_only=True)
+class Request:
+    """One HTTP request. Header names are lower case; ``target`` is the request line's path and query, untouched."""
+
+    method: str
+    path: str
+    target: str
+    raw_query: str
+    headers: dict[str, str]
+    body: bytes
+    gone: Callable[[], bool] = field(default=lambda: False)  #: has the client closed its connection?
+
+    @cached_property
+    def query(self) -> dict[str, str]:
+        """The query with names in lower case. Values are percent-decoded but keep ``+``, which handles may hold."""
+        return {name.lower(): value for name, value in pairs(self.raw_query)}
+
+    @property
+    def host(self) -> str:
+        return self.headers.get("host", "localhost")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reply:
+    """One HTTP reply."""
+
+    status: int
+    body: bytes = b""
+    content_type: str = "text/xml;charset=utf-8"
+    headers: tuple[tuple[str, str], ...] = ()
+
+
+def pairs(query: str) -> list[tuple[str, str]]:
+    """Names and values of a query string, percent-decoded, ``+`` left as it is."""
+    items = (item.partition("=") for item in query.split("&") if item)
+    return [(unquote(name), unquote(value)) for name, _, value in items]

@@ -1,0 +1,216 @@
+"""The engine that takes submitted jobs through Queuing, Analysing and Success or Fail, and calls back.
+
+Times are seconds since 1970 by ``clock.now()``; a timer of the event loop only brings ``advance`` about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import heapq
+import json
+import re
+from collections import deque
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from random import Random
+from typing import Any
+
+from listener import clock
+from listener.emulator import results
+from listener.emulator.options import Options
+
+NOTIFY_URL = re.compile(r"mns://[^/]+/queues/(?P<queue>[A-Za-z0-9][A-Za-z0-9-]*)/?")
+BAD_CONTENT = "InvalidParameter.ResourceContentBad"
+BAD_CONTENT_TEXT = "The resource operated cannot be used, because its content is bad."
+
+
+@dataclass(kw_only=True)
+class Pipeline:
+    """A pipeline with the jobs that wait in it."""
+
+    id: str
+    name: str
+    state: str = "Active"
+    speed: str = "Standard"
+    speed_level: int = 1
+    role: str = ""
+    notify: dict[str, str] = field(default_factory=dict)
+    created: str = ""
+    waiting: deque[Job] = field(default_factory=deque)
+
+
+@dataclass(kw_only=True)
+class Job:
+    """A job as MPS keeps it; ``parameters`` are those of its submission."""
+
+    id: str
+    number: int
+    pipeline: Pipeline
+    parameters: dict[str, str]
+    fails: bool
+    state: str = "Queuing"
+    result: str = ""
+    code: str = "Success"
+    message: str = "success"
+    due: float = 0.0
+    history: list[tuple[str, float]] = field(default_factory=list)
+
+    @property
+    def function(self) -> str:
+        return self.parameters["FunctionName"]
+
+    @property
+    def over(self) -> bool:
+        return self.state in {"Success", "Fail"}
+
+    @property
+    def destinations(self) -> list[str]:
+        """The queues that are told, each once: that of NotifyUrl and that which the pipeline is bound to."""
+        named = NOTIFY_URL.fullmatch(self.parameters.get("NotifyUrl", ""))
+        queues = [named["queue"] if named else "", self.pipeline.notify.get("QueueName", "")]
+        return [queue for queue in dict.fromkeys(queues) if queue]
+
+    def enter(self, state: str, at: float) -> None:
+        self.state = state
+        self.history.append((state, at))
+
+
+Deliver = Callable[[str, str], bool]
+"""Put a text into a queue by its name; False when there is no such queue."""
+
+
+class Engine:
+    """Runs at most ``concurrency`` jobs at a time, oldest first, over all pipelines that are Active."""
+
+    def __init__(self, options: Options, *, rng: Random, deliver: Deliver) -> None:
+        self.jobs: dict[str, Job] = {}
+        self.pipelines: dict[str, Pipeline] = {}
+        self.callbacks_sent = self.callbacks_lost = 0
+        self._options = options
+        self._rng = rng
+        self._deliver = deliver
+        self._running: list[tuple[float, int, Job]] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    def submit(self, pipeline: Pipeline, parameters: dict[str, str]) -> Job:
+        """Take a job in. Whether it is going to fail is settled here, by the seed or by its input."""
+        unlucky = self._rng.random() < self._options.fail_rate
+        job = Job(
+            id=self.new_id(),
+            number=len(self.jobs),
+            pipeline=pipeline,
+            parameters=parameters,
+            fails=unlucky or "fail" in results.object_key(parameters.get("Input", "")),
+        )
+        job.enter("Queuing", _now())
+        self.jobs[job.id] = job
+        if job.function == "TextToSpeech":
+            self._finish(job, _now())
+        else:
+            pipeline.waiting.append(job)
+        self.soon(0)
+        return job
+
+    def new_id(self) -> str:
+        """32 lower-case hex letters, as all ids of MPS."""
+        return f"{self._rng.getrandbits(128):032x}"
+
+    def advance(self) -> None:
+        """Bring all jobs up to the time: finish what is due, start what has room."""
+        at = _now()
+        while self._running and self._running[0][0] <= at:
+            self._finish(heapq.heappop(self._running)[2], at)
+        while len(self._running) < self._options.concurrency and (job := self._next_waiting()):
+            job.enter("Analysing", at)
+            job.due = at + self._duration(job)
+            heapq.heappush(self._running, (job.due, job.number, job))
+        if self._running:
+            self.soon(max(self._running[0][0] - at, 0.001))
+
+    def soon(self, seconds: float) -> None:
+        """Advance after so many seconds; a timer that is set already gives way."""
+        self.stop()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self.advance)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def reset(self) -> None:
+        self.stop()
+        self.jobs.clear()
+        self.pipelines.clear()
+        self._running.clear()
+        self.callbacks_sent = self.callbacks_lost = 0
+
+    def result_of(self, job: Job) -> str:
+        work = results.Work(
+            function=job.function,
+            input=job.parameters.get("Input", ""),
+            output=job.parameters.get("Output", ""),
+            params=loose_object(job.parameters.get("JobParams", "")) or {},
+            timestamp=int(_now()),
+        )
+        return results.result(work, malformed=self._options.malformed)
+
+    def _next_waiting(self) -> Job | None:
+        heads = [pipe for pipe in self.pipelines.values() if pipe.waiting and pipe.state == "Active"]
+        if not heads:
+            return None
+        return min(heads, key=lambda pipe: pipe.waiting[0].number).waiting.popleft()
+
+    def _duration(self, job: Job) -> float:
+        return self._options.job_seconds
+
+    def _finish(self, job: Job, at: float) -> None:
+        if job.fails:
+            job.code, job.message = BAD_CONTENT, BAD_CONTENT_TEXT
+            job.result = results.failure(job.code, job.message)
+        else:
+            job.result = self.result_of(job)
+        job.enter("Fail" if job.fails else "Success", at)
+        if job.function != "TextToSpeech" or self._options.text_to_speech_callback:
+            self._call_back(job)
+
+    def _call_back(self, job: Job) -> None:
+        for queue in job.destinations:
+            if self._deliver(queue, base64.b64encode(callback(job).encode()).decode()):
+                self.callbacks_sent += 1
+            else:
+                self.callbacks_lost += 1
+
+
+def callback(job: Job) -> str:
+    """The callback's JSON, keys in the documented order; AudioMixing has no Details and words of its own."""
+    document: dict[str, Any] = {"Code": job.code}
+    if job.function != "AudioMixing":
+        document["Details"] = []
+    document["FunctionName"] = job.function
+    document["JobId"] = job.id
+    document["Message"] = "Successful." if job.function == "AudioMixing" and not job.fails else job.message
+    document["State"] = job.state
+    document["Type"] = "IProduction"
+    if job.parameters.get("UserData"):
+        document["UserData"] = job.parameters["UserData"]
+    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+
+
+def loose_object(text: str) -> dict[str, Any] | None:
+    """JobParams taken apart; None when they are no JSON object.
+
+    The documentation's own samples write ``{mode:"gif"}`` and ``null``, so keys may lack their quotes and nothing
+    at all is an empty object.
+    """
+    for form in (text, re.sub(r"([{,]\s*)([A-Za-z_]\w*)\s*:", r'\1"\2":', text)):
+        try:
+            value = json.loads(form or "null")
+        except ValueError:
+            continue
+        return {} if value is None else value if isinstance(value, dict) else None
+    return None
+
+
+def _now() -> float:
+    return clock.now().timestamp()

@@ -1,0 +1,129 @@
+"""The XML of MNS: requests taken apart safely, replies put together as the service lays them out.
+
+Shape of a reply (the captures of real traffic fit only this): an XML declaration, a root with the namespace without
+a trailing slash, each child on a line of its own with two blanks of indentation, nothing after the end tag. The
+captures suggest a bare carriage return as line break; we write a line feed, since XML parsers can't tell the two
+apart and a terminal can.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from xml.etree import ElementTree
+from xml.sax.saxutils import escape
+
+from listener.emulator.queues import StoredMessage
+
+HEAD = '<?xml version="1.0" ?>\n'
+NAMESPACE = ' xmlns="http://mns.aliyuncs.com/doc/v1"'
+PROLOG_WITH_DTD = re.compile(rb"\s*(?:<\?.*?\?>\s*|<!--.*?-->\s*)*<!DOCTYPE", re.DOTALL)
+
+Pairs = Iterable[tuple[str, object]]
+
+
+class Malformed(ValueError):
+    """The text is not XML that the service would read."""
+
+
+def parse(text: bytes) -> ElementTree.Element:
+    """Parse a request's body. A document type is refused: it can only bring entities along.
+
+    Raises Malformed. UTF-16 is refused too, as the service speaks only UTF-8.
+    """
+    if b"\x00" in text or (
+        b"<!DOCTYPE" in text and PROLOG_WITH_DTD.match(text.removeprefix(b"\xef\xbb\xbf"))
+    ):
+        raise Malformed("document types are not accepted")
+    try:
+        return ElementTree.fromstring(text)  # noqa: S314 - entities need a document type, which is refused above
+    except (ElementTree.ParseError, LookupError, ValueError) as error:
+        raise Malformed(str(error)) from error
+
+
+def local(element: ElementTree.Element) -> str:
+    """The name without its namespace: clients send ``/v1/``, ``/v1`` or none at all."""
+    return element.tag.rpartition("}")[2]
+
+
+def children(element: ElementTree.Element) -> dict[str, str]:
+    return {local(child): child.text or "" for child in element}
+
+
+def encode(document: str) -> bytes:
+    """Lone surrogates stand for the bytes of a body that was never UTF-8; they go out as they came in."""
+    return document.encode("utf-8", "surrogateescape")
+
+
+def flat(root: str, fields: Pairs, *, namespace: str = NAMESPACE) -> bytes:
+    """A document of one level."""
+    lines = "".join(f"  <{name}>{escape(str(value))}</{name}>\n" for name, value in fields)
+    return encode(f"{HEAD}<{root}{namespace}>\n{lines}</{root}>")
+
+
+def nested(root: str, name: str, records: Iterable[Pairs], *, tail: Pairs = ()) -> bytes:
+    """A document of two levels: records of one kind, and perhaps some elements after them."""
+    blocks = "".join(f"  <{name}>\n{_lines(record)}  </{name}>\n" for record in records)
+    end = "".join(f"  <{key}>{escape(str(value))}</{key}>\n" for key, value in tail)
+    return encode(f"{HEAD}<{root}{NAMESPACE}>\n{blocks}{end}</{root}>")
+
+
+def _lines(record: Pairs) -> str:
+    return "".join(f"    <{name}>{escape(str(value))}</{name}>\n" for name, value in record)
+
+
+def message(stored: StoredMessage, *, peeked: bool) -> bytes:
+    return encode(f"{HEAD}<Message{NAMESPACE}>\n{_message(stored, indent='  ', peeked=peeked)}</Message>")
+
+
+def messages(received: Iterable[StoredMessage], *, peeked: bool) -> bytes:
+    blocks = "".join(
+        f"  <Message>\n{_message(stored, indent='    ', peeked=peeked)}  </Message>\n" for stored in received
+    )
+    return encode(f"{HEAD}<Messages{NAMESPACE}>\n{blocks}</Messages>")
+
+
+def _message(stored: StoredMessage, *, indent: str, peeked: bool) -> str:
+    """One message; a peek shows neither handle nor the time of its return."""
+    lines = [f"<MessageId>{stored.message_id}</MessageId>"]
+    if not peeked:
+        lines.append(f"<ReceiptHandle>{stored.handles[0]}</ReceiptHandle>")
+    lines += [
+        f"<MessageBody>{stored.body}</MessageBody>",
+        f"<MessageBodyMD5>{stored.md5}</MessageBodyMD5>",
+        f"<EnqueueTime>{stored.enqueued_ms}</EnqueueTime>",
+    ]
+    if not peeked:
+        lines.append(f"<NextVisibleTime>{stored.visible_ms}</NextVisibleTime>")
+    lines += [
+        f"<FirstDequeueTime>{stored.first_ms}</FirstDequeueTime>",
+        f"<DequeueCount>{stored.count}</DequeueCount>",
+        f"<Priority>{stored.priority}</Priority>",
+    ]
+    if stored.group:
+        lines.append(f"<MessageGroupId>{stored.group}</MessageGroupId>")
+    if stored.properties:
+        lines.append(stored.properties.replace("\n", f"\n{indent}"))
+    return "".join(f"{indent}{line}\n" for line in lines)
+
+
+def properties(element: ElementTree.Element) -> str:
+    """System and user properties of a message to be sent, as its replies will show them: system before user."""
+    blocks = {local(child): child for child in element}
+    return "\n".join(
+        _property_block(blocks[outer], outer=outer, inner=inner)
+        for outer, inner in (("SystemProperties", "SystemPropertyValue"), ("UserProperties", "PropertyValue"))
+        if outer in blocks
+    )
+
+
+def _property_block(block: ElementTree.Element, *, outer: str, inner: str) -> str:
+    lines = [f"<{outer}>"]
+    for item in block:
+        fields = children(item)
+        lines.append(f"  <{inner}>")
+        lines += [
+            f"    <{name}>{escape(fields.get(name, ''))}</{name}>" for name in ("Name", "Value", "Type")
+        ]
+        lines.append(f"  </{inner}>")
+    return "\n".join([*lines, f"</{outer}>"])

@@ -1,0 +1,352 @@
+"""Queues and their messages: visibility, delay, retention, priority, receipt handles and long polls.
+
+Knows nothing of HTTP. Times are milliseconds since 1970 by ``clock.now()``; timers of the event loop only wake what
+waits, they never decide.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import hashlib
+import heapq
+import re
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from random import Random
+from xml.sax.saxutils import escape
+
+from listener import clock
+
+READY, HIDDEN, GONE = range(3)
+HANDLE_BYTES = 24  #: gives 32 base64 letters, which may hold + and /
+#: What a receipt handle looks like, ours or one copied from the documentation.
+HANDLE_FORM = re.compile(r"[0-9]{1,2}-[A-Za-z0-9+/=]{8,128}")
+
+
+def now_ms() -> int:
+    return int(clock.now().timestamp() * 1000)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attributes:
+    """The six attributes of a queue; durations are seconds, sizes bytes."""
+
+    delay_seconds: int = 0
+    maximum_message_size: int = 65_536
+    message_retention_period: int = 345_600
+    visibility_timeout: int = 30
+    polling_wait_seconds: int = 0
+    logging_enabled: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Draft:
+    """A message that is to be sent. ``body`` and ``properties`` stand here as they will in a reply, escaped."""
+
+    body: str
+    md5: str
+    delay_seconds: int | None = None  #: None leaves it to the queue
+    priority: int = 8
+    group: str = ""
+    properties: str = ""
+
+
+class StoredMessage:
+    """A message as its queue keeps it. Plain slots, since a load test makes a hundred thousand of them."""
+
+    __slots__ = (
+        "body",
+        "count",
+        "enqueued_ms",
+        "first_ms",
+        "group",
+        "handles",
+        "md5",
+        "message_id",
+        "order",
+        "place",
+        "priority",
+        "properties",
+        "visible_ms",
+    )
+
+    def __init__(self, draft: Draft, *, message_id: str, order: int, at: int) -> None:
+        self.message_id = message_id
+        self.order = order
+        self.body = draft.body
+        self.md5 = draft.md5
+        self.priority = draft.priority
+        self.group = draft.group
+        self.properties = draft.properties
+        self.enqueued_ms = at
+        self.first_ms = at  #: equals the time of sending until somebody receives it
+        self.visible_ms = at
+        self.count = 0
+        self.place = GONE
+        self.handles: tuple[str, ...] = ()
+
+
+class HandleRejected(Exception):
+    """A receipt handle can't be used. ``code`` is the documented error code."""
+
+    def __init__(self, code: str) -> None:
+        super().__init__(code)
+        self.code = code
+
+
+class Queue:
+    """One queue of the emulator.
+
+    A message is in exactly one place: READY, HIDDEN (delayed or received) or GONE. The two heaps may hold stale
+    entries, which are recognised by the message's place and time when they come up.
+    """
+
+    def __init__(self, name: str, *, attributes: Attributes, rng: Random, lenient: bool) -> None:
+        self.name = name
+        self.attributes = attributes
+        self.created = self.modified = now_ms() // 1000
+        self.sent = self.received = self.deleted = 0
+        self._rng = rng
+        self._lenient = lenient
+        self._order = 0
+        self._messages: dict[str, StoredMessage] = {}
+        self._by_handle: dict[str, StoredMessage] = {}
+        self._by_age: deque[StoredMessage] = deque()
+        self._ready: list[tuple[int, int, StoredMessage]] = []
+        self._hidden: list[tuple[int, int, StoredMessage]] = []
+        self._waiters: deque[asyncio.Future[None]] = deque()
+        self._timer: asyncio.TimerHandle | None = None
+
+    def change(self, attributes: Attributes) -> None:
+        self.attributes = attributes
+        self.modified = now_ms() // 1000
+
+    # Sending
+
+    def send(self, drafts: Iterable[Draft]) -> list[StoredMessage]:
+        """Take messages in, and wake a long poll at once. A delayed message gets a handle from the start."""
+        at = now_ms()
+        stored = [self._store(draft, at) for draft in drafts]
+        self.wake()
+        return stored
+
+    def _store(self, draft: Draft, at: int) -> StoredMessage:
+        self._order += 1
+        message = StoredMessage(
+            draft, message_id=f"{self._rng.getrandbits(128):032X}", order=self._order, at=at
+        )
+        self._messages[message.message_id] = message
+        self._by_age.append(message)
+        self.sent += 1
+        delay = self.attributes.delay_seconds if draft.delay_seconds is None else draft.delay_seconds
+        if delay:
+            self._hide(message, at + delay * 1000)
+        else:
+            self._show(message)
+        return message
+
+    # Receiving
+
+    def take(self, limit: int) -> list[StoredMessage]:
+        """Receive up to ``limit`` messages: each is hidden for the visibility timeout and gets a new handle."""
+        at = now_ms()
+        self._promote(at)
+        until = at + self.attributes.visibility_timeout * 1000
+        taken = list(self._pop_ready(limit))
+        for message in taken:
+            message.count += 1
+            if message.count == 1:
+                message.first_ms = at
+            self._hide(message, until)
+        self.received += len(taken)
+        return taken
+
+    async def receive(self, limit: int, *, wait: float, gone: Callable[[], bool]) -> list[StoredMessage]:
+        """Receive, waiting up to ``wait`` seconds for a first message. A caller that is gone gets none."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + wait
+        while not gone():
+            if taken := self.take(limit):
+                self._pass_on()
+                return taken
+            if not await self._parked(deadline - loop.time()):
+                return []
+        self._pass_on()
+        return []
+
+    def peek(self, limit: int) -> list[StoredMessage]:
+        self._promote(now_ms())
+        return [message for _, _, message in heapq.nsmallest(limit, self._live_ready())]
+
+    def wake(self) -> None:
+        """Let the longest waiting poll have a look, if there is something to see."""
+        if not self._waiters:
+            return
+        self._promote(now_ms())
+        self._pass_on()
+        self._arm()
+
+    def release(self) -> None:
+        """End every long poll now, as if its time were over."""
+        while self._waiters:
+            _resolve(self._waiters.popleft())
+        self._disarm()
+
+    async def _parked(self, seconds: float) -> bool:
+        """Wait for a call of ``wake``; False when the time was over first."""
+        if seconds <= 0:
+            return False
+        waiter = asyncio.get_running_loop().create_future()
+        self._waiters.append(waiter)
+        self._arm()
+        try:
+            await asyncio.wait_for(waiter, seconds)
+        except TimeoutError:
+            return False
+        finally:
+            if waiter in self._waiters:
+                self._waiters.remove(waiter)
+        return True
+
+    def _pass_on(self) -> None:
+        if not next(iter(self._live_ready()), None):
+            return
+        while self._waiters:
+            if _resolve(self._waiters.popleft()):
+                return
+
+    def _arm(self) -> None:
+        """Set the one timer to the moment at which the next hidden message comes back, while anybody waits."""
+        self._disarm()
+        if self._waiters and self._hidden:
+            delay = max(self._hidden[0][0] - now_ms(), 1) / 1000
+            self._timer = asyncio.get_running_loop().call_later(delay, self.wake)
+
+    def _disarm(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    # Handles
+
+    def delete(self, handle: str) -> None:
+        self._remove(self._held(handle))
+        self.deleted += 1
+
+    def change_visibility(self, handle: str, seconds: int) -> StoredMessage:
+        """Hide a received message for so long from now on; it gets a new handle."""
+        message = self._held(handle)
+        self._hide(message, now_ms() + seconds * 1000, keep=self._lenient)
+        return message
+
+    def expire_handles(self) -> int:
+        """Make every handle that is out there dead, and its message visible; returns how many there were."""
+        held = [message for message in self._messages.values() if message.place == HIDDEN and message.count]
+        for message in held:
+            self._show(message)
+        self.wake()
+        return len(held)
+
+    def _held(self, handle: str) -> StoredMessage:
+        if not HANDLE_FORM.fullmatch(handle):
+            raise HandleRejected("ReceiptHandleError")
+        message = self._by_handle.get(handle)
+        if message is None or message.visible_ms <= now_ms():
+            raise HandleRejected("MessageNotExist")
+        return message
+
+    def _new_handle(self, message: StoredMessage, *, keep: bool) -> None:
+        if not keep:
+            self._forget_handles(message)
+        letters = base64.b64encode(self._rng.randbytes(HANDLE_BYTES)).decode()
+        handle = f"{message.priority}-{letters}"
+        message.handles = (handle, *message.handles)
+        self._by_handle[handle] = message
+
+    def _forget_handles(self, message: StoredMessage) -> None:
+        for handle in message.handles:
+            del self._by_handle[handle]
+        message.handles = ()
+
+    # Places
+
+    def _show(self, message: StoredMessage) -> None:
+        self._forget_handles(message)
+        message.place = READY
+        heapq.heappush(self._ready, (message.priority, message.order, message))
+
+    def _hide(self, message: StoredMessage, until: int, *, keep: bool = False) -> None:
+        self._new_handle(message, keep=keep)
+        message.place = HIDDEN
+        message.visible_ms = until
+        heapq.heappush(self._hidden, (until, message.order, message))
+        if self._waiters:
+            self._arm()
+
+    def _remove(self, message: StoredMessage) -> None:
+        self._forget_handles(message)
+        message.place = GONE
+        message.body = ""  # the heaps may keep the message for a while, they need not keep 64 KB
+        del self._messages[message.message_id]
+        if len(self._hidden) > 2 * len(self._messages) + 64:
+            self._hidden = [entry for entry in self._hidden if _still_hidden(entry)]
+            heapq.heapify(self._hidden)
+
+    def _promote(self, at: int) -> None:
+        """Bring the state up to the time: what has aged out goes, what is visible again comes back."""
+        oldest = at - self.attributes.message_retention_period * 1000
+        while self._by_age and (self._by_age[0].place == GONE or self._by_age[0].enqueued_ms <= oldest):
+            message = self._by_age.popleft()
+            if message.place != GONE:
+                self._remove(message)
+        while self._hidden and self._hidden[0][0] <= at:
+            entry = heapq.heappop(self._hidden)
+            if _still_hidden(entry):
+                self._show(entry[2])
+
+    def _pop_ready(self, limit: int) -> Iterator[StoredMessage]:
+        while limit and self._ready:
+            message = heapq.heappop(self._ready)[2]
+            if message.place == READY:
+                limit -= 1
+                yield message
+
+    def _live_ready(self) -> Iterator[tuple[int, int, StoredMessage]]:
+        return (entry for entry in self._ready if entry[2].place == READY)
+
+    # Numbers
+
+    def counts(self) -> dict[str, int]:
+        """How many messages are active, inactive (received) and delayed."""
+        self._promote(now_ms())
+        tally = {"active": 0, "inactive": 0, "delayed": 0}
+        for message in self._messages.values():
+            if message.place == READY:
+                tally["active"] += 1
+            else:
+                tally["inactive" if message.count else "delayed"] += 1
+        return tally
+
+
+def draft(text: str, *, delay_seconds: int | None = None) -> Draft:
+    """A message from a text that needs no further checks."""
+    return Draft(body=escape(text), md5=body_md5(text), delay_seconds=delay_seconds)
+
+
+def body_md5(text: str) -> str:
+    """MessageBodyMD5: upper-case hex of the text on the wire."""
+    digest = hashlib.md5(text.encode("utf-8", "surrogateescape"), usedforsecurity=False)
+    return digest.hexdigest().upper()
+
+
+def _still_hidden(entry: tuple[int, int, StoredMessage]) -> bool:
+    return entry[2].place == HIDDEN and entry[2].visible_ms == entry[0]
+
+
+def _resolve(waiter: asyncio.Future[None]) -> bool:
+    if waiter.done():
+        return False
+    waiter.set_result(None)
+    return True

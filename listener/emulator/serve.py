@@ -1,0 +1,171 @@
+"""Put an emulator on a port: uvicorn in a thread, started and stopped cleanly."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import importlib.util
+import socket
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from typing import Any, TypeVar
+
+import uvicorn
+
+from listener.emulator.app import application
+from listener.emulator.options import Options
+from listener.emulator.state import Emulator
+
+T = TypeVar("T")
+#: Longer than any long poll, so that a client which polls never finds its connection closed.
+KEEP_ALIVE_SECONDS = 75
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningEmulator:
+    """An emulator that listens."""
+
+    url: str  #: ``http://127.0.0.1:PORT``, the endpoint for clients of MNS
+    port: int
+    emulator: Emulator
+    _loop: asyncio.AbstractEventLoop
+    _stopping: asyncio.Event
+
+    def stop(self) -> None:
+        """Have the server stop; ``running`` waits for its end."""
+        self._loop.call_soon_threadsafe(self._stopping.set)
+
+    def call(self, function: Callable[[Emulator], T]) -> T:
+        """Run a function on the emulator's own loop and hand back what it returns; from any other thread."""
+        outcome: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                outcome.set_result(function(self.emulator))
+            except BaseException as error:  # noqa: BLE001, RUF100 - the caller's thread raises it
+                outcome.set_exception(error)
+
+        self._loop.call_soon_threadsafe(run)
+        return outcome.result(timeout=60)
+
+
+class Server(uvicorn.Server):
+    """uvicorn's server, which stops when it is told to instead of looking ten times a second."""
+
+    def __init__(
+        self, config: uvicorn.Config, emulator: Emulator, listening: Callable[[asyncio.Event], None]
+    ) -> None:
+        super().__init__(config)
+        self._emulator = emulator
+        self._listening = listening
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Signals are the business of whoever starts the emulator."""
+        yield
+
+    async def main_loop(self) -> None:
+        stopping = asyncio.Event()
+        self._listening(stopping)
+        await stopping.wait()
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """Close the port, break every connection, let their tasks end."""
+        for server in self.servers:
+            server.close()
+        for connection in list(self.server_state.connections):
+            connection.transport.abort()
+        self._emulator.close()
+        if self.server_state.tasks:
+            await asyncio.wait(self.server_state.tasks)
+
+
+def protocol() -> type[asyncio.Protocol]:
+    """The HTTP protocol that uvicorn would choose itself, taught to show its connection to the application."""
+    base: Any
+    if importlib.util.find_spec("httptools"):
+        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as base  # noqa: N813 - one of two
+    else:
+        from uvicorn.protocols.http.h11_impl import H11Protocol as base  # noqa: N813 - one of two
+
+    class Connection(base):  # type: ignore[misc]  # the base is chosen at run time
+        def __init__(self, *args: Any, **kwargs: Any) -> None:
+            super().__init__(*args, **kwargs)
+            self.app_state: dict[str, Any] = {**self.app_state, "connection": self}
+
+        def gone(self) -> bool:
+            """Has the client closed its end?"""
+            return bool(self.transport.is_closing())
+
+    return Connection
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A bound socket; raises OSError."""
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    bound = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        bound.bind((host, port))
+    except OSError:
+        bound.close()
+        raise
+    return bound
+
+
+@contextlib.contextmanager
+def running(options: Options | None = None) -> Iterator[RunningEmulator]:
+    """Run an emulator in a thread of its own for the length of a ``with``. Raises OSError if the port is taken."""
+    options = options or Options()
+    started: Future[RunningEmulator] = Future()
+    bound = listen(options.host, options.port)
+    thread = threading.Thread(target=_run, args=(options, bound, started), name="emulator", daemon=True)
+    thread.start()
+    emulator = started.result(timeout=60)
+    try:
+        yield emulator
+    finally:
+        emulator.stop()
+        thread.join()
+
+
+def _run(options: Options, bound: socket.socket, started: Future[RunningEmulator]) -> None:
+    """The thread. What goes wrong before the port is open is raised where ``running`` was called."""
+    try:
+        with bound:
+            asyncio.run(_serve(Emulator(options), bound, started))
+    except BaseException as error:
+        if started.done():
+            raise
+        started.set_exception(error)
+
+
+async def _serve(emulator: Emulator, bound: socket.socket, started: Future[RunningEmulator]) -> None:
+    config = uvicorn.Config(
+        application(emulator),
+        http=protocol(),
+        ws="none",
+        lifespan="off",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        date_header=False,
+        timeout_keep_alive=KEEP_ALIVE_SECONDS,
+    )
+    server = Server(
+        config, emulator, lambda stopping: started.set_result(_describe(emulator, bound, stopping))
+    )
+    await server.serve(sockets=[bound])
+
+
+def _describe(emulator: Emulator, bound: socket.socket, stopping: asyncio.Event) -> RunningEmulator:
+    host, port = bound.getsockname()[:2]
+    return RunningEmulator(
+        url=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}",
+        port=port,
+        emulator=emulator,
+        _loop=asyncio.get_running_loop(),
+        _stopping=stopping,
+    )

@@ -1,0 +1,58 @@
+"""The three signatures that the services check, as pure functions."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+from collections.abc import Mapping
+from urllib.parse import quote
+
+
+def mns_v2(secret: str, *, method: str, headers: Mapping[str, str], target: str, date: str) -> str:
+    """The signature of an MNS request; ``target`` is path and query just as they stand in the request line.
+
+    Source: the page "sign-requests" of the MNS manual. A missing header counts as an empty line; the security token
+    is not signed.
+    """
+    lines = [method, headers.get("content-md5", ""), headers.get("content-type", ""), date]
+    lines += [f"{name}:{headers[name]}" for name in sorted(headers) if name.startswith("x-mns-")]
+    return _hmac_sha1(secret, "\n".join([*lines, target]))
+
+
+def rpc_v1(secret: str, *, method: str, parameters: Mapping[str, str]) -> str:
+    """The signature of an RPC request of MPS; ``parameters`` come from query and form, without ``Signature``."""
+    canonical = canonical_query(parameters)
+    return _hmac_sha1(f"{secret}&", f"{method}&%2F&{encode(canonical)}")
+
+
+def acs3(
+    secret: str,
+    *,
+    method: str,
+    path: str,
+    query: Mapping[str, str],
+    headers: Mapping[str, str],
+    signed: str,
+) -> str:
+    """The ACS3-HMAC-SHA256 signature; ``signed`` is the list of signed headers as the client sent it."""
+    lines = "".join(f"{name}:{headers.get(name, '').strip()}\n" for name in signed.split(";"))
+    payload = headers.get("x-acs-content-sha256", "")
+    request = "\n".join([method, path, canonical_query(query), lines, signed, payload])
+    digest = hashlib.sha256(request.encode()).hexdigest()
+    return hmac.new(secret.encode(), f"ACS3-HMAC-SHA256\n{digest}".encode(), hashlib.sha256).hexdigest()
+
+
+def canonical_query(parameters: Mapping[str, str]) -> str:
+    return "&".join(f"{encode(name)}={encode(parameters[name])}" for name in sorted(parameters))
+
+
+def encode(text: str) -> str:
+    """Percent-encode as RFC 3986 has it: only letters, digits and ``-_.~`` stay."""
+    return quote(text, safe="~")
+
+
+def _hmac_sha1(secret: str, text: str) -> str:
+    # latin-1 is what HTTP headers and request lines arrive in; it gives back the bytes that the client signed.
+    raw = text.encode("latin-1", "replace")
+    return base64.b64encode(hmac.new(secret.encode(), raw, hashlib.sha1).digest()).decode()
