@@ -51,7 +51,7 @@ class Handler(Protocol):
     failed attempt. An optional ``close()`` is called once at the end.
     """
 
-    def __call__(self, result: JobResult, /) -> None | Awaitable[None]: ...
+    def __call__(self, result: JobResult, /) -> Awaitable[None] | None: ...
 
 
 class Store(Protocol):
@@ -96,6 +96,9 @@ class Store(Protocol):
     def next_due(self) -> datetime | None:
         """When the earliest pending delivery is due; None if there is none."""
 
+    def outstanding(self) -> int:
+        """How much is still to be done: deliveries pending or running, results waiting for their jobs."""
+
     def close(self) -> None: ...
 
 
@@ -104,3 +107,36 @@ class MediaProcessing(Protocol):
 
     def submit(self, job: Job, *, user_data: str | None) -> str:
         """Submit; returns the job id."""
+
+
+class Meter(Protocol):
+    """What the engine counts."""
+
+    def polled(self, queue: str, *, messages: int, seconds: float) -> None: ...
+
+    def queue_failed(self, queue: str, fault: str) -> None: ...
+
+    def recorded(self, queue: str, recorded: Recorded) -> None: ...
+
+    def deleted(self, queue: str, *, messages: int, failed: int) -> None: ...
+
+    def settled(self, settlement: Settlement, *, seconds: float, late: bool) -> None: ...
+
+
+class Pulse(Protocol):
+    """A loop says here that it turned; one that is silent for too long is taken for dead."""
+
+    def beat(self) -> None: ...
+
+
+class Taker(Protocol):
+    """Who runs deliveries in this process: intake gives it what it has just recorded."""
+
+    def claim(self, wanted: int) -> Claim | None:
+        """A claim for at most this many deliveries; None when there is no room. ``take`` must follow."""
+
+    def take(self, claim: Claim, claimed: Sequence[Delivery]) -> None:
+        """Run these, which the claim brought."""
+
+    def wake(self) -> None:
+        """There may be something to claim."""

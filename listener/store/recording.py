@@ -291,7 +291,7 @@ def _complaint(result: Result) -> str:
 
 def _targets(verdict: Verdict) -> Sequence[Target]:
     if verdict.disposition is Disposition.REFUSED:
-        return (Target("", ""),)
+        return verdict.targets or (Target("", ""),)
     return verdict.targets
 
 

@@ -150,6 +150,16 @@ class SqlStore:
             soonest = [_soonest(connection, queue) for queue in _pending_queues(connection)]
         return min((at for at in soonest if at is not None), default=None)
 
+    def outstanding(self) -> int:
+        open_deliveries = (
+            select(func.count())
+            .select_from(deliveries)
+            .where(deliveries.c.state.in_([_literal(PENDING), _literal(RUNNING)]))
+        )
+        waiting = select(func.count()).select_from(results).where(results.c.wait_until.is_not(None))
+        with self.database.read() as connection:
+            return (connection.scalar(open_deliveries) or 0) + (connection.scalar(waiting) or 0)
+
 
 def load(connection: Connection, ids: Sequence[int]) -> list[Delivery]:
     """Whole deliveries, in the order of ``ids``."""

@@ -1,0 +1,322 @@
+"""claim → handle → settle: slow, retried, and the only place that runs user code."""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TypeVar
+
+import structlog
+
+from listener import clock, retry, user_data
+from listener.errors import StoreUnavailable, Unavailable
+from listener.holdings import Holdings, Workers
+from listener.interfaces import Meter, Pulse, Store
+from listener.model import (
+    Again,
+    Claim,
+    Dead,
+    Delivery,
+    Done,
+    Fate,
+    JobResult,
+    RetryPolicy,
+    Settlement,
+    Target,
+)
+from listener.quiet import Quieted
+
+log = structlog.get_logger(__name__)
+
+Answer = TypeVar("Answer")
+
+#: How long a delivery for which this process has no handler waits for a process that has.
+NO_HANDLER_WAIT = timedelta(seconds=30)
+#: How long to wait for news when nothing is due: other processes write to the store, too.
+LONGEST_SLEEP = timedelta(seconds=1)
+#: How long to wait when the store is away.
+STORE_PAUSE = timedelta(seconds=1)
+#: How many deliveries one transaction takes at most.
+LARGEST_CLAIM = 256
+#: How many settlements one transaction takes.
+SETTLE_BATCH = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Outlet:
+    """A handler with its retry policy. ``run`` is called from worker threads, raises what the handler raises."""
+
+    run: Callable[[JobResult], None]
+    policy: RetryPolicy
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    settlement: Settlement
+    seconds: float  #: how long the handler took
+
+
+class Dispatcher:
+    """Takes deliveries from the store, runs their handlers, and writes down what became of them."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        outlets: Mapping[Target, Outlet],
+        fallback: RetryPolicy,
+        meter: Meter,
+        owner: str,
+        workers: int,
+        lease: timedelta,
+        handler_timeout: timedelta,
+    ) -> None:
+        self._store = store
+        self._outlets = outlets
+        self._fallback = fallback
+        self._meter = meter
+        self._owner = owner
+        self._lease = lease
+        self._handler_timeout = handler_timeout
+        # Twice the workers, so that each finds its next delivery at once; a batch at least.
+        self._holdings = Holdings(max(2 * workers, workers + 16))
+        self._workers = Workers(workers, self._work)
+        self._finished: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
+        self._settler = threading.Thread(target=self._run_settler, name="settler", daemon=True)
+        self._woken = threading.Event()
+        self._cut_short = threading.Event()
+        self._warnings = Quieted(log)
+
+    def start(self) -> None:
+        self._settler.start()
+        self._workers.start()
+
+    # claim
+
+    def claim(self, wanted: int) -> Claim | None:
+        """A claim for as much of this as there is room for; hand over what it brought with ``take``."""
+        room = self._holdings.reserve(wanted)
+        return Claim(owner=self._owner, until=clock.now() + self._lease, limit=room) if room else None
+
+    def take(self, claim: Claim, claimed: Sequence[Delivery]) -> None:
+        """Run these, which the claim brought."""
+        self._holdings.take(claimed, reserved=claim.limit)
+        self._workers.put(claimed)
+
+    def wake(self) -> None:
+        """There may be something to claim."""
+        self._woken.set()
+
+    def claim_once(self) -> int:
+        """Claim what is due, as far as there is room; returns how many came. Raises StoreUnavailable."""
+        claim = self.claim(LARGEST_CLAIM)
+        if claim is None:
+            return 0
+        claimed: Sequence[Delivery] = ()
+        try:
+            claimed = self._store.claim(claim, at=clock.now())
+        finally:
+            self.take(claim, claimed)
+        return len(claimed)
+
+    def run_claims(self, stop: threading.Event, pulse: Pulse) -> None:
+        """Claim until the stop event is set, and then be woken once more."""
+        while not stop.is_set():
+            pulse.beat()
+            self._woken.clear()
+            if not self._guarded("claim", self.claim_once):
+                self._woken.wait(LONGEST_SLEEP.total_seconds())
+
+    # handle
+
+    def _work(self, delivery: Delivery) -> None:
+        if not self._holdings.begin(delivery):
+            return
+        started = clock.monotonic()
+        fate = self._handle(delivery)
+        seconds = clock.monotonic() - started
+        self._finished.put(Outcome(Settlement(delivery=delivery, fate=fate), seconds))
+
+    def _handle(self, delivery: Delivery) -> Fate:
+        """Run the handler and say what becomes of the delivery."""
+        outlet = self._outlets.get(delivery.target)
+        try:
+            if outlet is None:
+                raise Unavailable(_no_handler(delivery.target), after=NO_HANDLER_WAIT)
+            outlet.run(job_result(delivery))
+        # Handlers are strangers' code: not even their SystemExit may end the worker.
+        except BaseException as error:
+            return self._failed(delivery, error)
+        return Done()
+
+    def _failed(self, delivery: Delivery, error: BaseException) -> Fate:
+        if self._cut_short.is_set():
+            return _stopped(clock.now())
+        return retry.after_failure(
+            delivery, error, self._policy(delivery), now=clock.now(), jitter=random.random()
+        )
+
+    def _policy(self, delivery: Delivery) -> RetryPolicy:
+        outlet = self._outlets.get(delivery.target)
+        return outlet.policy if outlet else self._fallback
+
+    # settle
+
+    def _run_settler(self) -> None:
+        going = True
+        while going:
+            batch, going = self._next_finished()
+            if batch:
+                self._settle(batch)
+
+    def _next_finished(self) -> tuple[list[Outcome], bool]:
+        """Wait for an outcome, then take all that there are; and whether to go on after these."""
+        batch: list[Outcome] = []
+        while len(batch) < SETTLE_BATCH and (not batch or not self._finished.empty()):
+            outcome = self._finished.get()
+            if outcome is None:
+                return batch, False
+            batch.append(outcome)
+        return batch, True
+
+    def _settle(self, batch: Sequence[Outcome]) -> None:
+        """Until it works: the handlers have done their part, and only the store does not know yet."""
+        settlements = [outcome.settlement for outcome in batch]
+        while (late := self._guarded("settle", lambda: self._write(settlements))) is None:
+            if self._cut_short.wait(STORE_PAUSE.total_seconds()):
+                log.error("settlements.lost", count=len(batch), hint="their leases end, and they run again")
+                return
+        self._holdings.release([settlement.delivery for settlement in settlements])
+        self.wake()
+        for outcome in batch:
+            self._tell(outcome, late=id(outcome.settlement) in late)
+
+    def _write(self, settlements: Sequence[Settlement]) -> set[int]:
+        """The ids (of the objects) of those that came too late."""
+        return {id(settlement) for settlement in self._store.settle(settlements, at=clock.now())}
+
+    def _tell(self, outcome: Outcome, *, late: bool) -> None:
+        settlement = outcome.settlement
+        self._meter.settled(settlement, seconds=outcome.seconds, late=late)
+        _log_settlement(settlement, late=late)
+
+    # leases
+
+    def tend_leases(self) -> None:
+        """Keep our own leases, give up handlers that hang, and take back what nobody keeps any more."""
+        for delivery in self._holdings.overdue(self._handler_timeout):
+            log.error("handler.hung", **facts(delivery), timeout=str(self._handler_timeout))
+            self._holdings.release([delivery])
+            self._workers.replace(delivery)
+        if held := self._holdings.all():
+            self._guarded("renew", lambda: self._store.renew(held, until=clock.now() + self._lease))
+        self._guarded("end leases", self._end_leases)
+
+    def _end_leases(self) -> None:
+        now = clock.now()
+        ended = self._store.end_leases(
+            lambda delivery: retry.after_lost_lease(
+                delivery, self._policy(delivery), now=now, jitter=random.random()
+            ),
+            at=now,
+            limit=SETTLE_BATCH,
+        )
+        for settlement in ended:
+            self._tell(Outcome(settlement, 0.0), late=False)
+        if ended:
+            self.wake()
+
+    # stop
+
+    def stop(self, grace: timedelta) -> int:
+        """Let handlers finish within the grace; returns how many did not. ``end`` must follow."""
+        self._give_back(self._holdings.close())
+        self._workers.stop()
+        self._holdings.wait_until_empty(grace)
+        self._cut_short.set()
+        return len(self._holdings.all())
+
+    def end(self) -> None:
+        """Write what is still to be written, and give back what did not finish. Handlers are closed by now."""
+        left = self._holdings.all()
+        self._give_back(left)
+        self._finished.put(None)
+        self._settler.join()
+
+    def _give_back(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            self._finished.put(Outcome(Settlement(delivery=delivery, fate=_stopped(clock.now())), 0.0))
+
+    def _guarded(self, doing: str, ask: Callable[[], Answer]) -> Answer | None:
+        """The store's answer; None when it is away, or when a defect of ours must not end the loop."""
+        try:
+            return ask()
+        except StoreUnavailable as error:
+            self._warnings.warning("store.unavailable", doing=doing, error=str(error))
+        except Exception:
+            log.exception("dispatch.crashed", doing=doing)
+        return None
+
+
+def job_result(delivery: Delivery) -> JobResult:
+    """What the handler gets."""
+    result, job = delivery.result, delivery.job
+    text = job.user_data if job else result.user_data
+    return JobResult(
+        key=delivery.key,
+        attempt=delivery.attempt,
+        route=delivery.target.route,
+        job_id=result.job_id,
+        type=result.type,
+        function=result.function or (job.function if job else ""),
+        state=result.state,
+        code=result.code,
+        message=result.message,
+        details=result.details,
+        user_data=text,
+        data=user_data.parse(text).fields,
+        reference=job.reference if job else "",
+        run_id=result.run_id,
+        pipeline=result.pipeline or (job.pipeline if job else ""),
+        queue=delivery.queue,
+        input=job.input if job else "",
+        output=job.output if job else "",
+        source=result.source,
+        raw=result.raw,
+    )
+
+
+def facts(delivery: Delivery) -> dict[str, object]:
+    """What logs say of a delivery."""
+    return {
+        "job_id": delivery.result.key,
+        "state": delivery.result.state,
+        "route": delivery.target.route,
+        "handler": delivery.target.handler,
+        "attempt": delivery.attempt,
+    }
+
+
+def _log_settlement(settlement: Settlement, *, late: bool) -> None:
+    told = facts(settlement.delivery) | {"late": late}
+    match settlement.fate:
+        case Done():
+            log.debug("delivery.settled", outcome="done", **told)
+        case Again(at=at, reason=reason, spent=spent):
+            log.info(
+                "delivery.settled", outcome="again", at=at.isoformat(), reason=reason, spent=spent, **told
+            )
+        case Dead(reason=reason):
+            log.warning("delivery.settled", outcome="dead", reason=reason, **told)
+
+
+def _no_handler(target: Target) -> str:
+    return f"this process has no route {target.route!r} with a handler {target.handler!r} in its settings"
+
+
+def _stopped(now: datetime) -> Again:
+    return Again(at=now, reason="the listener stopped before the handler was done", spent=False)

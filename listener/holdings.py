@@ -1,0 +1,139 @@
+"""The deliveries that this process owns, from claim to settlement, and the threads that run them."""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import timedelta
+
+from listener import clock
+from listener.model import Delivery
+
+
+@dataclass(slots=True)
+class Held:
+    delivery: Delivery
+    since: float | None = None  #: monotonic seconds at which its handler was called; None before that
+
+
+class Holdings:
+    """Counts what this process owns against what it may own. Safe to use from several threads."""
+
+    def __init__(self, room: int) -> None:
+        self._changed = threading.Condition()
+        self._held: dict[int, Held] = {}
+        self._room = room
+        self._reserved = 0
+        self._closed = False
+
+    def reserve(self, wanted: int) -> int:
+        """Set aside as much of this as there is room for; give it back through ``take``."""
+        with self._changed:
+            free = 0 if self._closed else self._room - len(self._held) - self._reserved
+            room = max(0, min(free, wanted))
+            self._reserved += room
+            return room
+
+    def take(self, claimed: Sequence[Delivery], *, reserved: int) -> None:
+        with self._changed:
+            self._reserved -= reserved
+            self._held.update((delivery.id, Held(delivery)) for delivery in claimed)
+
+    def begin(self, delivery: Delivery) -> bool:
+        """Note that its handler is called now; False when it is not to be called any more."""
+        with self._changed:
+            held = self._current(delivery)
+            if self._closed or held is None:
+                return False
+            held.since = clock.monotonic()
+            return True
+
+    def release(self, deliveries: Sequence[Delivery]) -> None:
+        """These are settled, or not ours any more."""
+        with self._changed:
+            for delivery in deliveries:
+                if self._current(delivery):
+                    del self._held[delivery.id]
+            self._changed.notify_all()
+
+    def all(self) -> Sequence[Delivery]:
+        with self._changed:
+            return [held.delivery for held in self._held.values()]
+
+    def overdue(self, limit: timedelta) -> Sequence[Delivery]:
+        """Those whose handler has been running for longer than this."""
+        with self._changed:
+            before = clock.monotonic() - limit.total_seconds()
+            return [
+                held.delivery
+                for held in self._held.values()
+                if held.since is not None and held.since < before
+            ]
+
+    def close(self) -> Sequence[Delivery]:
+        """Nothing begins from now on; returns what had not begun."""
+        with self._changed:
+            self._closed = True
+            return [held.delivery for held in self._held.values() if held.since is None]
+
+    def wait_until_empty(self, limit: timedelta) -> bool:
+        """Whether everything was settled within the limit."""
+        with self._changed:
+            return self._changed.wait_for(lambda: not self._held, limit.total_seconds())
+
+    def _current(self, delivery: Delivery) -> Held | None:
+        """A later attempt at the same delivery may be here by now; that one is not meant."""
+        held = self._held.get(delivery.id)
+        return held if held and held.delivery.attempt == delivery.attempt else None
+
+
+class Workers:
+    """A fixed number of threads that work, plus any number that hang.
+
+    Not a ThreadPoolExecutor: that can't replace a thread, and joins all of them at interpreter exit.
+    """
+
+    def __init__(self, size: int, work: Callable[[Delivery], None]) -> None:
+        self._size = size
+        self._work = work
+        self._waiting: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._busy_with: dict[threading.Thread, Delivery] = {}
+        self._given_up: set[threading.Thread] = set()
+
+    def start(self) -> None:
+        for number in range(self._size):
+            self._start_one(f"worker-{number}")
+
+    def put(self, deliveries: Sequence[Delivery]) -> None:
+        for delivery in deliveries:
+            self._waiting.put(delivery)
+
+    def replace(self, delivery: Delivery) -> None:
+        """Its handler hangs: leave that thread to itself and start another in its place."""
+        with self._lock:
+            hanging = next((one for one, busy in self._busy_with.items() if busy is delivery), None)
+            if hanging is None or hanging in self._given_up:
+                return
+            self._given_up.add(hanging)
+        self._start_one(hanging.name)
+
+    def stop(self) -> None:
+        """Let every thread end once it is idle; none is waited for."""
+        for _ in range(self._size):
+            self._waiting.put(None)
+
+    def _start_one(self, name: str) -> None:
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def _run(self) -> None:
+        thread = threading.current_thread()
+        while thread not in self._given_up and (delivery := self._waiting.get()) is not None:
+            with self._lock:
+                self._busy_with[thread] = delivery
+            self._work(delivery)
+            with self._lock:
+                del self._busy_with[thread]
+        self._given_up.discard(thread)

@@ -1,0 +1,1 @@
+"""What this process serves over HTTP: health and metrics."""

@@ -1,0 +1,45 @@
+"""Health and metrics as a Starlette application."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+
+from listener.metrics import CONTENT_TYPE
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """``ok`` decides on the status code, ``facts`` are shown."""
+
+    ok: bool
+    facts: Mapping[str, Any]
+
+
+def application(
+    *, alive: Callable[[], Health], ready: Callable[[], Health], metrics: Callable[[], bytes]
+) -> Starlette:
+    """``/healthz``: the loops turn. ``/readyz``: and the store answers. ``/metrics``: for Prometheus."""
+
+    def healthz(_request: Request) -> Response:
+        return _answer(alive())
+
+    def readyz(_request: Request) -> Response:
+        return _answer(ready())
+
+    def exposition(_request: Request) -> Response:
+        return Response(metrics(), media_type=CONTENT_TYPE)
+
+    return Starlette(
+        routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", exposition)]
+    )
+
+
+def _answer(health: Health) -> Response:
+    return JSONResponse({"ok": health.ok, **health.facts}, status_code=200 if health.ok else 503)

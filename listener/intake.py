@@ -1,0 +1,172 @@
+"""receive → decode → record → delete: short, durable, and never runs user code."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Sequence
+from datetime import timedelta
+
+import structlog
+
+from listener import clock
+from listener.decode import decode
+from listener.errors import QueueUnavailable, StoreUnavailable, UnavailableError, Undecodable
+from listener.interfaces import Meter, Pulse, Queue, Store, Taker
+from listener.model import Arrival, Message, Recorded
+from listener.quiet import Quieted
+from listener.routing import Correlation, Rule, decider
+
+log = structlog.get_logger(__name__)
+
+#: After the first failure and at most; jitter takes up to half off. Every fault's end is noticed within the latter.
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=0.5), timedelta(seconds=8)
+
+
+class Intake:
+    """Makes results of messages and keeps them, for all pollers."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        rules: Sequence[Rule],
+        correlation: Correlation,
+        taker: Taker,
+    ) -> None:
+        self._store = store
+        self._rules = rules
+        self._correlation = correlation
+        self._taker = taker
+
+    def record(self, queue: str, messages: Sequence[Message]) -> Recorded:
+        """Decode and keep one batch. When this returns, it is durable. Raises StoreUnavailable."""
+        at = clock.now()
+        decide = decider(self._rules, self._correlation, now=at, grace_over=False)
+        arrivals = [arrival(queue, message) for message in messages]
+        claim = self._taker.claim(len(messages))
+        recorded = Recorded()
+        try:
+            recorded = self._store.record(arrivals, decide, at=at, claim=claim)
+        finally:
+            if claim:
+                self._taker.take(claim, recorded.claimed)
+        self._tell(recorded)
+        return recorded
+
+    def decide_waiting(self, *, limit: int = 500) -> Recorded:
+        """Decide about results whose grace is over or whose job has come. Raises StoreUnavailable."""
+        at = clock.now()
+        decide = decider(self._rules, self._correlation, now=at, grace_over=True)
+        recorded = self._store.decide_waiting(decide, at=at, limit=limit)
+        self._tell(recorded)
+        return recorded
+
+    def _tell(self, recorded: Recorded) -> None:
+        if recorded.deliveries > len(recorded.claimed):
+            self._taker.wake()
+
+
+def arrival(queue: str, message: Message) -> Arrival:
+    """The message with its result, or with the reason why it has none."""
+    try:
+        return Arrival(queue=queue, message=message, result=decode(message.body))
+    except Undecodable as error:
+        return Arrival(queue=queue, message=message, result=None, reason=error.reason)
+
+
+class Poller:
+    """Stands at one queue. One turn is ``poll_once``; ``run`` only repeats it."""
+
+    def __init__(
+        self,
+        *,
+        queue: Queue,
+        intake: Intake,
+        stop: threading.Event,
+        meter: Meter,
+        pulse: Pulse,
+        wait: timedelta,
+        batch: int = 16,
+    ) -> None:
+        self._queue = queue
+        self._intake = intake
+        self._stop = stop
+        self._meter = meter
+        self._pulse = pulse
+        self._wait = wait
+        self._batch = batch
+        self._failures = 0
+        self._warnings = Quieted(log)
+        self.idle = False  #: whether the last turn found the queue empty
+        self.trouble: UnavailableError | None = None  #: what the last turn failed with
+
+    @property
+    def failures(self) -> int:
+        """How many turns have failed in a row."""
+        return self._failures
+
+    def run(self) -> None:
+        """Poll until the stop event is set."""
+        while not self._stop.is_set():
+            self._pulse.beat()
+            self._stop.wait(self.turn().total_seconds())
+        self._queue.close()
+
+    def turn(self) -> timedelta:
+        """Poll once, whatever happens; returns how long to pause before the next turn."""
+        try:
+            started = clock.monotonic()
+            found = self.poll_once()
+            self._recovered()
+        except UnavailableError as error:
+            return self._failed(error)
+        except Exception:  # a defect of ours must not end the loop: it is told and the messages come again
+            log.exception("poll.crashed", queue=self._queue.name)
+            return self._pause()
+        return self._rest(found, timedelta(seconds=clock.monotonic() - started))
+
+    def poll_once(self) -> int:
+        """One batch through receive, decode, record, delete; returns its size."""
+        started = clock.monotonic()
+        messages = self._queue.receive(limit=self._batch, wait=self._wait)
+        self._meter.polled(self._queue.name, messages=len(messages), seconds=clock.monotonic() - started)
+        self.idle = not messages
+        if messages:
+            recorded = self._intake.record(self._queue.name, messages)
+            self._meter.recorded(self._queue.name, recorded)
+            self._delete(messages)
+        return len(messages)
+
+    def _delete(self, messages: Sequence[Message]) -> None:
+        left = self._queue.delete(messages)
+        self._meter.deleted(self._queue.name, messages=len(messages) - len(left), failed=len(left))
+        if left:  # they come again and are then counted as duplicates
+            log.info("messages.not_deleted", queue=self._queue.name, count=len(left))
+
+    def _rest(self, found: int, took: timedelta) -> timedelta:
+        """MNS answers a long poll at once when too many are open; without a rest that would be a hot loop."""
+        early = self._wait - took
+        return early if not found and early > self._wait / 10 else timedelta(0)
+
+    def _failed(self, error: UnavailableError) -> timedelta:
+        self.idle, self.trouble = False, error
+        if self._stop.is_set():
+            return timedelta(0)
+        if isinstance(error, QueueUnavailable):
+            self._meter.queue_failed(self._queue.name, error.fault)
+        event = "store.unavailable" if isinstance(error, StoreUnavailable) else "queue.unavailable"
+        self._warnings.warning(event, queue=self._queue.name, fault=error.fault, error=str(error))
+        return self._pause()
+
+    def _pause(self) -> timedelta:
+        pause: timedelta = min(FIRST_PAUSE * 2 ** min(self._failures, 10), LONGEST_PAUSE)
+        self._failures += 1
+        return pause * random.uniform(0.5, 1)
+
+    def _recovered(self) -> None:
+        self.trouble = None
+        if self._failures:
+            log.info("queue.recovered", queue=self._queue.name, failures=self._failures)
+            self._failures = 0
+            self._warnings.reset()

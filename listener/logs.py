@@ -1,0 +1,57 @@
+"""How this process logs: JSON lines for machines, colours on a terminal, never a secret."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import MutableMapping
+from typing import Any, TextIO
+
+import structlog
+from structlog.typing import Processor
+
+from listener.config import LogSettings
+
+#: Facts that are never written, whoever logs them.
+SECRET = frozenset({"secret", "access_key_secret", "security_token", "authorization", "password"})
+
+
+def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
+    """Set up logging for the whole process. Called once, at the edge."""
+    out = stream or sys.stderr
+    plain = settings.format == "json" or (settings.format == "auto" and not out.isatty())
+    level = logging.getLevelName(settings.level.upper())
+    structlog.configure(
+        processors=_json() if plain else _console(),
+        wrapper_class=structlog.make_filtering_bound_logger(level),
+        logger_factory=structlog.WriteLoggerFactory(out),
+        cache_logger_on_first_use=True,
+    )
+
+
+def _json() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        hide_secrets,
+        structlog.processors.format_exc_info,
+        structlog.processors.JSONRenderer(sort_keys=False, default=str),
+    ]
+
+
+def _console() -> list[Processor]:
+    return [
+        structlog.contextvars.merge_contextvars,
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
+        hide_secrets,
+        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+    ]
+
+
+def hide_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Write stars for facts whose name says that they are secret."""
+    for name in event.keys() & SECRET:
+        event[name] = "***"
+    return event
