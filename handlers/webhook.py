@@ -135,11 +135,11 @@ def _settle(response: httpx.Response, said: str) -> None:
     if response.status_code == httpx.codes.GONE:
         raise Reject(said)
     if response.status_code in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE):
-        raise Retry(said, after=_wait_asked_for(response.headers.get("retry-after", "")))
+        raise Retry(said, after=wait_asked_for(response.headers.get("retry-after", "")))
     raise RuntimeError(said)
 
 
-def _wait_asked_for(retry_after: str) -> timedelta | None:
+def wait_asked_for(retry_after: str) -> timedelta | None:
     """Read Retry-After, seconds or an HTTP date; None if it says nothing usable. At most one hour."""
     text = retry_after.strip()
     if re.fullmatch(r"[0-9]+", text):
@@ -188,8 +188,9 @@ def _shown(url: httpx.URL) -> str:
 def _url(text: str) -> httpx.URL:
     try:
         url = httpx.URL(text)
-    except httpx.InvalidURL as error:
-        raise ValueError(f"url is not valid: {error}") from error
+    except httpx.InvalidURL:
+        # Its words may hold half of a password that was not percent-encoded.
+        raise ValueError("url is not valid; special characters must be percent-encoded") from None
     if url.scheme not in ("http", "https") or not url.host:
         raise ValueError(f"url must begin with http:// or https:// and name a host, not {_shown(url)!r}")
     return url

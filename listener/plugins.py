@@ -177,12 +177,15 @@ class CoroutineRunner:
         self._closed = False
 
     def run(self, handler: Handler, result: JobResult, *, timeout: timedelta | None = None) -> None:
-        """Call the handler and wait until it is done; raises what it raises.
+        """Call the handler and wait until it is done; raises what it raises, but never lets it exit.
 
         After ``timeout`` a coroutine is cancelled and TimeoutError raised; a plain function can't be
         interrupted. Raises Unavailable, which spends no attempt, if the runner was closed meanwhile.
         """
-        self._finish(handler(result), timeout)
+        try:
+            self._finish(handler(result), timeout)
+        except SystemExit as error:
+            raise RuntimeError(f"the handler called exit({error.code!r})") from error
 
     def close_handler(self, handler: Handler, *, timeout: timedelta | None = None) -> None:
         """Call the handler's ``close()``, plain or asynchronous, if it has one."""
@@ -241,9 +244,19 @@ async def _awaiting(outcome: Awaitable[None]) -> None:
     await outcome
 
 
+def _was_broken_off(loop: asyncio.AbstractEventLoop) -> bool:
+    """Run the loop until it is stopped (false), or until a coroutine calls exit (true), as its caller is told."""
+    try:
+        loop.run_forever()
+    except SystemExit:
+        return True
+    return False
+
+
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
-    loop.run_forever()
+    while _was_broken_off(loop):
+        pass
     left = asyncio.all_tasks(loop)
     for task in left:
         task.cancel()

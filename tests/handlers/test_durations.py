@@ -1,0 +1,76 @@
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from pydantic import TypeAdapter, ValidationError
+
+from listener.durations import Duration, PositiveDuration, parse_duration
+
+DURATION = TypeAdapter(Duration)
+
+
+@pytest.mark.parametrize(
+    ("text", "duration"),
+    [
+        ("250ms", timedelta(milliseconds=250)),
+        ("30s", timedelta(seconds=30)),
+        ("5m", timedelta(minutes=5)),
+        ("1h30m", timedelta(minutes=90)),
+        ("1h 30m", timedelta(minutes=90)),
+        ("2d", timedelta(days=2)),
+        ("1.5h", timedelta(minutes=90)),
+        (" 0s ", timedelta(0)),
+        ("90", timedelta(seconds=90)),
+        ("0.5", timedelta(milliseconds=500)),
+    ],
+)
+def test_text_is_read(text: str, duration: timedelta) -> None:
+    assert parse_duration(text) == duration
+
+
+@pytest.mark.parametrize(
+    "text", ["", "s", "5x", "5 minutes", "-5s", "-5", "1h-30m", "nan", "inf", "1e999", "9" * 400 + "d", "٣s"]
+)
+def test_other_text_is_refused_by_name(text: str) -> None:
+    with pytest.raises(ValueError, match="is no duration; give a number of seconds") as refusal:
+        parse_duration(text)
+
+    assert repr(text) in str(refusal.value)
+
+
+@given(st.text())
+def test_no_text_breaks_it(text: str) -> None:
+    try:
+        duration = parse_duration(text)
+    except ValueError:
+        duration = timedelta(0)
+    assert duration >= timedelta(0)
+
+
+@given(st.integers(0, 99), st.integers(0, 99), st.integers(0, 99), st.integers(0, 99), st.integers(0, 9999))
+def test_parts_add_up(days: int, hours: int, minutes: int, seconds: int, milliseconds: int) -> None:
+    assert parse_duration(f"{days}d{hours}h{minutes}m{seconds}s{milliseconds}ms") == timedelta(
+        days=days, hours=hours, minutes=minutes, seconds=seconds, milliseconds=milliseconds
+    )
+
+
+@pytest.mark.parametrize("value", ["1m", 60, 60.0, timedelta(minutes=1)])
+def test_models_take_text_numbers_and_timedeltas(value: object) -> None:
+    assert DURATION.validate_python(value) == timedelta(minutes=1)
+
+
+@pytest.mark.parametrize(
+    "value", [True, None, -1, -0.5, timedelta(-1), float("nan"), 10**400, 1e300, [], "PT1M"]
+)
+def test_models_refuse_anything_else(value: object) -> None:
+    with pytest.raises(ValidationError, match="is no duration"):
+        DURATION.validate_python(value)
+
+
+def test_nought_is_a_duration_but_no_positive_one() -> None:
+    assert DURATION.validate_python(0) == timedelta(0)
+    with pytest.raises(ValidationError, match="greater than"):
+        TypeAdapter(PositiveDuration).validate_python(0)

@@ -1,0 +1,26 @@
+"""Waiting for what another process does, with a bound that fails the test."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+
+def wait_until(condition: Callable[[], bool], *, seconds: float = 30) -> None:
+    """Return as soon as the condition holds; fail when it never does."""
+    deadline = time.monotonic() + seconds
+    pause = threading.Event()
+    while not condition():
+        assert time.monotonic() < deadline, "the condition never came to hold"
+        pause.wait(0.01)
+
+
+def is_dead(pid: int) -> bool:
+    """Whether a process has ended; a zombie, whom nobody has waited for yet, has."""
+    try:
+        stat = Path(f"/proc/{pid}/stat").read_text("ascii")
+    except (FileNotFoundError, ProcessLookupError):
+        return True
+    return stat.rpartition(")")[2].split()[0] in ("Z", "X")
