@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import os
 import queue
+import socket
 import threading
+import uuid
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
 from listener import clock
 from listener.model import Delivery
+
+
+def owner_name() -> str:
+    """Names this process for leases; never the same twice."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
 
 @dataclass(slots=True)

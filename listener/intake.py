@@ -102,6 +102,10 @@ class Poller:
         self.trouble: UnavailableError | None = None  #: what the last turn failed with
 
     @property
+    def name(self) -> str:
+        return self._queue.name
+
+    @property
     def failures(self) -> int:
         """How many turns have failed in a row."""
         return self._failures

@@ -1,0 +1,253 @@
+"""Joins the parts into a daemon, starts them in order, and stops them in order."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+import structlog
+
+from listener import clock, plugins
+from listener.config import QueueSettings, RouteSettings, Settings
+from listener.credentials import Credentials, credentials
+from listener.dispatch import Dispatcher, Outlet
+from listener.errors import StoreUnavailable
+from listener.holdings import owner_name
+from listener.intake import Intake, Poller
+from listener.interfaces import Handler
+from listener.metrics import Metrics
+from listener.mns import CONNECT_PATIENCE, REPLY_PATIENCE, MnsQueue
+from listener.model import JobResult, Target
+from listener.plugins import CoroutineRunner
+from listener.process import Vitals
+from listener.quiet import Quieted
+from listener.store.sql import SqlStore
+
+if TYPE_CHECKING:
+    from listener.http.app import Health
+    from listener.http.server import Server
+
+log = structlog.get_logger(__name__)
+
+#: How often leases are tended, results whose grace is over decided, and so on.
+HOUSEKEEPING = timedelta(seconds=1)
+#: How long a loop may be silent beyond what it may have to wait for: a store that is locked, for example.
+SLACK = timedelta(seconds=30)
+#: In drain mode: how long an empty queue is given, and how many failures in a row are too many.
+DRAIN_WAIT = timedelta(seconds=1)
+DRAIN_FAILURES = 5
+
+
+class Handlers:
+    """All handlers of the settings, built once and closed once."""
+
+    def __init__(self, routes: tuple[RouteSettings, ...]) -> None:
+        self._by_target: dict[Target, Handler] = {}
+        for route in routes:
+            for place, handler in enumerate(route.handlers):
+                where = f"routes.{route.name}.handlers[{place}]"
+                self._by_target[Target(route.name, handler.label)] = plugins.load(
+                    handler.use, handler.options, where=where
+                )
+
+    def items(self) -> Mapping[Target, Handler]:
+        return self._by_target
+
+    def close(self, runner: CoroutineRunner) -> None:
+        """Close all of them: children are ended, connections given back."""
+        for target, handler in self._by_target.items():
+            try:
+                runner.close_handler(handler, timeout=timedelta(seconds=2))
+            except Exception:  # one handler's trouble must not keep the others open
+                log.exception("handler.close_failed", route=target.route, handler=target.handler)
+
+
+class Daemon:
+    """The whole listener. ``start``, then ``tick`` now and then, then ``stop``."""
+
+    def __init__(self, settings: Settings, *, drain: bool = False) -> None:
+        settings.require_work()
+        self._settings = settings
+        self._drain = drain
+        self._stop = threading.Event()
+        self._threads: list[threading.Thread] = []
+        self._warnings = Quieted(log)
+        self.vitals = Vitals()
+        self.metrics = Metrics()
+        self._server = self._bound_server()
+        self._handlers = Handlers(settings.routes)
+        self._runner = CoroutineRunner()
+        self._store = SqlStore.open(settings.store.url)
+        self._dispatcher = self._new_dispatcher()
+        self._intake = Intake(
+            store=self._store,
+            rules=settings.rules(),
+            correlation=settings.correlation.value(),
+            taker=self._dispatcher,
+        )
+        keys = credentials(settings.credentials)
+        self._queues = [_queue(queue, keys) for queue in settings.queues]
+        self._pollers = [self._new_poller(*pair) for pair in zip(self._queues, settings.queues, strict=True)]
+
+    # parts
+
+    def _new_dispatcher(self) -> Dispatcher:
+        settings = self._settings
+        policies = {rule.name: rule.retry for rule in settings.rules()}
+        return Dispatcher(
+            store=self._store,
+            outlets={
+                target: Outlet(run=self._runs(handler), policy=policies[target.route])
+                for target, handler in self._handlers.items().items()
+            },
+            fallback=settings.retry.policy(),
+            meter=self.metrics,
+            owner=owner_name(),
+            workers=settings.dispatch.workers,
+            lease=settings.dispatch.lease,
+            handler_timeout=settings.dispatch.handler_timeout,
+        )
+
+    def _runs(self, handler: Handler) -> Callable[[JobResult], None]:
+        timeout = self._settings.dispatch.handler_timeout
+        return lambda result: self._runner.run(handler, result, timeout=timeout)
+
+    def _new_poller(self, queue: MnsQueue, settings: QueueSettings) -> Poller:
+        wait = DRAIN_WAIT if self._drain else settings.wait
+        limit = wait + CONNECT_PATIENCE + REPLY_PATIENCE + SLACK
+        return Poller(
+            queue=queue,
+            intake=self._intake,
+            stop=self._stop,
+            meter=self.metrics,
+            pulse=self.vitals.heart(f"poll {queue.name}", limit=limit),
+            wait=wait,
+            batch=settings.batch,
+        )
+
+    def _bound_server(self) -> Server | None:
+        """Bound before anything else runs, so that a taken port stops the start."""
+        if not self._settings.http.listen:
+            return None
+        from listener.http.app import application
+        from listener.http.server import Server, bind
+
+        app = application(alive=self.alive, ready=self.ready, metrics=self.metrics.exposition)
+        return Server(app, bind(self._settings.http.listen))
+
+    # starting
+
+    def start(self) -> None:
+        """Start every loop; ``vitals.started`` becomes true once each of them has turned."""
+        self._dispatcher.start()
+        claims = self.vitals.heart("claim", limit=SLACK)
+        self._start_thread("claims", lambda: self._dispatcher.run_claims(self._stop, claims))
+        self._start_thread("housekeeping", self._run_housekeeping)
+        for poller in self._pollers:
+            self._start_thread("poller", poller.run)
+        if self._server:
+            self._server.start()
+
+    def _start_thread(self, name: str, run: Callable[[], None]) -> None:
+        thread = threading.Thread(target=run, name=name, daemon=True)
+        self._threads.append(thread)
+        thread.start()
+
+    # running
+
+    def _run_housekeeping(self) -> None:
+        heart = self.vitals.heart("housekeeping", limit=SLACK)
+        while not self._stop.is_set():
+            heart.beat()
+            self.housekeep()
+            self._stop.wait(HOUSEKEEPING.total_seconds())
+
+    def housekeep(self) -> None:
+        """One turn of what must be done from time to time."""
+        self._dispatcher.tend_leases()
+        try:
+            self._intake.decide_waiting()
+        except StoreUnavailable as error:
+            self._warnings.warning("store.unavailable", doing="decide", error=str(error))
+        except Exception:  # a defect of ours must not end the loop
+            log.exception("housekeeping.crashed")
+
+    def alive(self) -> Health:
+        from listener.http.app import Health
+
+        stalled = self.vitals.stalled()
+        return Health(ok=not stalled, facts={"stalled": list(stalled)})
+
+    def ready(self) -> Health:
+        from listener.http.app import Health
+
+        facts: dict[str, Any] = {
+            "started": self.vitals.started,
+            "stopping": self._stop.is_set(),
+            "stalled": list(self.vitals.stalled()),
+            "queues": {
+                poller.name: str(poller.trouble) if poller.trouble else "ok" for poller in self._pollers
+            },
+            "store": self._store_state(),
+        }
+        ok = facts["started"] and not facts["stopping"] and not facts["stalled"] and facts["store"] == "ok"
+        return Health(ok=bool(ok), facts=facts)
+
+    def _store_state(self) -> str:
+        try:
+            self._store.next_due()
+        except StoreUnavailable as error:
+            return str(error)
+        return "ok"
+
+    def drained(self) -> bool:
+        """Whether every queue was found empty and nothing is left to do.
+
+        Raises the last UnavailableError of a queue that can't be reached again and again.
+        """
+        for poller in self._pollers:
+            if poller.trouble and poller.failures >= DRAIN_FAILURES:
+                raise poller.trouble
+        return all(poller.idle for poller in self._pollers) and not self._store.outstanding()
+
+    # stopping
+
+    def stop(self) -> dict[str, int]:
+        """Stop receiving; let handlers finish within the grace; give back the rest; close. Returns counts."""
+        deadline = clock.monotonic() + self._settings.service.grace.total_seconds()
+        self._stop_loops()
+        unfinished = self._dispatcher.stop(_left(deadline))
+        self._handlers.close(self._runner)
+        self._runner.close(grace=timedelta(seconds=1))
+        self._dispatcher.end()
+        if self._server:
+            self._server.stop()
+        self._store.close()
+        return {"unfinished": unfinished}
+
+    def _stop_loops(self) -> None:
+        self._stop.set()
+        self._dispatcher.wake()
+        for queue in self._queues:
+            queue.interrupt()
+        for thread in self._threads:
+            thread.join(timeout=5)
+
+
+def check_queue(settings: QueueSettings, keys: Credentials) -> str:
+    """What a look at the queue shows. Raises UnavailableError or SettingsError."""
+    queue = _queue(settings, keys)
+    try:
+        return queue.probe()
+    finally:
+        queue.close()
+
+
+def _queue(settings: QueueSettings, keys: Credentials) -> MnsQueue:
+    return MnsQueue(endpoint=settings.endpoint, queue=settings.queue, name=settings.label, credentials=keys)
+
+
+def _left(deadline: float) -> timedelta:
+    return timedelta(seconds=max(0.0, deadline - clock.monotonic()))
