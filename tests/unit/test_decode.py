@@ -336,6 +336,13 @@ def test_values_of_unexpected_types_are_read_liberally(
     assert getattr(decode(a_callback(**members)), field) == value
 
 
+@pytest.mark.parametrize("how", ["raw", "topic-json"])
+def test_the_raw_text_is_storable_too(how: str) -> None:
+    body = wrapped('{"JobId":"j1","Message":"a\0b\ud800"}', how)
+
+    assert decode(body).raw == '{"JobId":"j1","Message":"a\ufffdb\ufffd"}'
+
+
 @pytest.mark.parametrize("given_text", [None, "test", '{"route":"clips"}', "null", f"x#mnsl={TOKEN}"])
 @pytest.mark.parametrize("how", ["raw", "base64", "topic-xml", "topic-json-of-base64"])
 def test_our_token_is_taken_off_the_user_data(given_text: str | None, how: str) -> None:
@@ -359,6 +366,7 @@ def test_the_token_survives_user_data_that_comes_back_as_an_object() -> None:
         pytest.param(CAPTION_CUT_OFF, "not JSON", id="cut-off"),
         pytest.param(wrapped(CAPTION_CUT_OFF, "base64"), "not JSON", id="cut-off-in-base64"),
         pytest.param(wrapped(a_callback(), "base64")[:-3], "base64", id="base64-cut-off"),
+        pytest.param("!" + wrapped(a_callback(), "base64"), "base64", id="base64-with-a-stray-letter"),
         pytest.param(wrapped(a_callback(), "topic-xml")[:-3], "not well-formed", id="xml-cut-off"),
         pytest.param("hello, world", "neither JSON nor XML nor base64", id="text"),
         pytest.param("helloworld12", "neither JSON nor XML nor base64", id="text-in-base64-letters"),
@@ -395,12 +403,10 @@ JSON_VALUES = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(ANY_TEXT, inner, max_size=4),
     max_leaves=8,
 )
-MEMBER_NAMES = st.sampled_from(
-    (
-        "JobId jobId RunId Type State Code Message msg Details UserData Result FunctionName PipelineId XNotify "
-        "MediaWorkflowExecution ActivityList Input TopicName"
-    ).split()
-)
+IDENTITY = ["JobId", "jobId", "RunId", "Type"]
+CLAIMS = ["State", "Code", "Message", "msg", "Details", "UserData", "Result", "FunctionName", "PipelineId"]
+NESTING = ["XNotify", "MediaWorkflowExecution", "ActivityList", "Input", "TopicName"]
+MEMBER_NAMES = st.sampled_from([*IDENTITY, *CLAIMS, *NESTING])
 NEAR_CALLBACKS = st.dictionaries(
     MEMBER_NAMES, st.recursive(JSON_VALUES, lambda inner: st.dictionaries(MEMBER_NAMES, inner), max_leaves=8)
 ).map(json.dumps)
