@@ -269,13 +269,15 @@ def _settle_alike(
         return 0
     # A handler that returned after its lease had ended has done its work all the same, as long as nobody
     # began another attempt: then there is nothing to repeat.
-    open_states = (RUNNING, PENDING) if kind is Done else (RUNNING,)
+    is_open = deliveries.c.state == RUNNING
+    if kind is Done:
+        is_open = is_open | (deliveries.c.state == PENDING)
     statement = (
         update(deliveries)
         .where(
             deliveries.c.id == bindparam("row_id"),
             deliveries.c.attempt == bindparam("of_attempt"),
-            deliveries.c.state.in_(open_states),
+            is_open,
         )
         .values(**_columns(kind, at))
     )
