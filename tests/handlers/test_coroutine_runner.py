@@ -93,8 +93,8 @@ def test_exit_ends_neither_the_worker_nor_the_loop(runner: CoroutineRunner) -> N
 
     for handler in (leave, lambda _: sys.exit(3), leave):
         with pytest.raises(RuntimeError, match=r"exit\(3\)"):
-            runner.run(handler, a_job_result())
-    assert runner.run(stay, a_job_result()) is None
+            runner.run(handler, a_job_result(), timeout=timedelta(seconds=30))
+    assert runner.run(stay, a_job_result(), timeout=timedelta(seconds=30)) is None
 
 
 def test_too_slow_a_coroutine_is_cancelled(runner: CoroutineRunner) -> None:
