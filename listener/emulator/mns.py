@@ -464,15 +464,21 @@ def _draft(element: Element, queue: Queue) -> Draft:
         raise MnsError(
             "InvalidArgument", _range("MessageBody", 1, queue.attributes.maximum_message_size, "bytes")
         )
-    delay = fields.get("DelaySeconds")
-    return Draft(
-        body=escape(body),
-        md5=body_md5(body),
-        delay_seconds=None if delay is None else _in_range(delay, "DelaySeconds", 0, WEEK, "seconds"),
-        priority=_in_range(fields.get("Priority", "8"), "Priority", 1, 16, ""),
-        group=escape(fields.get("MessageGroupId", "")),
-        properties=mns_xml.properties(element) if "Properties" in "".join(fields) else "",
+    draft = Draft(body=escape(body), md5=body_md5(body))
+    return (
+        draft
+        if len(fields) == 1
+        else replace(draft, **_extras(fields), properties=mns_xml.properties(element))
     )
+
+
+def _extras(fields: dict[str, str]) -> dict[str, Any]:
+    delay = fields.get("DelaySeconds")
+    return {
+        "delay_seconds": None if delay is None else _in_range(delay, "DelaySeconds", 0, WEEK, "seconds"),
+        "priority": _in_range(fields.get("Priority", "8"), "Priority", 1, 16, ""),
+        "group": escape(fields.get("MessageGroupId", "")),
+    }
 
 
 def _attributes(body: bytes, base: Attributes) -> Attributes:

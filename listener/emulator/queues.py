@@ -118,6 +118,7 @@ class Queue:
         self._hidden: list[tuple[int, int, StoredMessage]] = []
         self._waiters: deque[asyncio.Future[None]] = deque()
         self._timer: asyncio.TimerHandle | None = None
+        self._released = False
 
     def change(self, attributes: Attributes) -> None:
         self.attributes = attributes
@@ -167,7 +168,7 @@ class Queue:
         """Receive, waiting up to ``wait`` seconds for a first message. A caller that is gone gets none."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait
-        while not gone():
+        while not (gone() or self._released):
             if taken := self.take(limit):
                 self._pass_on()
                 return taken
@@ -189,7 +190,8 @@ class Queue:
         self._arm()
 
     def release(self) -> None:
-        """End every long poll now, as if its time were over."""
+        """End every long poll now, as if its time were over; the queue is done with."""
+        self._released = True
         while self._waiters:
             _resolve(self._waiters.popleft())
         self._disarm()
