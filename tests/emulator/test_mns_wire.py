@@ -15,6 +15,7 @@ import pytest
 from listener.emulator import Emulator, Options
 from listener.emulator.serve import RunningEmulator, running
 from tests.emulator.clients import BareMns, elements, records
+from tests.handlers.waiting import wait_until
 
 CREATE = "/queues/q"
 MESSAGES = "/queues/q/messages"
@@ -359,9 +360,4 @@ def test_reset_ends_long_polls(server: RunningEmulator, bare: BareMns) -> None:
 
 def _await_request(server: RunningEmulator, operation: str) -> None:
     """Wait until the emulator has begun to answer such a request."""
-    pause = threading.Event()
-    for _ in range(2000):
-        if server.call(lambda emulator: emulator.requests[operation]):
-            return
-        pause.wait(0.01)
-    pytest.fail(f"the emulator never saw {operation}")
+    wait_until(lambda: server.call(lambda emulator: emulator.requests[operation]) > 0)

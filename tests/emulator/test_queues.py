@@ -1,0 +1,213 @@
+"""Visibility, delay, retention and priority, with the clock in the test's hand."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from random import Random
+from typing import Any
+
+import pytest
+from freezegun import freeze_time
+from hypothesis import given
+from hypothesis import strategies as st
+
+from listener.emulator.queues import Attributes, Draft, HandleRejected, Queue, draft
+
+
+@pytest.fixture
+def clock() -> Iterator[Any]:
+    with freeze_time("2024-05-01 12:00:00", real_asyncio=True) as frozen:
+        yield frozen
+
+
+def a_queue(*, lenient: bool = False, **attributes: int) -> Queue:
+    return Queue("q", attributes=Attributes(**attributes), rng=Random(1), lenient=lenient)
+
+
+def send(queue: Queue, *texts: str, delay: int | None = None) -> None:
+    queue.send([draft(text, delay_seconds=delay) for text in texts])
+
+
+def bodies(queue: Queue, limit: int = 16) -> list[str]:
+    return [message.body for message in queue.take(limit)]
+
+
+def test_received_message_is_hidden_for_the_visibility_timeout(clock: Any) -> None:
+    queue = a_queue(visibility_timeout=30)
+    send(queue, "a")
+    (received,) = queue.take(1)
+
+    assert received.visible_ms == received.first_ms + 30_000
+    clock.tick(29.9)
+    assert queue.take(1) == []
+    clock.tick(0.2)
+    assert queue.take(1) == [received]
+    assert received.count == 2
+
+
+def test_first_receive_time_is_kept(clock: Any) -> None:
+    queue = a_queue(visibility_timeout=1)
+    send(queue, "a")
+    clock.tick(5)
+    (received,) = queue.take(1)
+    first = received.first_ms
+    clock.tick(5)
+    queue.take(1)
+
+    assert received.first_ms == first == received.enqueued_ms + 5000
+
+
+def test_handle_dies_when_its_time_is_over(clock: Any) -> None:
+    queue = a_queue(visibility_timeout=30)
+    send(queue, "a")
+    handle = queue.take(1)[0].handles[0]
+    clock.tick(30)
+
+    with pytest.raises(HandleRejected, match="MessageNotExist"):
+        queue.delete(handle)
+
+
+def test_new_receive_kills_the_earlier_handle(clock: Any) -> None:
+    queue = a_queue(visibility_timeout=30)
+    send(queue, "a")
+    first = queue.take(1)[0].handles[0]
+    clock.tick(31)
+    second = queue.take(1)[0].handles[0]
+
+    with pytest.raises(HandleRejected):
+        queue.delete(first)
+    queue.delete(second)
+    assert queue.counts() == {"active": 0, "inactive": 0, "delayed": 0}
+
+
+def test_visibility_change_counts_from_the_call(clock: Any) -> None:
+    queue = a_queue(visibility_timeout=30)
+    send(queue, "a")
+    handle = queue.take(1)[0].handles[0]
+    clock.tick(10)
+    queue.change_visibility(handle, 60)
+    clock.tick(59)
+    assert bodies(queue) == []
+    clock.tick(2)
+    assert bodies(queue) == ["a"]
+
+
+def test_delayed_message_shows_up_when_its_time_has_come(clock: Any) -> None:
+    queue = a_queue(delay_seconds=10)
+    send(queue, "queue's delay")
+    send(queue, "own delay", delay=20)
+    send(queue, "at once", delay=0)
+
+    assert bodies(queue) == ["at once"]
+    clock.tick(11)
+    assert bodies(queue) == ["queue's delay"]
+    clock.tick(10)
+    assert bodies(queue) == ["own delay"]
+
+
+def test_handle_of_a_delayed_message_takes_it_back(clock: Any) -> None:
+    queue = a_queue()
+    (stored,) = queue.send([draft("a", delay_seconds=10)])
+    queue.delete(stored.handles[0])
+    clock.tick(11)
+
+    assert bodies(queue) == []
+
+
+def test_messages_die_at_the_end_of_retention_received_or_not(clock: Any) -> None:
+    queue = a_queue(message_retention_period=60, visibility_timeout=30)
+    send(queue, "received")
+    queue.take(1)
+    send(queue, "waiting")
+    clock.tick(61)
+
+    assert bodies(queue) == []
+    assert sum(queue.counts().values()) == 0
+
+
+def test_lower_number_is_served_first_and_the_older_of_equals(clock: Any) -> None:
+    queue = a_queue()
+    queue.send(
+        [Draft(body=f"{priority}{name}", md5="", priority=priority) for name in "ab" for priority in (8, 1)]
+    )
+
+    assert bodies(queue) == ["1a", "1b", "8a", "8b"]
+
+
+def test_counts_tell_active_inactive_and_delayed_apart(clock: Any) -> None:
+    queue = a_queue()
+    send(queue, "a", "b", "c")
+    send(queue, "d", delay=10)
+    queue.take(1)
+
+    assert queue.counts() == {"active": 2, "inactive": 1, "delayed": 1}
+
+
+def test_peek_changes_nothing(clock: Any) -> None:
+    queue = a_queue()
+    send(queue, "a", "b")
+
+    assert [message.body for message in queue.peek(16)] == ["a", "b"]
+    assert [(message.body, message.count) for message in queue.take(16)] == [("a", 1), ("b", 1)]
+
+
+def test_lenient_queue_keeps_the_old_handle_only_until_the_next_receive(clock: Any) -> None:
+    queue = a_queue(lenient=True, visibility_timeout=30)
+    send(queue, "a")
+    old = queue.take(1)[0].handles[0]
+    queue.change_visibility(old, 30)
+    clock.tick(31)
+    queue.take(1)
+
+    with pytest.raises(HandleRejected):
+        queue.delete(old)
+
+
+def test_every_waiting_poll_gets_its_message(clock: Any) -> None:
+    async def scenario() -> list[str]:
+        queue = a_queue()
+        polls = [asyncio.create_task(queue.receive(1, wait=30, gone=lambda: False)) for _ in range(5)]
+        await asyncio.sleep(0)
+        send(queue, *"abcde")
+        return sorted(message.body for taken in await asyncio.gather(*polls) for message in taken)
+
+    assert asyncio.run(scenario()) == list("abcde")
+
+
+def test_empty_long_poll_ends_with_its_time() -> None:
+    taken = asyncio.run(a_queue().receive(1, wait=0.01, gone=lambda: False))
+
+    assert taken == []
+
+
+@given(st.lists(st.sampled_from(["send", "take", "delete", "tick", "hide", "delay"]), max_size=60))
+def test_no_message_is_lost_or_doubled(steps: list[str]) -> None:
+    """Whatever happens in whatever order: what was sent and not deleted is there, and in one place only."""
+    with freeze_time("2024-05-01 12:00:00") as clock:
+        queue = a_queue(visibility_timeout=5)
+        held: dict[str, str] = {}
+        sent = deleted = 0
+        for step in steps:
+            if step in {"send", "delay"}:
+                send(queue, str(sent), delay=3 if step == "delay" else None)
+                sent += 1
+            elif step == "tick":
+                clock.tick(2)
+            elif step == "take":
+                held |= {message.handles[0]: message.body for message in queue.take(2)}
+            elif held:
+                deleted += _use(queue, held.popitem()[0], delete=step == "delete")
+        clock.tick(10)
+        assert len(set(bodies(queue, limit=1000))) == sum(queue.counts().values()) == sent - deleted
+
+
+def _use(queue: Queue, handle: str, *, delete: bool) -> int:
+    try:
+        if not delete:
+            queue.change_visibility(handle, 3)
+            return 0
+        queue.delete(handle)
+    except HandleRejected:
+        return 0
+    return 1
