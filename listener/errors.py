@@ -48,6 +48,7 @@ class Fault(StrEnum):
     """Why something could not be reached: the class that decides on words and back-off."""
 
     TIMEOUT = "timeout"
+    REFUSED = "refused"  #: nobody listens there: certainly nothing was carried out
     CONNECTION = "connection"
     DNS = "dns"
     TLS = "tls"

@@ -9,7 +9,6 @@ from __future__ import annotations
 import http.client
 import re
 import socket
-import ssl
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,7 +23,7 @@ from mns.mns_exception import MNSExceptionBase
 from mns.mns_http import RequestInternal
 from mns.mns_request import RequestBase
 
-from listener import clock, xmltext
+from listener import clock, faults, xmltext
 from listener.credentials import Credentials
 from listener.errors import Fault, QueueUnavailable, SettingsError, UnavailableError
 from listener.model import Message
@@ -46,13 +45,11 @@ _FAULTS = {
     "TooManyRequests": Fault.THROTTLED,
     "QpsLimitExceeded": Fault.THROTTLED,
 }
-_ADVICE = {
+_ADVICE = faults.ADVICE | {
     Fault.MISSING: "create it in this region and account, or mend [[queues]] in the settings",
     Fault.DENIED: "give the RAM user mns:ReceiveMessage and mns:DeleteMessage on the queue's messages",
     Fault.CREDENTIALS: "see that access key id and secret belong together and are active",
     Fault.CLOCK: "set this machine's clock; MNS refuses requests that are more than 15 minutes off",
-    Fault.TLS: "see that the endpoint is right and that its certificate authority is trusted here",
-    Fault.DNS: "see that the endpoint's host name is right and that this machine can resolve it",
 }
 
 
@@ -185,9 +182,9 @@ class MnsQueue:
         except UnavailableError as error:
             raise QueueUnavailable(f"{self._shown}: {error}", fault=error.fault) from error
         except (OSError, http.client.HTTPException) as error:
-            fault = _fault_of(error)
+            fault = faults.fault_of(error)
             raise QueueUnavailable(
-                f"{self._shown}: {_said(error)}", fault=fault, advice=_ADVICE.get(fault, "")
+                f"{self._shown}: {faults.said(error)}", fault=fault, advice=_ADVICE.get(fault, "")
             ) from error
 
     def _refused(self, reply: Reply) -> QueueUnavailable:
@@ -209,32 +206,12 @@ class MnsQueue:
         )
 
 
-def _fault_of(error: Exception) -> Fault:
-    for kind, fault in (
-        (TimeoutError, Fault.TIMEOUT),
-        (ssl.SSLError, Fault.TLS),
-        (socket.gaierror, Fault.DNS),
-        (http.client.RemoteDisconnected, Fault.CONNECTION),
-        (http.client.IncompleteRead, Fault.CONNECTION),
-        (http.client.HTTPException, Fault.PROTOCOL),
-    ):
-        if isinstance(error, kind):
-            return fault
-    return Fault.CONNECTION
-
-
 def _fault_of_status(status: int) -> Fault:
     if status == http.client.TOO_MANY_REQUESTS:
         return Fault.THROTTLED
     if status == http.client.REQUEST_TIMEOUT:
         return Fault.CLOCK  # facts: TimeExpired comes as 408
     return Fault.SERVER if status >= http.client.INTERNAL_SERVER_ERROR else Fault.PROTOCOL
-
-
-def _said(error: Exception) -> str:
-    if isinstance(error, TimeoutError):
-        return "no answer in time"
-    return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
 
 
 def _skew(fault: Fault, date: str) -> str:
