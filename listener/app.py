@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from listener import clock, plugins
+from listener import __version__, clock, plugins
 from listener.config import QueueSettings, RouteSettings, Settings
 from listener.credentials import Credentials, credentials
 from listener.dispatch import Dispatcher, Outlet
@@ -149,6 +149,17 @@ class Daemon:
             self._start_thread("poller", poller.run)
         if self._server:
             self._server.start()
+
+    def describe(self) -> dict[str, Any]:
+        """What this daemon is about, for its first log line."""
+        return {
+            "version": __version__,
+            "store": self._store.database.shown,
+            "queues": [poller.name for poller in self._pollers],
+            "routes": [route.name for route in self._settings.routes],
+            "workers": self._settings.dispatch.workers,
+            "http": self._settings.http.listen,
+        }
 
     def _start_thread(self, name: str, run: Callable[[], None]) -> None:
         thread = threading.Thread(target=run, name=name, daemon=True)

@@ -11,10 +11,16 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
 
+import structlog
+
 from listener import clock
+from listener.quiet import Quieted
+
+log = structlog.get_logger(__name__)
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 SIGNALS = (*STOP_SIGNALS, signal.SIGHUP)
+STARTING_TICK = timedelta(milliseconds=20)
 
 
 class Signals:
@@ -119,6 +125,33 @@ class Vitals:
         """The names of loops that do not turn any more."""
         with self._lock:
             return [name for name, heart in self._hearts.items() if heart.stalled]
+
+
+class Watchdog:
+    """Speaks for this process to systemd: ready once every loop has turned, alive while every one does."""
+
+    def __init__(self, vitals: Vitals) -> None:
+        self._vitals = vitals
+        self._interval = watchdog_interval()
+        self._ready = False
+        self._warnings = Quieted(log)
+
+    def tick(self, longest: timedelta) -> timedelta:
+        """How long the main thread may wait between two feedings; briefly until everything has started."""
+        if not self._ready:
+            return min(longest, STARTING_TICK)
+        return min(longest, self._interval) if self._interval else longest
+
+    def feed(self) -> None:
+        """Say READY once, and WATCHDOG as long as nothing has stalled."""
+        if stalled := self._vitals.stalled():
+            self._warnings.warning("loops.stalled", loops=list(stalled))
+            return
+        if self._interval:
+            notify("WATCHDOG=1")
+        if not self._ready and self._vitals.started:
+            self._ready = True
+            notify("READY=1", "STATUS=polling")
 
 
 def reap_orphans() -> int:

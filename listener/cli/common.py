@@ -1,0 +1,116 @@
+"""What commands share: finding the settings, opening the store, and printing."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import datetime
+from pathlib import Path
+from typing import Any, TypeVar
+
+import click
+
+from listener import config
+from listener.config import Settings
+from listener.errors import SettingsError
+from listener.store.sql import SqlStore
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+DEFAULT_CONFIG = Path("listener.toml")
+
+
+def config_option(command: Command) -> Command:
+    return click.option(
+        "-c",
+        "--config",
+        "path",
+        type=click.Path(dir_okay=False, path_type=Path),
+        envvar="MNS_LISTENER_CONFIG",
+        show_envvar=True,
+        help="Settings file.  [default: ./listener.toml if it is there]",
+    )(command)
+
+
+def json_option(command: Command) -> Command:
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(command)
+
+
+def page_options(command: Command) -> Command:
+    limit = click.option(
+        "--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Rows to show at most."
+    )
+    before = click.option(
+        "--before",
+        type=click.IntRange(min=1),
+        default=None,
+        help="Show what comes after this id in the listing.",
+    )
+    return limit(before(command))
+
+
+def settings_from(path: Path | None) -> Settings:
+    """Read the file and the environment. Raises SettingsError."""
+    if path is None and not DEFAULT_CONFIG.exists():
+        return config.load("", os.environ, source="environment")
+    found = path or DEFAULT_CONFIG
+    try:
+        text = found.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise SettingsError(f"settings file {str(found)!r} can't be read: {reason}") from error
+    return config.load(text, os.environ, source=str(found))
+
+
+@contextmanager
+def opened_store(settings: Settings) -> Iterator[SqlStore]:
+    store = SqlStore.open(settings.store.url)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+def print_json(value: Any) -> None:
+    click.echo(json.dumps(value, ensure_ascii=False, default=_plain))
+
+
+def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) -> None:
+    """A table for people; ``empty`` is said when there are no rows."""
+    if not rows:
+        click.echo(empty)
+        return
+    from rich.console import Console
+    from rich.table import Table
+
+    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*(_cell(value) for value in row))
+    _console(Console).print(table)
+
+
+def print_facts(facts: Mapping[str, Any]) -> None:
+    """Names and values, one a line; empty values are left out."""
+    shown = {name: _cell(value) for name, value in facts.items() if value not in (None, "", (), [])}
+    width = max((len(name) for name in shown), default=0)
+    for name, value in shown.items():
+        click.echo(f"{name:<{width}}  {value}")
+
+
+def _console(kind: Any) -> Any:
+    """As wide as the terminal; a pipe gets whole lines, since nobody can widen it."""
+    import sys
+
+    return kind(highlight=False, soft_wrap=False) if sys.stdout.isatty() else kind(highlight=False, width=500)
+
+
+def _cell(value: Any) -> str:
+    if isinstance(value, datetime):
+        return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    return "" if value is None else str(value)
+
+
+def _plain(value: Any) -> Any:
+    return value.isoformat() if isinstance(value, datetime) else str(value)

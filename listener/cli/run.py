@@ -1,0 +1,93 @@
+"""``mns-listener run``: the daemon itself."""
+
+from __future__ import annotations
+
+import os
+import threading
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from listener.cli.common import config_option, settings_from
+
+if TYPE_CHECKING:
+    from listener.app import Daemon
+    from listener.process import Signals
+
+#: How often the main thread looks around: it feeds the watchdog, and watches for the end of a drain.
+TICK = timedelta(seconds=1)
+DRAIN_TICK = timedelta(milliseconds=100)
+#: How soon the end of a stop is noticed.
+STOP_TICK = timedelta(milliseconds=20)
+STOPPED_BY_FORCE = 1
+
+EPILOG = """\b
+Examples:
+  mns-listener run -c listener.toml
+  mns-listener run -c listener.toml --drain
+  MNS_LISTENER_LOG__LEVEL=debug mns-listener run
+
+\b
+SIGTERM or SIGINT stops: nothing more is received, handlers may finish within
+service.grace, the rest goes back to pending. A second one means now.
+"""
+
+
+@click.command(epilog=EPILOG)
+@config_option
+@click.option("--drain", is_flag=True, help="End when every queue is empty and nothing is left to do.")
+def run(*, path: Path | None, drain: bool) -> None:
+    """Receive callbacks and run handlers until told to stop."""
+    from listener import logs
+    from listener.process import collected_signals
+
+    settings = settings_from(path)
+    logs.configure(settings.log)
+    with collected_signals() as signals:
+        from listener.app import Daemon
+
+        _serve(Daemon(settings, drain=drain), signals, drain=drain)
+
+
+def _serve(daemon: Daemon, signals: Signals, *, drain: bool) -> None:
+    import structlog
+
+    log = structlog.get_logger("listener")
+    daemon.start()
+    log.info("listener.started", **daemon.describe())
+    try:
+        _watch(daemon, signals, drain=drain)
+    finally:
+        log.info("listener.stopping")
+        log.info("listener.stopped", **_stopped(daemon, signals))
+
+
+def _watch(daemon: Daemon, signals: Signals, *, drain: bool) -> None:
+    """Until a stop signal, or until everything is drained."""
+    from listener.process import STOP_SIGNALS, Watchdog, reap_orphans
+
+    watchdog = Watchdog(daemon.vitals)
+    while signals.wait(DRAIN_TICK if drain else watchdog.tick(TICK)) not in STOP_SIGNALS:
+        watchdog.feed()
+        reap_orphans()
+        if drain and daemon.drained():
+            return
+
+
+def _stopped(daemon: Daemon, signals: Signals) -> dict[str, int]:
+    """Stop politely; a further signal ends the process on the spot."""
+    from listener.process import STOP_SIGNALS, notify
+
+    notify("STOPPING=1")
+    counts: dict[str, int] = {}
+    stopper = threading.Thread(target=lambda: counts.update(daemon.stop()), name="stop", daemon=True)
+    stopper.start()
+    while stopper.is_alive():
+        if signals.wait(STOP_TICK) in STOP_SIGNALS:
+            click.echo(
+                "second signal: ending now; unfinished deliveries come back when their leases end", err=True
+            )
+            os._exit(STOPPED_BY_FORCE)
+    return counts
