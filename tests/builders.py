@@ -8,11 +8,24 @@ from __future__ import annotations
 import base64
 import json
 from collections.abc import Callable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from xml.sax.saxutils import escape
 
-from listener.model import Delivery, DeliveryState, Job, JobState, Message, Result, Target
+from listener.interfaces import Decide
+from listener.model import (
+    Arrival,
+    Claim,
+    Delivery,
+    DeliveryState,
+    Disposition,
+    Job,
+    JobState,
+    Message,
+    Result,
+    Target,
+    Verdict,
+)
 
 NOON: Final = datetime(2024, 5, 1, 12, 0, tzinfo=UTC)
 JOB_ID: Final = "39f8e0bc005e4f309379701645f4a1b2"
@@ -143,3 +156,34 @@ def a_delivery(**fields: Any) -> Delivery:
         "created_at": NOON,
     }
     return Delivery(**(defaults | fields))
+
+
+def an_arrival(**fields: Any) -> Arrival:
+    """A message of the queue ``mps-callbacks`` with its result. ``result=None`` makes it undecodable."""
+    defaults: dict[str, Any] = {"queue": "mps-callbacks", "message": a_message(), "result": a_result()}
+    given = defaults | fields
+    return Arrival(**({"reason": "" if given["result"] else "it is no callback"} | given))
+
+
+def arrivals(count: int, *, queue: str = "mps-callbacks", prefix: str = "job") -> list[Arrival]:
+    """This many different results, each in a message of its own."""
+    return [
+        an_arrival(
+            queue=queue,
+            message=a_message(message_id=f"{queue}-{prefix}-{number}"),
+            result=a_result(job_id=f"{queue}-{prefix}-{number}"),
+        )
+        for number in range(count)
+    ]
+
+
+def routes_all(*targets: Target) -> Decide:
+    """The decision to give every result to these targets, or to one of the route ``videos``."""
+    verdict = Verdict(disposition=Disposition.ROUTED, targets=targets or (Target("videos", "log"),))
+    return lambda _result, _job, _queue: verdict
+
+
+def a_claim(**fields: Any) -> Claim:
+    """A claim for up to 100 deliveries, its lease ending half a minute after noon."""
+    defaults: dict[str, Any] = {"owner": "one", "until": NOON + timedelta(seconds=30), "limit": 100}
+    return Claim(**(defaults | fields))
