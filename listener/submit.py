@@ -12,6 +12,8 @@ import secrets
 from dataclasses import dataclass, replace
 from difflib import get_close_matches
 
+import tenacity
+
 from listener import clock, jsontext, user_data
 from listener.config import split_queue_url
 from listener.errors import Fault, MpsRejected, MpsUnavailable, UsageError
@@ -76,7 +78,7 @@ def submit(request: Request, *, store: Store, mps: MediaProcessing) -> Job:
     job = _intent(request)
     store.add_job(job)
     try:
-        job_id = mps.submit(job, user_data=user_data.seal(job.user_data, job.token))
+        job_id = _patiently(mps, job)
     except MpsRejected as error:
         store.refuse_job(job.token, str(error), clock.now())
         raise
@@ -86,6 +88,17 @@ def submit(request: Request, *, store: Store, mps: MediaProcessing) -> Job:
         raise
     store.bind_job(job.token, job_id, clock.now())
     return replace(job, job_id=job_id, state=JobState.SUBMITTED, submitted_at=clock.now())
+
+
+@tenacity.retry(
+    retry=tenacity.retry_if_exception(lambda error: getattr(error, "fault", None) is Fault.THROTTLED),
+    wait=tenacity.wait_exponential_jitter(initial=0.2, max=5),
+    stop=tenacity.stop_after_delay(60),
+    reraise=True,
+)
+def _patiently(mps: MediaProcessing, job: Job) -> str:
+    """Submit, and wait out throttling, which refuses a call before anything is done."""
+    return mps.submit(job, user_data=user_data.seal(job.user_data, job.token))
 
 
 def _intent(request: Request) -> Job:

@@ -78,3 +78,9 @@ def _fail(ctx: click.Context, message: str, exit_code: int) -> NoReturn:
 @click.version_option(package_name="mns-listener")
 def main() -> None:
     """Stand at the MNS queue where ApsaraVideo MPS puts its callbacks, and see every job to its handler."""
+    from listener import logs
+    from listener.config import LogSettings
+
+    logs.configure(
+        LogSettings(level="warning")
+    )  # run sets up its own; elsewhere standard output is for answers

@@ -1,0 +1,105 @@
+"""``mns-listener check``: would it run, and if not, what is to be done?"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
+
+import click
+
+from listener.cli.common import config_option, json_option, print_json, print_table, settings_from
+from listener.config import Settings
+from listener.errors import ListenerError
+
+EPILOG = """\b
+Examples:
+  mns-listener check -c listener.toml
+  mns-listener check -c listener.toml --json
+
+\b
+Looks at settings, store, handlers, access key and queues, changes nothing in the
+queues, and exits with the status of the first thing that is wrong.
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """What one look showed. ``exit_code`` is 0 when it is well."""
+
+    what: str
+    ok: bool
+    found: str
+    exit_code: int = 0
+
+
+@click.command(epilog=EPILOG)
+@config_option
+@json_option
+@click.pass_context
+def check(ctx: click.Context, *, path: Path | None, as_json: bool) -> None:
+    """See whether the daemon could run with these settings."""
+    findings = list(_findings(path))
+    if as_json:
+        print_json({"ok": all(one.ok for one in findings), "findings": [asdict(one) for one in findings]})
+    else:
+        rows = [("ok" if one.ok else "FAILED", one.what, one.found) for one in findings]
+        print_table(("", "what", "found"), rows, empty="nothing to check")
+    ctx.exit(next((one.exit_code for one in findings if not one.ok), 0))
+
+
+def _findings(path: Path | None) -> Iterator[Finding]:
+    try:
+        settings = settings_from(path)
+        settings.require_work()
+    except ListenerError as error:
+        yield _bad("settings", error)
+        return
+    yield Finding("settings", True, f"{len(settings.queues)} queues, {len(settings.routes)} routes")
+    yield _looked("store", lambda: _store(settings))
+    yield _looked("handlers", lambda: _handlers(settings))
+    yield from _queues(settings)
+
+
+def _looked(what: str, look: Callable[[], str]) -> Finding:
+    try:
+        return Finding(what, True, look())
+    except ListenerError as error:
+        return _bad(what, error)
+
+
+def _bad(what: str, error: ListenerError) -> Finding:
+    return Finding(what, False, str(error), error.exit_code)
+
+
+def _store(settings: Settings) -> str:
+    from listener.cli.common import opened_store
+    from listener.store.views import Views
+
+    with opened_store(settings) as store:
+        left = store.outstanding()
+        dead = Views(store.database).counts()["deliveries"].get("dead", 0)
+        return f"{store.database.shown}: {left} outstanding, {dead} dead letters"
+
+
+def _handlers(settings: Settings) -> str:
+    from listener.app import Handlers
+    from listener.plugins import CoroutineRunner
+
+    handlers = Handlers(settings.routes)
+    names = [f"{target.route}/{target.handler}" for target in handlers.items()]
+    handlers.close(CoroutineRunner())
+    return ", ".join(names)
+
+
+def _queues(settings: Settings) -> Iterator[Finding]:
+    from listener.app import check_queue
+    from listener.credentials import credentials
+
+    keys = credentials(settings.credentials)
+    key = _looked("access key", lambda: f"{keys.get_credentials().id[:4]}…")
+    yield key
+    if key.ok:
+        for queue in settings.queues:
+            yield _looked(f"queue {queue.label}", partial(check_queue, queue, keys))

@@ -1,0 +1,117 @@
+"""``mns-listener demo``: the whole line, on this machine."""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from listener.cli.common import json_option, print_json, print_table
+
+if TYPE_CHECKING:
+    from listener.demo import Ending, Outcome
+
+EPILOG = """\b
+Examples:
+  mns-listener demo
+  mns-listener demo --jobs 200 --json
+  mns-listener demo --keep ./demo
+
+\b
+Starts an emulator of MNS and MPS, submits jobs through the official SDK, lets some
+callbacks come twice, early, late, wrapped or garbled, and runs the real daemon
+meanwhile. Needs no account. Exit status 0 only if every job had exactly one outcome
+at the right handler and every garbled message is in quarantine.
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.option(
+    "--jobs",
+    type=click.IntRange(1, 100_000),
+    default=None,
+    help="Submit this many jobs, cycling through the functions.  [default: one of each, and a failing one]",
+)
+@click.option(
+    "--keep",
+    type=click.Path(file_okay=False, path_type=Path),
+    default=None,
+    help="Keep settings, store, log and results in this folder.",
+)
+@json_option
+@click.pass_context
+def demo(ctx: click.Context, *, jobs: int | None, keep: Path | None, as_json: bool) -> None:
+    """Show the whole line on this machine, without an account."""
+    os.environ["ALIBABA_CLOUD_ECS_METADATA_DISABLED"] = "true"
+    from listener import demo as theatre
+
+    with _folder(keep) as folder, _progress(quiet=as_json) as tell:
+        outcome = theatre.play(theatre.cast(jobs), folder=folder, tell=tell)
+    if as_json:
+        print_json(outcome.counts)
+    else:
+        _show(outcome, keep)
+    ctx.exit(0 if outcome.right else 1)
+
+
+@contextmanager
+def _folder(keep: Path | None) -> Iterator[Path]:
+    if keep is None:
+        with tempfile.TemporaryDirectory(prefix="mns-listener-demo-") as name:
+            yield Path(name)
+        return
+    keep.mkdir(parents=True, exist_ok=True)
+    if any(keep.iterdir()):
+        raise click.BadParameter(f"{keep} is not empty; name a new folder", param_hint="--keep")
+    yield keep.absolute()
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
+    """Bars on a terminal, nothing elsewhere: whoever pipes wants the end."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda what, done, total: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
+
+    columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bars = {what: progress.add_task(what, total=None) for what in ("submitted", "handled")}
+        yield lambda what, done, total: progress.update(bars[what], completed=done, total=total)
+
+
+def _show(outcome: Outcome, keep: Path | None) -> None:
+    rows = [_row(ending) for ending in outcome.endings]
+    print_table(
+        ("job", "function", "user data", "twist", "route", "handler", "outcome"), rows, empty="no jobs"
+    )
+    counts = outcome.counts
+    click.echo(
+        f"\n{counts['submitted']} jobs, {counts['dispatched']} handled once each, "
+        f"{counts['duplicates']} duplicates absorbed, {counts['quarantined']} garbled messages in quarantine, "
+        f"{counts['lost']} lost, in {counts['seconds']} s"
+    )
+    if keep:
+        click.echo(f"Everything is in {keep}: try `mns-listener jobs list -c {keep}/listener.toml`")
+    if not outcome.right:
+        click.echo("This is NOT what should have happened.", err=True)
+
+
+def _row(ending: Ending) -> tuple[str, ...]:
+    lines = ending.deliveries
+    return (
+        ending.job.job_id,
+        ending.part.function,
+        ending.job.user_data or "-",
+        ending.part.twist or ("fails" if ending.part.fails else ""),
+        ", ".join(line["route"] for line in lines) or "-",
+        "jsonl" if lines else "-",
+        (lines[0]["state"] if lines else "LOST") + ("" if ending.right else "  <-- wrong"),
+    )

@@ -1,0 +1,367 @@
+"""The whole line on one machine: a real emulator, the official SDKs, a real daemon, and a look at what came out.
+
+Jobs are submitted as a user would submit them. To some of them happens what happens in the field: a callback comes
+twice, before the submitter knows the job id, wrapped by a topic, or late; and two messages are garbage.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import secrets
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from xml.sax.saxutils import escape
+
+from mns.account import Account
+from mns.queue import Message as Posted
+from mns.queue import QueueMeta
+
+from listener import clock, submit, user_data
+from listener.config import MpsSettings
+from listener.credentials import KEY_ID, KEY_SECRET, AccessKey, Credentials
+from listener.emulator.options import DEFAULT_PIPELINE_ID, Options
+from listener.emulator.serve import running
+from listener.errors import ListenerError
+from listener.functions import FUNCTIONS
+from listener.model import FAIL, SUCCESS, Job
+from listener.mps import MpsClient
+from listener.store.sql import SqlStore
+from listener.store.views import Views
+
+QUEUE = "mps-callbacks"
+BUCKET = "oss://demo.oss-cn-shanghai.aliyuncs.com"
+GARBAGE = ("this is no callback", base64.b64encode(b'{"Type": "IProduction", "JobId":').decode())
+#: How long everything may take before the demo gives up on it.
+PATIENCE = 120.0
+LOOK_AGAIN = 0.1
+
+CAPTIONS, COVERS, FAILURES, REST = "captions", "covers", "failures", "everything-else"
+ROUTE_OF = {
+    "CaptionExtraction": CAPTIONS,
+    "ASR": CAPTIONS,
+    "VideoDetext": CAPTIONS,
+    "Cover": COVERS,
+    "ImageCartoonize": COVERS,
+    "ImageMatting": COVERS,
+}
+
+SETTINGS = """\
+[store]
+url = "sqlite:///{folder}/listener.db"
+
+[correlation]
+grace = "2s"
+
+[http]
+listen = ""
+
+[log]
+format = "json"
+
+[[queues]]
+endpoint = "{endpoint}"
+queue = "{queue}"
+
+[[routes]]
+name = "failures"
+match = {{ state = "Fail" }}
+handlers = [{{ use = "jsonl", path = "{folder}/failures.jsonl" }}]
+
+[[routes]]
+name = "captions"
+match = {{ route = "captions" }}
+handlers = [{{ use = "jsonl", path = "{folder}/captions.jsonl" }}]
+
+[[routes]]
+name = "covers"
+match = {{ route = "covers" }}
+handlers = [{{ use = "jsonl", path = "{folder}/covers.jsonl" }}]
+
+[[routes]]
+name = "everything-else"
+handlers = [{{ use = "jsonl", path = "{folder}/everything-else.jsonl" }}]
+"""
+
+
+class DemoFailed(ListenerError):
+    """The demo could not be played to its end."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """One job of the play: what is submitted, what happens to its callback, and where its result belongs."""
+
+    number: int
+    function: str
+    twist: str = ""  #: duplicate, early, topic, late
+    fails: bool = False
+
+    @property
+    def wanted_route(self) -> str:
+        return FAILURES if self.fails else ROUTE_OF.get(self.function, REST)
+
+    @property
+    def wanted_state(self) -> str:
+        return FAIL if self.fails else SUCCESS
+
+    @property
+    def user_data(self) -> str | None:
+        route = ROUTE_OF.get(self.function)
+        data = f"demo {self.number}" if self.number % 2 else json.dumps({"demo": self.number})
+        return submit.compose_user_data(route, data) if route else (data if self.number % 3 else None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """What became of one job, by the evidence of the handlers' files."""
+
+    part: Part
+    job: Job
+    deliveries: Sequence[dict[str, Any]]  #: lines that handlers wrote about it
+
+    @property
+    def right(self) -> bool:
+        return [(line["route"], line["state"]) for line in self.deliveries] == [
+            (self.part.wanted_route, self.part.wanted_state)
+        ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outcome:
+    endings: Sequence[Ending]
+    counts: dict[str, float]
+
+    @property
+    def right(self) -> bool:
+        return all(ending.right for ending in self.endings) and self.counts["quarantined"] == len(GARBAGE)
+
+
+def cast(jobs: int | None) -> list[Part]:
+    """The jobs to submit: one of each function and a failing one, or ``jobs`` of them, cycling."""
+    names = list(FUNCTIONS)
+    total = len(names) + 1 if jobs is None else jobs
+    twists = ("duplicate", "early", "topic", "late")
+    return [
+        Part(
+            number=number,
+            function=names[number % len(names)],
+            twist=twists[number] if number < len(twists) else "",
+            fails=jobs is None and number == total - 1,
+        )
+        for number in range(total)
+    ]
+
+
+def play(parts: Sequence[Part], *, folder: Path, tell: Callable[[str, int, int], None]) -> Outcome:
+    """Play it in ``folder``; ``tell`` hears what happens as (what, done, of). Raises DemoFailed."""
+    started = time.monotonic()
+    # As many jobs at a time as MPS runs by default; the more there are, the shorter each.
+    options = Options(job_seconds=min(0.5, 60 / max(len(parts), 1)), calls_per_second=100)
+    with running(options) as emulator:
+        stage = Stage.built(folder, emulator.url, options)
+        with stage.daemon():
+            submitted = stage.submit_all(parts, tell)
+            stage.add_twists(submitted)
+            stage.wait(len(parts), tell)
+        outcome = stage.outcome(submitted, time.monotonic() - started)
+        stage.store.close()
+    return outcome
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage:
+    """The services, the queue, the pipeline and the store of one play."""
+
+    folder: Path
+    store: SqlStore
+    queue: Any  #: the SDK's queue
+    mps: MpsClient
+    pipeline: str
+    environment: dict[str, str]
+
+    @classmethod
+    def built(cls, folder: Path, url: str, options: Options) -> Stage:
+        key = AccessKey(options.access_key_id, options.access_key_secret)
+        queue = Account(url, key.id, key.secret).get_queue(QUEUE)
+        queue.create(QueueMeta())
+        settings = SETTINGS.format(folder=folder, endpoint=url, queue=QUEUE)
+        (folder / "listener.toml").write_text(settings, encoding="utf-8")
+        mps = MpsClient(MpsSettings(endpoint=url), Credentials(lambda: key))
+        return cls(
+            folder=folder,
+            store=SqlStore.open(f"sqlite:///{folder}/listener.db"),
+            queue=queue,
+            mps=mps,
+            pipeline=mps.add_pipeline(f"demo-{secrets.token_hex(4)}", queue=QUEUE),
+            environment={**os.environ, KEY_ID: key.id, KEY_SECRET: key.secret},
+        )
+
+    @contextmanager
+    def daemon(self) -> Iterator[None]:
+        """The real daemon, as a process of its own."""
+        command = [sys.executable, "-m", "listener", "run", "-c", str(self.folder / "listener.toml")]
+        with (self.folder / "listener.log").open("wb") as log:
+            process = subprocess.Popen(command, env=self.environment, stderr=log)  # noqa: S603 - our own program
+            try:
+                yield
+            finally:
+                process.send_signal(signal.SIGTERM)
+                process.wait()
+        if process.returncode:
+            raise DemoFailed(
+                f"the daemon ended with status {process.returncode}; see {self.folder}/listener.log"
+            )
+
+    def submit_all(
+        self, parts: Sequence[Part], tell: Callable[[str, int, int], None]
+    ) -> list[tuple[Part, Job]]:
+        """Submit all of them, a few at a time, as the command line does."""
+        submitted: list[tuple[Part, Job]] = []
+        with ThreadPoolExecutor(4) as pool:
+            for part, job in zip(parts, pool.map(self._submit_one, parts), strict=True):
+                submitted.append((part, job))
+                tell("submitted", len(submitted), len(parts))
+        return submitted
+
+    def _submit_one(self, part: Part) -> Job:
+        request = self._request(part)
+        if part.twist != "early":
+            return submit.submit(request, store=self.store, mps=self.mps)
+        return submit.submit(request, store=self.store, mps=_Overtaken(self))
+
+    def _request(self, part: Part) -> submit.Request:
+        function = FUNCTIONS[part.function]
+        # Topic-wrapped and late callbacks are sent by the demo itself; the default pipeline sends none.
+        own_callback = part.twist in ("topic", "late")
+        name = f"{'fail' if part.fails else 'talk'}-{part.number}"
+        return submit.Request(
+            function=part.function,
+            input=f"{BUCKET}/in/{name}.mp4",
+            output=f"{BUCKET}/out/{{source}}{function.placeholder}{function.suffix}"
+            if function.suffix
+            else "",
+            params=json.dumps(function.example),
+            pipeline=DEFAULT_PIPELINE_ID if own_callback else self.pipeline,
+            user_data=part.user_data,
+        )
+
+    def add_twists(self, submitted: Sequence[tuple[Part, Job]]) -> None:
+        """What happens in the field: garbage, copies, topics, delays."""
+        for text in GARBAGE:
+            self._post(text)
+        for part, job in submitted:
+            if part.twist == "duplicate":
+                self._post(_encoded(_callback(job)), delay=1)
+            elif part.twist == "topic":
+                self._post(_notification(_callback(job)))
+            elif part.twist == "late":
+                self._post(_encoded(_callback(job)), delay=2)
+
+    def _post(self, body: str, *, delay: int = -1) -> None:
+        self.queue.set_encoding(False)
+        self.queue.send_message(Posted(body, delay))
+
+    def wait(self, total: int, tell: Callable[[str, int, int], None]) -> None:
+        """Until nothing is outstanding and every twist has had its effect."""
+        deadline = time.monotonic() + PATIENCE
+        while time.monotonic() < deadline:
+            counts = Views(self.store.database).counts()
+            tell("handled", min(counts["deliveries"].get("done", 0), total), total)
+            if self._settled(counts, total):
+                return
+            time.sleep(LOOK_AGAIN)  # nothing to wait on: the daemon is another process
+
+    def _settled(self, counts: dict[str, dict[str, int]], total: int) -> bool:
+        expected = total if total == 0 else 1  # copies: one duplicate, if there was a job to copy
+        return (
+            sum(counts["deliveries"].get(state, 0) for state in ("done", "dead")) >= total
+            and counts["quarantine"]["messages"] >= len(GARBAGE)
+            and counts["copies"]["duplicates"] >= expected
+        )
+
+    def outcome(self, submitted: Sequence[tuple[Part, Job]], seconds: float) -> Outcome:
+        lines = self._evidence()
+        endings = [
+            Ending(part=part, job=job, deliveries=[line for line in lines if line["job_id"] == job.job_id])
+            for part, job in submitted
+        ]
+        counts = Views(self.store.database).counts()
+        return Outcome(
+            endings=endings,
+            counts={
+                "submitted": len(submitted),
+                "results": sum(counts["results"].values()),
+                "dispatched": counts["deliveries"].get("done", 0),
+                "duplicates": counts["copies"]["duplicates"],
+                "quarantined": counts["quarantine"]["messages"],
+                "dead": counts["deliveries"].get("dead", 0),
+                "lost": sum(1 for ending in endings if not ending.deliveries),
+                "seconds": round(seconds, 2),
+            },
+        )
+
+    def _evidence(self) -> list[dict[str, Any]]:
+        """What handlers wrote, from their own files."""
+        return [
+            json.loads(line)
+            for path in sorted(self.folder.glob("*.jsonl"))
+            for line in path.read_text(encoding="utf-8").splitlines()
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class _Overtaken:
+    """MPS whose reply comes only after the callback has been handled: the submitter does not know the id yet."""
+
+    stage: Stage
+
+    def submit(self, job: Job, *, user_data: str | None) -> str:
+        job_id = self.stage.mps.submit(job, user_data=user_data)
+        deadline = time.monotonic() + PATIENCE / 4
+        views = Views(self.stage.store.database)
+        while time.monotonic() < deadline:
+            story = views.story(job_id)
+            if story and story.results:
+                return job_id
+            time.sleep(LOOK_AGAIN)  # the daemon is another process
+        raise DemoFailed(f"no callback of job {job_id} came within {PATIENCE / 4:.0f} s")
+
+
+def _callback(job: Job) -> str:
+    """The callback that MPS sends for a job that went well (facts: mps 1.1)."""
+    return json.dumps(
+        {
+            "Code": "Success",
+            "Details": [],
+            "FunctionName": job.function,
+            "JobId": job.job_id,
+            "Message": "success",
+            "State": "Success",
+            "Type": "IProduction",
+            "UserData": user_data.seal(job.user_data, job.token),
+        }
+    )
+
+
+def _encoded(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def _notification(text: str) -> str:
+    """What a topic's subscription puts around a message (facts: mns 2.7)."""
+    published = int(clock.now().timestamp() * 1000)
+    return (
+        '<Notification xmlns="http://mns.aliyuncs.com/doc/v1/"><TopicOwner>1234567890</TopicOwner>'
+        f"<TopicName>mps-events</TopicName><Message>{escape(text)}</Message>"
+        f"<PublishTime>{published}</PublishTime></Notification>"
+    )
