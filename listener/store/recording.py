@@ -183,18 +183,17 @@ def _find_jobs(connection: Connection, found: Sequence[Result], *, at: datetime)
     """
     wanted = {job_id for result in found for job_id in (result.job_id, *result.activity_job_ids) if job_id}
     known = {entry.job.job_id: entry for entry in _select_jobs(connection, jobs.c.job_id, wanted)}
-    tokens = {
-        result.token: result.job_id
-        for result in found
-        if result.token and result.job_id and result.job_id not in known
-    }
-    for entry in _select_jobs(connection, jobs.c.token, tokens):
-        if not entry.job.job_id:
-            job_id = tokens[entry.job.token]
-            bind_job(connection, entry.job.token, job_id, at=at)
-            known[job_id] = KnownJob(
-                entry.id, replace(entry.job, job_id=job_id, state=JobState.SUBMITTED, submitted_at=at)
-            )
+    tokens: dict[str, str] = {}
+    for result in found:
+        if result.token and result.job_id and result.job_id not in known:
+            tokens.setdefault(result.token, result.job_id)
+    intents = {entry.job.token: entry for entry in _select_jobs(connection, jobs.c.token, tokens)}
+    for token, job_id in tokens.items():
+        # Two tokens may claim one job id, and the first one has it by then.
+        if token in intents and job_id not in known and bind_job(connection, token, job_id, at=at):
+            entry = intents[token]
+            job = replace(entry.job, job_id=job_id, state=JobState.SUBMITTED, submitted_at=at)
+            known[job_id] = KnownJob(entry.id, job)
     return known
 
 
@@ -213,7 +212,25 @@ def bind_job(connection: Connection, token: str, job_id: str, *, at: datetime) -
         .where(jobs.c.token == token, jobs.c.job_id.is_(None))
         .values(job_id=job_id, state=JobState.SUBMITTED, submitted_at=at, finished_at=None, error="")
     )
+    if bound.rowcount:
+        _adopt(connection, token, job_id, at=at)
     return bound.rowcount > 0
+
+
+def _adopt(connection: Connection, token: str, job_id: str, *, at: datetime) -> None:
+    """Give a job the results that came before it was known; an outcome among them has finished it."""
+    own = select(jobs.c.id).where(jobs.c.token == token).scalar_subquery()
+    connection.execute(
+        update(results).where(results.c.job_id == job_id, results.c.job.is_(None)).values(job=own)
+    )
+    outcome = connection.execute(select(results).where(results.c.slot == job_id)).first()
+    if outcome is not None:
+        result = result_of(mapping(outcome))
+        connection.execute(
+            update(jobs)
+            .where(jobs.c.token == token)
+            .values(state=result.state, error=_complaint(result), finished_at=at)
+        )
 
 
 def insert_ignoring(connection: Connection, table: Any, conflict: list[str]) -> Any:
@@ -366,14 +383,14 @@ def _quarantine(connection: Connection, arrivals: Sequence[Arrival], *, at: date
     """Keep what could not be decoded; a message that comes again is counted, not kept twice."""
     garbled = [arrival for arrival in arrivals if arrival.result is None]
     for arrival in garbled:
+        values = values_of_quarantined(arrival, at=at)
         seen = connection.execute(
             update(quarantine)
-            .where(quarantine.c.queue == arrival.queue, quarantine.c.message_id == arrival.message.message_id)
+            .where(quarantine.c.queue == values["queue"], quarantine.c.message_id == values["message_id"])
             .values(copies=quarantine.c.copies + 1)
         )
         if not seen.rowcount:
-            statement = insert_ignoring(connection, quarantine, ["queue", "message_id"])
-            connection.execute(statement, values_of_quarantined(arrival, at=at))
+            connection.execute(insert_ignoring(connection, quarantine, ["queue", "message_id"]), values)
     return len(garbled)
 
 

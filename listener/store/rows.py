@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from datetime import datetime
 from typing import Any
@@ -137,9 +138,11 @@ def delivery_of(row: RowMapping, result: Result, job: Job | None) -> Delivery:
 
 
 def values_of_quarantined(arrival: Arrival, *, at: datetime) -> Values:
+    """A message that is garbled so badly that its id is lost is known by its text."""
+    digest = hashlib.sha256(arrival.message.body.encode()).hexdigest()
     return {
         "queue": arrival.queue,
-        "message_id": arrival.message.message_id,
+        "message_id": arrival.message.message_id or f"sha256:{digest}",
         "body": arrival.message.body,
         "reason": arrival.reason,
         "dequeue_count": arrival.message.dequeue_count,

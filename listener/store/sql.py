@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, literal, select, update
+from sqlalchemy import Connection, bindparam, func, literal, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from listener.errors import UsageError
@@ -111,16 +111,18 @@ class SqlStore:
             return load(connection, ids)
 
     def renew(self, running: Sequence[Delivery], *, until: datetime) -> None:
+        attempts = [(delivery.id, delivery.attempt) for delivery in running]
+        owners = {delivery.owner for delivery in running}
         with self.database.write() as connection:
-            for owner in {delivery.owner for delivery in running}:
-                ids = [delivery.id for delivery in running if delivery.owner == owner]
-                connection.execute(
-                    update(deliveries)
-                    .where(
-                        deliveries.c.id.in_(ids), deliveries.c.owner == owner, deliveries.c.state == RUNNING
-                    )
-                    .values(lease_until=until)
+            connection.execute(
+                update(deliveries)
+                .where(
+                    tuple_(deliveries.c.id, deliveries.c.attempt).in_(attempts),
+                    deliveries.c.owner.in_(owners),
+                    deliveries.c.state == RUNNING,
                 )
+                .values(lease_until=until)
+            )
 
     def end_leases(
         self, fate: Callable[[Delivery], Fate], *, at: datetime, limit: int
@@ -268,10 +270,10 @@ def _settle_alike(
     if not settlements:
         return 0
     # A handler that returned after its lease had ended has done its work all the same, as long as nobody
-    # began another attempt: then there is nothing to repeat.
+    # began another attempt: then there is nothing to repeat, and nothing to replay.
     is_open = deliveries.c.state == RUNNING
     if kind is Done:
-        is_open = is_open | (deliveries.c.state == PENDING)
+        is_open = is_open | (deliveries.c.state == PENDING) | (deliveries.c.state == DeliveryState.DEAD)
     statement = (
         update(deliveries)
         .where(

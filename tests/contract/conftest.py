@@ -1,0 +1,28 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing
+from pathlib import Path
+
+import pytest
+
+from listener.store.sql import SqlStore
+from tests.contract.stores import BACKENDS, OpenStore
+
+
+@pytest.fixture(params=BACKENDS)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A new, empty database of each kind."""
+    return BACKENDS[request.param](tmp_path)
+
+
+@pytest.fixture
+def open_store(url: str) -> Iterator[OpenStore]:
+    """Opens the same database as often as asked; each store is like one process'."""
+    with ExitStack() as opened:
+        yield lambda: opened.enter_context(closing(SqlStore.open(url)))
+
+
+@pytest.fixture
+def store(open_store: OpenStore) -> SqlStore:
+    return open_store()

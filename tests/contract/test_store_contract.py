@@ -1,0 +1,601 @@
+"""What every Store promises (listener.interfaces.Store), kept by each database that we support."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import pytest
+
+from listener.errors import UsageError
+from listener.interfaces import Decide
+from listener.model import (
+    Again,
+    Claim,
+    Dead,
+    Delivery,
+    Disposition,
+    Done,
+    Fate,
+    Job,
+    JobState,
+    Recorded,
+    Result,
+    Settlement,
+    Target,
+    Verdict,
+)
+from listener.routing import Correlation, Match, Rule, decider
+from listener.store.sql import SqlStore
+from tests.builders import (
+    JOB_ID,
+    NOON,
+    TOKEN,
+    a_claim,
+    a_job,
+    a_message,
+    a_result,
+    an_arrival,
+    arrivals,
+    routes_all,
+)
+from tests.contract.stores import (
+    OpenStore,
+    count,
+    deliveries,
+    jobs,
+    quarantine,
+    results,
+    states,
+    the_job,
+    the_row,
+)
+
+RULES = (Rule(name="videos", handlers=("log",)),)
+SECOND = timedelta(seconds=1)
+GRACE = timedelta(seconds=5)
+LATER = NOON + timedelta(minutes=1)
+
+
+def an_intent(**fields: object) -> Job:
+    """A job whose submission has not been answered yet."""
+    return a_job(**({"job_id": "", "state": JobState.INTENT, "submitted_at": None} | fields))
+
+
+def decides(*, unknown: str = "deliver", at: datetime = NOON, grace_over: bool = False) -> Decide:
+    correlation = Correlation(unknown=unknown, grace=GRACE)
+    return decider(RULES, correlation, now=at, grace_over=grace_over)
+
+
+def record_jobs(store: SqlStore, number: int, *, queue: str = "mps-callbacks") -> None:
+    store.record(arrivals(number, queue=queue), routes_all(), at=NOON)
+
+
+def claim_one(store: SqlStore, *, at: datetime = NOON, owner: str = "one") -> Delivery:
+    (delivery,) = store.claim(a_claim(owner=owner, until=at + 30 * SECOND, limit=1), at=at)
+    return delivery
+
+
+def always(fate: Fate) -> Callable[[Delivery], Fate]:
+    return lambda _delivery: fate
+
+
+def settle(store: SqlStore, delivery: Delivery, fate: Fate, *, at: datetime = NOON) -> Sequence[Settlement]:
+    return store.settle([Settlement(delivery=delivery, fate=fate)], at=at)
+
+
+class TestRecording:
+    def test_a_result_is_recorded_once_for_ever(self, store: SqlStore) -> None:
+        outcomes = [store.record([an_arrival()], routes_all(), at=NOON) for _ in range(3)]
+
+        assert [(each.new, each.duplicates, each.deliveries) for each in outcomes] == [
+            (1, 0, 1),
+            (0, 1, 0),
+            (0, 1, 0),
+        ]
+        assert the_row(store, results)["copies"] == 3
+        assert count(store, deliveries) == 1
+
+    def test_copies_within_one_batch_are_one_result(self, store: SqlStore) -> None:
+        batch = [an_arrival(message=a_message(message_id=f"m{number}")) for number in range(3)]
+
+        recorded = store.record(batch, routes_all(), at=NOON)
+
+        assert recorded == Recorded(new=1, duplicates=2, deliveries=1)
+        assert the_row(store, results)["copies"] == 3
+
+    def test_processes_that_record_the_same_batch_at_once_record_it_once(self, open_store: OpenStore) -> None:
+        stores = [open_store(), open_store()]
+        batches = [arrivals(16, prefix=str(number)) for number in range(10)]
+        together = threading.Barrier(2)
+
+        def record_all(store: SqlStore) -> list[Recorded]:
+            together.wait(30)
+            return [store.record(batch, routes_all(), at=NOON) for batch in batches]
+
+        with ThreadPoolExecutor(2) as threads:
+            recorded = [each for outcome in threads.map(record_all, stores) for each in outcome]
+
+        assert sum(each.new for each in recorded) == 160
+        assert sum(each.duplicates for each in recorded) == 160
+        assert count(stores[0], deliveries) == 160
+
+    def test_a_contradiction_is_counted_and_not_applied(self, store: SqlStore) -> None:
+        store.add_job(a_job())
+        store.record([an_arrival()], routes_all(), at=NOON)
+
+        recorded = store.record([an_arrival(result=a_result(state="Fail"))], routes_all(), at=LATER)
+
+        assert (recorded.new, recorded.contradictions, recorded.deliveries) == (0, 1, 0)
+        row = the_row(store, results)
+        assert (row["state"], row["contradictions"], row["copies"]) == ("Success", 1, 2)
+        assert the_job(store, TOKEN).state == JobState.SUCCESS
+
+    def test_a_contradiction_within_one_batch_is_counted_too(self, store: SqlStore) -> None:
+        batch = [an_arrival(), an_arrival(result=a_result(state="Fail"))]
+
+        recorded = store.record(batch, routes_all(), at=NOON)
+
+        assert recorded == Recorded(new=1, duplicates=1, contradictions=1, deliveries=1)
+
+    def test_progress_does_not_take_the_place_of_the_outcome(self, store: SqlStore) -> None:
+        store.add_job(a_job())
+        batch = [an_arrival(result=a_result(state="Processing")), an_arrival()]
+
+        assert store.record(batch, routes_all(), at=NOON).new == 2
+        assert the_job(store, TOKEN).state == JobState.SUCCESS
+
+    def test_everything_of_a_result_comes_back_to_its_handler(self, store: SqlStore) -> None:
+        result = a_result(
+            details=({"url": "oss://b/o"}, "ß"),
+            user_data='{"route":"videos"}',
+            pipeline="p",
+            code="E",
+            message="💥",
+            activity_job_ids=("a", "b"),
+            run_id="r",
+        )
+        store.record([an_arrival(result=result)], routes_all(), at=NOON)
+
+        delivery = claim_one(store)
+
+        assert (delivery.result, delivery.queue, delivery.attempt) == (result, "mps-callbacks", 1)
+
+    def test_claimed_deliveries_belong_to_their_owner_from_the_start(self, store: SqlStore) -> None:
+        recorded = store.record(arrivals(5), routes_all(), at=NOON, claim=a_claim(limit=3))
+
+        assert recorded.deliveries == 5
+        assert [(each.owner, each.attempt, each.lease_until) for each in recorded.claimed] == [
+            ("one", 1, NOON + 30 * SECOND)
+        ] * 3
+        assert len(store.claim(a_claim(owner="two"), at=NOON)) == 2
+        assert settle(store, recorded.claimed[0], Done()) == ()
+
+    def test_a_result_that_no_route_wants_is_parked(self, store: SqlStore) -> None:
+        verdict = Verdict(disposition=Disposition.PARKED)
+
+        recorded = store.record([an_arrival()], lambda *_: verdict, at=NOON)
+
+        assert (recorded.parked, recorded.deliveries) == (1, 0)
+        assert the_row(store, results)["disposition"] == Disposition.PARKED
+
+    def test_a_refused_result_is_a_dead_letter_for_each_of_its_targets(self, store: SqlStore) -> None:
+        targets = (Target("videos", "log"), Target("videos", "webhook"))
+        verdict = Verdict(disposition=Disposition.REFUSED, targets=targets, reason="no such job")
+
+        recorded = store.record([an_arrival()], lambda *_: verdict, at=NOON, claim=a_claim())
+
+        assert (recorded.deliveries, recorded.claimed) == (2, [])
+        assert states(store) == ["dead", "dead"]
+        assert count(store, deliveries, deliveries.c.handler == "webhook") == 1
+        assert store.claim(a_claim(), at=LATER) == ()
+
+    def test_a_refused_result_without_a_route_is_a_dead_letter_all_the_same(self, store: SqlStore) -> None:
+        verdict = Verdict(disposition=Disposition.REFUSED, reason="no such job")
+
+        store.record([an_arrival()], lambda *_: verdict, at=NOON)
+
+        assert (states(store), the_row(store, deliveries)["last_error"]) == (["dead"], "no such job")
+
+    def test_an_undecodable_message_is_kept_whole_and_its_copies_are_counted(self, store: SqlStore) -> None:
+        garbled = an_arrival(
+            result=None, reason="no JSON", message=a_message(body="\ufffdé<", message_id="m")
+        )
+
+        recorded = [store.record([garbled, garbled], routes_all(), at=NOON) for _ in range(2)]
+
+        assert [each.quarantined for each in recorded] == [2, 2]
+        row = the_row(store, quarantine)
+        assert (row["body"], row["reason"], row["copies"]) == ("\ufffdé<", "no JSON", 4)
+
+    def test_messages_without_an_id_are_kept_apart(self, store: SqlStore) -> None:
+        bodies = ("first", "second", "first")
+        batch = [an_arrival(result=None, message=a_message(message_id="", body=body)) for body in bodies]
+
+        store.record(batch, routes_all(), at=NOON)
+
+        assert count(store, quarantine) == 2
+
+
+class TestJobs:
+    def test_a_result_finishes_its_job(self, store: SqlStore) -> None:
+        store.add_job(a_job())
+
+        store.record(
+            [an_arrival(result=a_result(state="Fail", code="E1", message="bad"))], decides(), at=NOON
+        )
+
+        job = the_job(store, TOKEN)
+        assert (job.state, job.error, job.finished_at) == (JobState.FAIL, "E1: bad", NOON)
+        assert claim_one(store).job == job
+
+    def test_a_token_gives_an_intent_its_job_id(self, store: SqlStore) -> None:
+        """The submitter died between the call and the saved JobId."""
+        store.add_job(an_intent())
+
+        store.record([an_arrival(result=a_result(token=TOKEN))], decides(), at=NOON)
+
+        job = the_job(store, TOKEN)
+        assert (job.job_id, job.state) == (JOB_ID, JobState.SUCCESS)
+
+    def test_a_token_brings_back_a_job_that_was_taken_for_refused(self, store: SqlStore) -> None:
+        store.add_job(an_intent())
+        store.refuse_job(TOKEN, "time-out", NOON)
+
+        store.record([an_arrival(result=a_result(token=TOKEN))], decides(), at=LATER)
+
+        job = the_job(store, TOKEN)
+        assert (job.job_id, job.state, job.finished_at) == (JOB_ID, JobState.SUCCESS, LATER)
+
+    def test_a_copied_token_does_not_move_a_job_to_another_id(self, store: SqlStore) -> None:
+        store.add_job(a_job())
+
+        recorded = store.record(
+            [an_arrival(result=a_result(job_id="other", token=TOKEN))], decides(), at=NOON
+        )
+
+        assert recorded.waiting == 1
+        assert (the_job(store, TOKEN).job_id, the_job(store, TOKEN).state) == (JOB_ID, JobState.SUBMITTED)
+
+    def test_two_tokens_that_claim_one_job_id_do_not_stop_the_batch(self, store: SqlStore) -> None:
+        store.add_job(an_intent())
+        store.add_job(an_intent(token="x" * 22))
+        batch = [an_arrival(result=a_result(token=token)) for token in (TOKEN, "x" * 22)]
+
+        recorded = store.record(batch, decides(), at=NOON)
+
+        assert (recorded.new, recorded.duplicates) == (1, 1)
+        assert the_job(store, TOKEN).job_id == JOB_ID
+        assert the_job(store, "x" * 22).state == JobState.INTENT
+
+    def test_one_token_on_two_job_ids_binds_the_first(self, store: SqlStore) -> None:
+        store.add_job(an_intent())
+        batch = [an_arrival(result=a_result(job_id=job_id, token=TOKEN)) for job_id in ("first", "second")]
+
+        recorded = store.record(batch, decides(), at=NOON)
+
+        assert (recorded.new, recorded.waiting) == (2, 1)
+        assert the_job(store, TOKEN).job_id == "first"
+
+    def test_a_reference_is_taken_once(self, store: SqlStore) -> None:
+        store.add_job(an_intent(reference="talk-1"))
+
+        with pytest.raises(UsageError, match=r"'talk-1' is taken.*choose another"):
+            store.add_job(an_intent(reference="talk-1", token="x" * 22))
+
+        assert count(store, jobs) == 1
+
+    def test_binding_again_changes_nothing(self, store: SqlStore) -> None:
+        store.add_job(an_intent())
+        store.bind_job(TOKEN, JOB_ID, NOON)
+        store.bind_job(TOKEN, JOB_ID, LATER)
+
+        assert the_job(store, TOKEN).submitted_at == NOON
+
+    def test_a_bound_job_is_not_refused_any_more(self, store: SqlStore) -> None:
+        store.add_job(a_job())
+        store.refuse_job(TOKEN, "too late", NOON)
+
+        assert the_job(store, TOKEN).state == JobState.SUBMITTED
+
+    def test_a_refused_job_says_why(self, store: SqlStore) -> None:
+        store.add_job(an_intent())
+        store.refuse_job(TOKEN, "no such pipeline", NOON)
+
+        job = the_job(store, TOKEN)
+        assert (job.state, job.error, job.finished_at) == (JobState.REFUSED, "no such pipeline", NOON)
+
+
+class TestWaiting:
+    def test_an_early_result_goes_out_as_soon_as_its_job_is_bound(self, store: SqlStore) -> None:
+        store.add_job(an_intent())
+        assert store.record([an_arrival()], decides(), at=NOON) == Recorded(new=1, waiting=1)
+        store.bind_job(TOKEN, JOB_ID, NOON + SECOND)
+
+        again = store.decide_waiting(decides(grace_over=True), at=NOON + SECOND, limit=10)
+
+        assert again.deliveries == 1
+        delivery = claim_one(store, at=LATER)
+        assert delivery.job == the_job(store, TOKEN)
+        assert delivery.job is not None
+        assert delivery.job.state == JobState.SUCCESS
+
+    def test_a_result_waits_out_its_grace(self, store: SqlStore) -> None:
+        store.record([an_arrival()], decides(), at=NOON)
+
+        assert store.outstanding() == 1
+        early = store.decide_waiting(decides(grace_over=True), at=NOON + GRACE - SECOND, limit=10)
+        assert early == Recorded()
+        assert store.decide_waiting(decides(grace_over=True), at=NOON + GRACE, limit=10).deliveries == 1
+        assert store.decide_waiting(decides(grace_over=True), at=LATER, limit=10) == Recorded()
+
+    @pytest.mark.parametrize(
+        ("unknown", "expected"), [("deliver", ["pending"]), ("dead-letter", ["dead"]), ("drop", [])]
+    )
+    def test_the_policy_decides_about_results_of_unknown_jobs(
+        self, store: SqlStore, unknown: str, expected: list[str]
+    ) -> None:
+        store.record([an_arrival()], decides(unknown=unknown), at=NOON)
+
+        store.decide_waiting(decides(unknown=unknown, at=LATER, grace_over=True), at=LATER, limit=10)
+
+        assert (states(store), store.outstanding()) == (expected, expected.count("pending"))
+
+    def test_no_more_than_the_limit_is_decided_at_once(self, store: SqlStore) -> None:
+        store.record(arrivals(5), decides(), at=NOON)
+        decide = decides(grace_over=True)
+
+        decided = [store.decide_waiting(decide, at=LATER, limit=2).deliveries for _ in range(4)]
+
+        assert decided == [2, 2, 1, 0]
+
+    def test_a_copy_of_a_waiting_result_does_not_shorten_its_grace(self, store: SqlStore) -> None:
+        store.record([an_arrival()], decides(), at=NOON)
+        store.record([an_arrival()], decides(grace_over=True), at=NOON)
+
+        assert count(store, deliveries) == 0
+
+    def test_a_job_that_is_bound_after_its_result_went_out_is_finished(self, store: SqlStore) -> None:
+        """Nobody must ask MPS for ever about a job whose outcome is here."""
+        store.add_job(an_intent())
+        store.record([an_arrival()], decides(), at=NOON)
+        store.decide_waiting(decides(grace_over=True), at=NOON + GRACE, limit=10)
+
+        store.bind_job(TOKEN, JOB_ID, LATER)
+
+        job = the_job(store, TOKEN)
+        assert (job.state, job.finished_at) == (JobState.SUCCESS, LATER)
+        assert claim_one(store, at=LATER).job == job
+
+
+class TestClaiming:
+    def test_claims_never_overlap(self, open_store: OpenStore) -> None:
+        stores = [open_store(), open_store()]
+        record_jobs(stores[0], 400)
+
+        def claim_all(number: int) -> list[int]:
+            store, claim = stores[number % 2], a_claim(owner=f"owner-{number}", limit=7)
+            taken: list[int] = []
+            while found := store.claim(claim, at=NOON):
+                taken += [delivery.id for delivery in found]
+            return taken
+
+        with ThreadPoolExecutor(8) as threads:
+            taken = [row_id for ids in threads.map(claim_all, range(8)) for row_id in ids]
+
+        assert len(taken) == 400
+        assert len(set(taken)) == 400
+
+    def test_a_busy_queue_does_not_starve_the_others(self, store: SqlStore) -> None:
+        record_jobs(store, 5000, queue="busy")
+        for queue in ("a", "b", "z"):
+            record_jobs(store, 3, queue=queue)
+
+        claimed = store.claim(a_claim(limit=32), at=NOON)
+
+        assert Counter(each.queue for each in claimed) == {"busy": 23, "a": 3, "b": 3, "z": 3}
+
+    def test_room_that_others_leave_is_used(self, store: SqlStore) -> None:
+        for queue in ("a", "b", "c"):
+            record_jobs(store, 10, queue=queue)
+
+        assert len(store.claim(a_claim(limit=100), at=NOON)) == 30
+
+    def test_the_oldest_comes_first(self, store: SqlStore) -> None:
+        for age, job_id in ((1, "younger"), (9, "oldest"), (0, "youngest")):
+            store.record([an_arrival(result=a_result(job_id=job_id))], routes_all(), at=NOON - age * SECOND)
+
+        claimed = [claim_one(store).result.job_id for _ in range(3)]
+
+        assert claimed == ["oldest", "younger", "youngest"]
+
+    def test_what_is_not_due_is_not_claimed(self, store: SqlStore) -> None:
+        record_jobs(store, 1)
+        settle(store, claim_one(store), Again(at=LATER, reason="later"))
+
+        assert store.claim(a_claim(), at=LATER - SECOND) == ()
+        assert claim_one(store, at=LATER).attempt == 2
+
+    def test_next_due_is_the_earliest_pending_over_all_queues(self, store: SqlStore) -> None:
+        assert store.next_due() is None
+        for queue, after in (("a", 30), ("b", 10), ("", 20)):
+            record_jobs(store, 1, queue=queue)
+            (delivery,) = store.claim(a_claim(), at=NOON)
+            settle(store, delivery, Again(at=NOON + after * SECOND, reason="later"))
+
+        assert store.next_due() == NOON + 10 * SECOND
+
+    def test_what_runs_is_not_due_but_outstanding(self, store: SqlStore) -> None:
+        record_jobs(store, 1)
+        delivery = claim_one(store)
+
+        assert (store.next_due(), store.outstanding()) == (None, 1)
+        settle(store, delivery, Done())
+        assert store.outstanding() == 0
+
+
+class TestLeases:
+    def test_a_lease_that_is_renewed_does_not_end(self, store: SqlStore) -> None:
+        record_jobs(store, 1)
+        delivery = claim_one(store)
+        store.renew([delivery], until=LATER)
+
+        assert store.end_leases(always(Done()), at=LATER, limit=10) == []
+        assert len(store.end_leases(always(Done()), at=LATER + SECOND, limit=10)) == 1
+
+    def test_a_crashed_process_gives_its_deliveries_back(self, store: SqlStore) -> None:
+        record_jobs(store, 3)
+        store.claim(a_claim(), at=NOON)
+        fate = Again(at=LATER, reason="its process died")
+
+        ended = store.end_leases(always(fate), at=LATER, limit=2)
+        ended = [*ended, *store.end_leases(always(fate), at=LATER, limit=2)]
+
+        assert len({each.delivery.id for each in ended}) == 3
+        again = store.claim(a_claim(owner="two"), at=LATER)
+        assert [(each.attempt, each.failures, each.owner) for each in again] == [(2, 1, "two")] * 3
+
+    def test_an_ended_lease_can_be_the_last(self, store: SqlStore) -> None:
+        record_jobs(store, 1)
+        claim_one(store)
+
+        store.end_leases(always(Dead(reason="too often")), at=LATER, limit=10)
+
+        assert (states(store), the_row(store, deliveries)["last_error"]) == (["dead"], "too often")
+
+    @pytest.mark.parametrize("owner", ["one", "two"])
+    def test_only_the_current_attempt_keeps_its_lease(self, store: SqlStore, owner: str) -> None:
+        record_jobs(store, 1)
+        first = claim_one(store)
+        store.end_leases(always(Again(at=LATER, reason="")), at=LATER, limit=10)
+        claim_one(store, at=LATER, owner=owner)
+
+        store.renew([first], until=LATER + timedelta(hours=1))
+
+        assert the_row(store, deliveries)["lease_until"] == LATER + 30 * SECOND
+
+
+class TestSettling:
+    @pytest.mark.parametrize(
+        ("fate", "state", "failures", "error"),
+        [
+            pytest.param(Done(), "done", 0, None, id="done"),
+            pytest.param(Again(at=LATER, reason="boom"), "pending", 1, "boom", id="again"),
+            pytest.param(Again(at=LATER, reason="down", spent=False), "pending", 0, "down", id="outage"),
+            pytest.param(Dead(reason="never"), "dead", 1, "never", id="dead"),
+        ],
+    )
+    def test_a_fate_is_written(
+        self, store: SqlStore, fate: Fate, state: str, failures: int, error: str | None
+    ) -> None:
+        record_jobs(store, 1)
+
+        assert settle(store, claim_one(store), fate) == ()
+
+        row = the_row(store, deliveries)
+        assert (row["state"], row["failures"], row["last_error"], row["attempt"]) == (
+            state,
+            failures,
+            error,
+            1,
+        )
+        assert (row["owner"], row["lease_until"]) == (None, None)
+
+    def test_every_start_counts_as_attempt_and_only_failures_as_spent(self, store: SqlStore) -> None:
+        record_jobs(store, 1)
+        for spent in (False, True, False):
+            settle(store, claim_one(store), Again(at=NOON, reason="", spent=spent))
+
+        delivery = claim_one(store)
+        assert (delivery.attempt, delivery.failures) == (4, 1)
+
+    def test_different_fates_are_settled_together(self, store: SqlStore) -> None:
+        record_jobs(store, 4)
+        claimed = store.claim(a_claim(), at=NOON)
+        fates = [Done(), Dead(reason="x"), Again(at=LATER, reason="y"), Done()]
+
+        late = store.settle(
+            [Settlement(delivery=delivery, fate=fate) for delivery, fate in zip(claimed, fates, strict=True)],
+            at=NOON,
+        )
+
+        assert (late, states(store)) == ((), ["done", "dead", "pending", "done"])
+
+    def test_nothing_to_settle_is_nothing(self, store: SqlStore) -> None:
+        assert store.settle([], at=NOON) == ()
+
+    @pytest.mark.parametrize("fate", [Done(), Again(at=LATER, reason=""), Dead(reason="")])
+    def test_an_attempt_that_another_one_followed_is_late(self, store: SqlStore, fate: Fate) -> None:
+        record_jobs(store, 1)
+        first = claim_one(store)
+        store.end_leases(always(Again(at=LATER, reason="lost")), at=LATER, limit=10)
+        second = claim_one(store, at=LATER, owner="two")
+
+        late = settle(store, first, fate, at=LATER)
+
+        assert [each.delivery for each in late] == [first]
+        row = the_row(store, deliveries)
+        assert (row["state"], row["owner"], row["attempt"]) == ("running", "two", 2)
+        assert settle(store, second, Done(), at=LATER) == ()
+
+    @pytest.mark.parametrize("lost", [Again(at=LATER, reason="lost"), Dead(reason="lost too often")])
+    def test_a_zombie_that_was_done_need_not_run_again(self, store: SqlStore, lost: Fate) -> None:
+        record_jobs(store, 1)
+        first = claim_one(store)
+        store.end_leases(always(lost), at=LATER, limit=10)
+
+        assert settle(store, first, Done(), at=LATER) == ()
+        assert (states(store), store.claim(a_claim(), at=LATER)) == (["done"], ())
+
+    def test_a_zombie_that_failed_changes_nothing(self, store: SqlStore) -> None:
+        record_jobs(store, 1)
+        first = claim_one(store)
+        store.end_leases(always(Again(at=LATER, reason="lost")), at=LATER, limit=10)
+
+        settle(store, first, Dead(reason="boom"), at=LATER)
+
+        row = the_row(store, deliveries)
+        assert (row["state"], row["failures"], row["last_error"]) == ("pending", 1, "lost")
+
+    def test_only_the_late_ones_of_a_batch_are_returned(self, store: SqlStore) -> None:
+        record_jobs(store, 2)
+        good, gone = store.claim(a_claim(), at=NOON)
+        unknown = replace(gone, id=gone.id + 100)
+
+        late = store.settle([Settlement(delivery=each, fate=Done()) for each in (good, unknown)], at=NOON)
+
+        assert [each.delivery.id for each in late] == [unknown.id]
+        assert states(store) == ["done", "running"]
+
+
+def test_a_whole_batch_or_nothing_of_it(store: SqlStore) -> None:
+    def decide(result: Result, _job: Job | None, _queue: str) -> Verdict:
+        if result.job_id.endswith("3"):
+            raise ZeroDivisionError
+        return Verdict(disposition=Disposition.ROUTED, targets=(Target("videos", "log"),))
+
+    garbled = an_arrival(result=None)
+    with pytest.raises(ZeroDivisionError):
+        store.record([garbled, *arrivals(5)], decide, at=NOON)
+
+    assert (count(store, results), count(store, deliveries), count(store, quarantine)) == (0, 0, 0)
+    assert store.record([garbled, *arrivals(5)], routes_all(), at=NOON).new == 5
+
+
+def test_routes_match_on_what_only_the_job_knows(store: SqlStore) -> None:
+    rules = (Rule(name="mine", match=Match(route="mine"), handlers=("log",)),)
+    store.add_job(a_job(user_data="mine:1"))
+
+    decide = decider(rules, Correlation(), now=NOON, grace_over=False)
+
+    assert store.record([an_arrival()], decide, at=NOON).deliveries == 1
+
+
+def test_an_empty_batch_is_nothing(store: SqlStore) -> None:
+    claim: Claim = a_claim()
+
+    assert store.record([], routes_all(), at=NOON, claim=claim) == Recorded()
