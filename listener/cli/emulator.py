@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 if TYPE_CHECKING:
+    from listener.emulator.faults import Fault
     from listener.emulator.serve import RunningEmulator
 
 EPILOG = """\b
@@ -19,12 +20,48 @@ Examples:
   mns-listener emulator
   mns-listener emulator --port 0 --port-file /run/emulator.port
   mns-listener emulator --job-seconds 0.2 --fail-rate 0.1 --seed 7
+  mns-listener emulator --duration VideoSplit=20 --duration Cover=0.5
+  mns-listener emulator --faults faults.toml --seed 7
 
+\b
+A file of faults is TOML (or JSON) with one table for each fault:
+  [[fault]]
+  kind = "stall"                  # see below
+  operation = "*Receive*"         # also: service, queue, function
+  probability = 0.05              # also: every, skip, count, start, stop
+Kinds for requests: latency, stall, reset, hang-up, drop-reply, truncate, error,
+throttle, reject-signature, clock-skew, expire-handles, empty-poll, early.
+Kinds for callbacks: drop, duplicate, late, reorder, garble. Their own keys are
+seconds, status, body (xml, html, empty), keep, copies and after.
+
+\b
 Everything lives in memory and is gone when the emulator stops. The pipeline
 88c6ca184c0e47b2a17a1b6ef2c6a1f0 is there from the start. A job whose Input names
 an object with "fail" in its key ends in Fail. GET /_emulator/state shows queues,
-jobs and counts.
+jobs and counts; /_emulator/faults shows the faults and how often each happened.
 """
+
+
+RATE = click.FloatRange(0, 1)
+
+
+def _durations(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> dict[str, float]:
+    pairs = (item.partition("=") for item in given)
+    try:
+        return {function: float(seconds) for function, _, seconds in pairs}
+    except ValueError as error:
+        raise click.BadParameter(f"{', '.join(given)}: write FUNCTION=SECONDS, such as Cover=0.5") from error
+
+
+def _faults(context: click.Context, option: click.Parameter, path: Path | None) -> tuple[Fault, ...]:
+    if path is None:
+        return ()
+    from listener.emulator.faults import FaultError, read
+
+    try:
+        return tuple(read(path))
+    except FaultError as error:
+        raise click.BadParameter(str(error)) from error
 
 
 @click.command(epilog=EPILOG)
@@ -44,12 +81,47 @@ jobs and counts.
 )
 @click.option(
     "--fail-rate",
-    type=click.FloatRange(0, 1),
+    type=RATE,
     default=0.0,
     show_default=True,
     help="Share of jobs that fail.",
 )
-@click.option("--seed", type=int, help="Repeat the same ids and failures.")
+@click.option(
+    "--duration",
+    "durations",
+    multiple=True,
+    metavar="FUNCTION=SECONDS",
+    callback=_durations,
+    help="How long jobs of one function run; may be given again.",
+)
+@click.option(
+    "--lost-rate", type=RATE, default=0.0, show_default=True, help="Share of callbacks that are never sent."
+)
+@click.option(
+    "--unknown-rate",
+    type=RATE,
+    default=0.0,
+    show_default=True,
+    help="Share of jobs that queries do not find.",
+)
+@click.option(
+    "--calls-per-second",
+    type=click.IntRange(min=0),
+    default=100,
+    show_default=True,
+    help="Throttle each API action of MPS beyond this; 0 never does.",
+)
+@click.option(
+    "--lenient-handles", is_flag=True, help="Keep old receipt handles valid after a change of visibility."
+)
+@click.option("--malformed", is_flag=True, help="Give query results in the documented ill-formed shapes.")
+@click.option(
+    "--faults",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    callback=_faults,
+    help="Let things go wrong as this file says.",
+)
+@click.option("--seed", type=int, help="Repeat the same ids, failures and faults.")
 @click.option("--allow-remote", is_flag=True, help="Let --host be an address that other machines can reach.")
 def emulator(*, host: str, port_file: Path | None, allow_remote: bool, **settings: Any) -> None:
     """Run a local emulator of the MNS queue service and the MPS job service.

@@ -5,7 +5,8 @@
 
 from __future__ import annotations
 
+from listener.emulator.faults import Fault, Kind
 from listener.emulator.options import DEFAULT_PIPELINE_ID, Options
 from listener.emulator.state import Emulator
 
-__all__ = ["DEFAULT_PIPELINE_ID", "Emulator", "Options"]
+__all__ = ["DEFAULT_PIPELINE_ID", "Emulator", "Fault", "Kind", "Options"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ipaddress
+import json
 from email.utils import format_datetime
 from typing import Any
 
@@ -13,7 +14,8 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from listener import clock
-from listener.emulator.http import Reply, Request
+from listener.emulator.faults import parse
+from listener.emulator.http import Fate, Reply, Request
 from listener.emulator.queues import Draft, body_md5, draft
 from listener.emulator.state import Emulator
 
@@ -36,13 +38,23 @@ class Services:
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = await read_request(scope, receive)
         reply = await self._emulator.answer(request)
-        await send(self._start(reply, request))
-        await send({"type": "http.response.body", "body": reply.body})
+        if reply.fate == Fate.SENT:
+            await send(self._start(reply, request))
+            await send({"type": "http.response.body", "body": reply.body})
+            return
+        if reply.fate == Fate.TRUNCATED:
+            await send(self._start(reply, request))
+            await send({"type": "http.response.body", "body": reply.body[: reply.keep], "more_body": True})
+        if reply.fate != Fate.STALLED:
+            scope["state"]["connection"].end(reset=reply.fate == Fate.RESET)
+        # Comes back once the connection is gone; uvicorn would otherwise answer in our place.
+        await receive()
 
-    def _start(self, reply: Reply, request: Request) -> Message:
+    @staticmethod
+    def _start(reply: Reply, request: Request) -> Message:
         """The head of a reply. A 204 has no length, every other reply has one."""
         fields = [
-            ("date", format_datetime(clock.now() + self._emulator.mns.skew, usegmt=True)),
+            ("date", format_datetime(clock.now() + reply.skew, usegmt=True)),
             ("content-type", reply.content_type),
             *reply.headers,
         ]
@@ -88,6 +100,9 @@ class Control:
                 Route("/state", self.state),
                 Route("/reset", self.reset, methods=["POST"]),
                 Route("/queues/{name}/messages", self.put_message, methods=["POST"]),
+                Route("/faults", self.show_faults),
+                Route("/faults", self.add_faults, methods=["POST"]),
+                Route("/faults", self.clear_faults, methods=["DELETE"]),
             ]
         )
 
@@ -115,6 +130,22 @@ class Control:
         else:
             stored = queue.send([Draft(body=text, md5=body_md5(text), delay_seconds=int(delay))])[0]
         return JSONResponse({"MessageId": stored.message_id}, status_code=201)
+
+    async def show_faults(self, request: ControlRequest) -> Response:
+        """Every fault that is set, with how often it matched (``seen``) and really happened."""
+        return JSONResponse(self._emulator.faults.report())
+
+    async def add_faults(self, request: ControlRequest) -> Response:
+        """Set one fault, or a list of them, beside those that are set."""
+        try:
+            self._emulator.faults.add(parse(json.loads(await request.body())))
+        except ValueError as error:
+            return PlainTextResponse(str(error), status_code=400)
+        return JSONResponse(self._emulator.faults.report(), status_code=201)
+
+    async def clear_faults(self, request: ControlRequest) -> Response:
+        self._emulator.faults.clear()
+        return Response(status_code=204)
 
 
 def loopback_only(app: ASGIApp) -> ASGIApp:

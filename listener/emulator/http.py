@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from datetime import timedelta
+from enum import StrEnum
 from functools import cached_property
 from urllib.parse import unquote
 
@@ -30,6 +32,18 @@ class Request:
         return self.headers.get("host", "localhost")
 
 
+class Fate(StrEnum):
+    """What becomes of a reply, and of the connection that it should travel on."""
+
+    SENT = "sent"
+    STALLED = "stalled"  #: nothing is sent, the connection stays
+    RESET = "reset"  #: nothing is sent, the connection ends with a TCP reset
+    HUNG_UP = "hung up"  #: nothing is sent, the connection is closed in good order
+    TRUNCATED = (
+        "truncated"  #: the head and ``keep`` bytes of the body are sent, then the connection is closed
+    )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reply:
     """One HTTP reply."""
@@ -38,6 +52,9 @@ class Reply:
     body: bytes = b""
     content_type: str = "text/xml;charset=utf-8"
     headers: tuple[tuple[str, str], ...] = ()
+    fate: Fate = Fate.SENT
+    keep: int = 0
+    skew: timedelta = timedelta(0)  #: how far the clock is off that dates the reply
 
 
 def pairs(query: str) -> list[tuple[str, str]]:

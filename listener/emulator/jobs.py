@@ -6,7 +6,6 @@ Times are seconds since 1970 by ``clock.now()``; a timer of the event loop only 
 from __future__ import annotations
 
 import asyncio
-import base64
 import heapq
 import json
 import re
@@ -25,7 +24,7 @@ BAD_CONTENT = "InvalidParameter.ResourceContentBad"
 BAD_CONTENT_TEXT = "The resource operated cannot be used, because its content is bad."
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Pipeline:
     """A pipeline with the jobs that wait in it."""
 
@@ -40,7 +39,7 @@ class Pipeline:
     waiting: deque[Job] = field(default_factory=deque)
 
 
-@dataclass(kw_only=True)
+@dataclass(kw_only=True, eq=False)
 class Job:
     """A job as MPS keeps it; ``parameters`` are those of its submission."""
 
@@ -49,6 +48,7 @@ class Job:
     pipeline: Pipeline
     parameters: dict[str, str]
     fails: bool
+    forgotten: bool = False  #: queries are told that there is no such job
     state: str = "Queuing"
     result: str = ""
     code: str = "Success"
@@ -76,32 +76,30 @@ class Job:
         self.history.append((state, at))
 
 
-Deliver = Callable[[str, str], bool]
-"""Put a text into a queue by its name; False when there is no such queue."""
-
-
 class Engine:
     """Runs at most ``concurrency`` jobs at a time, oldest first, over all pipelines that are Active."""
 
-    def __init__(self, options: Options, *, rng: Random, deliver: Deliver) -> None:
+    def __init__(self, options: Options, *, rng: Random, call_back: Callable[[Job], None]) -> None:
         self.jobs: dict[str, Job] = {}
         self.pipelines: dict[str, Pipeline] = {}
-        self.callbacks_sent = self.callbacks_lost = 0
         self._options = options
         self._rng = rng
-        self._deliver = deliver
+        self._call_back = call_back
         self._running: list[tuple[float, int, Job]] = []
         self._timer: asyncio.TimerHandle | None = None
 
     def submit(self, pipeline: Pipeline, parameters: dict[str, str]) -> Job:
         """Take a job in. Whether it is going to fail is settled here, by the seed or by its input."""
-        unlucky = self._rng.random() < self._options.fail_rate
+        unlucky, forgotten = (
+            self._rng.random() < rate for rate in (self._options.fail_rate, self._options.unknown_rate)
+        )
         job = Job(
             id=self.new_id(),
             number=len(self.jobs),
             pipeline=pipeline,
             parameters=parameters,
             fails=unlucky or "fail" in results.object_key(parameters.get("Input", "")),
+            forgotten=forgotten,
         )
         job.enter("Queuing", _now())
         self.jobs[job.id] = job
@@ -111,6 +109,12 @@ class Engine:
             pipeline.waiting.append(job)
         self.soon(0)
         return job
+
+    def finish_now(self, job: Job) -> None:
+        """End a job that has not even begun."""
+        if job in job.pipeline.waiting:
+            job.pipeline.waiting.remove(job)
+            self._finish(job, _now())
 
     def new_id(self) -> str:
         """32 lower-case hex letters, as all ids of MPS."""
@@ -143,7 +147,6 @@ class Engine:
         self.jobs.clear()
         self.pipelines.clear()
         self._running.clear()
-        self.callbacks_sent = self.callbacks_lost = 0
 
     def result_of(self, job: Job) -> str:
         work = results.Work(
@@ -162,7 +165,7 @@ class Engine:
         return min(heads, key=lambda pipe: pipe.waiting[0].number).waiting.popleft()
 
     def _duration(self, job: Job) -> float:
-        return self._options.job_seconds
+        return self._options.durations.get(job.function, self._options.job_seconds)
 
     def _finish(self, job: Job, at: float) -> None:
         if job.fails:
@@ -173,28 +176,6 @@ class Engine:
         job.enter("Fail" if job.fails else "Success", at)
         if job.function != "TextToSpeech" or self._options.text_to_speech_callback:
             self._call_back(job)
-
-    def _call_back(self, job: Job) -> None:
-        for queue in job.destinations:
-            if self._deliver(queue, base64.b64encode(callback(job).encode()).decode()):
-                self.callbacks_sent += 1
-            else:
-                self.callbacks_lost += 1
-
-
-def callback(job: Job) -> str:
-    """The callback's JSON, keys in the documented order; AudioMixing has no Details and words of its own."""
-    document: dict[str, Any] = {"Code": job.code}
-    if job.function != "AudioMixing":
-        document["Details"] = []
-    document["FunctionName"] = job.function
-    document["JobId"] = job.id
-    document["Message"] = "Successful." if job.function == "AudioMixing" and not job.fails else job.message
-    document["State"] = job.state
-    document["Type"] = "IProduction"
-    if job.parameters.get("UserData"):
-        document["UserData"] = job.parameters["UserData"]
-    return json.dumps(document, ensure_ascii=False, separators=(",", ":"))
 
 
 def loose_object(text: str) -> dict[str, Any] | None:

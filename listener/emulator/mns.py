@@ -11,7 +11,7 @@ import hashlib
 import re
 from collections.abc import Awaitable, Callable
 from dataclasses import asdict, dataclass, replace
-from datetime import UTC, timedelta
+from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from random import Random
 from typing import Any
@@ -104,7 +104,6 @@ class Mns:
 
     def __init__(self, options: Options, rng: Random) -> None:
         self.queues: dict[str, Queue] = {}
-        self.skew = timedelta(0)  #: how far the service's own clock is off
         self._options = options
         self._rng = rng
         self._logging_bucket = ""
@@ -131,10 +130,10 @@ class Mns:
     def operations(self) -> tuple[str, ...]:
         return tuple(self._operations)
 
-    async def answer(self, operation: str, request: Request) -> Reply:
+    async def answer(self, operation: str, request: Request, *, skew: timedelta = timedelta(0)) -> Reply:
         """Carry out one operation. Never raises MnsError: an error is a reply too."""
         try:
-            self._check_signature(request)
+            self._check_signature(request, clock.now() + skew)
             handler = self._operations.get(operation)
             if handler is None:
                 raise MnsError("InvalidRequestURL")
@@ -193,7 +192,7 @@ class Mns:
 
     # Who may ask
 
-    def _check_signature(self, request: Request) -> None:
+    def _check_signature(self, request: Request, at: datetime) -> None:
         headers = request.headers
         scheme, _, credential = headers.get("authorization", "").partition(" ")
         if not scheme:
@@ -203,7 +202,7 @@ class Mns:
             raise MnsError("InvalidAuthorizationHeader")
         if "x-mns-version" not in headers:
             raise MnsError("MissingVersionHeader")
-        date = self._check_date(headers)
+        date = _check_date(headers, at)
         self._check_digest(request)
         if key != self._options.access_key_id:
             raise MnsError("InvalidAccessKeyId")
@@ -216,19 +215,6 @@ class Mns:
         )
         if signature.strip() != expected:
             raise MnsError("SignatureDoesNotMatch")
-
-    def _check_date(self, headers: dict[str, str]) -> str:
-        date = headers.get("x-mns-date") or headers.get("date")
-        if not date:
-            raise MnsError("MissingDateHeader")
-        try:
-            when = parsedate_to_datetime(date)
-        except ValueError as error:
-            raise MnsError("InvalidDateHeader") from error
-        when = when if when.tzinfo else when.replace(tzinfo=UTC)
-        if abs(clock.now() + self.skew - when) > CLOCK_TOLERANCE:
-            raise MnsError("TimeExpired")
-        return date
 
     @staticmethod
     def _check_digest(request: Request) -> None:
@@ -380,6 +366,21 @@ class Mns:
 
     def _get_account(self, request: Request) -> Reply:
         return Reply(status=200, body=mns_xml.flat("Account", [("LoggingBucket", self._logging_bucket)]))
+
+
+def _check_date(headers: dict[str, str], at: datetime) -> str:
+    """The date as it was sent, if it is near enough."""
+    date = headers.get("x-mns-date") or headers.get("date")
+    if not date:
+        raise MnsError("MissingDateHeader")
+    try:
+        when = parsedate_to_datetime(date)
+    except ValueError as error:
+        raise MnsError("InvalidDateHeader") from error
+    when = when if when.tzinfo else when.replace(tzinfo=UTC)
+    if abs(at - when) > CLOCK_TOLERANCE:
+        raise MnsError("TimeExpired")
+    return date
 
 
 def identify(request: Request) -> str:

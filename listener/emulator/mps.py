@@ -106,7 +106,6 @@ class Mps:
     """The MPS service of one account."""
 
     def __init__(self, options: Options, *, rng: Random, engine: Engine) -> None:
-        self.skew = timedelta(0)
         self._options = options
         self._rng = rng
         self._engine = engine
@@ -135,11 +134,11 @@ class Mps:
         # Jobs without a PipelineId run in a pipeline that nobody can see or bind a queue to.
         self._nameless = self._add("", "")
 
-    def answer(self, call: Call, request: Request) -> Reply:
+    def answer(self, call: Call, request: Request, *, skew: timedelta = timedelta(0)) -> Reply:
         """Carry out one call. Never raises MpsError: an error is a reply too."""
         request_id = self.request_id()
         try:
-            self._check_signature(call, request)
+            self._check_signature(call, request, clock.now() + skew)
             if call.version != VERSION:
                 raise MpsError("InvalidVersion")
             operation = self._operations.get(call.action)
@@ -168,34 +167,31 @@ class Mps:
 
     # Who may ask, and how often
 
-    def _check_signature(self, call: Call, request: Request) -> None:
-        authorization = request.headers.get("authorization", "")
-        if authorization.startswith("ACS3-"):
-            self._check_acs3(call, request, authorization)
+    def _check_signature(self, call: Call, request: Request, at: datetime) -> None:
+        if request.headers.get("authorization", "").startswith("ACS3-"):
+            self._check_acs3(request, at)
         else:
-            self._check_v1(call, request)
+            self._check_v1(call, request.method, at)
 
-    def _check_v1(self, call: Call, request: Request) -> None:
+    def _check_v1(self, call: Call, method: str, at: datetime) -> None:
         self._check_key(call.required("AccessKeyId"))
         given = call.required("Signature")
         if call.required("SignatureMethod") != "HMAC-SHA1" or call.required("SignatureVersion") != "1.0":
             raise MpsError("IncompleteSignature")
-        self._check_time(call.required("Timestamp"))
+        _check_time(call.required("Timestamp"), at)
         unsigned = {name: value for name, value in call.parameters.items() if name != "Signature"}
-        expected = signatures.rpc_v1(
-            self._options.access_key_secret, method=request.method, parameters=unsigned
-        )
+        expected = signatures.rpc_v1(self._options.access_key_secret, method=method, parameters=unsigned)
         if given != expected:
             raise MpsError("SignatureDoesNotMatch")
         self._check_nonce(call.required("SignatureNonce"))
 
-    def _check_acs3(self, call: Call, request: Request, authorization: str) -> None:
-        parts = ACS3.fullmatch(authorization)
+    def _check_acs3(self, request: Request, at: datetime) -> None:
+        parts = ACS3.fullmatch(request.headers["authorization"])
         if parts is None:
             raise MpsError("IncompleteSignature")
         key, signed, given = parts.groups()
         self._check_key(key)
-        self._check_time(request.headers.get("x-acs-date", ""))
+        _check_time(request.headers.get("x-acs-date", ""), at)
         expected = signatures.acs3(
             self._options.access_key_secret,
             method=request.method,
@@ -212,14 +208,6 @@ class Mps:
     def _check_key(self, key: str) -> None:
         if key != self._options.access_key_id:
             raise MpsError("InvalidAccessKeyId.NotFound")
-
-    def _check_time(self, text: str) -> None:
-        try:
-            when = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
-        except ValueError as error:
-            raise MpsError("IllegalTimestamp") from error
-        if abs(clock.now() + self.skew - when) > CLOCK_TOLERANCE:
-            raise MpsError("InvalidTimeStamp.Expired")
 
     def _check_nonce(self, nonce: str) -> None:
         if not nonce:
@@ -276,7 +264,7 @@ class Mps:
     def _query(self, call: Call) -> Document:
         job_id = call.required("JobId")
         job = self._engine.jobs.get(job_id)
-        if job is None:
+        if job is None or job.forgotten:
             raise MpsError("InvalidParameter.ResourceNotFound", f'"{job_id}"')
         return _job_document(job)
 
@@ -358,6 +346,15 @@ def read_call(request: Request) -> Call:
         parameters=parameters,
         json=wanted.upper() == "JSON",
     )
+
+
+def _check_time(text: str, at: datetime) -> None:
+    try:
+        when = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
+    except ValueError as error:
+        raise MpsError("IllegalTimestamp") from error
+    if abs(at - when) > CLOCK_TOLERANCE:
+        raise MpsError("InvalidTimeStamp.Expired")
 
 
 def _check_oss_url(name: str, url: str) -> None:

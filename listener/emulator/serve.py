@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import importlib.util
 import socket
+import struct
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
@@ -128,6 +129,15 @@ def protocol() -> type[asyncio.Protocol]:
         def gone(self) -> bool:
             """Has the client closed its end?"""
             return bool(self.transport.is_closing())
+
+        def end(self, *, reset: bool) -> None:
+            """Break off: with a TCP reset at once, or in good order once what was written is out."""
+            if not reset:
+                self.transport.close()
+                return
+            linger = struct.pack("ii", 1, 0)
+            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            self.transport.abort()
 
     return Connection
 

@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
+from datetime import timedelta
 from random import Random
 from typing import Any
 
 from listener.emulator import mns, mps
+from listener.emulator.callbacks import Courier
+from listener.emulator.faults import Faults, Occasion
 from listener.emulator.http import Reply, Request
 from listener.emulator.jobs import Engine
 from listener.emulator.options import Options
 from listener.emulator.queues import draft
+from listener.emulator.sabotage import Errand, Saboteur
 
 
 class Emulator:
@@ -20,19 +25,64 @@ class Emulator:
         self.options = options or Options()
         self.rng = Random(self.options.seed)
         self.requests: Counter[str] = Counter()
+        self.faults = Faults(self.options.faults, seed=self.options.seed)
         self.mns = mns.Mns(self.options, self.rng)
-        self.engine = Engine(self.options, rng=self.rng, deliver=self.deliver)
+        self.courier = Courier(
+            self.deliver, faults=self.faults, rng=self.rng, lost_rate=self.options.lost_rate
+        )
+        self.engine = Engine(self.options, rng=self.rng, call_back=self.courier.call_back)
         self.mps = mps.Mps(self.options, rng=self.rng, engine=self.engine)
+        self._saboteur = Saboteur(self.faults, pause=self._pause)
+        self._closing = asyncio.Event()
 
     async def answer(self, request: Request) -> Reply:
         """Answer one request: an address below ``/queues`` or about the account is MNS, all else is MPS."""
         if request.path.startswith("/queues") or "accountmeta" in request.query:
-            operation = mns.identify(request)
-            self.requests[operation or "unknown"] += 1
-            return await self.mns.answer(operation, request)
+            errand = self._mns_errand(request)
+        else:
+            errand = self._mps_errand(request)
+        self.requests[errand.occasion.operation or "unknown"] += 1
+        return await self._saboteur.answer(errand)
+
+    def _mns_errand(self, request: Request) -> Errand:
+        operation = mns.identify(request)
+        queue = request.path.split("/")[2] if request.path.startswith("/queues/") else ""
+        return Errand(
+            occasion=Occasion(service="mns", operation=operation, queue=queue),
+            carry_out=lambda skew: self.mns.answer(operation, request, skew=skew),
+            refuse=lambda code: self.mns.error(mns.MnsError(code), request),
+            expire_handles=lambda: self.mns.queues[queue].expire_handles() if queue in self.mns.queues else 0,
+        )
+
+    def _mps_errand(self, request: Request) -> Errand:
         call = mps.read_call(request)
-        self.requests[call.action or "unknown"] += 1
-        return self.mps.answer(call, request)
+        jobs = len(self.engine.jobs)
+
+        async def carry_out(skew: timedelta) -> Reply:
+            return self.mps.answer(call, request, skew=skew)
+
+        def finish_job() -> bool:
+            """End the job that this call has submitted, if it did."""
+            if len(self.engine.jobs) == jobs:
+                return False
+            self.engine.finish_now(next(reversed(self.engine.jobs.values())))
+            return True
+
+        return Errand(
+            occasion=Occasion(
+                service="mps", operation=call.action, function=call.parameters.get("FunctionName", "")
+            ),
+            carry_out=carry_out,
+            refuse=lambda code: self.mps.error(mps.MpsError(code), call=call, host=request.host),
+            finish_job=finish_job,
+        )
+
+    async def _pause(self, seconds: float) -> None:
+        """Wait, but not beyond the emulator's end."""
+        try:
+            await asyncio.wait_for(self._closing.wait(), seconds)
+        except TimeoutError:
+            pass  # the usual way for a pause to end
 
     def deliver(self, queue: str, text: str) -> bool:
         """Put a callback into a queue; False when the queue is not there."""
@@ -51,11 +101,15 @@ class Emulator:
         """Back to the start: no queues, no jobs, the pipelines of a new account, all counts at zero."""
         self.mns.reset()
         self.mps.reset()
+        self.courier.reset()
+        self.faults.reset()
         self.requests.clear()
 
     def close(self) -> None:
         """End what waits, so that no task outlives the server."""
+        self._closing.set()
         self.engine.stop()
+        self.courier.stop()
         for queue in self.mns.queues.values():
             queue.release()
 
@@ -76,5 +130,9 @@ class Emulator:
                 for job in self.engine.jobs.values()
             },
             "requests": dict(self.requests),
-            "callbacks": {"sent": self.engine.callbacks_sent, "lost": self.engine.callbacks_lost},
+            "callbacks": {
+                "sent": self.courier.sent,
+                "lost": self.courier.lost,
+                "dropped": self.courier.dropped,
+            },
         }

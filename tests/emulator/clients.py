@@ -23,7 +23,7 @@ class BareMns:
     """Sends signed MNS requests and shows the reply as it came."""
 
     def __init__(self, url: str) -> None:
-        self.http = httpx.Client(base_url=url, trust_env=False, timeout=30)
+        self.http = httpx.Client(base_url=url, trust_env=False, verify=False, timeout=30)
 
     def request(
         self, method: str, target: str, body: str | bytes = b"", headers: Mapping[str, str] | None = None
@@ -58,7 +58,7 @@ class BareMps:
     """Sends MPS calls signed by RPC v1, in whatever form the test wants."""
 
     def __init__(self, url: str) -> None:
-        self.http = httpx.Client(base_url=url, trust_env=False, timeout=30)
+        self.http = httpx.Client(base_url=url, trust_env=False, verify=False, timeout=30)
 
     def call(
         self, action: str, *, method: str = "GET", form: bool = False, **parameters: str

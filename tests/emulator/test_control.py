@@ -24,7 +24,7 @@ from tests.handlers.waiting import wait_until
 
 @pytest.fixture
 def http(server: RunningEmulator) -> Iterator[httpx.Client]:
-    with httpx.Client(base_url=f"{server.url}/_emulator", trust_env=False) as client:
+    with httpx.Client(base_url=f"{server.url}/_emulator", trust_env=False, verify=False) as client:
         yield client
 
 
@@ -36,7 +36,7 @@ def test_state_shows_queues_jobs_and_counts(http: httpx.Client, bare: BareMns) -
         "queues": {"q": {"active": 0, "inactive": 1, "delayed": 0, "sent": 1, "received": 1, "deleted": 0}},
         "jobs": {},
         "requests": {"CreateQueue": 1, "SendMessage": 1, "ReceiveMessage": 1},
-        "callbacks": {"sent": 0, "lost": 0},
+        "callbacks": {"sent": 0, "lost": 0, "dropped": 0},
     }
 
 
@@ -129,6 +129,17 @@ def test_taken_port_is_named_at_the_prompt() -> None:
 
     assert done.returncode == 1
     assert f"can't listen on 127.0.0.1:{port}" in done.stderr
+
+
+def test_durations_and_faults_are_read_at_the_prompt(tmp_path: Path) -> None:
+    faults = tmp_path / "faults.toml"
+    faults.write_text('[[fault]]\nkind = "stall"\nprobability = 2\n')
+    bad_fault = CliRunner().invoke(command, ["--faults", str(faults)])
+    bad_duration = CliRunner().invoke(command, ["--duration", "Cover"])
+
+    assert (bad_fault.exit_code, bad_duration.exit_code) == (2, 2)
+    assert "probability = 2" in bad_fault.output
+    assert "Cover" in bad_duration.output
 
 
 @pytest.mark.process

@@ -16,6 +16,7 @@ from listener.emulator import DEFAULT_PIPELINE_ID, Emulator, Options, signatures
 from listener.emulator.results import FUNCTIONS
 from listener.emulator.serve import RunningEmulator, running
 from tests.emulator.clients import BareMns, BareMps, elements, mps_client
+from tests.handlers.waiting import wait_until
 
 NOTIFY = "mns://1234567890.mns.cn-shanghai.aliyuncs.com/queues/q"
 BUCKET = "oss://example-bucket.oss-cn-shanghai.aliyuncs.com"
@@ -310,16 +311,15 @@ def test_lost_callback_is_counted_and_the_job_still_ends(
     next_callback(bare)
 
     assert mps.call("QueryIProductionJob", JobId=job_id).json()["State"] == "Success"
-    assert server.call(Emulator.state)["callbacks"] == {"sent": 1, "lost": 1}
+    assert server.call(Emulator.state)["callbacks"] == {"sent": 1, "lost": 1, "dropped": 0}
 
 
 def test_job_without_pipeline_or_notify_url_is_not_called_back(server: RunningEmulator, mps: BareMps) -> None:
-    reply = submit(mps, PipelineId="", NotifyUrl="")
-    server.call(lambda emulator: emulator.engine.soon(0))
+    job_id = submit(mps, PipelineId="", NotifyUrl="").json()["JobId"]
+    wait_until(lambda: server.call(lambda emulator: emulator.engine.jobs[job_id].over))
 
-    job = mps.call("QueryIProductionJob", JobId=reply.json()["JobId"]).json()
-    assert "PipelineId" not in job
-    assert server.call(Emulator.state)["callbacks"] == {"sent": 0, "lost": 0}
+    assert "PipelineId" not in mps.call("QueryIProductionJob", JobId=job_id).json()
+    assert server.call(Emulator.state)["callbacks"] == {"sent": 0, "lost": 0, "dropped": 0}
 
 
 @pytest.fixture
@@ -385,6 +385,46 @@ def test_full_pipeline_takes_no_more(server: RunningEmulator) -> None:
 
     assert [reply.status_code for reply in replies] == [200, 200, 200, 403]
     assert code(replies[-1]) == (403, "PermissionDenied.ResourceQuotaExceed")
+
+
+def test_functions_may_take_times_of_their_own() -> None:
+    with (
+        freeze_time("2024-05-01 12:00:00", real_asyncio=True) as clock,
+        running(Options(job_seconds=60, durations={"Cover": 5})) as server,
+    ):
+        mps = BareMps(server.url)
+        with mps.http:
+            jobs = [submit(mps, function).json()["JobId"] for function in ("Cover", "ASR")]
+            server.call(Emulator.wake)
+            clock.tick(5)
+            seen = states(mps, jobs)
+
+    assert seen == ["Success", "Analysing"]
+
+
+def test_forgotten_job_is_called_back_but_not_found() -> None:
+    with running(Options(unknown_rate=1, job_seconds=0)) as server:
+        bare, mps = BareMns(server.url), BareMps(server.url)
+        with bare.http, mps.http:
+            bare.request("PUT", "/queues/q")
+            job_id = submit(mps).json()["JobId"]
+
+            assert next_callback(bare)["JobId"] == job_id
+            assert code(mps.call("QueryIProductionJob", JobId=job_id)) == (
+                404,
+                "InvalidParameter.ResourceNotFound",
+            )
+
+
+def test_rate_of_lost_callbacks_loses_them() -> None:
+    with running(Options(lost_rate=1, job_seconds=0)) as server:
+        bare, mps = BareMns(server.url), BareMps(server.url)
+        with bare.http, mps.http:
+            bare.request("PUT", "/queues/q")
+            submit(mps)
+            wait_until(lambda: server.call(lambda emulator: emulator.courier.dropped) == 1)
+
+            assert bare.receive("q").status_code == 404
 
 
 def test_same_seed_gives_the_same_ids_and_failures() -> None:

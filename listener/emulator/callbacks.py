@@ -1,0 +1,121 @@
+"""Callbacks of jobs on their way into queues, with everything that may happen to them there."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import json
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from random import Random
+from typing import Any
+
+from listener.emulator.faults import Faults, Kind, Occasion, Strike
+from listener.emulator.jobs import Job
+
+Deliver = Callable[[str, str], bool]
+"""Put a text into a queue by its name; False when there is no such queue."""
+
+
+def document(job: Job) -> str:
+    """The callback's JSON, keys in the documented order; AudioMixing has no Details and words of its own."""
+    mixing = job.function == "AudioMixing"
+    members: dict[str, Any] = {"Code": job.code}
+    if not mixing:
+        members["Details"] = []
+    members["FunctionName"] = job.function
+    members["JobId"] = job.id
+    members["Message"] = "Successful." if mixing and not job.fails else job.message
+    members["State"] = job.state
+    members["Type"] = "IProduction"
+    if job.parameters.get("UserData"):
+        members["UserData"] = job.parameters["UserData"]
+    return json.dumps(members, ensure_ascii=False, separators=(",", ":"))
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Held:
+    """A callback that waits for another one to overtake it."""
+
+    text: str
+    strikes: dict[Kind, Strike]
+
+
+class Courier:
+    """Brings each job's callback to its queues: base64, once, at once, unless a fault strikes."""
+
+    def __init__(self, deliver: Deliver, *, faults: Faults, rng: Random, lost_rate: float) -> None:
+        self.sent = self.lost = self.dropped = 0
+        self._deliver = deliver
+        self._faults = faults
+        self._rng = rng
+        self._lost_rate = lost_rate
+        self._held: dict[str, list[Held]] = defaultdict(list)
+        self._timers: set[asyncio.TimerHandle] = set()
+
+    def call_back(self, job: Job) -> None:
+        text = base64.b64encode(document(job).encode()).decode()
+        for queue in job.destinations:
+            self._bring(text, queue, function=job.function)
+
+    def stop(self) -> None:
+        """Forget what was to come later."""
+        for timer in self._timers:
+            timer.cancel()
+        self._timers.clear()
+        self._held.clear()
+
+    def reset(self) -> None:
+        self.stop()
+        self.sent = self.lost = self.dropped = 0
+
+    def _bring(self, text: str, queue: str, *, function: str) -> None:
+        strikes = self._faults.strikes(Occasion(service="callback", queue=queue, function=function))
+        if Kind.DROP in strikes or self._rng.random() < self._lost_rate:
+            self.dropped += 1
+            _happened(strikes.get(Kind.DROP))
+        elif Kind.LATE in strikes:
+            self._later(strikes[Kind.LATE], lambda: self._put(text, queue, strikes, late=True))
+        elif Kind.REORDER in strikes:
+            self._hold(Held(text, strikes), queue)
+        else:
+            self._put(text, queue, strikes)
+
+    def _put(self, text: str, queue: str, strikes: dict[Kind, Strike], *, late: bool = False) -> None:
+        """Put a callback into its queue, and behind it those that it has overtaken."""
+        if Kind.GARBLE in strikes:
+            text = text[: int(len(text) * strikes[Kind.GARBLE].fault.keep)]
+        copies = strikes[Kind.DUPLICATE].fault.copies if Kind.DUPLICATE in strikes else 0
+        if not all(self._deliver(queue, text) for _ in range(1 + copies)):
+            self.lost += 1
+            return
+        self.sent += 1 + copies
+        for kind in (Kind.GARBLE, Kind.DUPLICATE, *([Kind.LATE] if late else [])):
+            _happened(strikes.get(kind))
+        for held in self._held.pop(queue, []):
+            _happened(held.strikes[Kind.REORDER])
+            self._put(held.text, queue, held.strikes)
+
+    def _hold(self, held: Held, queue: str) -> None:
+        self._held[queue].append(held)
+
+        def give_up() -> None:
+            if held in self._held[queue]:
+                self._held[queue].remove(held)
+                self._put(held.text, queue, held.strikes)
+
+        self._later(held.strikes[Kind.REORDER], give_up)
+
+    def _later(self, strike: Strike, action: Callable[[], None]) -> None:
+        def act() -> None:
+            self._timers.discard(timer)
+            action()
+
+        timer = asyncio.get_running_loop().call_later(strike.fault.seconds, act)
+        self._timers.add(timer)
+
+
+def _happened(strike: Strike | None) -> None:
+    if strike is not None:
+        strike.happened += 1

@@ -1,0 +1,221 @@
+"""Faults: what can go wrong on purpose, when it strikes, and how often it really happened.
+
+A fault matches occasions: requests by service, operation, queue and function, callbacks by queue and function. Out of
+the matching occasions it picks by probability, by count or every n-th one. The picks of each fault come from a random
+generator of its own, so that the same seed gives the same picks whatever else goes on.
+"""
+
+from __future__ import annotations
+
+import json
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from fnmatch import fnmatchcase
+from pathlib import Path
+from random import Random
+from typing import Any, ClassVar, Literal
+
+from listener import clock
+
+
+class FaultError(ValueError):
+    """A fault that can't be; the text names the key and its value."""
+
+
+class Kind(StrEnum):
+    """What goes wrong."""
+
+    # Requests
+    LATENCY = "latency"  #: the answer takes ``seconds`` more
+    STALL = "stall"  #: the connection is taken and never answered
+    RESET = "reset"  #: the connection ends with a TCP reset
+    HANG_UP = "hang-up"  #: the connection is closed in good order, without an answer
+    DROP_REPLY = "drop-reply"  #: the request is carried out, the connection then closed without an answer
+    TRUNCATE = "truncate"  #: carried out; only the share ``keep`` of the reply's body arrives
+    ERROR = "error"  #: not carried out; ``status`` with a ``body`` in XML, HTML or none
+    THROTTLE = "throttle"  #: not carried out; TooManyRequests or Throttling.User
+    REJECT_SIGNATURE = "reject-signature"  #: not carried out; SignatureDoesNotMatch
+    CLOCK_SKEW = "clock-skew"  #: the service's own clock is ``seconds`` fast, or slow if negative
+    EXPIRE_HANDLES = "expire-handles"  #: all receipt handles of the queue die before it is carried out
+    EMPTY_POLL = "empty-poll"  #: a receive finds nothing, at once, whatever is there
+    EARLY = "early"  #: a job is over and called back ``seconds`` before its submission is answered
+    # Callbacks
+    DROP = "drop"  #: the callback is never sent
+    DUPLICATE = "duplicate"  #: the callback is sent ``copies`` times more
+    LATE = "late"  #: the callback is sent ``seconds`` later
+    REORDER = (
+        "reorder"  #: the callback is held back until the next one to its queue went by, ``seconds`` at most
+    )
+    GARBLE = "garble"  #: the callback's text is cut to the share ``keep``
+
+
+CALLBACK_KINDS = frozenset({Kind.DROP, Kind.DUPLICATE, Kind.LATE, Kind.REORDER, Kind.GARBLE})
+REQUEST_KINDS = frozenset(Kind) - CALLBACK_KINDS
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Occasion:
+    """Something at which a fault may strike."""
+
+    service: Literal["mns", "mps", "callback"]
+    operation: str = ""
+    queue: str = ""
+    function: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Fault:
+    """One way in which things go wrong. The four patterns are those of a shell; ``*`` matches everything."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
+
+    kind: Kind
+    name: str = ""  #: to know it by in reports
+    service: str = "*"  #: ``mns`` or ``mps``; callback faults need none
+    operation: str = "*"  #: such as ``BatchReceiveMessage`` or ``*Receive*``
+    queue: str = "*"
+    function: str = "*"
+    probability: float = 1.0
+    every: int = 1  #: strike at every n-th matching occasion only
+    skip: int = 0  #: leave the first ones alone
+    count: int | None = None  #: strike so many times at most
+    start: float = 0.0  #: seconds after the fault was set
+    stop: float | None = None  #: seconds after the fault was set
+    seconds: float = 0.5
+    status: int = 503
+    body: Literal["xml", "html", "empty"] = "xml"
+    keep: float = 0.5
+    copies: int = 1
+    after: bool = False  #: for stall, reset and hang-up: carry the request out first
+
+    def __post_init__(self) -> None:
+        checks = (
+            ("probability", 0 <= self.probability <= 1, "from 0 to 1"),
+            ("keep", 0 <= self.keep < 1, "from 0 to less than 1"),
+            ("every", self.every >= 1, "at least 1"),
+            ("skip", self.skip >= 0, "at least 0"),
+            ("copies", self.copies >= 1, "at least 1"),
+            ("status", 500 <= self.status <= 599 or self.status == 429, "429 or from 500 to 599"),
+        )
+        for key, right, rule in checks:
+            if not right:
+                raise FaultError(f"{key} = {getattr(self, key)}: must be {rule}")
+
+    def matches(self, occasion: Occasion) -> bool:
+        if (self.kind in CALLBACK_KINDS) != (occasion.service == "callback"):
+            return False
+        pairs = (
+            (self.operation, occasion.operation),
+            (self.queue, occasion.queue),
+            (self.function, occasion.function),
+        )
+        service = occasion.service == "callback" or fnmatchcase(occasion.service, self.service)
+        return service and all(fnmatchcase(value, pattern) for pattern, value in pairs)
+
+
+class Strike:
+    """An installed fault with its counts; also what the place of an accident gets to see."""
+
+    def __init__(self, fault: Fault, *, rng: Random) -> None:
+        self.fault = fault
+        self.happened = 0  #: how often it really took effect
+        self._seen = self._picked = 0
+        self._since = clock.now()
+        self._rng = rng
+
+    def picks(self, occasion: Occasion) -> bool:
+        """Whether the fault strikes at this occasion."""
+        fault = self.fault
+        if not fault.matches(occasion) or not self._in_time(clock.now()):
+            return False
+        self._seen += 1
+        unlucky = self._rng.random() < fault.probability
+        turn = self._seen > fault.skip and (self._seen - fault.skip) % fault.every == 0
+        left = fault.count is None or self._picked < fault.count
+        self._picked += unlucky and turn and left
+        return unlucky and turn and left
+
+    def report(self) -> dict[str, Any]:
+        return {**asdict(self.fault), "seen": self._seen, "happened": self.happened}
+
+    def _in_time(self, at: datetime) -> bool:
+        stop = self.fault.stop
+        age = at - self._since
+        return age >= timedelta(seconds=self.fault.start) and (stop is None or age < timedelta(seconds=stop))
+
+
+class Faults:
+    """The faults that are set."""
+
+    def __init__(self, faults: Iterable[Fault], *, seed: int | None) -> None:
+        self._seed = seed
+        self._first = tuple(faults)
+        self._set: list[Strike] = []
+        self.reset()
+
+    def add(self, faults: Iterable[Fault]) -> None:
+        for fault in faults:
+            seed = None if self._seed is None else f"{self._seed}/{len(self._set)}"
+            self._set.append(Strike(fault, rng=Random(seed)))
+
+    def clear(self) -> None:
+        self._set.clear()
+
+    def reset(self) -> None:
+        """Back to the faults of the start."""
+        self.clear()
+        self.add(self._first)
+
+    def strikes(self, occasion: Occasion) -> dict[Kind, Strike]:
+        """The faults that strike at this occasion, the first of each kind."""
+        struck: dict[Kind, Strike] = {}
+        for strike in self._set:
+            if strike.picks(occasion):
+                struck.setdefault(strike.fault.kind, strike)
+        return struck
+
+    def happened(self, kind: str) -> int:
+        """How often faults of a kind really happened."""
+        return sum(strike.happened for strike in self._set if strike.fault.kind == kind)
+
+    def report(self) -> list[dict[str, Any]]:
+        return [strike.report() for strike in self._set]
+
+
+def parse(document: Any) -> list[Fault]:
+    """Faults from plain values: one of them, a list, or ``{"fault": [...]}``. Raises FaultError."""
+    if isinstance(document, Mapping) and "fault" in document:
+        document = document["fault"]
+    items = [document] if isinstance(document, Mapping) else document
+    if not isinstance(items, list):
+        raise FaultError("faults are a list of tables, each with a kind")
+    return list(_parsed(items))
+
+
+def _parsed(items: list[Any]) -> Iterator[Fault]:
+    from pydantic import TypeAdapter, ValidationError
+
+    adapter = TypeAdapter(Fault)
+    for number, item in enumerate(items, 1):
+        try:
+            yield adapter.validate_python(item)
+        except ValidationError as error:
+            raise FaultError(f"fault {number}: {_first_complaint(error.errors())}") from error
+
+
+def _first_complaint(errors: list[Any]) -> str:
+    first = errors[0]
+    key = ".".join(str(part) for part in first["loc"])
+    return f"{key} = {first['input']!r}: {first['msg']}" if key else str(first["msg"])
+
+
+def read(path: Path) -> list[Fault]:
+    """Faults from a TOML file of ``[[fault]]`` tables, or a JSON file. Raises FaultError and OSError."""
+    text = path.read_text("utf-8")
+    try:
+        return parse(json.loads(text) if path.suffix == ".json" else tomllib.loads(text))
+    except ValueError as error:
+        raise FaultError(f"{path}: {error}") from error
