@@ -19,6 +19,8 @@ SECRET = frozenset({"secret", "access_key_secret", "security_token", "authorizat
 def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
     """Set up logging for the whole process. Called once, at the edge."""
     out = stream or sys.stderr
+    # Libraries' own logs are not ours to print: the credentials package logs tracebacks of every link it tries.
+    logging.getLogger().addHandler(logging.NullHandler())
     plain = settings.format == "json" or (settings.format == "auto" and not out.isatty())
     level = logging.getLevelName(settings.level.upper())
     structlog.configure(

@@ -56,10 +56,15 @@ def _findings(path: Path | None) -> Iterator[Finding]:
     except ListenerError as error:
         yield _bad("settings", error)
         return
-    yield Finding("settings", True, f"{len(settings.queues)} queues, {len(settings.routes)} routes")
+    yield Finding("settings", True, _described(settings))
     yield _looked("store", lambda: _store(settings))
     yield _looked("handlers", lambda: _handlers(settings))
     yield from _queues(settings)
+
+
+def _described(settings: Settings) -> str:
+    queues = ", ".join(queue.label for queue in settings.queues)
+    return f"queues {queues}; routes {', '.join(route.name for route in settings.routes)}"
 
 
 def _looked(what: str, look: Callable[[], str]) -> Finding:

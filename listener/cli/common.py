@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -19,6 +20,7 @@ from listener.store.sql import SqlStore
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
+PIPE_WIDTH = 100_000
 DEFAULT_CONFIG = Path("listener.toml")
 
 
@@ -84,11 +86,17 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty:
         return
     from rich.console import Console
     from rich.table import Table
+    from rich.text import Text
 
     table = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for row in rows:
-        table.add_row(*(_cell(value) for value in row))
-    _console(Console).print(table)
+        table.add_row(*(Text(_cell(value)) for value in row))  # Text: brackets in values are no markup
+    # As wide as the terminal; a pipe gets whole lines, since nobody can widen it.
+    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
+    with console.capture() as captured:
+        console.print(table)
+    for line in captured.get().splitlines():
+        click.echo(line.rstrip())
 
 
 def print_facts(facts: Mapping[str, Any]) -> None:
@@ -97,13 +105,6 @@ def print_facts(facts: Mapping[str, Any]) -> None:
     width = max((len(name) for name in shown), default=0)
     for name, value in shown.items():
         click.echo(f"{name:<{width}}  {value}")
-
-
-def _console(kind: Any) -> Any:
-    """As wide as the terminal; a pipe gets whole lines, since nobody can widen it."""
-    import sys
-
-    return kind(highlight=False, soft_wrap=False) if sys.stdout.isatty() else kind(highlight=False, width=500)
 
 
 def _cell(value: Any) -> str:
