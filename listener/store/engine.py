@@ -97,6 +97,8 @@ def _engine(url: URL) -> Engine:
 
 
 def _sqlite(url: URL) -> Engine:
+    if url.database in (None, "", ":memory:"):
+        raise SettingsError(f"store.url = {url} keeps nothing; name a file, as in sqlite:///listener.db")
     folder = Path(url.database or "").absolute().parent
     if not folder.is_dir():
         raise SettingsError(
@@ -124,6 +126,10 @@ def _sqlite(url: URL) -> Engine:
 def _advice(reason: str) -> str:
     if "unable to open" in reason or "readonly" in reason:
         return "see that the file and its folder are writable for the user that runs mns-listener"
+    if "not a database" in reason or "malformed" in reason:
+        return "name another file in store.url, or put a backup in its place"
+    if "disk is full" in reason:
+        return "make room there; nothing is deleted from the queues meanwhile"
     if "locked" in reason:
         return "another process holds the database; `fuser` tells which; replicas want PostgreSQL"
     if "no such table" in reason or "does not exist" in reason:

@@ -1,0 +1,116 @@
+"""What can be wrong with a SQLite file, and what people are told about it."""
+
+from __future__ import annotations
+
+import sqlite3
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+
+from listener.errors import SettingsError, StoreUnavailable
+from listener.store import engine
+from listener.store.sql import SqlStore
+from tests.builders import NOON, an_arrival, routes_all
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return tmp_path / "store.db"
+
+
+def opened(file: Path, options: str = "") -> SqlStore:
+    return SqlStore.open(f"sqlite:///{file}{options}")
+
+
+def test_a_file_that_cannot_be_opened_is_named_with_the_way_out(file: Path) -> None:
+    file.mkdir()
+
+    with pytest.raises(
+        StoreUnavailable, match=r"store\.db: unable to open database file; see that .*writable"
+    ):
+        opened(file)
+
+
+def test_a_file_that_cannot_be_written_is_named_with_the_way_out(file: Path) -> None:
+    with closing(opened(file)) as store:
+        with store.database.engine.connect() as connection:  # the pool's only one; root may write everywhere
+            connection.exec_driver_sql("PRAGMA query_only = ON")
+
+        with pytest.raises(StoreUnavailable, match=r"store\.db.*readonly database; see that .*writable"):
+            store.record([an_arrival()], routes_all(), at=NOON)
+
+
+def test_a_file_that_is_no_database_is_named_with_the_way_out(file: Path) -> None:
+    file.write_text("These are the minutes of our meeting. " * 100)
+
+    with pytest.raises(StoreUnavailable, match=r"store\.db: file is not a database; name another file"):
+        opened(file)
+    assert file.read_text().startswith("These are the minutes")
+
+
+def test_a_folder_that_is_not_there_is_a_matter_of_settings(tmp_path: Path) -> None:
+    with pytest.raises(SettingsError, match=r"the folder .*missing does not exist; create it"):
+        opened(tmp_path / "missing" / "store.db")
+
+
+def test_a_file_that_another_process_holds_is_unavailable(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(engine, "SQLITE_BUSY_MS", 20)
+    with closing(opened(file)) as store, closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreUnavailable, match=r"database is locked; another process holds the database"):
+            store.record([an_arrival()], routes_all(), at=NOON)
+        assert store.next_due() is None  # readers are not held up
+        other.execute("ROLLBACK")
+
+        assert store.record([an_arrival()], routes_all(), at=NOON).new == 1
+
+
+def test_a_full_disk_is_unavailable_and_the_batch_is_not_half_there(file: Path) -> None:
+    with closing(opened(file)) as store:
+        with store.database.engine.connect() as connection:
+            pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
+            connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
+        big = an_arrival(result=None, message=an_arrival().message, reason="x" * 200_000)
+
+        with pytest.raises(StoreUnavailable, match=r"disk is full; make room"):
+            store.record([an_arrival(), big], routes_all(), at=NOON)
+
+        assert store.outstanding() == 0
+
+
+def test_a_store_that_was_emptied_behind_our_back_says_how_to_mend_it(file: Path) -> None:
+    with closing(opened(file)) as store, closing(sqlite3.connect(file)) as other:
+        other.execute("DROP TABLE results")
+        other.commit()
+
+        with pytest.raises(
+            StoreUnavailable, match="no such table: results; run `mns-listener store upgrade`"
+        ):
+            store.record([an_arrival()], routes_all(), at=NOON)
+
+
+def test_a_commit_survives_a_power_cut(file: Path) -> None:
+    with closing(opened(file)) as store, store.database.read() as connection:
+        assert connection.exec_driver_sql("PRAGMA journal_mode").scalar() == "wal"
+        assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
+
+
+@pytest.mark.parametrize(
+    ("url", "told"),
+    [
+        pytest.param(
+            "listener.db", r"store\.url = 'listener\.db' is no database URL; write sqlite:///", id="path"
+        ),
+        pytest.param("mysql://u@h/n", r"'mysql', which is not supported; use sqlite:///", id="mysql"),
+        pytest.param("sqlite://", r"keeps nothing; name a file, as in sqlite:///listener\.db", id="memory"),
+        pytest.param("sqlite:///:memory:", r"keeps nothing; name a file", id="memory-too"),
+        pytest.param("postgresql+pg8000://u:hidden@h/n", r"u:\*\*\*@h/n needs a driver", id="no-driver"),
+    ],
+)
+def test_a_url_that_cannot_work_is_told_with_the_way_out(url: str, told: str) -> None:
+    with pytest.raises(SettingsError, match=told) as caught:
+        SqlStore.open(url)
+    assert "hidden" not in str(caught.value)
