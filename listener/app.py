@@ -18,7 +18,8 @@ from listener.holdings import owner_name
 from listener.intake import Intake, Poller
 from listener.interfaces import Handler
 from listener.metrics import Metrics
-from listener.mns import CONNECT_PATIENCE, REPLY_PATIENCE, MnsQueue
+from listener.mns import MnsQueue
+from listener.mns_connection import CONNECT_PATIENCE, REPLY_PATIENCE
 from listener.model import JobResult, Target
 from listener.plugins import CoroutineRunner
 from listener.process import Vitals
@@ -177,6 +178,8 @@ class Daemon:
 
     def housekeep(self) -> None:
         """One turn of what must be done from time to time."""
+        for queue in self._queues:
+            queue.expire()
         self._dispatcher.tend_leases()
         try:
             self._intake.decide_waiting()
@@ -228,7 +231,7 @@ class Daemon:
     def stop(self) -> dict[str, int]:
         """Stop receiving; let handlers finish within the grace; give back the rest; close. Returns counts."""
         deadline = clock.monotonic() + self._settings.service.grace.total_seconds()
-        self._stop_loops()
+        self._stop_loops(deadline)
         unfinished = self._dispatcher.stop(_left(deadline))
         self._handlers.close(self._runner)
         self._runner.close(grace=timedelta(seconds=1))
@@ -238,13 +241,13 @@ class Daemon:
         self._store.close()
         return {"unfinished": unfinished}
 
-    def _stop_loops(self) -> None:
+    def _stop_loops(self, deadline: float) -> None:
         self._stop.set()
         self._dispatcher.wake()
         for queue in self._queues:
             queue.interrupt()
         for thread in self._threads:
-            thread.join(timeout=5)
+            thread.join(_left(deadline).total_seconds())
 
 
 def check_queue(settings: QueueSettings, keys: Credentials) -> str:

@@ -1,39 +1,26 @@
-"""The only place that knows MNS and its SDK.
+"""Queues of MNS: requests as its API wants them, replies decoded element by element.
 
-The SDK signs and connects. Replies are decoded here, element by element, because the SDK loses a whole batch for
-one message that it cannot decode, and does not know a time-out over HTTPS (facts: mns 1.2, 1.6).
+The SDK's own decoding loses a whole batch for one message that it can't decode (facts: mns 1.6).
 """
 
 from __future__ import annotations
 
 import http.client
 import re
-import socket
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from html import unescape
 from typing import Any
 from xml.sax.saxutils import escape
 
-from mns.mns_client import MNSClient
-from mns.mns_exception import MNSExceptionBase
-from mns.mns_http import RequestInternal
-from mns.mns_request import RequestBase
-
 from listener import clock, faults, xmltext
 from listener.credentials import Credentials
-from listener.errors import Fault, QueueUnavailable, SettingsError, UnavailableError
+from listener.errors import Fault, QueueUnavailable, UnavailableError
+from listener.mns_connection import Connection, Reply
 from listener.model import Message
 from listener.text import shortened, storable
-
-#: A reply of 16 messages of 64 KB, XML-escaped, is far below this; what is larger is not MNS.
-LARGEST_REPLY = 16 * 1024 * 1024
-CONNECT_PATIENCE = timedelta(seconds=5)
-#: How much longer than its poll wait a reply may take.
-REPLY_PATIENCE = timedelta(seconds=4)
 
 _FAULTS = {
     "QueueNotExist": Fault.MISSING,
@@ -53,13 +40,6 @@ _ADVICE = faults.ADVICE | {
 }
 
 
-@dataclass(frozen=True, slots=True)
-class Reply:
-    status: int
-    body: bytes
-    date: str
-
-
 class MnsQueue:
     """Keeps the promises of ``listener.interfaces.Queue``. One of these has one connection."""
 
@@ -67,17 +47,13 @@ class MnsQueue:
         self.name = name
         self._path = f"/queues/{queue}"
         self._shown = f"queue {queue} at {endpoint}"
-        self._interrupted = False
-        try:
-            self._client = MNSClient(endpoint, credentials_provider=credentials)
-        except (MNSExceptionBase, http.client.InvalidURL) as error:
-            raise SettingsError(f"endpoint = {endpoint!r} can't be used: {error}") from error
+        self._connection = Connection(endpoint, credentials)
 
     def receive(self, *, limit: int, wait: timedelta) -> Sequence[Message]:
         seconds = int(wait.total_seconds())
-        reply = self._exchange(
-            "GET", f"{self._path}/messages?numOfMessages={limit}&waitseconds={seconds}", patience=wait
-        )
+        uri = f"{self._path}/messages?numOfMessages={limit}&waitseconds={seconds}"
+        with self._translated():
+            reply = self._connection.poll(uri, wait=wait)
         if reply is None:
             return ()
         if reply.status == http.client.OK:
@@ -91,9 +67,8 @@ class MnsQueue:
             f"<ReceiptHandle>{escape(message.receipt_handle)}</ReceiptHandle>" for message in messages
         )
         body = f'<ReceiptHandles xmlns="http://mns.aliyuncs.com/doc/v1/">{handles}</ReceiptHandles>'
-        reply = self._exchange("DELETE", f"{self._path}/messages", body=body.encode())
-        if reply is None:
-            return messages
+        with self._translated():
+            reply = self._connection.exchange("DELETE", f"{self._path}/messages", body=body.encode())
         if reply.status == http.client.NO_CONTENT:
             return ()
         failed = _failed_handles(reply.body)
@@ -103,74 +78,25 @@ class MnsQueue:
 
     def probe(self) -> str:
         """Ask for the queue's attributes without touching a message; returns what was found, in words."""
-        reply = self._exchange("GET", self._path)
-        if reply is not None and reply.status == http.client.OK:
+        with self._translated():
+            reply = self._connection.exchange("GET", self._path)
+        if reply.status == http.client.OK:
             root = _root(reply.body)
             found = xmltext.children_text(root) if root is not None else {}
             return f"about {found.get('ActiveMessages', '?')} messages waiting"
-        if reply is not None and _code(reply.body) == "AccessDenied":
+        if _code(reply.body) == "AccessDenied":
             return "reachable; its attributes may not be read with this key"
-        raise self._refused(reply) if reply else QueueUnavailable(self._shown, fault=Fault.CONNECTION)
+        raise self._refused(reply)
 
     def interrupt(self) -> None:
-        self._interrupted = True
-        self._hang_up()
+        self._connection.interrupt()
 
     def expire(self) -> None:
-        """End the exchange under way as if its time were over; another thread's last resort."""
-        self._hang_up()
+        """Break an exchange that is over its time; from another thread, now and then."""
+        self._connection.expire()
 
     def close(self) -> None:
-        self._client.close_connection()
-
-    def _hang_up(self) -> None:
-        connection = self._client.http.conn.sock
-        if connection is not None:
-            try:
-                # The plain socket's, since a TLS socket would tear down the state that the reader is using.
-                socket.socket.shutdown(connection, socket.SHUT_RDWR)
-            except OSError:
-                pass  # closed meanwhile, which is as good
-
-    def _exchange(
-        self, method: str, uri: str, *, body: bytes = b"", patience: timedelta = timedelta(0)
-    ) -> Reply | None:
-        """One request and its reply; None when interrupted."""
-        with self._translated():
-            request = RequestInternal(method, uri, data=body or "")
-            self._client.build_header(RequestBase(), request)
-            kept_open = self._client.http.conn.sock is not None
-            try:
-                return self._send(request, patience)
-            except (http.client.RemoteDisconnected, ConnectionError):
-                # The peer may close an idle connection at any time; what it did receive is safe to repeat.
-                if not kept_open or self._interrupted:
-                    raise
-                return self._send(request, patience)
-
-    def _send(self, request: Any, patience: timedelta) -> Reply | None:
-        connection = self._client.http.conn
-        try:
-            if connection.sock is None:
-                self._connect(connection)
-            if self._interrupted:
-                return None
-            connection.sock.settimeout((patience + REPLY_PATIENCE).total_seconds())
-            connection.request(request.method, request.uri, request.data or None, request.header)
-            response = connection.getresponse()
-            return Reply(response.status, response.read(LARGEST_REPLY), response.headers.get("Date", ""))
-        except BaseException:
-            connection.close()
-            if self._interrupted:
-                return None
-            raise
-
-    def _connect(self, connection: Any) -> None:
-        # Two names for one thing: the SDK's own connection over http, the standard library's over https.
-        connection.connection_timeout = connection.timeout = CONNECT_PATIENCE.total_seconds()
-        connection.connect()
-        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
-        connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
+        self._connection.close()
 
     @contextmanager
     def _translated(self) -> Iterator[None]:

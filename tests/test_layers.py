@@ -19,7 +19,18 @@ LAYERS = [
         *("environment", "config"),
     },
     {"quiet", "holdings", "intake", "dispatch", "submit", "reconcile"},
-    {"faults", "credentials", "mns", "mps", "store", "plugins", "process", "logs", "metrics"},
+    {
+        "faults",
+        "credentials",
+        "mns_connection",
+        "mns",
+        "mps",
+        "store",
+        "plugins",
+        "process",
+        "logs",
+        "metrics",
+    },
     {"http", "app", "emulator", "demo", "cli", "__main__"},
 ]
 DEPTH = {name: depth for depth, layer in enumerate(LAYERS) for name in layer}

@@ -1,0 +1,145 @@
+"""One connection to MNS: the SDK signs and connects, this sees to it that nothing ever waits for ever.
+
+The SDK has no time-out over HTTPS, repeats requests silently, and flattens every fault into text (facts: mns 1.2).
+"""
+
+from __future__ import annotations
+
+import http.client
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Any
+
+from mns.mns_client import MNSClient
+from mns.mns_exception import MNSExceptionBase
+from mns.mns_http import RequestInternal
+from mns.mns_request import RequestBase
+
+from listener import clock
+from listener.credentials import Credentials
+from listener.errors import SettingsError
+
+#: A reply of 16 messages of 64 KB, XML-escaped, is far below this; what is larger is not MNS.
+LARGEST_REPLY = 16 * 1024 * 1024
+CONNECT_PATIENCE = timedelta(seconds=4)
+#: How much longer than its poll wait a reply may take.
+REPLY_PATIENCE = timedelta(seconds=4)
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    status: int
+    body: bytes
+    date: str
+
+
+class Connection:
+    """Used by one thread; ``interrupt`` and ``expire`` come from others."""
+
+    def __init__(self, endpoint: str, credentials: Credentials) -> None:
+        self._interrupted = False
+        self._parked = False
+        self._deadline: float | None = None
+        self._hung_up = False
+        try:
+            self._client = MNSClient(endpoint, credentials_provider=credentials)
+        except (MNSExceptionBase, http.client.InvalidURL) as error:
+            raise SettingsError(f"endpoint = {endpoint!r} can't be used: {error}") from error
+
+    def exchange(self, method: str, uri: str, *, body: bytes = b"") -> Reply:
+        """One request and its reply. Raises OSError, HTTPException or what the credentials raise."""
+        return self._sent_twice_at_most(method, uri, body, timedelta(0))
+
+    def poll(self, uri: str, *, wait: timedelta) -> Reply | None:
+        """A GET that the server may hold for ``wait``; None when it was interrupted."""
+        self._parked = True
+        try:
+            return None if self._interrupted else self._sent_twice_at_most("GET", uri, b"", wait)
+        except (OSError, http.client.HTTPException):
+            if self._interrupted:
+                return None
+            raise
+        finally:
+            self._parked = False
+
+    def interrupt(self) -> None:
+        """End a poll under way, and every later one at once."""
+        self._interrupted = True
+        if self._parked:
+            self._hang_up()
+
+    def expire(self) -> None:
+        """Break an exchange that is over its time: a peer that sends a byte now and then outwits time-outs."""
+        deadline = self._deadline
+        if deadline is not None and clock.monotonic() > deadline:
+            self._hung_up = True
+            self._hang_up()
+
+    def close(self) -> None:
+        self._client.close_connection()
+
+    def _hang_up(self) -> None:
+        connection = self._client.http.conn.sock
+        if connection is not None:
+            try:
+                # The plain socket's, since a TLS socket would tear down the state that the reader is using.
+                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+            except OSError:
+                pass  # closed meanwhile, which is as good
+
+    def _sent_twice_at_most(self, method: str, uri: str, body: bytes, wait: timedelta) -> Reply:
+        request = RequestInternal(method, uri, data=body or "")
+        self._client.build_header(RequestBase(), request)
+        kept_open = self._client.http.conn.sock is not None
+        with self._timed(wait):
+            try:
+                return self._send(request, wait)
+            except (http.client.RemoteDisconnected, ConnectionError):
+                # The peer may close an idle connection at any time; what it did receive is safe to repeat.
+                if not kept_open or self._hung_up or self._interrupted:
+                    raise
+                return self._send(request, wait)
+
+    @contextmanager
+    def _timed(self, wait: timedelta) -> Iterator[None]:
+        self._hung_up = False
+        self._deadline = clock.monotonic() + (wait + REPLY_PATIENCE).total_seconds()
+        try:
+            yield
+        except (OSError, http.client.HTTPException) as error:
+            if self._hung_up:
+                raise TimeoutError("the reply was not whole in time") from error
+            raise
+        finally:
+            self._deadline = None
+
+    def _send(self, request: Any, wait: timedelta) -> Reply:
+        connection = self._client.http.conn
+        try:
+            if connection.sock is None:
+                self._connect(connection)
+            connection.sock.settimeout((wait + REPLY_PATIENCE).total_seconds())
+            if self._parked and self._interrupted:
+                raise ConnectionAbortedError("interrupted")
+            connection.request(request.method, request.uri, request.data or None, request.header)
+            response = connection.getresponse()
+            return Reply(response.status, _whole_body(response), response.headers.get("Date", ""))
+        except BaseException:
+            connection.close()
+            raise
+
+    def _connect(self, connection: Any) -> None:
+        # Two names for one thing: the SDK's own connection over http, the standard library's over https.
+        connection.connection_timeout = connection.timeout = CONNECT_PATIENCE.total_seconds()
+        connection.connect()
+        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+
+
+def _whole_body(response: http.client.HTTPResponse) -> bytes:
+    body = response.read(LARGEST_REPLY)
+    if response.length:  # read() with a limit does not complain about a body that was cut off
+        raise http.client.IncompleteRead(body, response.length)
+    return body
