@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 EPILOG = """\b
 Examples:
   mns-listener emulator
+  mns-listener emulator --queue mps-callbacks
   mns-listener emulator --port 0 --port-file /run/emulator.port
   mns-listener emulator --job-seconds 0.2 --fail-rate 0.1 --seed 7
   mns-listener emulator --duration VideoSplit=20 --duration Cover=0.5
@@ -53,6 +54,17 @@ def _durations(context: click.Context, option: click.Parameter, given: tuple[str
         raise click.BadParameter(f"{', '.join(given)}: write FUNCTION=SECONDS, such as Cover=0.5") from error
 
 
+def _queue_names(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
+    from listener.emulator.mns import QUEUE_NAME, QUEUE_NAME_LENGTH
+
+    for name in given:
+        if not QUEUE_NAME.fullmatch(name) or len(name) > QUEUE_NAME_LENGTH:
+            raise click.BadParameter(
+                f"{name}: write letters, digits and hyphens, {QUEUE_NAME_LENGTH} at most, no hyphen first"
+            )
+    return given
+
+
 def _faults(context: click.Context, option: click.Parameter, path: Path | None) -> tuple[Fault, ...]:
     if path is None:
         return ()
@@ -73,6 +85,14 @@ def _faults(context: click.Context, option: click.Parameter, path: Path | None) 
     "--port-file",
     type=click.Path(dir_okay=False, path_type=Path),
     help="Write the port here once the emulator listens.",
+)
+@click.option(
+    "--queue",
+    "queues",
+    multiple=True,
+    metavar="NAME",
+    callback=_queue_names,
+    help="Create this queue at the start; may be given again.",
 )
 @click.option("--access-key-id", default="testKeyId", show_default=True, help="The one key that is accepted.")
 @click.option("--access-key-secret", default="testKeySecret", show_default=True, help="Its secret.")

@@ -125,6 +125,7 @@ class Mns:
             "SetAccountAttributes": self._set_account,
             "GetAccountAttributes": self._get_account,
         }
+        self._create_first()
 
     @property
     def operations(self) -> tuple[str, ...]:
@@ -171,6 +172,11 @@ class Mns:
         for queue in self.queues.values():
             queue.release()
         self.queues.clear()
+        self._create_first()
+
+    def _create_first(self) -> None:
+        for name in self._options.queues:
+            self.create(name)
 
     def queue(self, name: str) -> Queue:
         """A queue by its name; raises MnsError QueueNotExist."""

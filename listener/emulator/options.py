@@ -22,6 +22,7 @@ class Options:
     account_id: str = "1234567890"
     region: str = "cn-shanghai"
     seed: int | None = None  #: makes ids, failures and faults repeatable
+    queues: tuple[str, ...] = ()  #: queues that are there from the start
 
     #: Keep a receipt handle valid after ChangeMessageVisibility has given out the next one. The documentation reads
     #: as strict; the integration tests of the official PHP SDK want lenient.

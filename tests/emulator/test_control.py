@@ -70,6 +70,20 @@ def test_reset_forgets_everything(http: httpx.Client, bare: BareMns) -> None:
     assert http.get("/state").json()["queues"] == {}
 
 
+def test_queues_of_the_start_are_there_again_after_a_reset() -> None:
+    with running(Options(queues=("first", "second"))) as server:
+        server.call(Emulator.reset)
+
+        assert server.call(lambda emulator: list(emulator.mns.queues)) == ["first", "second"]
+
+
+def test_queue_name_is_checked_at_the_prompt() -> None:
+    result = CliRunner().invoke(command, ["--queue", "-wrong"])
+
+    assert result.exit_code == 2
+    assert "-wrong: write letters" in result.output
+
+
 def test_call_hands_back_what_happened_on_the_loop(server: RunningEmulator) -> None:
     assert server.call(lambda emulator: emulator.options.account_id) == "1234567890"
     with pytest.raises(ZeroDivisionError):
