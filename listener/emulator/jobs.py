@@ -54,7 +54,7 @@ class Job:
     code: str = "Success"
     message: str = "success"
     due: float = 0.0
-    history: list[tuple[str, float]] = field(default_factory=list)
+    history: list[str] = field(default_factory=list)  #: all states, in order
 
     @property
     def function(self) -> str:
@@ -71,9 +71,9 @@ class Job:
         queues = [named["queue"] if named else "", self.pipeline.notify.get("QueueName", "")]
         return [queue for queue in dict.fromkeys(queues) if queue]
 
-    def enter(self, state: str, at: float) -> None:
+    def enter(self, state: str) -> None:
         self.state = state
-        self.history.append((state, at))
+        self.history.append(state)
 
 
 class Engine:
@@ -101,10 +101,10 @@ class Engine:
             fails=unlucky or "fail" in results.object_key(parameters.get("Input", "")),
             forgotten=forgotten,
         )
-        job.enter("Queuing", _now())
+        job.enter("Queuing")
         self.jobs[job.id] = job
         if job.function == "TextToSpeech":
-            self._finish(job, _now())
+            self._finish(job)
         else:
             pipeline.waiting.append(job)
         self.soon(0)
@@ -114,7 +114,7 @@ class Engine:
         """End a job that has not even begun."""
         if job in job.pipeline.waiting:
             job.pipeline.waiting.remove(job)
-            self._finish(job, _now())
+            self._finish(job)
 
     def new_id(self) -> str:
         """32 lower-case hex letters, as all ids of MPS."""
@@ -124,9 +124,9 @@ class Engine:
         """Bring all jobs up to the time: finish what is due, start what has room."""
         at = _now()
         while self._running and self._running[0][0] <= at:
-            self._finish(heapq.heappop(self._running)[2], at)
+            self._finish(heapq.heappop(self._running)[2])
         while len(self._running) < self._options.concurrency and (job := self._next_waiting()):
-            job.enter("Analysing", at)
+            job.enter("Analysing")
             job.due = at + self._duration(job)
             heapq.heappush(self._running, (job.due, job.number, job))
         if self._running:
@@ -167,13 +167,15 @@ class Engine:
     def _duration(self, job: Job) -> float:
         return self._options.durations.get(job.function, self._options.job_seconds)
 
-    def _finish(self, job: Job, at: float) -> None:
+    def _finish(self, job: Job) -> None:
+        if job.state == "Queuing":
+            job.enter("Analysing")
         if job.fails:
             job.code, job.message = BAD_CONTENT, BAD_CONTENT_TEXT
             job.result = results.failure(job.code, job.message)
         else:
             job.result = self.result_of(job)
-        job.enter("Fail" if job.fails else "Success", at)
+        job.enter("Fail" if job.fails else "Success")
         if job.function != "TextToSpeech" or self._options.text_to_speech_callback:
             self._call_back(job)
 
@@ -187,7 +189,7 @@ def loose_object(text: str) -> dict[str, Any] | None:
     for form in (text, re.sub(r"([{,]\s*)([A-Za-z_]\w*)\s*:", r'\1"\2":', text)):
         try:
             value = json.loads(form or "null")
-        except ValueError:
+        except (ValueError, RecursionError):
             continue
         return {} if value is None else value if isinstance(value, dict) else None
     return None

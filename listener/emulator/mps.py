@@ -372,7 +372,7 @@ def _notify_config(call: Call) -> dict[str, str]:
     text = call.parameters.get("NotifyConfig") or "{}"
     try:
         config = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise MpsError("InvalidParameter.JsonObjectFormatInvalid", "NotifyConfig") from error
     if not isinstance(config, dict):
         raise MpsError("InvalidParameter.JsonObjectFormatInvalid", "NotifyConfig")
@@ -413,9 +413,13 @@ def _pipeline_document(pipeline: Pipeline) -> Document:
 def _reply(status: int, document: Document, *, root: str, as_json: bool) -> Reply:
     if as_json:
         body = json.dumps(document, ensure_ascii=False)
-        return Reply(status=status, body=body.encode(), content_type="application/json;charset=utf-8")
+        return Reply(
+            status=status, body=body.encode("utf-8", "replace"), content_type="application/json;charset=utf-8"
+        )
     text = f'<?xml version="1.0" encoding="UTF-8"?>{_xml(root, document)}'
-    return Reply(status=status, body=text.encode(), content_type="application/xml;charset=utf-8")
+    return Reply(
+        status=status, body=text.encode("utf-8", "replace"), content_type="application/xml;charset=utf-8"
+    )
 
 
 def _xml(name: str, value: Any) -> str:

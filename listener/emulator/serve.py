@@ -22,6 +22,8 @@ from listener.emulator.state import Emulator
 T = TypeVar("T")
 #: Longer than any long poll, so that a client which polls never finds its connection closed.
 KEEP_ALIVE_SECONDS = 75
+#: The official MPS SDK writes all parameters into the query, whatever their length.
+HEAD_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,6 +195,7 @@ async def _serve(emulator: Emulator, bound: socket.socket, started: Future[Runni
         access_log=False,
         server_header=False,
         date_header=False,
+        h11_max_incomplete_event_size=HEAD_BYTES,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
     server = Server(

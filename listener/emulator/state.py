@@ -23,17 +23,24 @@ class Emulator:
 
     def __init__(self, options: Options | None = None) -> None:
         self.options = options or Options()
-        self.rng = Random(self.options.seed)
+        self._rngs: dict[str, Random] = {}
         self.requests: Counter[str] = Counter()
         self.faults = Faults(self.options.faults, seed=self.options.seed)
-        self.mns = mns.Mns(self.options, self.rng)
+        self.mns = mns.Mns(self.options, self._rng("mns"))
         self.courier = Courier(
-            self.deliver, faults=self.faults, rng=self.rng, lost_rate=self.options.lost_rate
+            self.deliver, faults=self.faults, rng=self._rng("callbacks"), lost_rate=self.options.lost_rate
         )
-        self.engine = Engine(self.options, rng=self.rng, call_back=self.courier.call_back)
-        self.mps = mps.Mps(self.options, rng=self.rng, engine=self.engine)
+        self.engine = Engine(self.options, rng=self._rng("jobs"), call_back=self.courier.call_back)
+        self.mps = mps.Mps(self.options, rng=self._rng("mps"), engine=self.engine)
         self._saboteur = Saboteur(self.faults, pause=self._pause)
         self._closing = asyncio.Event()
+
+    def _rng(self, purpose: str) -> Random:
+        """A generator for one purpose, so that the fate of the jobs does not hang on how often a queue was polled."""
+        return self._rngs.setdefault(purpose, Random(self._seed(purpose)))
+
+    def _seed(self, purpose: str) -> str | None:
+        return None if self.options.seed is None else f"{self.options.seed}/{purpose}"
 
     async def answer(self, request: Request) -> Reply:
         """Answer one request: an address below ``/queues`` or about the account is MNS, all else is MPS."""
@@ -104,6 +111,8 @@ class Emulator:
         self.courier.reset()
         self.faults.reset()
         self.requests.clear()
+        for purpose, rng in self._rngs.items():
+            rng.seed(self._seed(purpose))
 
     def close(self) -> None:
         """End what waits, so that no task outlives the server."""
@@ -126,7 +135,12 @@ class Emulator:
                 for name, queue in self.mns.queues.items()
             },
             "jobs": {
-                job.id: {"function": job.function, "state": job.state, "pipeline": job.pipeline.id}
+                job.id: {
+                    "function": job.function,
+                    "state": job.state,
+                    "pipeline": job.pipeline.id,
+                    "history": job.history,
+                }
                 for job in self.engine.jobs.values()
             },
             "requests": dict(self.requests),

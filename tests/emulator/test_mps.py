@@ -427,13 +427,35 @@ def test_rate_of_lost_callbacks_loses_them() -> None:
             assert bare.receive("q").status_code == 404
 
 
-def test_same_seed_gives_the_same_ids_and_failures() -> None:
-    def outcome(seed: int) -> list[tuple[str, bool]]:
-        emulator = Emulator(Options(seed=seed, fail_rate=0.5))
-        return [(emulator.engine.new_id(), emulator.rng.random() < 0.5) for _ in range(20)]
+def test_same_seed_gives_the_same_ids_and_failures_however_often_somebody_polls() -> None:
+    def outcome(seed: int, *, polls: int) -> list[tuple[str, str]]:
+        with running(Options(seed=seed, fail_rate=0.5, job_seconds=0)) as server:
+            mps = BareMps(server.url)
+            with mps.http:
+                jobs = []
+                for _ in range(20):
+                    jobs.append(submit(mps).json()["JobId"])
+                    states(mps, jobs[:1] * polls)
+                server.call(Emulator.wake)
+                return list(zip(jobs, states(mps, jobs), strict=True))
 
-    assert outcome(7) == outcome(7)
-    assert outcome(7) != outcome(8)
+    first = outcome(7, polls=0)
+    assert first == outcome(7, polls=2)
+    assert first != outcome(8, polls=0)
+    assert {state for _, state in first} == {"Success", "Fail"}
+
+
+def test_every_job_goes_through_all_states(server: RunningEmulator, mps: BareMps, bare: BareMns) -> None:
+    jobs = [submit(mps, function).json()["JobId"] for function in ("Cover", "TextToSpeech")]
+    for _ in jobs:
+        next_callback(bare)
+
+    shown = server.call(Emulator.state)["jobs"]
+    assert [shown[job]["history"] for job in jobs] == [["Queuing", "Analysing", "Success"]] * 2
+
+
+def test_long_parameters_fit_into_the_query(mps: BareMps) -> None:
+    assert submit(mps, JobParams=json.dumps({"text": "x" * 50_000})).status_code == 200
 
 
 def _now() -> Any:
