@@ -39,6 +39,8 @@ SLACK = timedelta(seconds=30)
 #: In drain mode: how long an empty queue is given, and how many failures in a row are too many.
 DRAIN_WAIT = timedelta(seconds=1)
 DRAIN_FAILURES = 5
+#: What a running process can't change about itself.
+RESTART_SECTIONS = ("store", "mps", "credentials", "dispatch", "service", "http", "log", "queues")
 
 
 class Handlers:
@@ -79,6 +81,7 @@ class Daemon:
         self.metrics = Metrics()
         self._server = self._bound_server()
         self._handlers = Handlers(settings.routes)
+        self._retired: list[Handlers] = []
         self._runner = CoroutineRunner()
         self._store = SqlStore.open(settings.store.url)
         self._dispatcher = self._new_dispatcher()
@@ -96,13 +99,9 @@ class Daemon:
 
     def _new_dispatcher(self) -> Dispatcher:
         settings = self._settings
-        policies = {rule.name: rule.retry for rule in settings.rules()}
         return Dispatcher(
             store=self._store,
-            outlets={
-                target: Outlet(run=self._runs(handler), policy=policies[target.route])
-                for target, handler in self._handlers.items().items()
-            },
+            outlets=self._outlets(settings, self._handlers),
             fallback=settings.retry.policy(),
             meter=self.metrics,
             owner=owner_name(),
@@ -110,6 +109,13 @@ class Daemon:
             lease=settings.dispatch.lease,
             handler_timeout=settings.dispatch.handler_timeout,
         )
+
+    def _outlets(self, settings: Settings, handlers: Handlers) -> dict[Target, Outlet]:
+        policies = {rule.name: rule.retry for rule in settings.rules()}
+        return {
+            target: Outlet(run=self._runs(handler), policy=policies[target.route])
+            for target, handler in handlers.items().items()
+        }
 
     def _runs(self, handler: Handler) -> Callable[[JobResult], None]:
         timeout = self._settings.dispatch.handler_timeout
@@ -226,6 +232,21 @@ class Daemon:
                 raise poller.trouble
         return all(poller.idle for poller in self._pollers) and not self._store.outstanding()
 
+    # reloading
+
+    def reload(self, settings: Settings) -> list[str]:
+        """Use these routes, retries and correlation from now on; returns the sections that need a restart.
+
+        Raises SettingsError, and then everything stays as it was.
+        """
+        settings.require_work()
+        handlers = Handlers(settings.routes)
+        self._retired.append(self._handlers)  # what they are running goes on; they are closed at the end
+        before, self._settings, self._handlers = self._settings, settings, handlers
+        self._intake.use(settings.rules(), settings.correlation.value())
+        self._dispatcher.use(self._outlets(settings, handlers), settings.retry.policy())
+        return [name for name in RESTART_SECTIONS if getattr(before, name) != getattr(settings, name)]
+
     # stopping
 
     def stop(self) -> dict[str, int]:
@@ -233,7 +254,8 @@ class Daemon:
         deadline = clock.monotonic() + self._settings.service.grace.total_seconds()
         self._stop_loops(deadline)
         unfinished = self._dispatcher.stop(_left(deadline))
-        self._handlers.close(self._runner)
+        for handlers in (*self._retired, self._handlers):
+            handlers.close(self._runner)
         self._runner.close(grace=timedelta(seconds=1))
         self._dispatcher.end()
         if self._server:

@@ -91,6 +91,10 @@ class Dispatcher:
         self._cut_short = threading.Event()
         self._warnings = Quieted(log)
 
+    def use(self, outlets: Mapping[Target, Outlet], fallback: RetryPolicy) -> None:
+        """Run these from the next delivery on; what runs already is not disturbed."""
+        self._outlets, self._fallback = outlets, fallback
+
     def start(self) -> None:
         self._settler.start()
         self._workers.start()

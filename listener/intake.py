@@ -39,6 +39,10 @@ class Intake:
         self._correlation = correlation
         self._taker = taker
 
+    def use(self, rules: Sequence[Rule], correlation: Correlation) -> None:
+        """Decide by these from the next batch on."""
+        self._rules, self._correlation = rules, correlation
+
     def record(self, queue: str, messages: Sequence[Message]) -> Recorded:
         """Decode and keep one batch. When this returns, it is durable. Raises StoreUnavailable."""
         at = clock.now()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,6 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from listener.cli.common import config_option, settings_from
+from listener.errors import ListenerError
 
 if TYPE_CHECKING:
     from listener.app import Daemon
@@ -31,7 +33,8 @@ Examples:
 
 \b
 SIGTERM or SIGINT stops: nothing more is received, handlers may finish within
-service.grace, the rest goes back to pending. A second one means now.
+service.grace, the rest goes back to pending. A second one means now. SIGHUP reads
+the settings again: routes, retry and correlation change, the rest needs a restart.
 """
 
 
@@ -48,32 +51,45 @@ def run(*, path: Path | None, drain: bool) -> None:
     with collected_signals() as signals:
         from listener.app import Daemon
 
-        _serve(Daemon(settings, drain=drain), signals, drain=drain)
+        _serve(Daemon(settings, drain=drain), signals, path=path, drain=drain)
 
 
-def _serve(daemon: Daemon, signals: Signals, *, drain: bool) -> None:
+def _serve(daemon: Daemon, signals: Signals, *, path: Path | None, drain: bool) -> None:
     import structlog
 
     log = structlog.get_logger("listener")
     daemon.start()
     log.info("listener.started", **daemon.describe())
     try:
-        _watch(daemon, signals, drain=drain)
+        _watch(daemon, signals, reload=lambda: _reload(daemon, path), drain=drain)
     finally:
         log.info("listener.stopping")
         log.info("listener.stopped", **_stopped(daemon, signals))
 
 
-def _watch(daemon: Daemon, signals: Signals, *, drain: bool) -> None:
+def _watch(daemon: Daemon, signals: Signals, *, reload: Callable[[], None], drain: bool) -> None:
     """Until a stop signal, or until everything is drained."""
     from listener.process import STOP_SIGNALS, Watchdog, reap_orphans
 
     watchdog = Watchdog(daemon.vitals)
-    while signals.wait(DRAIN_TICK if drain else watchdog.tick(TICK)) not in STOP_SIGNALS:
+    while (number := signals.wait(DRAIN_TICK if drain else watchdog.tick(TICK))) not in STOP_SIGNALS:
+        if number is not None:
+            reload()
         watchdog.feed()
         reap_orphans()
         if drain and daemon.drained():
             return
+
+
+def _reload(daemon: Daemon, path: Path | None) -> None:
+    """Take over the settings as they are now; bad ones are told and change nothing."""
+    import structlog
+
+    log = structlog.get_logger("listener")
+    try:
+        log.info("settings.reloaded", needs_restart=daemon.reload(settings_from(path)))
+    except ListenerError as error:
+        log.error("settings.kept", error=str(error))
 
 
 def _stopped(daemon: Daemon, signals: Signals) -> dict[str, int]:
