@@ -37,6 +37,8 @@ class Services:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         request = await read_request(scope, receive)
+        if request is None:
+            return
         reply = await self._emulator.answer(request)
         if reply.fate == Fate.SENT:
             await send(self._start(reply, request))
@@ -66,12 +68,14 @@ class Services:
         return {"type": "http.response.start", "status": reply.status, "headers": headers}
 
 
-async def read_request(scope: Scope, receive: Receive) -> Request:
-    """Read a request whole."""
+async def read_request(scope: Scope, receive: Receive) -> Request | None:
+    """Read a request whole; None if the client leaves before its end."""
     body = b""
     more = True
     while more:
         message = await receive()
+        if message["type"] == "http.disconnect":
+            return None
         body += message.get("body", b"")
         more = message.get("more_body", False)
     raw_query = scope["query_string"].decode("latin-1")

@@ -127,10 +127,6 @@ class Mns:
         }
         self._create_first()
 
-    @property
-    def operations(self) -> tuple[str, ...]:
-        return tuple(self._operations)
-
     async def answer(self, operation: str, request: Request, *, skew: timedelta = timedelta(0)) -> Reply:
         """Carry out one operation. Never raises MnsError: an error is a reply too."""
         try:

@@ -121,10 +121,6 @@ class Mps:
         }
         self.reset()
 
-    @property
-    def operations(self) -> tuple[str, ...]:
-        return tuple(self._operations)
-
     def reset(self) -> None:
         """Forget everything; the pipelines that an account has from its start are there again."""
         self._nonces.clear()

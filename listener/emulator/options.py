@@ -19,8 +19,6 @@ class Options:
     port: int = 0  #: 0 takes a free port
     access_key_id: str = "testKeyId"
     access_key_secret: str = field(default="testKeySecret", repr=False)
-    account_id: str = "1234567890"
-    region: str = "cn-shanghai"
     seed: int | None = None  #: makes ids, failures and faults repeatable
     queues: tuple[str, ...] = ()  #: queues that are there from the start
 

@@ -47,7 +47,7 @@ class RunningEmulator:
         def run() -> None:
             try:
                 outcome.set_result(function(self.emulator))
-            except BaseException as error:  # noqa: BLE001, RUF100 - the caller's thread raises it
+            except BaseException as error:  # whatever it is, the caller's thread raises it
                 outcome.set_exception(error)
 
         self._loop.call_soon_threadsafe(run)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import socket
@@ -10,6 +11,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import httpx
 import pytest
@@ -17,6 +19,7 @@ from click.testing import CliRunner
 
 from listener.cli.emulator import emulator as command
 from listener.emulator import Emulator, Options
+from listener.emulator.app import read_request
 from listener.emulator.serve import RunningEmulator, running
 from tests.emulator.clients import BareMns, elements
 from tests.handlers.waiting import wait_until
@@ -84,8 +87,19 @@ def test_queue_name_is_checked_at_the_prompt() -> None:
     assert "-wrong: write letters" in result.output
 
 
+def test_request_that_breaks_off_is_no_request() -> None:
+    messages = iter(
+        [{"type": "http.request", "body": b"<Queue/>", "more_body": True}, {"type": "http.disconnect"}]
+    )
+
+    async def receive() -> dict[str, Any]:
+        return next(messages)
+
+    assert asyncio.run(read_request({"type": "http"}, receive)) is None
+
+
 def test_call_hands_back_what_happened_on_the_loop(server: RunningEmulator) -> None:
-    assert server.call(lambda emulator: emulator.options.account_id) == "1234567890"
+    assert server.call(lambda emulator: emulator.options.access_key_id) == "testKeyId"
     with pytest.raises(ZeroDivisionError):
         server.call(lambda emulator: 1 // 0)
 
