@@ -269,7 +269,7 @@ class Dispatcher:
 def job_result(delivery: Delivery) -> JobResult:
     """What the handler gets."""
     result, job = delivery.result, delivery.job
-    text = job.user_data if job else result.user_data
+    text = job.user_data if job and result.user_data is None else result.user_data
     return JobResult(
         key=delivery.key,
         attempt=delivery.attempt,

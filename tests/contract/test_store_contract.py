@@ -516,7 +516,7 @@ class TestSettling:
     def test_different_fates_are_settled_together(self, store: SqlStore) -> None:
         record_jobs(store, 4)
         claimed = store.claim(a_claim(), at=NOON)
-        fates = [Done(), Dead(reason="x"), Again(at=LATER, reason="y"), Done()]
+        fates: list[Fate] = [Done(), Dead(reason="x"), Again(at=LATER, reason="y"), Done()]
 
         late = store.settle(
             [Settlement(delivery=delivery, fate=fate) for delivery, fate in zip(claimed, fates, strict=True)],

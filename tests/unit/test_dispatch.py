@@ -1,0 +1,471 @@
+"""claim → handle → settle, with a real store and handlers that run in this process."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import select, update
+from structlog.testing import capture_logs
+
+from listener import clock
+from listener.dispatch import Dispatcher, Outlet, job_result
+from listener.errors import Fault, Reject, Retry, StoreUnavailable, Unavailable
+from listener.holdings import owner_name
+from listener.intake import Intake
+from listener.metrics import Metrics
+from listener.model import Delivery, JobResult, Message, RetryPolicy, Settlement, Target
+from listener.process import Heart
+from listener.routing import Correlation, Rule
+from listener.store.sql import SqlStore
+from listener.store.tables import EPOCH, deliveries
+from tests.builders import a_callback, a_delivery, a_job, a_message, a_result, arrivals, routes_all, wrapped
+from tests.handlers.waiting import wait_until
+
+TARGET = Target("videos", "log")
+QUICK = RetryPolicy(first_wait=timedelta(0), longest_wait=timedelta(0))
+LONG = timedelta(minutes=10)
+NO_TIME = timedelta(0)
+
+Handle = Callable[[JobResult], None]
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlStore]:
+    with closing(SqlStore.open(f"sqlite:///{tmp_path / 'store.db'}")) as store:
+        yield store
+
+
+def a_dispatcher(store: SqlStore, handle: Handle, **options: Any) -> Dispatcher:
+    policy = options.pop("policy", QUICK)
+    defaults: dict[str, Any] = {
+        "store": store,
+        "outlets": {TARGET: Outlet(run=handle, policy=policy)},
+        "fallback": policy,
+        "meter": Metrics(),
+        "owner": owner_name(),
+        "workers": 4,
+        "lease": LONG,
+        "handler_timeout": LONG,
+    }
+    return Dispatcher(**(defaults | options))
+
+
+@contextmanager
+def dispatching(store: SqlStore, handle: Handle, **options: Any) -> Iterator[Dispatcher]:
+    """A dispatcher that claims and works until the end of the ``with``."""
+    dispatcher = a_dispatcher(store, handle, **options)
+    stop = threading.Event()
+    claims = threading.Thread(target=lambda: dispatcher.run_claims(stop, Heart(LONG)))
+    dispatcher.start()
+    claims.start()
+    try:
+        yield dispatcher
+    finally:
+        stop.set()
+        dispatcher.wake()
+        claims.join(30)
+        dispatcher.stop(timedelta(seconds=30))
+        dispatcher.end()
+
+
+def record(store: SqlStore, count: int = 1) -> None:
+    store.record(arrivals(count), routes_all(), at=clock.now())
+
+
+def rows(store: SqlStore) -> Sequence[Any]:
+    with store.database.read() as connection:
+        return connection.execute(select(deliveries).order_by(deliveries.c.id)).all()
+
+
+def states(store: SqlStore) -> Counter[str]:
+    return Counter(row.state for row in rows(store))
+
+
+class Calls:
+    """A handler that raises the errors it is given, one a call, and then returns."""
+
+    def __init__(self, *errors: BaseException) -> None:
+        self.results: list[JobResult] = []
+        self._errors = list(errors)
+
+    def __call__(self, result: JobResult) -> None:
+        self.results.append(result)
+        if self._errors:
+            raise self._errors.pop(0)
+
+
+class FlakyStore(SqlStore):
+    """The same store, away for as many settlements as it is told."""
+
+    away_for = 0
+
+    def settle(self, settlements: Sequence[Settlement], *, at: datetime) -> Sequence[Settlement]:
+        if self.away_for:
+            self.away_for -= 1
+            raise StoreUnavailable("away", fault=Fault.CONNECTION)
+        return super().settle(settlements, at=at)
+
+
+def test_every_delivery_is_handled_once(store: SqlStore) -> None:
+    handle = Calls()
+    record(store, 200)
+
+    with dispatching(store, handle):
+        wait_until(lambda: states(store) == {"done": 200})
+
+    assert len({result.key for result in handle.results}) == len(handle.results) == 200
+
+
+def test_a_failure_is_tried_again_with_the_same_key(store: SqlStore) -> None:
+    handle = Calls(ValueError("boom"), Retry("not yet", after=0))
+    record(store)
+
+    with dispatching(store, handle):
+        wait_until(lambda: states(store) == {"done": 1})
+
+    assert [result.attempt for result in handle.results] == [1, 2, 3]
+    assert len({result.key for result in handle.results}) == 1
+    assert rows(store)[0].failures == 2
+
+
+def test_attempts_end(store: SqlStore) -> None:
+    record(store)
+    policy = RetryPolicy(max_attempts=2, first_wait=NO_TIME, longest_wait=NO_TIME)
+
+    with dispatching(store, Calls(*[ValueError("boom")] * 9), policy=policy):
+        wait_until(lambda: states(store) == {"dead": 1})
+
+    row = rows(store)[0]
+    assert (row.failures, row.last_error) == (2, "gave up after 2 of 2 attempts; the last: ValueError: boom")
+
+
+def test_reject_is_a_dead_letter_at_once(store: SqlStore) -> None:
+    record(store)
+
+    with dispatching(store, Calls(Reject("never"))):
+        wait_until(lambda: states(store) == {"dead": 1})
+
+    assert (rows(store)[0].attempt, rows(store)[0].last_error) == (1, "Reject: never")
+
+
+def test_outage_never_spends_an_attempt(store: SqlStore) -> None:
+    handle = Calls(*[Unavailable("database down", after=0)] * 30)
+    record(store)
+
+    with dispatching(store, handle, policy=RetryPolicy(max_attempts=1)):
+        wait_until(lambda: states(store) == {"done": 1})
+
+    assert (len(handle.results), rows(store)[0].attempt, rows(store)[0].failures) == (31, 31, 0)
+
+
+@pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
+def test_not_even_a_handlers_exit_ends_the_worker(store: SqlStore, error: BaseException) -> None:
+    record(store, 5)
+
+    with dispatching(store, Calls(error), workers=1):
+        wait_until(lambda: states(store) == {"done": 5})
+
+    assert sum(row.failures for row in rows(store)) == 1
+
+
+def test_an_error_that_cannot_say_itself_is_a_failure(store: SqlStore) -> None:
+    class Mute(Exception):
+        def __str__(self) -> str:
+            raise RuntimeError
+
+    record(store)
+    with dispatching(store, Calls(Mute(), ValueError("\0\ud800"))):
+        wait_until(lambda: states(store) == {"done": 1})
+
+    assert rows(store)[0].failures == 2
+
+
+def test_a_delivery_without_a_handler_waits_for_a_process_that_has_one(store: SqlStore) -> None:
+    record(store)
+
+    with dispatching(store, Calls(), outlets={}):
+        wait_until(lambda: rows(store)[0].last_error is not None)
+
+    row = rows(store)[0]
+    assert (row.state, row.failures) == ("pending", 0)
+    assert "no route 'videos' with a handler 'log'" in row.last_error
+    assert row.next_at > clock.now()
+
+
+def test_a_handler_that_hangs_is_replaced_and_counted(store: SqlStore) -> None:
+    hanging, go_on = threading.Event(), threading.Event()
+
+    def handle(result: JobResult) -> None:
+        if result.job_id.endswith("-0") and result.attempt == 1:
+            hanging.set()
+            go_on.wait(60)
+            raise ValueError("too late to matter")
+
+    record(store, 3)
+    patience = timedelta(milliseconds=20)
+    with (
+        capture_logs() as logs,
+        dispatching(store, handle, workers=1, handler_timeout=patience) as dispatcher,
+    ):
+        assert hanging.wait(30)
+        wait_until(lambda: tended(dispatcher) and hung(logs))
+        end_lease_of(store, 1)
+        dispatcher.tend_leases()
+        wait_until(lambda: states(store) == {"done": 3})
+        go_on.set()
+
+    first = rows(store)[0]
+    assert (first.attempt, first.failures) == (2, 1)
+
+
+def tended(dispatcher: Dispatcher) -> bool:
+    dispatcher.tend_leases()
+    return True
+
+
+def hung(logs: Sequence[Mapping[str, Any]]) -> bool:
+    return any(entry["event"] == "handler.hung" and entry["attempt"] == 1 for entry in logs)
+
+
+def end_lease_of(store: SqlStore, row_id: int) -> None:
+    with store.database.write() as connection:
+        connection.execute(update(deliveries).where(deliveries.c.id == row_id).values(lease_until=EPOCH))
+
+
+def test_leases_are_kept_while_a_handler_runs(store: SqlStore) -> None:
+    running, go_on = threading.Event(), threading.Event()
+
+    def handle(_result: JobResult) -> None:
+        running.set()
+        go_on.wait(60)
+
+    record(store)
+    with dispatching(store, handle) as dispatcher:
+        assert running.wait(30)
+        before = rows(store)[0].lease_until
+        dispatcher.tend_leases()
+        after = rows(store)[0].lease_until
+        go_on.set()
+        wait_until(lambda: states(store) == {"done": 1})
+
+    assert after > before
+
+
+def test_stop_lets_a_handler_finish_within_the_grace(store: SqlStore) -> None:
+    running, go_on = threading.Event(), threading.Event()
+
+    def handle(_result: JobResult) -> None:
+        running.set()
+        go_on.wait(60)
+
+    record(store, 30)
+    dispatcher = a_dispatcher(store, handle, workers=1)
+    dispatcher.start()
+    assert dispatcher.claim_once() == 17
+    assert running.wait(30)
+    threading.Timer(0.05, go_on.set).start()
+
+    unfinished = dispatcher.stop(timedelta(seconds=30))
+    dispatcher.end()
+
+    assert (unfinished, states(store)) == (0, {"done": 1, "pending": 29})
+    assert {(row.attempt, row.failures, row.owner) for row in rows(store) if row.state == "pending"} == {
+        (0, 0, None),
+        (1, 0, None),
+    }
+
+
+def test_stop_gives_back_what_does_not_finish(store: SqlStore) -> None:
+    running, go_on = threading.Event(), threading.Event()
+
+    def handle(_result: JobResult) -> None:
+        running.set()
+        go_on.wait(60)
+
+    record(store)
+    dispatcher = a_dispatcher(store, handle)
+    dispatcher.start()
+    dispatcher.claim_once()
+    assert running.wait(30)
+
+    unfinished = dispatcher.stop(NO_TIME)
+    dispatcher.end()
+    go_on.set()
+
+    row = rows(store)[0]
+    assert (unfinished, row.state, row.failures, row.owner) == (1, "pending", 0, None)
+    assert "stopped before the handler was done" in row.last_error
+
+
+def test_nothing_is_claimed_after_stop(store: SqlStore) -> None:
+    dispatcher = a_dispatcher(store, Calls())
+    dispatcher.start()
+    dispatcher.stop(NO_TIME)
+    record(store)
+
+    assert (dispatcher.claim(5), dispatcher.claim_once()) == (None, 0)
+    dispatcher.end()
+    assert states(store) == {"pending": 1}
+
+
+def test_what_intake_claimed_before_a_stop_is_given_back(store: SqlStore) -> None:
+    dispatcher = a_dispatcher(store, Calls())
+    dispatcher.start()
+    claim = dispatcher.claim(1)
+    assert claim is not None
+    recorded = store.record(arrivals(1), routes_all(), at=clock.now(), claim=claim)
+
+    dispatcher.stop(NO_TIME)
+    dispatcher.take(claim, recorded.claimed)
+    dispatcher.end()
+
+    assert states(store) == {"pending": 1}
+
+
+def test_settling_is_repeated_until_the_store_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("listener.dispatch.STORE_PAUSE", timedelta(milliseconds=5))
+    handle = Calls()
+    with closing(FlakyStore.open(f"sqlite:///{tmp_path / 'store.db'}")) as store:
+        assert isinstance(store, FlakyStore)
+        store.away_for = 3
+        record(store)
+        with capture_logs() as logs, dispatching(store, handle):
+            wait_until(lambda: states(store) == {"done": 1})
+
+    assert (store.away_for, len(handle.results)) == (0, 1)
+    assert [entry["event"] for entry in logs].count("store.unavailable") == 1
+
+
+def test_a_stop_does_not_wait_for_a_store_that_is_away(tmp_path: Path) -> None:
+    with closing(FlakyStore.open(f"sqlite:///{tmp_path / 'store.db'}")) as store:
+        assert isinstance(store, FlakyStore)
+        record(store)
+        dispatcher = a_dispatcher(store, Calls())
+        store.away_for = 1000
+        dispatcher.start()
+        dispatcher.claim_once()
+        with capture_logs() as logs:
+            dispatcher.stop(timedelta(milliseconds=10))
+            dispatcher.end()
+
+    assert "settlements.lost" in {entry["event"] for entry in logs}
+
+
+def test_two_dispatchers_never_run_one_delivery_at_the_same_time(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    lock, running, overlaps, runs = threading.Lock(), set[str](), list[str](), Counter[str]()
+
+    def handle(result: JobResult) -> None:
+        with lock:
+            overlaps.extend({result.key} & running)
+            running.add(result.key)
+            runs[result.key] += 1
+        with lock:
+            running.discard(result.key)
+        if runs[result.key] == 1:
+            raise Retry(after=0)
+
+    with closing(SqlStore.open(url)) as one, closing(SqlStore.open(url)) as two:
+        record(one, 100)
+        with dispatching(one, handle), dispatching(two, handle):
+            wait_until(lambda: states(one) == {"done": 100})
+
+    assert overlaps == []
+    assert set(runs.values()) == {2}
+
+
+def test_intake_hands_over_what_it_recorded_without_asking_the_store_again(store: SqlStore) -> None:
+    handle = Calls()
+    dispatcher = a_dispatcher(store, handle)
+    intake = Intake(
+        store=store,
+        rules=(Rule(name="videos", handlers=("log",)),),
+        correlation=Correlation(),
+        taker=dispatcher,
+    )
+    dispatcher.start()  # and nobody claims
+
+    recorded = intake.record("q", [a_message(message_id="m")])
+
+    wait_until(lambda: states(store) == {"done": 1})
+    assert (len(recorded.claimed), handle.results[0].queue) == (1, "q")
+    dispatcher.stop(NO_TIME)
+    dispatcher.end()
+
+
+def test_a_batch_larger_than_the_room_is_recorded_whole(store: SqlStore) -> None:
+    dispatcher = a_dispatcher(store, Calls(), workers=1)
+    intake = Intake(
+        store=store,
+        rules=(Rule(name="videos", handlers=("log", "webhook")),),
+        correlation=Correlation(),
+        taker=dispatcher,
+    )
+    messages = [_message(number) for number in range(20)]
+
+    recorded = intake.record("q", messages)
+
+    assert (recorded.new, recorded.deliveries, len(recorded.claimed)) == (20, 40, 17)
+    assert dispatcher.claim(1) is None
+    dispatcher.start()
+    dispatcher.stop(NO_TIME)
+    dispatcher.end()
+    assert states(store)["running"] == 0
+    assert store.outstanding() >= 40 - 17
+
+
+def test_room_is_given_back_when_the_store_is_away(tmp_path: Path) -> None:
+    store = SqlStore.open(f"sqlite:///{tmp_path / 'store.db'}")
+    dispatcher = a_dispatcher(store, Calls(), workers=1)
+    intake = Intake(store=store, rules=(), correlation=Correlation(), taker=dispatcher)
+    with closing(store), store.database.write() as connection:
+        connection.exec_driver_sql("DROP TABLE results")
+
+    for _ in range(3):
+        with pytest.raises(StoreUnavailable):
+            intake.record("q", [_message(number) for number in range(16)])
+
+    claim = dispatcher.claim(100)
+    assert claim is not None
+    assert claim.limit == 17
+    store.close()
+
+
+def _message(number: int) -> Message:
+    return a_message(message_id=f"m{number}", body=wrapped(a_callback(JobId=f"job-{number}")))
+
+
+class TestJobResult:
+    def test_the_jobs_own_facts_are_added(self) -> None:
+        job = a_job(reference="talk-1", pipeline="p", user_data='{"a": 1}')
+
+        given = job_result(a_delivery(job=job, result=a_result(function="")))
+
+        assert (given.reference, given.pipeline, given.function) == ("talk-1", "p", "VideoH2V")
+        assert (given.user_data, given.data, given.input) == ('{"a": 1}', {"a": 1}, job.input)
+
+    def test_user_data_of_the_callback_is_not_lost_to_a_job_without_any(self) -> None:
+        given = job_result(a_delivery(job=a_job(), result=a_result(user_data='{"a": 1}')))
+
+        assert (given.user_data, given.data) == ('{"a": 1}', {"a": 1})
+
+    def test_without_a_job_there_is_the_callback(self) -> None:
+        given = job_result(a_delivery(result=a_result(user_data="mine:1")))
+
+        assert (given.user_data, given.data, given.reference, given.input) == ("mine:1", {}, "", "")
+
+    def test_the_key_stays_and_the_attempt_counts(self) -> None:
+        first: Delivery = a_delivery()
+        second = a_delivery(attempt=2, created_at=datetime(2030, 1, 1, tzinfo=UTC))
+
+        assert job_result(first).key == job_result(second).key
+        assert (job_result(first).attempt, job_result(second).attempt) == (1, 2)
