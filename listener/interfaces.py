@@ -59,13 +59,26 @@ class Store(Protocol):
     and nothing of it did. Safe to use from several threads and several processes."""
 
     def add_job(self, job: Job) -> None:
-        """Write an intent. Raises UsageError if its reference is taken."""
+        """Write an intent. Raises UsageError if its reference is taken; a refused job gives up its own."""
 
     def bind_job(self, token: str, job_id: str, at: datetime) -> None:
         """Note the id that MPS gave. Binding again with the same id changes nothing."""
 
     def refuse_job(self, token: str, error: str, at: datetime) -> None:
         """Note that MPS refused the submission, unless the job turned out to exist after all."""
+
+    def find_job(self, name: str) -> Job | None:
+        """The job with this job id, reference or token."""
+
+    def claim_overdue(self, *, at: datetime, until: datetime, limit: int) -> Sequence[Job]:
+        """Unfinished jobs whose time for a query has come, longest overdue first. They are the caller's until
+        ``until``: no other process gets them before."""
+
+    def postpone(self, token: str, *, until: datetime, asked: bool) -> None:
+        """Let an unfinished job be until then; ``asked`` tells whether MPS was asked about it."""
+
+    def save_outputs(self, result: Result, outputs: str) -> None:
+        """Keep the Result of a query, as MPS wrote it, with a recorded result."""
 
     def record(
         self, arrivals: Sequence[Arrival], decide: Decide, *, at: datetime, claim: Claim | None = None

@@ -55,6 +55,7 @@ class Result:
     pipeline: str = ""
     source: Source = Source.CALLBACK
     raw: str = ""  #: the callback's JSON text
+    outputs: str | None = None  #: the Result of a query, as MPS wrote it; None: not asked
 
     @property
     def key(self) -> str:
@@ -104,6 +105,9 @@ class Job:
     created_at: datetime
     submitted_at: datetime | None = None
     finished_at: datetime | None = None
+    tenant: str = ""  #: whose account it is in; empty for the only one
+    deadline_at: datetime | None = None  #: when its callback is overdue; None: never
+    queries: int = 0  #: how often MPS has been asked about it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

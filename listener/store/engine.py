@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -18,6 +19,7 @@ from listener.errors import Fault, SettingsError, StoreUnavailable
 
 #: How long a statement waits for another process that is writing to the same SQLite file, in ms.
 SQLITE_BUSY_MS = 10_000
+_PASSWORD = re.compile(r"://.*@", re.DOTALL)
 
 
 class Database:
@@ -71,9 +73,9 @@ class Database:
 def _parsed(url: str) -> URL:
     try:
         parsed = make_url(url)
-    except ArgumentError as error:
+    except (ArgumentError, ValueError) as error:
         raise SettingsError(
-            f"store.url = {url!r} is no database URL; write sqlite:///listener.db or postgresql://user@host/name"
+            f"store.url = {_PASSWORD.sub('://***@', url)!r} is no database URL; write sqlite:///listener.db or postgresql://user@host/name"
         ) from error
     if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")

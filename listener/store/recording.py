@@ -210,7 +210,14 @@ def bind_job(connection: Connection, token: str, job_id: str, *, at: datetime) -
     bound = connection.execute(
         update(jobs)
         .where(jobs.c.token == token, jobs.c.job_id.is_(None))
-        .values(job_id=job_id, state=JobState.SUBMITTED, submitted_at=at, finished_at=None, error="")
+        .values(
+            job_id=job_id,
+            state=JobState.SUBMITTED,
+            submitted_at=at,
+            finished_at=None,
+            error="",
+            next_query_at=jobs.c.deadline_at,
+        )
     )
     if bound.rowcount:
         _adopt(connection, token, job_id, at=at)
@@ -297,7 +304,7 @@ def _finish_jobs(connection: Connection, judged: Sequence[Judged], *, at: dateti
         connection.execute(
             update(jobs)
             .where(jobs.c.id == bindparam("row_id"), jobs.c.finished_at.is_(None))
-            .values(state=bindparam("to"), error=bindparam("text"), finished_at=at),
+            .values(state=bindparam("to"), error=bindparam("text"), finished_at=at, next_query_at=None),
             finished,
         )
 

@@ -44,6 +44,10 @@ def values_of_job(job: Job) -> Values:
         "created_at": job.created_at,
         "submitted_at": job.submitted_at,
         "finished_at": job.finished_at,
+        "tenant": job.tenant,
+        "deadline_at": job.deadline_at,
+        "next_query_at": None if job.finished_at else job.deadline_at,
+        "queries": job.queries,
     }
 
 
@@ -66,6 +70,9 @@ def job_of(row: RowMapping) -> Job:
         created_at=row["created_at"],
         submitted_at=row["submitted_at"],
         finished_at=row["finished_at"],
+        tenant=row["tenant"],
+        deadline_at=row["deadline_at"],
+        queries=row["queries"],
     )
 
 
@@ -89,6 +96,7 @@ def values_of_result(
         "pipeline": result.pipeline,
         "source": result.source,
         "raw": result.raw,
+        "outputs": result.outputs,
         "queue": queue,
         "message_id": message_id,
         "disposition": verdict.disposition,
@@ -115,6 +123,7 @@ def result_of(row: RowMapping) -> Result:
         pipeline=row["pipeline"],
         source=Source(row["source"]),
         raw=row["raw"],
+        outputs=row["outputs"],
     )
 
 

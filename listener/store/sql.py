@@ -23,6 +23,7 @@ from listener.model import (
     Job,
     JobState,
     Recorded,
+    Result,
     Settlement,
 )
 from listener.store import recording, schema
@@ -53,6 +54,12 @@ class SqlStore:
 
     def add_job(self, job: Job) -> None:
         with self.database.write() as connection:
+            if job.reference:  # whoever tries again after a refusal wants the same name
+                connection.execute(
+                    update(jobs)
+                    .where(jobs.c.reference == job.reference, jobs.c.state == JobState.REFUSED)
+                    .values(reference=None)
+                )
             try:
                 connection.execute(jobs.insert(), values_of_job(job))
             except IntegrityError as error:
@@ -75,8 +82,44 @@ class SqlStore:
             connection.execute(
                 update(jobs)
                 .where(jobs.c.token == token, jobs.c.job_id.is_(None))
-                .values(state=JobState.REFUSED, error=error, finished_at=at)
+                .values(state=JobState.REFUSED, error=error, finished_at=at, next_query_at=None)
             )
+
+    def find_job(self, name: str) -> Job | None:
+        with self.database.read() as connection:
+            named = or_(jobs.c.job_id == name, jobs.c.reference == name, jobs.c.token == name)
+            row = connection.execute(select(jobs).where(named)).first()
+        return job_of(mapping(row)) if row else None
+
+    # reconciliation
+
+    def claim_overdue(self, *, at: datetime, until: datetime, limit: int) -> Sequence[Job]:
+        with self.database.write() as connection:
+            overdue = (
+                select(jobs.c.id)
+                .where(jobs.c.next_query_at.is_not(None), jobs.c.next_query_at <= at)
+                .order_by(jobs.c.next_query_at)
+                .limit(limit)
+                .with_for_update(skip_locked=True)
+            )
+            ids = list(connection.scalars(overdue))
+            if not ids:
+                return ()
+            connection.execute(update(jobs).where(jobs.c.id.in_(ids)).values(next_query_at=until))
+            rows = _by_id(connection, jobs, ids)
+        return [job_of(rows[row_id]) for row_id in ids]
+
+    def postpone(self, token: str, *, until: datetime, asked: bool) -> None:
+        with self.database.write() as connection:
+            connection.execute(
+                update(jobs)
+                .where(jobs.c.token == token, jobs.c.finished_at.is_(None))
+                .values(next_query_at=until, queries=jobs.c.queries + int(asked))
+            )
+
+    def save_outputs(self, result: Result, outputs: str) -> None:
+        with self.database.write() as connection:
+            connection.execute(update(results).where(results.c.slot == result.slot).values(outputs=outputs))
 
     # intake
 

@@ -64,7 +64,17 @@ jobs = Table(
     Column("created_at", Instant, nullable=False),
     Column("submitted_at", Instant),
     Column("finished_at", Instant),
+    Column("tenant", Text, nullable=False, server_default=""),
+    Column("deadline_at", Instant),
+    Column("next_query_at", Instant),  #: none once the job is finished
+    Column("queries", Integer, nullable=False, server_default="0"),
     Index("jobs_by_state", "state", "id"),
+    Index(
+        "jobs_overdue",
+        "next_query_at",
+        sqlite_where=text("next_query_at IS NOT NULL"),
+        postgresql_where=text("next_query_at IS NOT NULL"),
+    ),
 )
 
 results = Table(
@@ -94,6 +104,7 @@ results = Table(
     Column("received_at", Instant, nullable=False),
     Column("copies", Integer, nullable=False),
     Column("contradictions", Integer, nullable=False),
+    Column("outputs", Text),  #: the Result of a query, as MPS wrote it
     Index("results_by_job_id", "job_id"),
     Index(
         "results_waiting",

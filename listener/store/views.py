@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, Select, func, or_, select, update
+from sqlalchemy import Connection, RowMapping, Select, func, or_, select, update
 
 from listener.interfaces import Decide
 from listener.model import Delivery, DeliveryState, Disposition, Job, Quarantined, Result
@@ -113,19 +113,19 @@ class Views:
             )
             return sorted(dropped)
 
-    def route_parked(self, decide: Decide, *, at: datetime, limit: int = 500) -> tuple[int, int]:
-        """Try today's rules on parked results; returns how many were looked at and how many deliveries came of it."""
-        with self._database.write() as connection:
-            parked = (
-                select(results)
-                .where(results.c.disposition == Disposition.PARKED)
-                .order_by(results.c.id)
-                .limit(limit)
-            )
-            rows = [mapping(row) for row in connection.execute(parked)]
-            if not rows:
-                return 0, 0
-            return len(rows), recording.judge_again(connection, rows, decide, at=at).deliveries
+    def route_parked(self, decide: Decide, *, at: datetime, batch: int = 500) -> tuple[int, int]:
+        """Try today's rules on all parked results, a batch in a transaction.
+
+        Returns how many were looked at and how many deliveries came of it.
+        """
+        looked = written = last = 0
+        while True:
+            with self._database.write() as connection:
+                rows = _parked(connection, after=last, limit=batch)
+                if not rows:
+                    return looked, written
+                written += recording.judge_again(connection, rows, decide, at=at).deliveries
+            looked, last = looked + len(rows), rows[-1]["id"]
 
     def quarantined(self, *, before: int = 0, limit: int = 50) -> Sequence[Quarantined]:
         """Newest first."""
@@ -151,6 +151,12 @@ class Views:
 def _page(listing: Select[Any], table: Any, before: int, limit: int) -> Select[Any]:
     ordered = listing.order_by(table.c.id.desc()).limit(limit)
     return ordered.where(table.c.id < before) if before else ordered
+
+
+def _parked(connection: Connection, *, after: int, limit: int) -> list[RowMapping]:
+    """Oldest first."""
+    parked = select(results).where(results.c.disposition == Disposition.PARKED, results.c.id > after)
+    return [mapping(row) for row in connection.execute(parked.order_by(results.c.id).limit(limit))]
 
 
 def _by(connection: Connection, column: Any) -> dict[str, int]:
