@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, literal, select, tuple_, update
+from sqlalchemy import Connection, bindparam, func, literal, or_, select, tuple_, update
 from sqlalchemy.exc import IntegrityError
 
 from listener.errors import UsageError
