@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from listener import faults
 from listener.config import MpsSettings
 from listener.credentials import AccessKey, Credentials
-from listener.errors import Fault, MpsRejected, MpsUnavailable, SettingsError
+from listener.errors import Fault, MpsRejected, MpsUnavailable, SettingsError, UnavailableError
 from listener.model import Job
 
 CONNECT_PATIENCE = timedelta(seconds=5)
@@ -33,12 +33,16 @@ class Endpoint:
         """Raises SettingsError."""
         if not settings.endpoint:
             return cls(f"mts.{settings.region}.aliyuncs.com", "https")
-        parts = urlsplit(settings.endpoint)
-        if parts.scheme not in ("http", "https") or not parts.netloc or parts.path.strip("/"):
-            raise SettingsError(
-                f"mps.endpoint = {settings.endpoint!r} must be http(s)://host[:port] without a path"
-            )
-        return cls(parts.netloc, parts.scheme)
+        try:
+            parts = urlsplit(settings.endpoint)
+            usable = parts.scheme in ("http", "https") and parts.hostname and not parts.path.strip("/")
+            if usable and parts.port != 0:
+                return cls(parts.netloc, parts.scheme)
+        except ValueError:
+            pass  # not even a URL; said below
+        raise SettingsError(
+            f"mps.endpoint = {settings.endpoint!r} must be http(s)://host[:port] without a path"
+        )
 
 
 class MpsClient:
@@ -115,6 +119,8 @@ class MpsClient:
             yield
         except (SettingsError, MpsUnavailable):
             raise
+        except UnavailableError as error:  # there is no access key
+            raise MpsUnavailable(f"{where}: {error}", fault=error.fault, code=error.code) from error
         except Exception as error:  # the SDK passes on whatever its HTTP stack raises
             if getattr(error, "code", None):
                 raise _answered(where, error) from error

@@ -71,9 +71,12 @@ def notify(*lines: str) -> None:
         return
     if address.startswith("@"):
         address = "\0" + address[1:]
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
-        channel.connect(address)
-        channel.sendall("\n".join(lines).encode())
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.connect(address)
+            channel.sendall("\n".join(lines).encode())
+    except OSError as error:  # the work goes on without a supervisor that hears of it
+        log.warning("supervisor.unreachable", address=address, error=error.strerror)
 
 
 def watchdog_interval() -> timedelta | None:

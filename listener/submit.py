@@ -16,7 +16,7 @@ import tenacity
 
 from listener import clock, jsontext, user_data
 from listener.config import split_queue_url
-from listener.errors import Fault, MpsRejected, MpsUnavailable, UsageError
+from listener.errors import Fault, MpsRejected, MpsUnavailable, SettingsError, UsageError
 from listener.functions import FUNCTIONS
 from listener.interfaces import MediaProcessing, Store
 from listener.model import Job, JobState
@@ -46,12 +46,19 @@ def compose_user_data(route: str, data: str) -> str | None:
     """User data that names a route: JSON data gets a member ``route``, other text is put behind a colon."""
     if not route:
         return data or None
-    if ":" in route:
-        raise UsageError(f"route {route!r} must not hold a colon, which ends the route in user data")
+    if user_data.parse(f"{route}:").route != route:
+        raise UsageError(
+            f"route {route!r} can't stand in user data: it must hold no colon, start with none of "
+            '{ [ " and have no blanks around it'
+        )
     members = _object(data)
     if members is None:
         return f"{route}:{data}"
-    return json.dumps({"route": route, **members}, ensure_ascii=False)
+    if "route" in members:
+        raise UsageError(f"the data names the route {members['route']!r} itself; give one of the two")
+    # Put in by hand: to read and write JSON anew would change how numbers are written.
+    rest = data.lstrip()[1:].lstrip()
+    return f'{{"route": {json.dumps(route, ensure_ascii=False)}{", " if members else ""}{rest}'
 
 
 def check(request: Request) -> list[str]:
@@ -71,15 +78,15 @@ def check(request: Request) -> list[str]:
 def submit(request: Request, *, store: Store, mps: MediaProcessing) -> Job:
     """Submit one job; returns it with its id.
 
-    Raises UsageError (nothing was sent), MpsRejected (there is no job) and MpsUnavailable. After the last one the
-    job may or may not exist; it is kept as an intent, and its callback will tell.
+    Raises UsageError and SettingsError (nothing was sent), MpsRejected (there is no job) and MpsUnavailable. After
+    the last one the job may or may not exist; it is kept as an intent, and its callback will tell.
     """
     check(request)
     job = _intent(request)
     store.add_job(job)
     try:
         job_id = _patiently(mps, job)
-    except MpsRejected as error:
+    except (MpsRejected, SettingsError) as error:
         store.refuse_job(job.token, str(error), clock.now())
         raise
     except MpsUnavailable as error:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
+import sys
 from typing import Any, NoReturn
 
 import click
 
 from listener.errors import ListenerError
+from listener.text import storable
 
 #: Command names and where they are: in this order in the help.
 COMMANDS = {
@@ -51,6 +54,12 @@ class Commands(click.Group):
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        for argument in args:
+            if not argument.isascii() and storable(argument) != argument:
+                raise click.UsageError(f"argument {argument!r} is not UTF-8; no store could hold it", ctx=ctx)
+        return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         try:
             return super().invoke(ctx)
@@ -58,6 +67,8 @@ class Commands(click.Group):
             _fail(ctx, str(error), error.exit_code)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
+        except OSError as error:  # a full disk behind standard output, a folder that may not be made
+            _fail(ctx, f"{error.filename or 'output'}: {error.strerror or error}", ListenerError.exit_code)
         except Exception as error:
             if os.environ.get("MNS_LISTENER_TRACEBACK"):
                 raise
@@ -80,6 +91,9 @@ def main() -> None:
     """Stand at the MNS queue where ApsaraVideo MPS puts its callbacks, and see every job to its handler."""
     from listener import logs
     from listener.config import LogSettings
+
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal in ASCII is no reason to fail
 
     logs.configure(
         LogSettings(level="warning")

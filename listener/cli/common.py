@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import json
 import os
 import sys
@@ -21,6 +22,10 @@ from listener.store.sql import SqlStore
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 PIPE_WIDTH = 100_000
+#: What identifies a row; no database counts further.
+ROW_ID = click.IntRange(1, 2**63 - 1)
+#: What strangers send may hold control characters, and those are a terminal's commands.
+_VISIBLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {10: "\\n", 13: "\\r"}
 DEFAULT_CONFIG = Path("listener.toml")
 
 
@@ -46,7 +51,7 @@ def page_options(command: Command) -> Command:
     )
     before = click.option(
         "--before",
-        type=click.IntRange(min=1),
+        type=ROW_ID,
         default=None,
         help="Show what comes after this id in the listing.",
     )
@@ -76,7 +81,8 @@ def opened_store(settings: Settings) -> Iterator[SqlStore]:
 
 
 def print_json(value: Any) -> None:
-    click.echo(json.dumps(value, ensure_ascii=False, default=_plain))
+    plain = codecs.lookup(sys.stdout.encoding or "ascii").name != "utf-8"
+    click.echo(json.dumps(value, ensure_ascii=plain, default=_plain))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) -> None:
@@ -110,7 +116,7 @@ def print_facts(facts: Mapping[str, Any]) -> None:
 def _cell(value: Any) -> str:
     if isinstance(value, datetime):
         return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    return "" if value is None else str(value)
+    return "" if value is None else str(value).translate(_VISIBLE)
 
 
 def _plain(value: Any) -> Any:

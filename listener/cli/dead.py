@@ -9,6 +9,7 @@ import click
 
 from listener import clock
 from listener.cli.common import (
+    ROW_ID,
     config_option,
     json_option,
     opened_store,
@@ -75,7 +76,7 @@ def list_dead(*, route: str, before: int | None, limit: int, path: Path | None, 
 
 
 @dead.command("show", epilog=EPILOG)
-@click.argument("letter", type=int)
+@click.argument("letter", type=ROW_ID)
 @config_option
 @json_option
 def show_dead(*, letter: int, path: Path | None, as_json: bool) -> None:
@@ -91,7 +92,7 @@ def show_dead(*, letter: int, path: Path | None, as_json: bool) -> None:
 
 
 @dead.command("replay", epilog=EPILOG)
-@click.argument("letters", type=int, nargs=-1)
+@click.argument("letters", type=ROW_ID, nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All dead letters, or all of --route.")
 @click.option("--route", default="", help="With --all: only this route's.")
 @config_option
@@ -108,7 +109,7 @@ def replay(
 
 
 @dead.command("drop", epilog=EPILOG)
-@click.argument("letters", type=int, nargs=-1)
+@click.argument("letters", type=ROW_ID, nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All dead letters, or all of --route.")
 @click.option("--route", default="", help="With --all: only this route's.")
 @config_option
@@ -131,11 +132,13 @@ def _each(
 ) -> None:
     if everything == bool(letters):
         raise UsageError("name dead letters by their ids, or say --all")
+    if route and not everything:
+        raise UsageError("--route goes with --all; ids name dead letters of any route")
     from listener.store.views import Views
 
     with opened_store(settings) as store:
         views = Views(store.database)
-        ids = _all(views, route) if everything else list(letters)
+        ids = _all(views, route) if everything else list(dict.fromkeys(letters))
         changed: list[int] = []
         for start in range(0, len(ids), PAGE):
             page = ids[start : start + PAGE]

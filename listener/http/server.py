@@ -53,7 +53,7 @@ def bind(listen: str) -> socket.socket:
 def _bind_tcp(listen: str) -> socket.socket:
     host, _, port = listen.rpartition(":")
     host = host.strip("[]")
-    if not port.isdigit() or not _is_loopback(host):
+    if not _is_port(port) or not _is_loopback(host):
         raise SettingsError(
             f"http.listen = {listen!r}: give a loopback address and a port, as in 127.0.0.1:8471, or unix:/path"
         )
@@ -77,6 +77,10 @@ def _bound(created: socket.socket, address: str | tuple[str, int]) -> socket.soc
         created.close()
         raise
     return created
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdigit() and int(text) <= 65_535
 
 
 def _is_loopback(host: str) -> bool:
