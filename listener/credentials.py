@@ -37,7 +37,7 @@ class AccessKey:
 
 
 class Credentials:
-    """Gives the current key. Safe to use from several threads. Raises UnavailableError or SettingsError."""
+    """Gives the current key. Safe to use from several threads. Raises UnavailableError."""
 
     def __init__(self, source: Callable[[], AccessKey]) -> None:
         self._source = source
@@ -48,14 +48,22 @@ class Credentials:
 
 
 def credentials(settings: CredentialsSettings) -> Credentials:
-    """What the settings name, else the default chain."""
+    """What the settings name, else the default chain. Raises SettingsError for files that can't be read now."""
     if settings.access_key_id_file and settings.access_key_secret_file:
-        return Credentials(_Files(settings))
+        files = _Files(settings)
+        try:
+            files()
+        except UnavailableError as error:
+            raise SettingsError(str(error)) from error
+        return Credentials(files)
     return Credentials(_Chain())
 
 
 class _Files:
-    """Read anew for every request: a rotated secret is a new file, and such files are a few bytes in memory."""
+    """Read anew for every request: a rotated secret is a new file, and such files are a few bytes in memory.
+
+    A file that is gone for a moment while it is replaced is an outage, not a mistake in the settings.
+    """
 
     def __init__(self, settings: CredentialsSettings) -> None:
         self._settings = settings
@@ -75,9 +83,17 @@ def _text_of(path: Path | None, name: str) -> str:
     try:
         text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
-        raise SettingsError(f"credentials.{name} = {str(path)!r} can't be read: {error}") from error
+        raise UnavailableError(
+            f"credentials.{name} = {str(path)!r} can't be read: {error}",
+            fault=Fault.CREDENTIALS,
+            advice="name a file that the user who runs mns-listener may read",
+        ) from error
     if not text:
-        raise SettingsError(f"credentials.{name} = {str(path)!r} is empty; put the value into it")
+        raise UnavailableError(
+            f"credentials.{name} = {str(path)!r} is empty",
+            fault=Fault.CREDENTIALS,
+            advice="put the value into it",
+        )
     return text
 
 
@@ -89,9 +105,10 @@ class _Chain:
         self._client: Any = None
 
     def __call__(self) -> AccessKey:
-        key_id, secret = os.environ.get(KEY_ID, ""), os.environ.get(KEY_SECRET, "")
+        # A line break at the end, as files and pipes leave it, can't be sent as a header.
+        key_id, secret, token = (os.environ.get(name, "").strip() for name in (KEY_ID, KEY_SECRET, TOKEN))
         if key_id and secret:
-            return AccessKey(key_id, secret, os.environ.get(TOKEN, ""))
+            return AccessKey(key_id, secret, token)
         return self._from_package()
 
     def _from_package(self) -> AccessKey:

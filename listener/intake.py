@@ -22,6 +22,9 @@ log = structlog.get_logger(__name__)
 #: After the first failure and at most; jitter takes up to half off. Every fault's end is noticed within the latter.
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=0.5), timedelta(seconds=8)
 
+#: After a long poll that was answered before its time: a message that comes meanwhile waits no longer than this.
+LONGEST_REST = timedelta(seconds=1)
+
 
 class Intake:
     """Makes results of messages and keeps them, for all pollers."""
@@ -77,6 +80,12 @@ def arrival(queue: str, message: Message) -> Arrival:
         return Arrival(queue=queue, message=message, result=decode(message.body))
     except Undecodable as error:
         return Arrival(queue=queue, message=message, result=None, reason=error.reason)
+    except (
+        Exception
+    ) as error:  # a defect of ours must not hold up the neighbours: the message is kept as it is
+        log.exception("decode.crashed", queue=queue, message_id=message.message_id)
+        reason = f"decoding it failed with {type(error).__name__}, which is a defect of mns-listener"
+        return Arrival(queue=queue, message=message, result=None, reason=reason)
 
 
 class Poller:
@@ -155,7 +164,7 @@ class Poller:
     def _rest(self, found: int, took: timedelta) -> timedelta:
         """MNS answers a long poll at once when too many are open; without a rest that would be a hot loop."""
         early = self._wait - took
-        return early if not found and early > self._wait / 10 else timedelta(0)
+        return min(early, LONGEST_REST) if not found and early > self._wait / 10 else timedelta(0)
 
     def _failed(self, error: UnavailableError) -> timedelta:
         self.idle, self.trouble = False, error

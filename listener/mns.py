@@ -57,24 +57,28 @@ class MnsQueue:
         if reply is None:
             return ()
         if reply.status == http.client.OK:
-            return _messages(reply.body)
+            return self._messages(reply)
         if _code(reply.body) == "MessageNotExist":
             return ()
         raise self._refused(reply)
 
     def delete(self, messages: Sequence[Message]) -> Sequence[Message]:
-        handles = "".join(
-            f"<ReceiptHandle>{escape(message.receipt_handle)}</ReceiptHandle>" for message in messages
-        )
-        body = f'<ReceiptHandles xmlns="http://mns.aliyuncs.com/doc/v1/">{handles}</ReceiptHandles>'
+        handles = [message.receipt_handle for message in messages if message.receipt_handle]
+        failed = self._delete(handles) if handles else set()
+        return [each for each in messages if not each.receipt_handle or each.receipt_handle in failed]
+
+    def _delete(self, handles: Sequence[str]) -> set[str]:
+        """Delete by handle; returns the handles that were refused."""
+        elements = "".join(f"<ReceiptHandle>{escape(handle)}</ReceiptHandle>" for handle in handles)
+        body = f'<ReceiptHandles xmlns="http://mns.aliyuncs.com/doc/v1/">{elements}</ReceiptHandles>'
         with self._translated():
             reply = self._connection.exchange("DELETE", f"{self._path}/messages", body=body.encode())
         if reply.status == http.client.NO_CONTENT:
-            return ()
+            return set()
         failed = _failed_handles(reply.body)
         if not failed:
             raise self._refused(reply)
-        return [message for message in messages if message.receipt_handle in failed]
+        return failed
 
     def probe(self) -> str:
         """Ask for the queue's attributes without touching a message; returns what was found, in words."""
@@ -82,7 +86,9 @@ class MnsQueue:
             reply = self._connection.exchange("GET", self._path)
         if reply.status == http.client.OK:
             root = _root(reply.body)
-            found = xmltext.children_text(root) if root is not None else {}
+            if root is None or xmltext.local(root.tag) != "Queue":
+                raise self._refused(reply)
+            found = xmltext.children_text(root)
             return f"about {found.get('ActiveMessages', '?')} messages waiting"
         if _code(reply.body) == "AccessDenied":
             return "reachable; its attributes may not be read with this key"
@@ -112,6 +118,20 @@ class MnsQueue:
             raise QueueUnavailable(
                 f"{self._shown}: {faults.said(error)}", fault=fault, advice=_ADVICE.get(fault, "")
             ) from error
+        except ValueError as error:
+            # http.client refuses a header: the key holds a line break or the like. (A TLS error is both kinds.)
+            raise QueueUnavailable(
+                f"{self._shown}: the access key holds characters that can't be sent",
+                fault=Fault.CREDENTIALS,
+                advice=_ADVICE[Fault.CREDENTIALS],
+            ) from error
+
+    def _messages(self, reply: Reply) -> Sequence[Message]:
+        root = _root(reply.body)
+        found = _salvaged(reply.body) if root is None else _elements(root)
+        if not found:
+            raise self._refused(reply)
+        return found
 
     def _refused(self, reply: Reply) -> QueueUnavailable:
         """The error that a reply stands for."""
@@ -176,12 +196,14 @@ def _failed_handles(body: bytes) -> set[str]:
     return {xmltext.children_text(error).get("ReceiptHandle", "") for error in root}
 
 
-def _messages(body: bytes) -> Sequence[Message]:
-    root = _root(body)
-    if root is None:
-        return _salvaged(body)
-    elements = list(root) if xmltext.local(root.tag) == "Messages" else [root]
-    return [_message(xmltext.children_text(element)) for element in elements]
+def _elements(root: Any) -> Sequence[Message]:
+    """The messages of a reply; none in a document that is not MNS's, such as a portal's login page."""
+    elements = root if xmltext.local(root.tag) == "Messages" else [root]
+    return [
+        _message(xmltext.children_text(element))
+        for element in elements
+        if xmltext.local(element.tag) == "Message"
+    ]
 
 
 def _message(parts: dict[str, str]) -> Message:
@@ -208,10 +230,7 @@ def _moment(milliseconds: int) -> datetime | None:
 def _salvaged(body: bytes) -> Sequence[Message]:
     """The messages of an ill-formed reply, each on its own: MNS keeps bodies as sent, and one that XML can't
     carry must not take its neighbours with it."""
-    found = [_salvage(piece) for piece in re.findall(rb"<Message>.*?</Message>", body, re.DOTALL)]
-    if not found:
-        raise QueueUnavailable(f"a reply without a message in it: {_excerpt(body)}", fault=Fault.PROTOCOL)
-    return found
+    return [_salvage(piece) for piece in re.findall(rb"<Message>.*?</Message>", body, re.DOTALL)]
 
 
 def _salvage(piece: bytes) -> Message:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import http.client
 import socket
+import ssl
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -97,7 +98,7 @@ class Connection:
         with self._timed(wait):
             try:
                 return self._send(request, wait)
-            except (http.client.RemoteDisconnected, ConnectionError):
+            except (ConnectionError, ssl.SSLEOFError):
                 # The peer may close an idle connection at any time; what it did receive is safe to repeat.
                 if not kept_open or self._hung_up or self._interrupted:
                     raise
@@ -132,10 +133,11 @@ class Connection:
             raise
 
     def _connect(self, connection: Any) -> None:
-        # Two names for one thing: the SDK's own connection over http, the standard library's over https.
-        connection.connection_timeout = connection.timeout = CONNECT_PATIENCE.total_seconds()
-        connection.connect()
-        connection.sock.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        connection.timeout = CONNECT_PATIENCE.total_seconds()
+        # Over http the SDK has a connect() of its own, which makes mere text of every error. Both of these switch
+        # Nagle's delay off.
+        over_tls = isinstance(connection, http.client.HTTPSConnection)
+        (http.client.HTTPSConnection if over_tls else http.client.HTTPConnection).connect(connection)
 
 
 def _whole_body(response: http.client.HTTPResponse) -> bytes:

@@ -1,0 +1,404 @@
+"""The queue adapter against the emulator, and against servers that are no MNS."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from email.utils import format_datetime
+from pathlib import Path
+
+import httpx
+import pytest
+from sqlalchemy import select
+
+from listener import clock, mns_connection
+from listener.credentials import AccessKey, Credentials
+from listener.emulator.serve import RunningEmulator
+from listener.errors import Fault, QueueUnavailable, SettingsError, UnavailableError
+from listener.intake import Intake
+from listener.metrics import Metrics
+from listener.mns import MnsQueue
+from listener.model import Message
+from listener.routing import Correlation, Rule
+from listener.store.sql import SqlStore
+from listener.store.tables import quarantine, results
+from tests.builders import a_callback, wrapped
+from tests.emulator.clients import BareMns
+from tests.handlers.waiting import wait_until
+from tests.integration.raw_server import http_reply, serving
+from tests.unit.test_dispatch import a_dispatcher
+
+NOW = timedelta(0)
+LONG = timedelta(seconds=25)
+KEY = AccessKey("testKeyId", "testKeySecret")
+EMPTY = http_reply(
+    b"<Error><Code>MessageNotExist</Code><Message>Message not exist.</Message></Error>",
+    status="404 Not Found",
+)
+
+
+@contextmanager
+def a_queue(url: str, *, queue: str = "q", key: AccessKey = KEY) -> Iterator[MnsQueue]:
+    adapter = MnsQueue(endpoint=url, queue=queue, name="mine", credentials=Credentials(lambda: key))
+    with closing(adapter):
+        yield adapter
+
+
+@pytest.fixture
+def queue(server: RunningEmulator) -> Iterator[MnsQueue]:
+    with a_queue(server.url) as queue:
+        yield queue
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(mns_connection, "CONNECT_PATIENCE", timedelta(milliseconds=100))
+    monkeypatch.setattr(mns_connection, "REPLY_PATIENCE", timedelta(milliseconds=100))
+
+
+def put(server: RunningEmulator, body: bytes, *, escape: bool = True) -> str:
+    """Put a text into the queue; not escaped, it may well make the whole reply ill-formed."""
+    url = f"{server.url}/_emulator/queues/q/messages?escape={str(escape).lower()}"
+    reply = httpx.post(url, content=body, trust_env=False)
+    assert reply.status_code == 201
+    return str(reply.json()["MessageId"])
+
+
+def counts(server: RunningEmulator) -> dict[str, int]:
+    return server.call(lambda emulator: emulator.mns.queue("q").counts())
+
+
+def parked(server: RunningEmulator) -> bool:
+    return server.call(lambda emulator: len(emulator.mns.queue("q")._waiters)) > 0
+
+
+def receive(queue: MnsQueue, *, wait: timedelta = NOW) -> Sequence[Message]:
+    return queue.receive(limit=16, wait=wait)
+
+
+@contextmanager
+def receiving(queue: MnsQueue) -> Iterator[Callable[[], Sequence[Message]]]:
+    """A long poll in a thread of its own; what is handed out waits for its messages."""
+    found: list[Sequence[Message]] = []
+    thread = threading.Thread(target=lambda: found.append(receive(queue, wait=LONG)))
+    started = clock.monotonic()
+    thread.start()
+
+    def messages() -> Sequence[Message]:
+        thread.join(20)
+        assert found, "the poll did not end"
+        assert clock.monotonic() - started < LONG.total_seconds() - 5
+        return found[0]
+
+    try:
+        yield messages
+    finally:
+        thread.join(60)
+
+
+def fault_of(url: str, *, queue: str = "q", key: AccessKey = KEY) -> QueueUnavailable:
+    with a_queue(url, queue=queue, key=key) as adapter, pytest.raises(QueueUnavailable) as caught:
+        receive(adapter)
+    return caught.value
+
+
+class TestReceiving:
+    def test_messages_come_with_everything_that_mns_says_of_them(
+        self, server: RunningEmulator, queue: MnsQueue
+    ) -> None:
+        body = '<&>"é💥\n]]>'
+        message_id = put(server, body.encode())
+
+        (message,) = receive(queue)
+
+        assert (message.message_id, message.body, message.dequeue_count) == (message_id, body, 1)
+        assert message.receipt_handle
+        assert message.enqueued_at is not None
+        assert abs(message.enqueued_at - clock.now()) < timedelta(minutes=1)
+
+    def test_an_empty_queue_is_no_error(self, queue: MnsQueue) -> None:
+        assert receive(queue) == ()
+
+    def test_no_more_than_the_limit_is_received(self, server: RunningEmulator, queue: MnsQueue) -> None:
+        for _ in range(5):
+            put(server, b"x")
+
+        assert len(queue.receive(limit=3, wait=NOW)) == 3
+
+    def test_a_long_poll_wakes_at_once(self, server: RunningEmulator, queue: MnsQueue) -> None:
+        with receiving(queue) as messages:
+            wait_until(lambda: parked(server))
+            put(server, b"news")
+
+            assert [message.body for message in messages()] == ["news"]
+
+    def test_an_interrupt_ends_a_parked_poll_at_once(self, server: RunningEmulator, queue: MnsQueue) -> None:
+        with receiving(queue) as messages:
+            wait_until(lambda: parked(server))
+            queue.interrupt()
+
+            assert messages() == ()
+
+    def test_an_interrupt_before_the_poll_ends_it_too(self, queue: MnsQueue) -> None:
+        queue.interrupt()
+        with receiving(queue) as messages:
+            assert messages() == ()
+
+    def test_what_was_received_may_be_deleted_after_an_interrupt(
+        self, server: RunningEmulator, queue: MnsQueue
+    ) -> None:
+        put(server, b"x")
+        messages = receive(queue)
+        queue.interrupt()
+
+        assert queue.delete(messages) == []
+        assert sum(counts(server).values()) == 0
+
+
+class TestDeleting:
+    def test_what_is_deleted_is_gone(self, server: RunningEmulator, queue: MnsQueue) -> None:
+        for _ in range(16):
+            put(server, b"x")
+
+        assert queue.delete(receive(queue)) == []
+        assert sum(counts(server).values()) == 0
+
+    def test_those_whose_handles_are_no_good_are_returned(
+        self, server: RunningEmulator, queue: MnsQueue
+    ) -> None:
+        for _ in range(4):
+            put(server, b"x")
+        messages = receive(queue)
+        queue.delete(messages[:2])
+
+        assert list(queue.delete(messages)) == list(messages[:2])
+        assert sum(counts(server).values()) == 0
+
+    def test_expired_handles_are_returned(self, server: RunningEmulator, queue: MnsQueue) -> None:
+        put(server, b"x")
+        messages = receive(queue)
+        server.call(lambda emulator: emulator.mns.queue("q").expire_handles())
+
+        assert list(queue.delete(messages)) == list(messages)
+
+    def test_a_message_without_a_handle_does_not_keep_the_others(
+        self, server: RunningEmulator, queue: MnsQueue
+    ) -> None:
+        put(server, b"x")
+        lost = Message(message_id="lost", receipt_handle="", body="")
+
+        assert queue.delete([lost, *receive(queue)]) == [lost]
+        assert queue.delete([lost]) == [lost]
+        assert sum(counts(server).values()) == 0
+
+
+class TestFaults:
+    def test_a_missing_queue(self, server: RunningEmulator) -> None:
+        error = fault_of(server.url, queue="other")
+
+        assert (error.fault, error.code) == (Fault.MISSING, "QueueNotExist")
+        assert f"queue other at {server.url}" in str(error)
+        assert "create it in this region" in str(error)
+
+    def test_a_missing_queue_at_delete(self, server: RunningEmulator) -> None:
+        message = Message(message_id="m", receipt_handle="h", body="")
+        with a_queue(server.url, queue="other") as queue, pytest.raises(QueueUnavailable) as caught:
+            queue.delete([message])
+        assert caught.value.fault is Fault.MISSING
+
+    @pytest.mark.parametrize("key", [AccessKey("testKeyId", "wrong"), AccessKey("wrong", "testKeySecret")])
+    def test_a_wrong_key(self, server: RunningEmulator, key: AccessKey) -> None:
+        error = fault_of(server.url, key=key)
+
+        assert error.fault is Fault.CREDENTIALS
+        assert "id and secret belong together" in str(error)
+        assert "testKeySecret" not in str(error)
+
+    @pytest.mark.parametrize(
+        "key", [AccessKey("test\nKey", "s"), AccessKey("id", "s", "token\r\n"), AccessKey("ключ", "s")]
+    )
+    def test_a_key_that_cannot_be_a_header(self, server: RunningEmulator, key: AccessKey) -> None:
+        assert fault_of(server.url, key=key).fault is Fault.CREDENTIALS
+
+    def test_no_key(self, server: RunningEmulator) -> None:
+        def none() -> AccessKey:
+            raise UnavailableError("no key", fault=Fault.CREDENTIALS, advice="set one")
+
+        queue = MnsQueue(endpoint=server.url, queue="q", name="q", credentials=Credentials(none))
+        with (
+            closing(queue),
+            pytest.raises(QueueUnavailable, match=r"queue q at .*: no key; set one") as caught,
+        ):
+            receive(queue)
+        assert caught.value.fault is Fault.CREDENTIALS
+
+    def test_a_clock_that_is_off_says_by_how_much(self) -> None:
+        theirs = format_datetime(clock.now() + timedelta(minutes=20), usegmt=True)
+        body = b"<Error><Code>TimeExpired</Code><Message>expired</Message></Error>"
+        with serving([http_reply(body, status="408 Timeout", headers=f"Date: {theirs}\r\n")]) as raw:
+            error = fault_of(raw.url)
+
+        assert error.fault is Fault.CLOCK
+        assert any(f"this clock is {seconds} s behind" in str(error) for seconds in range(1190, 1211))
+        assert "set this machine's clock" in str(error)
+
+    def test_nobody_listens(self) -> None:
+        with serving([b""]) as raw:
+            url = raw.url
+        assert fault_of(url).fault is Fault.REFUSED
+
+    def test_a_host_that_no_resolver_knows(self) -> None:
+        assert fault_of("http://mns.invalid").fault is Fault.DNS
+
+    @pytest.mark.parametrize(
+        ("status", "body", "fault"),
+        [
+            pytest.param("502 Bad Gateway", b"<html>Bad <br> gateway</html>", Fault.SERVER, id="html-502"),
+            pytest.param("503 Unavailable", b"", Fault.SERVER, id="nothing-503"),
+            pytest.param("200 OK", b"<html><body><p>Log in</p></body></html>", Fault.PROTOCOL, id="portal"),
+            pytest.param("200 OK", b"<html>Log in <br>", Fault.PROTOCOL, id="ill-formed-portal"),
+            pytest.param("200 OK", b"", Fault.PROTOCOL, id="nothing"),
+            pytest.param("302 Found", b"", Fault.PROTOCOL, id="redirect"),
+            pytest.param(
+                "429 Slow", b"<Error><Code>TooManyRequests</Code></Error>", Fault.THROTTLED, id="throttled"
+            ),
+            pytest.param(
+                "500 Oops", b"<Error><Code>InternalError</Code></Error>", Fault.SERVER, id="internal"
+            ),
+            pytest.param("403 No", b"<Error><Code>AccessDenied</Code></Error>", Fault.DENIED, id="denied"),
+        ],
+    )
+    def test_replies_that_bring_no_message(self, status: str, body: bytes, fault: Fault) -> None:
+        with serving([http_reply(body, status=status)]) as raw:
+            error = fault_of(raw.url)
+
+        assert error.fault is fault
+        assert str(error).startswith(f"queue q at {raw.url}: ")
+
+    @pytest.mark.parametrize(
+        "reply",
+        [b"SSH-2.0-OpenSSH_9.6\r\n", http_reply(b"x" * 99)[:-50], b""],
+        ids=["no-http", "cut-off", "hung-up"],
+    )
+    def test_replies_that_are_no_http(self, reply: bytes) -> None:
+        with serving([reply]) as raw:
+            assert fault_of(raw.url).fault in (Fault.PROTOCOL, Fault.CONNECTION)
+
+    @pytest.mark.usefixtures("impatient")
+    def test_a_server_that_never_answers(self) -> None:
+        with serving([None]) as raw:
+            error = fault_of(raw.url)
+
+        assert (error.fault, "no answer in time" in str(error)) == (Fault.TIMEOUT, True)
+
+    def test_tls_to_a_plain_port(self) -> None:
+        with serving([http_reply(status="400 Bad Request")]) as raw:
+            error = fault_of(raw.url.replace("http:", "https:"))
+
+        assert error.fault is Fault.TLS
+        assert "see that the endpoint is right" in str(error)
+
+    def test_an_endpoint_that_can_be_none(self) -> None:
+        with pytest.raises(SettingsError, match=r"endpoint = 'ftp://x' can't be used"):
+            MnsQueue(endpoint="ftp://x", queue="q", name="q", credentials=Credentials(lambda: KEY))
+
+    def test_a_fault_that_passes_is_over(self, server: RunningEmulator) -> None:
+        with serving([http_reply(status="502 Bad Gateway"), EMPTY]) as raw, a_queue(raw.url) as queue:
+            with pytest.raises(QueueUnavailable):
+                receive(queue)
+            assert receive(queue) == ()
+
+
+def test_a_connection_that_the_server_closed_while_idle_is_survived() -> None:
+    with serving([EMPTY], [EMPTY, EMPTY]) as raw, a_queue(raw.url) as queue:
+        assert [receive(queue) for _ in range(3)] == [(), (), ()]
+        assert len(raw.requests) == 3
+
+
+def test_a_closed_queue_connects_anew(server: RunningEmulator, queue: MnsQueue) -> None:
+    assert receive(queue) == ()
+    queue.close()
+    put(server, b"x")
+
+    assert len(receive(queue)) == 1
+
+
+class TestProbing:
+    def test_a_probe_touches_no_message(self, server: RunningEmulator, queue: MnsQueue) -> None:
+        put(server, b"x")
+
+        assert queue.probe() == "about 1 messages waiting"
+        assert receive(queue)[0].dequeue_count == 1
+
+    def test_a_probe_of_what_is_no_queue_fails(self) -> None:
+        with (
+            serving([http_reply(b"<html>Log in</html>")]) as raw,
+            a_queue(raw.url) as queue,
+            pytest.raises(QueueUnavailable, match="not MNS's"),
+        ):
+            queue.probe()
+
+    def test_a_key_that_may_only_receive_is_good_enough(self) -> None:
+        denied = http_reply(b"<Error><Code>AccessDenied</Code></Error>", status="403 Forbidden")
+        with serving([denied]) as raw, a_queue(raw.url) as queue:
+            assert queue.probe().startswith("reachable")
+
+
+class TestSalvage:
+    def test_an_ill_formed_body_does_not_take_its_neighbours_along(
+        self, server: RunningEmulator, queue: MnsQueue
+    ) -> None:
+        put(server, b"before")
+        put(server, b"a < b & \x01\xff", escape=False)
+        put(server, b"after &lt;3", escape=False)
+
+        messages = receive(queue)
+
+        assert [message.body for message in messages] == ["before", "a < b & \x01\ufffd", "after <3"]
+        assert all(message.receipt_handle and message.message_id for message in messages)
+        assert queue.delete(messages) == []
+        assert sum(counts(server).values()) == 0
+
+    def test_one_bad_message_of_a_batch_of_16_costs_no_other(
+        self, server: RunningEmulator, queue: MnsQueue, tmp_path: Path
+    ) -> None:
+        bodies = [wrapped(a_callback(JobId=f"job-{number}")).encode() for number in range(14)]
+        for body in bodies[:7]:
+            put(server, body)
+        put(server, b"\x01\x02 garbled <", escape=False)
+        put(server, b"")
+        for body in bodies[7:13]:
+            put(server, body)
+        send_with_property(server, bodies[13], kind="HOLOGRAM")
+
+        with closing(SqlStore.open(f"sqlite:///{tmp_path / 'store.db'}")) as store:
+            messages = receive(queue)
+            recorded = an_intake(store).record("q", messages)
+            with store.database.read() as connection:
+                ids = set(connection.scalars(select(results.c.job_id)))
+                reasons = list(connection.scalars(select(quarantine.c.reason)))
+
+        assert (len(messages), recorded.new, recorded.quarantined) == (16, 14, 2)
+        assert ids == {f"job-{number}" for number in range(14)}
+        assert sorted(reason[:25] for reason in reasons) == [
+            "the body is neither JSON ",
+            "the message has no body",
+        ]
+        assert queue.delete(messages) == []
+        assert sum(counts(server).values()) == 0
+
+
+def an_intake(store: SqlStore) -> Intake:
+    rules = (Rule(name="videos", handlers=("log",)),)
+    taker = a_dispatcher(store, lambda _result: None, meter=Metrics())
+    return Intake(store=store, rules=rules, correlation=Correlation(), taker=taker)
+
+
+def send_with_property(server: RunningEmulator, body: bytes, *, kind: str) -> None:
+    client = BareMns(server.url)
+    value = f"<Name>n</Name><Value>v</Value><Type>{kind}</Type>"
+    with client.http:
+        reply = client.send("q", body.decode(), UserProperties=f"<PropertyValue>{value}</PropertyValue>")
+    assert reply.status_code == 201
