@@ -45,6 +45,14 @@ GARBAGE = ("this is no callback", base64.b64encode(b'{"Type": "IProduction", "Jo
 PATIENCE = 120.0
 LOOK_AGAIN = 0.1
 
+_FOREIGN = (
+    "MNS_LISTENER_",
+    "ALIBABA_CLOUD_ACCESS_KEY",
+    "ALIBABA_CLOUD_SECURITY_TOKEN",
+    "NOTIFY_SOCKET",
+    "WATCHDOG_",
+)
+
 CAPTIONS, COVERS, FAILURES, REST = "captions", "covers", "failures", "everything-else"
 ROUTE_OF = {
     "CaptionExtraction": CAPTIONS,
@@ -57,7 +65,7 @@ ROUTE_OF = {
 
 SETTINGS = """\
 [store]
-url = "sqlite:///{folder}/listener.db"
+url = {store}
 
 [correlation]
 grace = "2s"
@@ -75,22 +83,26 @@ queue = "{queue}"
 [[routes]]
 name = "failures"
 match = {{ state = "Fail" }}
-handlers = [{{ use = "jsonl", path = "{folder}/failures.jsonl" }}]
+handlers = [{{ use = "jsonl", path = {failures} }}]
 
 [[routes]]
 name = "captions"
 match = {{ route = "captions" }}
-handlers = [{{ use = "jsonl", path = "{folder}/captions.jsonl" }}]
+handlers = [{{ use = "jsonl", path = {captions} }}]
 
 [[routes]]
 name = "covers"
 match = {{ route = "covers" }}
-handlers = [{{ use = "jsonl", path = "{folder}/covers.jsonl" }}]
+handlers = [{{ use = "jsonl", path = {covers} }}]
 
 [[routes]]
 name = "everything-else"
-handlers = [{{ use = "jsonl", path = "{folder}/everything-else.jsonl" }}]
+handlers = [{{ use = "jsonl", path = {everything_else} }}]
 """
+
+
+#: Hears what happens as (what, done, of).
+Tell = Callable[[str, int, int], None]
 
 
 class DemoFailed(ListenerError):
@@ -162,17 +174,17 @@ def cast(jobs: int | None) -> list[Part]:
     ]
 
 
-def play(parts: Sequence[Part], *, folder: Path, tell: Callable[[str, int, int], None]) -> Outcome:
+def play(parts: Sequence[Part], *, folder: Path, tell: Tell) -> Outcome:
     """Play it in ``folder``; ``tell`` hears what happens as (what, done, of). Raises DemoFailed."""
     started = time.monotonic()
     # As many jobs at a time as MPS runs by default; the more there are, the shorter each.
     options = Options(job_seconds=min(0.5, 60 / max(len(parts), 1)), calls_per_second=100)
     with running(options) as emulator:
         stage = Stage.built(folder, emulator.url, options)
-        with stage.daemon():
+        with stage.daemon() as check:
             submitted = stage.submit_all(parts, tell)
             stage.add_twists(submitted)
-            stage.wait(len(parts), tell)
+            stage.wait(len(parts), tell, check)
         outcome = stage.outcome(submitted, time.monotonic() - started)
         stage.store.close()
     return outcome
@@ -194,8 +206,7 @@ class Stage:
         key = AccessKey(options.access_key_id, options.access_key_secret)
         queue = Account(url, key.id, key.secret).get_queue(QUEUE)
         queue.create(QueueMeta())
-        settings = SETTINGS.format(folder=folder, endpoint=url, queue=QUEUE)
-        (folder / "listener.toml").write_text(settings, encoding="utf-8")
+        (folder / "listener.toml").write_text(_settings(folder, url), encoding="utf-8")
         mps = MpsClient(MpsSettings(endpoint=url), Credentials(lambda: key))
         return cls(
             folder=folder,
@@ -203,28 +214,30 @@ class Stage:
             queue=queue,
             mps=mps,
             pipeline=mps.add_pipeline(f"demo-{secrets.token_hex(4)}", queue=QUEUE),
-            environment={**os.environ, KEY_ID: key.id, KEY_SECRET: key.secret},
+            environment=_environment() | {KEY_ID: key.id, KEY_SECRET: key.secret},
         )
 
     @contextmanager
-    def daemon(self) -> Iterator[None]:
-        """The real daemon, as a process of its own."""
+    def daemon(self) -> Iterator[Callable[[], None]]:
+        """The real daemon, as a process of its own; gives a call that raises DemoFailed if it has ended."""
         command = [sys.executable, "-m", "listener", "run", "-c", str(self.folder / "listener.toml")]
         with (self.folder / "listener.log").open("wb") as log:
             process = subprocess.Popen(command, env=self.environment, stderr=log)  # noqa: S603 - our own program
             try:
-                yield
+                yield lambda: self._check(process)
+                self._check(process)
             finally:
                 process.send_signal(signal.SIGTERM)
                 process.wait()
-        if process.returncode:
-            raise DemoFailed(
-                f"the daemon ended with status {process.returncode}; see {self.folder}/listener.log"
-            )
+        self._check(process)
 
-    def submit_all(
-        self, parts: Sequence[Part], tell: Callable[[str, int, int], None]
-    ) -> list[tuple[Part, Job]]:
+    def _check(self, process: subprocess.Popen[bytes]) -> None:
+        """Raises DemoFailed if the daemon has ended other than it was told to."""
+        if process.poll():
+            last = (self.folder / "listener.log").read_text(encoding="utf-8").splitlines()[-3:]
+            raise DemoFailed("\n".join([f"the daemon ended with status {process.returncode}:", *last]))
+
+    def submit_all(self, parts: Sequence[Part], tell: Tell) -> list[tuple[Part, Job]]:
         """Submit all of them, a few at a time, as the command line does."""
         submitted: list[tuple[Part, Job]] = []
         with ThreadPoolExecutor(4) as pool:
@@ -271,10 +284,11 @@ class Stage:
         self.queue.set_encoding(False)
         self.queue.send_message(Posted(body, delay))
 
-    def wait(self, total: int, tell: Callable[[str, int, int], None]) -> None:
+    def wait(self, total: int, tell: Tell, check: Callable[[], None]) -> None:
         """Until nothing is outstanding and every twist has had its effect."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
+            check()
             counts = Views(self.store.database).counts()
             tell("handled", min(counts["deliveries"].get("done", 0), total), total)
             if self._settled(counts, total):
@@ -335,6 +349,22 @@ class _Overtaken:
                 return job_id
             time.sleep(LOOK_AGAIN)  # the daemon is another process
         raise DemoFailed(f"no callback of job {job_id} came within {PATIENCE / 4:.0f} s")
+
+
+def _settings(folder: Path, url: str) -> str:
+    """As JSON strings, which are TOML strings too: a folder may be called anything."""
+    files = {
+        route.replace("-", "_"): json.dumps(f"{folder}/{route}.jsonl")
+        for route in (CAPTIONS, COVERS, FAILURES, REST)
+    }
+    return SETTINGS.format(
+        store=json.dumps(f"sqlite:///{folder}/listener.db"), endpoint=url, queue=QUEUE, **files
+    )
+
+
+def _environment() -> dict[str, str]:
+    """Without what would turn the daemon from the demo's own services: the user's settings, key and supervisor."""
+    return {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
 
 
 def _callback(job: Job) -> str:

@@ -49,6 +49,8 @@ at the right handler and every garbled message is in quarantine.
 def demo(ctx: click.Context, *, jobs: int | None, keep: Path | None, as_json: bool) -> None:
     """Show the whole line on this machine, without an account."""
     os.environ["ALIBABA_CLOUD_ECS_METADATA_DISABLED"] = "true"
+    for name in ("HTTP_PROXY", "http_proxy"):  # all of it happens here, and the SDK knows no exceptions
+        os.environ.pop(name, None)
     from listener import demo as theatre
 
     with _folder(keep) as folder, _progress(quiet=as_json) as tell:
@@ -66,6 +68,8 @@ def _folder(keep: Path | None) -> Iterator[Path]:
         with tempfile.TemporaryDirectory(prefix="mns-listener-demo-") as name:
             yield Path(name)
         return
+    if "?" in str(keep.absolute()):
+        raise click.BadParameter(f"{keep} holds a ?, which ends a path in store.url", param_hint="--keep")
     keep.mkdir(parents=True, exist_ok=True)
     if any(keep.iterdir()):
         raise click.BadParameter(f"{keep} is not empty; name a new folder", param_hint="--keep")
