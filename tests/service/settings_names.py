@@ -1,0 +1,38 @@
+"""What the environment can say, so that examples can be held to it."""
+
+from __future__ import annotations
+
+import re
+
+from listener import config
+from listener.errors import SettingsError
+
+#: Read by the command line itself; they are no settings.
+OF_THE_COMMAND_LINE = frozenset({"MNS_LISTENER_CONFIG", "MNS_LISTENER_TRACEBACK"})
+
+#: Enough for every list item that an example names to be there.
+BASE = """
+[[queues]]
+endpoint = "http://127.0.0.1:1"
+queue = "q"
+[[routes]]
+name = "all"
+handlers = [{ use = "log" }]
+"""
+
+
+def named_in(text: str) -> list[str]:
+    return re.findall(r"\bMNS_LISTENER_[A-Z0-9_]+", text)
+
+
+def unknown(names: list[str]) -> list[str]:
+    """Those that are no setting."""
+    return [name for name in names if name not in OF_THE_COMMAND_LINE and not _is_known(name)]
+
+
+def _is_known(name: str) -> bool:
+    try:
+        config.load(BASE, {name: "x"})
+    except SettingsError as error:
+        return "unknown key" not in str(error) and "there is no place" not in str(error)
+    return "__" in name
