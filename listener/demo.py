@@ -182,7 +182,7 @@ def play(parts: Sequence[Part], *, folder: Path, tell: Tell) -> Outcome:
     with running(options) as emulator:
         stage = Stage.built(folder, emulator.url, options)
         with stage.daemon() as check:
-            submitted = stage.submit_all(parts, tell)
+            submitted = stage.submit_all(parts, tell, check)
             stage.add_twists(submitted)
             stage.wait(len(parts), tell, check)
         outcome = stage.outcome(submitted, time.monotonic() - started)
@@ -237,20 +237,23 @@ class Stage:
             last = (self.folder / "listener.log").read_text(encoding="utf-8").splitlines()[-3:]
             raise DemoFailed("\n".join([f"the daemon ended with status {process.returncode}:", *last]))
 
-    def submit_all(self, parts: Sequence[Part], tell: Tell) -> list[tuple[Part, Job]]:
+    def submit_all(
+        self, parts: Sequence[Part], tell: Tell, check: Callable[[], None]
+    ) -> list[tuple[Part, Job]]:
         """Submit all of them, a few at a time, as the command line does."""
         submitted: list[tuple[Part, Job]] = []
         with ThreadPoolExecutor(4) as pool:
-            for part, job in zip(parts, pool.map(self._submit_one, parts), strict=True):
+            jobs = pool.map(lambda part: self._submit_one(part, check), parts)
+            for part, job in zip(parts, jobs, strict=True):
                 submitted.append((part, job))
                 tell("submitted", len(submitted), len(parts))
         return submitted
 
-    def _submit_one(self, part: Part) -> Job:
+    def _submit_one(self, part: Part, check: Callable[[], None]) -> Job:
         request = self._request(part)
         if part.twist != "early":
             return submit.submit(request, store=self.store, mps=self.mps)
-        return submit.submit(request, store=self.store, mps=_Overtaken(self))
+        return submit.submit(request, store=self.store, mps=_Overtaken(self, check))
 
     def _request(self, part: Part) -> submit.Request:
         function = FUNCTIONS[part.function]
@@ -338,12 +341,14 @@ class _Overtaken:
     """MPS whose reply comes only after the callback has been handled: the submitter does not know the id yet."""
 
     stage: Stage
+    check: Callable[[], None]
 
     def submit(self, job: Job, *, user_data: str | None) -> str:
         job_id = self.stage.mps.submit(job, user_data=user_data)
         deadline = time.monotonic() + PATIENCE / 4
         views = Views(self.stage.store.database)
         while time.monotonic() < deadline:
+            self.check()
             story = views.story(job_id)
             if story and story.results:
                 return job_id
