@@ -16,7 +16,7 @@ LAYERS = [
     {"errors", "model", "interfaces", "clock"},
     {
         *("durations", "text", "jsontext", "xmltext", "user_data", "decode", "routing", "retry", "functions"),
-        *("environment", "config"),
+        *("params", "outputs", "errorcodes", "environment", "config"),
     },
     {"quiet", "holdings", "intake", "dispatch", "submit", "reconcile"},
     {

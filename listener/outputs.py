@@ -1,0 +1,373 @@
+"""What a job made, read from the ``Result`` that QueryIProductionJob answers with.
+
+``Result`` is JSON text whose ``Data`` is usually JSON text again, in a shape of each function's own; some documented
+samples are no JSON at all (facts: mps 3). So everything is read by its shape and not by the function's name, text
+is mended where the documentation itself slips, and whatever can't be read is flagged and kept in ``raw``.
+"""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import math
+import re
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, fields, is_dataclass
+from typing import Any, Final
+
+from listener import jsontext
+from listener.text import shortened, storable
+
+#: How often JSON text may be wrapped in JSON text; twice is documented.
+MAX_WRAPS: Final = 5
+#: How deep results may stand in results; once is documented.
+MAX_NESTING: Final = 5
+#: More than this tells nobody more.
+MAX_PROBLEMS: Final = 20
+#: Members of a reply around what the function made.
+_ENVELOPE: Final = frozenset({"code", "message", "data", "details"})
+_IDENTITY: Final = frozenset({"functionname", "jobid", "requestid", "state", "type", "userdata"})
+
+_ADDRESS: Final = re.compile(r"(oss|https?)://([^./\s]+)([^/\s]*)/([^?#]*)(.*)", re.DOTALL)
+_BASE64: Final = re.compile(r"[A-Za-z0-9+/]{40,}+={0,2}+")
+#: Text in quotes, closed or not; a bare word, perhaps with its colon; full-width signs; objects glued together.
+_TOKEN: Final = re.compile(
+    r'(?P<text>"(?:[^"\\]++|\\.)*+"?)'
+    r"|(?P<word>[A-Za-z_][\w-]*+)(?P<colon>\s*+[:\uff1a])?"
+    r"|(?P<sign>[\uff1a\uff0c])"
+    r"|(?P<closed>[}\]])(?=\s*+[{\[])",
+    re.DOTALL,
+)
+_SIGNS: Final = {"\uff1a": ":", "\uff0c": ","}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutputFile:
+    """A file that the job wrote."""
+
+    path: str  #: the object's key in its bucket (inferred from the samples)
+    bucket: str = ""  #: empty when the job's output is not known
+    url: str = ""  #: ``oss://BUCKET.oss-REGION.aliyuncs.com/KEY``; empty when the job's output is not known
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InlineFile:
+    """A file that came within the reply: the speech of TextToSpeech."""
+
+    content: str = field(repr=False)  #: base64
+
+    @property
+    def data(self) -> bytes:
+        return base64.b64decode(self.content)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cover:
+    """A cover image; it is among the files too."""
+
+    path: str
+    bucket: str = ""
+    url: str = ""
+    score: float | None = None  #: the higher the better
+    time_ms: float | None = None  #: where in the video
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Segment:
+    """A part of a recording, in seconds from its beginning."""
+
+    start: float
+    end: float
+    title: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outputs:
+    """What one ``Result`` says."""
+
+    code: str = ""  #: ``Success``, or why the job failed
+    message: str = ""  #: for people; never compare it
+    files: tuple[OutputFile, ...] = ()  #: everything that was written
+    inline: tuple[InlineFile, ...] = ()
+    covers: tuple[Cover, ...] = ()  #: of Cover
+    segments: tuple[Segment, ...] = ()  #: of MusicSegmentDetect: each chorus
+    splits: tuple[Segment, ...] = ()  #: of VideoSplit: each clip
+    beats: tuple[float, ...] = ()  #: seconds; AudioBeatDetection usually writes them to a file instead
+    down_beats: tuple[float, ...] = ()
+    details: tuple[Any, ...] = ()  #: JSON values as they came
+    others: tuple[Any, ...] = ()  #: JSON values that were read, and are of no shape we know
+    malformed: bool = False  #: the text had to be mended, or not all of it could be read
+    problems: tuple[str, ...] = ()  #: what could not be read
+    raw: str = field(default="", repr=False)  #: the text itself
+
+    def as_dict(self) -> dict[str, Any]:
+        """The same as plain JSON values, keys in the order of the fields; all numbers are finite."""
+        plain: dict[str, Any] = _plain(self)
+        return plain
+
+
+def read(function: str, result_text: str | None, *, output: str = "") -> Outputs:
+    """Read a ``Result``; never raises, whatever the text, in linear time.
+
+    ``output`` is the job's Output, an OSS URL: it says which bucket the paths belong to. No text, ``null`` and
+    blanks are an empty result.
+    """
+    raw = storable(result_text or "")
+    reading = _Reading(speech=function.casefold() == "texttospeech", home=output)
+    reading.document(raw)
+    return reading.outputs(raw)
+
+
+def _mended(text: str) -> Any:
+    """The value of text that is JSON but for the slips of the documentation. Raises jsontext.BadJson.
+
+    Those are: objects one after the other without an array around them, full-width colons and commas between
+    members, and names of members without quotes.
+    """
+    text = _TOKEN.sub(_mended_token, text)
+    try:
+        return jsontext.parse(text)
+    except jsontext.BadJson:
+        return jsontext.parse(f"[{text}]")
+
+
+def _mended_token(match: re.Match[str]) -> str:
+    if match["colon"]:
+        return f'"{match["word"]}":'
+    if match["sign"]:
+        return _SIGNS[match["sign"]]
+    return f"{match['closed']}," if match["closed"] else match[0]
+
+
+class _Reading:
+    """Collects what a result says while it is walked through once."""
+
+    def __init__(self, *, speech: bool, home: str) -> None:
+        self._speech = speech
+        self._home = home
+        self._facts: dict[str, Any] = {}
+        self._found: dict[str, list[Any]] = {}
+        self._depth = 0
+        self._problems: list[str] = []
+        self._was_mended = False
+
+    def outputs(self, raw: str) -> Outputs:
+        found: dict[str, Any] = {name: tuple(values) for name, values in self._found.items()}
+        return Outputs(
+            **found,
+            **self._facts,
+            malformed=self._was_mended or bool(self._problems),
+            problems=tuple(self._problems),
+            raw=raw,
+        )
+
+    def document(self, text: str) -> None:
+        """The whole of a Result."""
+        value = self._unwrapped("Result", text)
+        for part in value if isinstance(value, list) else [value]:
+            if isinstance(part, dict) and _folded(part).keys() & (_ENVELOPE | _IDENTITY):
+                self._envelope(_folded(part))
+            else:
+                self._data(part)
+
+    def _envelope(self, members: Mapping[str, Any]) -> None:
+        for name in ("code", "message"):
+            if members.get(name) is not None:
+                self._facts[name] = _said(members[name])
+        self._data(self._unwrapped("Data", members.get("data")))
+        self._details(self._unwrapped("Details", members.get("details")))
+        self._data({name: members[name] for name in members if name not in _ENVELOPE | _IDENTITY})
+
+    def _details(self, value: Any) -> None:
+        for detail in _listed(value):
+            self._keep("details", detail)
+            members = _folded(detail) if isinstance(detail, dict) else {}
+            failed = str(members.get("status") or "Success").casefold() != "success"
+            if "output" in members and not failed:
+                self._file(members["output"])
+
+    def _data(self, value: Any) -> None:
+        for item in _listed(value):
+            if isinstance(item, dict):
+                self._item(item, _folded(item))
+            elif isinstance(item, str):
+                self._file(item)
+            else:
+                self._keep("others", item)
+
+    def _item(self, item: dict[str, Any], members: dict[str, Any]) -> None:
+        """One thing that the function made, told by its members."""
+        if "file" in members or "output" in members:
+            self._file(members.get("file", members.get("output")))
+        elif "url" in members:
+            self._cover(members)
+        elif {"begintime", "endtime"} <= members.keys():
+            self._segment("splits", item, ("begintime", "endtime"))
+        elif {"start", "end"} <= members.keys():
+            self._segment("segments", item, ("start", "end"))
+        else:
+            self._group(item)
+
+    def _group(self, item: dict[str, Any]) -> None:
+        """An object around lists of things."""
+        others = {}
+        for name, value in item.items():
+            if name.casefold() in ("result", "splitresult"):
+                self._group_result(name, value)
+            elif name.casefold() in ("beatlist", "downbeatlist"):
+                self._beats("beats" if name.casefold() == "beatlist" else "down_beats", value)
+            else:
+                others[name] = value
+        if others:
+            self._keep("others", others)
+
+    def _group_result(self, name: str, value: Any) -> None:
+        """Its list; or a whole result again, as in the reply of TextToSpeech."""
+        if self._depth == MAX_NESTING:
+            self._unreadable(f"{name} stands in {name} more than {MAX_NESTING} deep")
+            return
+        self._depth += 1
+        if isinstance(value, str):
+            self.document(value)
+        else:
+            self._data(value)
+        self._depth -= 1
+
+    def _beats(self, name: str, value: Any) -> None:
+        for beat in _listed(self._unwrapped(name, value)):
+            seconds = _number(beat)
+            if seconds is None:
+                self._unreadable(f"a beat is {_shown(beat)}, which is no number of seconds")
+            else:
+                self._keep(name, seconds)
+
+    def _file(self, value: Any) -> OutputFile | None:
+        if not isinstance(value, str) or not value.strip():
+            self._unreadable(f"a file is {_shown(value)}, which is no path")
+            return None
+        if self._is_inline(value):
+            self._keep("inline", InlineFile(content=value))
+            return None
+        file = located(value, output=self._home)
+        self._keep("files", file)
+        return file
+
+    def _is_inline(self, value: str) -> bool:
+        """Whether this is a file itself: base64 of RIFF, or for TextToSpeech of anything."""
+        if not (self._speech or value.startswith("UklGR")) or not _BASE64.fullmatch(value):
+            return False
+        try:
+            return bool(base64.b64decode(value, validate=True))
+        except binascii.Error:
+            return False
+
+    def _cover(self, members: Mapping[str, Any]) -> None:
+        file = self._file(members["url"])
+        if file is None:
+            return
+        score, time_ms = (_number(members.get(name)) for name in ("score", "time"))
+        for name, number in (("score", score), ("time", time_ms)):
+            if number is None and members.get(name) is not None:
+                self._unreadable(f"a cover's {name} is {_shown(members[name])}, which is no number")
+        self._keep(
+            "covers",
+            Cover(path=file.path, bucket=file.bucket, url=file.url, score=score, time_ms=time_ms),
+        )
+
+    def _segment(self, kind: str, item: dict[str, Any], ends: tuple[str, str]) -> None:
+        members = _folded(item)
+        start, end = (_number(members[name]) for name in ends)
+        if start is None or end is None:
+            first, last = (_shown(members[name]) for name in ends)
+            self._unreadable(f"a segment is from {first} to {last}, which are no seconds")
+            self._keep("others", item)
+            return
+        self._keep(kind, Segment(start=start, end=end, title=_said(members.get("title") or "")))
+
+    def _unwrapped(self, what: str, value: Any) -> Any:
+        """The value within text within text; None where there is nothing, or nothing that can be read."""
+        for _ in range(MAX_WRAPS):
+            if not isinstance(value, str):
+                return value
+            text = value.strip("\ufeff \t\r\n")
+            if not text:
+                return None
+            try:
+                value = self._parsed(text)
+            except jsontext.BadJson as error:
+                self._unreadable(f"{what}: {error}")
+                return None
+        if isinstance(value, str):
+            self._unreadable(f"{what} is text wrapped in text more than {MAX_WRAPS} times")
+            return None
+        return value
+
+    def _parsed(self, text: str) -> Any:
+        try:
+            return jsontext.parse(text)
+        except jsontext.BadJson as error:
+            try:
+                value = _mended(text)
+            except jsontext.BadJson:
+                raise error from None  # where the text itself goes wrong, not its mended copy
+        self._was_mended = True
+        return value
+
+    def _keep(self, name: str, value: Any) -> None:
+        self._found.setdefault(name, []).append(value)
+
+    def _unreadable(self, problem: str) -> None:
+        if len(self._problems) < MAX_PROBLEMS and problem not in self._problems:
+            self._problems.append(problem)
+
+
+def located(path: str, *, output: str) -> OutputFile:
+    """A path of a result as a file: a key in the bucket of ``output``, or a whole address, which is kept."""
+    whole = _ADDRESS.fullmatch(path)
+    if whole:
+        return OutputFile(path=whole[4], bucket=whole[2], url=path)
+    home = _ADDRESS.fullmatch(output)
+    if not home or home[1] != "oss":
+        return OutputFile(path=path)
+    return OutputFile(path=path, bucket=home[2], url=f"oss://{home[2]}{home[3]}/{path.lstrip('/')}")
+
+
+def _folded(members: Mapping[str, Any]) -> dict[str, Any]:
+    """Members by their names without capitals: MPS writes one name now so, now so."""
+    return {name.casefold(): value for name, value in members.items()}
+
+
+def _listed(value: Any) -> Iterable[Any]:
+    """The items of a list, or one thing as the only one; nothing of nothing."""
+    if value is None or value == {}:
+        return ()
+    return value if isinstance(value, list) else (value,)
+
+
+def _number(value: Any) -> float | None:
+    """A finite number, also when it is written as text."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    if isinstance(value, str) and len(value) > 40:
+        return None
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if math.isfinite(number) else None
+
+
+def _said(value: Any) -> str:
+    return value if isinstance(value, str) else jsontext.render(value)
+
+
+def _shown(value: Any) -> str:
+    return shortened(_said(value), 60)
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return [_plain(item) for item in value]
+    if is_dataclass(value):
+        return {part.name: _plain(getattr(value, part.name)) for part in fields(value)}
+    return value
