@@ -6,7 +6,7 @@ How the environment names a setting: ``listener.environment``.
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -277,7 +277,9 @@ def _problem(detail: Any, document: Any) -> str:
     if detail["type"] == "extra_forbidden":
         return f"{where} is an unknown key; {_known(detail['loc'])}"
     if detail["type"] == "missing":
-        return f"{where} is missing"
+        return f"{where} is missing; add {detail['loc'][-1]} = …"
+    if detail["type"] in ("model_type", "model_attributes_type"):
+        return f"{where} must be a table; write {_as_table(detail['loc'])}"
     rule = detail["msg"].removeprefix("Value error, ")
     value = _at(document, detail["loc"])
     return (
@@ -285,6 +287,11 @@ def _problem(detail: Any, document: Any) -> str:
         if value is not None and _scalar(value)
         else f"{where}: {rule}".lstrip(": ")
     )
+
+
+def _as_table(path: Sequence[Any]) -> str:
+    """How a table is written at this place: as a section, or inline within a list."""
+    return "{ key = value }" if isinstance(path[-1], int) else f"[{_shown(path)}]"
 
 
 def _scalar(value: Any) -> bool:
@@ -311,7 +318,7 @@ def _known(path: Iterable[Any]) -> str:
     """The keys that would have been right at this place."""
     model: Any = Settings
     for part in list(path)[:-1]:
-        if isinstance(part, str):
+        if part in model.model_fields:  # else it is a place in a list, or a name that the user chose
             model = _section(model.model_fields[part].annotation)
     return "known here: " + ", ".join(model.model_fields)
 

@@ -35,19 +35,19 @@ def _copied(value: Any) -> Any:
 
 def _put(target: Any, path: list[str], value: Any, name: str) -> None:
     for key, following in pairwise(path):
-        target = _child(target, key, [] if following.isdigit() else {}, name)
-    if isinstance(target, list):
+        target = _child(target, key, [] if following.isdecimal() else {}, name)
+    if isinstance(target, dict):
+        target[path[-1]] = value
+    else:
         _child(target, path[-1], value, name)
         target[int(path[-1])] = value
-    else:
-        target[path[-1]] = value
 
 
 def _child(target: Any, key: str, default: Any, name: str) -> Any:
     """``target[key]``, made if absent; a list may grow by one at its end."""
     if isinstance(target, dict):
         return target.setdefault(key, default)
-    if not isinstance(target, list) or not key.isdigit() or int(key) > len(target):
+    if not isinstance(target, list) or not key.isdecimal() or int(key) > len(target):
         raise SettingsError(f"environment variable {name}: there is no place {key!r}")
     if int(key) == len(target):
         target.append(default)

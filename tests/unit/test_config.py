@@ -1,0 +1,233 @@
+"""Settings: what is accepted, and how people are told what is wrong and what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import BaseModel
+
+from listener import config
+from listener.config import Settings, load, split_queue_url
+from listener.errors import SettingsError
+from listener.model import RetryPolicy
+
+QUEUE_URL = "mns://123.mns.cn-shanghai.aliyuncs.com/queues/mps-callbacks"
+WHOLE = f"""
+[[queues]]
+url = "{QUEUE_URL}"
+
+[[routes]]
+name = "videos"
+match = {{ function = "VideoH2V", state = ["Success", "Fail"] }}
+handlers = [{{ use = "webhook", url = "https://example.com", name = "hook" }}, {{ use = "log" }}]
+retry = {{ max_attempts = 3, first_wait = "2s" }}
+
+[[routes]]
+name = "rest"
+handlers = [{{ use = "log" }}]
+"""
+
+
+def loaded(text: str = "", **environ: str) -> Settings:
+    return load(
+        text, {f"MNS_LISTENER_{name}": value for name, value in environ.items()}, source="listener.toml"
+    )
+
+
+def test_everything_has_a_default_but_the_work() -> None:
+    settings = loaded()
+
+    assert settings == Settings()
+    with pytest.raises(SettingsError, match=r"no \[\[queues\]\].*at least one"):
+        settings.require_work()
+    with pytest.raises(SettingsError, match=r"no \[\[routes\]\]"):
+        loaded(f'queues = [{{url = "{QUEUE_URL}"}}]').require_work()
+
+
+def sections(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[tuple[str, str, bool]]:
+    """Every setting of a section and of those below: section, name and whether it must be given."""
+    seen.add(model)
+    for name, field in model.model_fields.items():
+        yield model.__name__, name, field.is_required()
+        below = config._section_or_none(field.annotation)
+        if below and below not in seen:
+            yield from sections(below, seen)
+
+
+def test_only_what_names_a_route_or_handler_must_be_given() -> None:
+    required = {(section, name) for section, name, must in sections(Settings, set()) if must}
+
+    assert required == {("RouteSettings", "name"), ("RouteSettings", "handlers"), ("HandlerSettings", "use")}
+
+
+def test_a_whole_file() -> None:
+    settings = loaded(WHOLE)
+    settings.require_work()
+
+    (queue,) = settings.queues
+    assert (queue.endpoint, queue.queue, queue.label) == (
+        "https://123.mns.cn-shanghai.aliyuncs.com",
+        "mps-callbacks",
+        "mps-callbacks",
+    )
+    first, rest = settings.rules()
+    assert (first.name, first.handlers, first.match.function) == ("videos", ("hook", "log"), ("VideoH2V",))
+    assert first.retry == RetryPolicy(max_attempts=3, first_wait=timedelta(seconds=2))
+    assert rest.retry == RetryPolicy()
+    assert settings.routes[0].handlers[0].options == {"url": "https://example.com"}
+
+
+def test_the_environment_wins() -> None:
+    settings = loaded(WHOLE, QUEUES__0__WAIT="5s", DISPATCH__WORKERS="2", STORE__URL="sqlite:///x.db")
+
+    assert (settings.queues[0].wait, settings.dispatch.workers) == (timedelta(seconds=5), 2)
+    assert settings.store.url == "sqlite:///x.db"
+
+
+def test_all_of_it_may_come_from_the_environment() -> None:
+    routes = '[{name = "all", handlers = [{use = "log"}]}]'
+
+    loaded(QUEUES__0__URL=QUEUE_URL, ROUTES=routes).require_work()
+
+
+def test_what_the_url_says_may_be_overridden() -> None:
+    settings = loaded(f'[[queues]]\nurl = "{QUEUE_URL}"\nendpoint = "http://127.0.0.1:8470"\nname = "mine"')
+
+    queue = settings.queues[0]
+    assert (queue.endpoint, queue.queue, queue.label) == ("http://127.0.0.1:8470", "mps-callbacks", "mine")
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        pytest.param("x = [", "is not valid TOML: ", id="no-toml"),
+        pytest.param("[sotre]", "sotre is an unknown key; known here: store, ", id="unknown-section"),
+        pytest.param("[store]\nulr = 1", "store.ulr is an unknown key; known here: url", id="unknown-key"),
+        pytest.param(
+            '[[queues]]\nurll = "x"',
+            "queues[0].urll is an unknown key; known here: url, ",
+            id="unknown-in-list",
+        ),
+        pytest.param(
+            '[[routes]]\nname = "a"\nhandlers = [{use = "log"}]\nmatch = {states = 1}',
+            "routes[0].match.states is an unknown key; known here: route, ",
+            id="unknown-below-a-list",
+        ),
+        pytest.param(
+            '[[routes]]\nname = "a"\nhandlers = [{use = "log"}]\nretry = {max = 1}',
+            "routes[0].retry.max is an unknown key; known here: max_attempts, ",
+            id="unknown-in-an-optional-section",
+        ),
+        pytest.param("[dispatch]\nworkers = 0", "dispatch.workers = 0: ", id="too-small"),
+        pytest.param('[dispatch]\nworkers = "many"', "dispatch.workers = 'many': ", id="no-number"),
+        pytest.param(
+            '[dispatch]\nlease = "soon"',
+            "dispatch.lease = 'soon': 'soon' is no duration; give ",
+            id="no-duration",
+        ),
+        pytest.param(
+            '[correlation]\nunknown = "keep"',
+            "correlation.unknown = 'keep': Input should be 'deliver'",
+            id="choice",
+        ),
+        pytest.param('[log]\nlevel = "loud"', "log.level = 'loud': Input should be 'debug'", id="level"),
+        pytest.param("store = 5", "store must be a table; write [store]", id="no-section"),
+        pytest.param(
+            'routes = [{name = "a", handlers = ["log"]}]',
+            "routes[0].handlers[0] must be a table; write { key = value }",
+            id="no-table",
+        ),
+        pytest.param("queues = 5", "queues = 5: ", id="no-list"),
+        pytest.param("[[routes]]\nhandlers = []", "routes[0].name is missing; add name = ", id="missing"),
+        pytest.param(
+            '[[routes]]\nname = "a"\nhandlers = [{}]',
+            "routes[0].handlers[0].use is missing; add use = ",
+            id="no-use",
+        ),
+        pytest.param('[[routes]]\nname = "a"\nhandlers = []', "routes[0].handlers: ", id="no-handlers"),
+        pytest.param("[[queues]]\nwait = 31", "queues[0].wait = 31: ", id="wait"),
+        pytest.param("[[queues]]\nbatch = 17", "queues[0].batch = 17: ", id="batch"),
+        pytest.param("[[queues]]\n", "queues[0]: give url = ", id="no-url"),
+        pytest.param(
+            '[[queues]]\nurl = "mps"', "queues[0]: 'mps' is no queue URL; write mns://", id="bad-url"
+        ),
+        pytest.param(
+            '[[queues]]\nqueue = "q"\nendpoint = "mns.example.com"',
+            "queues[0]: endpoint = 'mns.example.com' must be http(s)://",
+            id="endpoint-without-scheme",
+        ),
+        pytest.param(
+            '[credentials]\naccess_key_id_file = "/x"',
+            "credentials: access_key_id_file and access_key_secret_file go together",
+            id="half-a-key",
+        ),
+    ],
+)
+def test_what_is_wrong_is_named_with_its_value_and_the_way_out(text: str, told: str) -> None:
+    with pytest.raises(SettingsError) as caught:
+        loaded(text)
+
+    assert any(
+        line.startswith("listener.toml") and told in line for line in str(caught.value).splitlines()
+    ), f"{told!r} is not in {caught.value}"
+
+
+def test_all_problems_are_told_at_once() -> None:
+    with pytest.raises(SettingsError) as caught:
+        loaded('[dispatch]\nworkers = 0\n[store]\nulr = "x"')
+
+    assert len(str(caught.value).splitlines()) == 2
+
+
+@pytest.mark.parametrize(
+    ("text", "told"),
+    [
+        (
+            'routes = [{name="a", handlers=[{use="log"}]}, {name="a", handlers=[{use="log"}]}]',
+            "two routes are called 'a'",
+        ),
+        ('routes = [{name="a", handlers=[{use="log"}, {use="log"}]}]', "two handlers are called 'log'"),
+        (f'queues = [{{url="{QUEUE_URL}"}}, {{url="{QUEUE_URL}"}}]', "two queues are called 'mps-callbacks'"),
+    ],
+)
+def test_names_must_differ(text: str, told: str) -> None:
+    with pytest.raises(SettingsError, match=told):
+        loaded(text)
+
+
+@pytest.mark.parametrize(
+    ("url", "endpoint"),
+    [
+        (QUEUE_URL, "https://123.mns.cn-shanghai.aliyuncs.com"),
+        ("mns://123.oss-cn-shanghai.aliyuncs.com/queues/q", "https://123.mns.cn-shanghai.aliyuncs.com"),
+        ("http://127.0.0.1:8470/queues/q/", "http://127.0.0.1:8470"),
+    ],
+)
+def test_a_queue_url_is_taken_apart(url: str, endpoint: str) -> None:
+    assert split_queue_url(url)[0] == endpoint
+
+
+@pytest.mark.parametrize(
+    "url",
+    ["", "q", "mns://h", "mns://h/queues/", "mns://h/topics/t", "ftp://h/queues/q", "mns://h/queues/a/b"],
+)
+def test_what_is_no_queue_url_is_refused(url: str) -> None:
+    with pytest.raises(ValueError, match="is no queue URL; write mns://"):
+        split_queue_url(url)
+
+
+def test_settings_do_not_change() -> None:
+    settings: Any = loaded()
+
+    with pytest.raises(ValueError, match="frozen"):
+        settings.store.url = "other"
+
+
+def test_key_files_are_paths() -> None:
+    keys = loaded('[credentials]\naccess_key_id_file = "/a"\naccess_key_secret_file = "/b"').credentials
+
+    assert (keys.access_key_id_file, keys.access_key_secret_file) == (Path("/a"), Path("/b"))
