@@ -21,9 +21,11 @@ from listener.metrics import Metrics
 from listener.mns import MnsQueue
 from listener.mns_connection import CONNECT_PATIENCE, REPLY_PATIENCE
 from listener.model import JobResult, Target
+from listener.mps import MpsClient
 from listener.plugins import CoroutineRunner
 from listener.process import Vitals
 from listener.quiet import Quieted
+from listener.reconcile import CLAIM, Reconciler
 from listener.store.sql import SqlStore
 
 if TYPE_CHECKING:
@@ -40,7 +42,19 @@ SLACK = timedelta(seconds=30)
 DRAIN_WAIT = timedelta(seconds=1)
 DRAIN_FAILURES = 5
 #: What a running process can't change about itself.
-RESTART_SECTIONS = ("store", "mps", "credentials", "dispatch", "service", "http", "log", "queues")
+RESTART_SECTIONS = (
+    "store",
+    "mps",
+    "credentials",
+    "dispatch",
+    "service",
+    "http",
+    "log",
+    "queues",
+    "tenants",
+    "reconcile",
+    "enrich",
+)
 
 
 class Handlers:
@@ -67,6 +81,34 @@ class Handlers:
                 log.exception("handler.close_failed", route=target.route, handler=target.handler)
 
 
+class Accounts:
+    """Keys and MPS clients by tenant, each made when it is first asked for. Safe to use from several threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._keys: dict[str, Credentials] = {}
+        self._clients: dict[str, MpsClient] = {}
+
+    def keys(self, tenant: str) -> Credentials:
+        """Raises SettingsError for a tenant that the settings do not know."""
+        with self._lock:
+            if tenant not in self._keys:
+                self._keys[tenant] = credentials(self._settings.tenant(tenant).credentials)
+            return self._keys[tenant]
+
+    def mps(self, tenant: str) -> MpsClient | None:
+        """None where MPS is not configured, or the tenant is unknown by now."""
+        known = not tenant or tenant in self._settings.tenants
+        if not known or not self._settings.tenant(tenant).mps.configured:
+            return None
+        keys = self.keys(tenant)
+        with self._lock:
+            if tenant not in self._clients:
+                self._clients[tenant] = MpsClient(self._settings.tenant(tenant).mps, keys)
+            return self._clients[tenant]
+
+
 class Daemon:
     """The whole listener. ``start``, then ``tick`` now and then, then ``stop``."""
 
@@ -91,8 +133,14 @@ class Daemon:
             correlation=settings.correlation.value(),
             taker=self._dispatcher,
         )
-        keys = credentials(settings.credentials)
-        self._queues = [_queue(queue, keys) for queue in settings.queues]
+        self._accounts = Accounts(settings)
+        self._queues = [_queue(queue, self._accounts.keys(queue.tenant)) for queue in settings.queues]
+        self._reconciler = Reconciler(
+            store=self._store,
+            intake=self._intake,
+            mps_of=self._accounts.mps,
+            patience=settings.reconcile.patience(),
+        )
         self._pollers = [self._new_poller(*pair) for pair in zip(self._queues, settings.queues, strict=True)]
 
     # parts
@@ -152,6 +200,9 @@ class Daemon:
         claims = self.vitals.heart("claim", limit=SLACK)
         self._start_thread("claims", lambda: self._dispatcher.run_claims(self._stop, claims))
         self._start_thread("housekeeping", self._run_housekeeping)
+        reconciling = self.vitals.heart("reconcile", limit=CLAIM)
+        every = self._settings.reconcile.every
+        self._start_thread("reconcile", lambda: self._reconciler.run(self._wait, reconciling, every=every))
         for poller in self._pollers:
             self._start_thread("poller", poller.run)
         if self._server:
@@ -174,6 +225,10 @@ class Daemon:
         thread.start()
 
     # running
+
+    def _wait(self, limit: timedelta) -> bool:
+        """Whether to stop, after at most this long."""
+        return self._stop.wait(limit.total_seconds())
 
     def _run_housekeeping(self) -> None:
         heart = self.vitals.heart("housekeeping", limit=SLACK)

@@ -14,10 +14,10 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from listener import environment
-from listener.durations import Duration
+from listener import environment, user_data
+from listener.durations import Duration, PositiveDuration
 from listener.errors import SettingsError
-from listener.model import RetryPolicy
+from listener.model import Patience, RetryPolicy
 from listener.routing import Correlation, Match, Rule
 
 LONGEST_WAIT = timedelta(seconds=30)  #: facts: MNS holds a long poll for 30 s at most
@@ -41,10 +41,17 @@ class StoreSettings(Section):
 class MpsSettings(Section):
     """The MPS API, for submitting and asking."""
 
-    region: str = "cn-shanghai"
+    region: str = ""  #: for example cn-shanghai; with neither region nor endpoint, MPS is never called
     endpoint: str = ""  #: for example http://127.0.0.1:8470; by default mts.<region>.aliyuncs.com over https
+    rate: Annotated[float, Field(gt=0, le=100)] = (
+        90  #: calls per second, all together; the account's limit is 100
+    )
     pipeline: str = ""  #: the pipeline that jobs go to when the submitter names none
     notify_url: str = ""  #: the NotifyUrl of jobs whose submitter gives none
+
+    @property
+    def configured(self) -> bool:
+        return bool(self.region or self.endpoint)
 
 
 class CredentialsSettings(Section):
@@ -71,6 +78,35 @@ class CorrelationSettings(Section):
 
     def value(self) -> Correlation:
         return Correlation(unknown=self.unknown, grace=self.grace)
+
+
+class TenantSettings(Section):
+    """Another account or region in the same daemon."""
+
+    credentials: CredentialsSettings = CredentialsSettings()
+    mps: MpsSettings = MpsSettings()
+
+
+class ReconcileSettings(Section):
+    """Asking MPS about jobs whose callback is overdue. Needs [mps]; without it such jobs end as Lost."""
+
+    deadline: Duration = timedelta(hours=6)  #: after submission, unless function, route or job say otherwise
+    deadlines: dict[str, Duration] = {}  #: by function
+    every: PositiveDuration = timedelta(seconds=10)  #: how often to look for overdue jobs
+    first_wait: PositiveDuration = timedelta(minutes=1)  #: between the first two questions about a job
+    longest_wait: PositiveDuration = timedelta(hours=1)
+    give_up: Duration = timedelta(days=3)  #: after the deadline, a job that MPS can't tell about is Lost
+
+    def patience(self) -> Patience:
+        return Patience(first=self.first_wait, longest=self.longest_wait, give_up=self.give_up)
+
+
+class EnrichSettings(Section):
+    """Asking MPS for the outputs of jobs that went well, before their handlers are called."""
+
+    patience: Duration = timedelta(
+        minutes=10
+    )  #: a delivery waits this long for MPS, then goes without outputs
 
 
 class DispatchSettings(Section):
@@ -122,6 +158,7 @@ class QueueSettings(Section):
     endpoint: str = ""  #: http(s)://…, where it differs from the one in url
     queue: str = ""  #: the queue's name, where there is no url
     name: str = ""  #: how logs, metrics and rules call it; by default the queue's name
+    tenant: str = ""  #: whose credentials to use: the name of a [tenants] table
     wait: Annotated[Duration, Field(ge=timedelta(0), le=LONGEST_WAIT)] = LONGEST_WAIT
     batch: Annotated[int, Field(ge=1, le=LARGEST_BATCH)] = LARGEST_BATCH
 
@@ -190,6 +227,8 @@ class RouteSettings(Section):
     name: Annotated[str, Field(min_length=1, max_length=100)]
     match: MatchSettings = MatchSettings()
     handlers: Annotated[tuple[HandlerSettings, ...], Field(min_length=1)]
+    enrich: bool = True  #: whether handlers get the outputs, where MPS is configured
+    deadline: Duration | None = None  #: of jobs submitted for this route, instead of reconcile.deadline
     retry: RetrySettings | None = None
 
     @model_validator(mode="after")
@@ -209,9 +248,12 @@ class Settings(Section):
     correlation: CorrelationSettings = CorrelationSettings()
     dispatch: DispatchSettings = DispatchSettings()
     retry: RetrySettings = RetrySettings()
+    reconcile: ReconcileSettings = ReconcileSettings()
+    enrich: EnrichSettings = EnrichSettings()
     service: ServiceSettings = ServiceSettings()
     http: HttpSettings = HttpSettings()
     log: LogSettings = LogSettings()
+    tenants: dict[str, TenantSettings] = {}
     queues: tuple[QueueSettings, ...] = ()
     routes: tuple[RouteSettings, ...] = ()
 
@@ -233,6 +275,22 @@ class Settings(Section):
             )
             for route in self.routes
         )
+
+    def tenant(self, name: str) -> TenantSettings:
+        """A tenant's settings; the top level's for "". Raises SettingsError."""
+        if not name:
+            return TenantSettings(credentials=self.credentials, mps=self.mps)
+        if name not in self.tenants:
+            known = ", ".join(self.tenants) or "none"
+            raise SettingsError(f"there is no tenant {name!r} in the settings; known: {known}")
+        return self.tenants[name]
+
+    def deadline_of(self, function: str, user_data_text: str | None) -> timedelta:
+        """How long after its submission a job's callback is overdue: the route's, the function's or the general one."""
+        named = user_data.parse(user_data_text).route
+        by_route = (route.deadline for route in self.routes if named and named in route.match.route)
+        found = next((deadline for deadline in by_route if deadline is not None), None)
+        return found or self.reconcile.deadlines.get(function, self.reconcile.deadline)
 
     def require_work(self) -> None:
         """Raises SettingsError unless there is a queue to stand at and a route to take."""

@@ -13,7 +13,7 @@ from listener import clock
 from listener.decode import decode
 from listener.errors import QueueUnavailable, StoreUnavailable, UnavailableError, Undecodable
 from listener.interfaces import Meter, Pulse, Queue, Store, Taker
-from listener.model import Arrival, Message, Recorded
+from listener.model import Arrival, Message, Recorded, Result
 from listener.quiet import Quieted
 from listener.routing import Correlation, Rule, decider
 
@@ -22,6 +22,8 @@ log = structlog.get_logger(__name__)
 #: After the first failure and at most; jitter takes up to half off. Every fault's end is noticed within the latter.
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=0.5), timedelta(seconds=8)
 
+#: Where a result was not brought by any.
+NO_MESSAGE = Message(message_id="", receipt_handle="", body="")
 #: After a long poll that was answered before its time: a message that comes meanwhile waits no longer than this.
 LONGEST_REST = timedelta(seconds=1)
 
@@ -48,10 +50,12 @@ class Intake:
 
     def record(self, queue: str, messages: Sequence[Message]) -> Recorded:
         """Decode and keep one batch. When this returns, it is durable. Raises StoreUnavailable."""
+        return self._record([arrival(queue, message) for message in messages])
+
+    def _record(self, arrivals: Sequence[Arrival]) -> Recorded:
         at = clock.now()
         decide = decider(self._rules, self._correlation, now=at, grace_over=False)
-        arrivals = [arrival(queue, message) for message in messages]
-        claim = self._taker.claim(len(messages))
+        claim = self._taker.claim(len(arrivals))
         recorded = Recorded()
         try:
             recorded = self._store.record(arrivals, decide, at=at, claim=claim)
@@ -60,6 +64,10 @@ class Intake:
                 self._taker.take(claim, recorded.claimed)
         self._tell(recorded)
         return recorded
+
+    def record_found(self, results: Sequence[Result]) -> Recorded:
+        """Keep results that no queue brought: MPS was asked, or a job was given up. Raises StoreUnavailable."""
+        return self._record([Arrival(queue="", message=NO_MESSAGE, result=result) for result in results])
 
     def decide_waiting(self, *, limit: int = 500) -> Recorded:
         """Decide about results whose grace is over or whose job has come. Raises StoreUnavailable."""

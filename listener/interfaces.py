@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from listener.model import (
+    Answer,
     Arrival,
     Claim,
     Delivery,
@@ -115,11 +116,18 @@ class Store(Protocol):
     def close(self) -> None: ...
 
 
-class MediaProcessing(Protocol):
-    """The MPS API. Raises MpsUnavailable (may be tried again) and MpsRejected (may not)."""
+class JobSubmitter(Protocol):
+    """Takes jobs for MPS. Raises MpsUnavailable (may be tried again) and MpsRejected (may not)."""
 
     def submit(self, job: Job, *, user_data: str | None) -> str:
         """Submit; returns the job id."""
+
+
+class MediaProcessing(JobSubmitter, Protocol):
+    """The MPS API. Raises MpsUnavailable and MpsRejected."""
+
+    def query(self, job_id: str) -> Answer:
+        """Ask what has become of a job. MpsRejected: MPS does not know it, or knows it no more."""
 
 
 class Meter(Protocol):

@@ -67,6 +67,12 @@ class Result:
         return self.state in TERMINAL_STATES
 
     @property
+    def ends(self) -> str:
+        """The id of the job, or the run id of the workflow, that ends with this; empty when nothing does."""
+        started = self.run_id and self.type.casefold() == "start"
+        return "" if started or not self.terminal else self.job_id or self.run_id
+
+    @property
     def slot(self) -> str:
         """The place that only one result may ever take: one for all terminal states of a job, one per other state."""
         return self.key if self.terminal else f"{self.key}#{self.state}"
@@ -120,6 +126,13 @@ class Quarantined:
     reason: str
     received_at: datetime
     copies: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What MPS says when asked about a job."""
+
+    result: Result  #: its ``state`` may still be Queuing or Analysing
 
 
 class Disposition(StrEnum):
@@ -257,6 +270,15 @@ class RetryPolicy:
     max_age: timedelta = timedelta(days=1)
     first_wait: timedelta = timedelta(seconds=1)
     longest_wait: timedelta = timedelta(minutes=10)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Patience:
+    """How long to wait between two questions about a job, and how long after its deadline it is given up."""
+
+    first: timedelta = timedelta(minutes=1)
+    longest: timedelta = timedelta(hours=1)
+    give_up: timedelta = timedelta(days=3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from listener.errors import Reject, Retry
-from listener.model import Again, Dead, Delivery, Fate, RetryPolicy
+from listener.model import Again, Dead, Delivery, Fate, Patience, RetryPolicy
 from listener.text import shortened, storable
 
 #: What is kept of an error's text.
@@ -41,10 +41,19 @@ def after_lost_lease(delivery: Delivery, policy: RetryPolicy, *, now: datetime, 
     return _spend(delivery, _LOST_LEASE, policy, now=now, wait=_next_wait(delivery, policy, jitter))
 
 
+def question_wait(asked: int, patience: Patience, *, jitter: float) -> timedelta:
+    """The wait until MPS is asked again about a job that it was asked about this often before."""
+    return _doubled(asked, patience.first, patience.longest, jitter=jitter)
+
+
 def back_off(attempt: int, policy: RetryPolicy, *, jitter: float) -> timedelta:
     """The wait after this many attempts (from 1): doubling, capped, and between its half and its whole."""
-    doublings = min(max(attempt - 1, 0), 64)  # a float has room for these, a timedelta may not
-    whole = min(policy.first_wait.total_seconds() * 2.0**doublings, policy.longest_wait.total_seconds())
+    return _doubled(attempt - 1, policy.first_wait, policy.longest_wait, jitter=jitter)
+
+
+def _doubled(times: int, first: timedelta, longest: timedelta, *, jitter: float) -> timedelta:
+    doublings = min(max(times, 0), 64)  # a float has room for these, a timedelta may not
+    whole = min(first.total_seconds() * 2.0**doublings, longest.total_seconds())
     return timedelta(seconds=whole * (0.5 + jitter / 2))
 
 

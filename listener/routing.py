@@ -12,10 +12,21 @@ from typing import Any, Final
 
 from listener import user_data
 from listener.interfaces import Decide
-from listener.model import PROGRESS_STATES, Disposition, Job, Result, RetryPolicy, Target, Verdict
+from listener.model import (
+    LOST,
+    PROGRESS_STATES,
+    Disposition,
+    Job,
+    Result,
+    RetryPolicy,
+    Source,
+    Target,
+    Verdict,
+)
 from listener.user_data import UserData
 
 _NOTHING: Final = object()
+_TOLD_LOST: Final = "the job had been given up as lost, and that was told"
 _UNKNOWN_JOB: Final = "no job with this id is known"
 
 Words = str | Sequence[str]
@@ -111,6 +122,8 @@ def decider(rules: Sequence[Rule], correlation: Correlation, *, now: datetime, g
 
     def decide(result: Result, job: Job | None, queue: str) -> Verdict:
         facts = facts_about(result, job, queue)
+        if job is not None and job.state == LOST and result.source != Source.LISTENER:
+            return Verdict(disposition=Disposition.DROPPED, reason=_TOLD_LOST)
         if job is None and (
             verdict := _without_job(rules, correlation, facts, now=now, grace_over=grace_over)
         ):
@@ -139,6 +152,8 @@ def _without_job(
 def _routed(rules: Sequence[Rule], facts: RoutingFacts) -> Verdict:
     if targets := _targets(first_match(rules, facts)):
         return Verdict(disposition=Disposition.ROUTED, targets=targets)
+    if facts.result.state == LOST:
+        return Verdict(disposition=Disposition.REFUSED, reason=f"lost: {facts.result.message}")
     if facts.result.state in PROGRESS_STATES:
         return Verdict(disposition=Disposition.PROGRESS)
     return Verdict(disposition=Disposition.PARKED, reason="no route wants it")
@@ -169,8 +184,9 @@ def _conditions(match: Match, facts: RoutingFacts) -> Iterator[tuple[str, bool]]
 
 
 def _accepts_state(match: Match, result: Result) -> bool:
-    """A state that is no outcome only goes to rules that name it."""
-    return _any_of(match.state, result.state, _same_word) and (result.terminal or _asks(match.state))
+    """A state that is no outcome of a job, and Lost, only go to rules that name them."""
+    named_or_ended = _asks(match.state) or (result.terminal and result.state != LOST)
+    return named_or_ended and _any_of(match.state, result.state, _same_word)
 
 
 def _asks(wanted: Any) -> bool:

@@ -18,7 +18,7 @@ from listener import clock, jsontext, user_data
 from listener.config import split_queue_url
 from listener.errors import Fault, MpsRejected, MpsUnavailable, SettingsError, UsageError
 from listener.functions import FUNCTIONS
-from listener.interfaces import MediaProcessing, Store
+from listener.interfaces import JobSubmitter, Store
 from listener.model import Job, JobState
 
 _OSS = re.compile(r"oss://[a-z0-9*][a-z0-9*-]{1,62}\.[a-z0-9-]+(\.[a-z0-9-]+)*/\S+")
@@ -75,7 +75,7 @@ def check(request: Request) -> list[str]:
     return _warnings(request)
 
 
-def submit(request: Request, *, store: Store, mps: MediaProcessing) -> Job:
+def submit(request: Request, *, store: Store, mps: JobSubmitter) -> Job:
     """Submit one job; returns it with its id.
 
     Raises UsageError and SettingsError (nothing was sent), MpsRejected (there is no job) and MpsUnavailable. After
@@ -103,7 +103,7 @@ def submit(request: Request, *, store: Store, mps: MediaProcessing) -> Job:
     stop=tenacity.stop_after_delay(60),
     reraise=True,
 )
-def _patiently(mps: MediaProcessing, job: Job) -> str:
+def _patiently(mps: JobSubmitter, job: Job) -> str:
     """Submit, and wait out throttling, which refuses a call before anything is done."""
     return mps.submit(job, user_data=user_data.seal(job.user_data, job.token))
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any
@@ -21,6 +21,7 @@ from listener.model import (
     JobState,
     Recorded,
     Result,
+    Source,
     Target,
     Verdict,
 )
@@ -169,10 +170,12 @@ def _judged(
 
 
 def _job_for(result: Result, known: Mapping[str, KnownJob]) -> KnownJob | None:
-    for job_id in (result.job_id, *result.activity_job_ids):
-        if job_id in known:
-            return known[job_id]
-    return None
+    return next((known[name] for name in _names(result) if name in known), None)
+
+
+def _names(result: Result) -> Iterator[str]:
+    """What the job may be called by: its id, or the ids of the workflow and of its activities."""
+    yield from filter(None, (result.job_id, result.run_id, *result.activity_job_ids))
 
 
 def _find_jobs(connection: Connection, found: Sequence[Result], *, at: datetime) -> dict[str, KnownJob]:
@@ -181,8 +184,9 @@ def _find_jobs(connection: Connection, found: Sequence[Result], *, at: datetime)
     A token brings the id of a job whose submitter never heard it. A token on a job id that is not its own is
     somebody's copy of the user data and counts for nothing.
     """
-    wanted = {job_id for result in found for job_id in (result.job_id, *result.activity_job_ids) if job_id}
+    wanted = {name for result in found for name in _names(result)}
     known = {entry.job.job_id: entry for entry in _select_jobs(connection, jobs.c.job_id, wanted)}
+    known |= _given_up(connection, found)
     tokens: dict[str, str] = {}
     for result in found:
         if result.token and result.job_id and result.job_id not in known:
@@ -195,6 +199,12 @@ def _find_jobs(connection: Connection, found: Sequence[Result], *, at: datetime)
             job = replace(entry.job, job_id=job_id, state=JobState.SUBMITTED, submitted_at=at)
             known[job_id] = KnownJob(entry.id, job)
     return known
+
+
+def _given_up(connection: Connection, found: Sequence[Result]) -> dict[str, KnownJob]:
+    """Jobs that never got an id and are lost: they go by their token."""
+    tokens = {result.run_id for result in found if result.source is Source.LISTENER and result.run_id}
+    return {entry.job.token: entry for entry in _select_jobs(connection, jobs.c.token, tokens)}
 
 
 def _select_jobs(connection: Connection, column: Any, values: Iterable[str]) -> list[KnownJob]:
@@ -298,7 +308,7 @@ def _finish_jobs(connection: Connection, judged: Sequence[Judged], *, at: dateti
     finished = [
         {"row_id": entry.known.id, "to": entry.result.state, "text": _complaint(entry.result)}
         for entry in judged
-        if entry.known and entry.result.terminal and entry.result.job_id == entry.known.job.job_id
+        if entry.known and entry.result.ends and _is_about(entry.result, entry.known.job)
     ]
     if finished:
         connection.execute(
@@ -307,6 +317,10 @@ def _finish_jobs(connection: Connection, judged: Sequence[Judged], *, at: dateti
             .values(state=bindparam("to"), error=bindparam("text"), finished_at=at, next_query_at=None),
             finished,
         )
+
+
+def _is_about(result: Result, job: Job) -> bool:
+    return result.ends == (job.job_id or job.token)
 
 
 def _complaint(result: Result) -> str:

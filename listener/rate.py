@@ -1,0 +1,30 @@
+"""A limit on calls per second that all threads of this process share."""
+
+from __future__ import annotations
+
+import threading
+
+from listener import clock
+
+
+class RateLimit:
+    """Spreads calls evenly: each one waits for its turn. Safe to use from several threads."""
+
+    def __init__(self, per_second: float) -> None:
+        self._interval = 1 / per_second
+        self._lock = threading.Lock()
+        self._next = 0.0
+        self._stopped = threading.Event()
+
+    def wait(self) -> None:
+        """Until it is this call's turn, or ``stop`` was called."""
+        with self._lock:
+            now = clock.monotonic()
+            turn = max(self._next, now)
+            self._next = turn + self._interval
+        if turn > now:
+            self._stopped.wait(turn - now)
+
+    def stop(self) -> None:
+        """Let everybody through: the process is ending."""
+        self._stopped.set()
