@@ -13,6 +13,7 @@ from listener import __version__, clock, plugins
 from listener.config import QueueSettings, RouteSettings, Settings
 from listener.credentials import Credentials, credentials
 from listener.dispatch import Dispatcher, Outlet
+from listener.enrich import Enricher
 from listener.errors import StoreUnavailable
 from listener.holdings import owner_name
 from listener.intake import Intake, Poller
@@ -20,7 +21,7 @@ from listener.interfaces import Handler
 from listener.metrics import Metrics
 from listener.mns import MnsQueue
 from listener.mns_connection import CONNECT_PATIENCE, REPLY_PATIENCE
-from listener.model import JobResult, Target
+from listener.model import Delivery, JobResult, Target
 from listener.mps import MpsClient
 from listener.plugins import CoroutineRunner
 from listener.process import Vitals
@@ -126,6 +127,13 @@ class Daemon:
         self._retired: list[Handlers] = []
         self._runner = CoroutineRunner()
         self._store = SqlStore.open(settings.store.url)
+        self._accounts = Accounts(settings)
+        self._enricher = Enricher(
+            store=self._store,
+            mps_of=self._accounts.mps,
+            tenant_of=self._tenant_of,
+            patience=settings.enrich.patience,
+        )
         self._dispatcher = self._new_dispatcher()
         self._intake = Intake(
             store=self._store,
@@ -133,7 +141,6 @@ class Daemon:
             correlation=settings.correlation.value(),
             taker=self._dispatcher,
         )
-        self._accounts = Accounts(settings)
         self._queues = [_queue(queue, self._accounts.keys(queue.tenant)) for queue in settings.queues]
         self._reconciler = Reconciler(
             store=self._store,
@@ -160,10 +167,21 @@ class Daemon:
 
     def _outlets(self, settings: Settings, handlers: Handlers) -> dict[Target, Outlet]:
         policies = {rule.name: rule.retry for rule in settings.rules()}
+        enriched = {route.name for route in settings.routes if route.enrich}
         return {
-            target: Outlet(run=self._runs(handler), policy=policies[target.route])
+            target: Outlet(
+                run=self._runs(handler),
+                policy=policies[target.route],
+                enrich=self._enricher.enrich if target.route in enriched else None,
+            )
             for target, handler in handlers.items().items()
         }
+
+    def _tenant_of(self, delivery: Delivery) -> str:
+        """The job's, or that of the queue which brought the result."""
+        if delivery.job:
+            return delivery.job.tenant
+        return next((queue.tenant for queue in self._settings.queues if queue.label == delivery.queue), "")
 
     def _runs(self, handler: Handler) -> Callable[[JobResult], None]:
         timeout = self._settings.dispatch.handler_timeout

@@ -1,4 +1,4 @@
-"""claim → handle → settle: slow, retried, and the only place that runs user code."""
+"""claim → enrich → handle → settle: slow, retried, and the only place that runs user code."""
 
 from __future__ import annotations
 
@@ -52,6 +52,7 @@ class Outlet:
 
     run: Callable[[JobResult], None]
     policy: RetryPolicy
+    enrich: Callable[[Delivery], Delivery] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +152,7 @@ class Dispatcher:
         try:
             if outlet is None:
                 raise Unavailable(_no_handler(delivery.target), after=NO_HANDLER_WAIT)
-            outlet.run(job_result(delivery))
+            outlet.run(job_result(outlet.enrich(delivery) if outlet.enrich else delivery))
         # Handlers are strangers' code: not even their SystemExit may end the worker.
         except BaseException as error:
             return self._failed(delivery, error)
