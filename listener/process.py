@@ -82,7 +82,7 @@ def notify(*lines: str) -> None:
 def watchdog_interval() -> timedelta | None:
     """How often systemd wants to hear from us (half of its limit); None when it does not watch this process."""
     limit, pid = os.environ.get("WATCHDOG_USEC", ""), os.environ.get("WATCHDOG_PID", "")
-    if not limit.isdigit() or pid not in ("", str(os.getpid())):
+    if not limit.isdecimal() or int(limit) == 0 or pid not in ("", str(os.getpid())):
         return None
     return timedelta(microseconds=int(limit)) / 2
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import threading
 from datetime import timedelta
 from typing import Any
 
@@ -11,22 +13,27 @@ EVERY = timedelta(minutes=1)
 
 
 class Quieted:
-    """One source of warnings. Not for sharing between threads."""
+    """One source of warnings. Safe to share between threads."""
 
     def __init__(self, log: Any) -> None:
         self._log = log
-        self._said_at: dict[str, float] = {}
-        self._unsaid: dict[str, int] = {}
+        self._lock = threading.Lock()
+        self._said_at: dict[tuple[str, object], float] = {}
+        self._unsaid: dict[tuple[str, object], int] = {}
 
     def warning(self, event: str, **facts: Any) -> None:
-        """Log it, unless the same event was logged within the last minute."""
-        now = clock.monotonic()
-        if now - self._said_at.get(event, -EVERY.total_seconds()) < EVERY.total_seconds():
-            self._unsaid[event] = self._unsaid.get(event, 0) + 1
-            return
-        self._said_at[event] = now
-        self._log.warning(event, **facts, repeated=self._unsaid.pop(event, 0))
+        """Log it, unless the same event with the same fault was logged within the last minute."""
+        about = (event, facts.get("fault"))
+        with self._lock:
+            now = clock.monotonic()
+            if now - self._said_at.get(about, -math.inf) < EVERY.total_seconds():
+                self._unsaid[about] = self._unsaid.get(about, 0) + 1
+                return
+            self._said_at[about] = now
+            repeated = self._unsaid.pop(about, 0)
+        self._log.warning(event, **facts, repeated=repeated)
 
     def reset(self) -> None:
         """What is warned of is over; the next one is news again, but still not more than once a minute."""
-        self._unsaid.clear()
+        with self._lock:
+            self._unsaid.clear()

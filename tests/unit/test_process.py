@@ -1,0 +1,221 @@
+"""What the operating system says to this process, and what it says to its supervisor."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from freezegun import freeze_time
+from freezegun.api import FrozenDateTimeFactory
+from structlog.testing import capture_logs
+
+from listener.process import Vitals, Watchdog, collected_signals, notify, reap_orphans, watchdog_interval
+
+SOON = timedelta(seconds=30)
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def time() -> Iterator[FrozenDateTimeFactory]:
+    with freeze_time("2024-05-01 12:00", tick=False) as frozen:
+        assert isinstance(frozen, FrozenDateTimeFactory)
+        yield frozen
+
+
+@pytest.fixture
+def supervisor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[socket.socket]:
+    """The socket at which systemd would listen."""
+    path = str(tmp_path / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+        listening.bind(path)
+        listening.setblocking(False)
+        monkeypatch.setenv("NOTIFY_SOCKET", path)
+        yield listening
+
+
+def heard(supervisor: socket.socket) -> list[str]:
+    """All lines that were sent so far."""
+    lines: list[str] = []
+    while True:
+        try:
+            lines += supervisor.recv(4096).decode().splitlines()
+        except BlockingIOError:
+            return lines
+
+
+class TestSignals:
+    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+    def test_a_signal_is_collected_and_nothing_else_happens(self, number: signal.Signals) -> None:
+        with collected_signals() as signals:
+            os.kill(os.getpid(), number)
+
+            assert signals.wait(SOON) is number
+            assert signals.wait(timedelta(0)) is None
+
+    def test_signals_are_told_one_by_one_in_their_order(self) -> None:
+        with collected_signals() as signals:
+            for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGTERM):
+                os.kill(os.getpid(), number)
+
+            found = [signals.wait(SOON) for _ in range(3)]
+
+        assert found == [signal.SIGHUP, signal.SIGTERM, signal.SIGTERM]
+
+    def test_the_earlier_handlers_are_put_back(self) -> None:
+        before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
+        with collected_signals():
+            pass
+
+        assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)] == before
+        assert signal.set_wakeup_fd(-1) == -1
+
+    def test_children_can_still_be_ended_politely(self) -> None:
+        with collected_signals():
+            child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
+            child.terminate()
+            child.communicate(timeout=30)
+
+        assert child.returncode == -signal.SIGTERM
+
+
+class TestNotify:
+    def test_lines_reach_the_supervisor(self, supervisor: socket.socket) -> None:
+        notify("READY=1", "STATUS=polling")
+
+        assert heard(supervisor) == ["READY=1", "STATUS=polling"]
+
+    def test_an_abstract_socket_is_understood(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        name = f"mns-listener-test-{os.getpid()}"
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
+            listening.bind(f"\0{name}")
+            monkeypatch.setenv("NOTIFY_SOCKET", f"@{name}")
+            notify("READY=1")
+
+            assert listening.recv(100) == b"READY=1"
+
+    def test_without_a_supervisor_nothing_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
+        with capture_logs() as logs:
+            notify("READY=1")
+
+        assert logs == []
+
+    def test_a_supervisor_that_is_gone_does_not_stop_the_work(
+        self, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setenv("NOTIFY_SOCKET", str(tmp_path / "gone"))
+        with capture_logs() as logs:
+            notify("WATCHDOG=1")
+
+        assert [entry["event"] for entry in logs] == ["supervisor.unreachable"]
+
+
+class TestWatchdogInterval:
+    @pytest.mark.parametrize(
+        ("usec", "pid", "interval"),
+        [
+            pytest.param("30000000", "", timedelta(seconds=15), id="for-everybody"),
+            pytest.param("30000000", str(os.getpid()), timedelta(seconds=15), id="for-us"),
+            pytest.param("30000000", "1", None, id="for-another-process"),
+            pytest.param("", "", None, id="not-watched"),
+            pytest.param("soon", "", None, id="no-number"),
+            pytest.param("0", "", None, id="nought"),
+        ],
+    )
+    def test_half_of_what_systemd_allows(
+        self, monkeypatch: pytest.MonkeyPatch, usec: str, pid: str, interval: timedelta | None
+    ) -> None:
+        monkeypatch.setenv("WATCHDOG_USEC", usec)
+        monkeypatch.setenv("WATCHDOG_PID", pid)
+
+        assert watchdog_interval() == interval
+
+
+class TestVitals:
+    def test_everything_has_started_once_every_loop_has_turned(self) -> None:
+        vitals = Vitals()
+        hearts = [vitals.heart(name, limit=MINUTE) for name in ("poll", "claim")]
+        hearts[0].beat()
+        assert not vitals.started
+
+        hearts[1].beat()
+        assert vitals.started
+
+    def test_a_loop_that_is_silent_for_too_long_has_stalled(self, time: FrozenDateTimeFactory) -> None:
+        vitals = Vitals()
+        poll, claim = (vitals.heart(name, limit=MINUTE) for name in ("poll", "claim"))
+        poll.beat()
+        claim.beat()
+        time.tick(MINUTE)
+        assert vitals.stalled() == []
+
+        claim.beat()
+        time.tick(timedelta(seconds=1))
+        assert vitals.stalled() == ["poll"]
+
+        poll.beat()
+        assert vitals.stalled() == []
+
+
+class TestWatchdog:
+    @pytest.fixture(autouse=True)
+    def _watched(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("WATCHDOG_USEC", "20000000")
+        monkeypatch.delenv("WATCHDOG_PID", raising=False)
+
+    def test_ready_is_said_once_and_only_when_every_loop_has_turned(self, supervisor: socket.socket) -> None:
+        vitals = Vitals()
+        heart = vitals.heart("poll", limit=MINUTE)
+        watchdog = Watchdog(vitals)
+        watchdog.feed()
+        assert "READY=1" not in heard(supervisor)
+
+        heart.beat()
+        watchdog.feed()
+        watchdog.feed()
+        assert heard(supervisor).count("READY=1") == 1
+
+    def test_the_watchdog_starves_while_a_loop_is_stalled(
+        self, supervisor: socket.socket, time: FrozenDateTimeFactory
+    ) -> None:
+        vitals = Vitals()
+        heart = vitals.heart("poll", limit=MINUTE)
+        watchdog = Watchdog(vitals)
+        heart.beat()
+        watchdog.feed()
+        assert "WATCHDOG=1" in heard(supervisor)
+
+        time.tick(MINUTE * 2)
+        with capture_logs() as logs:
+            watchdog.feed()
+        assert heard(supervisor) == []
+        assert [(entry["event"], entry["loops"]) for entry in logs] == [("loops.stalled", ["poll"])]
+
+        heart.beat()
+        watchdog.feed()
+        assert heard(supervisor) == ["WATCHDOG=1"]
+
+    def test_the_main_thread_never_waits_longer_than_the_watchdog_allows(
+        self, supervisor: socket.socket
+    ) -> None:
+        vitals = Vitals()
+        watchdog = Watchdog(vitals)
+        vitals.heart("poll", limit=MINUTE).beat()
+        assert watchdog.tick(MINUTE) < timedelta(seconds=10)  # looks often until it is ready
+
+        watchdog.feed()
+        assert watchdog.tick(MINUTE) == timedelta(seconds=10)
+        assert watchdog.tick(timedelta(seconds=3)) == timedelta(seconds=3)
+
+
+def test_only_the_first_process_reaps_orphans() -> None:
+    with subprocess.Popen(["true"], start_new_session=True) as child:
+        assert reap_orphans() == 0
+        assert child.wait(30) == 0

@@ -1,0 +1,66 @@
+"""Warnings about what goes on and on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+import structlog
+from freezegun import freeze_time
+from freezegun.api import FrozenDateTimeFactory
+from structlog.testing import capture_logs
+
+from listener.quiet import EVERY, Quieted
+
+SECOND = timedelta(seconds=1)
+
+
+@pytest.fixture
+def time() -> Iterator[FrozenDateTimeFactory]:
+    with freeze_time("2024-05-01 12:00") as frozen:
+        assert isinstance(frozen, FrozenDateTimeFactory)
+        yield frozen
+
+
+@pytest.fixture
+def quieted() -> Quieted:
+    return Quieted(structlog.get_logger())
+
+
+def test_a_warning_is_said_at_once_and_then_once_a_minute_with_a_count(
+    time: FrozenDateTimeFactory, quieted: Quieted
+) -> None:
+    with capture_logs() as logs:
+        for _ in range(121):
+            quieted.warning("queue.unavailable", queue="q")
+            time.tick(SECOND)
+
+    assert [(entry["repeated"], entry["queue"]) for entry in logs] == [(0, "q"), (59, "q"), (59, "q")]
+
+
+def test_different_events_do_not_quieten_each_other(time: FrozenDateTimeFactory, quieted: Quieted) -> None:
+    with capture_logs() as logs:
+        quieted.warning("queue.unavailable")
+        quieted.warning("store.unavailable")
+
+    assert len(logs) == 2
+
+
+def test_another_fault_is_news(time: FrozenDateTimeFactory, quieted: Quieted) -> None:
+    with capture_logs() as logs:
+        for fault in ("connection", "credentials", "connection", "credentials"):
+            quieted.warning("queue.unavailable", fault=fault)
+
+    assert [entry["fault"] for entry in logs] == ["connection", "credentials"]
+
+
+def test_a_reset_forgets_what_was_not_said(time: FrozenDateTimeFactory, quieted: Quieted) -> None:
+    with capture_logs() as logs:
+        quieted.warning("x")
+        quieted.warning("x")
+        quieted.reset()
+        time.tick(EVERY)
+        quieted.warning("x")
+
+    assert [entry["repeated"] for entry in logs] == [0, 0]
