@@ -9,89 +9,119 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from listener import params
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
-    """One function: what it needs, and a set of JobParams that works."""
+    """One function: what it needs, a set of JobParams that works, and what its result tells."""
 
-    name: str
     about: str
     placeholder: str = ""  #: what Output must hold because the function returns several files
     suffix: str = ""  #: a usual suffix of Output; empty where the function writes no file
-    example: Mapping[str, Any]  #: JobParams
+    given: params.Params  #: an example of what it takes
+    gives: tuple[
+        str, ...
+    ] = ()  #: the fields of ``outputs.Outputs`` that its result fills; often there are none
+
+    @property
+    def name(self) -> str:
+        return type(self.given).__name__
+
+    @property
+    def example(self) -> Mapping[str, Any]:
+        """JobParams."""
+        return self.given.as_params()
 
 
 def _functions(*functions: Function) -> Mapping[str, Function]:
     return {function.name: function for function in functions}
 
 
-_VOICE = {"voice": "xiaoyun", "format": "wav", "sample_rate": 16000}
-
 FUNCTIONS: Mapping[str, Function] = _functions(
-    Function(name="VideoH2V", about="turn a landscape video into a portrait one", suffix=".mp4", example={}),
+    Function(about="turn a landscape video into a portrait one", suffix=".mp4", given=params.VideoH2V()),
     Function(
-        name="VideoDelogo",
         about="remove logos from a video",
         suffix=".mp4",
-        example={"Logo": [[0.8, 0.05, 0.15, 0.1]]},
+        given=params.VideoDelogo(boxes=[(0.8, 0.05, 0.15, 0.1)]),
     ),
     Function(
-        name="Cover",
         about="make cover images for a video",
         placeholder="{sequenceId}",
         suffix=".jpg",
-        example={},
+        given=params.Cover(),
+        gives=("files", "covers"),
     ),
-    Function(name="VideoClip", about="make a summary of a video", suffix=".mp4", example={}),
-    Function(name="ImageMatting", about="cut a figure out of an image", suffix=".png", example={}),
-    Function(name="ImageH2V", about="turn a landscape image into a portrait one", suffix=".jpg", example={}),
-    Function(name="ImageDelogo", about="remove logos from an image", suffix=".jpg", example={}),
+    Function(about="make a summary of a video", suffix=".mp4", given=params.VideoClip(), gives=("files",)),
     Function(
-        name="CaptionExtraction",
+        about="cut a figure out of an image",
+        suffix=".png",
+        given=params.ImageMatting(),
+        gives=("files", "details"),
+    ),
+    Function(about="turn a landscape image into a portrait one", suffix=".jpg", given=params.ImageH2V()),
+    Function(about="remove logos from an image", suffix=".jpg", given=params.ImageDelogo()),
+    Function(
         about="read the captions of a video into a subtitle file",
         suffix=".srt",
-        example={"fps": 5, "track": "main"},
+        given=params.CaptionExtraction(fps=5, track="main"),
+        gives=("files",),
     ),
     Function(
-        name="VideoDetext",
         about="remove captions from a video",
         suffix=".mp4",
-        example={"Text": [[0.1, 0.8, 0.8, 0.15]]},
+        given=params.VideoDetext(boxes=[(0.1, 0.8, 0.8, 0.15)]),
     ),
     Function(
-        name="VideoGreenScreenMatting",
         about="put another background behind a video",
         suffix=".mp4",
-        example={"mode": "file", "bgimage": "oss://example.oss-cn-shanghai.aliyuncs.com/background.jpg"},
+        given=params.VideoGreenScreenMatting(
+            mode="file", bgimage="oss://example.oss-cn-shanghai.aliyuncs.com/background.jpg"
+        ),
+        gives=("files",),
     ),
-    Function(name="MusicSegmentDetect", about="find the chorus of a song", example={}),
+    Function(about="find the chorus of a song", given=params.MusicSegmentDetect(), gives=("segments",)),
     Function(
-        name="AudioMixing",
         about="mix two audio streams",
         suffix=".mp3",
-        example={"inputs": [{"file": "oss://example.oss-cn-shanghai.aliyuncs.com/second.mp3"}]},
+        given=params.AudioMixing(file="oss://example.oss-cn-shanghai.aliyuncs.com/second.mp3"),
+        gives=("files",),
     ),
-    Function(name="VideoSplit", about="split a video of slides into clips", example={}),
-    Function(name="AudioBeatDetection", about="find the beats of music", suffix=".txt", example={}),
+    Function(about="split a video of slides into clips", given=params.VideoSplit(), gives=("splits",)),
     Function(
-        name="ASR",
+        about="find the beats of music", suffix=".txt", given=params.AudioBeatDetection(), gives=("files",)
+    ),
+    Function(
         about="recognise speech",
         suffix=".txt",
-        example={"start_time": "00:00:00", "duration": "00:10:00"},
+        given=params.ASR(start_time="00:00:00", duration="00:10:00"),
+        gives=("files",),
     ),
     Function(
-        name="AsyncTextToSpeech",
         about="speak a text, asynchronously",
         placeholder="{resultType}",
         suffix=".{resultType}",
-        example=_VOICE,
+        given=params.AsyncTextToSpeech(voice="xiaoyun", format="wav", sample_rate=16000),
+        gives=("files",),
     ),
-    Function(name="TextToSpeech", about="speak a text", suffix=".wav", example=_VOICE),
     Function(
-        name="ImageCartoonize",
+        about="speak a text",
+        suffix=".wav",
+        given=params.TextToSpeech(voice="xiaoyun", format="wav", sample_rate=16000),
+        gives=("inline",),
+    ),
+    Function(
         about="make a cartoon of an image",
         placeholder="{sequenceId}",
         suffix=".jpg",
-        example={},
+        given=params.ImageCartoonize(),
+        gives=("files",),
     ),
+    Function(about="judge the quality of audio", given=params.AudioQualityAssessment(), gives=("others",)),
+    Function(
+        about="make faces in a video more beautiful",
+        suffix=".mp4",
+        given=params.FaceBeauty(beauty_params={"whiten": 20, "smooth": 50, "face_thin": 50}),
+    ),
+    Function(about="take the noise out of speech", suffix=".wav", given=params.SpeechDenoise()),
 )

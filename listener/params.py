@@ -1,0 +1,432 @@
+"""JobParams of each function, as values that are checked when they are made.
+
+::
+
+    >>> CaptionExtraction(fps=5, roi=((0.5, 1), (0, 1)), sep=False).to_json()
+    '{"fps":5,"roi":[[0.5,1],[0,1]],"sep":false}'
+
+A class is named as its function. What is not given is left out, so that MPS' own default holds. A value that can't
+be right raises ValueError, which names the field, the value and the rule. The documentation disagrees with itself
+over the years (facts: mps 3); where it does, both forms are taken. JSON written by hand is never refused, since the
+set of functions and members is open: ``problems`` warns about it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, fields
+from datetime import timedelta
+from difflib import get_close_matches
+from typing import Any, ClassVar, Final
+
+from listener import jsontext
+from listener.text import shortened
+
+Fractions = tuple[float, float]  #: from and to, as fractions of the picture
+Box = tuple[float, float, float, float]  #: x, y, width, height, as fractions of the picture
+
+
+@dataclass(frozen=True, slots=True)
+class Rule:
+    """What a member may be, in words and as a check of its JSON value."""
+
+    kind: str
+    range: str
+    holds: Callable[[Any], bool]
+
+    def __str__(self) -> str:
+        return f"{self.kind}, {self.range}" if self.range else self.kind
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Member:
+    """One member of JobParams."""
+
+    key: str  #: its name in the JSON
+    rule: Rule
+    default: str = ""  #: what MPS takes when it is left out, in words; empty where that is not documented
+    about: str
+    taken: Callable[[Any], Any] = lambda value: value  #: from what a caller may give to the field's value
+    written: Callable[[Any], Any] = lambda value: value  #: from the field's value to JSON
+    required: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Params:
+    """JobParams of one function. This class itself has no members, like those of many functions."""
+
+    #: Whether the documentation says which members there are.
+    documented: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        for name, member in members_of(type(self)).items():
+            given = getattr(self, name)
+            if given is None and not member.required:
+                continue
+            value = member.taken(given)
+            if not member.rule.holds(_as_json(member.written(value))):
+                raise ValueError(f"{name} = {shortened(repr(given), 200)} must be {member.rule}")
+            object.__setattr__(self, name, value)  # a list becomes a tuple, so that the value is frozen
+
+    def as_params(self) -> dict[str, Any]:
+        """The members that were given, by MPS' names, as plain JSON values."""
+        return {
+            member.key: _as_json(member.written(value))
+            for name, member in members_of(type(self)).items()
+            if (value := getattr(self, name)) is not None
+        }
+
+    def to_json(self) -> str:
+        """What SubmitIProductionJob takes as JobParams."""
+        return jsontext.render(self.as_params())
+
+
+def members_of(params: type[Params]) -> dict[str, Member]:
+    """The members of a function's JobParams, by the names of our fields, in their order."""
+    return {part.name: part.metadata["member"] for part in fields(params)}
+
+
+def problems(function: str, params: Mapping[str, Any]) -> list[str]:
+    """Warnings about JobParams written by hand: members that are unknown, out of range or missing.
+
+    An unknown function, and one whose members nobody documents, gives none. Never raises.
+    """
+    known = BUILDERS.get(function)
+    if known is None or not known.documented:
+        return []
+    members = {member.key: member for member in members_of(known).values()}
+    unknown = [_unknown(function, key, members) for key in params if key not in members]
+    wrong = [
+        f"JobParams.{key} = {shortened(repr(params[key]), 200)} should be {member.rule}"
+        for key, member in members.items()
+        if key in params and not member.rule.holds(params[key])
+    ]
+    missing = [
+        f"JobParams lacks {key}, which {function} needs: {member.about}"
+        for key, member in members.items()
+        if member.required and key not in params
+    ]
+    return [*unknown, *wrong, *missing]
+
+
+def _unknown(function: str, key: str, members: Mapping[str, Member]) -> str:
+    folded = {name.casefold(): name for name in members}
+    near = get_close_matches(str(key).casefold()[:100], folded, n=1)
+    guess = f"; did you mean {folded[near[0]]}?" if near else ""
+    takes = f"it takes {', '.join(members)}" if members else "it takes none"
+    return f"JobParams.{shortened(str(key), 100)} is not documented for {function}, {takes}{guess}"
+
+
+def _member(key: str, rule: Rule, about: str, **more: Any) -> Any:
+    """A field that may be left out."""
+    return field(default=None, metadata={"member": Member(key=key, rule=rule, about=about, **more)})
+
+
+def _as_json(value: Any) -> Any:
+    return [_as_json(item) for item in value] if isinstance(value, tuple) else value
+
+
+def _tupled(value: Any) -> Any:
+    return tuple(_tupled(item) for item in value) if isinstance(value, list | tuple) else value
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
+def _is_range(value: Any) -> bool:
+    """Two fractions, the smaller one first."""
+    return (
+        isinstance(value, list)
+        and len(value) == 2
+        and all(map(_is_number, value))
+        and 0 <= value[0] < value[1] <= 1
+    )
+
+
+def _is_box(value: Any) -> bool:
+    if not (isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))):
+        return False
+    x, y, width, height = value
+    # A hair more than 1, since sums of fractions are not exact.
+    return (
+        all(0 <= number <= 1 for number in value)
+        and min(width, height) > 0
+        and bool(max(x + width, y + height) <= 1 + 1e-9)
+    )
+
+
+def _are_boxes(value: Any) -> bool:
+    return isinstance(value, list) and 1 <= len(value) <= 2 and all(map(_is_box, value))
+
+
+def _are_boxes_or_text(value: Any) -> bool:
+    """Boxes, or the same as JSON text, which the page of 2021 asks for."""
+    if not isinstance(value, str):
+        return _are_boxes(value)
+    try:
+        return _are_boxes(jsontext.parse(value))
+    except jsontext.BadJson:
+        return False
+
+
+def _is_one_input(value: Any) -> bool:
+    return (
+        isinstance(value, list)
+        and len(value) == 1
+        and isinstance(value[0], dict)
+        and _OSS.holds(value[0].get("file"))
+    )
+
+
+def _whole(least: int, most: int) -> Rule:
+    return Rule(
+        "a whole number",
+        f"{least} to {most}",
+        lambda value: isinstance(value, int) and not isinstance(value, bool) and least <= value <= most,
+    )
+
+
+def _one_of(*names: str) -> Rule:
+    return Rule("text", " or ".join(f'"{name}"' for name in names), lambda value: value in names)
+
+
+def _matching(kind: str, form: str, pattern: str) -> Rule:
+    compiled = re.compile(pattern)
+    return Rule(kind, form, lambda value: isinstance(value, str) and bool(compiled.fullmatch(value)))
+
+
+def _clock(value: Any) -> Any:
+    """A timedelta as the text that ASR takes; a fraction of a second is left away."""
+    if not isinstance(value, timedelta) or value < timedelta(0):
+        return value
+    seconds = int(value.total_seconds())
+    return f"{seconds // 3600:02d}:{seconds // 60 % 60:02d}:{seconds % 60:02d}"
+
+
+def _settings(value: Any) -> Any:
+    """Names with numbers as the text that FaceBeauty takes."""
+    if not isinstance(value, Mapping):
+        return value
+    return ",".join(f"{name}={number}" for name, number in value.items())
+
+
+_BOOL: Final = Rule("true or false", "", lambda value: isinstance(value, bool))
+_TEXT: Final = _matching("text", "not empty", r"(?s).+")
+_RATE: Final = _whole(-500, 500)
+_HERTZ: Final = Rule(
+    "a whole number",
+    "in Hz",
+    lambda value: isinstance(value, int) and not isinstance(value, bool) and value > 0,
+)
+_TIME: Final = _matching("text or a timedelta", "HH:MM:SS", r"\d{2,}+:[0-5]\d:[0-5]\d")
+_OSS: Final = _matching("an OSS URL", "oss://BUCKET.oss-REGION.aliyuncs.com/OBJECT", r"oss://[^/\s]++/\S++")
+_URL: Final = _matching("a URL", "oss:// or http(s)://", r"(?:oss|https?)://[^/\s]++/\S++")
+_BOXES: Final = Rule("boxes [x, y, width, height]", "1 or 2, in fractions of the picture", _are_boxes)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoH2V(Params):
+    """No members."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoDelogo(Params):
+    """Where the logos are. ``LogoModel`` and ``Boxes`` belong to another product's function of the same name."""
+
+    boxes: Sequence[Box] | None = _member("Logo", _BOXES, "where the logos are", taken=_tupled)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Cover(Params):
+    """Still images or an animation. Output needs ``{sequenceId}``."""
+
+    model: str | None = _member("Model", _one_of("gif"), '"gif" for an animation', default="still images")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoClip(Params):
+    """No members."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageMatting(Params):
+    """No members."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageH2V(Params):
+    """No members."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageDelogo(Params):
+    """No members."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptionExtraction(Params):
+    """How captions are read. With ``sep``, Output may hold ``{resultType}``, which becomes ``zh`` and ``en``."""
+
+    fps: int | None = _member("fps", _whole(2, 10), "frames looked at per second", default="5")
+    roi: tuple[Fractions, Fractions] | None = _member(
+        "roi",
+        Rule(
+            "two ranges [[top, bottom], [left, right]]",
+            "in fractions of the picture, the smaller first",
+            lambda value: isinstance(value, list) and len(value) == 2 and all(map(_is_range, value)),
+        ),
+        "where captions stand",
+        default="the bottom quarter",
+        taken=_tupled,
+    )
+    sep: bool | None = _member("sep", _BOOL, "one file for Chinese and one for English")
+    formatter: str | None = _member("formatter", _TEXT, r"what stands before each caption, such as `{\an8}`")
+    track: str | None = _member("track", _one_of("main"), '"main" for the main track only')
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoDetext(Params):
+    """Where the captions are: a list, or the same as JSON text, which the page of 2021 asks for."""
+
+    boxes: Sequence[Box] | str | None = _member(
+        "Text",
+        Rule(f"{_BOXES.kind}, also as JSON text", _BOXES.range, _are_boxes_or_text),
+        "where the captions are",
+        taken=_tupled,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoGreenScreenMatting(Params):
+    """The new background. In 2021 both members were required; today's page knows ``bgimage`` only, and not as such."""
+
+    bgimage: str | None = _member(
+        "bgimage", _URL, "the new background; then the video is MP4", default="none: WEBM with alpha"
+    )
+    mode: str | None = _member("mode", _one_of("file"), "as the page of 2021 asks for")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MusicSegmentDetect(Params):
+    """No members."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioMixing(Params):
+    """What is mixed into the input."""
+
+    file: str = field(
+        metadata={
+            "member": Member(
+                key="inputs",
+                rule=Rule("an OSS URL", 'in the JSON as `[{"file": URL}]`, one only', _is_one_input),
+                about="the audio to mix in",
+                written=lambda value: [{"file": value}],
+                required=True,
+            )
+        }
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VideoSplit(Params):
+    """No members."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioBeatDetection(Params):
+    """No members."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ASR(Params):
+    """Which part of the input is recognised, and how."""
+
+    start_time: str | timedelta | None = _member(  # noqa: RUF009 - makes a field
+        "start_time", _TIME, "where to begin", taken=_clock
+    )
+    duration: str | timedelta | None = _member(  # noqa: RUF009 - makes a field
+        "duration", _TIME, "how much to recognise", taken=_clock
+    )
+    request_params: str | None = _member(
+        "request_params",
+        _matching("text", "`&NAME=VALUE…`", r"(?:&[^&=\s]++=[^&\s]*+)++"),
+        "more switches, such as `&first_channel_only=True&enable_word_level_result=False`",
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AsyncTextToSpeech(Params):
+    """The voice. No member carries the text: it is the input. Output needs ``{resultType}`` as its suffix."""
+
+    voice: str | None = _member("voice", _TEXT, "who speaks", default="xiaoyun")
+    format: str | None = _member("format", _one_of("pcm", "wav", "mp3"), "of the audio", default="pcm")
+    sample_rate: int | None = _member("sample_rate", _HERTZ, "of the audio", default="16000")
+    volume: int | None = _member("volume", _whole(0, 100), "how loud", default="50")
+    speech_rate: int | None = _member("speech_rate", _RATE, "how fast", default="0")
+    pitch_rate: int | None = _member("pitch_rate", _RATE, "how high", default="0")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TextToSpeech(AsyncTextToSpeech):
+    """The same as AsyncTextToSpeech; the audio comes in the reply to the submission."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImageCartoonize(Params):
+    """Members there may be, but no source says which."""
+
+    documented: ClassVar[bool] = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AudioQualityAssessment(Params):
+    """No members. The input is WAV, 16 bit, 8 to 48 kHz."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FaceBeauty(Params):
+    """How much of what, for example ``{"whiten": 20, "smooth": 50, "face_thin": 50}``."""
+
+    beauty_params: str | Mapping[str, int] | None = _member(
+        "beauty_params",
+        _matching("text, or names with numbers", "`NAME=NUMBER,…`", r"\w++=\d++(?:,\w++=\d++)*+"),
+        "how much of what, such as `whiten=20,smooth=50,face_thin=50`",
+        taken=_settings,
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpeechDenoise(Params):
+    """No members. The input is WAV, 16 or 48 kHz."""
+
+
+#: The class of each documented function.
+BUILDERS: Final[Mapping[str, type[Params]]] = {
+    builder.__name__: builder
+    for builder in (
+        VideoH2V,
+        VideoDelogo,
+        Cover,
+        VideoClip,
+        ImageMatting,
+        ImageH2V,
+        ImageDelogo,
+        CaptionExtraction,
+        VideoDetext,
+        VideoGreenScreenMatting,
+        MusicSegmentDetect,
+        AudioMixing,
+        VideoSplit,
+        AudioBeatDetection,
+        ASR,
+        AsyncTextToSpeech,
+        TextToSpeech,
+        ImageCartoonize,
+        AudioQualityAssessment,
+        FaceBeauty,
+        SpeechDenoise,
+    )
+}
