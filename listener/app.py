@@ -161,6 +161,7 @@ class Daemon:
             meter=self.metrics,
             owner=owner_name(),
             workers=settings.dispatch.workers,
+            queues=len(settings.queues),
             lease=settings.dispatch.lease,
             handler_timeout=settings.dispatch.handler_timeout,
         )

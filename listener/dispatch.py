@@ -73,6 +73,7 @@ class Dispatcher:
         meter: Meter,
         owner: str,
         workers: int,
+        queues: int = 1,
         lease: timedelta,
         handler_timeout: timedelta,
     ) -> None:
@@ -84,8 +85,8 @@ class Dispatcher:
         self._lease = lease
         self._handler_timeout = handler_timeout
         # Twice the workers, so that each finds its next delivery at once; a batch at least.
-        self._holdings = Holdings(max(2 * workers, workers + 16))
-        self._workers = Workers(workers, self._work)
+        self._holdings = Holdings(max(2 * workers, workers + 16), queues=queues)
+        self._workers = Workers(workers, self._work, queues=queues)
         self._finished: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
         self._settler = threading.Thread(target=self._run_settler, name="settler", daemon=True)
         self._woken = threading.Event()
@@ -105,7 +106,15 @@ class Dispatcher:
     def claim(self, wanted: int) -> Claim | None:
         """A claim for as much of this as there is room for; hand over what it brought with ``take``."""
         room = self._holdings.reserve(wanted)
-        return Claim(owner=self._owner, until=clock.now() + self._lease, limit=room) if room else None
+        if not room.total:
+            return None
+        return Claim(
+            owner=self._owner,
+            until=clock.now() + self._lease,
+            limit=room.total,
+            rooms=room.by_queue,
+            room=room.each,
+        )
 
     def take(self, claim: Claim, claimed: Sequence[Delivery]) -> None:
         """Run these, which the claim brought."""

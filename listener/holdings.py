@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
-import queue
 import socket
 import threading
 import uuid
-from collections.abc import Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
@@ -20,34 +20,55 @@ def owner_name() -> str:
     return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
 
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How many deliveries may be taken: in all, of queues that have some already, and of each other queue."""
+
+    total: int
+    by_queue: Mapping[str, int]
+    each: int
+
+
 @dataclass(slots=True)
 class Held:
     delivery: Delivery
     since: float | None = None  #: monotonic seconds at which its handler was called; None before that
 
 
-class Holdings:
-    """Counts what this process owns against what it may own. Safe to use from several threads."""
+def share(size: int, queues: int) -> int:
+    """How much of ``size`` one of several queues may take: most of it, but some is always left for the others."""
+    return max(1, size - (queues - 1) * max(1, size // (2 * queues)))
 
-    def __init__(self, room: int) -> None:
+
+class Holdings:
+    """Counts what this process owns against what it may own. Safe to use from several threads.
+
+    No queue can take all the room: however deep its backlog, the others' deliveries find a place.
+    """
+
+    def __init__(self, room: int, *, queues: int = 1) -> None:
         self._changed = threading.Condition()
         self._held: dict[int, Held] = {}
+        self._by_queue: Counter[str] = Counter()
         self._room = room
+        self._room_each = share(room, queues)
         self._reserved = 0
         self._closed = False
 
-    def reserve(self, wanted: int) -> int:
+    def reserve(self, wanted: int) -> Room:
         """Set aside as much of this as there is room for; give it back through ``take``."""
         with self._changed:
             free = 0 if self._closed else self._room - len(self._held) - self._reserved
-            room = max(0, min(free, wanted))
-            self._reserved += room
-            return room
+            total = max(0, min(free, wanted))
+            self._reserved += total
+            rooms = {queue: max(0, self._room_each - held) for queue, held in self._by_queue.items()}
+            return Room(total, rooms, self._room_each)
 
     def take(self, claimed: Sequence[Delivery], *, reserved: int) -> None:
         with self._changed:
             self._reserved -= reserved
             self._held.update((delivery.id, Held(delivery)) for delivery in claimed)
+            self._by_queue.update(delivery.queue for delivery in claimed)
 
     def begin(self, delivery: Delivery) -> bool:
         """Note that its handler is called now; False when it is not to be called any more."""
@@ -64,6 +85,7 @@ class Holdings:
             for delivery in deliveries:
                 if self._current(delivery):
                     del self._held[delivery.id]
+                    self._by_queue[delivery.queue] -= 1
             self._changed.notify_all()
 
     def all(self) -> Sequence[Delivery]:
@@ -97,16 +119,64 @@ class Holdings:
         return held if held and held.delivery.attempt == delivery.attempt else None
 
 
+class Lanes:
+    """Deliveries that wait for a worker, a lane for each queue, served in turn. Safe to use from several threads.
+
+    A lane that has its share of workers busy waits until one of them is done.
+    """
+
+    def __init__(self, share_each: int) -> None:
+        self._changed = threading.Condition()
+        self._share = share_each
+        self._lanes: dict[str, deque[Delivery]] = {}  #: in the order of their turns
+        self._busy: Counter[str] = Counter()
+        self._closed = False
+
+    def put(self, deliveries: Sequence[Delivery]) -> None:
+        with self._changed:
+            for delivery in deliveries:
+                self._lanes.setdefault(delivery.queue, deque()).append(delivery)
+            self._changed.notify(len(deliveries))
+
+    def get(self) -> Delivery | None:
+        """The next one, for a worker that says ``done`` when it is; None when there will be no more."""
+        with self._changed:
+            while (found := self._next()) is None and not self._closed:
+                self._changed.wait()
+            return found
+
+    def done(self, delivery: Delivery) -> None:
+        with self._changed:
+            self._busy[delivery.queue] -= 1
+            self._changed.notify()
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def _next(self) -> Delivery | None:
+        for name in list(self._lanes):
+            if self._busy[name] < self._share:
+                lane = self._lanes.pop(name)
+                found = lane.popleft()
+                if lane:
+                    self._lanes[name] = lane  # behind the others
+                self._busy[name] += 1
+                return found
+        return None
+
+
 class Workers:
     """A fixed number of threads that work, plus any number that hang.
 
     Not a ThreadPoolExecutor: that can't replace a thread, and joins all of them at interpreter exit.
     """
 
-    def __init__(self, size: int, work: Callable[[Delivery], None]) -> None:
+    def __init__(self, size: int, work: Callable[[Delivery], None], *, queues: int = 1) -> None:
         self._size = size
         self._work = work
-        self._waiting: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
+        self._waiting = Lanes(share(size, queues))
         self._lock = threading.Lock()
         self._busy_with: dict[threading.Thread, Delivery] = {}
         self._given_up: set[threading.Thread] = set()
@@ -116,8 +186,7 @@ class Workers:
             self._start_one(f"worker-{number}")
 
     def put(self, deliveries: Sequence[Delivery]) -> None:
-        for delivery in deliveries:
-            self._waiting.put(delivery)
+        self._waiting.put(deliveries)
 
     def replace(self, delivery: Delivery) -> None:
         """Its handler hangs: leave that thread to itself and start another in its place."""
@@ -126,12 +195,12 @@ class Workers:
             if hanging is None or hanging in self._given_up:
                 return
             self._given_up.add(hanging)
+            self._waiting.done(delivery)  # its place belongs to the thread that takes over
         self._start_one(hanging.name)
 
     def stop(self) -> None:
         """Let every thread end once it is idle; none is waited for."""
-        for _ in range(self._size):
-            self._waiting.put(None)
+        self._waiting.close()
 
     def _start_one(self, name: str) -> None:
         threading.Thread(target=self._run, name=name, daemon=True).start()
@@ -144,4 +213,6 @@ class Workers:
             self._work(delivery)
             with self._lock:
                 del self._busy_with[thread]
+                if thread not in self._given_up:
+                    self._waiting.done(delivery)
         self._given_up.discard(thread)

@@ -246,6 +246,12 @@ class Claim:
     owner: str
     until: datetime
     limit: int
+    #: How many of one queue at most, where it has been given some already; ``room`` holds for all the others.
+    rooms: Mapping[str, int] = field(default_factory=dict)
+    room: int | None = None
+
+    def room_for(self, queue: str) -> int:
+        return self.rooms.get(queue, self.limit if self.room is None else self.room)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -138,7 +138,7 @@ def insert_deliveries(
     wanted = [_new_delivery(entry, target, at=at) for entry in judged for target in _targets(entry.verdict)]
     if not wanted:
         return 0, ()
-    mine = claim.limit if claim else 0
+    mine = _claimable(wanted, claim) if claim else 0
     started = [_started(delivery, claim) for delivery in wanted[:mine]] if claim else []
     claimed = _insert_started(connection, started, ids)
     _insert_rest(connection, wanted[mine:], ids)
@@ -349,6 +349,11 @@ def _new_delivery(entry: Judged, target: Target, *, at: datetime) -> Delivery:
         settled_at=at if refused else None,
         last_error=entry.verdict.reason,
     )
+
+
+def _claimable(wanted: Sequence[Delivery], claim: Claim) -> int:
+    """How many of these, which one queue brought, the claim covers."""
+    return min(claim.limit, claim.room_for(wanted[0].queue), len(wanted))
 
 
 def _started(delivery: Delivery, claim: Claim) -> Delivery:

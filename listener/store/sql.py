@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
+from itertools import islice, zip_longest
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, literal, or_, select, tuple_, update
@@ -137,7 +138,7 @@ class SqlStore:
 
     def claim(self, claim: Claim, *, at: datetime) -> Sequence[Delivery]:
         with self.database.write() as connection:
-            ids = _due(connection, claim.limit, at=at)
+            ids = _due(connection, claim, at=at)
             if not ids:
                 return ()
             connection.execute(
@@ -229,32 +230,14 @@ def _by_id(connection: Connection, table: Any, ids: Iterable[int]) -> dict[int, 
     return {row.id: mapping(row) for row in connection.execute(select(table).where(table.c.id.in_(wanted)))}
 
 
-def _due(connection: Connection, limit: int, *, at: datetime) -> list[int]:
-    """Ids of pending deliveries: an even share of every queue first, then whoever has more."""
-    queues = _pending_queues(connection)
-    if not queues:
-        return []
-    share = -(-limit // len(queues))
-    found = [_due_of(connection, queue, limit if len(queues) == 1 else share, at=at) for queue in queues]
-    ids = [row_id for turn in _turns(found) for row_id in turn][:limit]
-    if len(ids) < limit and len(queues) > 1:
-        ids += _more_of(connection, queues, limit - len(ids), ids, at=at)
-    return ids
-
-
-def _turns(columns: Sequence[Sequence[int]]) -> Iterable[Sequence[int]]:
-    for turn in range(max((len(column) for column in columns), default=0)):
-        yield [column[turn] for column in columns if turn < len(column)]
-
-
-def _more_of(
-    connection: Connection, queues: Sequence[str], limit: int, taken: Sequence[int], *, at: datetime
-) -> list[int]:
-    more: list[int] = []
-    for queue in queues:
-        due = _due_of(connection, queue, limit + len(taken), at=at)
-        more += [row_id for row_id in due if row_id not in taken][: limit - len(more)]
-    return more
+def _due(connection: Connection, claim: Claim, *, at: datetime) -> list[int]:
+    """Ids of pending deliveries, of each queue in turn."""
+    found = [
+        _due_of(connection, queue, min(claim.limit, claim.room_for(queue)), at=at)
+        for queue in _pending_queues(connection)
+    ]
+    turns = (row_id for turn in zip_longest(*found) for row_id in turn if row_id is not None)
+    return list(islice(turns, claim.limit))
 
 
 def _due_of(connection: Connection, queue: str, limit: int, *, at: datetime) -> list[int]:
