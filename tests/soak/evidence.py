@@ -1,0 +1,106 @@
+"""What is known after a run: the handlers' own lines, what was done to the processes, and the rows of the store.
+
+The store is read as a bare SQLite file, without the code that is on trial.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Iterable, Mapping, Sequence
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+Row = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call of a handler, as the handler itself told it. Times are those of the machine's monotonic clock."""
+
+    n: int
+    key: str
+    attempt: int
+    pid: int
+    job: str
+    state: str
+    route: str
+    handler: str
+    begun: float
+    ended: float | None = None
+    how: str = ""  #: returned or raised; empty if it never ended
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Ending:
+    """Something that was done to a process, from the moment it was asked for until it was over."""
+
+    pid: int
+    kind: str  #: kill, stop or freeze
+    since: float
+    until: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Rows:
+    """The store's tables."""
+
+    jobs: Sequence[Row]
+    results: Sequence[Row]
+    deliveries: Sequence[Row]
+    quarantine: Sequence[Row]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Evidence:
+    calls: Sequence[Call]
+    endings: Sequence[Ending]
+    rows: Rows
+    effects: int  #: how many effects the handler that uses the key has had
+    left_in_queues: int
+    troubles: Sequence[
+        str
+    ] = ()  #: what went wrong with the run itself, such as a process that ended by itself
+
+
+def calls_in(folder: Path) -> Sequence[Call]:
+    """The calls told in all files of a folder, in the order of their beginnings."""
+    files = sorted(folder.glob("*.jsonl"))
+    return calls_of(json.loads(line) for file in files for line in file.read_text().splitlines())
+
+
+def calls_of(lines: Iterable[Mapping[str, Any]]) -> Sequence[Call]:
+    """Beginnings joined with their ends. Two that begin with the same words are two calls."""
+    begun: dict[tuple[str, int, int], list[Mapping[str, Any]]] = {}
+    calls: list[Call] = []
+    for line in lines:
+        mark = (line["key"], line["attempt"], line["pid"])
+        if line["what"] == "begin":
+            begun.setdefault(mark, []).append(line)
+        elif begun.get(mark):
+            calls.append(_call(begun[mark].pop(0), line))
+        else:
+            raise ValueError(f"an end without a beginning: {line}")
+    calls += [_call(line, None) for open_ones in begun.values() for line in open_ones]
+    return sorted(calls, key=lambda call: call.begun)
+
+
+def _call(begin: Mapping[str, Any], end: Mapping[str, Any] | None) -> Call:
+    return Call(
+        begun=begin["at"],
+        ended=end["at"] if end else None,
+        how=end["what"] if end else "",
+        **{name: begin[name] for name in ("n", "key", "attempt", "pid", "job", "state", "route", "handler")},
+    )
+
+
+def rows_in(file: Path) -> Rows:
+    with closing(sqlite3.connect(file)) as connection:
+        connection.row_factory = sqlite3.Row
+        tables = {
+            name: [dict(row) for row in connection.execute(f"SELECT * FROM {name}")]
+            for name in ("jobs", "results", "deliveries", "quarantine")
+        }
+    return Rows(**tables)

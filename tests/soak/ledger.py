@@ -1,0 +1,275 @@
+"""The oracle: holds the evidence of a run against its plan, and says of every callback what became of it.
+
+Pure. Whatever the plan does not explain is a complaint.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from itertools import pairwise
+
+from tests.soak.evidence import Call, Ending, Evidence, Row
+from tests.soak.plan import DOOMED_ATTEMPTS, GRACE, LEASE, Fate, Item, Plan
+
+#: Between a handler's return and its commit lies less than this; a kill that came later excuses nothing.
+COMMIT = 3.0
+TERMINAL = {"Success", "Fail", "Cancelled", "Lost"}
+
+
+@dataclass(frozen=True, slots=True)
+class Complaint:
+    kind: str  #: lost, doubled, overlapping, misdelivered, unexplained or trouble
+    text: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """Every callback with its fate, and every repeat with its cause."""
+
+    fates: Mapping[str, int]
+    repeats: Mapping[str, int]  #: calls after one that had returned, by what came between
+    resumed: Mapping[str, int]  #: calls after one that never ended, by what ended it
+    complaints: Sequence[Complaint]
+
+    def count(self, kind: str) -> int:
+        return sum(complaint.kind == kind for complaint in self.complaints)
+
+
+def account(plan: Plan, evidence: Evidence) -> Account:
+    """Go through everything that was planned, then through everything that was found."""
+    items = with_job_ids(plan.items, evidence.rows.jobs)
+    repeats: Counter[str] = Counter()
+    resumed: Counter[str] = Counter()
+    complaints = [
+        *(Complaint("trouble", text) for text in evidence.troubles),
+        *_queues_left(evidence),
+        *_unexplained(items, evidence),
+        *(complaint for item in items for complaint in _Case(item, evidence).complaints()),
+        *_effects(evidence),
+    ]
+    for series in _series(evidence.calls).values():
+        for before, after in pairwise(series):
+            complaints += _follow_up(before, after, evidence.endings, repeats, resumed)
+        complaints += _first(series[0], evidence.endings)
+    fates = Counter(item.fate.value for item in items)
+    return Account(fates=fates, repeats=repeats, resumed=resumed, complaints=complaints)
+
+
+def with_job_ids(items: Iterable[Item], jobs: Sequence[Row]) -> list[Item]:
+    """Jobs that went through the API have their ids from there; the store has learnt them."""
+    by_reference = {row["reference"]: row["job_id"] or "" for row in jobs if row["reference"]}
+    return [
+        item if item.job_id else replace(item, job_id=by_reference.get(reference(item), "")) for item in items
+    ]
+
+
+def reference(item: Item) -> str:
+    return f"n{item.n}"
+
+
+class _Case:
+    """One item and everything that was found about it."""
+
+    def __init__(self, item: Item, evidence: Evidence) -> None:
+        rows = evidence.rows
+        self.item = item
+        self.calls = [call for call in evidence.calls if call.n == item.n]
+        self.results = [row for row in rows.results if item.job_id and row["job_id"] == item.job_id]
+        self.outcomes = [row for row in self.results if row["state"] in TERMINAL]
+        ids = {row["id"] for row in self.results}
+        self.deliveries = [row for row in rows.deliveries if row["result"] in ids]
+        self.job = next((row for row in rows.jobs if item.job_id and row["job_id"] == item.job_id), None)
+        self.quarantined = [row for row in rows.quarantine if holds(row, item)]
+
+    def complaints(self) -> Iterator[Complaint]:
+        yield from self._one_outcome()
+        yield from self._deliveries()
+        yield from self._right_handlers()
+        yield from self._quarantine()
+        yield from self._job()
+
+    def _say(self, kind: str, text: str) -> Complaint:
+        return Complaint(kind, f"{self.item.n} ({self.item.way}, job {self.item.job_id}): {text}")
+
+    def _one_outcome(self) -> Iterator[Complaint]:
+        wanted = self.item.fate not in (Fate.QUARANTINED, Fate.SILENT)
+        if wanted and not self.outcomes:
+            yield self._say("lost", "its result is not in the store")
+        if len(self.outcomes) > wanted:
+            yield self._say("doubled", f"{len(self.outcomes)} outcomes are in the store")
+        for row in self.outcomes:
+            expected = DISPOSITIONS[self.item.fate]
+            if row["disposition"] != expected:
+                yield self._say("misdelivered", f"its result is {row['disposition']}, not {expected}")
+
+    def _deliveries(self) -> Iterator[Complaint]:
+        expected = {(self.item.route, handler): state for handler, state in _delivery_states(self.item)}
+        found = [(row["route"], row["handler"]) for row in self.deliveries]
+        for target in expected.keys() - set(found):
+            yield self._say("lost", f"it has no delivery to {target}")
+        for target, times in Counter(found).items():
+            if target not in expected:
+                yield self._say("misdelivered", f"it went to {target}")
+            elif times > 1:
+                yield self._say("doubled", f"it has {times} deliveries to {target}")
+        for row in self.deliveries:
+            state = expected.get((row["route"], row["handler"]), row["state"])
+            if row["state"] != state:
+                yield self._say("lost", f"its delivery to {row['handler']} is {row['state']}, not {state}")
+
+    def _right_handlers(self) -> Iterator[Complaint]:
+        heard: dict[str, list[Call]] = defaultdict(list)
+        for call in self.calls:
+            heard[call.handler].append(call)
+            if (call.route, call.job) != (self.item.route, self.item.job_id):
+                yield self._say("misdelivered", f"route {call.route} heard of job {call.job}")
+        for handler, state in _delivery_states(self.item):
+            yield from self._heard(handler, state, heard.pop(handler, []))
+        for handler, calls in heard.items():
+            yield self._say("misdelivered", f"{handler} heard of it {len(calls)} times")
+
+    def _heard(self, handler: str, state: str, calls: Sequence[Call]) -> Iterator[Complaint]:
+        returned = any(call.how == "returned" for call in calls)
+        if self.item.fate is Fate.HANDLED and not returned:
+            yield self._say("lost", f"{handler} never finished with it ({len(calls)} calls)")
+        if self.item.fate is Fate.DEAD and (returned or not calls):
+            yield self._say("misdelivered", f"{handler} should have failed; {len(calls)} calls")
+        if self.item.fate is Fate.REFUSED and calls:
+            yield self._say("misdelivered", f"{handler} heard of a job that nobody knows")
+        if self.item.route == "doomed" and len(calls) > DOOMED_ATTEMPTS:
+            yield self._say("doubled", f"{handler} was called {len(calls)} times, after it was given up")
+        if len({call.key for call in calls}) > 1:
+            yield self._say("doubled", f"{handler} heard of it under several keys")
+
+    def _quarantine(self) -> Iterator[Complaint]:
+        through_api = 1 if self.item.function else len(self.item.posts)
+        wanted = through_api if self.item.fate is Fate.QUARANTINED else 0
+        if len(self.quarantined) < wanted:
+            yield self._say("lost", "it is not in quarantine")
+        if len(self.quarantined) > wanted:
+            yield self._say("doubled", f"it is in quarantine {len(self.quarantined)} times")
+
+    def _job(self) -> Iterator[Complaint]:
+        if self.job is None or not self.outcomes:
+            if self.job is not None and self.job["state"] not in ("submitted", "intent"):
+                yield self._say("unexplained", f"its job is {self.job['state']} without a result")
+        elif self.job["state"] != self.outcomes[0]["state"]:
+            yield self._say("lost", f"its job is {self.job['state']}, not {self.outcomes[0]['state']}")
+
+
+DISPOSITIONS: Mapping[Fate, str] = {
+    Fate.HANDLED: "routed",
+    Fate.DEAD: "routed",
+    Fate.REFUSED: "refused",
+    Fate.DROPPED: "dropped",
+    Fate.PARKED: "parked",
+    Fate.QUARANTINED: "in quarantine",
+    Fate.SILENT: "absent",
+}
+
+
+def _delivery_states(item: Item) -> Iterator[tuple[str, str]]:
+    """The handlers of an item with the states that its deliveries must end in."""
+    if item.fate in (Fate.HANDLED, Fate.DEAD, Fate.REFUSED):
+        state = "done" if item.fate is Fate.HANDLED else "dead"
+        yield from ((handler, state) for handler in item.targets)
+
+
+def holds(row: Row, item: Item) -> bool:
+    """Whether a row of the quarantine is this item's message."""
+    if item.function:
+        return bool(item.job_id) and item.job_id in _beginning(row["body"])
+    return (
+        any(row["body"].strip() == post.body.strip() for post in item.posts) and item.fate is Fate.QUARANTINED
+    )
+
+
+def _beginning(body: str) -> str:
+    """What a cut callback says before the cut."""
+    try:
+        return base64.b64decode(body[: len(body) // 4 * 4]).decode("utf-8", "replace")
+    except ValueError:
+        return ""
+
+
+def _queues_left(evidence: Evidence) -> Iterator[Complaint]:
+    if evidence.left_in_queues:
+        yield Complaint("lost", f"{evidence.left_in_queues} messages are still in the queues")
+
+
+def _unexplained(items: Sequence[Item], evidence: Evidence) -> Iterator[Complaint]:
+    numbers, jobs = {item.n for item in items}, {item.job_id for item in items if item.job_id}
+    results = {row["id"] for row in evidence.rows.results}
+    for call in evidence.calls:
+        if call.n not in numbers:
+            yield Complaint("unexplained", f"a handler was called for {call}")
+    for row in evidence.rows.results:
+        if row["job_id"] not in jobs:
+            yield Complaint("unexplained", f"a result of the unknown job {row['job_id']}")
+    for row in evidence.rows.deliveries:
+        if row["result"] not in results:
+            yield Complaint("unexplained", f"delivery {row['id']} belongs to no result")
+    doubtful = [item for item in items if item.fate is Fate.QUARANTINED]
+    for row in evidence.rows.quarantine:
+        if not any(holds(row, item) for item in doubtful):
+            yield Complaint("unexplained", f"in quarantine: {row['reason']}: {row['body'][:60]!r}")
+
+
+def _effects(evidence: Evidence) -> Iterator[Complaint]:
+    """The handler that uses the key has had exactly one effect for each delivery."""
+    keys = {call.key for call in evidence.calls if call.handler == "once"}
+    if evidence.effects != len(keys):
+        yield Complaint("unexplained", f"{len(keys)} keys have had {evidence.effects} effects")
+
+
+def _series(calls: Sequence[Call]) -> Mapping[str, list[Call]]:
+    """The calls of each key, in the order of their beginnings."""
+    series: dict[str, list[Call]] = defaultdict(list)
+    for call in calls:
+        series[call.key].append(call)
+    return series
+
+
+def _first(call: Call, endings: Sequence[Ending]) -> Iterator[Complaint]:
+    """Attempts before the first call were claimed by processes that ended before they began it."""
+    if call.attempt > 1 and not any(ending.since < call.begun for ending in endings):
+        yield Complaint("unexplained", f"{call.key} begins with attempt {call.attempt}")
+
+
+def _follow_up(
+    before: Call, after: Call, endings: Sequence[Ending], repeats: Counter[str], resumed: Counter[str]
+) -> Iterator[Complaint]:
+    """One call and the next one for the same key."""
+    between = [ending for ending in endings if ending.until > before.begun and ending.since < after.begun]
+    own = [ending for ending in between if ending.pid == before.pid]
+    yield from _attempts(before, after, between)
+    if before.how == "raised" and before.ended is not None and before.ended <= after.begun:
+        return
+    overlaps = before.ended is not None and before.ended > after.begun
+    causes = [ending for ending in own if _excuses(ending, before)]
+    if causes:
+        (resumed if overlaps or before.ended is None else repeats)[causes[0].kind] += 1
+    elif overlaps or before.ended is None:
+        yield Complaint("overlapping", f"{before.key}: {before} and {after}")
+    else:
+        yield Complaint("doubled", f"{before.key}: {before} and {after}")
+
+
+def _attempts(before: Call, after: Call, between: Sequence[Ending]) -> Iterator[Complaint]:
+    """The next attempt has the next number; a number is skipped only if its process ended before the call."""
+    step = after.attempt - before.attempt
+    if step < 1 or (step > 1 and not between):
+        yield Complaint("unexplained", f"{before.key}: attempt {after.attempt} after {before.attempt}")
+
+
+def _excuses(ending: Ending, call: Call) -> bool:
+    """Whether what was done to the process kept this call's end from being written down."""
+    if call.ended is None:
+        return ending.kind != "freeze"
+    if ending.kind == "stop" and call.ended < ending.since + GRACE:
+        return False  # a polite stop loses only what outlives the grace
+    long_enough = ending.kind != "freeze" or ending.until - ending.since > LEASE
+    return long_enough and ending.since <= call.ended + COMMIT

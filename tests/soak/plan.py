@@ -1,0 +1,370 @@
+"""What happens in one run, all of it drawn from one seed: callbacks with their expected fates, faults, and blows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from enum import StrEnum
+from random import Random
+from typing import Any, Final
+
+from listener.emulator.faults import Kind
+from tests.builders import WRAPPINGS, a_callback, wrapped
+
+QUEUES: Final = ("one", "two")
+#: Seconds over which callbacks are sent and faults strike.
+SPAN: Final = 4.0
+LEASE: Final = 3.0
+#: Seconds that a listener gives its handlers after SIGTERM.
+GRACE: Final = 1.0
+#: Long enough for the lease to end and for somebody else to notice.
+FREEZE: Final = LEASE + 2.0
+STORE_LOCK: Final = 1.0
+MAX_ATTEMPTS: Final = 15
+DOOMED_ATTEMPTS: Final = 3
+
+
+class Fate(StrEnum):
+    """What must have become of a callback in the end."""
+
+    HANDLED = "handled"
+    DEAD = "dead"  #: the handler was heard and given up
+    REFUSED = "refused"  #: a dead letter that no handler ever saw: its job is unknown
+    DROPPED = "dropped"  #: its job is unknown, and the settings say to drop it
+    PARKED = "parked"
+    QUARANTINED = "quarantined"
+    SILENT = "silent"  #: there never was a callback
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Post:
+    """One message put into a queue, ``at`` seconds after the start."""
+
+    at: float
+    queue: str
+    body: str
+    raw: bool = False  #: not escaped, so that the reply which brings it is no XML
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Item:
+    """One job, what happens to its callback, and what must come of it."""
+
+    n: int
+    way: str
+    fate: Fate
+    job_id: str = ""  #: empty for a job that goes through the API, which gives it its id
+    route: str = ""
+    targets: tuple[str, ...] = ()  #: the handlers that must hear of it
+    states: tuple[str, ...] = ("Success",)  #: any one of these is the outcome
+    posts: tuple[Post, ...] = ()
+    known_at: float | None = 0.0  #: when the store learns of the job; None for never
+    function: str = ""  #: of a job that goes through the API, and tells its fault from others
+    user_data: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Blow:
+    """Something done to a listener process, or to the store under it."""
+
+    at: float
+    kind: str  #: kill, stop, freeze, lock
+    slot: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    seed: int
+    items: tuple[Item, ...]
+    faults: tuple[Mapping[str, Any], ...] = ()
+    blows: tuple[Blow, ...] = ()
+    processes: int = 1
+    unknown: str = "deliver"  #: the policy for results whose job is unknown
+
+
+@dataclass(slots=True)
+class Draw:
+    """Draws for one item."""
+
+    rng: Random
+    n: int
+    unknown: str
+    job_id: str = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.job_id = f"{self.rng.getrandbits(128):032x}"
+
+    def user_data(self, route: str = "recorded", **wishes: Any) -> str:
+        return json.dumps({"route": route, "n": self.n, **wishes})
+
+    def body(self, user_data: str, *, how: str = "base64", state: str = "Success") -> str:
+        return wrapped(a_callback(JobId=self.job_id, State=state, UserData=user_data), how)
+
+    def post(self, body: str, *, at: float | None = None, raw: bool = False) -> Post:
+        at = self.rng.uniform(0, SPAN) if at is None else at
+        return Post(at=at, queue=self.rng.choice(QUEUES), body=body, raw=raw)
+
+    def handled(self, way: str, route: str = "recorded", **wishes: Any) -> Item:
+        """A callback that arrives once and is handled by its route."""
+        text = self.user_data(route, **wishes)
+        return self.item(way, Fate.HANDLED, text, route=route, posts=(self.post(self.body(text)),))
+
+    def item(self, way: str, fate: Fate, user_data: str, *, route: str = "recorded", **more: Any) -> Item:
+        given: dict[str, Any] = {
+            "n": self.n,
+            "way": way,
+            "fate": fate,
+            "job_id": self.job_id,
+            "route": route,
+            "targets": TARGETS[route],
+            "user_data": user_data,
+        }
+        return Item(**(given | more))
+
+
+#: The routes of the listener's settings, with their handlers; nothing matches ``nowhere``.
+TARGETS: Final[Mapping[str, tuple[str, ...]]] = {
+    "recorded": ("record", "once"),
+    "single": ("record",),
+    "doomed": ("record",),
+    "nowhere": (),
+}
+
+
+def plain(draw: Draw) -> Item:
+    return draw.handled("plain", draw.rng.choice(("recorded", "single")))
+
+
+def wrapped_somehow(draw: Draw) -> Item:
+    text, how = draw.user_data(), draw.rng.choice(sorted(WRAPPINGS))
+    return draw.item("wrapped", Fate.HANDLED, text, posts=(draw.post(draw.body(text, how=how)),))
+
+
+def of_failed_job(draw: Draw) -> Item:
+    text = draw.user_data()
+    posts = (draw.post(draw.body(text, state="Fail")),)
+    return draw.item("job-failed", Fate.HANDLED, text, states=("Fail",), posts=posts)
+
+
+def duplicated(draw: Draw) -> Item:
+    text = draw.user_data()
+    posts = tuple(draw.post(draw.body(text)) for _ in range(draw.rng.randint(2, 4)))
+    return draw.item("duplicated", Fate.HANDLED, text, posts=posts)
+
+
+def contradicted(draw: Draw) -> Item:
+    text, states = draw.user_data(), ("Success", "Fail")
+    posts = tuple(draw.post(draw.body(text, state=state)) for state in states)
+    return draw.item("contradicted", Fate.HANDLED, text, states=states, posts=posts)
+
+
+def progressing(draw: Draw) -> Item:
+    text = draw.user_data()
+    posts = tuple(draw.post(draw.body(text, state=state)) for state in ("Processing", "Success"))
+    return draw.item("progressing", Fate.HANDLED, text, posts=posts)
+
+
+def early(draw: Draw) -> Item:
+    """Its job becomes known after the callback, within the grace."""
+    text, at = draw.user_data(), draw.rng.uniform(0, SPAN)
+    posts = (draw.post(draw.body(text), at=at),)
+    return draw.item("early", Fate.HANDLED, text, posts=posts, known_at=at + draw.rng.uniform(0.1, 0.8))
+
+
+def late(draw: Draw) -> Item:
+    text = draw.user_data()
+    return draw.item("late", Fate.HANDLED, text, posts=(draw.post(draw.body(text), at=SPAN + 0.5),))
+
+
+def unknown(draw: Draw) -> Item:
+    fates = {"deliver": Fate.HANDLED, "dead-letter": Fate.REFUSED, "drop": Fate.DROPPED}
+    text = draw.user_data()
+    posts = (draw.post(draw.body(text)),)
+    return draw.item("unknown", fates[draw.unknown], text, posts=posts, known_at=None)
+
+
+def unrouted(draw: Draw) -> Item:
+    text = draw.user_data("nowhere")
+    return draw.item("unrouted", Fate.PARKED, text, route="nowhere", posts=(draw.post(draw.body(text)),))
+
+
+def failing(draw: Draw) -> Item:
+    return draw.handled("failing", do="fail", times=draw.rng.randint(1, 2))
+
+
+def asking_again(draw: Draw) -> Item:
+    return draw.handled("asking-again", do="retry", times=draw.rng.randint(1, 2))
+
+
+def unavailable(draw: Draw) -> Item:
+    return draw.handled("unavailable", do="unavailable", times=draw.rng.randint(1, 3))
+
+
+def slow(draw: Draw) -> Item:
+    return draw.handled("slow", do="slow", seconds=round(draw.rng.uniform(0.2, 1.5), 2))
+
+
+def very_slow(draw: Draw) -> Item:
+    """Longer than its lease, which has to be renewed meanwhile."""
+    text = draw.user_data("single", do="slow", seconds=LEASE + 0.7)
+    posts = (draw.post(draw.body(text), at=draw.rng.uniform(0, 1)),)
+    return draw.item("very-slow", Fate.HANDLED, text, route="single", posts=posts)
+
+
+def doomed(draw: Draw) -> Item:
+    text = draw.user_data("doomed", do="fail", times=DOOMED_ATTEMPTS + MAX_ATTEMPTS)
+    return draw.item("doomed", Fate.DEAD, text, route="doomed", posts=(draw.post(draw.body(text)),))
+
+
+def rejected(draw: Draw) -> Item:
+    text = draw.user_data("single", do="reject")
+    return draw.item("rejected", Fate.DEAD, text, route="single", posts=(draw.post(draw.body(text)),))
+
+
+GARBLINGS: Final[Mapping[str, Callable[[str], str]]] = {
+    "cut-json": lambda text: text[: len(text) // 2],
+    "cut-base64": lambda text: wrapped(text)[: len(text) // 2],
+    "array": lambda text: f"[{text}]",
+    "no-id": lambda text: text.replace('"JobId"', '"Jop"'),
+    "prose": lambda text: f"callback {text}",
+    "other-xml": lambda text: f"<Callback>{wrapped(text)}</Callback>",
+    "too-deep": lambda text: wrapped(wrapped(wrapped(wrapped(wrapped(wrapped(text)))))),
+    "not-utf-8": lambda text: "//79" + wrapped(text),
+}
+
+
+def garbled(draw: Draw) -> Item:
+    """Its callback can't be read; the body carries the number, so that no two are alike."""
+    text = draw.user_data()
+    how = draw.rng.choice(sorted(GARBLINGS))
+    callback = a_callback(n=draw.n, JobId=draw.job_id, State="Success", UserData=text)
+    body = GARBLINGS[how](callback) + " " * draw.n
+    return draw.item(f"garbled-{how}", Fate.QUARANTINED, text, posts=(draw.post(body),))
+
+
+def ill_formed(draw: Draw) -> Item:
+    """A body that XML can't carry, in a reply that has good neighbours too."""
+    text = draw.user_data()
+    body = f"\x01\x02 garbage {draw.n} & <"
+    return draw.item("ill-formed", Fate.QUARANTINED, text, posts=(draw.post(body, raw=True),))
+
+
+#: Jobs that go through the API, by function: the callback's or the call's own fault, and the fate.
+THROUGH_API: Final[Mapping[str, tuple[Mapping[str, Any] | None, Fate]]] = {
+    "SoakPlain": (None, Fate.HANDLED),
+    "SoakDropped": ({"kind": Kind.DROP}, Fate.SILENT),
+    "SoakDuplicated": ({"kind": Kind.DUPLICATE, "copies": 2}, Fate.HANDLED),
+    "SoakLate": ({"kind": Kind.LATE, "seconds": 1.0}, Fate.HANDLED),
+    "SoakReordered": ({"kind": Kind.REORDER, "seconds": 0.7}, Fate.HANDLED),
+    "SoakGarbled": ({"kind": Kind.GARBLE, "keep": 0.55}, Fate.QUARANTINED),
+    "SoakEarly": ({"kind": Kind.EARLY, "seconds": 0.15, "service": "mps"}, Fate.HANDLED),
+    "SoakReplyLost": ({"kind": Kind.DROP_REPLY, "service": "mps"}, Fate.HANDLED),
+    "SoakRefused": ({"kind": Kind.ERROR, "service": "mps"}, Fate.SILENT),
+}
+
+
+def through_api(draw: Draw) -> Item:
+    function = draw.rng.choice(sorted(THROUGH_API))
+    return draw.item(
+        f"api-{function}", THROUGH_API[function][1], draw.user_data(), job_id="", function=function
+    )
+
+
+#: How many of a hundred go each way.
+WEIGHTS: Final[Mapping[Callable[[Draw], Item], float]] = {
+    plain: 26,
+    through_api: 12,
+    wrapped_somehow: 9,
+    duplicated: 9,
+    early: 6,
+    garbled: 6,
+    of_failed_job: 4,
+    contradicted: 4,
+    failing: 4,
+    slow: 3,
+    late: 3,
+    unknown: 3,
+    unrouted: 3,
+    progressing: 2,
+    asking_again: 2,
+    unavailable: 2,
+    doomed: 2,
+    rejected: 2,
+    ill_formed: 1,
+    very_slow: 0.4,
+}
+
+
+def drawn(seed: int, *, messages: int) -> Plan:
+    """The plan of this seed."""
+    rng = Random(f"soak/{seed}")
+    policy = rng.choice(("deliver", "dead-letter", "drop"))
+    processes = rng.choice((1, 2, 2))
+    return Plan(
+        seed=seed,
+        items=items(rng, messages=messages, unknown=policy),
+        faults=tuple(_faults(rng)),
+        blows=tuple(_blows(rng, processes)),
+        processes=processes,
+        unknown=policy,
+    )
+
+
+def items(
+    rng: Random,
+    *,
+    messages: int,
+    unknown: str = "deliver",
+    ways: Mapping[Callable[[Draw], Item], float] = WEIGHTS,
+) -> tuple[Item, ...]:
+    """So many items, each of its own way."""
+    chosen = rng.choices(list(ways), weights=list(ways.values()), k=messages)
+    return tuple(way(Draw(rng=rng, n=n, unknown=unknown)) for n, way in enumerate(chosen))
+
+
+def _blows(rng: Random, processes: int) -> Sequence[Blow]:
+    kinds = rng.choices(("kill", "stop", "freeze", "lock"), weights=(10, 4, 2, 2), k=rng.randint(2, 4))
+    return [
+        Blow(at=rng.uniform(1.2, SPAN + 0.5), kind=kind, slot=rng.randrange(processes))
+        for kind in ("kill", *kinds[1:])
+    ]
+
+
+def _faults(rng: Random) -> Sequence[Mapping[str, Any]]:
+    """The faults of the API jobs, which always strike, and a good half of those that strike at random."""
+    always = [
+        {**fault, "name": function, "function": function}
+        for function, (fault, _) in THROUGH_API.items()
+        if fault is not None
+    ]
+    return [*always, *(fault for fault in _request_faults(rng) if rng.random() < 0.6)]
+
+
+def _request_faults(rng: Random) -> Sequence[Mapping[str, Any]]:
+    receive, delete = {"operation": "*Receive*"}, {"operation": "*Delete*"}
+    either = rng.choice((receive, delete))
+    return [
+        _some(rng, Kind.LATENCY, seconds=0.2, probability=0.3),
+        _some(rng, Kind.STALL, count=1, **receive),
+        _some(rng, Kind.STALL, count=1, after=True, **either),
+        _some(rng, Kind.RESET, count=3, **either),
+        _some(rng, Kind.RESET, count=2, after=True, **either),
+        _some(rng, Kind.HANG_UP, count=3),
+        _some(rng, Kind.DROP_REPLY, count=3, **either),
+        _some(rng, Kind.TRUNCATE, count=3, keep=round(rng.random() * 0.99, 2), **either),
+        _some(rng, Kind.ERROR, count=3, body=rng.choice(("xml", "html", "empty")), status=rng.choice((500, 502, 503))),
+        _some(rng, Kind.THROTTLE, count=3),
+        _some(rng, Kind.THROTTLE, count=2, service="mps"),
+        _some(rng, Kind.REJECT_SIGNATURE, count=2),
+        _some(rng, Kind.CLOCK_SKEW, count=2, seconds=rng.choice((-1200.0, 1200.0))),
+        _some(rng, Kind.EXPIRE_HANDLES, count=4, **delete),
+        _some(rng, Kind.EMPTY_POLL, count=5, **receive),
+    ]  # fmt: skip
+
+
+def _some(rng: Random, kind: Kind, **details: Any) -> Mapping[str, Any]:
+    """The fault within a window of its own."""
+    start = round(rng.uniform(0.5, SPAN - 1), 2)
+    window = {"start": start, "stop": round(start + rng.uniform(0.5, 2.5), 2)}
+    return {"kind": kind, "service": "mns", "probability": 0.7, **window, **details}

@@ -1,0 +1,442 @@
+"""Plays a plan: a real emulator, real listener processes, real faults, real kills. Comes back with the evidence."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sqlite3
+import subprocess
+import sys
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import httpx
+
+from listener import clock, submit
+from listener.config import MpsSettings
+from listener.credentials import AccessKey, Credentials
+from listener.emulator import Emulator, Options
+from listener.emulator.queues import Attributes, Draft, body_md5, draft
+from listener.emulator.serve import RunningEmulator, running
+from listener.errors import ListenerError
+from listener.mps import MpsClient
+from listener.store.rows import values_of_job
+from listener.store.sql import SqlStore
+from listener.store.tables import jobs
+from tests.builders import a_job
+from tests.soak.evidence import Ending, Evidence, calls_in, rows_in
+from tests.soak.ledger import reference
+from tests.soak.plan import (
+    DOOMED_ATTEMPTS,
+    FREEZE,
+    GRACE,
+    LEASE,
+    MAX_ATTEMPTS,
+    QUEUES,
+    STORE_LOCK,
+    Blow,
+    Item,
+    Plan,
+    Post,
+)
+
+ROOT = Path(__file__).parents[2]
+VISIBILITY_SECONDS = 2
+#: How long anything may take that should take a moment.
+PATIENCE = 60.0
+LOOK_AGAIN = 0.05
+
+SETTINGS = """\
+[store]
+url = "sqlite:///{folder}/listener.db"
+[dispatch]
+workers = 8
+lease = "{lease}s"
+handler_timeout = "30s"
+[retry]
+max_attempts = {attempts}
+first_wait = "0.1s"
+longest_wait = "0.4s"
+[correlation]
+unknown = "{unknown}"
+grace = "2s"
+[service]
+grace = "{grace}s"
+[http]
+listen = ""
+[log]
+format = "json"
+"""
+QUEUE = """\
+[[queues]]
+endpoint = "{endpoint}"
+queue = "{queue}"
+wait = "1s"
+"""
+ROUTE = """\
+[[routes]]
+name = "{name}"
+match = {{ route = "{name}" }}
+handlers = [{handlers}]
+"""
+HANDLER = '{{ use = "python", name = "{name}", callable = "tests.soak.recorder:{name}" }}'
+DOOMED = f'retry = {{ max_attempts = {DOOMED_ATTEMPTS}, first_wait = "0.1s", longest_wait = "0.2s" }}\n'
+
+
+def settings(plan: Plan, folder: Path, endpoint: str) -> str:
+    """The listener's settings, as a user would write them."""
+    text = SETTINGS.format(
+        folder=folder, lease=LEASE, attempts=MAX_ATTEMPTS, unknown=plan.unknown, grace=GRACE
+    )
+    text += "".join(QUEUE.format(endpoint=endpoint, queue=queue) for queue in QUEUES)
+    for name, handlers in (
+        ("recorded", ("record", "once")),
+        ("single", ("record",)),
+        ("doomed", ("record",)),
+    ):
+        text += ROUTE.format(
+            name=name, handlers=", ".join(HANDLER.format(name=handler) for handler in handlers)
+        )
+    return text + DOOMED
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played:
+    evidence: Evidence
+    happened: Mapping[str, int]  #: how often each kind of fault, and of blow, really took place
+    seconds: float
+
+
+class Crew:
+    """The listener processes of one run, one in each slot; whoever falls is replaced."""
+
+    def __init__(self, folder: Path, *, entry: Sequence[str] = ("-m", "listener")) -> None:
+        self.endings: list[Ending] = []
+        self.troubles: list[str] = []
+        self.happened: Counter[str] = Counter()
+        self._folder = folder
+        self._entry = tuple(entry)
+        self._slots: dict[int, subprocess.Popen[bytes]] = {}
+        self._frozen: dict[int, float] = {}
+        self._started = 0
+
+    def start(self, slot: int, *, entry: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+        self._slots[slot] = self.run(entry=entry)
+        return self._slots[slot]
+
+    def run(self, *arguments: str, entry: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+        """Start ``listener run``; its log goes to a file of its own."""
+        self._started += 1
+        command = [sys.executable, *(entry or self._entry), "run", "-c", str(self._folder / "listener.toml")]
+        with (self._folder / f"log-{self._started}.jsonl").open("wb") as log:
+            return subprocess.Popen(
+                [*command, *arguments],
+                cwd=ROOT,
+                env=environment(self._folder),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+            )
+
+    def kill(self, slot: int) -> None:
+        self._end(slot, signal.SIGKILL, "kill")
+        self.start(slot)
+
+    def stop(self, slot: int) -> None:
+        self._end(slot, signal.SIGTERM, "stop")
+        self.start(slot)
+
+    def freeze(self, slot: int) -> Callable[[], None]:
+        """Stop the process in its tracks; returns what lets it go on."""
+        process = self._slots[slot]
+        self._frozen.setdefault(process.pid, time.monotonic())
+        process.send_signal(signal.SIGSTOP)
+        return lambda: self._thaw(process)
+
+    def _thaw(self, process: subprocess.Popen[bytes]) -> None:
+        since = self._frozen.pop(process.pid, None)
+        if since is not None:
+            process.send_signal(signal.SIGCONT)
+            self.note("freeze", process.pid, since)
+
+    def note(self, kind: str, pid: int, since: float) -> None:
+        self.happened[kind] += 1
+        self.endings.append(Ending(pid=pid, kind=kind, since=since, until=time.monotonic()))
+
+    def dismiss(self) -> None:
+        """Stop all of them politely."""
+        for slot in list(self._slots):
+            self._end(slot, signal.SIGTERM, "stop")
+            del self._slots[slot]
+
+    def drain(self) -> None:
+        """One more process, that ends when nothing is left to do."""
+        process = self.run("--drain")
+        try:
+            code = process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            code = -1
+            self.troubles.append("what is left can't be drained")
+        finally:
+            _surely_end(process)
+        if code:
+            self.troubles.append(f"the drain ended with {code}")
+
+    def abandon(self) -> None:
+        """End whatever still runs, because the run itself went wrong."""
+        for process in self._slots.values():
+            _surely_end(process)
+
+    def _end(self, slot: int, number: signal.Signals, kind: str) -> None:
+        process, since = self._slots[slot], time.monotonic()
+        if process.poll() is not None:
+            self.troubles.append(f"process {process.pid} ended by itself with {process.returncode}")
+        process.send_signal(number)
+        self._thaw(process)  # a frozen process does not even hear SIGTERM
+        code = process.wait(PATIENCE)
+        self.note(kind, process.pid, since)
+        if number is signal.SIGTERM and code:
+            self.troubles.append(f"process {process.pid} answered SIGTERM with {code}")
+
+
+def environment(folder: Path) -> dict[str, str]:
+    """What a listener process of the soak sees of the world."""
+    return {
+        "PATH": os.environ["PATH"],
+        "PYTHONPATH": str(ROOT),
+        "SOAK_FOLDER": str(folder),
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": "testKeyId",
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "testKeySecret",
+        "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true",
+    }
+
+
+def _surely_end(process: subprocess.Popen[bytes]) -> None:
+    if process.poll() is None:
+        process.kill()
+        process.wait(PATIENCE)
+
+
+@dataclass(slots=True)
+class Timeline:
+    """Things to do at their moments, on one thread."""
+
+    started: float = field(default_factory=time.monotonic)
+    _todo: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
+
+    def at(self, moment: float, act: Callable[[], None]) -> None:
+        self._todo.append((moment, len(self._todo), act))
+
+    def after(self, seconds: float, act: Callable[[], None]) -> None:
+        self.at(time.monotonic() - self.started + seconds, act)
+
+    def play(self) -> None:
+        pace = threading.Event()
+        while self._todo:
+            moment = min(self._todo)
+            self._todo.remove(moment)
+            pace.wait(max(0.0, self.started + moment[0] - time.monotonic()))
+            moment[2]()
+
+
+class Scene:
+    """One run on one folder."""
+
+    def __init__(self, plan: Plan, folder: Path, server: RunningEmulator, *, entry: Sequence[str]) -> None:
+        for name in ("evidence", "effects", "raised"):
+            (folder / name).mkdir(parents=True)
+        (folder / "listener.toml").write_text(settings(plan, folder, server.url))
+        self.plan, self.folder, self.server = plan, folder, server
+        self.crew = Crew(folder, entry=entry)
+        self.store = SqlStore.open(f"sqlite:///{folder}/listener.db")
+        self._mps = MpsClient(MpsSettings(endpoint=server.url), Credentials(_key))
+
+    def prepare(self) -> None:
+        """The queues, and every job that is known before anything begins."""
+        for queue in QUEUES:
+            self.server.call(partial(_create, name=queue))
+        known = [item for item in self.plan.items if item.job_id and item.known_at == 0.0]
+        if known:
+            with self.store.database.write() as connection:
+                connection.execute(jobs.insert(), [values_of_job(_job(item)) for item in known])
+
+    def play(self) -> None:
+        """Everything of the plan that has a moment, while listeners run."""
+        timeline = Timeline()
+        submitter = threading.Thread(target=self._submit_all, name="submitter", daemon=True)
+        for slot in range(self.plan.processes):
+            self.crew.start(slot)
+        self._set_faults()
+        submitter.start()
+        self._schedule(timeline)
+        timeline.play()
+        submitter.join(PATIENCE)
+        if submitter.is_alive():
+            self.crew.troubles.append("the submissions never ended")
+
+    def settle(self) -> Mapping[str, int]:
+        """No more faults: let everything come to its end. Returns how often each fault happened."""
+        happened = self.server.call(_happened)
+        httpx.delete(f"{self.server.url}/_emulator/faults", trust_env=False)
+        self._wait("callbacks are still on their way", lambda: self.server.call(_all_called_back))
+        self.crew.dismiss()
+        self._wait("messages stay hidden", lambda: self.server.call(_none_hidden))
+        self.crew.drain()
+        return happened
+
+    def evidence(self) -> Evidence:
+        self.store.close()
+        return Evidence(
+            calls=calls_in(self.folder / "evidence"),
+            endings=self.crew.endings,
+            rows=rows_in(self.folder / "listener.db"),
+            effects=len(list((self.folder / "effects").iterdir())),
+            left_in_queues=self.server.call(_left),
+            troubles=self.crew.troubles,
+        )
+
+    def _schedule(self, timeline: Timeline) -> None:
+        for item in self.plan.items:
+            for post in item.posts:
+                timeline.at(post.at, partial(self._post, post))
+            if item.job_id and item.known_at:
+                timeline.at(item.known_at, partial(self._get_known, item))
+        for blow in self.plan.blows:
+            timeline.at(blow.at, partial(self._strike, blow, timeline))
+
+    def _post(self, post: Post) -> None:
+        sent = Draft(body=post.body, md5=body_md5(post.body)) if post.raw else draft(post.body)
+        self.server.call(lambda emulator: emulator.mns.queues[post.queue].send([sent]))
+
+    def _get_known(self, item: Item) -> None:
+        """As a submitter does it: the intent first, the id when the call has been answered."""
+        self.store.add_job(_job(item, known=False))
+        self.store.bind_job(_token(item), item.job_id, clock.now())
+
+    def _strike(self, blow: Blow, timeline: Timeline) -> None:
+        match blow.kind:
+            case "kill":
+                self.crew.kill(blow.slot)
+            case "stop":
+                self.crew.stop(blow.slot)
+            case "freeze":
+                self._freeze(blow.slot, timeline)
+            case "lock":
+                self._lock_store()
+
+    def _freeze(self, slot: int, timeline: Timeline) -> None:
+        timeline.after(FREEZE, self.crew.freeze(slot))
+
+    def _lock_store(self) -> None:
+        """Another program writes to the database and takes its time; this thread goes on meanwhile."""
+        connection = sqlite3.connect(
+            self.folder / "listener.db", timeout=PATIENCE, isolation_level=None, check_same_thread=False
+        )
+        connection.execute("BEGIN IMMEDIATE")
+        self.crew.happened["lock"] += 1
+        threading.Timer(STORE_LOCK, connection.close).start()
+
+    def _set_faults(self) -> None:
+        answer = httpx.post(
+            f"{self.server.url}/_emulator/faults", content=json.dumps(self.plan.faults), trust_env=False
+        )
+        answer.raise_for_status()
+
+    def _submit_all(self) -> None:
+        for item in self.plan.items:
+            if item.function:
+                self._submit(item)
+
+    def _submit(self, item: Item) -> None:
+        request = submit.Request(
+            function=item.function,
+            input="oss://in-bucket.oss-cn-shanghai.aliyuncs.com/talk.mp4",
+            output="oss://out-bucket.oss-cn-shanghai.aliyuncs.com/talk.mp4",
+            notify_url=f"mns://1.mns.cn-shanghai.aliyuncs.com/queues/{QUEUES[item.n % 2]}",
+            user_data=item.user_data,
+            reference=reference(item),
+        )
+        try:
+            submit.submit(request, store=self.store, mps=self._mps)
+        except ListenerError as error:
+            if item.function not in ("SoakReplyLost", "SoakRefused"):
+                self.crew.troubles.append(f"{item.n} ({item.way}) could not be submitted: {error}")
+
+    def _wait(self, otherwise: str, condition: Callable[[], bool]) -> None:
+        deadline, pace = time.monotonic() + PATIENCE, threading.Event()
+        while not condition():
+            if time.monotonic() > deadline:
+                self.crew.troubles.append(otherwise)
+                return
+            pace.wait(LOOK_AGAIN)
+
+
+@contextmanager
+def staged(plan: Plan, folder: Path, *, entry: Sequence[str] = ("-m", "listener")) -> Iterator[Scene]:
+    """A scene with its emulator; whatever happens, no process outlives it."""
+    options = Options(seed=plan.seed, job_seconds=0.2, concurrency=1000, calls_per_second=0)
+    with running(options) as server:
+        scene = Scene(plan, folder, server, entry=entry)
+        try:
+            scene.prepare()
+            yield scene
+        finally:
+            scene.crew.abandon()
+            scene.store.close()
+
+
+def play(plan: Plan, folder: Path, *, entry: Sequence[str] = ("-m", "listener")) -> Played:
+    """Play a plan from its beginning to its end."""
+    started = time.monotonic()
+    with staged(plan, folder, entry=entry) as scene:
+        scene.play()
+        happened = Counter(scene.settle()) + scene.crew.happened
+        evidence = scene.evidence()
+    return Played(evidence=evidence, happened=happened, seconds=time.monotonic() - started)
+
+
+def _key() -> AccessKey:
+    return AccessKey("testKeyId", "testKeySecret")
+
+
+def _token(item: Item) -> str:
+    return f"soak{item.n:018d}"
+
+
+def _job(item: Item, *, known: bool = True) -> Any:
+    state: dict[str, Any] = {} if known else {"state": "intent", "submitted_at": None}
+    return a_job(token=_token(item), job_id=item.job_id if known else "", created_at=clock.now(), **state)
+
+
+def _happened(emulator: Emulator) -> Mapping[str, int]:
+    counts: Counter[str] = Counter()
+    for entry in emulator.faults.report():
+        counts[str(entry["kind"])] += entry["happened"]
+    return counts
+
+
+def _create(emulator: Emulator, *, name: str) -> None:
+    emulator.mns.create(name, Attributes(visibility_timeout=VISIBILITY_SECONDS))
+
+
+def _all_called_back(emulator: Emulator) -> bool:
+    """No job is under way, and no callback waits for its moment."""
+    jobs_over = all(job.over for job in emulator.engine.jobs.values())
+    return jobs_over and not emulator.courier._timers  # nothing public tells of callbacks that are held back
+
+
+def _none_hidden(emulator: Emulator) -> bool:
+    counts = [queue.counts() for queue in emulator.mns.queues.values()]
+    return not any(count["inactive"] + count["delayed"] for count in counts)
+
+
+def _left(emulator: Emulator) -> int:
+    return sum(sum(queue.counts().values()) for queue in emulator.mns.queues.values())
