@@ -1,0 +1,243 @@
+"""receive → decode → record → delete, with a queue in memory and a real store."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from freezegun import freeze_time
+from freezegun.api import FrozenDateTimeFactory
+from structlog.testing import capture_logs
+
+from listener.decode import decode
+from listener.errors import Fault, QueueUnavailable, UnavailableError
+from listener.intake import FIRST_PAUSE, LONGEST_PAUSE, LONGEST_REST, Intake, Poller
+from listener.metrics import Metrics
+from listener.model import Message, Result
+from listener.process import Heart
+from listener.routing import Correlation, Rule
+from listener.store.sql import SqlStore
+from tests.builders import NOON, a_callback, a_message, wrapped
+from tests.contract.stores import count, deliveries, quarantine, results, the_row
+from tests.unit.test_dispatch import a_dispatcher
+
+WAIT = timedelta(seconds=20)
+
+
+class MemoryQueue:
+    """A queue in memory: what is received stays until it is deleted. Raises the faults it is given."""
+
+    name = "mine"
+
+    def __init__(self, *messages: Message) -> None:
+        self.messages = list(messages)
+        self.faults: list[UnavailableError] = []
+        self.closed = False
+
+    def receive(self, *, limit: int, wait: timedelta) -> Sequence[Message]:
+        if self.faults:
+            raise self.faults.pop(0)
+        return self.messages[:limit]
+
+    def delete(self, messages: Sequence[Message]) -> Sequence[Message]:
+        left = [message for message in messages if message not in self.messages]
+        self.messages = [message for message in self.messages if message not in messages]
+        return left
+
+    def interrupt(self) -> None:
+        """Nothing here ever parks."""
+
+    def close(self) -> None:
+        self.closed = True
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlStore]:
+    with closing(SqlStore.open(f"sqlite:///{tmp_path / 'store.db'}")) as store:
+        yield store
+
+
+def an_intake(store: SqlStore) -> Intake:
+    rules = (Rule(name="videos", handlers=("log",)),)
+    taker = a_dispatcher(store, lambda _result: None)
+    return Intake(store=store, rules=rules, correlation=Correlation(), taker=taker)
+
+
+def a_poller(queue: MemoryQueue, store: SqlStore, **options: Any) -> Poller:
+    defaults: dict[str, Any] = {
+        "queue": queue,
+        "intake": an_intake(store),
+        "stop": threading.Event(),
+        "meter": Metrics(),
+        "pulse": Heart(WAIT),
+        "wait": WAIT,
+    }
+    return Poller(**(defaults | options))
+
+
+def messages(number: int) -> list[Message]:
+    return [
+        a_message(
+            message_id=f"m{place}", receipt_handle=f"h{place}", body=wrapped(a_callback(JobId=f"job-{place}"))
+        )
+        for place in range(number)
+    ]
+
+
+def unavailable(fault: Fault = Fault.CONNECTION) -> QueueUnavailable:
+    return QueueUnavailable("gone", fault=fault)
+
+
+def fault_of(poller: Poller) -> Fault | None:
+    return poller.trouble.fault if poller.trouble else None
+
+
+def break_down(store: SqlStore) -> None:
+    with store.database.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE results RENAME TO away")
+
+
+def mend(store: SqlStore) -> None:
+    with store.database.write() as connection:
+        connection.exec_driver_sql("ALTER TABLE away RENAME TO results")
+
+
+def test_a_message_is_deleted_once_its_result_is_kept(store: SqlStore) -> None:
+    queue = MemoryQueue(*messages(20))
+    poller = a_poller(queue, store)
+
+    assert [poller.poll_once() for _ in range(3)] == [16, 4, 0]
+    assert (queue.messages, count(store, results), count(store, deliveries)) == ([], 20, 20)
+    assert poller.idle
+
+
+def test_nothing_is_deleted_while_the_store_is_away(store: SqlStore) -> None:
+    queue = MemoryQueue(*messages(3))
+    poller = a_poller(queue, store)
+    break_down(store)
+    poller.turn()
+    assert (len(queue.messages), poller.failures) == (3, 1)
+
+    mend(store)
+    poller.turn()
+    assert (queue.messages, count(store, results), poller.trouble) == ([], 3, None)
+
+
+def test_a_message_that_comes_again_is_a_duplicate(store: SqlStore) -> None:
+    queue = MemoryQueue(*messages(1))
+    poller = a_poller(queue, store)
+    poller.poll_once()
+    queue.messages = messages(1)
+    poller.poll_once()
+
+    assert (the_row(store, results)["copies"], count(store, deliveries), queue.messages) == (2, 1, [])
+
+
+def test_a_garbled_message_is_kept_and_deleted(store: SqlStore) -> None:
+    queue = MemoryQueue(a_message(body="\x01garbled"))
+    a_poller(queue, store).poll_once()
+
+    assert (queue.messages, the_row(store, quarantine)["body"]) == ([], "\x01garbled")
+
+
+def test_a_defect_in_decoding_costs_only_its_own_message(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def defective(body: str) -> Result:
+        if body == "trap":
+            raise RecursionError("deep")
+        return decode(body)
+
+    monkeypatch.setattr("listener.intake.decode", defective)
+    queue = MemoryQueue(*messages(2), a_message(message_id="trap", body="trap"))
+    with capture_logs() as logs:
+        a_poller(queue, store).poll_once()
+
+    assert (queue.messages, count(store, results)) == ([], 2)
+    assert "RecursionError, which is a defect" in the_row(store, quarantine)["reason"]
+    assert [entry["event"] for entry in logs] == ["decode.crashed"]
+
+
+def test_pauses_grow_to_a_bound_and_recovery_is_told(store: SqlStore) -> None:
+    queue = MemoryQueue()
+    queue.faults = [unavailable() for _ in range(12)]
+    poller = a_poller(queue, store)
+    with capture_logs() as logs:
+        pauses = [poller.turn() for _ in range(12)]
+        poller.turn()
+
+    assert FIRST_PAUSE / 2 <= pauses[0] <= FIRST_PAUSE
+    assert all(LONGEST_PAUSE / 2 <= pause <= LONGEST_PAUSE for pause in pauses[6:])
+    assert [entry["event"] for entry in logs] == ["queue.unavailable", "queue.recovered"]
+    assert logs[-1]["failures"] == 12
+
+
+def test_trouble_is_shown_until_it_is_over(store: SqlStore) -> None:
+    queue = MemoryQueue()
+    queue.faults = [unavailable(Fault.MISSING)]
+    poller = a_poller(queue, store)
+    poller.turn()
+    assert (fault_of(poller), poller.failures) == (Fault.MISSING, 1)
+
+    poller.turn()
+    assert (fault_of(poller), poller.failures) == (None, 0)
+
+
+def test_a_defect_of_ours_does_not_end_the_loop(store: SqlStore) -> None:
+    class Broken(MemoryQueue):
+        def delete(self, messages: Sequence[Message]) -> Sequence[Message]:
+            raise ZeroDivisionError
+
+    poller = a_poller(Broken(*messages(1)), store)
+    with capture_logs() as logs:
+        pause = poller.turn()
+
+    assert pause > timedelta(0)
+    assert [entry["event"] for entry in logs] == ["poll.crashed"]
+
+
+def test_an_empty_poll_that_ended_early_is_followed_by_a_short_rest(store: SqlStore) -> None:
+    assert a_poller(MemoryQueue(), store).turn() == LONGEST_REST
+
+
+def test_a_long_poll_that_took_its_time_is_followed_by_the_next_at_once(store: SqlStore) -> None:
+    with freeze_time(NOON) as time:
+        assert isinstance(time, FrozenDateTimeFactory)
+
+        class Slow(MemoryQueue):
+            def receive(self, *, limit: int, wait: timedelta) -> Sequence[Message]:
+                time.tick(wait)
+                return ()
+
+        assert a_poller(Slow(), store).turn() == timedelta(0)
+
+
+def test_messages_are_followed_by_the_next_poll_at_once(store: SqlStore) -> None:
+    assert a_poller(MemoryQueue(*messages(1)), store).turn() == timedelta(0)
+
+
+def test_a_poller_ends_with_its_stop_event_and_closes_its_queue(store: SqlStore) -> None:
+    stop, queue = threading.Event(), MemoryQueue()
+    pulse = Heart(WAIT)
+    thread = threading.Thread(target=a_poller(queue, store, stop=stop, pulse=pulse).run)
+    thread.start()
+    stop.set()
+    thread.join(30)
+
+    assert (thread.is_alive(), queue.closed) == (False, True)
+
+
+def test_a_fault_while_stopping_is_no_news(store: SqlStore) -> None:
+    stop, queue = threading.Event(), MemoryQueue()
+    queue.faults = [unavailable()]
+    poller = a_poller(queue, store, stop=stop)
+    stop.set()
+    with capture_logs() as logs:
+        assert poller.turn() == timedelta(0)
+
+    assert logs == []
