@@ -1,0 +1,22 @@
+"""A place for each test: an emulator, a folder, and the programs that are started there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from listener.emulator import Options
+from listener.emulator.serve import running
+from tests.process.program import QUEUE, Place
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    with running(Options(job_seconds=0.01, queues=(QUEUE,))) as server:
+        here = Place(tmp_path, server)
+        try:
+            yield here
+        finally:
+            here.close()
