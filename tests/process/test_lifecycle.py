@@ -1,0 +1,200 @@
+"""How the daemon starts, stops and speaks to its supervisor."""
+
+from __future__ import annotations
+
+import json
+import signal
+import socket
+import time
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.handlers.waiting import is_dead, wait_until
+from tests.process.program import SECRET, Place
+
+pytestmark = pytest.mark.process
+
+#: Far longer than a stop takes, far shorter than a poll of 30 s.
+MOMENTS = 5.0
+HANGING = """\
+import os
+import threading
+
+def hang(result):
+    with open("started", "a") as file:
+        file.write(f"{result.key} {result.attempt}\\n")
+    while os.path.exists("hang"):
+        threading.Event().wait(0.01)
+"""
+TO_HANGING = """\
+[[routes]]
+name = "all"
+handlers = [{{ use = "python", callable = "hanging:hang" }}]
+"""
+
+
+def nobody_listens() -> str:
+    """An endpoint whose port was free a moment ago."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+def hang_in(place: Place) -> Path:
+    """Settings with a handler that hangs as long as the file ``hang`` is there; returns where it notes starts."""
+    (place.folder / "hanging.py").write_text(HANGING)
+    (place.folder / "hang").touch()
+    place.settings(TO_HANGING)
+    return place.folder / "started"
+
+
+def test_ready_comes_also_while_the_queue_cannot_be_reached(place: Place) -> None:
+    place.settings(endpoint=nobody_listens())
+    program = place.run().ready()
+
+    wait_until(lambda: bool(program.logs("queue.unavailable")))
+    assert "nothing listens there" in program.logs("queue.unavailable")[0]["error"]
+    assert program.stop() == 0
+
+
+def test_sigterm_ends_a_parked_poll_within_moments(place: Place) -> None:
+    place.settings()
+    program = place.run().ready()
+    wait_until(lambda: place.asked("BatchReceiveMessage") > 0)
+    before = time.monotonic()
+
+    assert program.stop() == 0
+    assert time.monotonic() - before < MOMENTS
+    assert "STOPPING=1" in program.ear.heard()
+    assert program.logs()[-1] == {
+        "event": "listener.stopped",
+        "unfinished": 0,
+        "level": "info",
+        "timestamp": program.logs()[-1]["timestamp"],
+    }
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
+def test_second_signal_ends_at_once_while_a_handler_hangs(place: Place, number: signal.Signals) -> None:
+    started = hang_in(place)
+    program = place.run(service__grace="25s").ready()
+    place.send("job-1")
+    wait_until(started.exists)
+    program.send(number)
+    program.ear.wait_for("STOPPING=1")
+    program.send(number)
+
+    assert program.wait(seconds=MOMENTS) == 1
+    assert "second signal" in program.stderr
+
+
+def test_handlers_may_finish_within_the_grace(place: Place) -> None:
+    started = hang_in(place)
+    program = place.run(service__grace="25s").ready()
+    place.send("job-1")
+    wait_until(started.exists)
+    program.send(signal.SIGTERM)
+    program.ear.wait_for("STOPPING=1")
+    (place.folder / "hang").unlink()
+
+    assert program.wait(seconds=MOMENTS) == 0
+    assert place.delivery_states() == {"done": 1}
+
+
+def test_deliveries_cut_short_by_a_stop_are_pending_and_the_next_run_finishes_them(place: Place) -> None:
+    started = hang_in(place)
+    program = place.run(service__grace="100ms", dispatch__workers="2").ready()
+    place.send("job-1", "job-2", "job-3")
+    wait_until(lambda: started.exists() and len(started.read_text().splitlines()) == 2)
+
+    assert program.stop() == 0
+    assert program.logs("listener.stopped")[0]["unfinished"] == 2
+    assert place.delivery_states() == {"pending": 3}
+
+    (place.folder / "hang").unlink()
+    assert place.run("--drain").wait() == 0
+    assert place.delivery_states() == {"done": 3}
+    with place.store() as store:
+        assert not store.outstanding()
+    story = place.views(lambda views: views.story("job-1"))
+    assert story is not None
+    assert [one.failures for one in story.deliveries] == [0]
+
+
+def test_a_command_is_ended_with_the_daemon(place: Place) -> None:
+    pid_file = place.folder / "pid"
+    script = f'["sh", "-c", "echo $$ > {pid_file}.new; mv {pid_file}.new {pid_file}; exec sleep 300"]'
+    place.settings(f'[[routes]]\nname = "all"\nhandlers = [{{{{ use = "command", argv = {script} }}}}]\n')
+    program = place.run(service__grace="100ms").ready()
+    place.send("job-1")
+    wait_until(pid_file.exists)
+
+    assert program.stop() == 0
+    assert is_dead(int(pid_file.read_text()))
+    assert place.delivery_states() == {"pending": 1}
+
+
+def test_watchdog_is_fed_while_the_loops_turn(place: Place) -> None:
+    place.settings()
+    program = place.run(WATCHDOG_USEC="100000").ready()
+
+    program.ear.wait_for("WATCHDOG=1", times=4)
+    assert program.stop() == 0
+
+
+def test_watchdog_of_another_process_is_not_fed(place: Place) -> None:
+    place.settings()
+    program = place.run(WATCHDOG_USEC="100000", WATCHDOG_PID="1").ready()
+
+    assert program.stop() == 0
+    assert "WATCHDOG=1" not in program.ear.heard()
+
+
+def test_supervisor_that_does_not_listen_stops_nobody(place: Place) -> None:
+    place.settings()
+    place.send("job-1")
+    program = place.run("--drain", NOTIFY_SOCKET="/nonexistent/notify")
+
+    assert program.wait() == 0
+    assert program.logs("supervisor.unreachable")
+    assert place.delivery_states() == {"done": 1}
+
+
+def test_logs_are_json_and_never_hold_the_secret(place: Place) -> None:
+    started = hang_in(place)
+    (place.folder / "hang").unlink()
+    program = place.run(log__level="debug").ready()
+    place.send("job-1")
+    wait_until(lambda: started.exists() and place.delivery_states() == {"done": 1})
+
+    assert program.stop() == 0
+    events = [json.loads(line)["event"] for line in program.stderr.splitlines()]
+    assert {"listener.started", "delivery.settled", "listener.stopped"} <= set(events)
+    assert (SECRET in program.stderr, program.stdout) == (False, "")
+
+
+@pytest.mark.parametrize("over", ["tcp", "unix"])
+def test_health_is_answered_while_it_runs(place: Place, over: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(place.folder)  # a relative path to the socket, since long ones do not fit
+    port = nobody_listens().removeprefix("http://")
+    place.settings()
+    program = place.run(http__listen=port if over == "tcp" else "unix:health.sock").ready()
+    transport = httpx.HTTPTransport(uds="health.sock" if over == "unix" else None)
+    with httpx.Client(transport=transport, base_url=f"http://{port}", timeout=MOMENTS) as client:
+        alive, ready = client.get("/healthz"), client.get("/readyz")
+        metrics = client.get("/metrics")
+
+    assert (alive.status_code, alive.json()) == (200, {"ok": True, "stalled": []})
+    assert (ready.status_code, ready.json()["store"]) == (200, "ok")
+    assert (metrics.status_code, "# TYPE" in metrics.text) == (200, True)
+    assert program.stop() == 0
+
+
+def test_leftover_unix_socket_is_replaced(place: Place) -> None:
+    place.settings()
+    for _ in range(2):
+        program = place.run(http__listen="unix:health.sock").ready()
+        program.kill()
+    assert (place.folder / "health.sock").is_socket()
