@@ -1,0 +1,130 @@
+"""What stops the daemon from starting, and when a drain ends: the exit status and the words for it."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from tests.process.program import Place, Program
+from tests.process.test_lifecycle import nobody_listens
+
+pytestmark = pytest.mark.process
+
+SETTINGS_ERROR, UNAVAILABLE = 78, 69
+
+
+def said(program: Program, *words: str) -> bool:
+    """Whether it ended with an error of ours that holds these words, and without a traceback."""
+    text = program.stderr
+    return "Error: " in text and "Traceback" not in text and all(word in text for word in words)
+
+
+def test_drain_ends_once_all_is_done(place: Place) -> None:
+    place.settings()
+    place.send(*(f"job-{number}" for number in range(40)))
+    place.send_raw("no callback")
+
+    assert place.run("--drain").wait() == 0
+    assert (place.messages_left(), place.delivery_states()) == (0, {"done": 40})
+    assert len(place.views(lambda views: views.quarantined())) == 1
+
+
+def test_drain_waits_for_retries(place: Place) -> None:
+    script = f'["sh", "-c", "test $MNS_LISTENER_ATTEMPT = 3 && touch {place.folder}/done"]'
+    place.settings(f'[[routes]]\nname = "all"\nhandlers = [{{{{ use = "command", argv = {script} }}}}]\n')
+    place.send("job-1")
+
+    assert place.run("--drain", retry__first_wait="100ms").wait() == 0
+    assert (place.folder / "done").exists()
+
+
+def test_drain_of_a_queue_that_cannot_be_used_ends_with_69(place: Place) -> None:
+    place.server.call(lambda emulator: emulator.mns.queues.clear())
+    place.settings()
+    missing = place.run("--drain")
+    store = f"sqlite:///{place.folder}/other.db"
+    unreachable = place.run("--drain", queues__0__endpoint=nobody_listens(), store__url=store)
+
+    assert (missing.wait(), unreachable.wait()) == (UNAVAILABLE, UNAVAILABLE)
+    assert said(missing, "QueueNotExist", "create it")
+    assert said(unreachable, "nothing listens there")
+
+
+@pytest.mark.parametrize(
+    ("setting", "value", "words"),
+    [
+        pytest.param("http__listen", "127.0.0.1:99999", ["http.listen", "99999"], id="port-too-large"),
+        pytest.param("http__listen", "127.0.0.1:\u00b2", ["http.listen", "loopback"], id="port-no-number"),
+        pytest.param("http__listen", "0.0.0.0:8471", ["http.listen", "loopback"], id="not-loopback"),
+        pytest.param("http__listen", "unix:/nonexistent/s", ["http.listen", "No such file"], id="no-folder"),
+        pytest.param("store__url", "mysql://h/n", ["store.url", "mysql"], id="store-of-another-kind"),
+        pytest.param("store__url", "sqlite:////nonexistent/x/l.db", ["store.url", "folder"], id="no-store"),
+        pytest.param("dispatch__workers", "many", ["dispatch.workers", "many"], id="no-number"),
+        pytest.param("queues", "[]", ["[[queues]]"], id="no-queue"),
+        pytest.param("routes", "[]", ["[[routes]]"], id="no-route"),
+        pytest.param("queues__0__wait", "31s", ["queues[0].wait", "31"], id="wait-too-long"),
+        pytest.param("surprise__key", "1", ["surprise", "unknown"], id="unknown-key"),
+        pytest.param(
+            "routes__0__handlers__0__use", "nope", ["routes.all", "nope", "available"], id="handler"
+        ),
+        pytest.param(
+            "routes__0__handlers__0__path", "/nonexistent/f", ["routes.all", "/nonexistent"], id="option"
+        ),
+    ],
+)
+def test_settings_that_cannot_work_end_with_78_and_say_why(
+    place: Place, setting: str, value: str, words: list[str]
+) -> None:
+    place.settings()
+    program = place.run(**{setting: value})
+
+    assert program.wait() == SETTINGS_ERROR
+    assert said(program, *words), program.stderr
+
+
+def test_address_that_is_taken_ends_with_78(place: Place) -> None:
+    place.settings()
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        program = place.run(http__listen=address)
+
+        assert program.wait() == SETTINGS_ERROR
+    assert said(program, address, "in use")
+
+
+def no_database(path: Path) -> None:
+    path.write_text("this is a text of some length, and no database at all, whatever its name may say" * 20)
+
+
+def a_folder(path: Path) -> None:
+    path.mkdir()
+
+
+@pytest.mark.parametrize("spoil", [no_database, a_folder])
+def test_store_that_cannot_be_used_ends_with_69(place: Place, spoil: Callable[[Path], None]) -> None:
+    place.settings()
+    spoil(place.folder / "listener.db")
+    program = place.run()
+
+    assert program.wait() == UNAVAILABLE
+    assert said(program, "listener.db")
+
+
+def test_store_where_nobody_may_write_ends_with_69(place: Place) -> None:
+    place.settings()
+    program = place.run(store__url="sqlite:////proc/listener.db")
+
+    assert program.wait() == UNAVAILABLE
+    assert said(program, "/proc/listener.db", "writable")
+
+
+def test_key_file_that_cannot_be_read_ends_with_78(place: Place) -> None:
+    place.settings()
+    missing = str(place.folder / "no-such-key")
+    program = place.run(credentials__access_key_id_file=missing, credentials__access_key_secret_file=missing)
+
+    assert program.wait() == SETTINGS_ERROR
+    assert said(program, "access_key_id_file", missing)
