@@ -1,0 +1,186 @@
+"""docs/ name everything that there is, and nothing else."""
+
+from __future__ import annotations
+
+import ast
+import re
+import tomllib
+from collections.abc import Iterator
+from dataclasses import fields
+from pathlib import Path
+from typing import Annotated, Any, get_args
+
+import pytest
+from pydantic import BaseModel, TypeAdapter
+from pydantic.fields import FieldInfo
+
+from listener.cli import COMMANDS
+from listener.config import Settings
+from listener.emulator.faults import Fault as EmulatorFault
+from listener.emulator.faults import Kind
+from listener.errorcodes import TABLE
+from listener.errors import Fault, ListenerError
+from listener.metrics import Metrics
+
+ROOT = Path(__file__).parents[1]
+SOURCES = sorted([*(ROOT / "listener").rglob("*.py"), *(ROOT / "handlers").rglob("*.py")])
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+LEVELS = {"debug", "info", "warning", "error", "exception", "log"}
+
+
+def page(name: str) -> str:
+    return (ROOT / "docs" / name).read_text("utf-8")
+
+
+def rows(text: str, *, columns: int) -> list[list[str]]:
+    """The cells of all table rows with so many columns whose first cell is code; the code marks taken off."""
+    lines = re.findall(r"^\| (`.*) \|$", text, re.MULTILINE)
+    cells = [re.split(r" *\| *", line) for line in lines]
+    return [[cell.strip("`") for cell in row] for row in cells if len(row) == columns]
+
+
+def documented_settings() -> dict[str, list[str]]:
+    return {row[0]: row[1:3] for row in rows(page("settings.md"), columns=4)}
+
+
+def settings_of(
+    model: type[BaseModel],
+    path: str = "",
+    variable: str = "MNS_LISTENER_",
+    seen: frozenset[type] = frozenset(),
+) -> Iterator[tuple[str, str, FieldInfo]]:
+    """Every setting as (path, variable, field). A section that stands at a second place is one setting there."""
+    known = set(seen)
+    for name, field in model.model_fields.items():
+        there, then = f"{path}{name}", f"{variable}{name.upper()}"
+        inner, optional = section_in(field.annotation)
+        if inner is None or optional or inner in known:
+            yield there, then, field
+            continue
+        known.add(inner)
+        many = get_args(field.annotation)
+        place = ("[]", "__0") if many[-1:] == (Ellipsis,) else (".NAME", "__NAME") if many else ("", "")
+        yield from settings_of(inner, f"{there}{place[0]}.", f"{then}{place[1]}__", frozenset(known))
+
+
+def section_in(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
+    """The section inside an annotation, and whether it may be None."""
+    parts = [annotation, *get_args(annotation)]
+    section = next((part for part in parts if isinstance(part, type) and issubclass(part, BaseModel)), None)
+    return section, type(None) in parts
+
+
+SETTINGS = list(settings_of(Settings))
+
+
+@pytest.mark.parametrize(
+    ("path", "variable", "field"), [pytest.param(*setting, id=setting[0]) for setting in SETTINGS]
+)
+def test_every_setting_is_documented_with_its_default_and_its_variable(
+    path: str, variable: str, field: FieldInfo
+) -> None:
+    default, shown_variable = documented_settings()[path]
+
+    assert shown_variable == variable
+    if field.is_required() or field.default is None:
+        assert default == ("required" if field.is_required() else "none")
+    else:
+        checked = TypeAdapter(Annotated[field.annotation, *field.metadata, "as the model has it"])
+        assert checked.validate_python(tomllib.loads(f"value = {default}")["value"]) == field.default
+
+
+def test_no_setting_is_documented_that_is_none() -> None:
+    assert set(documented_settings()) - {path for path, _, _ in SETTINGS} == set()
+
+
+def events_in(path: Path) -> Iterator[str]:
+    """Constants that are logged, or that stand in a variable which is."""
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        logged = isinstance(node, ast.Call) and getattr(node.func, "attr", "") in LEVELS and node.args
+        chosen = isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "event"
+        for inner in ast.walk(node) if logged or chosen else ():
+            if isinstance(inner, ast.Constant) and re.fullmatch(r"[a-z]+\.[a-z_]+", str(inner.value)):
+                yield str(inner.value)
+
+
+EVENTS = {event for path in SOURCES if "emulator" not in path.parts for event in events_in(path)}
+
+
+def test_every_event_of_the_log_is_documented_and_no_other() -> None:
+    table = page("operations.md").split("| event |")[1].split("\n\n")[0]
+
+    assert (
+        set(re.findall(r"`([a-z]+\.[a-z_]+)`", re.sub(r"\|[^|]*\|[^|]*\|$", "", table, flags=re.M))) == EVENTS
+    )
+
+
+def test_every_metric_is_documented_with_its_labels_and_no_other() -> None:
+    documented = {
+        name: labels for name, labels, _ in rows(page("operations.md"), columns=3) if "mns_l" in name
+    }
+    names = {
+        metric.name + ("_total" if metric.type == "counter" else "")
+        for metric in Metrics().registry.collect()
+    }
+
+    assert set(documented) == names
+    for name, labels in documented.items():
+        assert labels_of(name) == {label for label in labels.split(", ") if label}
+
+
+def labels_of(name: str) -> set[str]:
+    collectors: Any = Metrics().registry._names_to_collectors
+    return set(collectors[name]._labelnames)
+
+
+def test_every_exit_status_is_documented() -> None:
+    def statuses(error: type[ListenerError]) -> set[int]:
+        return {error.exit_code}.union(*(statuses(kind) for kind in error.__subclasses__()))
+
+    wanted = {str(status) for status in {0, 70} | statuses(ListenerError)}
+    for text in (page("operations.md"), (ROOT / "README.md").read_text("utf-8")):
+        table = text.split("| exit status |")[1].split("\n\n")[0]
+        assert set(re.findall(r"^\| (\d+) \|", table, re.MULTILINE)) == wanted
+
+
+def test_every_error_code_of_mps_is_documented_with_its_action_and_no_other() -> None:
+    documented = {code: action for code, action, _ in rows(page("mps.md"), columns=3)}
+
+    assert {code: documented.get(code) for code in TABLE} == {
+        code: str(v.action) for code, v in TABLE.items()
+    }
+
+
+def test_every_fault_of_a_queue_is_documented() -> None:
+    assert [fault for fault in Fault if f"`{fault}`" not in page("mns.md")] == []
+
+
+def test_every_kind_and_key_of_the_emulators_faults_is_documented() -> None:
+    text = page("emulator.md").split("## Faults")[1]
+    words = set(re.findall(r"`([\w-]+)`", text))
+
+    assert [kind for kind in Kind if kind not in words] == []
+    assert [each.name for each in fields(EmulatorFault) if each.name not in words] == []
+
+
+def test_every_command_that_the_pages_use_exists() -> None:
+    used = {
+        word for each in PAGES for word in re.findall(r"mns-listener ([a-z-]+)\b", each.read_text("utf-8"))
+    }
+
+    assert used - set(COMMANDS) - WORDS_AFTER_THE_NAME == set()
+
+
+#: "a defect of mns-listener" and the like.
+WORDS_AFTER_THE_NAME = {"on", "must", "is"}
+
+
+def test_every_link_leads_somewhere() -> None:
+    links = [(each, link) for each in PAGES for link in re.findall(r"\]\(([^)#]+)", each.read_text("utf-8"))]
+    missing = [
+        f"{each.name}: {link}"
+        for each, link in links
+        if not link.startswith("https://") and not (each.parent / link).exists()
+    ]
+
+    assert missing == []

@@ -1,0 +1,122 @@
+"""README.md can be followed word by word."""
+
+from __future__ import annotations
+
+import base64
+import hmac
+import json
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from configparser import ConfigParser
+from pathlib import Path
+from shutil import which
+
+import pytest
+
+from listener.plugins import load
+from tests.handlers.packages import install
+from tests.handlers.results import a_job_result
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text("utf-8")
+TOUR = "\n".join(re.findall(r"<!-- tour -->\n```sh\n(.*?)```", README, re.DOTALL))
+PATIENCE = 90
+
+
+def block(language: str) -> str:
+    return README.split(f"```{language}\n")[1].split("```")[0]
+
+
+def follow(tour: str, folder: Path, environment: dict[str, str]) -> tuple[int, str, str]:
+    """Run it in a shell that stops at the first failure; nothing it started outlives it."""
+    with (
+        (folder / "stderr").open("w+") as stderr,
+        (folder / "stdout").open("w+") as stdout,
+        subprocess.Popen(
+            ["bash", "-euo", "pipefail", "-c", tour],
+            cwd=folder,
+            env=environment,
+            stdout=stdout,
+            stderr=stderr,
+            start_new_session=True,
+        ) as shell,
+    ):
+        try:
+            status = shell.wait(PATIENCE)
+        finally:
+            try:
+                os.killpg(shell.pid, signal.SIGKILL)
+            except ProcessLookupError:
+                pass  # all of it has ended, as it should
+    return status, (folder / "stdout").read_text("utf-8"), (folder / "stderr").read_text("utf-8")
+
+
+@pytest.mark.process
+def test_the_tour_goes_as_it_says(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port = free.getsockname()[1]
+    programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
+
+    status, out, err = follow(TOUR, tmp_path, {**os.environ, "PATH": programs, "PORT": str(port)})
+
+    assert status == 0, out + err
+    covers = [json.loads(line) for line in (tmp_path / "covers.jsonl").read_text("utf-8").splitlines()]
+    captions = json.loads((tmp_path / "captions" / "latest.json").read_text("utf-8"))
+    assert [(line["route"], line["state"]) for line in covers] == [("covers", "Success")] * 2
+    assert covers[0]["data"]["article"] == 7
+    assert captions["reference"] == "talk-7"
+    assert "replayed 1 dead letters" in out
+
+
+def test_readme_begins_with_the_two_commands() -> None:
+    assert block("sh").splitlines() == ["make demo", "make test"]
+    for command in block("sh").splitlines():
+        assert f"\n{command.split()[1]}:" in (ROOT / "Makefile").read_text("utf-8")
+
+
+def test_the_handler_package_works_and_has_less_than_20_lines(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import sqlite3
+    from contextlib import closing
+
+    setup = ConfigParser()
+    setup.read_string(block("ini"))
+    points = f"[mns_listener.handlers]{setup['options.entry_points']['mns_listener.handlers']}\n"
+    install(monkeypatch, tmp_path, "ledger", source=block("python"), points=points)
+    handler = load("ledger", {"path": str(tmp_path / "ledger.db")}, where="here")
+
+    handler(a_job_result(job_id="one", key="1"))
+    handler(a_job_result(job_id="one", key="1"))
+
+    with closing(sqlite3.connect(tmp_path / "ledger.db")) as db:
+        assert db.execute("SELECT * FROM ledger").fetchall() == [("1", "one", "Success")]
+    assert len((block("python") + block("ini")).strip().splitlines()) < 20
+
+
+@pytest.mark.skipif(which("node") is None, reason="Node.js is not here")
+@pytest.mark.parametrize(("key", "good"), [(b"testSecret", True), (b"another", False)])
+def test_the_node_receiver_knows_a_good_signature(key: bytes, good: bool) -> None:
+    body, now = '{"job_id": "早"}', str(int(time.time()))
+    digest = hmac.digest(key, f"id.{now}.{body}".encode(), "sha256")
+    headers = {
+        "webhook-id": "id",
+        "webhook-timestamp": now,
+        "webhook-signature": f"v1,AAAA v1,{base64.b64encode(digest).decode()}",
+    }
+    secret = "whsec_" + base64.b64encode(b"testSecret").decode()
+    arguments = ", ".join(json.dumps(each) for each in (secret, headers, body))
+
+    done = subprocess.run(
+        ["node", "-e", f"{block('js')}\nconsole.log(verified({arguments}))"],
+        check=False,
+        capture_output=True,
+        text=True,
+    )
+
+    assert (done.stdout.strip(), done.stderr) == (str(good).lower(), "")
