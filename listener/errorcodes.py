@@ -64,7 +64,9 @@ TABLE: Final[Mapping[str, Verdict]] = {
     "InvalidSecurityToken": _operator(Fault.CREDENTIALS, "renew the temporary credentials"),
     "IllegalTimestamp": _CLOCK,
     "InvalidTimeStamp": _CLOCK,
-    "InvalidIdentity": _operator(Fault.DENIED, "see that MPS is activated for this account and is paid for"),
+    "InvalidIdentity.ServiceDisabled": _operator(
+        Fault.DENIED, "see that MPS is activated for this account and is paid for"
+    ),
     "Forbidden": _RAM,
     "PermissionDenied": _RAM,
     "PermissionDenied.ResourceAccess": _operator(

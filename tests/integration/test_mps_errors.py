@@ -1,0 +1,97 @@
+"""What the MPS client makes of error replies, as the official SDK hands them on."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+
+from listener.config import MpsSettings
+from listener.credentials import AccessKey, Credentials
+from listener.errorcodes import TABLE
+from listener.errors import Fault, MpsRejected, MpsUnavailable
+from listener.mps import MpsClient
+from tests.builders import a_job
+
+
+class Refusing(ThreadingHTTPServer):
+    """Answers every request with one error."""
+
+    code, status, asked = "", 400, 0
+
+
+class _Answer(BaseHTTPRequestHandler):
+    server: Refusing
+
+    def do_POST(self) -> None:
+        self.server.asked += 1
+        reply = {"RequestId": "1", "HostId": "mts", "Code": self.server.code, "Message": "as the test wants"}
+        body = json.dumps(reply).encode()
+        self.send_response(self.server.status)
+        self.send_header("Content-Type", "application/json")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:
+        """Tests stay silent."""
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Refusing]:
+    server = Refusing(("127.0.0.1", 0), _Answer)
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+    thread.start()
+    yield server
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+@pytest.fixture(scope="module")
+def client(server: Refusing) -> MpsClient:
+    settings = MpsSettings(endpoint=f"http://127.0.0.1:{server.server_port}")
+    return MpsClient(settings, Credentials(lambda: AccessKey("testKeyId", "testKeySecret")))
+
+
+def refused(client: MpsClient, server: Refusing, code: str, status: int) -> Exception:
+    server.code, server.status, server.asked = code, status, 0
+    with pytest.raises((MpsUnavailable, MpsRejected)) as caught:
+        client.submit(a_job(), user_data=None)
+    assert server.asked == 1, "a submission that is sent twice is two jobs"
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("code", "status", "fault"),
+    [
+        ("Throttling.User", 400, Fault.THROTTLED),
+        ("InternalError", 500, Fault.SERVER),
+        ("InvalidAccessKeyId.NotFound", 404, Fault.CREDENTIALS),
+        ("InvalidTimeStamp.Expired", 400, Fault.CLOCK),
+        ("Forbidden.RAM", 403, Fault.DENIED),
+        ("InvalidIdentity.ServiceDisabled", 403, Fault.DENIED),
+        ("NeverHeardOf", 503, Fault.SERVER),
+    ],
+)
+def test_what_may_pass_or_be_mended_is_an_outage(
+    client: MpsClient, server: Refusing, code: str, status: int, fault: Fault
+) -> None:
+    error = refused(client, server, code, status)
+
+    assert isinstance(error, MpsUnavailable)
+    assert (error.fault, error.code) == (fault, code)
+    assert error.advice in str(error)
+    assert code in str(error)
+
+
+@pytest.mark.parametrize("code", ["InvalidParameter.NoAudioStream", "MissingParameter", "NeverHeardOf"])
+def test_what_will_always_be_refused_is_given_up(client: MpsClient, server: Refusing, code: str) -> None:
+    error = refused(client, server, code, 400)
+
+    assert isinstance(error, MpsRejected)
+    assert error.code == code
+    assert code not in TABLE or TABLE[code].advice in str(error)
