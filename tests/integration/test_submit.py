@@ -1,0 +1,307 @@
+"""Submitting through the official SDK: whatever happens to the call, the ledger knows what may have become of it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from listener import submit
+from listener.config import CredentialsSettings, MpsSettings
+from listener.credentials import AccessKey, Credentials, credentials
+from listener.emulator import Fault, Kind, Options
+from listener.emulator.serve import running
+from listener.errors import Fault as Why
+from listener.errors import MpsRejected, MpsUnavailable, SettingsError, UnavailableError, UsageError
+from listener.model import Job, JobState
+from listener.mps import MpsClient
+from listener.store.sql import SqlStore
+from listener.submit import Request, check, compose_user_data
+from tests.handlers.waiting import wait_until
+from tests.process.program import NOTIFY_URL, QUEUE, SECRET, Place
+from tests.process.test_lifecycle import nobody_listens
+
+INPUT = "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4"
+KEY = AccessKey("testKeyId", SECRET)
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    with running(Options(job_seconds=0.01, queues=(QUEUE,))) as server:
+        here = Place(tmp_path, server)
+        here.settings()
+        try:
+            yield here
+        finally:
+            here.close()
+
+
+@pytest.fixture
+def store(place: Place) -> Iterator[SqlStore]:
+    with place.store() as store:
+        yield store
+
+
+@pytest.fixture
+def mps(place: Place) -> MpsClient:
+    return client(place.server.url)
+
+
+def client(endpoint: str, key: AccessKey = KEY) -> MpsClient:
+    return MpsClient(MpsSettings(endpoint=endpoint), Credentials(lambda: key))
+
+
+def a_request(**fields: Any) -> Request:
+    """One that works, and whose callback goes to the queue."""
+    return Request(**({"function": "VideoH2V", "input": INPUT, "notify_url": NOTIFY_URL} | fields))
+
+
+def strike(place: Place, kind: Kind, **fields: Any) -> None:
+    fault = Fault(kind=kind, operation="SubmitIProductionJob", **fields)
+    place.server.call(lambda emulator: emulator.faults.add([fault]))
+
+
+def jobs_at_mps(place: Place) -> list[str]:
+    return place.server.call(lambda emulator: list(emulator.engine.jobs))
+
+
+def ledger(place: Place) -> list[Job]:
+    """All jobs in the store, newest first."""
+    return [job for _, job in place.views(lambda views: views.jobs())]
+
+
+def test_submitted_job_is_known_by_its_id(place: Place, store: SqlStore, mps: MpsClient) -> None:
+    job = submit.submit(a_request(reference="talk-7", user_data="x"), store=store, mps=mps)
+
+    assert [job.job_id] == jobs_at_mps(place)
+    (kept,) = ledger(place)
+    assert (kept.job_id, kept.reference, kept.state) == (job.job_id, "talk-7", JobState.SUBMITTED)
+
+
+def test_user_data_comes_back_exactly_as_it_was_given(place: Place, store: SqlStore, mps: MpsClient) -> None:
+    given = [
+        None,
+        "plain",
+        "captions:rest: with colons",
+        '{"article": 7}',
+        '{ "spaced" : [1.10, 1e400, "\\u00e9"] }\n',
+        "{}",
+        "[1, 2]",
+        "{not json",
+        "null",
+        "字幕 \U0001f3ac é\ttab\nline",
+        "<xml & 'quotes\">",
+        "x" * 1000,
+        json.dumps({"route": "captions", "long": "字" * 300}),
+    ]
+    by_id = {submit.submit(a_request(user_data=text), store=store, mps=mps).job_id: text for text in given}
+
+    assert place.run("--drain").wait() == 0
+    assert {line["job_id"]: line["user_data"] for line in place.lines()} == by_id
+
+
+@pytest.mark.parametrize("kind", [Kind.DROP_REPLY, Kind.TRUNCATE])
+def test_lost_reply_leaves_an_intent_that_the_callback_resolves(
+    place: Place, store: SqlStore, mps: MpsClient, kind: Kind
+) -> None:
+    strike(place, kind)
+    with pytest.raises(MpsUnavailable):
+        submit.submit(a_request(reference="talk-7", user_data='{"article": 7}'), store=store, mps=mps)
+
+    (intent,) = ledger(place)
+    (job_id,) = jobs_at_mps(place)  # one only: a call whose fate is unknown is never made again
+    assert (place.happened(kind), intent.state, intent.job_id) == (1, JobState.INTENT, "")
+    assert place.run("--drain").wait() == 0
+    (resolved,) = ledger(place)
+    assert (resolved.job_id, resolved.state) == (job_id, JobState.SUCCESS)
+    (line,) = place.lines()
+    assert (line["reference"], line["user_data"]) == ("talk-7", '{"article": 7}')
+
+
+def test_callback_may_overtake_the_reply(place: Place, store: SqlStore, mps: MpsClient) -> None:
+    strike(place, Kind.EARLY, seconds=0.7)
+    daemon = place.run().ready()
+    job = submit.submit(a_request(reference="talk-7"), store=store, mps=mps)
+    wait_until(lambda: bool(place.lines()))
+
+    assert daemon.stop() == 0
+    assert place.happened("early") == 1
+    assert [(line["job_id"], line["reference"]) for line in place.lines()] == [(job.job_id, "talk-7")]
+    assert [kept.state for kept in ledger(place)] == [JobState.SUCCESS]
+
+
+def test_throttling_is_waited_out(place: Place, store: SqlStore, mps: MpsClient) -> None:
+    strike(place, Kind.THROTTLE, count=2)
+    job = submit.submit(a_request(), store=store, mps=mps)
+
+    assert (place.happened("throttle"), jobs_at_mps(place)) == (2, [job.job_id])
+
+
+@pytest.mark.parametrize("body", ["xml", "html", "empty"])
+def test_server_error_leaves_an_intent(place: Place, store: SqlStore, mps: MpsClient, body: Any) -> None:
+    strike(place, Kind.ERROR, body=body)
+    with pytest.raises(MpsUnavailable):
+        submit.submit(a_request(), store=store, mps=mps)
+
+    assert (place.happened("error"), ledger(place)[0].state) == (1, JobState.INTENT)
+
+
+def test_refused_job_is_kept_with_the_reason_and_gives_up_its_reference(
+    place: Place, store: SqlStore, mps: MpsClient
+) -> None:
+    with pytest.raises(MpsRejected, match="ResourceNotFound"):
+        submit.submit(a_request(pipeline="f" * 32, reference="talk-7"), store=store, mps=mps)
+    (refused,) = ledger(place)
+    assert (refused.state, "ResourceNotFound" in refused.error) == (JobState.REFUSED, True)
+
+    again = submit.submit(a_request(reference="talk-7"), store=store, mps=mps)
+    assert jobs_at_mps(place) == [again.job_id]
+
+
+def test_reference_is_taken_once(place: Place, store: SqlStore, mps: MpsClient) -> None:
+    first = submit.submit(a_request(reference="talk-7"), store=store, mps=mps)
+    with pytest.raises(UsageError, match="'talk-7' is taken"):
+        submit.submit(a_request(reference="talk-7"), store=store, mps=mps)
+
+    assert jobs_at_mps(place) == [first.job_id]
+
+
+def test_call_that_reached_nobody_is_a_refused_job(place: Place, store: SqlStore) -> None:
+    with pytest.raises(MpsUnavailable, match="nothing listens there") as caught:
+        submit.submit(a_request(), store=store, mps=client(nobody_listens()))
+
+    assert (caught.value.fault, caught.value.exit_code) == (Why.REFUSED, 69)
+    assert [job.state for job in ledger(place)] == [JobState.REFUSED]
+
+
+@pytest.mark.parametrize(
+    "key",
+    [AccessKey("testKeyId", "wrong"), AccessKey("nobody", SECRET)],
+    ids=["wrong-secret", "unknown-key"],
+)
+def test_wrong_key_is_a_refused_job_with_advice(place: Place, store: SqlStore, key: AccessKey) -> None:
+    with pytest.raises(MpsUnavailable, match="belong together") as caught:
+        submit.submit(a_request(), store=store, mps=client(place.server.url, key))
+
+    assert caught.value.fault == Why.CREDENTIALS
+    assert SECRET not in str(caught.value)
+    assert [job.state for job in ledger(place)] == [JobState.REFUSED]
+
+
+def test_without_a_key_nothing_is_sent_and_the_job_is_refused(place: Place, store: SqlStore) -> None:
+    def no_key() -> AccessKey:
+        raise UnavailableError("no access key was found", fault=Why.CREDENTIALS, advice="set one")
+
+    nobody = MpsClient(MpsSettings(endpoint=place.server.url), Credentials(no_key))
+    with pytest.raises(MpsUnavailable, match="no access key was found; set one") as caught:
+        submit.submit(a_request(), store=store, mps=nobody)
+
+    assert caught.value.fault == Why.CREDENTIALS
+    assert (place.asked("SubmitIProductionJob"), ledger(place)[0].state) == (0, JobState.REFUSED)
+
+
+def test_key_file_that_is_gone_makes_a_refused_job(place: Place, store: SqlStore) -> None:
+    files = [place.folder / "id", place.folder / "secret"]
+    for file, text in zip(files, ("testKeyId\n", f"{SECRET}\n"), strict=True):
+        file.write_text(text)
+    settings = CredentialsSettings(access_key_id_file=files[0], access_key_secret_file=files[1])
+    mps = MpsClient(MpsSettings(endpoint=place.server.url), credentials(settings))
+    submit.submit(a_request(), store=store, mps=mps)
+    files[1].unlink()
+
+    with pytest.raises(MpsUnavailable, match="access_key_secret_file"):
+        submit.submit(a_request(), store=store, mps=mps)
+    assert [job.state for job in ledger(place)] == [JobState.REFUSED, JobState.SUBMITTED]
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        pytest.param({"function": ""}, ["--help"], id="no-function"),
+        pytest.param({"input": "talk.mp4"}, ["Input", "'talk.mp4'", "oss://BUCKET"], id="input"),
+        pytest.param({"input": ""}, ["Input", "oss://BUCKET"], id="no-input"),
+        pytest.param({"output": "https://x/y"}, ["Output", "'https://x/y'", "oss://BUCKET"], id="output"),
+        pytest.param({"params": "[1]"}, ["JobParams", "'[1]'", "for example"], id="params-no-object"),
+        pytest.param({"params": "{mode:1}"}, ["JobParams", "{mode:1}"], id="params-no-json"),
+        pytest.param(
+            {"function": "Cover", "output": f"{INPUT}.jpg"}, ["Output", "{sequenceId}", "before"], id="cover"
+        ),
+        pytest.param(
+            {"function": "AsyncTextToSpeech", "output": INPUT}, ["{resultType}", "before"], id="speech"
+        ),
+        pytest.param({"notify_url": "http://h/p"}, ["NotifyUrl", "'http://h/p'", "mns://"], id="notify-url"),
+        pytest.param({"notify_url": "mns://["}, ["NotifyUrl"], id="notify-no-url"),
+    ],
+)
+def test_what_cannot_work_is_refused_before_anything_is_sent(
+    place: Place, store: SqlStore, mps: MpsClient, fields: dict[str, Any], words: list[str]
+) -> None:
+    with pytest.raises(UsageError) as caught:
+        submit.submit(a_request(**fields), store=store, mps=mps)
+
+    assert [word for word in words if word not in str(caught.value)] == []
+    assert (caught.value.exit_code, ledger(place), place.asked("SubmitIProductionJob")) == (2, [], 0)
+
+
+def test_unknown_function_passes_with_a_warning() -> None:
+    assert check(a_request(function="Cover")) == []
+    (warning,) = check(a_request(function="Covr"))
+    assert "'Covr'" in warning
+    assert "did you mean Cover?" in warning
+
+
+@pytest.mark.parametrize(
+    ("route", "data", "composed"),
+    [
+        ("", "", None),
+        ("", "text", "text"),
+        ("covers", "", "covers:"),
+        ("covers", "text", "covers:text"),
+        ("covers", "[1]", "covers:[1]"),
+        ("covers", "{}", '{"route": "covers"}'),
+        ("covers", ' {"n": 1.10}', '{"route": "covers", "n": 1.10}'),
+        ("covers", '{"text": "\\ud800"}', '{"route": "covers", "text": "\\ud800"}'),
+    ],
+)
+def test_route_and_data_make_user_data(route: str, data: str, composed: str | None) -> None:
+    assert compose_user_data(route, data) == composed
+
+
+@pytest.mark.parametrize("route", ["a:b", " a", "a ", "{a", '"a'])
+def test_route_that_would_not_come_back_is_refused(route: str) -> None:
+    with pytest.raises(UsageError, match="can't stand in user data"):
+        compose_user_data(route, "x")
+
+
+def test_route_is_named_once() -> None:
+    with pytest.raises(UsageError, match="'covers'"):
+        compose_user_data("captions", '{"route": "covers"}')
+
+
+@pytest.mark.parametrize(
+    "endpoint", ["127.0.0.1:8470", "http://[::1", "http://h:port", "http://h/path", "http://"]
+)
+def test_endpoint_that_is_none_is_named(endpoint: str) -> None:
+    with pytest.raises(SettingsError, match=r"mps\.endpoint"):
+        client(endpoint)
+
+
+def test_command_line_submits_with_keys_from_files(place: Place) -> None:
+    (place.folder / "id").write_text("testKeyId\n")
+    (place.folder / "secret").write_text(f"{SECRET}\n")
+    program = place.start(
+        *("submit", "Cover", "--input", INPUT, "--output", INPUT.replace(".mp4", "-{sequenceId}.jpg")),
+        *("--route", "covers", "--data", '{"article": 7}', "--json", "-c", "listener.toml"),
+        credentials__access_key_id_file=str(place.folder / "id"),
+        credentials__access_key_secret_file=str(place.folder / "secret"),
+        ALIBABA_CLOUD_ACCESS_KEY_ID="",
+        ALIBABA_CLOUD_ACCESS_KEY_SECRET="",
+    )
+
+    assert (program.wait(), program.stderr) == (0, "")
+    printed = json.loads(program.stdout)
+    assert [printed["job_id"]] == jobs_at_mps(place)
+    assert (printed["state"], printed["user_data"]) == ("submitted", '{"route": "covers", "article": 7}')
