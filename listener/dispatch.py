@@ -89,7 +89,9 @@ class Dispatcher:
         self._workers = Workers(workers, self._work, queues=queues)
         self._finished: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
         self._settler = threading.Thread(target=self._run_settler, name="settler", daemon=True)
+        self._several = queues > 1
         self._woken = threading.Event()
+        self._more = True  #: whether there may be more to claim than was taken
         self._cut_short = threading.Event()
         self._warnings = Quieted(log)
 
@@ -123,6 +125,7 @@ class Dispatcher:
 
     def wake(self) -> None:
         """There may be something to claim."""
+        self._more = True
         self._woken.set()
 
     def claim_once(self) -> int:
@@ -131,10 +134,13 @@ class Dispatcher:
         if claim is None:
             return 0
         claimed: Sequence[Delivery] = ()
+        self._more = False
         try:
             claimed = self._store.claim(claim, at=clock.now())
         finally:
             self.take(claim, claimed)
+        # Less than the whole room may also mean that one queue has its share.
+        self._more = self._more or len(claimed) == claim.limit or (bool(claimed) and self._several)
         return len(claimed)
 
     def run_claims(self, stop: threading.Event, pulse: Pulse) -> None:
@@ -142,7 +148,7 @@ class Dispatcher:
         while not stop.is_set():
             pulse.beat()
             self._woken.clear()
-            if not self._guarded("claim", self.claim_once):
+            if not self._guarded("claim", self.claim_once) or not self._more:
                 self._woken.wait(LONGEST_SLEEP.total_seconds())
 
     # handle
@@ -205,7 +211,8 @@ class Dispatcher:
                 log.error("settlements.lost", count=len(batch), hint="their leases end, and they run again")
                 return
         self._holdings.release([settlement.delivery for settlement in settlements])
-        self.wake()
+        if self._more:
+            self.wake()
         for outcome in batch:
             self._tell(outcome, late=id(outcome.settlement) in late)
 

@@ -28,9 +28,9 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = _parsed(url)
         self.engine = _engine(self.url)
-        one_writer = self.url.get_backend_name() == "sqlite"
+        self.one_writer = self.url.get_backend_name() == "sqlite"
         # SQLite's own waiting for its write lock is a sleep; threads of one process can do better.
-        self._writer: AbstractContextManager[Any] = threading.Lock() if one_writer else nullcontext()
+        self._writer: AbstractContextManager[Any] = threading.Lock() if self.one_writer else nullcontext()
 
     @property
     def shown(self) -> str:

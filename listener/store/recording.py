@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, Insert, RowMapping, bindparam, case, insert, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, case, insert, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from listener.interfaces import Decide
@@ -32,7 +33,24 @@ from listener.store.rows import (
     values_of_quarantined,
     values_of_result,
 )
-from listener.store.tables import deliveries, jobs, quarantine, results
+from listener.store.tables import Instant, deliveries, jobs, quarantine, results
+
+# Statements of every batch, built once.
+_JOBS_BY = {
+    column.name: select(jobs).where(column.in_(bindparam("wanted", expanding=True)))
+    for column in (jobs.c.job_id, jobs.c.token)
+}
+_FINISH = (
+    update(jobs)
+    .where(jobs.c.id == bindparam("row_id"), jobs.c.finished_at.is_(None))
+    .values(
+        state=bindparam("to"),
+        error=bindparam("text"),
+        finished_at=bindparam("now", type_=Instant),
+        next_query_at=None,
+    )
+)
+_INSERT_DELIVERY = insert(deliveries).returning(deliveries.c.id, sort_by_parameter_order=True)
 
 
 @dataclass(frozen=True, slots=True)
@@ -211,7 +229,7 @@ def _select_jobs(connection: Connection, column: Any, values: Iterable[str]) -> 
     wanted = sorted(values)
     if not wanted:
         return []
-    rows = connection.execute(select(jobs).where(column.in_(wanted)))
+    rows = connection.execute(_JOBS_BY[column.name], {"wanted": wanted})
     return [KnownJob(row.id, job_of(mapping(row))) for row in rows]
 
 
@@ -246,23 +264,27 @@ def _adopt(connection: Connection, token: str, job_id: str, *, at: datetime) -> 
         connection.execute(
             update(jobs)
             .where(jobs.c.token == token)
-            .values(state=result.state, error=_complaint(result), finished_at=at)
+            .values(state=result.state, error=_complaint(result), finished_at=at, next_query_at=None)
         )
 
 
-def insert_ignoring(connection: Connection, table: Any, conflict: list[str]) -> Any:
+def insert_ignoring(dialect: str, table: Any, conflict: list[str]) -> Any:
     """INSERT … ON CONFLICT DO NOTHING, in the database's own dialect."""
-    dialect: Any = postgresql if connection.dialect.name == "postgresql" else sqlite
-    return dialect.insert(table).on_conflict_do_nothing(index_elements=conflict)
+    flavour: Any = postgresql if dialect == "postgresql" else sqlite
+    return flavour.insert(table).on_conflict_do_nothing(index_elements=conflict)
+
+
+@cache
+def _insert_result(dialect: str) -> Any:
+    return insert_ignoring(dialect, results, ["slot"]).returning(results.c.slot, results.c.id)
 
 
 def _insert_results(connection: Connection, first: Sequence[Judged], *, at: datetime) -> dict[str, int]:
     """Row ids of those that were new, by slot. The unique slot is the one compare-and-set of the ledger."""
     if not first:
         return {}
-    statement: Insert = insert_ignoring(connection, results, ["slot"])
     rows = connection.execute(
-        statement.returning(results.c.slot, results.c.id),
+        _insert_result(connection.dialect.name),
         [
             values_of_result(
                 entry.result,
@@ -306,17 +328,12 @@ def _count_copies(connection: Connection, copies: Sequence[Judged]) -> int:
 
 def _finish_jobs(connection: Connection, judged: Sequence[Judged], *, at: datetime) -> None:
     finished = [
-        {"row_id": entry.known.id, "to": entry.result.state, "text": _complaint(entry.result)}
+        {"row_id": entry.known.id, "to": entry.result.state, "text": _complaint(entry.result), "now": at}
         for entry in judged
         if entry.known and entry.result.ends and _is_about(entry.result, entry.known.job)
     ]
     if finished:
-        connection.execute(
-            update(jobs)
-            .where(jobs.c.id == bindparam("row_id"), jobs.c.finished_at.is_(None))
-            .values(state=bindparam("to"), error=bindparam("text"), finished_at=at, next_query_at=None),
-            finished,
-        )
+        connection.execute(_FINISH, finished)
 
 
 def _is_about(result: Result, job: Job) -> bool:
@@ -375,7 +392,7 @@ def _insert_started(
     if not started:
         return ()
     rows = connection.execute(
-        insert(deliveries).returning(deliveries.c.id, sort_by_parameter_order=True),
+        _INSERT_DELIVERY,
         [_values(delivery, ids) for delivery in started],
     )
     written = [replace(delivery, id=row_id) for delivery, (row_id,) in zip(started, rows, strict=True)]
@@ -416,7 +433,9 @@ def _quarantine(connection: Connection, arrivals: Sequence[Arrival], *, at: date
             .values(copies=quarantine.c.copies + 1)
         )
         if not seen.rowcount:
-            connection.execute(insert_ignoring(connection, quarantine, ["queue", "message_id"]), values)
+            connection.execute(
+                insert_ignoring(connection.dialect.name, quarantine, ["queue", "message_id"]), values
+            )
     return len(garbled)
 
 

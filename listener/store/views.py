@@ -13,8 +13,8 @@ from listener.interfaces import Decide
 from listener.model import Delivery, DeliveryState, Disposition, Job, Quarantined, Result
 from listener.store import recording
 from listener.store.engine import Database
+from listener.store.leasing import load
 from listener.store.rows import job_of, mapping, quarantined_of, result_of
-from listener.store.sql import load
 from listener.store.tables import deliveries, jobs, quarantine, results
 
 

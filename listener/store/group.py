@@ -1,0 +1,77 @@
+"""Group commit: what several threads want to write at the same moment becomes one transaction, and one fsync."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any, Generic, TypeVar, cast
+
+from sqlalchemy import Connection
+
+from listener.store.engine import Database
+
+Answer = TypeVar("Answer")
+
+#: More than this would make the first one wait for long.
+LARGEST_GROUP = 32
+
+
+class _Write(Generic[Answer]):
+    """One thread's work, and what came of it."""
+
+    def __init__(self, work: Callable[[Connection], Answer]) -> None:
+        self.work = work
+        self.ended = False
+        self.answer: Answer | None = None
+        self.error: Exception | None = None
+
+    def outcome(self) -> Answer:
+        if self.error is not None:
+            raise self.error
+        return cast(Answer, self.answer)
+
+
+class GroupCommit:
+    """Whoever gets the lock carries out what all the others are waiting for, too.
+
+    Only for a database that has one writer at a time anyway. Work may be carried out twice: if one of a group
+    fails, the transaction is undone, and each is done alone.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._leader = threading.Lock()
+        self._waiting: deque[_Write[Any]] = deque()
+
+    def run(self, work: Callable[[Connection], Answer]) -> Answer:
+        """What ``work`` returns, once it is durable; or raises what it raises, and then nothing of it happened."""
+        if not self._database.one_writer:
+            with self._database.write() as connection:
+                return work(connection)
+        mine = _Write(work)
+        self._waiting.append(mine)
+        with self._leader:
+            while not mine.ended:
+                self._carry_out(self._next_group())
+        return mine.outcome()
+
+    def _next_group(self) -> Sequence[_Write[Any]]:
+        return [self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST_GROUP))]
+
+    def _carry_out(self, group: Sequence[_Write[Any]]) -> None:
+        try:
+            with self._database.write() as connection:
+                for write in group:
+                    write.answer = write.work(connection)
+        except Exception as error:
+            if len(group) > 1:
+                for write in group:
+                    self._carry_out([write])
+                return
+            group[0].error = error
+        except BaseException:
+            self._waiting.extend(group)  # only this thread is ending; the others carry on
+            raise
+        for write in group:
+            write.ended = True

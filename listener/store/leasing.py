@@ -1,0 +1,240 @@
+"""Deliveries between claim and settlement: who has which, until when, and what became of it.
+
+Statements are built once: building them takes SQLAlchemy longer than it takes SQLite to carry them out.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
+from itertools import islice, zip_longest
+from typing import Any
+
+from sqlalchemy import Connection, bindparam, func, literal, select, tuple_, update
+
+from listener.model import Again, Claim, Dead, Delivery, DeliveryState, Done, Fate, Settlement
+from listener.store.rows import delivery_of, job_of, mapping, result_of
+from listener.store.tables import Instant, deliveries, jobs, results
+
+PENDING, RUNNING = DeliveryState.PENDING, DeliveryState.RUNNING
+
+
+def _literal(value: str) -> Any:
+    """Written into the statement, since a partial index is only used where the planner can see the value."""
+    return literal(str(value), literal_execute=True)
+
+
+_IS_PENDING = deliveries.c.state == _literal(PENDING)
+_IS_RUNNING = deliveries.c.state == _literal(RUNNING)
+_OF_QUEUE = deliveries.c.queue == bindparam("of_queue")
+
+
+def _hops() -> Any:
+    """The queues that have pending deliveries: hops over the index, so that its length does not matter."""
+    hops = select(func.min(deliveries.c.queue).label("queue")).where(_IS_PENDING).cte("hops", recursive=True)
+    following = (
+        select(func.min(deliveries.c.queue))
+        .where(_IS_PENDING, deliveries.c.queue > hops.c.queue)
+        .scalar_subquery()
+    )
+    hops = hops.union_all(select(following).where(hops.c.queue.is_not(None)))
+    return select(hops.c.queue)
+
+
+_PENDING_QUEUES = _hops()
+_SOONEST = select(func.min(deliveries.c.next_at)).where(_IS_PENDING, _OF_QUEUE)
+_DUE = (
+    select(deliveries.c.id)
+    .where(_IS_PENDING, _OF_QUEUE, deliveries.c.next_at <= bindparam("now"))
+    .order_by(deliveries.c.next_at)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+_CLAIM = (
+    update(deliveries)
+    .where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
+    .values(
+        state=RUNNING,
+        owner=bindparam("new_owner"),
+        lease_until=bindparam("until"),
+        attempt=deliveries.c.attempt + 1,
+        next_at=None,
+    )
+)
+_RENEW = (
+    update(deliveries)
+    .where(
+        tuple_(deliveries.c.id, deliveries.c.attempt).in_(bindparam("attempts", expanding=True)),
+        deliveries.c.owner.in_(bindparam("owners", expanding=True)),
+        deliveries.c.state == RUNNING,
+    )
+    .values(lease_until=bindparam("until"))
+)
+_ENDED = (
+    select(deliveries.c.id)
+    .where(_IS_RUNNING, deliveries.c.lease_until < bindparam("now"))
+    .order_by(deliveries.c.lease_until)
+    .limit(bindparam("most"))
+    .with_for_update(skip_locked=True)
+)
+_BY_ID = {
+    table: select(table).where(table.c.id.in_(bindparam("ids", expanding=True)))
+    for table in (deliveries, results, jobs)
+}
+
+
+def _settlement(kind: type[Fate]) -> Any:
+    is_open = deliveries.c.state == RUNNING
+    if kind is Done:
+        # A handler that returned after its lease had ended has done its work all the same, as long as nobody
+        # began another attempt: then there is nothing to repeat, and nothing to replay.
+        is_open = is_open | (deliveries.c.state == PENDING) | (deliveries.c.state == DeliveryState.DEAD)
+    current = (deliveries.c.id == bindparam("row_id")) & (deliveries.c.attempt == bindparam("of_attempt"))
+    return update(deliveries).where(current, is_open).values(**_columns(kind))
+
+
+def _columns(kind: type[Fate]) -> dict[str, Any]:
+    settled_at = bindparam("now", type_=Instant)
+    columns: dict[str, Any] = {"owner": None, "lease_until": None, "next_at": None, "settled_at": settled_at}
+    if kind is Done:
+        return {**columns, "state": DeliveryState.DONE, "last_error": None}
+    columns["failures"] = deliveries.c.failures + bindparam("spent")
+    columns["last_error"] = bindparam("reason")
+    if kind is Dead:
+        return {**columns, "state": DeliveryState.DEAD}
+    return {**columns, "state": PENDING, "next_at": bindparam("again_at"), "settled_at": None}
+
+
+_SETTLE: dict[type[Fate], Any] = {kind: _settlement(kind) for kind in (Done, Again, Dead)}
+_BECOME: dict[type[Fate], DeliveryState] = {
+    Done: DeliveryState.DONE,
+    Again: DeliveryState.PENDING,
+    Dead: DeliveryState.DEAD,
+}
+
+
+def claim(connection: Connection, wanted: Claim, *, at: datetime) -> Sequence[Delivery]:
+    """See ``Store.claim``."""
+    ids = _due(connection, wanted, at=at)
+    if not ids:
+        return ()
+    connection.execute(_CLAIM, {"ids": ids, "new_owner": wanted.owner, "until": wanted.until})
+    return load(connection, ids)
+
+
+def renew(connection: Connection, running: Sequence[Delivery], *, until: datetime) -> None:
+    """See ``Store.renew``."""
+    attempts = [(delivery.id, delivery.attempt) for delivery in running]
+    owners = sorted({delivery.owner for delivery in running})
+    connection.execute(_RENEW, {"attempts": attempts, "owners": owners, "until": until})
+
+
+def end_leases(
+    connection: Connection, fate: Callable[[Delivery], Fate], *, at: datetime, limit: int
+) -> Sequence[Settlement]:
+    """See ``Store.end_leases``."""
+    ids = list(connection.scalars(_ENDED, {"now": at, "most": limit}))
+    ended = [Settlement(delivery=delivery, fate=fate(delivery)) for delivery in load(connection, ids)]
+    _write(connection, ended, at=at)
+    return ended
+
+
+def settle(
+    connection: Connection, settlements: Sequence[Settlement], *, at: datetime
+) -> Sequence[Settlement]:
+    """See ``Store.settle``."""
+    written = _write(connection, settlements, at=at)
+    return () if written == len(settlements) else _late(connection, settlements)
+
+
+def soonest(connection: Connection) -> datetime | None:
+    """When the earliest pending delivery is due."""
+    queues = _pending_queues(connection)
+    return min((connection.scalar(_SOONEST, {"of_queue": queue}) for queue in queues), default=None)
+
+
+def load(connection: Connection, ids: Sequence[int]) -> list[Delivery]:
+    """Whole deliveries, in the order of ``ids``."""
+    if not ids:
+        return []
+    rows = by_id(connection, deliveries, ids)
+    found = by_id(connection, results, {row["result"] for row in rows.values()})
+    known = by_id(connection, jobs, {row["job"] for row in found.values() if row["job"]})
+    return [_delivery(rows[row_id], found, known) for row_id in ids if row_id in rows]
+
+
+def by_id(connection: Connection, table: Any, ids: Iterable[int]) -> dict[int, Any]:
+    """Rows by their ids."""
+    wanted = sorted(ids)
+    if not wanted:
+        return {}
+    return {row.id: mapping(row) for row in connection.execute(_BY_ID[table], {"ids": wanted})}
+
+
+def count_open(connection: Connection) -> int:
+    """How many deliveries are pending or running."""
+    return sum(
+        connection.scalar(select(func.count()).select_from(deliveries).where(is_open)) or 0
+        for is_open in (_IS_PENDING, _IS_RUNNING)
+    )
+
+
+def _delivery(row: Any, found: dict[int, Any], known: dict[int, Any]) -> Delivery:
+    result = found[row["result"]]
+    job = known.get(result["job"])
+    return delivery_of(row, result_of(result), job_of(job) if job else None)
+
+
+def _pending_queues(connection: Connection) -> list[str]:
+    return [queue for queue in connection.scalars(_PENDING_QUEUES) if queue is not None]
+
+
+def _due(connection: Connection, wanted: Claim, *, at: datetime) -> list[int]:
+    """Ids of pending deliveries, of each queue in turn."""
+    found = [
+        _due_of(connection, queue, min(wanted.limit, wanted.room_for(queue)), at=at)
+        for queue in _pending_queues(connection)
+    ]
+    turns = (row_id for turn in zip_longest(*found) for row_id in turn if row_id is not None)
+    return list(islice(turns, wanted.limit))
+
+
+def _due_of(connection: Connection, queue: str, limit: int, *, at: datetime) -> list[int]:
+    return list(connection.scalars(_DUE, {"of_queue": queue, "now": at, "most": limit}))
+
+
+def _write(connection: Connection, settlements: Sequence[Settlement], *, at: datetime) -> int:
+    """Write the fates of attempts that are still the current ones; returns how many were."""
+    return sum(_write_alike(connection, kind, settlements, at=at) for kind in _SETTLE)
+
+
+def _write_alike(
+    connection: Connection, kind: type[Fate], settlements: Sequence[Settlement], *, at: datetime
+) -> int:
+    parameters = [
+        {"row_id": entry.delivery.id, "of_attempt": entry.delivery.attempt, **_parameters(entry.fate, at)}
+        for entry in settlements
+        if isinstance(entry.fate, kind)
+    ]
+    return connection.execute(_SETTLE[kind], parameters).rowcount if parameters else 0
+
+
+def _parameters(fate: Fate, at: datetime) -> dict[str, Any]:
+    match fate:
+        case Done():
+            return {"now": at}
+        case Again():
+            return {"spent": int(fate.spent), "reason": fate.reason, "again_at": fate.at}
+        case Dead():
+            return {"spent": 1, "reason": fate.reason, "now": at}
+
+
+def _late(connection: Connection, settlements: Sequence[Settlement]) -> Sequence[Settlement]:
+    rows = by_id(connection, deliveries, {entry.delivery.id for entry in settlements})
+    return [entry for entry in settlements if not _took_effect(entry, rows.get(entry.delivery.id))]
+
+
+def _took_effect(entry: Settlement, row: Any) -> bool:
+    if row is None or row["attempt"] != entry.delivery.attempt:
+        return False
+    return bool(row["state"] == _BECOME[type(entry.fate)])
