@@ -16,6 +16,8 @@ from tests.soak.plan import DOOMED_ATTEMPTS, GRACE, LEASE, Fate, Item, Plan
 
 #: Between a handler's return and its commit lies less than this; a kill that came later excuses nothing.
 COMMIT = 3.0
+#: A handler returns this long after the moment that it has told at most: its line has to reach the disk.
+WRITING = 0.4
 TERMINAL = {"Success", "Fail", "Cancelled", "Lost"}
 
 
@@ -269,7 +271,7 @@ def _excuses(ending: Ending, call: Call) -> bool:
     """Whether what was done to the process kept this call's end from being written down."""
     if call.ended is None:
         return ending.kind != "freeze"
-    if ending.kind == "stop" and call.ended < ending.since + GRACE:
+    if ending.kind == "stop" and call.ended < ending.since + GRACE - WRITING:
         return False  # a polite stop loses only what outlives the grace
     long_enough = ending.kind != "freeze" or ending.until - ending.since > LEASE
     return long_enough and ending.since <= call.ended + COMMIT

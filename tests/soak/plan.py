@@ -17,7 +17,7 @@ QUEUES: Final = ("one", "two")
 SPAN: Final = 4.0
 LEASE: Final = 3.0
 #: Seconds that a listener gives its handlers after SIGTERM.
-GRACE: Final = 1.0
+GRACE: Final = 1.2
 #: Long enough for the lease to end and for somebody else to notice.
 FREEZE: Final = LEASE + 2.0
 STORE_LOCK: Final = 1.0
@@ -326,7 +326,7 @@ def items(
 def _blows(rng: Random, processes: int) -> Sequence[Blow]:
     kinds = rng.choices(("kill", "stop", "freeze", "lock"), weights=(10, 4, 2, 2), k=rng.randint(2, 4))
     return [
-        Blow(at=rng.uniform(1.2, SPAN + 0.5), kind=kind, slot=rng.randrange(processes))
+        Blow(at=rng.uniform(0.3, SPAN + 0.5), kind=kind, slot=rng.randrange(processes))
         for kind in ("kill", *kinds[1:])
     ]
 

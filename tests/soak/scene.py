@@ -125,6 +125,7 @@ class Crew:
         self._folder = folder
         self._entry = tuple(entry)
         self._slots: dict[int, subprocess.Popen[bytes]] = {}
+        self._logs: dict[int, Path] = {}
         self._frozen: dict[int, float] = {}
         self._started = 0
 
@@ -136,8 +137,9 @@ class Crew:
         """Start ``listener run``; its log goes to a file of its own."""
         self._started += 1
         command = [sys.executable, *(entry or self._entry), "run", "-c", str(self._folder / "listener.toml")]
-        with (self._folder / f"log-{self._started}.jsonl").open("wb") as log:
-            return subprocess.Popen(
+        path = self._folder / f"log-{self._started}.jsonl"
+        with path.open("wb") as log:
+            process = subprocess.Popen(
                 [*command, *arguments],
                 cwd=ROOT,
                 env=environment(self._folder),
@@ -145,6 +147,15 @@ class Crew:
                 stdout=log,
                 stderr=log,
             )
+        self._logs[process.pid] = path
+        return process
+
+    def all_started(self) -> bool:
+        """Whether every process has said so in its log."""
+        return all(self._has_started(process) for process in self._slots.values())
+
+    def _has_started(self, process: subprocess.Popen[bytes]) -> bool:
+        return b'"listener.started"' in self._logs[process.pid].read_bytes()
 
     def kill(self, slot: int) -> None:
         self._end(slot, signal.SIGKILL, "kill")
@@ -203,7 +214,8 @@ class Crew:
         self._thaw(process)  # a frozen process does not even hear SIGTERM
         code = process.wait(PATIENCE)
         self.note(kind, process.pid, since)
-        if number is signal.SIGTERM and code:
+        too_early = code == -signal.SIGTERM and not self._has_started(process)
+        if number is signal.SIGTERM and code and not too_early:
             self.troubles.append(f"process {process.pid} answered SIGTERM with {code}")
 
 
@@ -270,13 +282,13 @@ class Scene:
 
     def play(self) -> None:
         """Everything of the plan that has a moment, while listeners run."""
-        timeline = Timeline()
         submitter = threading.Thread(target=self._submit_all, name="submitter", daemon=True)
         for slot in range(self.plan.processes):
             self.crew.start(slot)
+        self._wait("the listeners did not start", self.crew.all_started)
         self._set_faults()
         submitter.start()
-        self._schedule(timeline)
+        self._schedule(timeline := Timeline())
         timeline.play()
         submitter.join(PATIENCE)
         if submitter.is_alive():
@@ -284,9 +296,9 @@ class Scene:
 
     def settle(self) -> Mapping[str, int]:
         """No more faults: let everything come to its end. Returns how often each fault happened."""
+        self._wait("callbacks are still on their way", lambda: self.server.call(_all_called_back))
         happened = self.server.call(_happened)
         httpx.delete(f"{self.server.url}/_emulator/faults", trust_env=False)
-        self._wait("callbacks are still on their way", lambda: self.server.call(_all_called_back))
         self.crew.dismiss()
         self._wait("messages stay hidden", lambda: self.server.call(_none_hidden))
         self.crew.drain()
