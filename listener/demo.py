@@ -16,7 +16,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -30,6 +30,7 @@ from listener import clock, submit, user_data
 from listener.config import MpsSettings
 from listener.credentials import KEY_ID, KEY_SECRET, AccessKey, Credentials
 from listener.emulator.options import DEFAULT_PIPELINE_ID, Options
+from listener.emulator.results import FUNCTIONS as EMULATED
 from listener.emulator.serve import running
 from listener.errors import ListenerError
 from listener.functions import FUNCTIONS
@@ -160,7 +161,7 @@ class Outcome:
 
 def cast(jobs: int | None) -> list[Part]:
     """The jobs to submit: one of each function and a failing one, or ``jobs`` of them, cycling."""
-    names = list(FUNCTIONS)
+    names = EMULATED
     total = len(names) + 1 if jobs is None else jobs
     twists = ("duplicate", "early", "topic", "late")
     return [
@@ -179,15 +180,12 @@ def play(parts: Sequence[Part], *, folder: Path, tell: Tell) -> Outcome:
     started = time.monotonic()
     # As many jobs at a time as MPS runs by default; the more there are, the shorter each.
     options = Options(job_seconds=min(0.5, 60 / max(len(parts), 1)), calls_per_second=100)
-    with running(options) as emulator:
-        stage = Stage.built(folder, emulator.url, options)
+    with running(options) as emulator, closing(Stage.built(folder, emulator.url, options)) as stage:
         with stage.daemon() as check:
             submitted = stage.submit_all(parts, tell, check)
             stage.add_twists(submitted)
             stage.wait(len(parts), tell, check)
-        outcome = stage.outcome(submitted, time.monotonic() - started)
-        stage.store.close()
-    return outcome
+        return stage.outcome(submitted, time.monotonic() - started)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -216,6 +214,10 @@ class Stage:
             pipeline=mps.add_pipeline(f"demo-{secrets.token_hex(4)}", queue=QUEUE),
             environment=_environment() | {KEY_ID: key.id, KEY_SECRET: key.secret},
         )
+
+    def close(self) -> None:
+        self.store.close()
+        self.queue.mns_client.close_connection()
 
     @contextmanager
     def daemon(self) -> Iterator[Callable[[], None]]:

@@ -1,0 +1,159 @@
+"""The demo is evidence only if it can fail: what it prints, and that a lost or repeated result is seen."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from listener import demo
+from listener.cli.demo import _show
+from listener.demo import DemoFailed, Ending, Outcome, cast, play
+from listener.functions import FUNCTIONS
+from listener.model import Job
+from tests.builders import a_job
+from tests.process.program import Program
+
+KEYS = ["submitted", "results", "dispatched", "duplicates", "quarantined", "dead", "lost", "seconds"]
+
+
+@pytest.fixture
+def started(tmp_path: Path) -> Iterator[Any]:
+    """Starts the demo as a process; all of them are ended with the test."""
+    programs: list[Program] = []
+
+    def start(*arguments: str, **environment: str) -> Program:
+        path = {"PYTHONPATH": str(Path.cwd())}
+        programs.append(Program("demo", *arguments, folder=tmp_path, environment=path | environment))
+        return programs[-1]
+
+    yield start
+    for program in programs:
+        program.close()
+
+
+def counts(**fields: float) -> dict[str, float]:
+    return dict.fromkeys(KEYS, 0) | {"quarantined": 2} | fields
+
+
+def an_ending(number: int = 0, **changes: Any) -> Ending:
+    """That of a job which had exactly one outcome, at the right handler."""
+    part = cast(None)[number]
+    job: Job = a_job(job_id=f"job-{number}", function=part.function)
+    line = {"job_id": job.job_id, "route": part.wanted_route, "state": part.wanted_state}
+    return replace(Ending(part=part, job=job, deliveries=[line]), **changes)
+
+
+def test_json_holds_the_promised_numbers_and_nothing_else(started: Any) -> None:
+    program = started("--json", MNS_LISTENER_STORE__URL="nonsense://", HTTP_PROXY="http://127.0.0.1:1")
+
+    assert (program.wait(seconds=120), program.stderr) == (0, "")
+    printed = json.loads(program.stdout)
+    assert list(printed) == KEYS
+    assert {name: value for name, value in printed.items() if name != "seconds"} == {
+        "submitted": len(FUNCTIONS) + 1,
+        "results": len(FUNCTIONS) + 1,
+        "dispatched": len(FUNCTIONS) + 1,
+        "duplicates": 1,
+        "quarantined": 2,
+        "dead": 0,
+        "lost": 0,
+    }
+    assert 0 < printed["seconds"] < 120
+
+
+@pytest.mark.parametrize("jobs", [1, 40])
+def test_any_number_of_jobs_comes_out_whole(tmp_path: Path, jobs: int) -> None:
+    outcome = play(cast(jobs), folder=tmp_path, tell=lambda _what, _done, _of: None)
+
+    assert outcome.right
+    assert (outcome.counts["dispatched"], outcome.counts["lost"]) == (jobs, 0)
+
+
+def test_folder_with_an_odd_name_is_kept_and_can_be_looked_at(started: Any, tmp_path: Path) -> None:
+    program = started("--jobs", "2", "--keep", 'a "kept" #folder')
+
+    assert program.wait(seconds=120) == 0
+    assert "2 jobs, 2 handled once each" in program.stdout
+    kept = tmp_path / 'a "kept" #folder'
+    listing = Program(
+        "jobs",
+        "list",
+        "-c",
+        str(kept / "listener.toml"),
+        "--json",
+        folder=tmp_path,
+        environment={"PYTHONPATH": str(Path.cwd())},
+    )
+    assert listing.wait() == 0
+    listing.close()
+    assert [job["state"] for job in json.loads(listing.stdout)] == ["Success", "Success"]
+
+
+def test_folder_that_is_not_empty_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "something").touch()
+    from listener.cli.demo import demo as command
+
+    result = CliRunner().invoke(command, ["--keep", str(tmp_path)])
+    assert (result.exit_code, "not empty" in result.stderr) == (2, True)
+
+
+def test_right_endings_are_right() -> None:
+    outcome = Outcome(endings=[an_ending(number) for number in range(19)], counts=counts())
+    assert outcome.right
+
+
+@pytest.mark.parametrize(
+    "deliveries",
+    [
+        pytest.param([], id="lost"),
+        pytest.param([{"route": "everything-else", "state": "Success"}] * 2, id="twice"),
+        pytest.param([{"route": "covers", "state": "Success"}], id="wrong-route"),
+        pytest.param([{"route": "everything-else", "state": "Fail"}], id="wrong-state"),
+    ],
+)
+def test_one_wrong_ending_makes_the_demo_fail(
+    deliveries: Sequence[dict[str, str]], capsys: pytest.CaptureFixture[str]
+) -> None:
+    outcome = Outcome(endings=[an_ending(1), an_ending(deliveries=deliveries)], counts=counts())
+    _show(outcome, None)
+
+    assert not outcome.right
+    printed = capsys.readouterr()
+    assert "<-- wrong" in printed.out
+    assert "NOT what should have happened" in printed.err
+
+
+def test_garbage_that_is_not_in_quarantine_makes_the_demo_fail() -> None:
+    assert not Outcome(endings=[an_ending()], counts=counts(quarantined=1)).right
+
+
+def test_line_that_a_handler_lost_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The evidence is the handlers' own files; the store alone would call this job done."""
+    look = demo.Stage._evidence
+
+    def lossy(stage: demo.Stage) -> list[dict[str, Any]]:
+        for path in stage.folder.glob("*.jsonl"):
+            path.write_text("".join(path.read_text().splitlines(True)[1:]))
+        return look(stage)
+
+    monkeypatch.setattr(demo.Stage, "_evidence", lossy)
+    outcome = play(cast(3), folder=tmp_path, tell=lambda _what, _done, _of: None)
+
+    assert not outcome.right
+    assert outcome.counts["lost"] > 0
+    assert outcome.counts["dispatched"] == 3
+
+
+def test_daemon_that_dies_ends_the_demo_with_its_last_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(demo, "SETTINGS", demo.SETTINGS + "\n[surprise]\nkey = 1\n")
+
+    with pytest.raises(DemoFailed, match=r"status 78(.|\n)*surprise is an unknown key"):
+        play(cast(2), folder=tmp_path, tell=lambda _what, _done, _of: None)
