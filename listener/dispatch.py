@@ -91,6 +91,7 @@ class Dispatcher:
         self._settler = threading.Thread(target=self._run_settler, name="settler", daemon=True)
         self._several = queues > 1
         self._woken = threading.Event()
+        self._next_due: datetime | None = None
         self._more = True  #: whether there may be more to claim than was taken
         self._cut_short = threading.Event()
         self._warnings = Quieted(log)
@@ -149,7 +150,23 @@ class Dispatcher:
             pulse.beat()
             self._woken.clear()
             if not self._guarded("claim", self.claim_once) or not self._more:
-                self._woken.wait(LONGEST_SLEEP.total_seconds())
+                self._woken.wait(self._nap().total_seconds())
+
+    def _nap(self) -> timedelta:
+        """How long nothing will be due, as far as this process knows."""
+        due, now = self._next_due, clock.now()
+        if due is None or due - now > LONGEST_SLEEP:
+            return LONGEST_SLEEP
+        self._next_due = None
+        return max(due - now, timedelta(0))
+
+    def _expect(self, settlements: Sequence[Settlement]) -> None:
+        """Remember when the soonest of those that are to run again is due."""
+        again = [settlement.fate.at for settlement in settlements if isinstance(settlement.fate, Again)]
+        known = self._next_due
+        if again:
+            self._next_due = min(again) if known is None else min(known, *again)
+            self.wake()
 
     # handle
 
@@ -213,6 +230,7 @@ class Dispatcher:
         self._holdings.release([settlement.delivery for settlement in settlements])
         if self._more:
             self.wake()
+        self._expect(settlements)
         for outcome in batch:
             self._tell(outcome, late=id(outcome.settlement) in late)
 
@@ -248,8 +266,7 @@ class Dispatcher:
         )
         for settlement in ended:
             self._tell(Outcome(settlement, 0.0), late=False)
-        if ended:
-            self.wake()
+        self._expect(ended)
 
     # stop
 
