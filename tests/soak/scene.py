@@ -94,7 +94,11 @@ DOOMED = f'retry = {{ max_attempts = {DOOMED_ATTEMPTS}, first_wait = "0.1s", lon
 def settings(plan: Plan, folder: Path, endpoint: str) -> str:
     """The listener's settings, as a user would write them."""
     text = SETTINGS.format(
-        folder=folder, lease=LEASE, attempts=MAX_ATTEMPTS, unknown=plan.unknown, grace=GRACE
+        folder=folder,
+        lease=LEASE,
+        attempts=MAX_ATTEMPTS,
+        unknown=plan.unknown,
+        grace=GRACE,
     )
     text += "".join(QUEUE.format(endpoint=endpoint, queue=queue) for queue in QUEUES)
     for name, handlers in (

@@ -1,0 +1,150 @@
+"""The listener with something done to it: ``python -m tests.soak.listener_with [--crash-at POINT] [--without P] run …``
+
+``--crash-at`` kills the process on the spot when it comes to a named point for the first time, ``--without`` takes a
+protection away. Everything else is the listener as it is.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from functools import wraps
+from pathlib import Path
+from typing import Any
+
+from listener.cli import main
+from listener.intake import Poller
+from listener.mns import MnsQueue
+from listener.model import Result
+from listener.store import leasing, recording, schema
+from listener.store.sql import SqlStore
+
+
+def crash(*_: object, **__: object) -> None:
+    """End as a power cut would end it: nothing is flushed, nobody is told. Only the first process does so."""
+    try:
+        (Path(os.environ["SOAK_FOLDER"]) / "crashed").touch(exist_ok=False)
+    except FileExistsError:
+        return
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _before(owner: Any, name: str, *, when: Callable[..., bool] = lambda *_, **__: True) -> None:
+    """Crash when this is called."""
+    original = getattr(owner, name)
+
+    @wraps(original)
+    def crashing(*arguments: Any, **named: Any) -> Any:
+        if when(*arguments, **named):
+            crash()
+        return original(*arguments, **named)
+
+    setattr(owner, name, crashing)
+
+
+def _after(owner: Any, name: str, *, when: Callable[[Any], bool] = bool) -> None:
+    """Crash when this has returned something."""
+    original = getattr(owner, name)
+
+    @wraps(original)
+    def crashing(*arguments: Any, **named: Any) -> Any:
+        answer = original(*arguments, **named)
+        if when(answer):
+            crash()
+        return answer
+
+    setattr(owner, name, crashing)
+
+
+def _in_handler() -> None:
+    from tests.soak import recorder
+
+    _before(recorder, "_act")
+
+
+#: The places where a crash hurts, each with how to get there. ``_write_alike`` runs inside the transaction.
+POINTS: Mapping[str, Callable[[], None]] = {
+    "migration": lambda: _before(schema, "_run_migrations"),
+    "after-migration": lambda: _after(schema, "_run_migrations", when=lambda _: True),
+    "after-receive": lambda: _after(MnsQueue, "receive"),
+    "in-record": lambda: _after(recording, "record", when=lambda _: True),
+    "after-record": lambda: _after(SqlStore, "record", when=lambda _: True),
+    "before-delete": lambda: _before(MnsQueue, "delete"),
+    "after-delete": lambda: _after(MnsQueue, "delete", when=lambda _: True),
+    "after-claim": lambda: _after(SqlStore, "claim"),
+    "in-handler": _in_handler,
+    "before-settle": lambda: _before(SqlStore, "settle"),
+    "in-settle": lambda: _after(leasing, "_write_alike"),
+    "after-settle": lambda: _after(SqlStore, "settle", when=lambda _: True),
+    "in-decide-waiting": lambda: _after(recording, "decide_waiting", when=lambda told: told.deliveries > 0),
+}
+
+
+def _without_slot() -> None:
+    """Every copy of a result is taken for a new one."""
+    Result.slot = property(lambda self: f"{self.key}#{os.getpid()}#{id(self)}")  # type: ignore[method-assign]  # that is the sabotage
+
+
+def _without_persist_first() -> None:
+    """Messages are acknowledged before they are recorded."""
+
+    def poll_once(self: Any) -> int:
+        messages = self._queue.receive(limit=self._batch, wait=self._wait)
+        self.idle = not messages
+        if messages:
+            self._delete(messages)
+            self._intake.record(self._queue.name, messages)
+        return len(messages)
+
+    Poller.poll_once = poll_once  # type: ignore[method-assign]  # that is the sabotage
+
+
+def _without_renewal() -> None:
+    """Leases end while their handlers run."""
+    SqlStore.renew = lambda *_, **__: None  # type: ignore[method-assign]  # that is the sabotage
+
+
+def _without_transaction() -> None:
+    """A batch is committed piece by piece."""
+    original = recording.insert_deliveries
+
+    def committing(connection: Any, *arguments: Any, **named: Any) -> Any:
+        connection.exec_driver_sql("COMMIT")
+        crash()
+        connection.exec_driver_sql("BEGIN IMMEDIATE")
+        return original(connection, *arguments, **named)
+
+    recording.insert_deliveries = committing
+
+
+def _without_settling() -> None:
+    """What handlers did is never written down."""
+    SqlStore.settle = lambda *_, **__: ()  # type: ignore[method-assign]  # that is the sabotage
+
+
+PROTECTIONS: Mapping[str, Callable[[], None]] = {
+    "slot": _without_slot,
+    "persist-first": _without_persist_first,
+    "renewal": _without_renewal,
+    "transaction": _without_transaction,
+    "settling": _without_settling,
+}
+
+
+def run(arguments: list[str]) -> None:
+    """Take the options off, do what they say, and start the listener with the rest."""
+    while arguments and arguments[0] != "run":
+        option, value, *arguments = arguments
+        if option == "--crash-at":
+            POINTS[value]()
+        elif option == "--without":
+            PROTECTIONS[value]()
+        else:
+            raise SystemExit(f"unknown option {option}")
+    main(arguments, prog_name="mns-listener")
+
+
+if __name__ == "__main__":
+    run(sys.argv[1:])
