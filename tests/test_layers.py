@@ -18,7 +18,7 @@ LAYERS = [
         *("durations", "text", "jsontext", "xmltext", "user_data", "decode", "routing", "retry", "functions"),
         *("params", "outputs", "errorcodes", "environment", "config"),
     },
-    {"quiet", "rate", "holdings", "intake", "dispatch", "submit", "reconcile", "enrich"},
+    {"quiet", "rate", "holdings", "intake", "dispatch", "submit", "submission", "reconcile", "enrich"},
     {
         "faults",
         "credentials",
