@@ -84,7 +84,7 @@ POINTS: Mapping[str, Callable[[], None]] = {
 
 def _without_slot() -> None:
     """Every copy of a result is taken for a new one."""
-    Result.slot = property(lambda self: f"{self.key}#{os.getpid()}#{id(self)}")  # type: ignore[method-assign]  # that is the sabotage
+    Result.slot = property(lambda self: f"{self.key}#{os.getpid()}#{id(self)}")  # type: ignore[method-assign,assignment]  # that is the sabotage
 
 
 def _without_persist_first() -> None:

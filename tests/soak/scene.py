@@ -20,7 +20,7 @@ from typing import Any
 
 import httpx
 
-from listener import clock, submit
+from listener import clock, submission
 from listener.config import MpsSettings
 from listener.credentials import AccessKey, Credentials
 from listener.emulator import Emulator, Options
@@ -28,6 +28,7 @@ from listener.emulator.queues import Attributes, Draft, body_md5, draft
 from listener.emulator.serve import RunningEmulator, running
 from listener.errors import ListenerError
 from listener.mps import MpsClient
+from listener.request import Request
 from listener.store.rows import values_of_job
 from listener.store.sql import SqlStore
 from listener.store.tables import jobs
@@ -53,6 +54,8 @@ VISIBILITY_SECONDS = 2
 #: How long anything may take that should take a moment.
 PATIENCE = 60.0
 LOOK_AGAIN = 0.05
+#: A crash is noticed within this time.
+CRASH_NOTICED = 1.0
 
 SETTINGS = """\
 [store]
@@ -186,6 +189,18 @@ class Crew:
         self.happened[kind] += 1
         self.endings.append(Ending(pid=pid, kind=kind, since=since, until=time.monotonic()))
 
+    def await_crash(self, slot: int) -> None:
+        """Wait until a process has killed itself, as it was told to."""
+        process, since = self._slots.pop(slot), time.monotonic()
+        try:
+            code = process.wait(PATIENCE)
+        except subprocess.TimeoutExpired:
+            code = 0
+        self.note("kill", process.pid, max(since, time.monotonic() - CRASH_NOTICED))
+        if code != -signal.SIGKILL:
+            _surely_end(process)
+            self.troubles.append(f"process {process.pid} did not crash but ended with {code}")
+
     def dismiss(self) -> None:
         """Stop all of them politely."""
         for slot in list(self._slots):
@@ -272,8 +287,19 @@ class Scene:
         (folder / "listener.toml").write_text(settings(plan, folder, server.url))
         self.plan, self.folder, self.server = plan, folder, server
         self.crew = Crew(folder, entry=entry)
-        self.store = SqlStore.open(f"sqlite:///{folder}/listener.db")
+        self._store: SqlStore | None = None
         self._mps = MpsClient(MpsSettings(endpoint=server.url), Credentials(_key))
+
+    @property
+    def store(self) -> SqlStore:
+        """Opened when it is first needed, so that a listener may be the one that creates it."""
+        self._store = self._store or SqlStore.open(f"sqlite:///{self.folder}/listener.db")
+        return self._store
+
+    def close(self) -> None:
+        self.crew.abandon()
+        if self._store:
+            self._store.close()
 
     def prepare(self) -> None:
         """The queues, and every job that is known before anything begins."""
@@ -283,6 +309,12 @@ class Scene:
         if known:
             with self.store.database.write() as connection:
                 connection.execute(jobs.insert(), [values_of_job(_job(item)) for item in known])
+
+    def post_all(self) -> None:
+        """Every callback of the plan, at once."""
+        for item in self.plan.items:
+            for post in item.posts:
+                self._post(post)
 
     def play(self) -> None:
         """Everything of the plan that has a moment, while listeners run."""
@@ -309,7 +341,6 @@ class Scene:
         return happened
 
     def evidence(self) -> Evidence:
-        self.store.close()
         return Evidence(
             calls=calls_in(self.folder / "evidence"),
             endings=self.crew.endings,
@@ -372,7 +403,7 @@ class Scene:
                 self._submit(item)
 
     def _submit(self, item: Item) -> None:
-        request = submit.Request(
+        request = Request(
             function=item.function,
             input="oss://in-bucket.oss-cn-shanghai.aliyuncs.com/talk.mp4",
             output="oss://out-bucket.oss-cn-shanghai.aliyuncs.com/talk.mp4",
@@ -381,7 +412,7 @@ class Scene:
             reference=reference(item),
         )
         try:
-            submit.submit(request, store=self.store, mps=self._mps)
+            submission.submit(request, store=self.store, mps=self._mps)
         except ListenerError as error:
             if item.function not in ("SoakReplyLost", "SoakRefused"):
                 self.crew.troubles.append(f"{item.n} ({item.way}) could not be submitted: {error}")
@@ -405,8 +436,7 @@ def staged(plan: Plan, folder: Path, *, entry: Sequence[str] = ("-m", "listener"
             scene.prepare()
             yield scene
         finally:
-            scene.crew.abandon()
-            scene.store.close()
+            scene.close()
 
 
 def play(plan: Plan, folder: Path, *, entry: Sequence[str] = ("-m", "listener")) -> Played:
@@ -417,6 +447,18 @@ def play(plan: Plan, folder: Path, *, entry: Sequence[str] = ("-m", "listener"))
         happened = Counter(scene.settle()) + scene.crew.happened
         evidence = scene.evidence()
     return Played(evidence=evidence, happened=happened, seconds=time.monotonic() - started)
+
+
+def crash(plan: Plan, folder: Path, *, entry: Sequence[str]) -> Played:
+    """Let one process come to the point at which it kills itself, then let another one finish."""
+    started = time.monotonic()
+    with staged(plan, folder, entry=entry) as scene:
+        scene.post_all()
+        scene.crew.start(0)
+        scene.crew.await_crash(0)
+        scene.settle()
+        evidence = scene.evidence()
+    return Played(evidence=evidence, happened=scene.crew.happened, seconds=time.monotonic() - started)
 
 
 def _key() -> AccessKey:

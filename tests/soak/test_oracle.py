@@ -1,0 +1,187 @@
+"""The promise, under random faults and random kills; and that the oracle would notice if it were broken."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+
+from tests.soak import plan as ways
+from tests.soak.campaign import Report, play_all, told
+from tests.soak.evidence import Call, Evidence, Rows
+from tests.soak.ledger import account
+from tests.soak.plan import Plan, items
+from tests.soak.scene import crash, play
+
+pytestmark = pytest.mark.process
+
+SEEDS = range(12)
+MESSAGES = 60
+#: The evidence of this one is doctored below; it has no blows, so that nothing in it is excused.
+CALM = Plan(seed=7, items=items(Random("calm"), messages=40), processes=2)
+ABREAST = 2 * (os.cpu_count() or 1)
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Report]:
+    keep = tmp_path_factory.mktemp("soak")
+    return list(play_all(SEEDS, messages=MESSAGES, keep=keep, processes=ABREAST))
+
+
+@pytest.fixture(scope="module")
+def calm(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
+    return play(CALM, tmp_path_factory.mktemp("calm") / "run").evidence
+
+
+def test_every_callback_of_every_seed_is_accounted_for(reports: Sequence[Report]) -> None:
+    assert [told(report, MESSAGES) for report in reports if not report.clean] == []
+    assert sum(sum(report.account.fates.values()) for report in reports) == len(SEEDS) * MESSAGES
+
+
+def test_kills_and_faults_really_happened(reports: Sequence[Report]) -> None:
+    happened = {kind for report in reports for kind, times in report.happened.items() if times}
+    assert {"kill", "stop", "error", "duplicate", "garble", "drop", "early"} <= happened
+    assert len(happened) > 12
+
+
+def test_a_quiet_run_has_no_repeats(calm: Evidence) -> None:
+    found = account(CALM, calm)
+    assert (found.complaints, dict(found.repeats), dict(found.resumed)) == ([], {}, {})
+
+
+def _calls(change: Callable[[list[Call]], list[Call]]) -> Callable[[Evidence], Evidence]:
+    return lambda evidence: replace(evidence, calls=change(list(evidence.calls)))
+
+
+def _rows(**tables: Callable[[list[Any]], list[Any]]) -> Callable[[Evidence], Evidence]:
+    def change(evidence: Evidence) -> Evidence:
+        changed = {name: edit(list(getattr(evidence.rows, name))) for name, edit in tables.items()}
+        rows: Rows = replace(evidence.rows, **changed)
+        return replace(evidence, rows=rows)
+
+    return change
+
+
+def _only_call(calls: Sequence[Call]) -> Call:
+    """One of a job that was handled by one handler in one call."""
+    single = {item.n for item in CALM.items if item.way == "plain" and item.route == "single"}
+    return next(call for call in calls if call.n in single)
+
+
+def _again(calls: list[Call]) -> list[Call]:
+    call = _only_call(calls)
+    assert call.ended is not None
+    later = replace(call, attempt=call.attempt + 1, begun=call.ended + 5, ended=call.ended + 6)
+    return [*calls, later]
+
+
+def _unfinished(calls: list[Call]) -> list[Call]:
+    call = _only_call(calls)
+    return [*(each for each in calls if each != call), replace(call, ended=None, how="")]
+
+
+def _meanwhile(calls: list[Call]) -> list[Call]:
+    call = _only_call(calls)
+    assert call.ended is not None
+    begun = (call.begun + call.ended) / 2
+    return [*calls, replace(call, attempt=call.attempt + 1, begun=begun, pid=call.pid + 1)]
+
+
+def _to_somebody_else(calls: list[Call]) -> list[Call]:
+    call = _only_call(calls)
+    return [*(each for each in calls if each != call), replace(call, route="doomed")]
+
+
+def _without(condition: Callable[[Any], bool]) -> Callable[[list[Any]], list[Any]]:
+    """All but the first that the condition holds for."""
+
+    def change(rows: list[Any]) -> list[Any]:
+        gone = next(row for row in rows if condition(row))
+        return [row for row in rows if row is not gone]
+
+    return change
+
+
+def _doubling(condition: Callable[[Any], bool]) -> Callable[[list[Any]], list[Any]]:
+    def change(rows: list[Any]) -> list[Any]:
+        return [*rows, next(row for row in rows if condition(row))]
+
+    return change
+
+
+def _is(column: str, value: str) -> Callable[[Any], bool]:
+    return lambda row: bool(row[column] == value)
+
+
+@pytest.mark.parametrize(
+    ("doctor", "kind"),
+    [
+        pytest.param(
+            _calls(lambda calls: [call for call in calls if call != _only_call(calls)]), "lost", id="no-call"
+        ),
+        pytest.param(_calls(_unfinished), "lost", id="call-never-ended"),
+        pytest.param(_calls(_again), "doubled", id="called-again-without-a-kill"),
+        pytest.param(_calls(lambda calls: [*calls, _only_call(calls)]), "unexplained", id="line-twice"),
+        pytest.param(_calls(_meanwhile), "overlapping", id="called-meanwhile"),
+        pytest.param(_calls(_to_somebody_else), "misdelivered", id="wrong-route"),
+        pytest.param(
+            _calls(lambda calls: [*calls, replace(_only_call(calls), n=999, key="k")]),
+            "unexplained",
+            id="nobody-planned-it",
+        ),
+        pytest.param(_rows(results=_without(_is("disposition", "routed"))), "lost", id="no-result"),
+        pytest.param(_rows(results=_without(_is("disposition", "parked"))), "lost", id="not-parked"),
+        pytest.param(_rows(results=_doubling(_is("disposition", "routed"))), "doubled", id="two-results"),
+        pytest.param(_rows(deliveries=_without(_is("state", "dead"))), "lost", id="no-dead-letter"),
+        pytest.param(_rows(deliveries=_doubling(_is("state", "done"))), "doubled", id="two-deliveries"),
+        pytest.param(_rows(quarantine=_without(lambda _: True)), "lost", id="not-in-quarantine"),
+        pytest.param(_rows(quarantine=_doubling(lambda _: True)), "doubled", id="twice-in-quarantine"),
+        pytest.param(
+            lambda evidence: replace(evidence, effects=evidence.effects + 1), "unexplained", id="two-effects"
+        ),
+        pytest.param(
+            lambda evidence: replace(evidence, left_in_queues=1), "lost", id="messages-left-in-a-queue"
+        ),
+    ],
+)
+def test_doctored_evidence_is_noticed(
+    calm: Evidence, doctor: Callable[[Evidence], Evidence], kind: str
+) -> None:
+    assert account(CALM, doctor(calm)).count(kind) > 0
+
+
+def without(protection: str, *, ways: dict[Any, float], crash_at: str = "") -> tuple[Plan, list[str]]:
+    """A plan of these ways only, and how to start a listener that lacks a protection."""
+    plan = Plan(seed=3, items=items(Random(protection), messages=30, ways=ways))
+    options = ["--without", protection, *(["--crash-at", crash_at] if crash_at else [])]
+    return plan, ["-m", "tests.soak.listener_with", *options]
+
+
+def test_results_that_are_not_unique_are_noticed(tmp_path: Path) -> None:
+    plan, entry = without("slot", ways={ways.duplicated: 1})
+    found = account(plan, play(plan, tmp_path / "run", entry=entry).evidence)
+    assert found.count("doubled") >= 30
+
+
+def test_deleting_before_recording_is_noticed(tmp_path: Path) -> None:
+    plan, entry = without("persist-first", ways={ways.plain: 1}, crash_at="after-delete")
+    found = account(plan, crash(plan, tmp_path / "run", entry=entry).evidence)
+    assert found.count("lost") > 0
+
+
+def test_a_batch_committed_in_pieces_is_noticed(tmp_path: Path) -> None:
+    plan, entry = without("transaction", ways={ways.plain: 1})
+    found = account(plan, crash(plan, tmp_path / "run", entry=entry).evidence)
+    assert found.count("lost") > 0
+
+
+def test_leases_that_nobody_renews_are_noticed(tmp_path: Path) -> None:
+    plan, entry = without("renewal", ways={ways.very_slow: 1})
+    plan = replace(plan, items=plan.items[:4], processes=2)
+    found = account(plan, play(plan, tmp_path / "run", entry=entry).evidence)
+    assert found.count("overlapping") > 0
