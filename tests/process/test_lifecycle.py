@@ -76,15 +76,14 @@ def test_sigterm_ends_a_parked_poll_within_moments(place: Place) -> None:
     }
 
 
-@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT], ids=["SIGTERM", "SIGINT"])
-def test_second_signal_ends_at_once_while_a_handler_hangs(place: Place, number: signal.Signals) -> None:
+def test_second_signal_ends_at_once_while_a_handler_hangs(place: Place) -> None:
     started = hang_in(place)
     program = place.run(service__grace="25s").ready()
     place.send("job-1")
     wait_until(started.exists)
-    program.send(number)
+    program.send(signal.SIGTERM)
     program.ear.wait_for("STOPPING=1")
-    program.send(number)
+    program.send(signal.SIGINT)
 
     assert program.wait(seconds=MOMENTS) == 1
     assert "second signal" in program.stderr
@@ -178,6 +177,8 @@ def test_logs_are_json_and_never_hold_the_secret(place: Place) -> None:
 @pytest.mark.parametrize("over", ["tcp", "unix"])
 def test_health_is_answered_while_it_runs(place: Place, over: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(place.folder)  # a relative path to the socket, since long ones do not fit
+    with socket.socket(socket.AF_UNIX) as predecessor:  # which a crash has left behind
+        predecessor.bind("health.sock")
     port = nobody_listens().removeprefix("http://")
     place.settings()
     program = place.run(http__listen=port if over == "tcp" else "unix:health.sock").ready()
@@ -190,11 +191,3 @@ def test_health_is_answered_while_it_runs(place: Place, over: str, monkeypatch: 
     assert (ready.status_code, ready.json()["store"]) == (200, "ok")
     assert (metrics.status_code, "# TYPE" in metrics.text) == (200, True)
     assert program.stop() == 0
-
-
-def test_leftover_unix_socket_is_replaced(place: Place) -> None:
-    place.settings()
-    for _ in range(2):
-        program = place.run(http__listen="unix:health.sock").ready()
-        program.kill()
-    assert (place.folder / "health.sock").is_socket()
