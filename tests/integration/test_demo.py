@@ -14,7 +14,6 @@ from click.testing import CliRunner
 from listener import demo
 from listener.cli.demo import _show
 from listener.demo import DemoFailed, Ending, Outcome, cast, play
-from listener.functions import FUNCTIONS
 from listener.model import Job
 from tests.builders import a_job
 from tests.process.program import Program
@@ -55,10 +54,11 @@ def test_json_holds_the_promised_numbers_and_nothing_else(started: Any) -> None:
     assert (program.wait(seconds=120), program.stderr) == (0, "")
     printed = json.loads(program.stdout)
     assert list(printed) == KEYS
+    total = len(cast(None))
     assert {name: value for name, value in printed.items() if name != "seconds"} == {
-        "submitted": len(FUNCTIONS) + 1,
-        "results": len(FUNCTIONS) + 1,
-        "dispatched": len(FUNCTIONS) + 1,
+        "submitted": total,
+        "results": total,
+        "dispatched": total,
         "duplicates": 1,
         "quarantined": 2,
         "dead": 0,
@@ -104,7 +104,7 @@ def test_folder_that_is_not_empty_is_refused(tmp_path: Path) -> None:
 
 
 def test_right_endings_are_right() -> None:
-    outcome = Outcome(endings=[an_ending(number) for number in range(19)], counts=counts())
+    outcome = Outcome(endings=[an_ending(number) for number in range(len(cast(None)))], counts=counts())
     assert outcome.right
 
 
