@@ -1,12 +1,41 @@
 """Callback listener for ApsaraVideo Media Processing (MPS) jobs over Alibaba Cloud MNS queues.
 
-What a handler needs is here::
+What a handler needs is here, and what a submitter needs::
 
     from listener import JobResult, Retry, Unavailable, Reject
+    from listener import submit, wait, register, Client
 """
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
 
 from listener.errors import ListenerError, Reject, Retry, Unavailable
 from listener.model import JobResult
 
-__all__ = ["JobResult", "ListenerError", "Reject", "Retry", "Unavailable"]
+if TYPE_CHECKING:
+    from listener.api import Client, register, submit, wait
+
+__all__ = [
+    "Client",
+    "JobResult",
+    "ListenerError",
+    "Reject",
+    "Retry",
+    "Unavailable",
+    "register",
+    "submit",
+    "wait",
+]
 __version__ = "0.1.0"
+
+_API = ("Client", "register", "submit", "wait")
+
+
+def __getattr__(name: str) -> Any:
+    """Submitting needs the store and more; a handler should not have to import that."""
+    if name not in _API:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    import listener.api
+
+    return getattr(listener.api, name)

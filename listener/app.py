@@ -10,19 +10,19 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from listener import __version__, clock, plugins
+from listener.accounts import Accounts
 from listener.config import QueueSettings, RouteSettings, Settings
-from listener.credentials import Credentials, credentials
+from listener.credentials import Credentials
 from listener.dispatch import Dispatcher, Outlet
 from listener.enrich import Enricher
-from listener.errors import StoreUnavailable
+from listener.errors import ListenerError, StoreUnavailable
 from listener.holdings import owner_name
 from listener.intake import Intake, Poller
-from listener.interfaces import Handler
+from listener.interfaces import Handler, Pulse
 from listener.metrics import Metrics
 from listener.mns import MnsQueue
 from listener.mns_connection import CONNECT_PATIENCE, REPLY_PATIENCE
 from listener.model import Delivery, JobResult, Target
-from listener.mps import MpsClient
 from listener.plugins import CoroutineRunner
 from listener.process import Vitals
 from listener.quiet import Quieted
@@ -80,34 +80,6 @@ class Handlers:
                 runner.close_handler(handler, timeout=timedelta(seconds=2))
             except Exception:  # one handler's trouble must not keep the others open
                 log.exception("handler.close_failed", route=target.route, handler=target.handler)
-
-
-class Accounts:
-    """Keys and MPS clients by tenant, each made when it is first asked for. Safe to use from several threads."""
-
-    def __init__(self, settings: Settings) -> None:
-        self._settings = settings
-        self._lock = threading.Lock()
-        self._keys: dict[str, Credentials] = {}
-        self._clients: dict[str, MpsClient] = {}
-
-    def keys(self, tenant: str) -> Credentials:
-        """Raises SettingsError for a tenant that the settings do not know."""
-        with self._lock:
-            if tenant not in self._keys:
-                self._keys[tenant] = credentials(self._settings.tenant(tenant).credentials)
-            return self._keys[tenant]
-
-    def mps(self, tenant: str) -> MpsClient | None:
-        """None where MPS is not configured, or the tenant is unknown by now."""
-        known = not tenant or tenant in self._settings.tenants
-        if not known or not self._settings.tenant(tenant).mps.configured:
-            return None
-        keys = self.keys(tenant)
-        with self._lock:
-            if tenant not in self._clients:
-                self._clients[tenant] = MpsClient(self._settings.tenant(tenant).mps, keys)
-            return self._clients[tenant]
 
 
 class Daemon:
@@ -208,7 +180,7 @@ class Daemon:
         from listener.http.app import application
         from listener.http.server import Server, bind
 
-        app = application(alive=self.alive, ready=self.ready, metrics=self.metrics.exposition)
+        app = application(alive=self.alive, ready=self.ready, metrics=self._exposition)
         return Server(app, bind(self._settings.http.listen))
 
     # starting
@@ -218,7 +190,8 @@ class Daemon:
         self._dispatcher.start()
         claims = self.vitals.heart("claim", limit=SLACK)
         self._start_thread("claims", lambda: self._dispatcher.run_claims(self._stop, claims))
-        self._start_thread("housekeeping", self._run_housekeeping)
+        keeping = self.vitals.heart("housekeeping", limit=SLACK)
+        self._start_thread("housekeeping", lambda: self._run_housekeeping(keeping))
         reconciling = self.vitals.heart("reconcile", limit=CLAIM)
         every = self._settings.reconcile.every
         self._start_thread("reconcile", lambda: self._reconciler.run(self._wait, reconciling, every=every))
@@ -249,8 +222,7 @@ class Daemon:
         """Whether to stop, after at most this long."""
         return self._stop.wait(limit.total_seconds())
 
-    def _run_housekeeping(self) -> None:
-        heart = self.vitals.heart("housekeeping", limit=SLACK)
+    def _run_housekeeping(self, heart: Pulse) -> None:
         while not self._stop.is_set():
             heart.beat()
             self.housekeep()
@@ -289,6 +261,10 @@ class Daemon:
         ok = facts["started"] and not facts["stopping"] and not facts["stalled"] and facts["store"] == "ok"
         return Health(ok=bool(ok), facts=facts)
 
+    def _exposition(self) -> bytes:
+        self.metrics.ready(self.ready().ok)
+        return self.metrics.exposition()
+
     def _store_state(self) -> str:
         try:
             self._store.next_due()
@@ -302,8 +278,8 @@ class Daemon:
         Raises the last UnavailableError of a queue that can't be reached again and again.
         """
         for poller in self._pollers:
-            if poller.trouble and poller.failures >= DRAIN_FAILURES:
-                raise poller.trouble
+            if poller.failures >= DRAIN_FAILURES:
+                raise poller.trouble or ListenerError(f"queue {poller.name}: polling fails; see the log")
         return all(poller.idle for poller in self._pollers) and not self._store.outstanding()
 
     # reloading

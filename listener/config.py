@@ -113,7 +113,7 @@ class DispatchSettings(Section):
     """How handlers are run."""
 
     workers: Annotated[int, Field(ge=1, le=1000)] = 16
-    lease: Annotated[Duration, Field(ge=timedelta(seconds=1))] = timedelta(seconds=30)
+    lease: Annotated[Duration, Field(ge=timedelta(seconds=2))] = timedelta(seconds=30)
     handler_timeout: Annotated[Duration, Field(gt=timedelta(0))] = timedelta(minutes=15)
 
 

@@ -26,7 +26,7 @@ from mns.account import Account
 from mns.queue import Message as Posted
 from mns.queue import QueueMeta
 
-from listener import clock, submit, user_data
+from listener import clock, submission, user_data
 from listener.config import MpsSettings
 from listener.credentials import KEY_ID, KEY_SECRET, AccessKey, Credentials
 from listener.emulator.options import DEFAULT_PIPELINE_ID, Options
@@ -34,8 +34,9 @@ from listener.emulator.results import FUNCTIONS as EMULATED
 from listener.emulator.serve import running
 from listener.errors import ListenerError
 from listener.functions import FUNCTIONS
-from listener.model import FAIL, SUCCESS, Job
+from listener.model import FAIL, SUCCESS, Job, Submitted
 from listener.mps import MpsClient
+from listener.request import Request, compose_user_data
 from listener.store.sql import SqlStore
 from listener.store.views import Views
 
@@ -131,7 +132,7 @@ class Part:
     def user_data(self) -> str | None:
         route = ROUTE_OF.get(self.function)
         data = f"demo {self.number}" if self.number % 2 else json.dumps({"demo": self.number})
-        return submit.compose_user_data(route, data) if route else (data if self.number % 3 else None)
+        return compose_user_data(route, data) if route else (data if self.number % 3 else None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -254,15 +255,15 @@ class Stage:
     def _submit_one(self, part: Part, check: Callable[[], None]) -> Job:
         request = self._request(part)
         if part.twist != "early":
-            return submit.submit(request, store=self.store, mps=self.mps)
-        return submit.submit(request, store=self.store, mps=_Overtaken(self, check))
+            return submission.submit(request, store=self.store, mps=self.mps)
+        return submission.submit(request, store=self.store, mps=_Overtaken(self, check))
 
-    def _request(self, part: Part) -> submit.Request:
+    def _request(self, part: Part) -> Request:
         function = FUNCTIONS[part.function]
         # Topic-wrapped and late callbacks are sent by the demo itself; the default pipeline sends none.
         own_callback = part.twist in ("topic", "late")
         name = f"{'fail' if part.fails else 'talk'}-{part.number}"
-        return submit.Request(
+        return Request(
             function=part.function,
             input=f"{BUCKET}/in/{name}.mp4",
             output=f"{BUCKET}/out/{{source}}{function.placeholder}{function.suffix}"
@@ -345,15 +346,16 @@ class _Overtaken:
     stage: Stage
     check: Callable[[], None]
 
-    def submit(self, job: Job, *, user_data: str | None) -> str:
-        job_id = self.stage.mps.submit(job, user_data=user_data)
+    def submit(self, job: Job, *, user_data: str | None) -> Submitted:
+        submitted = self.stage.mps.submit(job, user_data=user_data)
+        job_id = submitted.job_id
         deadline = time.monotonic() + PATIENCE / 4
         views = Views(self.stage.store.database)
         while time.monotonic() < deadline:
             self.check()
             story = views.story(job_id)
             if story and story.results:
-                return job_id
+                return submitted
             time.sleep(LOOK_AGAIN)  # the daemon is another process
         raise DemoFailed(f"no callback of job {job_id} came within {PATIENCE / 4:.0f} s")
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import structlog
 
-from listener import clock, retry, user_data
+from listener import clock, outputs, retry, user_data
 from listener.errors import StoreUnavailable, Unavailable
 from listener.holdings import Holdings, Workers
 from listener.interfaces import Meter, Pulse, Store
@@ -28,6 +28,7 @@ from listener.model import (
     Settlement,
     Target,
 )
+from listener.produced import Outputs
 from listener.quiet import Quieted
 
 log = structlog.get_logger(__name__)
@@ -324,8 +325,16 @@ def job_result(delivery: Delivery) -> JobResult:
         input=job.input if job else "",
         output=job.output if job else "",
         source=result.source,
+        outputs=_outputs(delivery),
         raw=result.raw,
     )
+
+
+def _outputs(delivery: Delivery) -> Outputs | None:
+    result, job = delivery.result, delivery.job
+    if result.outputs is None:
+        return None
+    return outputs.read(result.function, result.outputs, output=job.output if job else "")
 
 
 def facts(delivery: Delivery) -> dict[str, object]:

@@ -13,7 +13,7 @@ from listener import clock
 from listener.decode import decode
 from listener.errors import QueueUnavailable, StoreUnavailable, UnavailableError, Undecodable
 from listener.interfaces import Meter, Pulse, Queue, Store, Taker
-from listener.model import Arrival, Message, Recorded, Result
+from listener.model import Arrival, Claim, Delivery, Message, Recorded, Result
 from listener.quiet import Quieted
 from listener.routing import Correlation, Rule, decider
 
@@ -195,3 +195,16 @@ class Poller:
             log.info("queue.recovered", queue=self._queue.name, failures=self._failures)
             self._failures = 0
             self._warnings.reset()
+
+
+class NobodyTakes:
+    """For a process that records but runs no handlers: the daemon finds what there is to do in the store."""
+
+    def claim(self, wanted: int) -> None:
+        return None
+
+    def take(self, claim: Claim, claimed: Sequence[Delivery]) -> None:
+        raise AssertionError("nothing was claimed")
+
+    def wake(self) -> None:
+        return None

@@ -18,6 +18,7 @@ from listener.model import (
     Recorded,
     Result,
     Settlement,
+    Submitted,
     Verdict,
 )
 
@@ -119,8 +120,8 @@ class Store(Protocol):
 class JobSubmitter(Protocol):
     """Takes jobs for MPS. Raises MpsUnavailable (may be tried again) and MpsRejected (may not)."""
 
-    def submit(self, job: Job, *, user_data: str | None) -> str:
-        """Submit; returns the job id."""
+    def submit(self, job: Job, *, user_data: str | None) -> Submitted:
+        """Submit; returns the job's id, and its outcome where the reply tells one."""
 
 
 class MediaProcessing(JobSubmitter, Protocol):

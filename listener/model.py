@@ -8,12 +8,15 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+from listener.produced import Outputs
+
 
 class Source(StrEnum):
     """Where a result comes from."""
 
     CALLBACK = "callback"
     QUERY = "query"
+    REPLY = "reply"  #: the reply to the submission itself
     LISTENER = "listener"  #: our own verdict: the job is lost
 
 
@@ -126,6 +129,14 @@ class Quarantined:
     reason: str
     received_at: datetime
     copies: int = 1
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Submitted:
+    """What MPS says to a submission."""
+
+    job_id: str
+    outcome: Result | None = None  #: where the reply itself tells how the job ended, as for TextToSpeech
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,11 +325,15 @@ class JobResult:
     input: str = ""
     output: str = ""
     source: str = Source.CALLBACK
+    outputs: Outputs | None = None  #: what the job made, by a query; None where MPS was not asked
     raw: str = ""
 
     def as_dict(self) -> dict[str, Any]:
         """The same as plain JSON values; keys in the order of the fields."""
-        return {
-            name: list(value) if isinstance(value := getattr(self, name), tuple) else value
-            for name in self.__dataclass_fields__
-        }
+        return {name: _plain(getattr(self, name)) for name in self.__dataclass_fields__}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, tuple):
+        return list(value)
+    return value.as_dict() if isinstance(value, Outputs) else value

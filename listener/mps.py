@@ -16,11 +16,13 @@ from listener.config import MpsSettings
 from listener.credentials import AccessKey, Credentials
 from listener.decode import decode
 from listener.errors import Fault, MpsRejected, MpsUnavailable, SettingsError, UnavailableError, Undecodable
-from listener.model import Answer, Job, Source
+from listener.model import Answer, Job, Result, Source, Submitted
 from listener.rate import RateLimit
 
 CONNECT_PATIENCE = timedelta(seconds=5)
 REPLY_PATIENCE = timedelta(seconds=15)
+#: Functions whose outcome comes with the reply to the submission.
+ANSWERED_AT_ONCE = frozenset({"TextToSpeech"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +60,7 @@ class MpsClient:
         self._lock = threading.Lock()
         self._client: tuple[AccessKey, Any] | None = None
 
-    def submit(self, job: Job, *, user_data: str | None) -> str:
+    def submit(self, job: Job, *, user_data: str | None) -> Submitted:
         from alibabacloud_mts20140618 import models
 
         request = models.SubmitIProductionJobRequest(
@@ -80,7 +82,7 @@ class MpsClient:
                 "SubmitIProductionJob answered without a JobId; whether there is a job is unknown",
                 fault=Fault.PROTOCOL,
             )
-        return str(job_id)
+        return Submitted(job_id=str(job_id), outcome=_outcome(job, str(job_id), answer.body.result))
 
     def query(self, job_id: str) -> Answer:
         from alibabacloud_mts20140618 import models
@@ -159,6 +161,20 @@ def _answer_of(job_id: str, body: Any) -> Answer:
             f"QueryIProductionJob about {job_id} answered what can't be read: {error}", fault=Fault.PROTOCOL
         ) from error
     return Answer(result=replace(result, source=Source.QUERY, outputs=body.result or ""))
+
+
+def _outcome(job: Job, job_id: str, reply: str | None) -> Result | None:
+    """The outcome that a reply to a submission holds: of TextToSpeech it is all there will be (facts: mps 1.1).
+
+    For other functions the documentation shows a Result there, too, but that is taken for an echo, since the job
+    has only been queued by then.
+    """
+    told = _told(reply)
+    if job.function not in ANSWERED_AT_ONCE or not told.get("Code"):
+        return None
+    document = {"Type": "IProduction", "JobId": job_id, "FunctionName": job.function, "Code": told["Code"]}
+    result = decode(json.dumps({**document, "Message": told.get("Message", "")}))
+    return replace(result, source=Source.REPLY, user_data=job.user_data, outputs=reply or "")
 
 
 def _told(result: str | None) -> dict[str, Any]:

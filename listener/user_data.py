@@ -15,6 +15,8 @@ from listener import jsontext
 
 #: The member that holds the token in JSON user data.
 MEMBER: Final = "mnsl"
+#: What a seal adds at most: a comma, the member's name, a colon, and the token in quotes.
+LONGEST_SEAL: Final = 35
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 _JSON_BLANK: Final = " \t\r\n"

@@ -13,12 +13,12 @@ LISTENER = ROOT / "listener"
 
 #: From the words, which know nothing, to the edge, which knows everything. A folder stands for all in it.
 LAYERS = [
-    {"errors", "model", "interfaces", "clock"},
+    {"errors", "produced", "model", "interfaces", "clock"},
     {
         *("durations", "text", "jsontext", "xmltext", "user_data", "decode", "routing", "retry", "functions"),
-        *("params", "outputs", "errorcodes", "environment", "config"),
+        *("params", "outputs", "errorcodes", "environment", "config", "request"),
     },
-    {"quiet", "rate", "holdings", "intake", "dispatch", "submit", "submission", "reconcile", "enrich"},
+    {"quiet", "rate", "holdings", "intake", "dispatch", "submission", "bulk", "reconcile", "enrich"},
     {
         "faults",
         "credentials",
@@ -31,7 +31,7 @@ LAYERS = [
         "logs",
         "metrics",
     },
-    {"http", "app", "emulator", "demo", "cli", "__main__"},
+    {"http", "api", "app", "accounts", "emulator", "demo", "cli", "__main__"},
 ]
 DEPTH = {name: depth for depth, layer in enumerate(LAYERS) for name in layer}
 #: The package itself only re-exports words to handlers.

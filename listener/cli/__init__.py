@@ -19,6 +19,7 @@ COMMANDS = {
     "check": "listener.cli.check:check",
     "submit": "listener.cli.submit:submit",
     "jobs": "listener.cli.jobs:jobs",
+    "reconcile": "listener.cli.reconcile:reconcile",
     "results": "listener.cli.results:results",
     "dead": "listener.cli.dead:dead",
     "quarantine": "listener.cli.quarantine:quarantine",

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import codecs
 import json
-import os
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -14,10 +13,11 @@ from typing import Any, TypeVar
 
 import click
 
-from listener import config
+from listener.api import settings_from
 from listener.config import Settings
-from listener.errors import SettingsError
 from listener.store.sql import SqlStore
+
+__all__ = ["settings_from"]  # commands take it from here, with the rest
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -26,7 +26,6 @@ PIPE_WIDTH = 100_000
 ROW_ID = click.IntRange(1, 2**63 - 1)
 #: What strangers send may hold control characters, and those are a terminal's commands.
 _VISIBLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {10: "\\n", 13: "\\r"}
-DEFAULT_CONFIG = Path("listener.toml")
 
 
 def config_option(command: Command) -> Command:
@@ -56,19 +55,6 @@ def page_options(command: Command) -> Command:
         help="Show what comes after this id in the listing.",
     )
     return limit(before(command))
-
-
-def settings_from(path: Path | None) -> Settings:
-    """Read the file and the environment. Raises SettingsError."""
-    if path is None and not DEFAULT_CONFIG.exists():
-        return config.load("", os.environ, source="environment")
-    found = path or DEFAULT_CONFIG
-    try:
-        text = found.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise SettingsError(f"settings file {str(found)!r} can't be read: {reason}") from error
-    return config.load(text, os.environ, source=str(found))
 
 
 @contextmanager

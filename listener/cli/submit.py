@@ -1,45 +1,69 @@
-"""``mns-listener submit``: submit a job and keep its id."""
+"""``mns-listener submit``: submit one job, or many from a file, and keep their ids."""
 
 from __future__ import annotations
 
+import sys
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from listener.cli.common import (
-    config_option,
-    json_option,
-    opened_store,
-    print_facts,
-    print_json,
-    settings_from,
-)
+from listener.api import settings_from
+from listener.cli.common import config_option, json_option, print_facts, print_json
 from listener.errors import UsageError
+
+if TYPE_CHECKING:
+    from listener.api import Client
+    from listener.bulk import Report
+    from listener.request import Request
+
+TIMED_OUT = 124  #: what timeout(1) exits with
 
 EPILOG = """\b
 Examples:
   mns-listener submit Cover --route covers --data '{"article": 7}' \\
       --input  oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4 \\
       --output 'oss://media.oss-cn-shanghai.aliyuncs.com/out/{source}-{sequenceId}.jpg'
-  mns-listener submit CaptionExtraction --params '{"fps": 5}' --reference talk-7 \\
+  mns-listener submit CaptionExtraction --params '{"fps": 5}' --reference talk-7 --wait \\
       --input  oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4 \\
       --output 'oss://media.oss-cn-shanghai.aliyuncs.com/out/{source}.srt'
+  mns-listener submit --from jobs.jsonl --report report.jsonl
+  mns-listener submit --from jobs.csv --resume
 
 \b
 The job is written to the store before the call is made, so that its callback finds
-it whatever happens in between.
+it whatever happens in between. A line of --from holds function, input, output,
+params, route, data, reference and so on; --resume passes over the references that
+were submitted before.
+
+\b
+Exit status of --wait: 0 Success, 1 any other outcome, 124 timed out.
 """
 
 
 @click.command(epilog=EPILOG)
-@click.argument("function")
-@click.option("--input", "input_url", required=True, help="oss://BUCKET.oss-REGION.aliyuncs.com/OBJECT")
+@click.argument("function", required=False)
+@click.option(
+    "--from", "source", type=click.File(encoding="utf-8"), help="Submit each line of a .jsonl or .csv file."
+)
+@click.option(
+    "--format", "form", type=click.Choice(["jsonl", "csv"]), help="Of --from.  [default: by its name]"
+)
+@click.option("--resume", is_flag=True, help="With --from: pass over what was submitted before.")
+@click.option(
+    "--report", type=click.File("w", encoding="utf-8", lazy=True), help="With --from: a JSON line for each."
+)
+@click.option("--abreast", type=click.IntRange(1, 64), default=8, show_default=True, help="Calls at a time.")
+@click.option("--input", "input_url", default="", help="oss://BUCKET.oss-REGION.aliyuncs.com/OBJECT")
 @click.option(
     "--output",
     "output_url",
     default="",
-    help="The same form; {source} {timestamp} {sequenceId} are filled in.",
+    help="The same form; {source} {timestamp} {sequenceId} {resultType} are filled in.",
 )
 @click.option("--params", default="{}", show_default=True, help="JobParams, a JSON object.")
 @click.option("--pipeline", default=None, help="MPS pipeline id.  [default: mps.pipeline of the settings]")
@@ -50,45 +74,153 @@ it whatever happens in between.
 @click.option("--data", default="", help="User data for the handler: text, or a JSON object.")
 @click.option("--user-data", default=None, help="The whole user data, instead of --route and --data.")
 @click.option("--reference", default="", help="Your own name for the job; unique.")
+@click.option(
+    "--deadline", default="", help="When the callback is overdue, as in 30m.  [default: by the settings]"
+)
+@click.option("--tenant", default="", help="The [tenants] table whose account to use.")
+@click.option("--wait", "waits", is_flag=True, help="Wait for the outcome.")
+@click.option("--timeout", default="", help="Of --wait, as in 10m.  [default: for ever]")
 @click.option("--model", default="", help="ModelId; best left out.")
 @click.option("--schedule-params", default="", help="ScheduleParams; best left out.")
 @config_option
 @json_option
 def submit(*, path: Path | None, as_json: bool, **options: Any) -> None:
-    """Submit one smart-production job.
+    """Submit one smart-production job, or many with --from.
 
     FUNCTION is the algorithm, such as Cover, CaptionExtraction or ASR.
     """
-    from listener import submit as engine
-    from listener.cli.shown import job_facts
-    from listener.credentials import credentials
-    from listener.mps import MpsClient
+    from listener.api import Client
 
+    if bool(options["function"]) == bool(options["source"]):
+        raise UsageError("name a FUNCTION, or give a file of requests with --from")
     settings = settings_from(path)
-    request = _request(options, pipeline=settings.mps.pipeline, notify_url=settings.mps.notify_url)
-    for warning in engine.check(request):
+    mps = settings.tenant(options["tenant"]).mps
+    for name, default in (("pipeline", mps.pipeline), ("notify_url", mps.notify_url)):
+        options[name] = default if options[name] is None else options[name]
+    one = None if options["source"] else _request(options)
+    with Client(settings) as client:
+        status = (
+            _one(client, one, options, as_json=as_json) if one else _many(client, options, as_json=as_json)
+        )
+    click.get_current_context().exit(status)
+
+
+def _one(client: Client, request: Request, options: dict[str, Any], *, as_json: bool) -> int:
+    from listener.cli.shown import job_facts
+
+    for warning in client.check(request, tenant=options["tenant"]):
         click.echo(f"Warning: {warning}", err=True)
-    with opened_store(settings) as store:
-        client = MpsClient(settings.mps, credentials(settings.credentials))
-        facts = job_facts(engine.submit(request, store=store, mps=client))
-    print_json(facts) if as_json else print_facts(facts)
+    job = client.submit(request, tenant=options["tenant"])
+    status = 0
+    if options["waits"]:
+        job, status = awaited(client, job.token, options["timeout"])
+    print_json(job_facts(job)) if as_json else print_facts(job_facts(job))
+    return status
 
 
-def _request(options: dict[str, Any], *, pipeline: str, notify_url: str) -> Any:
-    from listener.submit import Request, compose_user_data
+def awaited(client: Client, name: str, timeout: str) -> tuple[Any, int]:
+    """The job with its outcome, and the exit status that tells it."""
+    from listener.durations import parse_duration
+    from listener.model import JobState
+
+    try:
+        limit = parse_duration(timeout) if timeout else None
+    except ValueError as error:
+        raise UsageError(f"--timeout: {error}") from error
+    try:
+        job = client.wait(name, timeout=limit)
+    except TimeoutError as error:
+        click.echo(f"Error: {error}", err=True)
+        return client.find(name), TIMED_OUT
+    return job, 0 if job.state == JobState.SUCCESS else 1
+
+
+def _request(options: dict[str, Any]) -> Request:
+    from listener.durations import parse_duration
+    from listener.request import Request, compose_user_data
 
     if options["user_data"] is not None and (options["route"] or options["data"]):
         raise UsageError("--user-data is the whole user data; give it alone, or --route and --data")
     composed = compose_user_data(options["route"], options["data"])
+    try:
+        deadline = parse_duration(options["deadline"]) if options["deadline"] else None
+    except ValueError as error:
+        raise UsageError(f"--deadline: {error}") from error
     return Request(
         function=options["function"],
         input=options["input_url"],
         output=options["output_url"],
         params=options["params"],
-        pipeline=pipeline if options["pipeline"] is None else options["pipeline"],
-        notify_url=notify_url if options["notify_url"] is None else options["notify_url"],
+        pipeline=options["pipeline"],
+        notify_url=options["notify_url"],
         user_data=composed if options["user_data"] is None else options["user_data"],
         model=options["model"],
         schedule_params=options["schedule_params"],
         reference=options["reference"],
+        deadline=deadline,
     )
+
+
+def _many(client: Client, options: dict[str, Any], *, as_json: bool) -> int:
+    """Submit each line; 1 if any was bad or failed."""
+    from listener.bulk import Outcome, submit_all
+
+    counts: Counter[str] = Counter()
+    reports = submit_all(
+        _lines(options),
+        submit=lambda request: client.submit(request, tenant=options["tenant"]),
+        store=client.store,
+        resume=options["resume"],
+        abreast=options["abreast"],
+    )
+    with _progress(quiet=as_json) as tell:
+        for report in reports:
+            counts[report.outcome] += 1
+            _note(report, options["report"])
+            tell(report)
+    told = {str(outcome): counts[outcome] for outcome in Outcome}
+    print_json(told) if as_json else click.echo(", ".join(f"{count} {name}" for name, count in told.items()))
+    return 1 if counts[Outcome.BAD] or counts[Outcome.FAILED] else 0
+
+
+def _lines(options: dict[str, Any]) -> Iterator[Any]:
+    from listener.bulk import csv_lines, jsonl_lines
+
+    source: IO[str] = options["source"]
+    form = options["form"] or ("csv" if source.name.endswith(".csv") else "jsonl")
+    read = csv_lines if form == "csv" else jsonl_lines
+    names = ("pipeline", "notify_url", "route", "params", "function", "model", "schedule_params")
+    defaults = {name: options[name] for name in names if options[name]}
+    return read(_texts(source), source=Path(source.name).name, defaults=defaults)
+
+
+def _texts(source: IO[str]) -> Iterable[str]:
+    try:
+        yield from source
+    except UnicodeDecodeError as error:
+        raise UsageError(f"{source.name} is not UTF-8: {error}") from error
+
+
+def _note(report: Report, file: IO[str] | None) -> None:
+    from listener.bulk import Outcome
+    from listener.jsontext import render
+
+    if file is not None:
+        file.write(render(asdict(report)) + "\n")
+    if report.outcome in (Outcome.BAD, Outcome.FAILED):
+        click.echo(f"line {report.line}: {report.outcome}: {report.reason}", err=True)
+
+
+@contextmanager
+def _progress(*, quiet: bool) -> Iterator[Callable[[Report], None]]:
+    """A running count on a terminal; nothing elsewhere."""
+    if quiet or not sys.stderr.isatty():
+        yield lambda report: None
+        return
+    from rich.console import Console
+    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
+
+    columns = (SpinnerColumn(), TextColumn("{task.completed} lines"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        bar = progress.add_task("lines", total=None)
+        yield lambda report: progress.advance(bar)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from listener import submit
+from listener import submission
 from listener.config import CredentialsSettings, MpsSettings
 from listener.credentials import AccessKey, Credentials, credentials
 from listener.emulator import Fault, Kind, Options
@@ -18,8 +18,8 @@ from listener.errors import Fault as Why
 from listener.errors import MpsRejected, MpsUnavailable, SettingsError, UnavailableError, UsageError
 from listener.model import Job, JobState
 from listener.mps import MpsClient
+from listener.request import Request, check, compose_user_data
 from listener.store.sql import SqlStore
-from listener.submit import Request, check, compose_user_data
 from tests.handlers.waiting import wait_until
 from tests.process.program import NOTIFY_URL, QUEUE, SECRET, Place
 from tests.process.test_lifecycle import nobody_listens
@@ -74,7 +74,7 @@ def ledger(place: Place) -> list[Job]:
 
 
 def test_submitted_job_is_known_by_its_id(place: Place, store: SqlStore, mps: MpsClient) -> None:
-    job = submit.submit(a_request(reference="talk-7", user_data="x"), store=store, mps=mps)
+    job = submission.submit(a_request(reference="talk-7", user_data="x"), store=store, mps=mps)
 
     assert [job.job_id] == jobs_at_mps(place)
     (kept,) = ledger(place)
@@ -97,7 +97,9 @@ def test_user_data_comes_back_exactly_as_it_was_given(place: Place, store: SqlSt
         "x" * 1000,
         json.dumps({"route": "captions", "long": "字" * 300}),
     ]
-    by_id = {submit.submit(a_request(user_data=text), store=store, mps=mps).job_id: text for text in given}
+    by_id = {
+        submission.submit(a_request(user_data=text), store=store, mps=mps).job_id: text for text in given
+    }
 
     assert place.run("--drain").wait() == 0
     assert {line["job_id"]: line["user_data"] for line in place.lines()} == by_id
@@ -109,7 +111,7 @@ def test_lost_reply_leaves_an_intent_that_the_callback_resolves(
 ) -> None:
     strike(place, kind)
     with pytest.raises(MpsUnavailable):
-        submit.submit(a_request(reference="talk-7", user_data='{"article": 7}'), store=store, mps=mps)
+        submission.submit(a_request(reference="talk-7", user_data='{"article": 7}'), store=store, mps=mps)
 
     (intent,) = ledger(place)
     (job_id,) = jobs_at_mps(place)  # one only: a call whose fate is unknown is never made again
@@ -124,7 +126,7 @@ def test_lost_reply_leaves_an_intent_that_the_callback_resolves(
 def test_callback_may_overtake_the_reply(place: Place, store: SqlStore, mps: MpsClient) -> None:
     strike(place, Kind.EARLY, seconds=0.7)
     daemon = place.run().ready()
-    job = submit.submit(a_request(reference="talk-7"), store=store, mps=mps)
+    job = submission.submit(a_request(reference="talk-7"), store=store, mps=mps)
     wait_until(lambda: bool(place.lines()))
 
     assert daemon.stop() == 0
@@ -135,7 +137,7 @@ def test_callback_may_overtake_the_reply(place: Place, store: SqlStore, mps: Mps
 
 def test_throttling_is_waited_out(place: Place, store: SqlStore, mps: MpsClient) -> None:
     strike(place, Kind.THROTTLE, count=2)
-    job = submit.submit(a_request(), store=store, mps=mps)
+    job = submission.submit(a_request(), store=store, mps=mps)
 
     assert (place.happened("throttle"), jobs_at_mps(place)) == (2, [job.job_id])
 
@@ -144,7 +146,7 @@ def test_throttling_is_waited_out(place: Place, store: SqlStore, mps: MpsClient)
 def test_server_error_leaves_an_intent(place: Place, store: SqlStore, mps: MpsClient, body: Any) -> None:
     strike(place, Kind.ERROR, body=body)
     with pytest.raises(MpsUnavailable):
-        submit.submit(a_request(), store=store, mps=mps)
+        submission.submit(a_request(), store=store, mps=mps)
 
     assert (place.happened("error"), ledger(place)[0].state) == (1, JobState.INTENT)
 
@@ -153,25 +155,25 @@ def test_refused_job_is_kept_with_the_reason_and_gives_up_its_reference(
     place: Place, store: SqlStore, mps: MpsClient
 ) -> None:
     with pytest.raises(MpsRejected, match="ResourceNotFound"):
-        submit.submit(a_request(pipeline="f" * 32, reference="talk-7"), store=store, mps=mps)
+        submission.submit(a_request(pipeline="f" * 32, reference="talk-7"), store=store, mps=mps)
     (refused,) = ledger(place)
     assert (refused.state, "ResourceNotFound" in refused.error) == (JobState.REFUSED, True)
 
-    again = submit.submit(a_request(reference="talk-7"), store=store, mps=mps)
+    again = submission.submit(a_request(reference="talk-7"), store=store, mps=mps)
     assert jobs_at_mps(place) == [again.job_id]
 
 
 def test_reference_is_taken_once(place: Place, store: SqlStore, mps: MpsClient) -> None:
-    first = submit.submit(a_request(reference="talk-7"), store=store, mps=mps)
+    first = submission.submit(a_request(reference="talk-7"), store=store, mps=mps)
     with pytest.raises(UsageError, match="'talk-7' is taken"):
-        submit.submit(a_request(reference="talk-7"), store=store, mps=mps)
+        submission.submit(a_request(reference="talk-7"), store=store, mps=mps)
 
     assert jobs_at_mps(place) == [first.job_id]
 
 
 def test_call_that_reached_nobody_is_a_refused_job(place: Place, store: SqlStore) -> None:
     with pytest.raises(MpsUnavailable, match="nothing listens there") as caught:
-        submit.submit(a_request(), store=store, mps=client(nobody_listens()))
+        submission.submit(a_request(), store=store, mps=client(nobody_listens()))
 
     assert (caught.value.fault, caught.value.exit_code) == (Why.REFUSED, 69)
     assert [job.state for job in ledger(place)] == [JobState.REFUSED]
@@ -184,7 +186,7 @@ def test_call_that_reached_nobody_is_a_refused_job(place: Place, store: SqlStore
 )
 def test_wrong_key_is_a_refused_job_with_advice(place: Place, store: SqlStore, key: AccessKey) -> None:
     with pytest.raises(MpsUnavailable, match="belong together") as caught:
-        submit.submit(a_request(), store=store, mps=client(place.server.url, key))
+        submission.submit(a_request(), store=store, mps=client(place.server.url, key))
 
     assert caught.value.fault == Why.CREDENTIALS
     assert SECRET not in str(caught.value)
@@ -197,7 +199,7 @@ def test_without_a_key_nothing_is_sent_and_the_job_is_refused(place: Place, stor
 
     nobody = MpsClient(MpsSettings(endpoint=place.server.url), Credentials(no_key))
     with pytest.raises(MpsUnavailable, match="no access key was found; set one") as caught:
-        submit.submit(a_request(), store=store, mps=nobody)
+        submission.submit(a_request(), store=store, mps=nobody)
 
     assert caught.value.fault == Why.CREDENTIALS
     assert (place.asked("SubmitIProductionJob"), ledger(place)[0].state) == (0, JobState.REFUSED)
@@ -209,11 +211,11 @@ def test_key_file_that_is_gone_makes_a_refused_job(place: Place, store: SqlStore
         file.write_text(text)
     settings = CredentialsSettings(access_key_id_file=files[0], access_key_secret_file=files[1])
     mps = MpsClient(MpsSettings(endpoint=place.server.url), credentials(settings))
-    submit.submit(a_request(), store=store, mps=mps)
+    submission.submit(a_request(), store=store, mps=mps)
     files[1].unlink()
 
     with pytest.raises(MpsUnavailable, match="access_key_secret_file"):
-        submit.submit(a_request(), store=store, mps=mps)
+        submission.submit(a_request(), store=store, mps=mps)
     assert [job.state for job in ledger(place)] == [JobState.REFUSED, JobState.SUBMITTED]
 
 
@@ -240,7 +242,7 @@ def test_what_cannot_work_is_refused_before_anything_is_sent(
     place: Place, store: SqlStore, mps: MpsClient, fields: dict[str, Any], words: list[str]
 ) -> None:
     with pytest.raises(UsageError) as caught:
-        submit.submit(a_request(**fields), store=store, mps=mps)
+        submission.submit(a_request(**fields), store=store, mps=mps)
 
     assert [word for word in words if word not in str(caught.value)] == []
     assert (caught.value.exit_code, ledger(place), place.asked("SubmitIProductionJob")) == (2, [], 0)

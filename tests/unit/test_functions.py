@@ -10,12 +10,12 @@ from typing import Any
 
 import pytest
 
-from listener import submit
 from listener.cli.submit import submit as command
 from listener.emulator import results
 from listener.functions import FUNCTIONS
 from listener.outputs import Outputs
 from listener.params import BUILDERS, Member, members_of
+from listener.request import Request, check
 
 PAGE = (Path(__file__).parents[2] / "docs" / "functions.md").read_text("utf-8")
 SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
@@ -67,7 +67,7 @@ def test_every_field_of_the_outputs_is_named() -> None:
 def test_the_command_of_each_function_can_be_submitted(function: str) -> None:
     given = arguments(function)
 
-    request = submit.Request(
+    request = Request(
         function=given["function"],
         input=given["input_url"],
         output=given["output_url"],
@@ -77,7 +77,7 @@ def test_the_command_of_each_function_can_be_submitted(function: str) -> None:
     assert given["function"] == function
     assert json.loads(given["params"]) == FUNCTIONS[function].example
     assert bool(given["output_url"]) == bool(FUNCTIONS[function].suffix)
-    assert submit.check(request) == []
+    assert check(request) == []
 
 
 def test_the_python_example_works() -> None:

@@ -1,0 +1,37 @@
+"""Keys and MPS clients of the settings' tenants."""
+
+from __future__ import annotations
+
+import threading
+
+from listener.config import Settings
+from listener.credentials import Credentials, credentials
+from listener.mps import MpsClient
+
+
+class Accounts:
+    """Keys and MPS clients by tenant, each made when it is first asked for. Safe to use from several threads."""
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._lock = threading.Lock()
+        self._keys: dict[str, Credentials] = {}
+        self._clients: dict[str, MpsClient] = {}
+
+    def keys(self, tenant: str) -> Credentials:
+        """Raises SettingsError for a tenant that the settings do not know."""
+        with self._lock:
+            if tenant not in self._keys:
+                self._keys[tenant] = credentials(self._settings.tenant(tenant).credentials)
+            return self._keys[tenant]
+
+    def mps(self, tenant: str) -> MpsClient | None:
+        """None where MPS is not configured, or the tenant is unknown by now."""
+        known = not tenant or tenant in self._settings.tenants
+        if not known or not self._settings.tenant(tenant).mps.configured:
+            return None
+        keys = self.keys(tenant)
+        with self._lock:
+            if tenant not in self._clients:
+                self._clients[tenant] = MpsClient(self._settings.tenant(tenant).mps, keys)
+            return self._clients[tenant]

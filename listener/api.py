@@ -1,0 +1,194 @@
+"""The listener as a library: submit jobs, register those of others, wait for outcomes.
+
+The command line uses the same. ::
+
+    import listener
+
+    job = listener.submit("Cover", input="oss://…", output="oss://…{sequenceId}.jpg", route="covers")
+    job = listener.wait(job, timeout=600)
+    print(job.state)
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from datetime import timedelta
+from functools import cache
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from listener import clock, config, submission
+from listener.accounts import Accounts
+from listener.config import Settings
+from listener.errors import SettingsError, UsageError
+from listener.model import Job
+from listener.request import Request, check, compose_user_data
+from listener.store.sql import SqlStore
+
+DEFAULT_CONFIG = Path("listener.toml")
+#: How often the store is looked at while waiting: soon at first, then less.
+FIRST_LOOK, LAST_LOOK = timedelta(milliseconds=50), timedelta(seconds=1)
+
+
+def settings_from(path: Path | str | None = None) -> Settings:
+    """Settings from a file and the environment; without a path from ./listener.toml, if it is there.
+
+    Raises SettingsError.
+    """
+    found = Path(path) if path else DEFAULT_CONFIG
+    if path is None and not found.exists():
+        return config.load("", os.environ, source="environment")
+    try:
+        text = found.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
+        raise SettingsError(f"settings file {str(found)!r} can't be read: {reason}") from error
+    return config.load(text, os.environ, source=str(found))
+
+
+class Client:
+    """One store and its accounts. Safe to use from several threads. Close it, or use it in ``with``."""
+
+    def __init__(self, settings: Settings | Path | str | None = None) -> None:
+        self.settings = settings if isinstance(settings, Settings) else settings_from(settings)
+        self.accounts = Accounts(self.settings)
+        self.store = SqlStore.open(self.settings.store.url)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self.store.close()
+
+    def check(self, request: Request, *, tenant: str = "") -> list[str]:
+        """Warnings about what is unusual. Raises UsageError for what can't work."""
+        return check(request, region=self.settings.tenant(tenant).mps.region)
+
+    def submit(self, request: Request, *, tenant: str = "") -> Job:
+        """Submit one job. Raises UsageError, SettingsError, MpsRejected, MpsUnavailable, StoreUnavailable."""
+        mps = self.accounts.mps(tenant)
+        settings = self.settings.tenant(tenant).mps
+        if mps is None:
+            raise SettingsError(
+                "MPS is not configured; set mps.region, for example to cn-shanghai, or mps.endpoint"
+            )
+        return submission.submit(
+            request,
+            store=self.store,
+            mps=mps,
+            deadline=self.settings.deadline_of(request.function, request.user_data),
+            tenant=tenant,
+            region=settings.region,
+        )
+
+    def register(
+        self,
+        job_id: str,
+        *,
+        function: str = "",
+        pipeline: str = "",
+        user_data: str | None = None,
+        reference: str = "",
+        deadline: timedelta | None = None,
+        tenant: str = "",
+    ) -> Job:
+        """Make a job known that other software submitted; results that came before wait for nothing more.
+
+        ``job_id`` may be a workflow's run id. Without a function MPS can't be asked about it. Raises UsageError.
+        """
+        self.settings.tenant(tenant)
+        now = clock.now()
+        job = Job(
+            token=secrets.token_urlsafe(16),
+            function=function,
+            pipeline=pipeline,
+            user_data=user_data,
+            reference=reference,
+            created_at=now,
+            tenant=tenant,
+            deadline_at=now + (deadline or self.settings.deadline_of(function, user_data)),
+        )
+        if self.store.find_job(job_id):
+            raise UsageError(f"job {job_id!r} is known already; see `mns-listener jobs show {job_id}`")
+        self.store.add_job(job)
+        self.store.bind_job(job.token, job_id, now)
+        return self.find(job_id)
+
+    def find(self, name: str) -> Job:
+        """A job by its id, reference or token. Raises UsageError."""
+        job = self.store.find_job(name)
+        if job is None:
+            raise UsageError(
+                f"no job {name!r} is known here; `mns-listener jobs list` shows the ones that are"
+            )
+        return job
+
+    def wait(self, job: Job | str, *, timeout: timedelta | float | None = None) -> Job:
+        """The job, once its outcome is recorded by the daemon. Raises TimeoutError, and UsageError."""
+        name = job if isinstance(job, str) else job.token
+        limit = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
+        deadline = None if limit is None else clock.monotonic() + limit
+        pause = FIRST_LOOK.total_seconds()
+        while (found := self.find(name)).finished_at is None:
+            left = pause if deadline is None else min(pause, deadline - clock.monotonic())
+            if left <= 0:
+                raise TimeoutError(f"job {found.job_id or name} has no outcome after {limit:g} s")
+            time.sleep(left)  # the outcome is another process' to write
+            pause = min(pause * 2, LAST_LOOK.total_seconds())
+        return found
+
+
+@cache
+def _default() -> Client:
+    return Client()
+
+
+def submit(
+    function: str,
+    *,
+    input: str,
+    output: str = "",
+    params: Any = "{}",
+    route: str = "",
+    data: str = "",
+    user_data: str | None = None,
+    tenant: str = "",
+    client: Client | None = None,
+    **others: Any,
+) -> Job:
+    """Submit one job with the settings of ./listener.toml and the environment, or with those of ``client``.
+
+    ``params`` is JSON text, a mapping, or a builder of ``listener.params``. ``others`` are the further fields of
+    ``listener.request.Request``. Raises what ``Client.submit`` raises.
+    """
+    used = client or _default()
+    mps = used.settings.tenant(tenant).mps
+    request = Request(
+        function=function,
+        input=input,
+        output=output,
+        params=json.dumps(params, ensure_ascii=False) if isinstance(params, Mapping) else params,
+        user_data=user_data if user_data is not None else compose_user_data(route, data),
+        **{"pipeline": mps.pipeline, "notify_url": mps.notify_url} | others,
+    )
+    return used.submit(request, tenant=tenant)
+
+
+def wait(job: Job | str, *, timeout: timedelta | float | None = None, client: Client | None = None) -> Job:
+    """The job, once its outcome is recorded. ``timeout`` in seconds. Raises TimeoutError."""
+    return (client or _default()).wait(job, timeout=timeout)
+
+
+def register(job_id: str, *, client: Client | None = None, **fields: Any) -> Job:
+    """Make a job known that other software submitted; fields as of ``Client.register``."""
+    return (client or _default()).register(job_id, **fields)

@@ -1,0 +1,160 @@
+"""Submits many jobs from a stream of requests: a few at a time, in constant memory, and once each.
+
+Every line has a reference, its own or one made of its place and text, and the store knows which references were
+submitted. So a run that was cut off can be resumed, and none of its jobs is submitted twice.
+"""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import json
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from enum import StrEnum
+from functools import partial
+from typing import Any
+
+from listener.durations import to_duration
+from listener.errors import ListenerError, UsageError
+from listener.interfaces import Store
+from listener.model import Job, JobState
+from listener.request import Request, compose_user_data
+
+#: What a line may hold; ``route`` and ``data`` together stand for ``user_data``.
+FIELDS = (
+    *("function", "input", "output", "params", "pipeline", "notify_url", "route", "data", "user_data"),
+    *("reference", "model", "schedule_params", "deadline"),
+)
+
+
+class Outcome(StrEnum):
+    """What became of one line."""
+
+    SUBMITTED = "submitted"
+    SKIPPED = "skipped"  #: it was submitted before
+    BAD = "bad"  #: the line itself is wrong; nothing was sent
+    FAILED = "failed"  #: MPS refused it, or could not be reached
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Line:
+    """One request, or the reason why the line is none."""
+
+    number: int  #: from 1
+    request: Request | None = None
+    problem: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Report:
+    """What became of one line, for people and for files."""
+
+    line: int
+    outcome: Outcome
+    reference: str = ""
+    job_id: str = ""
+    reason: str = ""
+
+
+def jsonl_lines(texts: Iterable[str], *, source: str, defaults: Mapping[str, str]) -> Iterator[Line]:
+    """Requests from JSON objects, one a line; blank lines are passed over."""
+    for number, text in enumerate(texts, 1):
+        if text.strip():
+            yield _line(number, partial(json.loads, text), text=text, source=source, defaults=defaults)
+
+
+def csv_lines(texts: Iterable[str], *, source: str, defaults: Mapping[str, str]) -> Iterator[Line]:
+    """Requests from CSV, whose first row names the fields; empty cells count as not given."""
+    for number, row in enumerate(csv.DictReader(texts), 2):
+        given = {name: value for name, value in row.items() if value}
+        text = json.dumps(given, sort_keys=True, default=str)
+        yield _line(number, partial(dict, given), text=text, source=source, defaults=defaults)
+
+
+def submit_all(
+    lines: Iterable[Line],
+    *,
+    submit: Callable[[Request], Job],
+    store: Store,
+    resume: bool,
+    abreast: int,
+) -> Iterator[Report]:
+    """Submit them, ``abreast`` at a time; reports come in the order of the lines, as soon as they can."""
+    with ThreadPoolExecutor(abreast, thread_name_prefix="submit") as pool:
+        under_way: deque[Future[Report]] = deque()
+        for line in lines:
+            under_way.append(pool.submit(_submit_line, line, submit, store, resume))
+            while len(under_way) >= 2 * abreast or (under_way and under_way[0].done()):
+                yield under_way.popleft().result()
+        while under_way:
+            yield under_way.popleft().result()
+
+
+def _line(
+    number: int, read: Callable[[], Any], *, text: str, source: str, defaults: Mapping[str, str]
+) -> Line:
+    try:
+        request = _request(read(), defaults)
+    except json.JSONDecodeError as error:
+        return Line(number=number, problem=f"the line is no JSON: {error}")
+    except (ValueError, RecursionError, UsageError) as error:
+        return Line(number=number, problem=str(error) or type(error).__name__)
+    if request.reference:
+        return Line(number=number, request=request)
+    digest = hashlib.sha256(text.strip().encode("utf-8", "replace")).hexdigest()[:12]
+    return Line(number=number, request=replace(request, reference=f"{source}:{number}:{digest}"))
+
+
+def _request(given: Any, defaults: Mapping[str, str]) -> Request:
+    if not isinstance(given, Mapping):
+        raise UsageError(f"the line is no object but {type(given).__name__}")
+    unknown = [str(name) for name in given if name not in FIELDS]
+    if unknown:
+        raise UsageError(f"unknown field {unknown[0]!r}; known: {', '.join(FIELDS)}")
+    fields = {**defaults, **{name: value for name, value in given.items() if value is not None}}
+    texts = {name: _text(name, value) for name, value in fields.items() if name != "deadline"}
+    if "user_data" in texts and ("route" in texts or "data" in texts):
+        raise UsageError("user_data is the whole user data; give it alone, or route and data")
+    composed = compose_user_data(texts.pop("route", ""), texts.pop("data", ""))
+    deadline = to_duration(fields["deadline"]) if fields.get("deadline") else None
+    known: dict[str, Any] = {"function": "", "user_data": composed, **texts}
+    return Request(**known, deadline=deadline)
+
+
+def _text(name: str, value: Any) -> str:
+    """Params and data may stand as JSON in JSON; everything else is text."""
+    if isinstance(value, str):
+        return value
+    if name in ("params", "data", "user_data", "schedule_params") and isinstance(value, dict | list):
+        return json.dumps(value, ensure_ascii=False)
+    raise UsageError(f"{name} = {value!r} is no text")
+
+
+def _submit_line(line: Line, submit: Callable[[Request], Job], store: Store, resume: bool) -> Report:
+    if line.request is None:
+        return Report(line=line.number, outcome=Outcome.BAD, reason=line.problem)
+    reference = line.request.reference
+    try:
+        known = store.find_job(reference) if resume else None
+        if known and known.state != JobState.REFUSED:
+            return _skipped(line.number, known)
+        job = submit(line.request)
+    except UsageError as error:
+        return Report(line=line.number, outcome=Outcome.BAD, reference=reference, reason=str(error))
+    except ListenerError as error:
+        return Report(line=line.number, outcome=Outcome.FAILED, reference=reference, reason=str(error))
+    return Report(line=line.number, outcome=Outcome.SUBMITTED, reference=reference, job_id=job.job_id)
+
+
+def _skipped(number: int, known: Job) -> Report:
+    """An intent without an id was perhaps submitted: its callback will tell, a second submission would not help."""
+    return Report(
+        line=number,
+        outcome=Outcome.SKIPPED,
+        reference=known.reference,
+        job_id=known.job_id,
+        reason="submitted before" if known.job_id else "sent before; its callback will tell the job id",
+    )

@@ -1,0 +1,80 @@
+"""``mns-listener reconcile``: ask MPS about jobs by hand."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from listener.cli.common import config_option, json_option, print_json, print_table, settings_from
+from listener.errors import UsageError
+
+if TYPE_CHECKING:
+    from listener.api import Client
+    from listener.reconcile import Reconciler
+
+EPILOG = """\b
+Examples:
+  mns-listener reconcile --overdue
+  mns-listener reconcile --job talk-7 --job 39f8e0bc005e4f309379701645f4a1b2
+
+\b
+What MPS answers is recorded like a callback, and the daemon delivers it. The daemon
+does the same by itself once a job's deadline has passed.
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.option(
+    "--job", "names", multiple=True, help="A job id, reference or token; may be given several times."
+)
+@click.option("--overdue", is_flag=True, help="All jobs whose callback is overdue.")
+@config_option
+@json_option
+def reconcile(*, names: tuple[str, ...], overdue: bool, path: Path | None, as_json: bool) -> None:
+    """Ask MPS what has become of jobs, and record the answers."""
+    from listener.api import Client
+
+    if overdue == bool(names):
+        raise UsageError("name jobs with --job, or say --overdue")
+    with Client(settings_from(path)) as client:
+        reconciler = _reconciler(client)
+        if overdue:
+            found = _all_overdue(reconciler)
+        else:
+            jobs = [client.find(name) for name in names]
+            found = [(job, reconciler.reconcile(job)) for job in jobs]
+    rows = [(job.job_id or job.reference or job.token, job.function, finding) for job, finding in found]
+    if as_json:
+        print_json(
+            [{"job": job, "function": function, "finding": finding} for job, function, finding in rows]
+        )
+    else:
+        print_table(("job", "function", "finding"), rows, empty="no overdue jobs")
+
+
+def _all_overdue(reconciler: Reconciler) -> list[Any]:
+    found: list[Any] = []
+    while turn := reconciler.turn():
+        found += turn
+    return found
+
+
+def _reconciler(client: Client) -> Reconciler:
+    from listener.intake import Intake, NobodyTakes
+    from listener.reconcile import Reconciler
+
+    settings = client.settings
+    intake = Intake(
+        store=client.store,
+        rules=settings.rules(),
+        correlation=settings.correlation.value(),
+        taker=NobodyTakes(),
+    )
+    return Reconciler(
+        store=client.store,
+        intake=intake,
+        mps_of=client.accounts.mps,
+        patience=settings.reconcile.patience(),
+    )

@@ -1,0 +1,169 @@
+"""What a submitter may ask for, and what can be known to be wrong with it before anything is sent."""
+
+from __future__ import annotations
+
+import json
+import re
+from dataclasses import dataclass
+from datetime import timedelta
+from difflib import get_close_matches
+
+from listener import jsontext, params, user_data
+from listener.config import split_queue_url
+from listener.errors import UsageError
+from listener.functions import FUNCTIONS
+from listener.params import Params
+
+_OSS = re.compile(r"oss://(?P<bucket>[a-z0-9*][a-z0-9*-]{1,62})\.(?P<place>[a-z0-9-]+(\.[a-z0-9-]+)*)/\S+")
+_REGION = re.compile(
+    r"(?:^|\.)(?:oss-|mns\.)(?P<region>[a-z]{2}-[a-z0-9-]+?)(?:-internal(?:-vpc)?|-vpc)?\.aliyuncs\.com"
+)
+_PLACEHOLDER = re.compile(r"\{[^{}]*\}")
+#: All placeholders that the documentation names (facts: mps 2.1).
+PLACEHOLDERS = ("{source}", "{timestamp}", "{sequenceId}", "{resultType}")
+#: What related functions of MPS take at most; the documentation gives no figure for this one (facts: mps 2.1).
+LONGEST_USER_DATA = 1024
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Request:
+    """The nine parameters of SubmitIProductionJob, and what this ledger wants to know."""
+
+    function: str
+    input: str = ""
+    output: str = ""
+    params: str | Params = "{}"  #: JobParams: JSON text, or a builder of listener.params
+    pipeline: str = ""
+    notify_url: str = ""
+    user_data: str | None = None
+    model: str = ""
+    schedule_params: str = ""
+    reference: str = ""  #: the submitter's own name for the job; unique where given
+    deadline: timedelta | None = None  #: after which its callback is overdue; None: as the settings say
+
+    @property
+    def params_json(self) -> str:
+        return self.params if isinstance(self.params, str) else self.params.to_json()
+
+
+def compose_user_data(route: str, data: str) -> str | None:
+    """User data that names a route: JSON data gets a member ``route``, other text is put behind a colon."""
+    if not route:
+        return data or None
+    if user_data.parse(f"{route}:").route != route:
+        raise UsageError(
+            f"route {route!r} can't stand in user data: it must hold no colon, start with none of "
+            '{ [ " and have no blanks around it'
+        )
+    members = json_object(data)
+    if members is None:
+        return f"{route}:{data}"
+    if "route" in members:
+        raise UsageError(f"the data names the route {members['route']!r} itself; give one of the two")
+    # Put in by hand: to read and write JSON anew would change how numbers are written.
+    rest = data.lstrip()[1:].lstrip()
+    return f'{{"route": {json.dumps(route, ensure_ascii=False)}{", " if members else ""}{rest}'
+
+
+def check(request: Request, *, region: str = "") -> list[str]:
+    """Warnings about what is unusual; ``region`` is that of MPS, where known.
+
+    Raises UsageError for what can't work; nothing is sent.
+    """
+    if not request.function:
+        raise UsageError("no function is given; see `mns-listener submit --help` for the names")
+    _check_params(request)
+    _check_oss("Input", request.input)
+    if request.output:
+        _check_oss("Output", request.output)
+        _check_placeholders(request)
+    if request.notify_url:
+        _check_notify_url(request.notify_url)
+    _check_regions(request, region)
+    return [*_function_warnings(request), *_user_data_warnings(request)]
+
+
+def json_object(text: str) -> dict[str, object] | None:
+    """The object that the text holds; None if it holds none."""
+    try:
+        value = jsontext.parse(text)
+    except jsontext.BadJson:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _check_params(request: Request) -> None:
+    if json_object(request.params_json) is None:
+        known = FUNCTIONS.get(request.function)
+        example = json.dumps(known.example if known else {})
+        raise UsageError(f"JobParams = {request.params!r} is no JSON object; for example '{example}'")
+
+
+def _check_oss(name: str, url: str) -> None:
+    if not _OSS.fullmatch(url):
+        raise UsageError(
+            f"{name} = {url!r} is no OSS URL; write oss://BUCKET.oss-REGION.aliyuncs.com/path/of/object, "
+            "with a bucket of 3 to 63 lower-case letters, digits and hyphens"
+        )
+
+
+def _check_placeholders(request: Request) -> None:
+    unknown = [found for found in _PLACEHOLDER.findall(request.output) if found not in PLACEHOLDERS]
+    if unknown:
+        raise UsageError(
+            f"Output = {request.output!r} holds {unknown[0]}, which nobody fills in; "
+            f"known placeholders: {' '.join(PLACEHOLDERS)}"
+        )
+    known = FUNCTIONS.get(request.function)
+    if known and known.placeholder and known.placeholder not in request.output:
+        raise UsageError(
+            f"Output = {request.output!r} lacks {known.placeholder}: {request.function} returns several files, "
+            f"which would overwrite each other; put {known.placeholder} before the file name's extension"
+        )
+
+
+def _check_notify_url(url: str) -> None:
+    try:
+        split_queue_url(url)
+    except ValueError as error:
+        raise UsageError(f"NotifyUrl: {error}") from error
+
+
+def _check_regions(request: Request, region: str) -> None:
+    """Bucket, queue and MPS must be in one region (facts: mps 4.1); only what the URLs show can be compared."""
+    seen = {
+        "MPS": region,
+        "Input": _region_of(request.input),
+        "Output": _region_of(request.output),
+        "NotifyUrl": _region_of(request.notify_url),
+    }
+    shown = {name: found for name, found in seen.items() if found}
+    if len(set(shown.values())) > 1:
+        places = ", ".join(f"{name} in {found}" for name, found in shown.items())
+        raise UsageError(f"all must be in one region, but there is {places}")
+
+
+def _region_of(url: str) -> str:
+    match = _REGION.search(url.partition("://")[2].partition("/")[0])
+    return match["region"] if match else ""
+
+
+def _function_warnings(request: Request) -> list[str]:
+    if request.function in FUNCTIONS:
+        return params.problems(request.function, json_object(request.params_json) or {})
+    near = get_close_matches(request.function, FUNCTIONS, n=1)
+    guess = f"; did you mean {near[0]}?" if near else ""
+    return [
+        f"function {request.function!r} is not among the documented ones{guess}; it is submitted as it is"
+    ]
+
+
+def _user_data_warnings(request: Request) -> list[str]:
+    length = len((request.user_data or "").encode())
+    if length <= LONGEST_USER_DATA - user_data.LONGEST_SEAL:
+        return []
+    warning = (
+        f"user data of {length} bytes: MPS may refuse or cut it, related functions take {LONGEST_USER_DATA}; "
+        "keep large data elsewhere, and send a key to it"
+    )
+    return [warning]

@@ -1,0 +1,112 @@
+"""Submits jobs so that none is ever lost: the intent is written first, then the call is made, then the id is kept.
+
+Our token rides in the job's user data. If the reply is lost, or this process ends between call and reply, the
+callback brings the token back, and with it the job id.
+"""
+
+from __future__ import annotations
+
+import secrets
+from dataclasses import replace
+from datetime import datetime, timedelta
+
+import tenacity
+
+from listener import clock, user_data
+from listener.errors import Fault, MpsRejected, MpsUnavailable, SettingsError
+from listener.interfaces import JobSubmitter, Store
+from listener.model import Arrival, Disposition, Job, JobState, Message, Submitted, Verdict
+from listener.request import Request, check
+
+#: After these faults it is certain that MPS did not take the job.
+_NOT_SENT = frozenset(
+    {
+        Fault.REFUSED,
+        Fault.DNS,
+        Fault.TLS,
+        Fault.THROTTLED,
+        Fault.CREDENTIALS,
+        Fault.CLOCK,
+        Fault.DENIED,
+    }
+)
+THROTTLE_PATIENCE = timedelta(minutes=1)
+
+
+def submit(
+    request: Request,
+    *,
+    store: Store,
+    mps: JobSubmitter,
+    deadline: timedelta | None = None,
+    tenant: str = "",
+    region: str = "",
+) -> Job:
+    """Submit one job; returns it with its id. ``deadline`` is for a request that names none itself.
+
+    Raises UsageError and SettingsError (nothing was sent), MpsRejected (there is no job) and MpsUnavailable. After
+    the last one the job may or may not exist; it is kept as an intent, and its callback will tell.
+    """
+    check(request, region=region)
+    job = _intent(request, deadline=request.deadline or deadline, tenant=tenant)
+    store.add_job(job)
+    try:
+        submitted = _patiently(mps, job)
+    except (MpsRejected, SettingsError) as error:
+        store.refuse_job(job.token, str(error), clock.now())
+        raise
+    except MpsUnavailable as error:
+        if error.fault in _NOT_SENT:
+            store.refuse_job(job.token, str(error), clock.now())
+        raise
+    at = clock.now()
+    store.bind_job(job.token, submitted.job_id, at)
+    _keep_outcome(store, submitted, at=at)
+    return replace(job, job_id=submitted.job_id, state=JobState.SUBMITTED, submitted_at=at)
+
+
+@tenacity.retry(
+    retry=tenacity.retry_if_exception(lambda error: getattr(error, "fault", None) is Fault.THROTTLED),
+    wait=tenacity.wait_exponential_jitter(initial=0.2, max=5),
+    stop=tenacity.stop_after_delay(THROTTLE_PATIENCE),
+    reraise=True,
+)
+def _patiently(mps: JobSubmitter, job: Job) -> Submitted:
+    """Submit, and wait out throttling, which refuses a call before anything is done."""
+    return mps.submit(job, user_data=user_data.seal(job.user_data, job.token))
+
+
+def _keep_outcome(store: Store, submitted: Submitted, *, at: datetime) -> None:
+    """A function that is answered at once may never be called back: what the reply tells is a result, too.
+
+    It is written as one that waits, and the daemon, which knows the routes, takes it from there.
+    """
+    if submitted.outcome is None:
+        return
+    arrival = Arrival(
+        queue="",
+        message=Message(message_id="", receipt_handle="", body=""),
+        result=submitted.outcome,
+    )
+    verdict = Verdict(disposition=Disposition.WAITING, wait_until=at)
+    store.record([arrival], lambda _result, _job, _queue: verdict, at=at)
+
+
+def _intent(request: Request, *, deadline: timedelta | None, tenant: str) -> Job:
+    now = clock.now()
+    return Job(
+        token=secrets.token_urlsafe(16),
+        reference=request.reference,
+        function=request.function,
+        pipeline=request.pipeline,
+        input=request.input,
+        output=request.output,
+        params=request.params_json,
+        model=request.model,
+        schedule_params=request.schedule_params,
+        notify_url=request.notify_url,
+        user_data=request.user_data,
+        created_at=now,
+        tenant=tenant,
+        deadline_at=now + deadline if deadline is not None else None,
+    )
