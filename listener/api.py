@@ -12,7 +12,6 @@ The command line uses the same. ::
 from __future__ import annotations
 
 import json
-import os
 import secrets
 import time
 from collections.abc import Mapping
@@ -22,33 +21,17 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from listener import clock, config, submission
+from listener import clock, submission
 from listener.accounts import Accounts
 from listener.config import Settings
 from listener.errors import SettingsError, UsageError
 from listener.model import Job
 from listener.request import Request, check, compose_user_data
+from listener.settings_file import settings_from
 from listener.store.sql import SqlStore
 
-DEFAULT_CONFIG = Path("listener.toml")
 #: How often the store is looked at while waiting: soon at first, then less.
 FIRST_LOOK, LAST_LOOK = timedelta(milliseconds=50), timedelta(seconds=1)
-
-
-def settings_from(path: Path | str | None = None) -> Settings:
-    """Settings from a file and the environment; without a path from ./listener.toml, if it is there.
-
-    Raises SettingsError.
-    """
-    found = Path(path) if path else DEFAULT_CONFIG
-    if path is None and not found.exists():
-        return config.load("", os.environ, source="environment")
-    try:
-        text = found.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise SettingsError(f"settings file {str(found)!r} can't be read: {reason}") from error
-    return config.load(text, os.environ, source=str(found))
 
 
 class Client:

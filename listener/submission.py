@@ -67,7 +67,7 @@ def submit(
 
 @tenacity.retry(
     retry=tenacity.retry_if_exception(lambda error: getattr(error, "fault", None) is Fault.THROTTLED),
-    wait=tenacity.wait_exponential_jitter(initial=0.2, max=5),
+    wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),
     stop=tenacity.stop_after_delay(THROTTLE_PATIENCE),
     reraise=True,
 )

@@ -26,6 +26,7 @@ LAYERS = [
         "mns",
         "mps",
         "store",
+        "settings_file",
         "plugins",
         "process",
         "logs",

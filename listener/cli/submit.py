@@ -12,8 +12,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from listener.api import settings_from
-from listener.cli.common import config_option, json_option, print_facts, print_json
+from listener.cli.common import config_option, json_option, print_facts, print_json, settings_from
 from listener.errors import UsageError
 
 if TYPE_CHECKING:
