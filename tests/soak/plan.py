@@ -22,6 +22,8 @@ GRACE: Final = 1.2
 FREEZE: Final = LEASE + 2.0
 STORE_LOCK: Final = 1.0
 MAX_ATTEMPTS: Final = 15
+#: A run of no more callbacks than this has fewer blows, since each costs a start.
+SMALL: Final = 100
 DOOMED_ATTEMPTS: Final = 3
 
 
@@ -263,6 +265,12 @@ THROUGH_API: Final[Mapping[str, tuple[Mapping[str, Any] | None, Fate]]] = {
     "SoakRefused": ({"kind": Kind.ERROR, "service": "mps"}, Fate.SILENT),
 }
 
+API_FAULTS: Final[tuple[Mapping[str, Any], ...]] = tuple(
+    {**fault, "name": function, "function": function}
+    for function, (fault, _) in THROUGH_API.items()
+    if fault is not None
+)
+
 
 def through_api(draw: Draw) -> Item:
     function = draw.rng.choice(sorted(THROUGH_API))
@@ -305,7 +313,7 @@ def drawn(seed: int, *, messages: int) -> Plan:
         seed=seed,
         items=items(rng, messages=messages, unknown=policy),
         faults=tuple(_faults(rng)),
-        blows=tuple(_blows(rng, processes)),
+        blows=tuple(_blows(rng, processes, most=4 if messages > SMALL else 2)),
         processes=processes,
         unknown=policy,
     )
@@ -323,8 +331,14 @@ def items(
     return tuple(way(Draw(rng=rng, n=n, unknown=unknown)) for n, way in enumerate(chosen))
 
 
-def _blows(rng: Random, processes: int) -> Sequence[Blow]:
-    kinds = rng.choices(("kill", "stop", "freeze", "lock"), weights=(10, 4, 2, 2), k=rng.randint(2, 4))
+def one_of_each(rng: Random) -> tuple[Item, ...]:
+    """One item of every way."""
+    return tuple(way(Draw(rng=rng, n=n, unknown="deliver")) for n, way in enumerate(WEIGHTS))
+
+
+def _blows(rng: Random, processes: int, *, most: int) -> Sequence[Blow]:
+    weights = (10, 4, 2, 2)
+    kinds = rng.choices(("kill", "stop", "freeze", "lock"), weights=weights, k=rng.randint(most // 2, most))
     return [
         Blow(at=rng.uniform(0.3, SPAN + 0.5), kind=kind, slot=rng.randrange(processes))
         for kind in ("kill", *kinds[1:])
@@ -333,12 +347,7 @@ def _blows(rng: Random, processes: int) -> Sequence[Blow]:
 
 def _faults(rng: Random) -> Sequence[Mapping[str, Any]]:
     """The faults of the API jobs, which always strike, and a good half of those that strike at random."""
-    always = [
-        {**fault, "name": function, "function": function}
-        for function, (fault, _) in THROUGH_API.items()
-        if fault is not None
-    ]
-    return [*always, *(fault for fault in _request_faults(rng) if rng.random() < 0.6)]
+    return [*API_FAULTS, *(fault for fault in _request_faults(rng) if rng.random() < 0.6)]
 
 
 def _request_faults(rng: Random) -> Sequence[Mapping[str, Any]]:

@@ -157,6 +157,10 @@ class Crew:
         self._logs[process.pid] = path
         return process
 
+    @property
+    def at_work(self) -> bool:
+        return bool(self._slots)
+
     def all_started(self) -> bool:
         """Whether every process has said so in its log."""
         return all(self._has_started(process) for process in self._slots.values())
@@ -331,14 +335,23 @@ class Scene:
             self.crew.troubles.append("the submissions never ended")
 
     def settle(self) -> Mapping[str, int]:
-        """No more faults: let everything come to its end. Returns how often each fault happened."""
+        """No more faults: let everything come to its end, in the processes that run or in one that drains.
+
+        Returns how often each fault happened.
+        """
         self._wait("callbacks are still on their way", lambda: self.server.call(_all_called_back))
         happened = self.server.call(_happened)
         httpx.delete(f"{self.server.url}/_emulator/faults", trust_env=False)
-        self.crew.dismiss()
-        self._wait("messages stay hidden", lambda: self.server.call(_none_hidden))
-        self.crew.drain()
+        if self.crew.at_work:
+            self._wait("there is no end of work", self._all_done)
+            self.crew.dismiss()
+        else:
+            self._wait("messages stay hidden", lambda: self.server.call(_none_hidden))
+            self.crew.drain()
         return happened
+
+    def _all_done(self) -> bool:
+        return not self.server.call(_left) and not self.store.outstanding()
 
     def evidence(self) -> Evidence:
         return Evidence(

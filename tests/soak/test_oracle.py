@@ -11,19 +11,20 @@ from typing import Any
 
 import pytest
 
+from tests.handlers.waiting import wait_until
 from tests.soak import plan as ways
 from tests.soak.campaign import Report, play_all, told
 from tests.soak.evidence import Call, Evidence, Rows
 from tests.soak.ledger import account
-from tests.soak.plan import Plan, items
-from tests.soak.scene import crash, play
+from tests.soak.plan import API_FAULTS, Plan, items, one_of_each
+from tests.soak.scene import crash, play, staged
 
 pytestmark = pytest.mark.process
 
 SEEDS = range(12)
 MESSAGES = 60
 #: The evidence of this one is doctored below; it has no blows, so that nothing in it is excused.
-CALM = Plan(seed=7, items=items(Random("calm"), messages=40), processes=2)
+CALM = Plan(seed=7, items=one_of_each(Random("calm")), faults=API_FAULTS, processes=2)
 ABREAST = 2 * (os.cpu_count() or 1)
 
 
@@ -69,7 +70,7 @@ def _rows(**tables: Callable[[list[Any]], list[Any]]) -> Callable[[Evidence], Ev
 
 def _only_call(calls: Sequence[Call]) -> Call:
     """One of a job that was handled by one handler in one call."""
-    single = {item.n for item in CALM.items if item.way == "plain" and item.route == "single"}
+    single = {item.n for item in CALM.items if item.way == "very-slow"}
     return next(call for call in calls if call.n in single)
 
 
@@ -182,6 +183,9 @@ def test_a_batch_committed_in_pieces_is_noticed(tmp_path: Path) -> None:
 
 def test_leases_that_nobody_renews_are_noticed(tmp_path: Path) -> None:
     plan, entry = without("renewal", ways={ways.very_slow: 1})
-    plan = replace(plan, items=plan.items[:4], processes=2)
-    found = account(plan, play(plan, tmp_path / "run", entry=entry).evidence)
-    assert found.count("overlapping") > 0
+    plan = replace(plan, items=plan.items[:4])
+    with staged(plan, tmp_path / "run", entry=entry) as scene:
+        scene.play()
+        wait_until(lambda: any(call.attempt > 1 for call in scene.evidence().calls))
+        evidence = scene.evidence()
+    assert account(plan, evidence).count("overlapping") > 0
