@@ -16,6 +16,8 @@ from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from listener.errors import Fault, SettingsError, StoreUnavailable
+from listener.store import postgres
+from listener.store.advice import advice
 
 #: How long a statement waits for another process that is writing to the same SQLite file, in ms.
 SQLITE_BUSY_MS = 10_000
@@ -28,7 +30,10 @@ class Database:
     def __init__(self, url: str) -> None:
         self.url = _parsed(url)
         self.engine = _engine(self.url)
-        self.one_writer = self.url.get_backend_name() == "sqlite"
+        self.is_postgres = self.url.get_backend_name() == "postgresql"
+        self.one_writer = not self.is_postgres
+        dialect: Any = self.engine.dialect
+        self._driver_error: type[Exception] = dialect.loaded_dbapi.Error
         # SQLite's own waiting for its write lock is a sleep; threads of one process can do better.
         self._writer: AbstractContextManager[Any] = threading.Lock() if self.one_writer else nullcontext()
 
@@ -40,22 +45,34 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that may write: all of it is durable on leaving, or none of it happened."""
-        with self._translated(), self._writer, self.engine.connect() as connection:
+        with self.translated(), self._writer, self.engine.connect() as connection:
             connection = connection.execution_options(writes=True)
             with connection.begin():
                 yield connection
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A consistent view."""
-        with self._translated(), self.engine.connect() as connection, connection.begin():
-            yield connection
+        """A consistent view: the same moment for all of its statements."""
+        with self.translated(), self.engine.connect() as connection:
+            if self.is_postgres:  # SQLite knows no other
+                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+            with connection.begin():
+                yield connection
+
+    def maintain(self, *statements: str) -> None:
+        """Carry out what can't be part of a transaction, such as VACUUM."""
+        with self.translated(), self._writer:
+            autocommit = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
+            with autocommit as connection:
+                for statement in statements:
+                    connection.exec_driver_sql(statement)
 
     def close(self) -> None:
         self.engine.dispose()
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def translated(self) -> Iterator[None]:
+        """The door: no error of SQLAlchemy or of the driver gets out of here."""
         try:
             yield
         except PoolTimeout as error:
@@ -63,11 +80,18 @@ class Database:
                 f"store {self.shown}: all connections are busy", fault=Fault.TIMEOUT
             ) from error
         except DBAPIError as error:
-            raise StoreUnavailable(
-                f"store {self.shown}: {str(error.orig).strip()}",
-                fault=Fault.CONNECTION,
-                advice=_advice(str(error.orig)),
-            ) from error
+            raise self._unavailable(error.orig) from error
+        except self._driver_error as error:
+            raise self._unavailable(error) from error
+
+    def _unavailable(self, error: BaseException | None) -> StoreUnavailable:
+        said = " ".join(str(error).split())  # libpq's are of several lines
+        return StoreUnavailable(
+            f"store {self.shown}: {said}",
+            fault=Fault.CONNECTION,
+            code=getattr(error, "sqlstate", None) or "",
+            advice=advice(said),
+        )
 
 
 def _parsed(url: str) -> URL:
@@ -90,7 +114,7 @@ def _engine(url: URL) -> Engine:
     if url.get_backend_name() == "sqlite":
         return _sqlite(url)
     try:
-        return sqlalchemy.create_engine(url, pool_pre_ping=True)
+        return postgres.engine(url)
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise SettingsError(
             f"store.url = {url.render_as_string(hide_password=True)} needs a driver that is not installed: "
@@ -123,17 +147,3 @@ def _sqlite(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
-
-
-def _advice(reason: str) -> str:
-    if "unable to open" in reason or "readonly" in reason:
-        return "see that the file and its folder are writable for the user that runs mns-listener"
-    if "not a database" in reason or "malformed" in reason:
-        return "name another file in store.url, or put a backup in its place"
-    if "disk is full" in reason:
-        return "make room there; nothing is deleted from the queues meanwhile"
-    if "locked" in reason:
-        return "another process holds the database; `fuser` tells which; replicas want PostgreSQL"
-    if "no such table" in reason or "does not exist" in reason:
-        return "run `mns-listener store upgrade`"
-    return ""

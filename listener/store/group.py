@@ -9,12 +9,16 @@ from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import Connection
 
+from listener.errors import StoreUnavailable
 from listener.store.engine import Database
 
 Answer = TypeVar("Answer")
 
 #: More than this would make the first one wait for long.
 LARGEST_GROUP = 32
+#: PostgreSQL's codes for a deadlock, and for a row that another transaction wrote since we looked.
+CONFLICTS = frozenset({"40P01", "23505"})
+CONFLICTS_IN_A_ROW = 3
 
 
 class _Write(Generic[Answer]):
@@ -35,8 +39,9 @@ class _Write(Generic[Answer]):
 class GroupCommit:
     """Whoever gets the lock carries out what all the others are waiting for, too.
 
-    Only for a database that has one writer at a time anyway. Work may be carried out twice: if one of a group
-    fails, the transaction is undone, and each is done alone.
+    Only where the database has one writer at a time anyway; elsewhere everybody has a transaction of their own. Work
+    may be carried out twice: if one of a group fails, or two processes are in each other's way, the transaction is
+    undone, and each is done alone.
     """
 
     def __init__(self, database: Database) -> None:
@@ -47,14 +52,27 @@ class GroupCommit:
     def run(self, work: Callable[[Connection], Answer]) -> Answer:
         """What ``work`` returns, once it is durable; or raises what it raises, and then nothing of it happened."""
         if not self._database.one_writer:
-            with self._database.write() as connection:
-                return work(connection)
+            return self._run_alone(work)
         mine = _Write(work)
         self._waiting.append(mine)
         with self._leader:
             while not mine.ended:
                 self._carry_out(self._next_group())
         return mine.outcome()
+
+    def _run_alone(self, work: Callable[[Connection], Answer]) -> Answer:
+        """Again, where another process wanted the same rows at the same moment, and one of the two had to yield."""
+        for _ in range(CONFLICTS_IN_A_ROW):
+            try:
+                return self._run_once(work)
+            except StoreUnavailable as error:
+                if error.code not in CONFLICTS:
+                    raise
+        return self._run_once(work)
+
+    def _run_once(self, work: Callable[[Connection], Answer]) -> Answer:
+        with self._database.write() as connection:
+            return work(connection)
 
     def _next_group(self) -> Sequence[_Write[Any]]:
         return [self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST_GROUP))]

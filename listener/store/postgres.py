@@ -1,12 +1,11 @@
-"""What only PostgreSQL can do: locks with a meaning, and telling other processes that there is work.
+"""What only PostgreSQL needs and can do: patience with a network, locks with a meaning, news for other processes.
 
 Nothing here imports the driver; whoever names PostgreSQL in store.url has it installed.
 """
 
 from __future__ import annotations
 
-from datetime import timedelta
-from typing import Any, Final
+from typing import Final
 
 import sqlalchemy
 from sqlalchemy import Connection, Engine, func, select
@@ -56,38 +55,3 @@ def announce(connection: Connection) -> None:
     """Tell all processes, once this is committed, that there are deliveries to claim."""
     if is_postgres(connection):
         connection.execute(_ANNOUNCE)
-
-
-class News:
-    """Hears what ``announce`` tells, on a connection of its own. For one thread."""
-
-    def __init__(self, source: Engine) -> None:
-        self._engine = source
-        self._connection: Connection | None = None
-
-    def wait(self, limit: timedelta) -> bool:
-        """Whether there was news within this time. Raises DBAPIError or the driver's error.
-
-        A new connection is news, too: what was told before nobody heard.
-        """
-        if self._connection is None:
-            self._connection = self._listening()
-            return True
-        driver: Any = self._connection.connection.driver_connection
-        return any(driver.notifies(timeout=limit.total_seconds(), stop_after=1))
-
-    def close(self) -> None:
-        """Let go of the connection; the next ``wait`` makes a new one."""
-        connection, self._connection = self._connection, None
-        if connection is not None:
-            connection.invalidate()
-            connection.close()
-
-    def _listening(self) -> Connection:
-        connection = self._engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-        try:
-            connection.exec_driver_sql(f"LISTEN {CHANNEL}")
-        except BaseException:
-            connection.close()
-            raise
-        return connection

@@ -8,6 +8,7 @@ import structlog
 from sqlalchemy import Connection, inspect, text
 
 from listener.errors import SettingsError
+from listener.store import postgres
 from listener.store.engine import Database
 
 #: The newest revision. A test holds it equal to Alembic's head, so that a start needs no import of Alembic.
@@ -30,6 +31,8 @@ def upgrade(database: Database) -> bool:
     if version(database) == HEAD:
         return False
     with database.write() as connection:
+        if database.is_postgres:
+            postgres.wait_for_upgrades(connection)
         found = _version(connection)  # again, now that no other process can be at it
         if found == HEAD:
             return False

@@ -39,7 +39,11 @@ class SqlStore:
     def open(cls, url: str) -> SqlStore:
         """Open, and bring the schema up to date. Raises SettingsError or StoreUnavailable."""
         database = Database(url)
-        schema.upgrade(database)
+        try:
+            schema.upgrade(database)
+        except BaseException:
+            database.close()
+            raise
         return cls(database)
 
     def close(self) -> None:

@@ -7,13 +7,19 @@ from pathlib import Path
 import pytest
 
 from listener.store.sql import SqlStore
-from tests.contract.stores import BACKENDS, OpenStore
+from tests.contract.stores import BACKENDS, EMPTY, OpenStore
 
 
 @pytest.fixture(params=BACKENDS)
 def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A new, empty database of each kind."""
+    """A new store of each kind."""
     return BACKENDS[request.param](tmp_path)
+
+
+@pytest.fixture(params=EMPTY)
+def empty_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """A database of each kind where nothing ever was."""
+    return EMPTY[request.param](tmp_path)
 
 
 @pytest.fixture

@@ -12,10 +12,16 @@ from listener.model import Job
 from listener.store.rows import job_of, mapping
 from listener.store.sql import SqlStore
 from listener.store.tables import deliveries, jobs, quarantine, results
+from tests.store import postgres
 
-#: Makes the URL of a new, empty database, given a folder of the test's own.
+#: Makes the URL of a new store, given a folder of the test's own. Its schema is today's, or there is none yet.
 BACKENDS: Final[Mapping[str, Callable[[Path], str]]] = {
     "sqlite": lambda folder: f"sqlite:///{folder / 'store.db'}",
+    "postgresql": lambda _folder: postgres.server().new_store(),
+}
+#: The same for an empty database.
+EMPTY: Final[Mapping[str, Callable[[Path], str]]] = BACKENDS | {
+    "postgresql": lambda _folder: postgres.server().new_database(),
 }
 
 OpenStore = Callable[[], SqlStore]
@@ -45,6 +51,7 @@ def the_job(store: SqlStore, token: str) -> Job:
 
 __all__ = [
     "BACKENDS",
+    "EMPTY",
     "OpenStore",
     "count",
     "deliveries",

@@ -51,8 +51,8 @@ def test_head_is_the_newest_migration() -> None:
     assert ScriptDirectory.from_config(config).get_current_head() == schema.HEAD
 
 
-def test_an_upgrade_is_done_once(url: str) -> None:
-    with closing(Database(url)) as database:
+def test_an_upgrade_is_done_once(empty_url: str) -> None:
+    with closing(Database(empty_url)) as database:
         assert schema.version(database) == ""
         assert [schema.upgrade(database) for _ in range(2)] == [True, False]
         assert schema.version(database) == schema.HEAD
@@ -75,8 +75,8 @@ SqlStore.open(sys.argv[1]).close()
 """
 
 
-def test_processes_that_start_together_upgrade_together(url: str) -> None:
-    children = [start_python(OPEN, url) for _ in range(3)]
+def test_processes_that_start_together_upgrade_together(empty_url: str) -> None:
+    children = [start_python(OPEN, empty_url) for _ in range(3)]
     for child in children:
         assert child.stdout is not None
         assert child.stdout.readline() == "ready\n"
@@ -88,7 +88,7 @@ def test_processes_that_start_together_upgrade_together(url: str) -> None:
     ends = [child.communicate(timeout=120)[1] for child in children]
 
     assert [child.returncode for child in children] == [0] * 3, ends
-    with closing(Database(url)) as database:
+    with closing(Database(empty_url)) as database:
         assert schema.version(database) == schema.HEAD
 
 

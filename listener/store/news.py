@@ -1,0 +1,47 @@
+"""Hears from other processes that there are deliveries to claim; only PostgreSQL can tell."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+from sqlalchemy import Connection
+
+from listener.store.engine import Database
+from listener.store.postgres import CHANNEL
+
+
+class News:
+    """Hears what ``postgres.announce`` tells, on a connection of its own. For one thread."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self._connection: Connection | None = None
+
+    def wait(self, limit: timedelta) -> bool:
+        """Whether there was news within this time. Raises StoreUnavailable, and then connects anew the next time.
+
+        A new connection is news, too: nobody heard what was told before.
+        """
+        try:
+            with self._database.translated():
+                return self._heard(limit)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        """Let go of the connection."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            connection.invalidate()  # it still listens, and must not go back to the others
+            connection.close()
+
+    def _heard(self, limit: timedelta) -> bool:
+        if self._connection is None:
+            autocommit = {"isolation_level": "AUTOCOMMIT"}
+            self._connection = self._database.engine.connect().execution_options(**autocommit)
+            self._connection.exec_driver_sql(f"LISTEN {CHANNEL}")
+            return True
+        driver: Any = self._connection.connection.driver_connection
+        return bool(list(driver.notifies(timeout=limit.total_seconds(), stop_after=1)))
