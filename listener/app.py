@@ -226,7 +226,8 @@ class Daemon:
         while not self._stop.is_set():
             heart.beat()
             self.housekeep()
-            self._stop.wait(HOUSEKEEPING.total_seconds())
+            # A lease that is renewed only just before its end is lost to any hiccup.
+            self._stop.wait(min(HOUSEKEEPING, self._settings.dispatch.lease / 3).total_seconds())
 
     def housekeep(self) -> None:
         """One turn of what must be done from time to time."""
