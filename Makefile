@@ -6,13 +6,22 @@ STAMP := $(VENV)/.installed
 
 export ALIBABA_CLOUD_ECS_METADATA_DISABLED := true
 
-.PHONY: demo test lint clean
+.PHONY: demo test soak soak-memory lint clean
 
 demo: $(STAMP)
 	$(BIN)/mns-listener demo
 
 test: $(STAMP)
 	$(BIN)/python -m pytest
+
+# Random faults, random kills, and an account of every callback; SEEDS=200 takes a while.
+SEEDS ?= 50
+soak: $(STAMP)
+	$(BIN)/python -m tests.soak --seeds $(SEEDS)
+
+# 300,000 callbacks through one process, whose memory, threads and files must not grow.
+soak-memory: $(STAMP)
+	$(BIN)/python -m tests.soak.memory
 
 lint: $(STAMP)
 	$(BIN)/ruff check .

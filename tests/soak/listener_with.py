@@ -1,7 +1,7 @@
-"""The listener with something done to it: ``python -m tests.soak.listener_with [--crash-at POINT] [--without P] run …``
+"""The listener with something done to it: ``python -m tests.soak.listener_with [options] run …``
 
 ``--crash-at`` kills the process on the spot when it comes to a named point for the first time, ``--without`` takes a
-protection away. Everything else is the listener as it is.
+protection away, ``--pages`` makes the disk small. Everything else is the listener as it is.
 """
 
 from __future__ import annotations
@@ -13,6 +13,8 @@ from collections.abc import Callable, Mapping
 from functools import wraps
 from pathlib import Path
 from typing import Any
+
+from sqlalchemy import Engine, event
 
 from listener.cli import main
 from listener.intake import Poller
@@ -133,6 +135,14 @@ PROTECTIONS: Mapping[str, Callable[[], None]] = {
 }
 
 
+def _limit_pages(pages: int) -> None:
+    """The database file may not grow beyond so many pages; to SQLite that is a full disk."""
+
+    @event.listens_for(Engine, "connect")
+    def limit(connection: Any, _record: object) -> None:
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+
 def run(arguments: list[str]) -> None:
     """Take the options off, do what they say, and start the listener with the rest."""
     while arguments and arguments[0] != "run":
@@ -141,6 +151,8 @@ def run(arguments: list[str]) -> None:
             POINTS[value]()
         elif option == "--without":
             PROTECTIONS[value]()
+        elif option == "--pages":
+            _limit_pages(int(value))
         else:
             raise SystemExit(f"unknown option {option}")
     main(arguments, prog_name="mns-listener")

@@ -125,6 +125,9 @@ class Draw:
         return Item(**(given | more))
 
 
+Way = Callable[[Draw], Item]
+"""Draws one item of its kind."""
+
 #: The routes of the listener's settings, with their handlers; nothing matches ``nowhere``.
 TARGETS: Final[Mapping[str, tuple[str, ...]]] = {
     "recorded": ("record", "once"),
@@ -280,7 +283,7 @@ def through_api(draw: Draw) -> Item:
 
 
 #: How many of a hundred go each way.
-WEIGHTS: Final[Mapping[Callable[[Draw], Item], float]] = {
+WEIGHTS: Final[Mapping[Way, float]] = {
     plain: 26,
     through_api: 12,
     wrapped_somehow: 9,
@@ -324,7 +327,7 @@ def items(
     *,
     messages: int,
     unknown: str = "deliver",
-    ways: Mapping[Callable[[Draw], Item], float] = WEIGHTS,
+    ways: Mapping[Way, float] = WEIGHTS,
 ) -> tuple[Item, ...]:
     """So many items, each of its own way."""
     chosen = rng.choices(list(ways), weights=list(ways.values()), k=messages)

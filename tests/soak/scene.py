@@ -161,12 +161,16 @@ class Crew:
     def at_work(self) -> bool:
         return bool(self._slots)
 
+    def process(self, slot: int) -> subprocess.Popen[bytes]:
+        return self._slots[slot]
+
+    def log(self, slot: int) -> str:
+        """What a process has logged so far."""
+        return self._logs[self._slots[slot].pid].read_text(encoding="utf-8")
+
     def all_started(self) -> bool:
         """Whether every process has said so in its log."""
-        return all(self._has_started(process) for process in self._slots.values())
-
-    def _has_started(self, process: subprocess.Popen[bytes]) -> bool:
-        return b'"listener.started"' in self._logs[process.pid].read_bytes()
+        return all('"listener.started"' in self.log(slot) for slot in self._slots)
 
     def kill(self, slot: int) -> None:
         self._end(slot, signal.SIGKILL, "kill")
@@ -175,6 +179,11 @@ class Crew:
     def stop(self, slot: int) -> None:
         self._end(slot, signal.SIGTERM, "stop")
         self.start(slot)
+
+    def replace_by(self, slot: int, *, entry: Sequence[str]) -> None:
+        """Stop a process politely, and start another kind of listener in its place."""
+        self._end(slot, signal.SIGTERM, "stop")
+        self.start(slot, entry=entry)
 
     def freeze(self, slot: int) -> Callable[[], None]:
         """Stop the process in its tracks; returns what lets it go on."""
@@ -237,7 +246,7 @@ class Crew:
         self._thaw(process)  # a frozen process does not even hear SIGTERM
         code = process.wait(PATIENCE)
         self.note(kind, process.pid, since)
-        too_early = code == -signal.SIGTERM and not self._has_started(process)
+        too_early = code == -signal.SIGTERM and '"listener.started"' not in self.log(slot)
         if number is signal.SIGTERM and code and not too_early:
             self.troubles.append(f"process {process.pid} answered SIGTERM with {code}")
 

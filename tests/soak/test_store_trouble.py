@@ -1,0 +1,70 @@
+"""The store can't be written to for a while: nothing is lost, nothing repeated, and nothing need be restarted."""
+
+from __future__ import annotations
+
+import resource
+import sqlite3
+import threading
+from contextlib import closing
+from pathlib import Path
+from random import Random
+
+import pytest
+
+from tests.handlers.waiting import wait_until
+from tests.soak.ledger import account
+from tests.soak.plan import Plan, duplicated, garbled, items, plain, slow
+from tests.soak.scene import Scene, staged
+
+pytestmark = pytest.mark.process
+
+PLAN = Plan(
+    seed=11, items=items(Random("store"), messages=150, ways={plain: 6, duplicated: 2, garbled: 1, slow: 1})
+)
+#: Longer than any statement waits, and longer than every lease.
+LOCKED = 15.0
+#: The schema and a few rows.
+PAGES = 45
+
+
+def settled(scene: Scene) -> None:
+    """Let the scene end, and go through its books: no kill, so no repeats at all."""
+    scene.settle()
+    found = account(PLAN, scene.evidence())
+    assert (found.complaints, dict(found.repeats), dict(found.resumed)) == ([], {}, {})
+
+
+def test_a_store_locked_by_another_program_is_waited_for(tmp_path: Path) -> None:
+    with staged(PLAN, tmp_path / "run") as scene:
+        scene.crew.start(0)
+        wait_until(scene.crew.all_started)
+        with closing(sqlite3.connect(tmp_path / "run/listener.db", timeout=30, isolation_level=None)) as lock:
+            lock.execute("BEGIN IMMEDIATE")
+            scene.post_all()
+            threading.Event().wait(LOCKED)  # the outage itself, not a wait for anything
+            wait_until(lambda: "database is locked" in scene.crew.log(0))
+            assert scene.evidence().rows.results == []
+        settled(scene)
+
+
+def test_a_full_disk_is_waited_for(tmp_path: Path) -> None:
+    entry = ("-m", "tests.soak.listener_with", "--pages", str(PAGES))
+    with staged(PLAN, tmp_path / "run", entry=entry) as scene:
+        scene.crew.start(0)
+        wait_until(scene.crew.all_started)
+        scene.post_all()
+        wait_until(lambda: "disk is full" in scene.crew.log(0))
+        scene.crew.replace_by(0, entry=("-m", "listener"))
+        settled(scene)
+
+
+def test_a_file_size_limit_is_waited_for(tmp_path: Path) -> None:
+    with staged(PLAN, tmp_path / "run") as scene:
+        process = scene.crew.start(0)
+        wait_until(scene.crew.all_started)
+        before = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (64 * 1024, before[1]))
+        scene.post_all()
+        wait_until(lambda: '"store.unavailable"' in scene.crew.log(0))
+        resource.prlimit(process.pid, resource.RLIMIT_FSIZE, before)
+        settled(scene)
