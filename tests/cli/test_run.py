@@ -60,6 +60,7 @@ def no_database(path: Path) -> None:
 
 
 def a_folder(path: Path) -> None:
+    path.unlink()
     path.mkdir()
 
 

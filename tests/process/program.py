@@ -159,7 +159,7 @@ class Place:
     programs: list[Program] = field(default_factory=list)
 
     def settings(self, routes: str = ALL_TO_FILE, *, endpoint: str = "", name: str = "listener.toml") -> Path:
-        """Write a settings file; ``{folder}`` in the routes is this one."""
+        """Write a settings file, and make the store that it names; ``{folder}`` in the routes is this one."""
         text = SETTINGS.format(
             folder=self.folder,
             endpoint=endpoint or self.server.url,
@@ -169,7 +169,8 @@ class Place:
         )
         path = self.folder / name
         path.write_text(text, encoding="utf-8")
-        return path
+        with self.store():
+            return path  # made here and now: every program would have to import Alembic for it
 
     def start(self, *arguments: str, **settings: str) -> Program:
         """Start the program; ``dispatch__lease="1s"`` sets one setting, an upper-case name any variable."""

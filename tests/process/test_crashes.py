@@ -21,7 +21,7 @@ if ! : > "$lock"; then
     exit 65
 fi
 echo "$PPID" >> "{folder}/runs"
-case "$MNS_LISTENER_JOB_ID" in slow-*) sleep 2.5 ;; *) sleep 0.05 ;; esac
+case "$MNS_LISTENER_JOB_ID" in slow-*) sleep 4 ;; *) sleep 0.05 ;; esac
 rm "$lock"
 """
 TO_LOCKING = """\
@@ -29,7 +29,7 @@ TO_LOCKING = """\
 name = "all"
 handlers = [{{ use = "command", argv = ["{folder}/locking.sh"] }}]
 """
-SHORT_LEASE = {"dispatch__lease": "1s", "retry__first_wait": "0s"}
+SHORT_LEASE = {"dispatch__lease": "2s", "retry__first_wait": "0s"}
 
 
 def let(place: Place, kind: Kind, **fields: object) -> None:
@@ -77,7 +77,7 @@ def test_two_daemons_never_run_one_delivery_at_the_same_time(place: Place) -> No
     script.chmod(0o755)
     place.settings(TO_LOCKING)
     names = [f"{kind}-{number}" for kind, count in (("slow", 4), ("job", 60)) for number in range(count)]
-    daemons = [place.run(dispatch__workers="4", **SHORT_LEASE).ready() for _ in range(2)]
+    daemons = [place.run(dispatch__workers="4", dispatch__lease="3s").ready() for _ in range(2)]
     wait_until(lambda: place.asked("BatchReceiveMessage") >= 2)
     place.send(*names)
     wait_until(lambda: place.delivery_states() == {"done": len(names)})
