@@ -152,7 +152,7 @@ def test_output_in_an_old_encoding_loses_nothing(full: Place) -> None:
         pytest.param(["dead", "list", "--route", "a\udcffb"], 2, "is not UTF-8", id="bytes-in-option"),
         pytest.param(["demo", "--jobs", "0"], 2, "not in the range", id="demo-without-jobs"),
         pytest.param(["demo", "--keep", "why?"], 2, "holds a ?", id="demo-folder"),
-        pytest.param(["submit", "Cover"], 2, "--input", id="submit-nothing"),
+        pytest.param(["submit", "Cover"], 2, "Input", id="submit-nothing"),
     ],
 )
 def test_wrong_usage_is_told_in_words(
