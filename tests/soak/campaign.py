@@ -11,6 +11,7 @@ import multiprocessing
 import os
 import shutil
 import tempfile
+import traceback
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -18,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from listener.emulator.faults import Kind
-from tests.soak.ledger import Account, account
+from tests.soak.ledger import Account, Complaint, account
 from tests.soak.plan import drawn
 from tests.soak.scene import play
 
@@ -48,7 +49,11 @@ def play_seed(seed: int, messages: int, keep: Path) -> Report:
     folder = keep / f"seed-{seed}"
     shutil.rmtree(folder, ignore_errors=True)
     plan = drawn(seed, messages=messages)
-    played = play(plan, folder)
+    try:
+        played = play(plan, folder)
+    except Exception:  # what broke the run itself belongs into its report
+        found = Account(complaints=[Complaint("trouble", traceback.format_exc())])
+        return Report(seed=seed, account=found, happened={}, seconds=0.0, folder=folder)
     found = account(plan, played.evidence)
     if not found.complaints:
         shutil.rmtree(folder)

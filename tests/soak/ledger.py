@@ -8,7 +8,7 @@ from __future__ import annotations
 import base64
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from tests.soak.evidence import Call, Ending, Evidence, Row
@@ -31,10 +31,12 @@ class Complaint:
 class Account:
     """Every callback with its fate, and every repeat with its cause."""
 
-    fates: Mapping[str, int]
-    repeats: Mapping[str, int]  #: calls after one that had returned, by what came between
-    resumed: Mapping[str, int]  #: calls after one that never ended, by what ended it
-    complaints: Sequence[Complaint]
+    fates: Mapping[str, int] = field(default_factory=dict)
+    repeats: Mapping[str, int] = field(default_factory=dict)  #: calls after a return, by what came between
+    resumed: Mapping[str, int] = field(
+        default_factory=dict
+    )  #: calls after one that never ended, by what ended it
+    complaints: Sequence[Complaint] = ()
 
     def count(self, kind: str) -> int:
         return sum(complaint.kind == kind for complaint in self.complaints)

@@ -1,0 +1,52 @@
+"""Takes protections of the poller away, for the twins of the fault tests: what protects must be missed when it is gone.
+
+A program loads this through a ``sitecustomize`` module on its path.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from datetime import timedelta
+from typing import Any
+
+FOR_EVER = timedelta(days=1)
+
+
+def _no_deadline() -> None:
+    from listener import mns_connection
+
+    mns_connection.REPLY_PATIENCE = FOR_EVER
+
+
+def _no_quiet() -> None:
+    from listener import quiet
+
+    quiet.EVERY = timedelta(0)
+
+
+def _long_pauses() -> None:
+    from listener import intake
+
+    intake.FIRST_PAUSE = intake.LONGEST_PAUSE = FOR_EVER
+
+
+def _no_rest() -> None:
+    from listener.intake import Poller
+
+    def no_rest(_poller: Any, _found: int, _took: timedelta) -> timedelta:
+        return timedelta(0)
+
+    Poller._rest = no_rest  # type: ignore[method-assign,assignment]  # that is the sabotage
+
+
+PROTECTIONS: Mapping[str, Callable[[], None]] = {
+    "deadline": _no_deadline,
+    "quiet": _no_quiet,
+    "short-pauses": _long_pauses,
+    "rest": _no_rest,
+}
+
+
+def take_away(*names: str) -> None:
+    for name in names:
+        PROTECTIONS[name]()
