@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +28,8 @@ from listener.plugins import CoroutineRunner
 from listener.process import Vitals
 from listener.quiet import Quieted
 from listener.reconcile import CLAIM, Reconciler
+from listener.store.news import News
+from listener.store.retention import Retention
 from listener.store.sql import SqlStore
 
 if TYPE_CHECKING:
@@ -37,6 +40,10 @@ log = structlog.get_logger(__name__)
 
 #: How often leases are tended, results whose grace is over decided, and so on.
 HOUSEKEEPING = timedelta(seconds=1)
+#: How many turns of housekeeping the deleting of old rows gives way to busy queues.
+BUSY_TURNS = 10
+#: How long to listen for other processes at a time: a stop waits for it.
+NEWS_TURN = timedelta(milliseconds=300)
 #: How long a loop may be silent beyond what it may have to wait for: a store that is locked, for example.
 SLACK = timedelta(seconds=30)
 #: In drain mode: how long an empty queue is given, and how many failures in a row are too many.
@@ -99,6 +106,8 @@ class Daemon:
         self._retired: list[Handlers] = []
         self._runner = CoroutineRunner()
         self._store = SqlStore.open(settings.store.url)
+        self._retention = Retention(self._store.database, keep=settings.store.retention)
+        self._busy_turns = 0
         self._accounts = Accounts(settings)
         self._enricher = Enricher(
             store=self._store,
@@ -195,6 +204,8 @@ class Daemon:
         reconciling = self.vitals.heart("reconcile", limit=CLAIM)
         every = self._settings.reconcile.every
         self._start_thread("reconcile", lambda: self._reconciler.run(self._wait, reconciling, every=every))
+        if self._store.database.is_postgres:
+            self._start_thread("news", self._run_news)
         for poller in self._pollers:
             self._start_thread("poller", poller.run)
         if self._server:
@@ -222,6 +233,17 @@ class Daemon:
         """Whether to stop, after at most this long."""
         return self._stop.wait(limit.total_seconds())
 
+    def _run_news(self) -> None:
+        """Claim at once what other processes write. Without this, it would be found within a second."""
+        with closing(News(self._store.database)) as news:
+            while not self._stop.is_set():
+                try:
+                    if news.wait(NEWS_TURN):
+                        self._dispatcher.wake()
+                except StoreUnavailable as error:
+                    self._warnings.warning("store.unavailable", doing="listen", error=str(error))
+                    self._wait(HOUSEKEEPING)
+
     def _run_housekeeping(self, heart: Pulse) -> None:
         while not self._stop.is_set():
             heart.beat()
@@ -236,10 +258,18 @@ class Daemon:
         self._dispatcher.tend_leases()
         try:
             self._intake.decide_waiting()
+            self._clean()
         except StoreUnavailable as error:
-            self._warnings.warning("store.unavailable", doing="decide", error=str(error))
+            self._warnings.warning("store.unavailable", doing="housekeeping", error=str(error))
         except Exception:  # a defect of ours must not end the loop
             log.exception("housekeeping.crashed")
+
+    def _clean(self) -> None:
+        """Delete a little of what is old, while nothing else waits; under a steady load now and then all the same."""
+        self._busy_turns += 1
+        if self._busy_turns > BUSY_TURNS or all(poller.idle for poller in self._pollers):
+            self._busy_turns = 0
+            self._retention.step(clock.now())
 
     def alive(self) -> Health:
         from listener.http.app import Health

@@ -24,6 +24,13 @@ LONGEST_WAIT = timedelta(seconds=30)  #: facts: MNS holds a long poll for 30 s a
 LARGEST_BATCH = 16  #: facts: MNS hands out 16 messages at most
 
 
+def _off(given: object) -> object:
+    return timedelta(0) if given == "off" else given
+
+
+DurationOrOff = Annotated[Duration, BeforeValidator(_off)]
+
+
 class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, coerce_numbers_to_str=True, hide_input_in_errors=True
@@ -36,6 +43,7 @@ class StoreSettings(Section):
     url: str = (
         "sqlite:///listener.db"  #: sqlite:///relative, sqlite:////absolute or postgresql://user@host/name
     )
+    retention: DurationOrOff = timedelta(days=30)  #: how long what is finished is kept; 0 or "off": for ever
 
 
 class MpsSettings(Section):

@@ -84,7 +84,7 @@ def _store(settings: Settings) -> str:
 
     with opened_store(settings) as store:
         left = store.outstanding()
-        dead = Views(store.database).counts()["deliveries"].get("dead", 0)
+        dead = Views(store.database).dead_letters()
         return f"{store.database.shown}: {left} outstanding, {dead} dead letters"
 
 

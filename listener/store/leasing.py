@@ -13,6 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, literal, select, tuple_, update
 
 from listener.model import Again, Claim, Dead, Delivery, DeliveryState, Done, Fate, Settlement
+from listener.store.postgres import announce
 from listener.store.rows import delivery_of, job_of, mapping, result_of
 from listener.store.tables import Instant, deliveries, jobs, results
 
@@ -26,6 +27,7 @@ def _literal(value: str) -> Any:
 
 _IS_PENDING = deliveries.c.state == _literal(PENDING)
 _IS_RUNNING = deliveries.c.state == _literal(RUNNING)
+IS_DEAD = deliveries.c.state == _literal(DeliveryState.DEAD)
 _OF_QUEUE = deliveries.c.queue == bindparam("of_queue")
 
 
@@ -205,6 +207,8 @@ def _due_of(connection: Connection, queue: str, limit: int, *, at: datetime) -> 
 
 def _write(connection: Connection, settlements: Sequence[Settlement], *, at: datetime) -> int:
     """Write the fates of attempts that are still the current ones; returns how many were."""
+    if any(isinstance(entry.fate, Again) and entry.fate.at <= at for entry in settlements):
+        announce(connection)
     return sum(_write_alike(connection, kind, settlements, at=at) for kind in _SETTLE)
 
 
@@ -213,10 +217,16 @@ def _write_alike(
 ) -> int:
     parameters = [
         {"row_id": entry.delivery.id, "of_attempt": entry.delivery.attempt, **_parameters(entry.fate, at)}
-        for entry in settlements
+        for entry in sorted(
+            settlements, key=_id
+        )  # two processes may both hold one: neither waits in a circle
         if isinstance(entry.fate, kind)
     ]
     return connection.execute(_SETTLE[kind], parameters).rowcount if parameters else 0
+
+
+def _id(settlement: Settlement) -> int:
+    return settlement.delivery.id
 
 
 def _parameters(fate: Fate, at: datetime) -> dict[str, Any]:

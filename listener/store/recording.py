@@ -1,4 +1,8 @@
-"""Records one batch in one transaction: find the jobs, judge the results, write the new, count the rest."""
+"""Records one batch in one transaction: find the jobs, judge the results, write the new, count the rest.
+
+Rows are written in the order of their keys, so that processes which record the same things at the same moment wait for
+each other and not in a circle.
+"""
 
 from __future__ import annotations
 
@@ -26,6 +30,7 @@ from listener.model import (
     Target,
     Verdict,
 )
+from listener.store.postgres import announce
 from listener.store.rows import (
     job_of,
     mapping,
@@ -85,12 +90,13 @@ def record(
     ids = _insert_results(connection, list(first.values()), at=at)
     new = [entry for slot, entry in first.items() if slot in ids]
     copies = _without(judged, new)
-    _finish_jobs(connection, new, at=at)
+    states = _recorded_states(connection, copies)
+    _finish_jobs(connection, [*new, *_overlooked(copies, states)], at=at)
     written, claimed = insert_deliveries(connection, new, ids, at=at, claim=claim)
     return Recorded(
         new=len(new),
         duplicates=len(copies),
-        contradictions=_count_copies(connection, copies),
+        contradictions=_count_copies(connection, copies, states),
         quarantined=_quarantine(connection, arrivals, at=at),
         waiting=_count(new, Disposition.WAITING),
         parked=_count(new, Disposition.PARKED),
@@ -160,6 +166,8 @@ def insert_deliveries(
     started = [_started(delivery, claim) for delivery in wanted[:mine]] if claim else []
     claimed = _insert_started(connection, started, ids)
     _insert_rest(connection, wanted[mine:], ids)
+    if mine < len(wanted):
+        announce(connection)
     return len(wanted), claimed
 
 
@@ -210,7 +218,7 @@ def _find_jobs(connection: Connection, found: Sequence[Result], *, at: datetime)
         if result.token and result.job_id and result.job_id not in known:
             tokens.setdefault(result.token, result.job_id)
     intents = {entry.job.token: entry for entry in _select_jobs(connection, jobs.c.token, tokens)}
-    for token, job_id in tokens.items():
+    for token, job_id in sorted(tokens.items()):
         # Two tokens may claim one job id, and the first one has it by then.
         if token in intents and job_id not in known and bind_job(connection, token, job_id, at=at):
             entry = intents[token]
@@ -294,10 +302,14 @@ def _insert_results(connection: Connection, first: Sequence[Judged], *, at: date
                 message_id=entry.message_id,
                 at=at,
             )
-            for entry in first
+            for entry in sorted(first, key=_slot)
         ],
     )
     return {row.slot: row.id for row in rows}
+
+
+def _slot(entry: Judged) -> str:
+    return entry.result.slot
 
 
 def _without(judged: Sequence[Judged], new: Sequence[Judged]) -> list[Judged]:
@@ -305,35 +317,50 @@ def _without(judged: Sequence[Judged], new: Sequence[Judged]) -> list[Judged]:
     return [entry for entry in judged if id(entry) not in taken]
 
 
-def _count_copies(connection: Connection, copies: Sequence[Judged]) -> int:
+def _recorded_states(connection: Connection, copies: Sequence[Judged]) -> dict[str, str]:
+    """What is recorded in the slots of these copies."""
+    if not copies:
+        return {}
+    slots = sorted({entry.result.slot for entry in copies})
+    rows = connection.execute(select(results.c.slot, results.c.state).where(results.c.slot.in_(slots)))
+    return {row.slot: row.state for row in rows}
+
+
+def _overlooked(copies: Sequence[Judged], states: Mapping[str, str]) -> list[Judged]:
+    """Copies of an outcome whose job does not know of it.
+
+    That happens where one process recorded it while another one, in a transaction at the same moment, gave the job
+    its id: neither saw the other.
+    """
+    return [
+        entry
+        for entry in copies
+        if entry.job and entry.job.finished_at is None and states.get(entry.result.slot) == entry.result.state
+    ]
+
+
+def _count_copies(connection: Connection, copies: Sequence[Judged], states: Mapping[str, str]) -> int:
     """Count copies where they belong; returns how many of them contradict what is recorded."""
     if not copies:
         return 0
-    slots = {entry.result.slot for entry in copies}
-    states = {
-        row.slot: row.state
-        for row in connection.execute(
-            select(results.c.slot, results.c.state).where(results.c.slot.in_(sorted(slots)))
-        )
-    }
     contradicts = case((results.c.state != bindparam("claimed"), 1), else_=0)
     connection.execute(
         update(results)
         .where(results.c.slot == bindparam("of"))
         .values(copies=results.c.copies + 1, contradictions=results.c.contradictions + contradicts),
-        [{"of": entry.result.slot, "claimed": entry.result.state} for entry in copies],
+        [{"of": _slot(entry), "claimed": entry.result.state} for entry in sorted(copies, key=_slot)],
     )
-    return sum(1 for entry in copies if states[entry.result.slot] != entry.result.state)
+    return sum(1 for entry in copies if states.get(_slot(entry), entry.result.state) != entry.result.state)
 
 
 def _finish_jobs(connection: Connection, judged: Sequence[Judged], *, at: datetime) -> None:
-    finished = [
+    finished: list[dict[str, Any]] = [
         {"row_id": entry.known.id, "to": entry.result.state, "text": _complaint(entry.result), "now": at}
         for entry in judged
         if entry.known and entry.result.ends and _is_about(entry.result, entry.known.job)
     ]
     if finished:
-        connection.execute(_FINISH, finished)
+        connection.execute(_FINISH, sorted(finished, key=lambda values: values["row_id"]))
 
 
 def _is_about(result: Result, job: Job) -> bool:
@@ -424,9 +451,8 @@ def _values(delivery: Delivery, ids: Mapping[str, int]) -> dict[str, Any]:
 
 def _quarantine(connection: Connection, arrivals: Sequence[Arrival], *, at: datetime) -> int:
     """Keep what could not be decoded; a message that comes again is counted, not kept twice."""
-    garbled = [arrival for arrival in arrivals if arrival.result is None]
-    for arrival in garbled:
-        values = values_of_quarantined(arrival, at=at)
+    garbled = [values_of_quarantined(arrival, at=at) for arrival in arrivals if arrival.result is None]
+    for values in sorted(garbled, key=lambda each: (each["queue"], each["message_id"])):
         seen = connection.execute(
             update(quarantine)
             .where(quarantine.c.queue == values["queue"], quarantine.c.message_id == values["message_id"])

@@ -43,6 +43,11 @@ RowId = BigInteger().with_variant(
 
 metadata = MetaData()
 
+
+def _partial_index(name: str, *columns: str, where: str) -> Index:
+    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
+
+
 jobs = Table(
     "jobs",
     metadata,
@@ -69,12 +74,7 @@ jobs = Table(
     Column("next_query_at", Instant),  #: none once the job is finished
     Column("queries", Integer, nullable=False, server_default="0"),
     Index("jobs_by_state", "state", "id"),
-    Index(
-        "jobs_overdue",
-        "next_query_at",
-        sqlite_where=text("next_query_at IS NOT NULL"),
-        postgresql_where=text("next_query_at IS NOT NULL"),
-    ),
+    _partial_index("jobs_overdue", "next_query_at", where="next_query_at IS NOT NULL"),
 )
 
 results = Table(
@@ -106,12 +106,10 @@ results = Table(
     Column("contradictions", Integer, nullable=False),
     Column("outputs", Text),  #: the Result of a query, as MPS wrote it
     Index("results_by_job_id", "job_id"),
-    Index(
-        "results_waiting",
-        "wait_until",
-        sqlite_where=text("wait_until IS NOT NULL"),
-        postgresql_where=text("wait_until IS NOT NULL"),
-    ),
+    Index("results_by_disposition", "disposition", "id"),
+    _partial_index("results_by_job", "job", where="job IS NOT NULL"),
+    _partial_index("results_by_run_id", "run_id", where="run_id != ''"),
+    _partial_index("results_waiting", "wait_until", where="wait_until IS NOT NULL"),
 )
 
 deliveries = Table(
@@ -132,25 +130,10 @@ deliveries = Table(
     Column("created_at", Instant, nullable=False),
     Column("settled_at", Instant),
     Index("deliveries_by_result", "result"),
-    Index(
-        "deliveries_pending",
-        "queue",
-        "next_at",
-        sqlite_where=text("state = 'pending'"),
-        postgresql_where=text("state = 'pending'"),
-    ),
-    Index(
-        "deliveries_running",
-        "lease_until",
-        sqlite_where=text("state = 'running'"),
-        postgresql_where=text("state = 'running'"),
-    ),
-    Index(
-        "deliveries_dead",
-        "id",
-        sqlite_where=text("state = 'dead'"),
-        postgresql_where=text("state = 'dead'"),
-    ),
+    _partial_index("deliveries_pending", "queue", "next_at", where="state = 'pending'"),
+    _partial_index("deliveries_running", "lease_until", where="state = 'running'"),
+    _partial_index("deliveries_dead", "id", where="state = 'dead'"),
+    _partial_index("deliveries_dead_by_route", "route", "id", where="state = 'dead'"),
 )
 
 quarantine = Table(

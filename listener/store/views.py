@@ -7,13 +7,14 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, func, or_, select, update
+from sqlalchemy import Connection, RowMapping, Select, and_, func, literal, or_, select, update
 
 from listener.interfaces import Decide
-from listener.model import Delivery, DeliveryState, Disposition, Job, Quarantined, Result
+from listener.model import Delivery, DeliveryState, Disposition, Job, JobState, Quarantined, Result
 from listener.store import recording
 from listener.store.engine import Database
-from listener.store.leasing import load
+from listener.store.leasing import IS_DEAD, load
+from listener.store.postgres import announce
 from listener.store.rows import job_of, mapping, quarantined_of, result_of
 from listener.store.tables import deliveries, jobs, quarantine, results
 
@@ -47,10 +48,11 @@ class Views:
         self._database = database
 
     def jobs(self, *, state: str = "", before: int = 0, limit: int = 50) -> Sequence[tuple[int, Job]]:
-        """Newest first, with row ids; ``before`` takes the last id of the page before."""
+        """Newest first, with row ids; ``before`` takes the last id of the page before. ``state`` in any case."""
         page = _page(select(jobs), jobs, before, limit)
         if state:
-            page = page.where(func.lower(jobs.c.state) == state.lower())
+            known = {each.casefold(): each for each in JobState}
+            page = page.where(jobs.c.state == known.get(state.casefold(), state))
         with self._database.read() as connection:
             return [(row.id, job_of(mapping(row))) for row in connection.execute(page)]
 
@@ -60,8 +62,7 @@ class Views:
             job = connection.execute(
                 select(jobs).where(or_(jobs.c.job_id == name, jobs.c.reference == name, jobs.c.token == name))
             ).first()
-            job_id = (job.job_id or "") if job else name
-            kept = _kept(connection, or_(results.c.job_id == job_id, results.c.run_id == job_id))
+            kept = _kept(connection, _is_about(job, name))
             if job is None and not kept:
                 return None
             found = _deliveries_of(connection, [entry.id for entry in kept])
@@ -79,9 +80,7 @@ class Views:
 
     def dead(self, *, route: str = "", before: int = 0, limit: int = 50) -> Sequence[Delivery]:
         """Dead letters, newest first."""
-        page = _page(select(deliveries.c.id), deliveries, before, limit).where(
-            deliveries.c.state == DeliveryState.DEAD
-        )
+        page = _page(select(deliveries.c.id), deliveries, before, limit).where(IS_DEAD)
         if route:
             page = page.where(deliveries.c.route == route)
         with self._database.read() as connection:
@@ -133,8 +132,13 @@ class Views:
             page = _page(select(quarantine), quarantine, before, limit)
             return [quarantined_of(mapping(row)) for row in connection.execute(page)]
 
+    def dead_letters(self) -> int:
+        """How many there are, without looking at anything else."""
+        with self._database.read() as connection:
+            return connection.scalar(select(func.count()).select_from(deliveries).where(IS_DEAD)) or 0
+
     def counts(self) -> dict[str, dict[str, int]]:
-        """How many rows there are of each kind and state."""
+        """How many rows there are of each kind and state. Reads all there is: for people, not for every second."""
         with self._database.read() as connection:
             return {
                 "jobs": _by(connection, jobs.c.state),
@@ -148,6 +152,13 @@ class Views:
             }
 
 
+def _is_about(job: Any, name: str) -> Any:
+    """The results of a job, or of the job or workflow that goes by this name."""
+    named = (job.job_id or job.token) if job else name
+    run_id = and_(results.c.run_id == named, results.c.run_id != literal("", literal_execute=True))
+    return or_(results.c.job_id == named, run_id, results.c.job == (job.id if job else 0))
+
+
 def _page(listing: Select[Any], table: Any, before: int, limit: int) -> Select[Any]:
     ordered = listing.order_by(table.c.id.desc()).limit(limit)
     return ordered.where(table.c.id < before) if before else ordered
@@ -156,7 +167,8 @@ def _page(listing: Select[Any], table: Any, before: int, limit: int) -> Select[A
 def _parked(connection: Connection, *, after: int, limit: int) -> list[RowMapping]:
     """Oldest first."""
     parked = select(results).where(results.c.disposition == Disposition.PARKED, results.c.id > after)
-    return [mapping(row) for row in connection.execute(parked.order_by(results.c.id).limit(limit))]
+    oldest = parked.order_by(results.c.id).limit(limit).with_for_update()
+    return [mapping(row) for row in connection.execute(oldest)]
 
 
 def _by(connection: Connection, column: Any) -> dict[str, int]:
@@ -195,6 +207,7 @@ def _revive(connection: Connection, ids: Sequence[int], *, at: datetime) -> set[
         .values(state=DeliveryState.PENDING, failures=0, next_at=at, settled_at=None, created_at=at)
         .returning(deliveries.c.id)
     )
+    announce(connection)
     return set(revived)
 
 
@@ -202,9 +215,10 @@ def _reroute(connection: Connection, ids: Sequence[int], decide: Decide, *, at: 
     dead = {
         row.result: row.id
         for row in connection.execute(
-            select(deliveries.c.result, deliveries.c.id).where(
-                deliveries.c.id.in_(ids), deliveries.c.state == DeliveryState.DEAD
-            )
+            select(deliveries.c.result, deliveries.c.id)
+            .where(deliveries.c.id.in_(ids), deliveries.c.state == DeliveryState.DEAD)
+            .order_by(deliveries.c.id)
+            .with_for_update()
         )
     }
     rows = [mapping(row) for row in connection.execute(select(results).where(results.c.id.in_(sorted(dead))))]
