@@ -1,0 +1,21 @@
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import closing
+
+import pytest
+
+from listener.store.sql import SqlStore
+from tests.store import postgres
+
+
+@pytest.fixture
+def url() -> str:
+    """A new store on PostgreSQL."""
+    return postgres.server().new_store()
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[SqlStore]:
+    with closing(SqlStore.open(url)) as opened:
+        yield opened

@@ -1,0 +1,313 @@
+"""What only PostgreSQL can get wrong: several processes at once, a server that goes away, and what people are told."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+import threading
+from collections import Counter
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+
+from listener.errors import SettingsError, StoreUnavailable
+from listener.intake import arrival
+from listener.model import Again, Delivery, Done, JobState, Settlement, Target
+from listener.store import recording
+from listener.store.news import News
+from listener.store.sql import SqlStore
+from listener.store.views import Views
+from tests.builders import (
+    JOB_ID,
+    NOON,
+    TOKEN,
+    a_claim,
+    a_job,
+    a_message,
+    an_arrival,
+    arrivals,
+    routes_all,
+    wrapped,
+)
+from tests.contract.stores import count, deliveries, results, the_job, the_row
+from tests.store import postgres
+from tests.store.postgres import PostgresServer
+
+ROOT = Path(__file__).parents[2]
+LONG = timedelta(seconds=30)
+BRIEF = timedelta(milliseconds=50)
+
+
+@pytest.fixture(scope="module")
+def fragile() -> Iterator[PostgresServer]:
+    """A server that tests may stop."""
+    server = PostgresServer(max_connections="20").start()
+    yield server
+    server.remove()
+
+
+class TestProcesses:
+    def test_processes_that_do_everything_at_once_run_each_delivery_once(self, url: str) -> None:
+        workers = [
+            subprocess.Popen(
+                [sys.executable, "-m", "tests.store.hammer", url, str(number)],
+                cwd=ROOT,
+                stdout=subprocess.PIPE,
+                text=True,
+            )
+            for number in range(4)
+        ]
+        said = [json.loads(worker.communicate(timeout=120)[0]) for worker in workers]
+
+        runs = Counter(key for each in said for key in each["ran"])
+        assert set(runs.values()) == {1}
+        assert len(runs) == said[0]["results"]
+        assert sum(each["new"] for each in said) == said[0]["results"]
+        assert sum(1 for each in said if each["ran"]) > 1, "one process did everything: nothing was proved"
+
+    def test_batches_in_opposite_order_do_not_lock_each_other_out(self, url: str) -> None:
+        batch = arrivals(16)
+        together = threading.Barrier(2)
+
+        def record(order: int) -> int:
+            with closing(SqlStore.open(url)) as store:
+                together.wait(30)
+                return sum(
+                    store.record(batch[::order], routes_all(Target(str(turn), "log")), at=NOON).new
+                    for turn in range(20)
+                )
+
+        with ThreadPoolExecutor(2) as threads:
+            assert sum(threads.map(record, (1, -1))) == 16
+
+    def test_two_operators_who_replay_at_once_replay_once(self, url: str) -> None:
+        with closing(SqlStore.open(url)) as store:
+            store.record(arrivals(20), routes_all(), at=NOON, claim=a_claim())
+            dead = [row[0] for row in postgres.server().execute(KILL_ALL, database=url_name(url))]
+            together = threading.Barrier(2)
+
+            def replay(_number: int) -> int:
+                together.wait(30)
+                return len(Views(store.database).replay(dead, routes_all(), at=NOON))
+
+            with ThreadPoolExecutor(2) as threads:
+                assert sum(threads.map(replay, range(2))) == 20
+            assert len(store.claim(a_claim(), at=NOON)) == 20
+
+    def test_an_outcome_recorded_while_its_job_gets_its_id_finishes_the_job_with_its_next_copy(
+        self, store: SqlStore
+    ) -> None:
+        """Neither of the two transactions sees the other one."""
+        store.add_job(a_job(job_id="", state=JobState.INTENT))
+        with store.database.write() as connection:
+            recording.record(connection, [an_arrival()], routes_all(), at=NOON, claim=None)
+            store.bind_job(TOKEN, JOB_ID, NOON)
+        assert the_job(store, TOKEN).state == JobState.SUBMITTED
+
+        store.record([an_arrival()], routes_all(), at=NOON)
+
+        assert the_job(store, TOKEN).state == JobState.SUCCESS
+        assert count(store, deliveries) == 1
+
+
+KILL_ALL = "UPDATE deliveries SET state = 'dead', owner = NULL, lease_until = NULL RETURNING id"
+
+
+def url_name(url: str) -> str:
+    return url.partition("@/")[2].partition("?")[0]
+
+
+class TestText:
+    @pytest.mark.parametrize(
+        "body",
+        [
+            pytest.param('{"JobId":"a\\u0000b","State":"Success","Message":"\\ud800"}', id="in-json"),
+            pytest.param("no callback \0 at all \ud800", id="garbled"),
+        ],
+    )
+    def test_whatever_a_message_holds_can_be_kept(self, store: SqlStore, body: str) -> None:
+        text = body.encode("utf-8", "replace").decode()
+        found = arrival("q", a_message(body=wrapped(text), message_id="m"))
+
+        recorded = store.record([found], routes_all(), at=NOON)
+
+        assert recorded.new + recorded.quarantined == 1
+
+
+class TestNews:
+    def test_what_one_process_leaves_another_hears_of(self, store: SqlStore) -> None:
+        with closing(News(store.database)) as news:
+            assert news.wait(LONG), "the connection itself is news"
+            assert not news.wait(BRIEF)
+
+            store.record(arrivals(1), routes_all(), at=NOON)
+
+            assert news.wait(LONG)
+
+    def test_what_its_recorder_keeps_is_no_news(self, store: SqlStore) -> None:
+        with closing(News(store.database)) as news:
+            news.wait(LONG)
+            store.record(arrivals(3), routes_all(), at=NOON, claim=a_claim())
+
+            assert not news.wait(BRIEF)
+
+    def test_what_is_given_back_is_news_and_what_is_due_later_is_not(self, store: SqlStore) -> None:
+        store.record(arrivals(2), routes_all(), at=NOON)
+        first, second = store.claim(a_claim(), at=NOON)
+        with closing(News(store.database)) as news:
+            news.wait(LONG)
+            settle_again(store, first, after=LONG)
+            assert not news.wait(BRIEF)
+
+            settle_again(store, second, after=timedelta(0))
+            assert news.wait(LONG)
+
+    def test_a_server_that_comes_back_is_listened_to_again(self, fragile: PostgresServer) -> None:
+        url = fragile.new_store()
+        with closing(SqlStore.open(url)) as store, closing(News(store.database)) as news:
+            news.wait(LONG)
+            fragile.stop()
+            for _ in range(2):
+                with pytest.raises(StoreUnavailable):
+                    news.wait(LONG)
+            fragile.start()
+
+            assert news.wait(LONG), "what was told meanwhile nobody heard: look for yourself"
+            store.record(arrivals(1), routes_all(), at=NOON)
+            assert news.wait(LONG)
+
+
+def settle_again(store: SqlStore, delivery: Delivery, *, after: timedelta) -> None:
+    fate = Again(at=NOON + after, reason="")
+    store.settle([Settlement(delivery=delivery, fate=fate)], at=NOON)
+
+
+class TestOutages:
+    @pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGQUIT], ids=["restart", "crash"])
+    def test_a_server_that_comes_back_is_used_again(
+        self, fragile: PostgresServer, how: signal.Signals
+    ) -> None:
+        with closing(SqlStore.open(fragile.new_store())) as store:
+            store.record(arrivals(4), routes_all(), at=NOON)
+            claimed = store.claim(a_claim(limit=2), at=NOON)
+            fragile.stop(how)
+            with pytest.raises(StoreUnavailable, match="see that PostgreSQL runs there"):
+                store.record(arrivals(8), routes_all(), at=NOON)
+            fragile.start()
+
+            assert store.record(arrivals(8), routes_all(), at=NOON).new == 4
+            settled = [Settlement(delivery=each, fate=Done()) for each in claimed]
+            assert store.settle(settled, at=NOON) == ()
+            assert len(store.claim(a_claim(), at=NOON)) == 6
+
+    def test_a_crash_within_a_transaction_leaves_nothing_of_it(self, fragile: PostgresServer) -> None:
+        with closing(SqlStore.open(fragile.new_store())) as store:
+            with pytest.raises(StoreUnavailable):
+                crash_while_recording(fragile, store)
+            fragile.start()
+
+            assert count(store, results) == 0
+            assert store.record(arrivals(4), routes_all(), at=NOON).new == 4
+
+    def test_a_session_that_the_server_ends_is_replaced_unnoticed(self, url: str) -> None:
+        with closing(SqlStore.open(url)) as store:
+            store.record(arrivals(1), routes_all(), at=NOON)
+            name = url_name(url)
+            ended = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+            assert postgres.server().execute(ended)
+
+            assert store.record(arrivals(2), routes_all(), at=NOON).new == 1
+
+    def test_a_settlement_whose_commit_nobody_heard_of_is_not_late(self, store: SqlStore) -> None:
+        store.record(arrivals(1), routes_all(), at=NOON)
+        settled = [Settlement(delivery=each, fate=Done()) for each in store.claim(a_claim(), at=NOON)]
+
+        assert [list(store.settle(settled, at=NOON)) for _ in range(2)] == [[], []]
+        assert the_row(store, deliveries)["state"] == "done"
+
+
+def crash_while_recording(server: PostgresServer, store: SqlStore) -> None:
+    with store.database.write() as connection:
+        recording.record(connection, arrivals(4), routes_all(), at=NOON, claim=None)
+        server.stop(signal.SIGQUIT)
+
+
+class TestWords:
+    def test_a_wrong_password_is_told_without_it(self) -> None:
+        server = postgres.server()
+        server.execute(f"DROP ROLE IF EXISTS {postgres.GUARDED}")
+        server.execute(f"CREATE ROLE {postgres.GUARDED} LOGIN PASSWORD 'right'")
+        url = server.url(user=postgres.GUARDED, password="testKeySecret")
+
+        with pytest.raises(StoreUnavailable, match="mend user and password") as told:
+            SqlStore.open(url)
+
+        assert "testKeySecret" not in str(told.value)
+
+    @pytest.mark.parametrize(
+        ("change", "way_out"),
+        [
+            pytest.param({"database": "nothing"}, "create the database with `createdb`", id="database"),
+            pytest.param({"user": "nobody_here"}, "create it with `createuser`", id="user"),
+        ],
+    )
+    def test_what_is_missing_is_named_with_the_way_out(self, change: dict[str, str], way_out: str) -> None:
+        with pytest.raises(StoreUnavailable, match=way_out):
+            SqlStore.open(postgres.server().url(**change))
+
+    @pytest.mark.parametrize(
+        ("place", "way_out"),
+        [
+            pytest.param("127.0.0.1:1", "see that PostgreSQL runs there", id="port"),
+            pytest.param("/name?host=/nonexistent", "see that PostgreSQL runs there", id="socket"),
+            pytest.param("no-such-host.invalid", "mend the host in store.url", id="host"),
+        ],
+    )
+    def test_a_place_where_nobody_listens_is_told_with_the_way_out(self, place: str, way_out: str) -> None:
+        target = f"postgresql://u@{place}" if "?" in place else f"postgresql://u@{place}/name"
+
+        with pytest.raises(StoreUnavailable, match=way_out):
+            SqlStore.open(target)
+
+    def test_a_user_without_rights_is_told_what_to_grant(self, url: str) -> None:
+        server = postgres.server()
+        server.execute("CREATE ROLE weak LOGIN")
+        weak = url.replace(f"//{postgres.SUPERUSER}@", "//weak@")
+
+        with pytest.raises(StoreUnavailable, match=r"permission denied.*grant the user of store"):
+            SqlStore.open(weak)
+        server.execute("DROP ROLE weak")
+
+    def test_a_missing_table_is_told_with_the_way_out(self, store: SqlStore, url: str) -> None:
+        postgres.server().execute("DROP TABLE deliveries", database=url_name(url))
+
+        with pytest.raises(StoreUnavailable, match="run `mns-listener store upgrade`"):
+            store.record(arrivals(1), routes_all(), at=NOON)
+
+    def test_a_server_that_is_full_says_what_to_raise(self, fragile: PostgresServer) -> None:
+        with (
+            ExitStack() as opened,
+            pytest.raises(StoreUnavailable, match="let max_connections on the server"),
+        ):
+            fill(fragile.new_store(), opened)
+
+    def test_a_missing_driver_is_told_with_what_to_install(
+        self, url: str, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setitem(sys.modules, "psycopg", None)
+
+        with pytest.raises(SettingsError, match=r"pip install 'mns-listener\[postgres\]'"):
+            SqlStore.open(url)
+
+
+def fill(url: str, opened: ExitStack) -> None:
+    """Take more connections than there are."""
+    for _ in range(30):
+        store = opened.enter_context(closing(SqlStore.open(url)))
+        opened.enter_context(store.database.read())
