@@ -279,9 +279,6 @@ class Timeline:
     def at(self, moment: float, act: Callable[[], None]) -> None:
         self._todo.append((moment, len(self._todo), act))
 
-    def after(self, seconds: float, act: Callable[[], None]) -> None:
-        self.at(time.monotonic() - self.started + seconds, act)
-
     def play(self) -> None:
         pace = threading.Event()
         while self._todo:
@@ -379,7 +376,7 @@ class Scene:
             if item.job_id and item.known_at:
                 timeline.at(item.known_at, partial(self._get_known, item))
         for blow in self.plan.blows:
-            timeline.at(blow.at, partial(self._strike, blow, timeline))
+            timeline.at(blow.at, partial(self._strike, blow))
 
     def _post(self, post: Post) -> None:
         sent = Draft(body=post.body, md5=body_md5(post.body)) if post.raw else draft(post.body)
@@ -390,19 +387,17 @@ class Scene:
         self.store.add_job(_job(item, known=False))
         self.store.bind_job(_token(item), item.job_id, clock.now())
 
-    def _strike(self, blow: Blow, timeline: Timeline) -> None:
+    def _strike(self, blow: Blow) -> None:
         match blow.kind:
             case "kill":
                 self.crew.kill(blow.slot)
             case "stop":
                 self.crew.stop(blow.slot)
             case "freeze":
-                self._freeze(blow.slot, timeline)
+                # Not on this thread, which may be waiting for what the frozen process holds.
+                threading.Timer(FREEZE, self.crew.freeze(blow.slot)).start()
             case "lock":
                 self._lock_store()
-
-    def _freeze(self, slot: int, timeline: Timeline) -> None:
-        timeline.after(FREEZE, self.crew.freeze(slot))
 
     def _lock_store(self) -> None:
         """Another program writes to the database and takes its time; this thread goes on meanwhile."""
