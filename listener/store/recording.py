@@ -30,8 +30,8 @@ from listener.model import (
     Target,
     Verdict,
 )
-from listener.store.postgres import announce
 from listener.store.rows import (
+    delivery_of,
     job_of,
     mapping,
     result_of,
@@ -55,7 +55,9 @@ _FINISH = (
         next_query_at=None,
     )
 )
-_INSERT_DELIVERY = insert(deliveries).returning(deliveries.c.id, sort_by_parameter_order=True)
+_INSERT_DELIVERY = insert(deliveries).returning(
+    deliveries.c.id, deliveries.c.result, deliveries.c.route, deliveries.c.handler
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -159,15 +161,17 @@ def insert_deliveries(
     claim: Claim | None,
 ) -> tuple[int, Sequence[Delivery]]:
     """Write the deliveries that the verdicts ask for; the first ones belong to the claim's owner at once."""
-    wanted = [_new_delivery(entry, target, at=at) for entry in judged for target in _targets(entry.verdict)]
+    wanted = [(entry, target) for entry in judged for target in _targets(entry.verdict)]
     if not wanted:
         return 0, ()
-    mine = _claimable(wanted, claim) if claim else 0
-    started = [_started(delivery, claim) for delivery in wanted[:mine]] if claim else []
-    claimed = _insert_started(connection, started, ids)
-    _insert_rest(connection, wanted[mine:], ids)
-    if mine < len(wanted):
-        announce(connection)
+    mine = min(claim.limit, claim.room_for(wanted[0][0].queue), len(wanted)) if claim else 0
+    rows = [
+        _delivery_values(entry, target, ids, at=at, claim=claim if place < mine else None)
+        for place, (entry, target) in enumerate(wanted)
+    ]
+    claimed = _insert_claimed(connection, wanted[:mine], rows[:mine])
+    if rows[mine:]:
+        connection.execute(insert(deliveries), rows[mine:])
     return len(wanted), claimed
 
 
@@ -377,76 +381,43 @@ def _targets(verdict: Verdict) -> Sequence[Target]:
     return verdict.targets
 
 
-def _new_delivery(entry: Judged, target: Target, *, at: datetime) -> Delivery:
+def _delivery_values(
+    entry: Judged, target: Target, ids: Mapping[str, int], *, at: datetime, claim: Claim | None
+) -> dict[str, Any]:
+    """The row of a new delivery: pending, running for a claim's owner, or dead from the start."""
     refused = entry.verdict.disposition is Disposition.REFUSED
-    return Delivery(
-        id=0,
-        target=target,
-        result=entry.result,
-        job=entry.job,
-        queue=entry.queue,
-        attempt=0,
-        failures=0,
-        state=DeliveryState.DEAD if refused else DeliveryState.PENDING,
-        created_at=at,
-        next_at=None if refused else at,
-        settled_at=at if refused else None,
-        last_error=entry.verdict.reason,
-    )
-
-
-def _claimable(wanted: Sequence[Delivery], claim: Claim) -> int:
-    """How many of these, which one queue brought, the claim covers."""
-    return min(claim.limit, claim.room_for(wanted[0].queue), len(wanted))
-
-
-def _started(delivery: Delivery, claim: Claim) -> Delivery:
-    if delivery.state is not DeliveryState.PENDING:
-        return delivery
-    return replace(
-        delivery,
-        state=DeliveryState.RUNNING,
-        attempt=1,
-        next_at=None,
-        owner=claim.owner,
-        lease_until=claim.until,
-    )
-
-
-def _insert_started(
-    connection: Connection, started: Sequence[Delivery], ids: Mapping[str, int]
-) -> Sequence[Delivery]:
-    if not started:
-        return ()
-    rows = connection.execute(
-        _INSERT_DELIVERY,
-        [_values(delivery, ids) for delivery in started],
-    )
-    written = [replace(delivery, id=row_id) for delivery, (row_id,) in zip(started, rows, strict=True)]
-    return [delivery for delivery in written if delivery.state is DeliveryState.RUNNING]
-
-
-def _insert_rest(connection: Connection, rest: Sequence[Delivery], ids: Mapping[str, int]) -> None:
-    if rest:
-        connection.execute(insert(deliveries), [_values(delivery, ids) for delivery in rest])
-
-
-def _values(delivery: Delivery, ids: Mapping[str, int]) -> dict[str, Any]:
+    started = claim is not None and not refused
+    state = DeliveryState.DEAD if refused else DeliveryState.RUNNING if started else DeliveryState.PENDING
     return {
-        "result": ids[delivery.result.slot],
-        "queue": delivery.queue,
-        "route": delivery.target.route,
-        "handler": delivery.target.handler,
-        "state": delivery.state,
-        "attempt": delivery.attempt,
-        "failures": delivery.failures,
-        "next_at": delivery.next_at,
-        "owner": delivery.owner or None,
-        "lease_until": delivery.lease_until,
-        "last_error": delivery.last_error or None,
-        "created_at": delivery.created_at,
-        "settled_at": delivery.settled_at,
+        "result": ids[entry.result.slot],
+        "queue": entry.queue,
+        "route": target.route,
+        "handler": target.handler,
+        "state": state,
+        "attempt": int(started),
+        "failures": 0,
+        "next_at": at if state is DeliveryState.PENDING else None,
+        "owner": claim.owner if claim and started else None,
+        "lease_until": claim.until if claim and started else None,
+        "last_error": entry.verdict.reason or None,
+        "created_at": at,
+        "settled_at": at if refused else None,
     }
+
+
+def _insert_claimed(
+    connection: Connection, wanted: Sequence[tuple[Judged, Target]], rows: Sequence[dict[str, Any]]
+) -> Sequence[Delivery]:
+    """Write these; returns the ones that run from now on, whole."""
+    if not rows:
+        return ()
+    written = connection.execute(_INSERT_DELIVERY, list(rows))
+    ids = {(row.result, row.route, row.handler): row.id for row in written}
+    return [
+        delivery_of({**row, "id": ids[row["result"], row["route"], row["handler"]]}, entry.result, entry.job)
+        for (entry, _), row in zip(wanted, rows, strict=True)
+        if row["state"] is DeliveryState.RUNNING
+    ]
 
 
 def _quarantine(connection: Connection, arrivals: Sequence[Arrival], *, at: datetime) -> int:

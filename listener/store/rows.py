@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
@@ -127,7 +128,7 @@ def result_of(row: RowMapping) -> Result:
     )
 
 
-def delivery_of(row: RowMapping, result: Result, job: Job | None) -> Delivery:
+def delivery_of(row: Mapping[str, Any], result: Result, job: Job | None) -> Delivery:
     return Delivery(
         id=row["id"],
         target=Target(row["route"], row["handler"]),
