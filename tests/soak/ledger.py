@@ -15,7 +15,7 @@ from tests.soak.evidence import Call, Ending, Evidence, Row
 from tests.soak.plan import DOOMED_ATTEMPTS, GRACE, LEASE, Fate, Item, Plan
 
 #: Between a handler's return and its commit lies less than this; a kill that came later excuses nothing.
-COMMIT = 3.0
+COMMIT = 1.0
 #: A handler returns this long after the moment that it has told at most: its line has to reach the disk.
 WRITING = 0.4
 TERMINAL = {"Success", "Fail", "Cancelled", "Lost"}

@@ -31,6 +31,10 @@ def once(result: JobResult) -> None:
         _claim_effect(result.key)
 
 
+def forget(result: JobResult) -> None:
+    """Nothing at all: for runs that look at the listener alone."""
+
+
 def _claim_effect(key: str) -> None:
     try:
         os.close(os.open(_folder("effects") / key.replace("/", "_"), os.O_CREAT | os.O_EXCL | os.O_WRONLY))
