@@ -23,7 +23,7 @@ from listener.emulator.serve import RunningEmulator, running
 from listener.store.sql import SqlStore
 from tests.builders import a_callback, wrapped
 from tests.handlers.waiting import wait_until
-from tests.soak.scene import ROOT, environment
+from tests.soak.crew import ROOT, environment
 
 QUEUE = "many"
 #: Callbacks put into the queue at a time; the next ones follow when these are gone.

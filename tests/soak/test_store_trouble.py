@@ -54,7 +54,7 @@ def test_a_full_disk_is_waited_for(tmp_path: Path) -> None:
         wait_until(scene.crew.all_started)
         scene.post_all()
         wait_until(lambda: "disk is full" in scene.crew.log(0))
-        scene.crew.replace_by(0, entry=("-m", "listener"))
+        scene.crew.stop(0, entry=("-m", "listener"))
         settled(scene)
 
 
