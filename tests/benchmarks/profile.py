@@ -1,0 +1,107 @@
+"""``python -m tests.benchmarks.profile [COUNT]``: where a drain spends its CPU time, step by step.
+
+The daemon runs in this process, under yappi with the CPU clock. Profiling slows small functions more than large ones,
+so shares are to be read, not seconds.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import yappi
+
+from listener import logs
+from listener.app import Daemon
+from listener.cli.common import settings_from
+from tests.benchmarks.callbacks import QUEUE
+from tests.benchmarks.daemons import NO_OP, SETTINGS
+from tests.benchmarks.places import ENVIRONMENT, running_server, wait_for
+from tests.benchmarks.stores import new_store
+
+#: The functions (file, name) that stand for the steps of the line, and the steps which run inside them.
+STEPS: Final[Mapping[str, tuple[tuple[str, str], tuple[str, ...]]]] = {
+    "receive + parse": (("mns.py", "MnsQueue.receive"), ()),
+    "decode": (("intake.py", "arrival"), ()),
+    "route": (("routing.py", "decide"), ()),
+    "record": (("recording.py", "record"), ("route",)),
+    "delete": (("mns.py", "MnsQueue.delete"), ()),
+    "claim": (("leasing.py", "claim"), ()),
+    "handle": (("dispatch.py", "Dispatcher._work"), ()),
+    "settle": (("leasing.py", "settle"), ()),
+    "transactions": (("group.py", "GroupCommit.run"), ("record", "route", "claim", "settle")),
+    "tell (metrics, logs)": (("dispatch.py", "Dispatcher._tell"), ()),
+}
+SHOWN: Final = 40
+
+
+def shares(spent: Mapping[tuple[str, str], float], total: float) -> dict[str, float]:
+    """The share of each step in the total, without the steps inside it, and of all the rest.
+
+    ``spent`` are seconds in a function and in all that it called.
+    """
+    own: dict[str, float] = {}
+    for step, (place, inside) in STEPS.items():
+        own[step] = spent.get(place, 0.0) - sum(own[each] for each in inside)
+    own["rest (loops, threads, locks)"] = total - sum(own.values())
+    return {step: seconds / total for step, seconds in own.items()}
+
+
+def main(count: int) -> None:
+    os.environ.update(ENVIRONMENT)
+    with tempfile.TemporaryDirectory() as name, running_server() as server:
+        folder = Path(name)
+        store = new_store(folder, "profile", count)
+        server.reset()
+        server.fill("profile", count)
+        path = folder / "listener.toml"
+        path.write_text(
+            SETTINGS.format(store=f"sqlite:///{store}", endpoint=server.url, queue=QUEUE, handler=NO_OP)
+        )
+        settings = settings_from(path)
+        logs.configure(settings.log)
+        _profile(Daemon(settings, drain=True))
+    _report(count)
+
+
+def _profile(daemon: Daemon) -> None:
+    yappi.set_clock_type("cpu")
+    yappi.set_context_name_callback(lambda: threading.current_thread().name)
+    yappi.start(builtins=True)
+    daemon.start()
+    # Asked seldom, since asking reads the store.
+    pause = threading.Event()
+    wait_for(lambda: pause.wait(0.3) or daemon.drained(), what="the queue was drained")
+    yappi.stop()
+    daemon.stop()
+
+
+def _report(count: int) -> None:
+    functions = list(yappi.get_func_stats())
+    threads = sorted(yappi.get_thread_stats(), key=lambda one: -one.ttot)
+    total = sum(each.ttot for each in threads)
+    spent: dict[tuple[str, str], float] = {}
+    for each in functions:
+        place = (Path(each.module).name, each.name.rpartition(".<locals>.")[2])
+        spent[place] = spent.get(place, 0.0) + each.ttot
+    print(f"{count} callbacks, {1e6 * total / count:.0f} us of CPU each under the profiler\n")
+    for step, share in shares(spent, total).items():
+        print(f"{step:<30} {share:6.1%}")
+    print("\nthreads: " + ", ".join(f"{each.name} {each.ttot / total:.1%}" for each in threads[:6]))
+    print(f"\n{'us each':>8} {'own':>8} {'calls':>8}  function")
+    for each in sorted(functions, key=lambda one: -one.tsub)[:SHOWN]:
+        print(_line(each, count))
+
+
+def _line(each: Any, count: int) -> str:
+    place = f"{Path(each.module).name}:{each.lineno} {each.name}"
+    return f"{1e6 * each.ttot / count:8.1f} {1e6 * each.tsub / count:8.1f} {each.ncall / count:8.2f}  {place}"
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 5000)

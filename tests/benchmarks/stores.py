@@ -1,0 +1,143 @@
+"""Stores of any size: rows that the store itself wrote, multiplied by SQL."""
+
+from __future__ import annotations
+
+import sqlite3
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+from listener import clock
+from listener.model import Claim, Done, Settlement
+from listener.store.schema import HEAD
+from listener.store.sql import SqlStore
+from tests.benchmarks.callbacks import job_id
+from tests.builders import TOKEN, a_job, a_result, an_arrival, routes_all
+
+#: Results of each job in a large store; each of them has one delivery.
+RESULTS_EACH: Final = 3
+#: One delivery in so many is a dead letter.
+DEAD_EVERY: Final = 100
+#: A large store is made anew before the daemon would begin to delete what is in it.
+KEPT_SECONDS: Final = 20 * 86_400
+
+
+def new_store(folder: Path, series: str, count: int, *, name: str = "listener.db") -> Path:
+    """A store with today's schema that knows the jobs of this series."""
+    path = folder / name
+    SqlStore.open(f"sqlite:///{path}").close()
+    register(path, series, count)
+    return path
+
+
+def register(path: Path, series: str, count: int) -> None:
+    """Add the jobs of a series, as if they had been submitted just now."""
+    store = SqlStore.open(f"sqlite:///{path}")
+    try:
+        with store.database.write() as connection:
+            found = connection.exec_driver_sql("SELECT 1 FROM jobs WHERE token = ?", (TOKEN,)).first()
+        if not found:
+            store.add_job(a_job(job_id="template", created_at=clock.now(), submitted_at=clock.now()))
+    finally:
+        store.close()
+    if not count:
+        return
+    with _bulk(path, series) as connection:
+        multiply(
+            connection, "jobs", f"token = '{TOKEN}'", count, token="bench_token(n)", job_id="bench_id(n)"
+        )
+
+
+@contextmanager
+def _bulk(path: Path, series: str) -> Iterator[sqlite3.Connection]:
+    """A connection that knows the ids of a series; everything is committed at the end."""
+    with closing(sqlite3.connect(path)) as connection:
+        connection.execute("PRAGMA cache_size = -1000000")
+        connection.create_function("bench_id", 1, lambda n: job_id(series, n), deterministic=True)
+        connection.create_function("bench_token", 1, lambda n: job_id(f"token-{series}", n)[:22])
+        with connection:
+            yield connection
+
+
+def multiply(connection: sqlite3.Connection, table: str, template: str, count: int, **values: str) -> None:
+    """Copy one row so many times; ``values`` are SQL over the copy's number ``n``.
+
+    The row was written by the store itself, so this needs to know the changing columns only.
+    """
+    columns = [row[1] for row in connection.execute(f"PRAGMA table_info({table})") if row[1] != "id"]
+    chosen = ", ".join(f"{values[name]} AS {name}" if name in values else f"t.{name}" for name in columns)
+    connection.execute(
+        f"INSERT INTO {table} ({', '.join(columns)}) "
+        "WITH RECURSIVE numbers(n) AS (SELECT 0 UNION ALL SELECT n + 1 FROM numbers WHERE n + 1 < :count) "
+        f"SELECT {chosen} FROM numbers, (SELECT * FROM {table} WHERE {template} LIMIT 1) AS t",
+        {"count": count},
+    )
+
+
+def large_store(jobs: int) -> Path:
+    """A store that has grown to so many jobs, three results and deliveries each; made once, kept in the temp dir.
+
+    What is drained into it stays: it grows by that little with every run.
+    """
+    path = Path(tempfile.gettempdir()) / f"mns-listener-bench-{HEAD}-{jobs}.db"
+    if not path.exists() or time.time() - path.stat().st_ctime > KEPT_SECONDS:
+        unfinished = path.with_suffix(".unfinished")
+        unfinished.unlink(missing_ok=True)
+        _grow(unfinished, jobs)
+        unfinished.replace(path)
+    return path
+
+
+def _grow(path: Path, jobs: int) -> None:
+    register(path, "large", 0)
+    _settle_template(path)
+    with _bulk(path, "large") as connection:
+        first = {table: _last(connection, table) + 1 for table in ("jobs", "results")}
+        made = "strftime('%s', 'now') * 1000000"
+        multiply(
+            connection,
+            "jobs",
+            f"token = '{TOKEN}'",
+            jobs,
+            token="bench_token(n)",
+            job_id="bench_id(n)",
+            finished_at=made,
+            next_query_at="NULL",
+            state="iif(n % 50, 'Success', 'Fail')",
+        )
+        multiply(
+            connection,
+            "results",
+            "job_id = 'template'",
+            jobs * RESULTS_EACH,
+            slot=f"bench_id(n / {RESULTS_EACH}) || '#' || (n % {RESULTS_EACH})",
+            job_id=f"bench_id(n / {RESULTS_EACH})",
+            job=f"{first['jobs']} + n / {RESULTS_EACH}",
+        )
+        multiply(
+            connection,
+            "deliveries",
+            "result = 1",
+            jobs * RESULTS_EACH,
+            result=f"{first['results']} + n",
+            state=f"iif(n % {DEAD_EVERY}, 'done', 'dead')",
+        )
+
+
+def _last(connection: sqlite3.Connection, table: str) -> int:
+    return int(connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0])
+
+
+def _settle_template(path: Path) -> None:
+    """Let the template job get its result and one delivery, done."""
+    store = SqlStore.open(f"sqlite:///{path}")
+    now = clock.now()
+    claim = Claim(owner="bench", until=now + timedelta(minutes=1), limit=1)
+    arrival = an_arrival(result=a_result(job_id="template"))
+    recorded = store.record([arrival], routes_all(), at=now, claim=claim)
+    store.settle([Settlement(delivery=each, fate=Done()) for each in recorded.claimed], at=now)
+    store.close()
