@@ -23,6 +23,7 @@ COMMANDS = {
     "results": "listener.cli.results:results",
     "dead": "listener.cli.dead:dead",
     "quarantine": "listener.cli.quarantine:quarantine",
+    "store": "listener.cli.store:store",
     "demo": "listener.cli.demo:demo",
     "emulator": "listener.cli.emulator:emulator",
 }

@@ -62,10 +62,15 @@ class Database:
     def maintain(self, *statements: str) -> None:
         """Carry out what can't be part of a transaction, such as VACUUM."""
         with self.translated(), self._writer:
-            autocommit = self.engine.connect().execution_options(isolation_level="AUTOCOMMIT")
-            with autocommit as connection:
+            connection = self.engine.raw_connection()
+            try:
+                driver: Any = connection.driver_connection
+                if self.is_postgres:
+                    driver.autocommit = True
                 for statement in statements:
-                    connection.exec_driver_sql(statement)
+                    driver.execute(statement)
+            finally:
+                connection.invalidate()  # nobody is to get it as it is now
 
     def close(self) -> None:
         self.engine.dispose()

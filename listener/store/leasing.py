@@ -25,7 +25,7 @@ def _literal(value: str) -> Any:
     return literal(str(value), literal_execute=True)
 
 
-_IS_PENDING = deliveries.c.state == _literal(PENDING)
+IS_PENDING = deliveries.c.state == _literal(PENDING)
 _IS_RUNNING = deliveries.c.state == _literal(RUNNING)
 IS_DEAD = deliveries.c.state == _literal(DeliveryState.DEAD)
 _OF_QUEUE = deliveries.c.queue == bindparam("of_queue")
@@ -33,10 +33,10 @@ _OF_QUEUE = deliveries.c.queue == bindparam("of_queue")
 
 def _hops() -> Any:
     """The queues that have pending deliveries: hops over the index, so that its length does not matter."""
-    hops = select(func.min(deliveries.c.queue).label("queue")).where(_IS_PENDING).cte("hops", recursive=True)
+    hops = select(func.min(deliveries.c.queue).label("queue")).where(IS_PENDING).cte("hops", recursive=True)
     following = (
         select(func.min(deliveries.c.queue))
-        .where(_IS_PENDING, deliveries.c.queue > hops.c.queue)
+        .where(IS_PENDING, deliveries.c.queue > hops.c.queue)
         .scalar_subquery()
     )
     hops = hops.union_all(select(following).where(hops.c.queue.is_not(None)))
@@ -44,10 +44,10 @@ def _hops() -> Any:
 
 
 _PENDING_QUEUES = _hops()
-_SOONEST = select(func.min(deliveries.c.next_at)).where(_IS_PENDING, _OF_QUEUE)
+_SOONEST = select(func.min(deliveries.c.next_at)).where(IS_PENDING, _OF_QUEUE)
 _DUE = (
     select(deliveries.c.id)
-    .where(_IS_PENDING, _OF_QUEUE, deliveries.c.next_at <= bindparam("now"))
+    .where(IS_PENDING, _OF_QUEUE, deliveries.c.next_at <= bindparam("now"))
     .order_by(deliveries.c.next_at)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
@@ -177,7 +177,7 @@ def count_open(connection: Connection) -> int:
     """How many deliveries are pending or running."""
     return sum(
         connection.scalar(select(func.count()).select_from(deliveries).where(is_open)) or 0
-        for is_open in (_IS_PENDING, _IS_RUNNING)
+        for is_open in (IS_PENDING, _IS_RUNNING)
     )
 
 

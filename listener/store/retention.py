@@ -10,7 +10,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, and_, delete, exists, or_, select
+from sqlalchemy import Connection, delete, or_, select
 
 from listener.model import DeliveryState, Disposition
 from listener.store.engine import Database
@@ -77,28 +77,40 @@ def _delete(connection: Connection, table: Any, old: list[int], before: datetime
     if table is results:
         return _delete_results(connection, old, before)
     if table is jobs:
-        unneeded = and_(jobs.c.finished_at < before, ~exists().where(results.c.job == jobs.c.id))
-        return connection.execute(delete(jobs).where(jobs.c.id.in_(old), unneeded)).rowcount
+        return _delete_jobs(connection, old, before)
     return connection.execute(delete(quarantine).where(quarantine.c.id.in_(old))).rowcount
 
 
+# Each question is one look into an index by the ids of this step, whatever a planner thinks of the tables.
+
+
 def _delete_results(connection: Connection, old: list[int], before: datetime) -> int:
-    needed = exists().where(
-        deliveries.c.result == results.c.id,
-        or_(deliveries.c.state.not_in(_CLOSED), deliveries.c.settled_at >= before),
-    )
-    of_unfinished_job = exists().where(jobs.c.id == results.c.job, jobs.c.finished_at.is_(None))
-    ids = list(
-        connection.scalars(
-            select(results.c.id).where(
-                results.c.id.in_(old),
-                results.c.disposition.not_in(_OPEN),
-                ~needed,
-                ~of_unfinished_job,
-            )
+    needed = connection.scalars(
+        select(deliveries.c.result).where(
+            deliveries.c.result.in_(old),
+            or_(deliveries.c.state.not_in(_CLOSED), deliveries.c.settled_at >= before),
         )
     )
+    stay = set(needed)
+    rows = connection.execute(
+        select(results.c.id, results.c.job).where(
+            results.c.id.in_(old), results.c.disposition.not_in(_OPEN), results.c.id.not_in(stay)
+        )
+    ).all()
+    unfinished = _unfinished(connection, {row.job for row in rows if row.job})
+    ids = [row.id for row in rows if row.job not in unfinished]
     if not ids:
         return 0
     connection.execute(delete(deliveries).where(deliveries.c.result.in_(ids)))
     return connection.execute(delete(results).where(results.c.id.in_(ids))).rowcount
+
+
+def _unfinished(connection: Connection, ids: set[int]) -> set[int]:
+    found = select(jobs.c.id).where(jobs.c.id.in_(ids), jobs.c.finished_at.is_(None))
+    return set(connection.scalars(found)) if ids else set()
+
+
+def _delete_jobs(connection: Connection, old: list[int], before: datetime) -> int:
+    needed = set(connection.scalars(select(results.c.job).where(results.c.job.in_(old))))
+    ids = [row_id for row_id in old if row_id not in needed]
+    return connection.execute(delete(jobs).where(jobs.c.id.in_(ids), jobs.c.finished_at < before)).rowcount
