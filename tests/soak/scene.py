@@ -8,8 +8,9 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -63,7 +64,7 @@ first_wait = "0.1s"
 longest_wait = "0.4s"
 [correlation]
 unknown = "{unknown}"
-grace = "2s"
+grace = "4s"
 [service]
 grace = "{grace}s"
 [http]
@@ -113,23 +114,17 @@ class Played:
     seconds: float
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Timeline:
-    """Things to do at their moments, on one thread."""
+    """Things to do at their moments, in seconds from the call of ``play``."""
 
-    started: float = field(default_factory=time.monotonic)
-    _todo: list[tuple[float, int, Callable[[], None]]] = field(default_factory=list)
-
-    def at(self, moment: float, act: Callable[[], None]) -> None:
-        self._todo.append((moment, len(self._todo), act))
+    moments: Sequence[tuple[float, Callable[[], None]]]
 
     def play(self) -> None:
-        pace = threading.Event()
-        while self._todo:
-            moment = min(self._todo)
-            self._todo.remove(moment)
-            pace.wait(max(0.0, self.started + moment[0] - time.monotonic()))
-            moment[2]()
+        started, pace = time.monotonic(), threading.Event()
+        for moment, act in sorted(self.moments, key=lambda entry: entry[0]):
+            pace.wait(max(0.0, started + moment - time.monotonic()))
+            act()
 
 
 class Scene:
@@ -172,17 +167,15 @@ class Scene:
 
     def play(self) -> None:
         """Everything of the plan that has a moment, while listeners run."""
-        submitter = threading.Thread(target=self._submit_all, name="submitter", daemon=True)
         for slot in range(self.plan.processes):
             self.crew.start(slot)
         self._wait("the listeners did not start", self.crew.all_started)
         self._set_faults()
-        submitter.start()
-        self._schedule(timeline := Timeline())
-        timeline.play()
-        submitter.join(PATIENCE)
-        if submitter.is_alive():
-            self.crew.troubles.append("the submissions never ended")
+        # Each on a thread of its own, since a blow or a locked store must not hold up the others.
+        parts = (self._submit_all, self._posts().play, self._introductions().play, self._blows().play)
+        with ThreadPoolExecutor(len(parts)) as pool:
+            for part in [pool.submit(part) for part in parts]:
+                part.result()
 
     def settle(self) -> Mapping[str, int]:
         """No more faults: let everything come to its end, in the processes that run or in one that drains.
@@ -213,14 +206,16 @@ class Scene:
             troubles=self.crew.troubles,
         )
 
-    def _schedule(self, timeline: Timeline) -> None:
-        for item in self.plan.items:
-            for post in item.posts:
-                timeline.at(post.at, partial(self._post, post))
-            if item.job_id and item.known_at:
-                timeline.at(item.known_at, partial(self._get_known, item))
-        for blow in self.plan.blows:
-            timeline.at(blow.at, partial(self._strike, blow))
+    def _posts(self) -> Timeline:
+        posts = [post for item in self.plan.items for post in item.posts]
+        return Timeline([(post.at, partial(self._post, post)) for post in posts])
+
+    def _introductions(self) -> Timeline:
+        late = [(item.known_at, partial(self._get_known, item)) for item in self.plan.items if item.job_id]
+        return Timeline([(at, act) for at, act in late if at])
+
+    def _blows(self) -> Timeline:
+        return Timeline([(blow.at, partial(self._strike, blow)) for blow in self.plan.blows])
 
     def _post(self, post: Post) -> None:
         sent = Draft(body=post.body, md5=body_md5(post.body)) if post.raw else draft(post.body)
