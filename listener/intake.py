@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
 import structlog
@@ -120,6 +120,7 @@ class Poller:
         self._failures = 0
         self._warnings = Quieted(log)
         self.idle = False  #: whether the last turn found the queue empty
+        self.full = False  #: whether it brought as many messages as a batch can hold
         self.trouble: UnavailableError | None = None  #: what the last turn failed with
 
     @property
@@ -133,9 +134,23 @@ class Poller:
 
     def run(self) -> None:
         """Poll until the stop event is set."""
+        for _turn in self.turns():
+            pass
+
+    def turns(self) -> Iterator[None]:
+        """Poll until the stop event is set; yields after every turn, before the pause that it wants."""
         while not self._stop.is_set():
             self._pulse.beat()
-            self._stop.wait(self.turn().total_seconds())
+            pause = self.turn()
+            yield
+            self._stop.wait(pause.total_seconds())
+        self._queue.close()
+
+    def poll_while_full(self) -> None:
+        """Poll as long as batches come full: there is more than one poller can take."""
+        self.full = True
+        while self.full and not self._stop.is_set():
+            self.turn()
         self._queue.close()
 
     def turn(self) -> timedelta:
@@ -148,6 +163,7 @@ class Poller:
             return self._failed(error)
         except Exception:  # a defect of ours must not end the loop: it is told and the messages come again
             log.exception("poll.crashed", queue=self._queue.name)
+            self.full = False
             return self._pause()
         return self._rest(found, timedelta(seconds=clock.monotonic() - started))
 
@@ -156,7 +172,7 @@ class Poller:
         started = clock.monotonic()
         messages = self._queue.receive(limit=self._batch, wait=self._wait)
         self._meter.polled(self._queue.name, messages=len(messages), seconds=clock.monotonic() - started)
-        self.idle = not messages
+        self.idle, self.full = not messages, len(messages) == self._batch
         if messages:
             recorded = self._intake.record(self._queue.name, messages)
             self._meter.recorded(self._queue.name, recorded)
@@ -175,7 +191,7 @@ class Poller:
         return min(early, LONGEST_REST) if not found and early > self._wait / 10 else timedelta(0)
 
     def _failed(self, error: UnavailableError) -> timedelta:
-        self.idle, self.trouble = False, error
+        self.idle, self.full, self.trouble = False, False, error
         if self._stop.is_set():
             return timedelta(0)
         if isinstance(error, QueueUnavailable):

@@ -18,7 +18,7 @@ LAYERS = [
         *("durations", "text", "jsontext", "xmltext", "user_data", "decode", "routing", "retry", "functions"),
         *("params", "outputs", "errorcodes", "environment", "config", "request"),
     },
-    {"quiet", "rate", "holdings", "intake", "dispatch", "submission", "bulk", "reconcile", "enrich"},
+    {"quiet", "rate", "holdings", "intake", "crew", "dispatch", "submission", "bulk", "reconcile", "enrich"},
     {
         "faults",
         "credentials",
