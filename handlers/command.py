@@ -101,16 +101,15 @@ class Command:
                 raise Unavailable("the listener is stopping")
             stdin.write(document(result))
             stdin.seek(0)
-            with _no_signals_blocked():
-                process = subprocess.Popen(  # noqa: S603 - no shell; the operator's own command line
-                    self._argv,
-                    stdin=stdin,
-                    stdout=subprocess.DEVNULL,
-                    stderr=subprocess.PIPE,
-                    env=self._environment(result),
-                    cwd=self._cwd,
-                    start_new_session=True,
-                )
+            process = subprocess.Popen(  # noqa: S603 - no shell; the operator's own command line
+                self._argv,
+                stdin=stdin,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.PIPE,
+                env=self._environment(result),
+                cwd=self._cwd,
+                start_new_session=True,
+            )
             self._running.add(process)
             return process
 
@@ -185,20 +184,6 @@ class _Errors:
         piece = os.read(self._pipe, 65536)
         self._kept = (self._kept + piece)[-_TAIL:]
         return bool(piece)
-
-
-@contextmanager
-def _no_signals_blocked() -> Iterator[None]:
-    """Give the program an empty signal mask.
-
-    The listener blocks SIGTERM in all its threads, and a mask outlives exec: the program could never be ended
-    politely, nor could it end children of its own with ``timeout`` or ``kill``.
-    """
-    blocked = signal.pthread_sigmask(signal.SIG_SETMASK, ())
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, blocked)
 
 
 def _end(processes: Collection[subprocess.Popen[bytes]]) -> None:
