@@ -35,14 +35,16 @@ class Stuck(RuntimeError):
     """What was measured never came to its end."""
 
 
-def wait_for(condition: Callable[[], bool], *, what: str, seconds: float = BOUND) -> None:
-    """Return once the condition holds, looked at every 10 ms. Raises Stuck."""
+def wait_for(
+    condition: Callable[[], bool], *, what: str, seconds: float = BOUND, pause: float = 0.01
+) -> None:
+    """Return once the condition holds, looked at every ``pause`` seconds. Raises Stuck."""
     deadline = clock.monotonic() + seconds
-    pause = threading.Event()
+    never = threading.Event()
     while not condition():
         if clock.monotonic() > deadline:
             raise Stuck(f"{what}: not within {seconds:.0f} s")
-        pause.wait(0.01)
+        never.wait(pause)
 
 
 @dataclass(frozen=True)

@@ -75,8 +75,7 @@ def _profile(daemon: Daemon) -> None:
     yappi.start(builtins=True)
     daemon.start()
     # Asked seldom, since asking reads the store.
-    pause = threading.Event()
-    wait_for(lambda: pause.wait(0.3) or daemon.drained(), what="the queue was drained")
+    wait_for(daemon.drained, what="the queue was drained", pause=0.3)
     yappi.stop()
     daemon.stop()
 
