@@ -130,30 +130,43 @@ class Lanes:
         self._share = share_each
         self._lanes: dict[str, deque[Delivery]] = {}  #: in the order of their turns
         self._busy: Counter[str] = Counter()
+        self._idle = 0  #: workers that wait
+        self._waking = False  #: one of them has been woken and is not here yet
         self._closed = False
 
     def put(self, deliveries: Sequence[Delivery]) -> None:
         with self._changed:
             for delivery in deliveries:
                 self._lanes.setdefault(delivery.queue, deque()).append(delivery)
-            self._changed.notify(len(deliveries))
+            self._wake_one()
 
     def get(self) -> Delivery | None:
         """The next one, for a worker that says ``done`` when it is; None when there will be no more."""
         with self._changed:
             while (found := self._next()) is None and not self._closed:
+                self._idle += 1
                 self._changed.wait()
+                self._idle -= 1
+                self._waking = False
+            self._wake_one()
             return found
 
     def done(self, delivery: Delivery) -> None:
         with self._changed:
             self._busy[delivery.queue] -= 1
-            self._changed.notify()
+            self._wake_one()
 
     def close(self) -> None:
         with self._changed:
             self._closed = True
             self._changed.notify_all()
+
+    def _wake_one(self) -> None:
+        """Each worker wakes the next one while there is work: quick handlers then need few of them, and slow ones
+        get all. To wake all at once would have them fight for the interpreter."""
+        if self._lanes and self._idle and not self._waking:
+            self._waking = True
+            self._changed.notify()
 
     def _next(self) -> Delivery | None:
         for name in list(self._lanes):
