@@ -349,10 +349,12 @@ def facts(delivery: Delivery) -> dict[str, object]:
 
 
 def _log_settlement(settlement: Settlement, *, late: bool) -> None:
+    if isinstance(settlement.fate, Done):
+        delivery = settlement.delivery
+        log.debug("delivery.settled", outcome="done", late=late, key=delivery.key, attempt=delivery.attempt)
+        return
     told = facts(settlement.delivery) | {"late": late}
     match settlement.fate:
-        case Done():
-            log.debug("delivery.settled", outcome="done", **told)
         case Again(at=at, reason=reason, spent=spent):
             log.info(
                 "delivery.settled", outcome="again", at=at.isoformat(), reason=reason, spent=spent, **told

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+from typing import Any
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
 from listener.model import Again, Done, Recorded, Settlement
@@ -51,12 +54,12 @@ class Metrics:
         self._ready = Gauge("mns_listener_ready", "1 while everything turns", registry=registry)
 
     def polled(self, queue: str, *, messages: int, seconds: float) -> None:
-        self._polls.labels(queue, "messages" if messages else "empty").inc()
-        self._poll_seconds.labels(queue).observe(seconds)
-        self._messages.labels(queue).inc(messages)
+        _child(self._polls, queue, "messages" if messages else "empty").inc()
+        _child(self._poll_seconds, queue).observe(seconds)
+        _child(self._messages, queue).inc(messages)
 
     def queue_failed(self, queue: str, fault: str) -> None:
-        self._failures.labels(queue, fault).inc()
+        _child(self._failures, queue, fault).inc()
 
     def recorded(self, queue: str, recorded: Recorded) -> None:
         for kind, count in (
@@ -68,17 +71,17 @@ class Metrics:
             ("parked", recorded.parked),
         ):
             if count:
-                self._results.labels(queue, kind).inc(count)
+                _child(self._results, queue, kind).inc(count)
 
     def deleted(self, queue: str, *, messages: int, failed: int) -> None:
-        self._deleted.labels(queue, "deleted").inc(messages)
+        _child(self._deleted, queue, "deleted").inc(messages)
         if failed:
-            self._deleted.labels(queue, "failed").inc(failed)
+            _child(self._deleted, queue, "failed").inc(failed)
 
     def settled(self, settlement: Settlement, *, seconds: float, late: bool) -> None:
         target = settlement.delivery.target
-        self._deliveries.labels(target.route, target.handler, "late" if late else _outcome(settlement)).inc()
-        self._handler_seconds.labels(target.route, target.handler).observe(seconds)
+        _child(self._deliveries, target.route, target.handler, "late" if late else _outcome(settlement)).inc()
+        _child(self._handler_seconds, target.route, target.handler).observe(seconds)
 
     def ready(self, ready: bool) -> None:
         self._ready.set(int(ready))
@@ -92,3 +95,9 @@ def _outcome(settlement: Settlement) -> str:
     if isinstance(settlement.fate, Done):
         return "done"
     return "again" if isinstance(settlement.fate, Again) else "dead"
+
+
+@lru_cache(maxsize=1024)
+def _child(metric: Any, *labels: str) -> Any:
+    """The metric with these labels; looked up for every delivery, and there are few of them."""
+    return metric.labels(*labels)
