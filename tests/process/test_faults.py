@@ -9,7 +9,8 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -66,6 +67,8 @@ CALLED: Mapping[str, str] = {
     UNTRUSTED: "tls",
     DNS: "dns",
 }
+#: Those in which nothing ever happens unless somebody sets a limit.
+HANGING = [name for name, mode in MODES.items() if mode in (gates.SILENT, gates.SWALLOW, gates.TRICKLE)]
 SECONDS_OFF = 20 * 60
 
 SETTINGS = """\
@@ -186,16 +189,51 @@ def _create(emulator: Emulator, names: Sequence[str]) -> None:
         emulator.mns.create(name, Attributes(visibility_timeout=1))
 
 
+def outage(folder: Path) -> Network:
+    """Every fault strikes at least twice, is told, and ends."""
+    with network(folder) as everything:
+        everything.break_all()
+        wait_until(lambda: all(everything.met(name) >= 2 for name in MODES))
+        wait_until(lambda: all(everything.warnings(name) for name in CALLED))
+        everything.mend_all()
+        everything.watch_recovery([*MODES, WELL])
+    return everything
+
+
+def outage_without_deadlines(folder: Path) -> Network:
+    with network(folder, without=["deadline", "quiet"]) as twin:
+        twin.break_all()
+        wait_until(lambda: len(twin.warnings("html")) > 3)
+        twin.mend_all()
+        twin.watch_recovery(HANGING)
+    return twin
+
+
+def outage_without_short_pauses(folder: Path) -> Network:
+    with network(folder, without=["short-pauses"]) as twin:
+        twin.break_all()
+        wait_until(lambda: bool(twin.warnings("html")))
+        twin.mend_all()
+        twin.watch_recovery(["html"])
+    return twin
+
+
+Outages = Mapping[Callable[[Path], Network], Future[Network]]
+
+
 @pytest.fixture(scope="module")
-def after_outage(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Network]:
-    """Every fault has struck at least twice, and is over."""
-    with network(tmp_path_factory.mktemp("faults")) as all_gates:
-        all_gates.break_all()
-        wait_until(lambda: all(all_gates.met(name) >= 2 for name in MODES))
-        wait_until(lambda: all(all_gates.warnings(name) for name in CALLED))
-        all_gates.mend_all()
-        all_gates.watch_recovery([*MODES, WELL])
-        yield all_gates
+def outages(tmp_path_factory: pytest.TempPathFactory) -> Outages:
+    """All at the same time, since they mostly wait."""
+    with ThreadPoolExecutor(3) as pool:
+        return {
+            each: pool.submit(each, tmp_path_factory.mktemp(each.__name__))
+            for each in (outage, outage_without_deadlines, outage_without_short_pauses)
+        }
+
+
+@pytest.fixture
+def after_outage(outages: Outages) -> Network:
+    return outages[outage].result()
 
 
 @pytest.mark.parametrize("queue", CALLED)
@@ -226,23 +264,14 @@ def test_one_queue_does_not_notice_the_others_faults(after_outage: Network) -> N
     assert after_outage.recovered[WELL] < 2
 
 
-def test_without_deadlines_the_poller_hangs_and_without_quiet_it_floods_the_log(tmp_path: Path) -> None:
-    with network(tmp_path, without=["deadline", "quiet"]) as twin:
-        twin.break_all()
-        wait_until(lambda: len(twin.warnings("html")) > 3)
-        hanging = [name for name in MODES if MODES[name] in (gates.SILENT, gates.SWALLOW, gates.TRICKLE)]
-        twin.mend_all()
-        twin.watch_recovery(hanging)
-        assert (twin.recovered, [twin.warnings(name) for name in hanging]) == ({}, [[]] * len(hanging))
+def test_without_deadlines_the_poller_hangs_and_without_quiet_it_floods_the_log(outages: Outages) -> None:
+    twin = outages[outage_without_deadlines].result()
+    assert len(twin.warnings("html")) > 3
+    assert (twin.recovered, [twin.warnings(name) for name in HANGING]) == ({}, [[]] * len(HANGING))
 
 
-def test_without_a_limit_on_pauses_the_end_of_a_fault_goes_unnoticed(tmp_path: Path) -> None:
-    with network(tmp_path, without=["short-pauses"]) as twin:
-        twin.break_all()
-        wait_until(lambda: bool(twin.warnings("html")))
-        twin.mend_all()
-        twin.watch_recovery(["html"])
-        assert twin.recovered == {}
+def test_without_a_limit_on_pauses_the_end_of_a_fault_goes_unnoticed(outages: Outages) -> None:
+    assert outages[outage_without_short_pauses].result().recovered == {}
 
 
 IDLE = """\

@@ -16,7 +16,7 @@ from tests.soak import plan as ways
 from tests.soak.campaign import Report, play_all, told
 from tests.soak.evidence import Call, Evidence, Rows
 from tests.soak.ledger import account
-from tests.soak.plan import API_FAULTS, Plan, items, one_of_each
+from tests.soak.plan import API_FAULTS, LEASE, Plan, items, one_of_each
 from tests.soak.scene import crash, play, staged
 
 pytestmark = pytest.mark.process
@@ -181,8 +181,13 @@ def test_a_batch_committed_in_pieces_is_noticed(tmp_path: Path) -> None:
     assert found.count("lost") > 0
 
 
+def far_too_slow(draw: ways.Draw) -> ways.Item:
+    """Its lease has ended, and somebody else has begun, long before it returns."""
+    return draw.handled("far-too-slow", "single", do="slow", seconds=2 * LEASE)
+
+
 def test_leases_that_nobody_renews_are_noticed(tmp_path: Path) -> None:
-    plan, entry = without("renewal", ways={ways.very_slow: 1})
+    plan, entry = without("renewal", ways={far_too_slow: 1})
     plan = replace(plan, items=plan.items[:4])
     with staged(plan, tmp_path / "run", entry=entry) as scene:
         scene.play()
