@@ -1,0 +1,113 @@
+"""``mns-listener store`` in this process, on both databases."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from listener.cli import main
+from listener.store import schema
+from listener.store.sql import SqlStore
+from tests.builders import NOON, arrivals, routes_all
+from tests.contract.stores import EMPTY
+
+SETTINGS_ERROR = 78
+Call = Callable[..., Result]
+
+
+@pytest.fixture(params=EMPTY)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return EMPTY[request.param](tmp_path)
+
+
+@pytest.fixture
+def call(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
+    monkeypatch.chdir(tmp_path)
+    runner = CliRunner(env={"MNS_LISTENER_STORE__URL": url})
+    return lambda *arguments, **environment: runner.invoke(main, ["store", *arguments], env=environment)
+
+
+def fill(url: str, number: int = 3) -> None:
+    store = SqlStore.open(url)
+    store.record(arrivals(number), routes_all(), at=NOON)
+    store.close()
+
+
+def test_upgrade_makes_the_store_and_then_finds_nothing_to_do(call: Call) -> None:
+    first, second = call("upgrade"), call("upgrade")
+
+    assert (first.exit_code, second.exit_code) == (0, 0)
+    assert f"schema nothing → {schema.HEAD}" in first.stdout
+    assert "nothing to do" in second.stdout
+
+
+def test_status_tells_what_there_is(call: Call, url: str) -> None:
+    fill(url)
+
+    told = json.loads(call("status", "--json").stdout)
+    shown = call("status").stdout
+
+    assert told["rows"]["deliveries"] == {"pending": 3}
+    assert (told["schema"], told["head"], told["advice"]) == (schema.HEAD, schema.HEAD, "")
+    assert told["oldest_pending"] == NOON.isoformat()
+    assert told["bytes_per_job"] == told["bytes"] // 3
+    assert "3 pending" in shown
+    assert "to do" not in shown
+
+
+def test_status_never_shows_the_password(call: Call, url: str) -> None:
+    fill(url)
+    secret = url.replace("listener@", "listener:testKeySecret@")
+
+    result = call("status", MNS_LISTENER_STORE__URL=secret)
+
+    assert result.exit_code == 0
+    assert "testKeySecret" not in result.output
+
+
+def test_vacuum_says_what_it_gained(call: Call, url: str) -> None:
+    fill(url)
+
+    result = call("vacuum")
+
+    assert result.exit_code == 0
+    assert " MB → " in result.stdout
+
+
+def test_export_writes_every_row(call: Call, url: str, tmp_path: Path) -> None:
+    fill(url)
+    shown = call("export")
+    written = call("export", "--output", "all.jsonl")
+
+    assert (shown.exit_code, written.exit_code) == (0, 0)
+    lines = (tmp_path / "all.jsonl").read_text().splitlines()
+    assert lines == shown.stdout.splitlines()
+    assert [json.loads(line)["table"] for line in lines] == ["results"] * 3 + ["deliveries"] * 3
+
+
+def test_what_there_is_not_cannot_be_exported(call: Call) -> None:
+    result = call("export")
+
+    assert result.exit_code == SETTINGS_ERROR
+    assert "run `mns-listener store upgrade`" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("url_given", "told"),
+    [
+        pytest.param("mysql://u@h/n", "use sqlite:///… or postgresql://…", id="unsupported"),
+        pytest.param("postgresql+pg8000://u@h/n", "pip install 'mns-listener[postgres]'", id="driver"),
+    ],
+)
+@pytest.mark.parametrize("command", ["status", "upgrade", "vacuum", "export"])
+def test_every_command_says_what_to_do_about_the_database(
+    call: Call, command: str, url_given: str, told: str
+) -> None:
+    result = call(command, MNS_LISTENER_STORE__URL=url_given)
+
+    assert result.exit_code == SETTINGS_ERROR
+    assert told in result.stderr
