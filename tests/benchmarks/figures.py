@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 A = TypeVar("A")
-B = TypeVar("B")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,9 +67,9 @@ def _short(number: float) -> str:
     return f"{number:,.0f}" if abs(number) >= 100 else f"{number:.3g}"
 
 
-def interleaved(first: Callable[[int], A], second: Callable[[int], B], *, rounds: int) -> list[tuple[A, B]]:
-    """A/B/A/B: what disturbs the machine for a while disturbs both. Each gets the number of its round."""
-    return [(first(number), second(number)) for number in range(rounds)]
+def interleaved(*sides: Callable[[int], A], rounds: int) -> list[tuple[A, ...]]:
+    """A/B/A/B: what disturbs the machine for a while disturbs all. Each gets the number of its round."""
+    return [tuple(side(number) for side in sides) for number in range(rounds)]
 
 
 def ratios(pairs: Iterable[tuple[float, float]]) -> list[float]:

@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import yappi
+import yappi  # type: ignore[import-untyped]  # it has no types
 
 from listener import logs
 from listener.app import Daemon
@@ -60,9 +60,7 @@ def main(count: int) -> None:
         server.reset()
         server.fill("profile", count)
         path = folder / "listener.toml"
-        path.write_text(
-            SETTINGS.format(store=f"sqlite:///{store}", endpoint=server.url, queue=QUEUE, handler=NO_OP)
-        )
+        path.write_text(SETTINGS.format(store=store, endpoint=server.url, queue=QUEUE, handler=NO_OP))
         settings = settings_from(path)
         logs.configure(settings.log)
         _profile(Daemon(settings, drain=True))

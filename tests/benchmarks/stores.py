@@ -7,49 +7,73 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
+from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Final
 
+from sqlalchemy import func, select
+
 from listener import clock
-from listener.model import Claim, Done, Settlement
+from listener.model import Claim, Done, Job, Settlement
+from listener.store.engine import Database
+from listener.store.rows import values_of_job
 from listener.store.schema import HEAD
 from listener.store.sql import SqlStore
+from listener.store.tables import deliveries, jobs
 from tests.benchmarks.callbacks import job_id
-from tests.builders import TOKEN, a_job, a_result, an_arrival, routes_all
+from tests.builders import a_job, a_result, an_arrival, routes_all
 
 #: Results of each job in a large store; each of them has one delivery.
 RESULTS_EACH: Final = 3
 #: One delivery in so many is a dead letter.
 DEAD_EVERY: Final = 100
+#: Rows in one statement.
+INSERTED_AT_ONCE: Final = 5000
 #: A large store is made anew before the daemon would begin to delete what is in it.
 KEPT_SECONDS: Final = 20 * 86_400
 
 
-def new_store(folder: Path, series: str, count: int, *, name: str = "listener.db") -> Path:
-    """A store with today's schema that knows the jobs of this series."""
-    path = folder / name
-    SqlStore.open(f"sqlite:///{path}").close()
-    register(path, series, count)
-    return path
+def url_of(path: Path) -> str:
+    return f"sqlite:///{path}"
 
 
-def register(path: Path, series: str, count: int) -> None:
-    """Add the jobs of a series, as if they had been submitted just now."""
-    store = SqlStore.open(f"sqlite:///{path}")
-    try:
-        with store.database.write() as connection:
-            found = connection.exec_driver_sql("SELECT 1 FROM jobs WHERE token = ?", (TOKEN,)).first()
-        if not found:
-            store.add_job(a_job(job_id="template", created_at=clock.now(), submitted_at=clock.now()))
-    finally:
-        store.close()
-    if not count:
-        return
-    with _bulk(path, series) as connection:
-        multiply(
-            connection, "jobs", f"token = '{TOKEN}'", count, token="bench_token(n)", job_id="bench_id(n)"
-        )
+def new_store(folder: Path, series: str, count: int) -> str:
+    """The URL of a store with today's schema that knows the jobs of this series."""
+    url = url_of(folder / "listener.db")
+    register(url, series, count)
+    return url
+
+
+def register(url: str, series: str, count: int) -> None:
+    """Add the jobs of a series, as if they had been submitted just now; makes the store where there is none."""
+    store = SqlStore.open(url)
+    rows = [values_of_job(_job(series, number)) for number in range(count)]
+    with closing(store), store.database.write() as connection:
+        for start in range(0, count, INSERTED_AT_ONCE):
+            connection.execute(jobs.insert(), rows[start : start + INSERTED_AT_ONCE])
+
+
+def _job(series: str, number: int) -> Job:
+    now = clock.now()
+    token = job_id(f"token-{series}", number)[:22]
+    return a_job(token=token, job_id=job_id(series, number), created_at=now, submitted_at=now)
+
+
+@dataclass(frozen=True)
+class Settled:
+    """How many deliveries are done, and when the last of them was, in seconds since 1970."""
+
+    count: int
+    last: float
+
+
+def settled(url: str) -> Settled:
+    database = Database(url)
+    done = select(func.count(), func.max(deliveries.c.settled_at)).where(deliveries.c.state == "done")
+    with closing(database), database.read() as connection:
+        count, last = connection.execute(done).one()
+    return Settled(count, last.timestamp() if last else 0.0)
 
 
 @contextmanager
@@ -78,31 +102,30 @@ def multiply(connection: sqlite3.Connection, table: str, template: str, count: i
     )
 
 
-def large_store(jobs: int) -> Path:
+def large_store(count: int) -> Path:
     """A store that has grown to so many jobs, three results and deliveries each; made once, kept in the temp dir.
 
     What is drained into it stays: it grows by that little with every run.
     """
-    path = Path(tempfile.gettempdir()) / f"mns-listener-bench-{HEAD}-{jobs}.db"
+    path = Path(tempfile.gettempdir()) / f"mns-listener-bench-{HEAD}-{count}.db"
     if not path.exists() or time.time() - path.stat().st_ctime > KEPT_SECONDS:
         unfinished = path.with_suffix(".unfinished")
         unfinished.unlink(missing_ok=True)
-        _grow(unfinished, jobs)
+        _grow(unfinished, count)
         unfinished.replace(path)
     return path
 
 
-def _grow(path: Path, jobs: int) -> None:
-    register(path, "large", 0)
-    _settle_template(path)
+def _grow(path: Path, count: int) -> None:
+    _write_templates(url_of(path))
     with _bulk(path, "large") as connection:
         first = {table: _last(connection, table) + 1 for table in ("jobs", "results")}
         made = "strftime('%s', 'now') * 1000000"
         multiply(
             connection,
             "jobs",
-            f"token = '{TOKEN}'",
-            jobs,
+            "job_id = 'template'",
+            count,
             token="bench_token(n)",
             job_id="bench_id(n)",
             finished_at=made,
@@ -113,7 +136,7 @@ def _grow(path: Path, jobs: int) -> None:
             connection,
             "results",
             "job_id = 'template'",
-            jobs * RESULTS_EACH,
+            count * RESULTS_EACH,
             slot=f"bench_id(n / {RESULTS_EACH}) || '#' || (n % {RESULTS_EACH})",
             job_id=f"bench_id(n / {RESULTS_EACH})",
             job=f"{first['jobs']} + n / {RESULTS_EACH}",
@@ -122,7 +145,7 @@ def _grow(path: Path, jobs: int) -> None:
             connection,
             "deliveries",
             "result = 1",
-            jobs * RESULTS_EACH,
+            count * RESULTS_EACH,
             result=f"{first['results']} + n",
             state=f"iif(n % {DEAD_EVERY}, 'done', 'dead')",
         )
@@ -132,12 +155,12 @@ def _last(connection: sqlite3.Connection, table: str) -> int:
     return int(connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0])
 
 
-def _settle_template(path: Path) -> None:
-    """Let the template job get its result and one delivery, done."""
-    store = SqlStore.open(f"sqlite:///{path}")
+def _write_templates(url: str) -> None:
+    """A job, its result and its delivery, done, as the store itself writes them."""
     now = clock.now()
     claim = Claim(owner="bench", until=now + timedelta(minutes=1), limit=1)
     arrival = an_arrival(result=a_result(job_id="template"))
-    recorded = store.record([arrival], routes_all(), at=now, claim=claim)
-    store.settle([Settlement(delivery=each, fate=Done()) for each in recorded.claimed], at=now)
-    store.close()
+    with closing(SqlStore.open(url)) as store:
+        store.add_job(a_job(job_id="template", created_at=now, submitted_at=now))
+        recorded = store.record([arrival], routes_all(), at=now, claim=claim)
+        store.settle([Settlement(delivery=each, fate=Done()) for each in recorded.claimed], at=now)

