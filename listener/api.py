@@ -25,7 +25,7 @@ from listener import clock, submission
 from listener.accounts import Accounts
 from listener.config import Settings
 from listener.errors import SettingsError, UsageError
-from listener.model import Job
+from listener.model import Job, JobState
 from listener.request import Request, check, compose_user_data
 from listener.settings_file import settings_from
 from listener.store.sql import SqlStore
@@ -90,21 +90,24 @@ class Client:
         ``job_id`` may be a workflow's run id. Without a function MPS can't be asked about it. Raises UsageError.
         """
         self.settings.tenant(tenant)
+        if self.store.find_job(job_id):
+            raise UsageError(f"job {job_id!r} is known already; see `mns-listener jobs show {job_id}`")
         now = clock.now()
+        limit = self.settings.deadline_of(function, user_data) if deadline is None else deadline
         job = Job(
             token=secrets.token_urlsafe(16),
+            job_id=job_id,
+            state=JobState.SUBMITTED,
             function=function,
             pipeline=pipeline,
             user_data=user_data,
             reference=reference,
             created_at=now,
+            submitted_at=now,
             tenant=tenant,
-            deadline_at=now + (deadline or self.settings.deadline_of(function, user_data)),
+            deadline_at=now + limit,
         )
-        if self.store.find_job(job_id):
-            raise UsageError(f"job {job_id!r} is known already; see `mns-listener jobs show {job_id}`")
         self.store.add_job(job)
-        self.store.bind_job(job.token, job_id, now)
         return self.find(job_id)
 
     def find(self, name: str) -> Job:

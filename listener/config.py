@@ -169,6 +169,7 @@ class QueueSettings(Section):
     tenant: str = ""  #: whose credentials to use: the name of a [tenants] table
     wait: Annotated[Duration, Field(ge=timedelta(0), le=LONGEST_WAIT)] = LONGEST_WAIT
     batch: Annotated[int, Field(ge=1, le=LARGEST_BATCH)] = LARGEST_BATCH
+    max_pollers: Annotated[int, Field(ge=1, le=16)] = 3  #: at a deep queue; an idle one has a single poller
 
     @model_validator(mode="before")
     @classmethod
@@ -273,6 +274,14 @@ class Settings(Section):
             raise ValueError(f'two queues are called {twice!r}; give one of them another name = "…"')
         return self
 
+    @model_validator(mode="after")
+    def _tenants_known(self) -> Self:
+        for place, queue in enumerate(self.queues):
+            if queue.tenant and queue.tenant not in self.tenants:
+                known = ", ".join(self.tenants) or "none"
+                raise ValueError(f"queues[{place}].tenant = {queue.tenant!r} is no tenant; known: {known}")
+        return self
+
     def rules(self) -> tuple[Rule, ...]:
         return tuple(
             Rule(
@@ -298,7 +307,7 @@ class Settings(Section):
         named = user_data.parse(user_data_text).route
         by_route = (route.deadline for route in self.routes if named and named in route.match.route)
         found = next((deadline for deadline in by_route if deadline is not None), None)
-        return found or self.reconcile.deadlines.get(function, self.reconcile.deadline)
+        return self.reconcile.deadlines.get(function, self.reconcile.deadline) if found is None else found
 
     def require_work(self) -> None:
         """Raises SettingsError unless there is a queue to stand at and a route to take."""

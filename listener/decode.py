@@ -55,9 +55,9 @@ def decode(body: str) -> Result:
         code=_text(members.get("code")),
         message=_text(members.get("message", members.get("msg"))),
         details=_details(members.get("details")),
-        activity_job_ids=_activity_job_ids(execution),
         pipeline=_text(members.get("pipelineid")),
         raw=text,
+        **_activities(execution),
         **_user_data(members, execution),
     )
     if not result.job_id and not result.run_id:
@@ -180,11 +180,14 @@ def _details(value: Any) -> tuple[Any, ...]:
     return tuple(value) if isinstance(value, list) else (value,)
 
 
-def _activity_job_ids(execution: Mapping[str, Any]) -> tuple[str, ...]:
-    """Each once, in the order of the list, which is not the order of time."""
-    activities = execution.get("activitylist")
-    ids = (_label(_folded(each), "JobId") for each in (activities if isinstance(activities, list) else ()))
-    return tuple(dict.fromkeys(job_id for job_id in ids if job_id))
+def _activities(execution: Mapping[str, Any]) -> dict[str, Any]:
+    """Those that are jobs, each once, in the order of the list, which is not the order of time."""
+    listed = execution.get("activitylist")
+    found: dict[str, str] = {}
+    for activity in map(_folded, listed if isinstance(listed, list) else ()):
+        if job_id := _label(activity, "JobId"):
+            found.setdefault(job_id, _state(activity, {}))
+    return {"activity_job_ids": tuple(found), "activity_states": tuple(found.values())}
 
 
 def _label(members: Mapping[str, Any], name: str) -> str:

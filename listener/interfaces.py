@@ -19,11 +19,15 @@ from listener.model import (
     Result,
     Settlement,
     Submitted,
+    Tenants,
     Verdict,
 )
 
 Decide = Callable[[Result, Job | None, str], Verdict]
 """Says what is to become of a result: (result, its job if known, the queue it came from). Pure."""
+
+
+EVERYBODY = Tenants()
 
 
 class Queue(Protocol):
@@ -61,7 +65,8 @@ class Store(Protocol):
     and nothing of it did. Safe to use from several threads and several processes."""
 
     def add_job(self, job: Job) -> None:
-        """Write an intent. Raises UsageError if its reference is taken; a refused job gives up its own."""
+        """Write an intent, or a job of somebody else's that has its id already. Raises UsageError if its reference
+        or its id is taken; a refused job gives up its reference."""
 
     def bind_job(self, token: str, job_id: str, at: datetime) -> None:
         """Note the id that MPS gave. Binding again with the same id changes nothing."""
@@ -72,9 +77,11 @@ class Store(Protocol):
     def find_job(self, name: str) -> Job | None:
         """The job with this job id, reference or token."""
 
-    def claim_overdue(self, *, at: datetime, until: datetime, limit: int) -> Sequence[Job]:
-        """Unfinished jobs whose time for a query has come, longest overdue first. They are the caller's until
-        ``until``: no other process gets them before."""
+    def claim_overdue(
+        self, *, at: datetime, until: datetime, limit: int, tenants: Tenants = EVERYBODY
+    ) -> Sequence[Job]:
+        """Unfinished jobs of these tenants whose time for a query has come, longest overdue first. They are the
+        caller's until ``until``: no other process gets them before."""
 
     def postpone(self, token: str, *, until: datetime, asked: bool) -> None:
         """Let an unfinished job be until then; ``asked`` tells whether MPS was asked about it."""

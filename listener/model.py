@@ -55,6 +55,7 @@ class Result:
     user_data: str | None = None  #: exactly what the submitter gave, our token taken off
     token: str = ""  #: our own mark from the user data, where there was one
     activity_job_ids: tuple[str, ...] = ()  #: a workflow's activities
+    activity_states: tuple[str, ...] = ()  #: theirs, normalised, in the same order
     pipeline: str = ""
     source: Source = Source.CALLBACK
     raw: str = ""  #: the callback's JSON text
@@ -77,8 +78,8 @@ class Result:
 
     @property
     def slot(self) -> str:
-        """The place that only one result may ever take: one for all terminal states of a job, one per other state."""
-        return self.key if self.terminal else f"{self.key}#{self.state}"
+        """The place that only one result may ever take: one for all ends of a job or workflow, one per other state."""
+        return self.ends or (self.key if self.terminal else f"{self.key}#{self.state}")
 
 
 class JobState(StrEnum):
@@ -117,6 +118,14 @@ class Job:
     tenant: str = ""  #: whose account it is in; empty for the only one
     deadline_at: datetime | None = None  #: when its callback is overdue; None: never
     queries: int = 0  #: how often MPS has been asked about it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Tenants:
+    """Which tenants' jobs are meant: all of them, unless it says otherwise."""
+
+    only: Sequence[str] = ()  #: these and no others
+    without: Sequence[str] = ()  #: all but these
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -122,7 +122,7 @@ def decider(rules: Sequence[Rule], correlation: Correlation, *, now: datetime, g
 
     def decide(result: Result, job: Job | None, queue: str) -> Verdict:
         facts = facts_about(result, job, queue)
-        if job is not None and job.state == LOST and result.source != Source.LISTENER:
+        if job is not None and _was_told_lost(job, result):
             return Verdict(disposition=Disposition.DROPPED, reason=_TOLD_LOST)
         if job is None and (
             verdict := _without_job(rules, correlation, facts, now=now, grace_over=grace_over)
@@ -131,6 +131,12 @@ def decider(rules: Sequence[Rule], correlation: Correlation, *, now: datetime, g
         return _routed(rules, facts)
 
     return decide
+
+
+def _was_told_lost(job: Job, result: Result) -> bool:
+    """Not so for a workflow of which the lost job was only an activity."""
+    own = job.job_id in (result.job_id, result.run_id)
+    return own and job.state == LOST and result.source != Source.LISTENER
 
 
 def _without_job(

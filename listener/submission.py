@@ -48,7 +48,8 @@ def submit(
     the last one the job may or may not exist; it is kept as an intent, and its callback will tell.
     """
     check(request, region=region)
-    job = _intent(request, deadline=request.deadline or deadline, tenant=tenant)
+    limit = deadline if request.deadline is None else request.deadline
+    job = _intent(request, deadline=limit, tenant=tenant)
     store.add_job(job)
     try:
         submitted = _patiently(mps, job)

@@ -7,16 +7,16 @@ each other and not in a circle.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
-from functools import cache
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, bindparam, case, insert, select, update
+from sqlalchemy import Connection, RowMapping, and_, bindparam, case, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from listener.interfaces import Decide
 from listener.model import (
+    TERMINAL_STATES,
     Arrival,
     Claim,
     Delivery,
@@ -30,6 +30,7 @@ from listener.model import (
     Target,
     Verdict,
 )
+from listener.store.prepared import Insert, Update
 from listener.store.rows import (
     delivery_of,
     job_of,
@@ -45,7 +46,7 @@ _JOBS_BY = {
     column.name: select(jobs).where(column.in_(bindparam("wanted", expanding=True)))
     for column in (jobs.c.job_id, jobs.c.token)
 }
-_FINISH = (
+_FINISH = Update(
     update(jobs)
     .where(jobs.c.id == bindparam("row_id"), jobs.c.finished_at.is_(None))
     .values(
@@ -55,8 +56,15 @@ _FINISH = (
         next_query_at=None,
     )
 )
-_INSERT_DELIVERY = insert(deliveries).returning(
-    deliveries.c.id, deliveries.c.result, deliveries.c.route, deliveries.c.handler
+_INSERT_RESULTS = Insert(
+    results,
+    lambda dialect: insert_ignoring(dialect, results, ["slot"]).returning(results.c.slot, results.c.id),
+)
+_INSERT_DELIVERIES = Insert(
+    deliveries,
+    lambda _dialect: insert(deliveries).returning(
+        deliveries.c.id, deliveries.c.result, deliveries.c.route, deliveries.c.handler
+    ),
 )
 
 
@@ -75,6 +83,7 @@ class Judged:
     message_id: str
     known: KnownJob | None
     verdict: Verdict
+    activities: Sequence[tuple[KnownJob, str]] = ()  #: jobs that ended within this workflow, and how
 
     @property
     def job(self) -> Job | None:
@@ -98,7 +107,7 @@ def record(
     return Recorded(
         new=len(new),
         duplicates=len(copies),
-        contradictions=_count_copies(connection, copies, states),
+        contradictions=_count_copies(connection, copies, states) + sum(map(_comes_too_late, new)),
         quarantined=_quarantine(connection, arrivals, at=at),
         waiting=_count(new, Disposition.WAITING),
         parked=_count(new, Disposition.PARKED),
@@ -183,7 +192,16 @@ def _judge(
     return [
         _judged(result, arrival.queue, arrival.message.message_id, known, decide)
         for arrival, result in decoded
+        if not _is_moot(result, known)
     ]
+
+
+def _is_moot(result: Result, known: Mapping[str, KnownJob]) -> bool:
+    """Our own verdict on a job of which something was heard while we made it."""
+    if result.source is not Source.LISTENER:
+        return False
+    entry = _job_for(result, known)
+    return entry is None or entry.job.finished_at is not None
 
 
 def _judged(
@@ -196,6 +214,11 @@ def _judged(
         message_id=message_id,
         known=job,
         verdict=decide(result, job.job if job else None, queue),
+        activities=[
+            (known[job_id], state)
+            for job_id, state in zip(result.activity_job_ids, result.activity_states, strict=False)
+            if job_id in known and state in TERMINAL_STATES
+        ],
     )
 
 
@@ -221,20 +244,22 @@ def _find_jobs(connection: Connection, found: Sequence[Result], *, at: datetime)
     for result in found:
         if result.token and result.job_id and result.job_id not in known:
             tokens.setdefault(result.token, result.job_id)
-    intents = {entry.job.token: entry for entry in _select_jobs(connection, jobs.c.token, tokens)}
     for token, job_id in sorted(tokens.items()):
         # Two tokens may claim one job id, and the first one has it by then.
-        if token in intents and job_id not in known and bind_job(connection, token, job_id, at=at):
-            entry = intents[token]
-            job = replace(entry.job, job_id=job_id, state=JobState.SUBMITTED, submitted_at=at)
-            known[job_id] = KnownJob(entry.id, job)
+        if job_id not in known and (entry := bind_job(connection, token, job_id, at=at)):
+            known[job_id] = entry
     return known
 
 
 def _given_up(connection: Connection, found: Sequence[Result]) -> dict[str, KnownJob]:
-    """Jobs that never got an id and are lost: they go by their token."""
+    """Intents that are declared lost, by their tokens; locked, so that none gets an id at the same moment."""
     tokens = {result.run_id for result in found if result.source is Source.LISTENER and result.run_id}
-    return {entry.job.token: entry for entry in _select_jobs(connection, jobs.c.token, tokens)}
+    if not tokens:
+        return {}
+    rows = connection.execute(
+        select(jobs).where(jobs.c.token.in_(tokens), jobs.c.job_id.is_(None)).with_for_update()
+    )
+    return {row.token: KnownJob(row.id, job_of(mapping(row))) for row in rows}
 
 
 def _select_jobs(connection: Connection, column: Any, values: Iterable[str]) -> list[KnownJob]:
@@ -245,37 +270,44 @@ def _select_jobs(connection: Connection, column: Any, values: Iterable[str]) -> 
     return [KnownJob(row.id, job_of(mapping(row))) for row in rows]
 
 
-def bind_job(connection: Connection, token: str, job_id: str, *, at: datetime) -> bool:
-    """Give a job its id, unless it has one; tells whether it got it."""
-    bound = connection.execute(
+def bind_job(connection: Connection, token: str, job_id: str, *, at: datetime) -> KnownJob | None:
+    """Give a job its id, unless it has one; returns the job if it got it. A job that was told to be lost stays so."""
+    is_lost = jobs.c.state == JobState.LOST
+    row = connection.execute(
         update(jobs)
         .where(jobs.c.token == token, jobs.c.job_id.is_(None))
         .values(
             job_id=job_id,
-            state=JobState.SUBMITTED,
+            state=case((is_lost, jobs.c.state), else_=JobState.SUBMITTED),
             submitted_at=at,
-            finished_at=None,
-            error="",
-            next_query_at=jobs.c.deadline_at,
+            finished_at=case((is_lost, jobs.c.finished_at), else_=None),
+            error=case((is_lost, jobs.c.error), else_=""),
+            next_query_at=case((is_lost, None), else_=jobs.c.deadline_at),
         )
-    )
-    if bound.rowcount:
-        _adopt(connection, token, job_id, at=at)
-    return bound.rowcount > 0
+        .returning(jobs)
+    ).first()
+    if row is None:
+        return None
+    adopt(connection, token, job_id, at=at)
+    return KnownJob(row.id, job_of(mapping(row)))
 
 
-def _adopt(connection: Connection, token: str, job_id: str, *, at: datetime) -> None:
-    """Give a job the results that came before it was known; an outcome among them has finished it."""
+def adopt(connection: Connection, token: str, job_id: str, *, at: datetime) -> None:
+    """Give a job the results that came before it was known, which need not wait any longer; an outcome among them has
+    finished it."""
     own = select(jobs.c.id).where(jobs.c.token == token).scalar_subquery()
-    connection.execute(
-        update(results).where(results.c.job_id == job_id, results.c.job.is_(None)).values(job=own)
-    )
+    sooner = case((results.c.wait_until.is_not(None), literal(at, Instant)), else_=None)
+    has_run_id = results.c.run_id != literal("", literal_execute=True)  # in the words of the partial index
+    for theirs in (results.c.job_id == job_id, and_(results.c.run_id == job_id, has_run_id)):
+        connection.execute(
+            update(results).where(theirs, results.c.job.is_(None)).values(job=own, wait_until=sooner)
+        )
     outcome = connection.execute(select(results).where(results.c.slot == job_id)).first()
     if outcome is not None:
         result = result_of(mapping(outcome))
         connection.execute(
             update(jobs)
-            .where(jobs.c.token == token)
+            .where(jobs.c.token == token, jobs.c.finished_at.is_(None))
             .values(state=result.state, error=_complaint(result), finished_at=at, next_query_at=None)
         )
 
@@ -286,17 +318,12 @@ def insert_ignoring(dialect: str, table: Any, conflict: list[str]) -> Any:
     return flavour.insert(table).on_conflict_do_nothing(index_elements=conflict)
 
 
-@cache
-def _insert_result(dialect: str) -> Any:
-    return insert_ignoring(dialect, results, ["slot"]).returning(results.c.slot, results.c.id)
-
-
 def _insert_results(connection: Connection, first: Sequence[Judged], *, at: datetime) -> dict[str, int]:
     """Row ids of those that were new, by slot. The unique slot is the one compare-and-set of the ledger."""
     if not first:
         return {}
-    rows = connection.execute(
-        _insert_result(connection.dialect.name),
+    rows = _INSERT_RESULTS.run(
+        connection,
         [
             values_of_result(
                 entry.result,
@@ -309,7 +336,7 @@ def _insert_results(connection: Connection, first: Sequence[Judged], *, at: date
             for entry in sorted(first, key=_slot)
         ],
     )
-    return {row.slot: row.id for row in rows}
+    return {row[0]: row[1] for row in rows}
 
 
 def _slot(entry: Judged) -> str:
@@ -357,14 +384,30 @@ def _count_copies(connection: Connection, copies: Sequence[Judged], states: Mapp
     return sum(1 for entry in copies if states.get(_slot(entry), entry.result.state) != entry.result.state)
 
 
+def _comes_too_late(entry: Judged) -> bool:
+    """An outcome of a job that was told to be lost before it had an id."""
+    told = entry.job is not None and entry.job.state == JobState.LOST
+    return told and entry.verdict.disposition is Disposition.DROPPED and bool(entry.result.ends)
+
+
 def _finish_jobs(connection: Connection, judged: Sequence[Judged], *, at: datetime) -> None:
-    finished: list[dict[str, Any]] = [
-        {"row_id": entry.known.id, "to": entry.result.state, "text": _complaint(entry.result), "now": at}
+    finished = {
+        known.id: {"row_id": known.id, "to": state, "text": text, "now": at}
         for entry in judged
-        if entry.known and entry.result.ends and _is_about(entry.result, entry.known.job)
-    ]
+        for known, state, text in _finished_by(entry)
+    }
     if finished:
-        connection.execute(_FINISH, sorted(finished, key=lambda values: values["row_id"]))
+        _FINISH.run(connection, [finished[row_id] for row_id in sorted(finished)])
+
+
+def _finished_by(entry: Judged) -> Iterator[tuple[KnownJob, str, str]]:
+    """The jobs that end with this result: how, and what there is to say."""
+    result = entry.result
+    for known, state in entry.activities:
+        text = "" if state == JobState.SUCCESS else f"so ended the activity of workflow {result.run_id}"
+        yield known, state, text
+    if entry.known and result.ends and _is_about(result, entry.known.job):
+        yield entry.known, result.state, _complaint(result)
 
 
 def _is_about(result: Result, job: Job) -> bool:
@@ -411,8 +454,8 @@ def _insert_claimed(
     """Write these; returns the ones that run from now on, whole."""
     if not rows:
         return ()
-    written = connection.execute(_INSERT_DELIVERY, list(rows))
-    ids = {(row.result, row.route, row.handler): row.id for row in written}
+    written = _INSERT_DELIVERIES.run(connection, rows)
+    ids = {(row[1], row[2], row[3]): row[0] for row in written}
     return [
         delivery_of({**row, "id": ids[row["result"], row["route"], row["handler"]]}, entry.result, entry.job)
         for (entry, _), row in zip(wanted, rows, strict=True)

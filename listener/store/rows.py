@@ -93,7 +93,7 @@ def values_of_result(
         "details": json.dumps(result.details) if result.details else None,
         "user_data": result.user_data,
         "token": result.token,
-        "activities": json.dumps(result.activity_job_ids) if result.activity_job_ids else None,
+        "activities": _activities_of(result),
         "pipeline": result.pipeline,
         "source": result.source,
         "raw": result.raw,
@@ -120,12 +120,27 @@ def result_of(row: RowMapping) -> Result:
         details=tuple(json.loads(row["details"])) if row["details"] else (),
         user_data=row["user_data"],
         token=row["token"],
-        activity_job_ids=tuple(json.loads(row["activities"])) if row["activities"] else (),
+        **_activities(row["activities"]),
         pipeline=row["pipeline"],
         source=Source(row["source"]),
         raw=row["raw"],
         outputs=row["outputs"],
     )
+
+
+def _activities_of(result: Result) -> str | None:
+    states = result.activity_states or ("",) * len(result.activity_job_ids)
+    pairs = list(zip(result.activity_job_ids, states, strict=True))
+    return json.dumps(pairs) if pairs else None
+
+
+def _activities(text: str | None) -> dict[str, Any]:
+    pairs = json.loads(text) if text else []
+    states = tuple(state for _, state in pairs)
+    return {
+        "activity_job_ids": tuple(job_id for job_id, _ in pairs),
+        "activity_states": states if any(states) else (),
+    }
 
 
 def delivery_of(row: Mapping[str, Any], result: Result, job: Job | None) -> Delivery:

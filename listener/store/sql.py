@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from sqlalchemy import func, or_, select, update
+from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from listener.errors import UsageError
-from listener.interfaces import Decide
+from listener.interfaces import EVERYBODY, Decide
 from listener.model import (
     Arrival,
     Claim,
@@ -20,6 +21,7 @@ from listener.model import (
     Recorded,
     Result,
     Settlement,
+    Tenants,
 )
 from listener.store import leasing, recording, schema
 from listener.store.engine import Database
@@ -62,19 +64,17 @@ class SqlStore:
             try:
                 connection.execute(jobs.insert(), values_of_job(job))
             except IntegrityError as error:
+                name = job.reference if re.search("jobs[._]reference", str(error.orig)) else job.job_id
                 raise UsageError(
-                    f"reference {job.reference!r} is taken by another job; choose another, "
-                    f"or look at it with `mns-listener jobs show {job.reference}`"
+                    f"{name!r} is taken by another job; choose another, "
+                    f"or look at it with `mns-listener jobs show {name}`"
                 ) from error
+            if job.job_id:
+                recording.adopt(connection, job.token, job.job_id, at=job.created_at)
 
     def bind_job(self, token: str, job_id: str, at: datetime) -> None:
         with self.database.write() as connection:
-            if recording.bind_job(connection, token, job_id, at=at):
-                connection.execute(  # whatever came early need not wait out its grace
-                    update(results)
-                    .where(results.c.job_id == job_id, results.c.wait_until.is_not(None))
-                    .values(wait_until=at)
-                )
+            recording.bind_job(connection, token, job_id, at=at)
 
     def refuse_job(self, token: str, error: str, at: datetime) -> None:
         with self.database.write() as connection:
@@ -92,11 +92,13 @@ class SqlStore:
 
     # reconciliation
 
-    def claim_overdue(self, *, at: datetime, until: datetime, limit: int) -> Sequence[Job]:
+    def claim_overdue(
+        self, *, at: datetime, until: datetime, limit: int, tenants: Tenants = EVERYBODY
+    ) -> Sequence[Job]:
         with self.database.write() as connection:
             overdue = (
                 select(jobs.c.id)
-                .where(jobs.c.next_query_at.is_not(None), jobs.c.next_query_at <= at)
+                .where(jobs.c.next_query_at.is_not(None), jobs.c.next_query_at <= at, *_of(tenants))
                 .order_by(jobs.c.next_query_at)
                 .limit(limit)
                 .with_for_update(skip_locked=True)
@@ -158,3 +160,13 @@ class SqlStore:
         waiting = select(func.count()).select_from(results).where(results.c.wait_until.is_not(None))
         with self.database.read() as connection:
             return leasing.count_open(connection) + (connection.scalar(waiting) or 0)
+
+
+def _of(tenants: Tenants) -> list[ColumnElement[bool]]:
+    """Conditions on the tenant, where there are any."""
+    conditions: list[ColumnElement[bool]] = []
+    if tenants.only:
+        conditions.append(jobs.c.tenant.in_(tenants.only))
+    if tenants.without:
+        conditions.append(jobs.c.tenant.not_in(tenants.without))
+    return conditions
