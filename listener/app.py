@@ -6,6 +6,7 @@ import threading
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import timedelta
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
@@ -14,6 +15,7 @@ from listener import __version__, clock, plugins
 from listener.accounts import Accounts
 from listener.config import QueueSettings, RouteSettings, Settings
 from listener.credentials import Credentials
+from listener.crew import Crew
 from listener.dispatch import Dispatcher, Outlet
 from listener.enrich import Enricher
 from listener.errors import ListenerError, StoreUnavailable
@@ -23,11 +25,11 @@ from listener.interfaces import Handler, Pulse
 from listener.metrics import Metrics
 from listener.mns import MnsQueue
 from listener.mns_connection import CONNECT_PATIENCE, REPLY_PATIENCE
-from listener.model import Delivery, JobResult, Target
+from listener.model import Delivery, JobResult, Target, Tenants
 from listener.plugins import CoroutineRunner
-from listener.process import Vitals
+from listener.process import Heart, Vitals
 from listener.quiet import Quieted
-from listener.reconcile import CLAIM, Reconciler
+from listener.reconcile import CLAIM, LONGEST_PAUSE, Reconciler, apart
 from listener.store.news import News
 from listener.store.retention import Retention
 from listener.store.sql import SqlStore
@@ -109,6 +111,8 @@ class Daemon:
         self._retention = Retention(self._store.database, keep=settings.store.retention)
         self._busy_turns = 0
         self._accounts = Accounts(settings)
+        for tenant in ("", *settings.tenants):
+            self._accounts.mps(tenant)  # a wrong endpoint stops the start, not a job hours later
         self._enricher = Enricher(
             store=self._store,
             mps_of=self._accounts.mps,
@@ -122,14 +126,11 @@ class Daemon:
             correlation=settings.correlation.value(),
             taker=self._dispatcher,
         )
-        self._queues = [_queue(queue, self._accounts.keys(queue.tenant)) for queue in settings.queues]
-        self._reconciler = Reconciler(
-            store=self._store,
-            intake=self._intake,
-            mps_of=self._accounts.mps,
-            patience=settings.reconcile.patience(),
-        )
-        self._pollers = [self._new_poller(*pair) for pair in zip(self._queues, settings.queues, strict=True)]
+        self._reconcilers = {
+            name: self._new_reconciler(tenants) for name, tenants in apart(settings.tenants).items()
+        }
+        self._queues: list[MnsQueue] = []
+        self._crews = [self._new_crew(queue) for queue in settings.queues]
 
     # parts
 
@@ -165,19 +166,38 @@ class Daemon:
             return delivery.job.tenant
         return next((queue.tenant for queue in self._settings.queues if queue.label == delivery.queue), "")
 
+    def _new_reconciler(self, tenants: Tenants) -> Reconciler:
+        return Reconciler(
+            store=self._store,
+            intake=self._intake,
+            mps_of=self._accounts.mps,
+            patience=self._settings.reconcile.patience(),
+            tenants=tenants,
+            stop=self._stop,
+        )
+
     def _runs(self, handler: Handler) -> Callable[[JobResult], None]:
         timeout = self._settings.dispatch.handler_timeout
         return lambda result: self._runner.run(handler, result, timeout=timeout)
 
-    def _new_poller(self, queue: MnsQueue, settings: QueueSettings) -> Poller:
+    def _new_crew(self, settings: QueueSettings) -> Crew:
         wait = DRAIN_WAIT if self._drain else settings.wait
         limit = wait + CONNECT_PATIENCE + REPLY_PATIENCE + SLACK
+        return Crew(
+            first=self._new_poller(settings, wait, self.vitals.heart(f"poll {settings.label}", limit=limit)),
+            helper=lambda: self._new_poller(settings, timedelta(0), Heart(limit)),
+            most=settings.max_pollers,
+        )
+
+    def _new_poller(self, settings: QueueSettings, wait: timedelta, pulse: Pulse) -> Poller:
+        queue = _queue(settings, self._accounts.keys(settings.tenant))
+        self._queues.append(queue)
         return Poller(
             queue=queue,
             intake=self._intake,
             stop=self._stop,
             meter=self.metrics,
-            pulse=self.vitals.heart(f"poll {queue.name}", limit=limit),
+            pulse=pulse,
             wait=wait,
             batch=settings.batch,
         )
@@ -201,22 +221,29 @@ class Daemon:
         self._start_thread("claims", lambda: self._dispatcher.run_claims(self._stop, claims))
         keeping = self.vitals.heart("housekeeping", limit=SLACK)
         self._start_thread("housekeeping", lambda: self._run_housekeeping(keeping))
-        reconciling = self.vitals.heart("reconcile", limit=CLAIM)
-        every = self._settings.reconcile.every
-        self._start_thread("reconcile", lambda: self._reconciler.run(self._wait, reconciling, every=every))
+        for name, reconciler in self._reconcilers.items():
+            self._start_reconciler(name, reconciler)
         if self._store.database.is_postgres:
             self._start_thread("news", self._run_news)
-        for poller in self._pollers:
-            self._start_thread("poller", poller.run)
+        for crew in self._crews:
+            self._start_thread("poller", crew.run)
         if self._server:
             self._server.start()
+
+    def _start_reconciler(self, name: str, reconciler: Reconciler) -> None:
+        """Not among the threads that a stop waits for: a call to an MPS that hangs must not use up the handlers'
+        grace, and a job that was being asked about is asked about again."""
+        every = self._settings.reconcile.every
+        heart = self.vitals.heart(f"reconcile {name}".strip(), limit=CLAIM + max(every, LONGEST_PAUSE))
+        run = partial(reconciler.run, heart, every=every)
+        threading.Thread(target=run, name="reconcile", daemon=True).start()
 
     def describe(self) -> dict[str, Any]:
         """What this daemon is about, for its first log line."""
         return {
             "version": __version__,
             "store": self._store.database.shown,
-            "queues": [poller.name for poller in self._pollers],
+            "queues": [crew.name for crew in self._crews],
             "routes": [route.name for route in self._settings.routes],
             "workers": self._settings.dispatch.workers,
             "http": self._settings.http.listen,
@@ -253,7 +280,7 @@ class Daemon:
 
     def housekeep(self) -> None:
         """One turn of what must be done from time to time."""
-        for queue in self._queues:
+        for queue in tuple(self._queues):
             queue.expire()
         self._dispatcher.tend_leases()
         try:
@@ -267,7 +294,7 @@ class Daemon:
     def _clean(self) -> None:
         """Delete a little of what is old, while nothing else waits; under a steady load now and then all the same."""
         self._busy_turns += 1
-        if self._busy_turns > BUSY_TURNS or all(poller.idle for poller in self._pollers):
+        if self._busy_turns > BUSY_TURNS or all(crew.idle for crew in self._crews):
             self._busy_turns = 0
             self._retention.step(clock.now())
 
@@ -285,7 +312,7 @@ class Daemon:
             "stopping": self._stop.is_set(),
             "stalled": list(self.vitals.stalled()),
             "queues": {
-                poller.name: str(poller.trouble) if poller.trouble else "ok" for poller in self._pollers
+                crew.name: str(crew.first.trouble) if crew.first.trouble else "ok" for crew in self._crews
             },
             "store": self._store_state(),
         }
@@ -308,10 +335,10 @@ class Daemon:
 
         Raises the last UnavailableError of a queue that can't be reached again and again.
         """
-        for poller in self._pollers:
+        for poller in (crew.first for crew in self._crews):
             if poller.failures >= DRAIN_FAILURES:
                 raise poller.trouble or ListenerError(f"queue {poller.name}: polling fails; see the log")
-        return all(poller.idle for poller in self._pollers) and not self._store.outstanding()
+        return all(crew.idle for crew in self._crews) and not self._store.outstanding()
 
     # reloading
 
@@ -347,7 +374,7 @@ class Daemon:
     def _stop_loops(self, deadline: float) -> None:
         self._stop.set()
         self._dispatcher.wake()
-        for queue in self._queues:
+        for queue in tuple(self._queues):
             queue.interrupt()
         for thread in self._threads:
             thread.join(_left(deadline).total_seconds())

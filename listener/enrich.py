@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import threading
+from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import replace
+from concurrent.futures import Future
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import structlog
 
 from listener import clock
 from listener.errors import MpsRejected, StoreUnavailable, Unavailable, UnavailableError
-from listener.interfaces import Store
+from listener.interfaces import MediaProcessing, Store
 from listener.model import SUCCESS, Delivery
 from listener.quiet import Quieted
 from listener.reconcile import MpsOf
@@ -19,6 +22,20 @@ log = structlog.get_logger(__name__)
 
 #: QueryIProductionJob knows no other jobs.
 ENRICHED_TYPE = "iproduction"
+#: How many answers are remembered, for the other handlers of the same results.
+REMEMBERED = 256
+#: How long nobody asks after a call that did not reach MPS, at first and at most; and for how long one call may try.
+FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=1), timedelta(seconds=30)
+TRIAL = timedelta(seconds=25)
+
+
+@dataclass(slots=True)
+class Outage:
+    """The MPS of one tenant is away: until a moment nobody but the first waits for it in vain."""
+
+    error: UnavailableError
+    until: float  #: monotonic seconds
+    pause: timedelta = FIRST_PAUSE
 
 
 class Enricher:
@@ -36,6 +53,9 @@ class Enricher:
         self._mps_of = mps_of
         self._tenant_of = tenant_of
         self._patience = patience
+        self._lock = threading.Lock()
+        self._asked: OrderedDict[str, Future[str]] = OrderedDict()  #: by the result's slot
+        self._outages: dict[str, Outage] = {}
         self._warnings = Quieted(log)
 
     def enrich(self, delivery: Delivery) -> Delivery:
@@ -43,31 +63,74 @@ class Enricher:
 
         Raises Unavailable, which spends no attempt, while MPS can't be asked and patience lasts.
         """
-        mps = self._mps_of(self._tenant_of(delivery)) if _lacks_outputs(delivery) else None
+        tenant = self._tenant_of(delivery)
+        mps = self._mps_of(tenant) if _lacks_outputs(delivery) else None
         if mps is None:
             return delivery
+        try:
+            outputs = self._asked_once(delivery, lambda: self._ask(mps, delivery, tenant))
+        except UnavailableError as error:
+            return self._without(delivery, error)
+        return replace(delivery, result=replace(delivery.result, outputs=outputs))
+
+    def _asked_once(self, delivery: Delivery, ask: Callable[[], str]) -> str:
+        """The answer for this result. Its other handlers wait for the first one's question, and share it."""
+        slot = delivery.result.slot
+        with self._lock:
+            known = self._asked.get(slot)
+            if known is None:
+                mine = self._asked[slot] = Future()
+                while len(self._asked) > REMEMBERED:
+                    self._asked.popitem(last=False)
+        if known is not None:
+            return known.result()
+        try:
+            mine.set_result(ask())
+        except BaseException as error:  # whatever it is, those who wait must not wait for ever
+            with self._lock:
+                self._asked.pop(slot, None)
+            mine.set_exception(error)
+        return mine.result()
+
+    def _ask(self, mps: MediaProcessing, delivery: Delivery, tenant: str) -> str:
+        self._refuse_while_away(tenant)
         try:
             outputs = mps.query(delivery.result.job_id).result.outputs or ""
         except MpsRejected as error:
             log.warning("outputs.unknown", job_id=delivery.result.job_id, error=str(error))
             outputs = ""
         except UnavailableError as error:
-            return self._without(delivery, error)
-        return self._kept(delivery, outputs)
+            self._note_outage(tenant, error)
+            raise
+        with self._lock:
+            self._outages.pop(tenant, None)
+        self._store.save_outputs(delivery.result, outputs)
+        return outputs
+
+    def _refuse_while_away(self, tenant: str) -> None:
+        """Raises the error that told so. When the pause is over one tries, and the others leave it to that one."""
+        with self._lock:
+            outage = self._outages.get(tenant)
+            if outage is None:
+                return
+            if clock.monotonic() < outage.until:
+                raise outage.error.with_traceback(None)  # which would grow with every raise
+            outage.until = clock.monotonic() + TRIAL.total_seconds()
+
+    def _note_outage(self, tenant: str, error: UnavailableError) -> None:
+        with self._lock:
+            before = self._outages.get(tenant)
+            pause = min(before.pause * 2, LONGEST_PAUSE) if before else FIRST_PAUSE
+            until = clock.monotonic() + pause.total_seconds()
+            self._outages[tenant] = Outage(error, until, pause)
 
     def _without(self, delivery: Delivery, error: UnavailableError) -> Delivery:
-        self._warnings.warning("mps.unavailable", doing="enrich", fault=error.fault, error=str(error))
-        if clock.now() - delivery.created_at < self._patience:
+        event = "store.unavailable" if isinstance(error, StoreUnavailable) else "mps.unavailable"
+        self._warnings.warning(event, doing="enrich", fault=error.fault, error=str(error))
+        if event == "store.unavailable" or clock.now() - delivery.created_at < self._patience:
             raise Unavailable(f"the outputs can't be had now: {error}") from error
         log.warning("outputs.given_up", job_id=delivery.result.job_id, patience=str(self._patience))
         return delivery
-
-    def _kept(self, delivery: Delivery, outputs: str) -> Delivery:
-        try:
-            self._store.save_outputs(delivery.result, outputs)
-        except StoreUnavailable as error:
-            raise Unavailable(f"the outputs can't be kept now: {error}") from error
-        return replace(delivery, result=replace(delivery.result, outputs=outputs))
 
 
 def _lacks_outputs(delivery: Delivery) -> bool:

@@ -6,8 +6,8 @@ Its answers go the way of callbacks: the same record, the same compare-and-set, 
 from __future__ import annotations
 
 import random
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+import threading
+from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -16,8 +16,8 @@ import structlog
 from listener import clock, retry
 from listener.errors import MpsRejected, UnavailableError
 from listener.intake import Intake
-from listener.interfaces import MediaProcessing, Pulse, Store
-from listener.model import LOST, Answer, Job, Patience, Result, Source
+from listener.interfaces import EVERYBODY, MediaProcessing, Pulse, Store
+from listener.model import LOST, Answer, Job, Patience, Result, Source, Tenants
 from listener.quiet import Quieted
 
 log = structlog.get_logger(__name__)
@@ -26,6 +26,8 @@ log = structlog.get_logger(__name__)
 TURN, ABREAST = 32, 4
 #: For how long a turn's jobs are this process's: the slowest turn and then some.
 CLAIM = timedelta(minutes=5)
+#: After so many calls in a row that did not reach MPS, it counts as away, and the turn's other jobs wait.
+AWAY = 4
 #: How long to leave MPS alone when it can't be reached, after the first failure and at most.
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=1), timedelta(minutes=1)
 
@@ -40,45 +42,61 @@ class Finding(StrEnum):
     RUNNING = "running"  #: MPS is at it
     UNKNOWN = "unknown"  #: MPS does not know it (any more), or it can't be asked about
     LOST = "lost"  #: given up
+    ENDED = "ended"  #: it had ended before; nobody was asked
     UNREACHED = "unreached"  #: MPS could not be asked
 
 
 class Reconciler:
-    """One turn is ``turn``; ``run`` only repeats it."""
+    """One turn is ``turn``; ``run`` only repeats it. One for each tenant, so that none waits for another's MPS."""
 
-    def __init__(self, *, store: Store, intake: Intake, mps_of: MpsOf, patience: Patience) -> None:
+    def __init__(
+        self,
+        *,
+        store: Store,
+        intake: Intake,
+        mps_of: MpsOf,
+        patience: Patience,
+        tenants: Tenants = EVERYBODY,
+        stop: threading.Event | None = None,
+    ) -> None:
         self._store = store
         self._intake = intake
         self._mps_of = mps_of
         self._patience = patience
+        self._tenants = tenants
+        self._stop = stop or threading.Event()
+        self._failures = 0  #: calls in a row that did not reach MPS
         self._pause = timedelta(0)
         self._warnings = Quieted(log)
 
-    def run(self, wait: Callable[[timedelta], bool], pulse: Pulse, *, every: timedelta) -> None:
-        """Until ``wait``, which sleeps, says to stop."""
-        stopping = False
-        while not stopping:
+    def run(self, pulse: Pulse, *, every: timedelta) -> None:
+        """Until the stop event is set."""
+        while not self._stop.is_set():
             pulse.beat()
-            stopping = wait(self._guarded_turn(every))
+            self._stop.wait(self._guarded_turn(every).total_seconds())
 
     def turn(self) -> Sequence[tuple[Job, Finding]]:
         """Ask about jobs that are overdue. Raises StoreUnavailable."""
         now = clock.now()
-        overdue = self._store.claim_overdue(at=now, until=now + CLAIM, limit=TURN)
-        if not overdue:
-            return ()
-        with ThreadPoolExecutor(ABREAST, thread_name_prefix="reconcile") as pool:
-            return list(zip(overdue, pool.map(self.reconcile, overdue), strict=True))
+        overdue = self._store.claim_overdue(at=now, until=now + CLAIM, limit=TURN, tenants=self._tenants)
+        self._failures = 0
+        found = _abreast(overdue, self.reconcile)
+        self._pace([finding for _, finding in found])
+        return found
 
     def reconcile(self, job: Job) -> Finding:
         """Ask about one job and write down what is found. Raises StoreUnavailable."""
+        if job.finished_at is not None:
+            return Finding.ENDED
+        if self._failures >= AWAY or self._stop.is_set():
+            return self._unreached(job)
         try:
             answer = self._ask(job)
         except UnavailableError as error:
+            self._failures += 1
             self._warnings.warning("mps.unavailable", doing="query", fault=error.fault, error=str(error))
-            self._store.postpone(job.token, until=clock.now() + self._step_back(), asked=False)
-            return Finding.UNREACHED
-        self._pause = timedelta(0)
+            return self._unreached(job)
+        self._failures = 0
         if answer is None:
             return self._unknown(job)
         return self._answered(job, answer)
@@ -95,6 +113,17 @@ class Reconciler:
             return every
         return max(self._pause, timedelta(0) if len(asked) == TURN else every)
 
+    def _pace(self, found: Sequence[Finding]) -> None:
+        """Longer pauses while no call reaches MPS; none once one does."""
+        reached = [finding for finding in found if finding is not Finding.UNREACHED]
+        if reached:
+            self._pause = timedelta(0)
+        elif found:
+            self._pause = self._next_pause()
+
+    def _next_pause(self) -> timedelta:
+        return min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
+
     def _ask(self, job: Job) -> Answer | None:
         mps = self._mps_of(job.tenant)
         if mps is None or not job.job_id or not job.function:
@@ -105,9 +134,11 @@ class Reconciler:
             log.info("job.unknown_to_mps", job_id=job.job_id, code=error.code)
             return None
 
-    def _step_back(self) -> timedelta:
-        self._pause = min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
-        return self._pause * random.uniform(1, 2)
+    def _unreached(self, job: Job) -> Finding:
+        """Not asked, and never taken for lost because of that."""
+        wait = timedelta(0) if self._stop.is_set() else self._next_pause() * random.uniform(1, 2)
+        self._store.postpone(job.token, until=clock.now() + wait, asked=False)
+        return Finding.UNREACHED
 
     def _answered(self, job: Job, answer: Answer) -> Finding:
         if not answer.result.terminal:
@@ -132,6 +163,12 @@ class Reconciler:
         self._store.postpone(job.token, until=until, asked=True)
 
 
+def apart(names: Iterable[str]) -> dict[str, Tenants]:
+    """A share of the jobs for each tenant, by name. The nameless one's holds those of tenants that are gone, too."""
+    known = tuple(names)
+    return {"": Tenants(without=known)} | {name: Tenants(only=(name,)) for name in known}
+
+
 def lost(job: Job, *, now: datetime) -> Result:
     """Our own verdict on a job of which nothing was heard and nothing could be learned."""
     since = f" since {job.submitted_at.isoformat()}" if job.submitted_at else ""
@@ -147,3 +184,31 @@ def lost(job: Job, *, now: datetime) -> Result:
         token=job.token,
         source=Source.LISTENER,
     )
+
+
+def _abreast(jobs: Sequence[Job], ask: Callable[[Job], Finding]) -> Sequence[tuple[Job, Finding]]:
+    """Ask about all of them, ABREAST at a time; raises what asking raised.
+
+    In daemon threads, since those of a ThreadPoolExecutor would hold up the end of the process.
+    """
+    left = iter(jobs)  # shared: a list's iterator hands out each job once
+    found: list[tuple[Job, Finding]] = []
+    errors: list[Exception] = []
+
+    def work() -> None:
+        try:
+            for job in left:
+                found.append((job, ask(job)))
+                if errors:
+                    break
+        except Exception as error:  # raised below, where the threads were started
+            errors.append(error)
+
+    threads = [threading.Thread(target=work, name="ask", daemon=True) for _ in jobs[:ABREAST]]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    if errors:
+        raise errors[0]
+    return found

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
 from listener.cli.common import config_option, json_option, print_json, print_table, settings_from
-from listener.errors import UsageError
+from listener.errors import UnavailableError, UsageError
+from listener.interfaces import EVERYBODY
 
 if TYPE_CHECKING:
     from listener.api import Client
-    from listener.reconcile import Reconciler
+    from listener.model import Job, Tenants
+    from listener.reconcile import Finding, Reconciler
 
 EPILOG = """\b
 Examples:
@@ -22,6 +25,7 @@ Examples:
 \b
 What MPS answers is recorded like a callback, and the daemon delivers it. The daemon
 does the same by itself once a job's deadline has passed.
+Exit status: 69 if MPS could not be reached for one of them, else 0.
 """
 
 
@@ -39,12 +43,7 @@ def reconcile(*, names: tuple[str, ...], overdue: bool, path: Path | None, as_js
     if overdue == bool(names):
         raise UsageError("name jobs with --job, or say --overdue")
     with Client(settings_from(path)) as client:
-        reconciler = _reconciler(client)
-        if overdue:
-            found = _all_overdue(reconciler)
-        else:
-            jobs = [client.find(name) for name in names]
-            found = [(job, reconciler.reconcile(job)) for job in jobs]
+        found = _all_overdue(client) if overdue else _named(client, names)
     rows = [(job.job_id or job.reference or job.token, job.function, finding) for job, finding in found]
     if as_json:
         print_json(
@@ -52,16 +51,30 @@ def reconcile(*, names: tuple[str, ...], overdue: bool, path: Path | None, as_js
         )
     else:
         print_table(("job", "function", "finding"), rows, empty="no overdue jobs")
+    if any(finding == "unreached" for *_, finding in rows):
+        click.get_current_context().exit(UnavailableError.exit_code)
 
 
-def _all_overdue(reconciler: Reconciler) -> list[Any]:
-    found: list[Any] = []
-    while turn := reconciler.turn():
-        found += turn
+def _named(client: Client, names: Sequence[str]) -> list[tuple[Job, Finding]]:
+    reconciler = _reconciler(client, EVERYBODY)
+    return [(job, reconciler.reconcile(job)) for job in map(client.find, names)]
+
+
+def _all_overdue(client: Client) -> list[tuple[Job, Finding]]:
+    """Of each tenant until there are no more, or until its MPS can't be reached."""
+    from listener.reconcile import Finding, apart
+
+    found: list[tuple[Job, Finding]] = []
+    for tenants in apart(client.settings.tenants).values():
+        reconciler = _reconciler(client, tenants)
+        while turn := reconciler.turn():
+            found += turn
+            if any(finding is Finding.UNREACHED for _, finding in turn):
+                break
     return found
 
 
-def _reconciler(client: Client) -> Reconciler:
+def _reconciler(client: Client, tenants: Tenants) -> Reconciler:
     from listener.intake import Intake, NobodyTakes
     from listener.reconcile import Reconciler
 
@@ -77,4 +90,5 @@ def _reconciler(client: Client) -> Reconciler:
         intake=intake,
         mps_of=client.accounts.mps,
         patience=settings.reconcile.patience(),
+        tenants=tenants,
     )
