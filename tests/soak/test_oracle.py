@@ -25,7 +25,7 @@ SEEDS = range(12)
 MESSAGES = 60
 #: The evidence of this one is doctored below; it has no blows, so that nothing in it is excused.
 CALM = Plan(seed=7, items=one_of_each(Random("calm")), faults=API_FAULTS, processes=2)
-ABREAST = 2 * (os.cpu_count() or 1)
+ABREAST = 3 * (os.cpu_count() or 1)
 
 
 @pytest.fixture(scope="module")
