@@ -10,7 +10,7 @@ import csv
 import hashlib
 import json
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from enum import StrEnum
@@ -21,7 +21,7 @@ from listener.durations import to_duration
 from listener.errors import ListenerError, UsageError
 from listener.interfaces import Store
 from listener.model import Job, JobState
-from listener.request import Request, compose_user_data
+from listener.request import Request, check_text, compose_user_data
 
 #: What a line may hold; ``route`` and ``data`` together stand for ``user_data``.
 FIELDS = (
@@ -67,11 +67,29 @@ def jsonl_lines(texts: Iterable[str], *, source: str, defaults: Mapping[str, str
 
 
 def csv_lines(texts: Iterable[str], *, source: str, defaults: Mapping[str, str]) -> Iterator[Line]:
-    """Requests from CSV, whose first row names the fields; empty cells count as not given."""
-    for number, row in enumerate(csv.DictReader(texts), 2):
-        given = {name: value for name, value in row.items() if value}
-        text = json.dumps(given, sort_keys=True, default=str)
-        yield _line(number, partial(dict, given), text=text, source=source, defaults=defaults)
+    """Requests from CSV, whose first row names the fields; empty cells count as not given. A row is known by the line
+    that it ends on."""
+    rows = csv.reader(texts, strict=True)
+    names: list[str] = []
+    while True:
+        try:
+            row = next(rows)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            yield Line(number=rows.line_num, problem=f"the line is no CSV: {error}")
+            continue
+        if not names:
+            names = row
+        elif row:
+            read = partial(_cells, names, row)
+            yield _line(rows.line_num, read, text=json.dumps(row), source=source, defaults=defaults)
+
+
+def _cells(names: Sequence[str], row: Sequence[str]) -> dict[str, str]:
+    if len(row) > len(names):
+        raise UsageError(f"the line has {len(row)} cells, but the first line names {len(names)} fields")
+    return {name.strip(): value for name, value in zip(names, row, strict=False) if value}
 
 
 def submit_all(
@@ -97,6 +115,8 @@ def _line(
     number: int, read: Callable[[], Any], *, text: str, source: str, defaults: Mapping[str, str]
 ) -> Line:
     try:
+        if not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text):
+            raise UsageError("the line is not UTF-8")
         request = _request(read(), defaults)
     except json.JSONDecodeError as error:
         return Line(number=number, problem=f"the line is no JSON: {error}")
@@ -127,6 +147,7 @@ def _request(given: Any, defaults: Mapping[str, str]) -> Request:
 def _text(name: str, value: Any) -> str:
     """Params and data may stand as JSON in JSON; everything else is text."""
     if isinstance(value, str):
+        check_text(name, value)
         return value
     if name in ("params", "data", "user_data", "schedule_params") and isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False)

@@ -13,6 +13,7 @@ from listener.config import split_queue_url
 from listener.errors import UsageError
 from listener.functions import FUNCTIONS
 from listener.params import Params
+from listener.text import storable
 
 _OSS = re.compile(r"oss://(?P<bucket>[a-z0-9*][a-z0-9*-]{1,62})\.(?P<place>[a-z0-9-]+(\.[a-z0-9-]+)*)/\S+")
 _REGION = re.compile(
@@ -23,6 +24,7 @@ _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 PLACEHOLDERS = ("{source}", "{timestamp}", "{sequenceId}", "{resultType}")
 #: What related functions of MPS take at most; the documentation gives no figure for this one (facts: mps 2.1).
 LONGEST_USER_DATA = 1024
+LONGEST_REFERENCE = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,6 +74,10 @@ def check(request: Request, *, region: str = "") -> list[str]:
     """
     if not request.function:
         raise UsageError("no function is given; see `mns-listener submit --help` for the names")
+    for name in ("function", "input", "output", "notify_url", "user_data", "reference", "pipeline"):
+        check_text(name, getattr(request, name) or "")
+    if len(request.reference) > LONGEST_REFERENCE:
+        raise UsageError(f"reference = {request.reference!r} is longer than {LONGEST_REFERENCE} characters")
     _check_params(request)
     _check_oss("Input", request.input)
     if request.output:
@@ -81,6 +87,12 @@ def check(request: Request, *, region: str = "") -> list[str]:
         _check_notify_url(request.notify_url)
     _check_regions(request, region)
     return [*_function_warnings(request), *_user_data_warnings(request)]
+
+
+def check_text(name: str, value: str) -> None:
+    """Raises UsageError for text that no database or no request can hold."""
+    if storable(value) != value:
+        raise UsageError(f"{name} = {value!r} holds a NUL or half a character (a lone surrogate)")
 
 
 def json_object(text: str) -> dict[str, object] | None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -47,7 +47,10 @@ Exit status of --wait: 0 Success, 1 any other outcome, 124 timed out.
 @click.command(epilog=EPILOG)
 @click.argument("function", required=False)
 @click.option(
-    "--from", "source", type=click.File(encoding="utf-8"), help="Submit each line of a .jsonl or .csv file."
+    "--from",
+    "source",
+    type=click.File(encoding="utf-8-sig", errors="surrogateescape"),
+    help="Submit each line of a .jsonl or .csv file.",
 )
 @click.option(
     "--format", "form", type=click.Choice(["jsonl", "csv"]), help="Of --from.  [default: by its name]"
@@ -92,6 +95,7 @@ def submit(*, path: Path | None, as_json: bool, **options: Any) -> None:
 
     if bool(options["function"]) == bool(options["source"]):
         raise UsageError("name a FUNCTION, or give a file of requests with --from")
+    _check_alone(options)
     settings = settings_from(path)
     mps = settings.tenant(options["tenant"]).mps
     for name, default in (("pipeline", mps.pipeline), ("notify_url", mps.notify_url)):
@@ -102,6 +106,17 @@ def submit(*, path: Path | None, as_json: bool, **options: Any) -> None:
             _one(client, one, options, as_json=as_json) if one else _many(client, options, as_json=as_json)
         )
     click.get_current_context().exit(status)
+
+
+def _check_alone(options: dict[str, Any]) -> None:
+    """Options that speak of one job can't be meant for every line of a file."""
+    alone = ("input_url", "output_url", "data", "user_data", "reference", "deadline", "waits")
+    given = [name for name in alone if options[name]]
+    if options["source"] and given:
+        name = {"input_url": "input", "output_url": "output", "user_data": "user-data", "waits": "wait"}
+        raise UsageError(
+            f"--{name.get(given[0], given[0])} is for one job; with --from, write it into the lines"
+        )
 
 
 def _one(client: Client, request: Request, options: dict[str, Any], *, as_json: bool) -> int:
@@ -190,14 +205,7 @@ def _lines(options: dict[str, Any]) -> Iterator[Any]:
     read = csv_lines if form == "csv" else jsonl_lines
     names = ("pipeline", "notify_url", "route", "params", "function", "model", "schedule_params")
     defaults = {name: options[name] for name in names if options[name]}
-    return read(_texts(source), source=Path(source.name).name, defaults=defaults)
-
-
-def _texts(source: IO[str]) -> Iterable[str]:
-    try:
-        yield from source
-    except UnicodeDecodeError as error:
-        raise UsageError(f"{source.name} is not UTF-8: {error}") from error
+    return read(source, source=Path(source.name).name, defaults=defaults)
 
 
 def _note(report: Report, file: IO[str] | None) -> None:

@@ -1,0 +1,102 @@
+"""What can be known to be wrong with a submission before anything is sent."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from listener.errors import UsageError
+from listener.functions import FUNCTIONS
+from listener.params import CaptionExtraction
+from listener.request import LONGEST_REFERENCE, PLACEHOLDERS, Request, check
+from listener.user_data import LONGEST_SEAL
+
+INPUT = "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4"
+QUEUE = "mns://1234567890.mns.cn-shanghai.aliyuncs.com/queues/q"
+
+
+def a_request(**fields: Any) -> Request:
+    return Request(**({"function": "VideoH2V", "input": INPUT, "notify_url": QUEUE} | fields))
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "1234567890.mns.cn-shanghai.aliyuncs.com",
+        "1234567890.oss-cn-shanghai.aliyuncs.com",
+        "1234567890.mns.cn-shanghai-internal.aliyuncs.com",
+        "1234567890.mns.cn-shanghai-internal-vpc.aliyuncs.com",
+        "queue.test:8470",
+    ],
+)
+def test_a_queue_in_the_region_of_the_bucket_passes_however_its_host_is_written(host: str) -> None:
+    assert check(a_request(notify_url=f"mns://{host}/queues/q"), region="cn-shanghai") == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "region"),
+    [
+        pytest.param({"notify_url": QUEUE.replace("shanghai", "beijing")}, "", id="queue"),
+        pytest.param(
+            {"notify_url": QUEUE.replace("mns.cn-shanghai", "oss-cn-beijing")}, "", id="queue-as-oss"
+        ),
+        pytest.param({"output": INPUT.replace("shanghai", "beijing")}, "", id="output"),
+        pytest.param({"output": INPUT.replace("shanghai", "beijing-internal")}, "", id="internal-output"),
+        pytest.param({}, "cn-beijing", id="mps"),
+    ],
+)
+def test_two_regions_are_named_and_refused(fields: dict[str, str], region: str) -> None:
+    with pytest.raises(UsageError, match="must be in one region") as caught:
+        check(a_request(**fields), region=region)
+
+    assert "cn-shanghai" in str(caught.value)
+    assert "cn-beijing" in str(caught.value)
+
+
+@pytest.mark.parametrize("placeholder", PLACEHOLDERS)
+def test_documented_placeholders_pass(placeholder: str) -> None:
+    output = INPUT.replace("talk", f"talk-{placeholder}")
+
+    assert check(a_request(output=output)) == []
+
+
+def test_a_placeholder_that_nobody_fills_in_is_refused() -> None:
+    with pytest.raises(UsageError, match=r"\{name\}, which nobody fills in"):
+        check(a_request(output=INPUT.replace("talk", "{name}")))
+
+
+def test_long_user_data_is_warned_of_with_our_mark_counted_in() -> None:
+    fits = "x" * (1024 - LONGEST_SEAL)
+
+    assert check(a_request(user_data=fits)) == []
+    assert ["1024" in warning for warning in check(a_request(user_data=fits + "x"))] == [True]
+    assert len(check(a_request(user_data="字" * 400))) == 1  # bytes count, not characters
+
+
+def test_params_may_come_from_a_builder() -> None:
+    request = a_request(function="CaptionExtraction", params=CaptionExtraction(fps=5))
+
+    assert (check(request), request.params_json) == ([], '{"fps":5}')
+
+
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_the_example_of_every_function_passes_without_a_warning(function: str) -> None:
+    known = FUNCTIONS[function]
+    output = INPUT.replace("talk.", f"talk-{known.placeholder or '{source}'}.")
+    builder = known.given if known.given is not None else "{}"
+
+    assert check(a_request(function=function, output=output, params=builder)) == []
+
+
+@pytest.mark.parametrize("name", ["user_data", "reference", "input"])
+@pytest.mark.parametrize("text", ["\0", "\ud800"])
+def test_text_that_no_store_can_hold_is_refused(name: str, text: str) -> None:
+    with pytest.raises(UsageError, match=f"{name} = .* half a character"):
+        check(a_request(**{name: text}))
+
+
+def test_a_reference_has_its_limit() -> None:
+    assert check(a_request(reference="x" * LONGEST_REFERENCE)) == []
+    with pytest.raises(UsageError, match="longer than 256"):
+        check(a_request(reference="x" * (LONGEST_REFERENCE + 1)))
