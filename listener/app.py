@@ -29,6 +29,7 @@ from listener.model import Delivery, JobResult, Target, Tenants
 from listener.plugins import CoroutineRunner
 from listener.process import Heart, Vitals
 from listener.quiet import Quieted
+from listener.rate import Every
 from listener.reconcile import CLAIM, LONGEST_PAUSE, Reconciler, apart
 from listener.store.news import News
 from listener.store.retention import Retention
@@ -46,6 +47,8 @@ HOUSEKEEPING = timedelta(seconds=1)
 BUSY_TURNS = 10
 #: How long to listen for other processes at a time: a stop waits for it.
 NEWS_TURN = timedelta(milliseconds=300)
+#: How often to look for waiting results of which other processes know.
+OTHERS_WAITING = timedelta(seconds=3)
 #: How long a loop may be silent beyond what it may have to wait for: a store that is locked, for example.
 SLACK = timedelta(seconds=30)
 #: In drain mode: how long an empty queue is given, and how many failures in a row are too many.
@@ -110,6 +113,9 @@ class Daemon:
         self._store = SqlStore.open(settings.store.url)
         self._retention = Retention(self._store.database, keep=settings.store.retention)
         self._busy_turns = 0
+        # A lease that is renewed only just before its end is lost to any hiccup.
+        self._tending = Every(settings.dispatch.lease / 4)
+        self._looking = Every(OTHERS_WAITING)
         self._accounts = Accounts(settings)
         for tenant in ("", *settings.tenants):
             self._accounts.mps(tenant)  # a wrong endpoint stops the start, not a job hours later
@@ -275,16 +281,17 @@ class Daemon:
         while not self._stop.is_set():
             heart.beat()
             self.housekeep()
-            # A lease that is renewed only just before its end is lost to any hiccup.
-            self._stop.wait(min(HOUSEKEEPING, self._settings.dispatch.lease / 3).total_seconds())
+            self._stop.wait(min(HOUSEKEEPING, self._settings.dispatch.lease / 4).total_seconds())
 
     def housekeep(self) -> None:
         """One turn of what must be done from time to time."""
         for queue in tuple(self._queues):
             queue.expire()
-        self._dispatcher.tend_leases()
+        if self._tending.due():
+            self._dispatcher.tend_leases()
         try:
-            self._intake.decide_waiting()
+            if self._intake.has_waiting or self._looking.due():
+                self._intake.decide_waiting()
             self._clean()
         except StoreUnavailable as error:
             self._warnings.warning("store.unavailable", doing="housekeeping", error=str(error))

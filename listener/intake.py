@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 import structlog
 
@@ -43,6 +43,12 @@ class Intake:
         self._rules = rules
         self._correlation = correlation
         self._taker = taker
+        self._waiting_until: datetime | None = None
+
+    @property
+    def has_waiting(self) -> bool:
+        """Whether this process recorded results of which the grace may be over by now."""
+        return self._waiting_until is not None
 
     def use(self, rules: Sequence[Rule], correlation: Correlation) -> None:
         """Decide by these from the next batch on."""
@@ -62,6 +68,8 @@ class Intake:
         finally:
             if claim:
                 self._taker.take(claim, recorded.claimed)
+        if recorded.waiting:
+            self._waiting_until = at + self._correlation.grace
         self._tell(recorded)
         return recorded
 
@@ -73,6 +81,8 @@ class Intake:
         """Decide about results whose grace is over or whose job has come. Raises StoreUnavailable."""
         at = clock.now()
         decide = decider(self._rules, self._correlation, now=at, grace_over=True)
+        if self._waiting_until and at > self._waiting_until:
+            self._waiting_until = None
         recorded = self._store.decide_waiting(decide, at=at, limit=limit)
         self._tell(recorded)
         return recorded

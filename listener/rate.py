@@ -1,10 +1,26 @@
-"""A limit on calls per second that all threads of this process share."""
+"""How often: a limit on calls per second that all threads share, and a loop's own measure."""
 
 from __future__ import annotations
 
 import threading
+from datetime import timedelta
 
 from listener import clock
+
+
+class Every:
+    """Says now and then that it is time again; at once when first asked. For one thread."""
+
+    def __init__(self, interval: timedelta) -> None:
+        self._interval = interval.total_seconds()
+        self._next = 0.0
+
+    def due(self) -> bool:
+        now = clock.monotonic()
+        if now < self._next:
+            return False
+        self._next = now + self._interval
+        return True
 
 
 class RateLimit:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import ipaddress
 import os
 import socket
@@ -18,13 +19,40 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 
+class Waiting(uvicorn.Server):
+    """uvicorn's server, which stops when it is told to instead of looking ten times a second."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.serving = threading.Event()
+        self._stopping = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self.serving.set()
+        await self._stopping.wait()
+
+    def stop(self) -> None:
+        """From another thread, once it is serving."""
+        self._loop.call_soon_threadsafe(self._stopping.set)
+
+
 class Server:
     """Serves until ``stop``."""
 
     def __init__(self, app: Starlette, bound: socket.socket) -> None:
         self._bound = bound
-        self._server = uvicorn.Server(
-            uvicorn.Config(app, log_config=None, access_log=False, lifespan="off", ws="none", loop="asyncio")
+        self._server = Waiting(
+            uvicorn.Config(
+                app,
+                log_config=None,
+                access_log=False,
+                lifespan="off",
+                ws="none",
+                loop="asyncio",
+                date_header=False,
+                timeout_graceful_shutdown=2,
+            )
         )
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": [bound]}, name="http", daemon=True
@@ -32,9 +60,10 @@ class Server:
 
     def start(self) -> None:
         self._thread.start()
+        self._server.serving.wait()
 
     def stop(self) -> None:
-        self._server.should_exit = True
+        self._server.stop()
         self._thread.join()
         self._bound.close()
 
