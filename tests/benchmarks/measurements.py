@@ -39,7 +39,10 @@ class Sizes:
     """How much of everything; a rate is the same with less, only less sure."""
 
     rounds: int = 3
+    rounds_aside: int = 3  #: where it takes long
     messages: int = 20_000
+    aside: int = 10_000  #: messages where it takes long
+    warm_up: int = 2_000
     slow: int = 2_000  #: for rivals that take one message at a time
     slow_far: int = 400  #: for them over the network
     quiet: int = 400  #: callbacks on a quiet queue
@@ -55,13 +58,16 @@ class Sizes:
 FULL: Final = Sizes()
 QUICK: Final = Sizes(
     rounds=2,
+    rounds_aside=1,
     messages=1_500,
+    aside=1_000,
+    warm_up=200,
     slow=300,
     slow_far=60,
-    quiet=60,
+    quiet=40,
     half_rate_seconds=2.0,
     starts=2,
-    idle_seconds=8.0,
+    idle_seconds=6.0,
     idle_wait="2s",
     large_jobs=100_000,
     waiting=250,
@@ -104,7 +110,8 @@ class Bench:
 def against_loops(bench: Bench) -> Iterator[Figure]:
     """The listener, the SDK's sample loop and its bare batch loop."""
     sizes = bench.sizes
-    bench.ours(count=sizes.slow)
+    if sizes.warm_up:
+        bench.ours(count=sizes.warm_up)
     rounds = interleaved(
         lambda _: bench.ours(),
         lambda _: bench.sdk("single", count=sizes.slow),
@@ -127,10 +134,10 @@ def against_far_loops(bench: Bench) -> Iterator[Figure]:
     """The same with a network in between."""
     sizes = bench.sizes
     rounds = interleaved(
-        lambda _: bench.ours(delay=NETWORK),
+        lambda _: bench.ours(count=sizes.aside, delay=NETWORK),
         lambda _: bench.sdk("single", count=sizes.slow_far, delay=NETWORK),
-        lambda _: bench.sdk("batch", count=sizes.messages // 2, delay=NETWORK),
-        rounds=sizes.rounds,
+        lambda _: bench.sdk("batch", count=sizes.aside, delay=NETWORK),
+        rounds=sizes.rounds_aside,
     )
     ours, single, batch = ([each.rate for each in side] for side in zip(*rounds, strict=True))
     yield Figure(name="5 ms away: callbacks", values=ours, unit="/s")
@@ -151,9 +158,9 @@ def _against_tasks(bench: Bench, rival: str, shown: str, theirs: Callable[..., D
         raise Skipped(missing)
     count = bench.sizes.slow
     rounds = interleaved(
-        lambda _: bench.ours(),
+        lambda _: bench.ours(count=bench.sizes.aside),
         lambda _: theirs(bench.folder(), series=bench.series(), count=count),
-        rounds=bench.sizes.rounds,
+        rounds=bench.sizes.rounds_aside,
     )
     ours, others = ([each.rate for each in side] for side in zip(*rounds, strict=True))
     yield Figure(name=f"drain: {shown}", values=others, unit="/s")
@@ -174,7 +181,7 @@ def latency(bench: Bench) -> Iterator[Figure]:
     quiet = _paced(bench, rate=20.0, count=bench.sizes.quiet)
     yield Figure(name="quiet queue: latency, p50", values=[percentile(quiet, 50)], unit=" ms", at_most=10)
     yield Figure(name="quiet queue: latency, p99", values=[percentile(quiet, 99)], unit=" ms", at_most=40)
-    rate = bench.ours(count=min(bench.sizes.messages, 5_000)).rate / 2
+    rate = bench.ours(count=bench.sizes.aside).rate / 2
     busy = _paced(bench, rate=rate, count=int(rate * bench.sizes.half_rate_seconds))
     note = f"at {rate:.0f}/s"
     yield Figure(name="half the rate: latency, p50", values=[percentile(busy, 50)], unit=" ms", note=note)
@@ -272,7 +279,7 @@ def growth(bench: Bench) -> Iterator[Figure]:
     rounds = interleaved(
         lambda _: _drain_into(bench, url_of(large)),
         lambda _: _drain_into(bench, url_of(bench.folder() / "small.db")),
-        rounds=bench.sizes.rounds,
+        rounds=bench.sizes.rounds_aside,
     )
     grown, new = ([each.rate for each in side] for side in zip(*rounds, strict=True))
     shares = [100 * each for each in ratios(zip(grown, new, strict=True))]
@@ -286,7 +293,7 @@ def growth(bench: Bench) -> Iterator[Figure]:
 
 def _drain_into(bench: Bench, store: str) -> Drained:
     """A drain into this store, which has 1,000 jobs besides if it is new."""
-    series, count = bench.series(), bench.sizes.messages
+    series, count = bench.series(), bench.sizes.aside
     register(store, bench.series(), 1_000)
     register(store, series, count)
     return drain(bench.folder(), bench.server, series=series, count=count, store=store)
@@ -337,7 +344,7 @@ def _repeated(page: Callable[[], object], *, times: int) -> list[float]:
 def pool(bench: Bench) -> Iterator[Figure]:
     """Whether every worker is busy while callbacks wait."""
     sizes = bench.sizes
-    used = [_utilisation(bench) for _ in range(min(sizes.rounds, 2))]
+    used = [_utilisation(bench) for _ in range(sizes.rounds_aside)]
     name = f"{sizes.workers} workers, handlers of {handlers.SLOW:g} s: busy"
     yield Figure(name=name, values=used, unit=" %", at_least=95)
 
@@ -372,7 +379,7 @@ def postgres(bench: Bench) -> Iterator[Figure]:
         rounds = interleaved(
             lambda _: _shared_drain(bench, server.new_store(), processes=2),
             lambda _: _shared_drain(bench, server.new_store(), processes=1),
-            rounds=bench.sizes.rounds,
+            rounds=bench.sizes.rounds_aside,
         )
     two, one = ([each.rate for each in side] for side in zip(*rounds, strict=True))
     yield Figure(name="PostgreSQL: one process", values=one, unit="/s")
@@ -381,7 +388,7 @@ def postgres(bench: Bench) -> Iterator[Figure]:
 
 def _shared_drain(bench: Bench, store: str, *, processes: int) -> Drained:
     """All processes are ready before the first message is there."""
-    folder, series, count = bench.folder(), bench.series(), bench.sizes.messages
+    folder, series, count = bench.folder(), bench.series(), bench.sizes.aside
     register(store, series, count)
     bench.server.reset()
     with daemons(folder, bench.server, store=store, processes=processes) as started:

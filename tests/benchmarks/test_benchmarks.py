@@ -1,0 +1,158 @@
+"""The measuring instrument itself: that it counts rightly, and that its server answers as MNS does."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from xml.etree import ElementTree
+
+import pytest
+
+from listener import xmltext
+from listener.credentials import AccessKey, Credentials
+from listener.emulator import Options
+from listener.emulator.queues import draft
+from listener.emulator.serve import running
+from listener.mns_connection import Connection, Reply
+from tests.benchmarks.callbacks import QUEUE, body
+from tests.benchmarks.daemons import drained
+from tests.benchmarks.figures import Figure, Machine, as_json, interleaved, percentile, ratios, table
+from tests.benchmarks.measurements import QUICK, Bench, against_loops
+from tests.benchmarks.places import Server, ceiling, running_server
+
+KEY = Credentials(lambda: AccessKey("testKeyId", "testKeySecret"))
+URI = f"/queues/{QUEUE}/messages"
+TINY = replace(QUICK, rounds=1, messages=200, warm_up=0, slow=50)
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[Server]:
+    with running_server() as started:
+        yield started
+
+
+def test_ratios_are_taken_pair_by_pair_and_in_turn() -> None:
+    order: list[str] = []
+
+    def side(name: str, rates: list[float]) -> Callable[[int], float]:
+        def run(number: int) -> float:
+            order.append(name)
+            return rates[number]
+
+        return run
+
+    pairs = interleaved(side("A", [10, 90, 30]), side("B", [5, 10, 10]), rounds=3)
+
+    assert order == ["A", "B"] * 3
+    figure = Figure(name="A to B", values=ratios((a, b) for a, b in pairs), unit=" x", at_least=3)
+    assert figure.values == [2, 9, 3]
+    assert (figure.median, figure.measured, figure.goal, figure.met) == (3, "3 x (2 to 9)", ">= 3 x", True)
+
+
+@pytest.mark.parametrize(
+    ("limits", "met"),
+    [
+        pytest.param({"at_least": 5.0}, True, id="at-least"),
+        pytest.param({"at_least": 5.1}, False, id="less-than-at-least"),
+        pytest.param({"at_most": 5.0}, True, id="at-most"),
+        pytest.param({"at_most": 4.9}, False, id="more-than-at-most"),
+        pytest.param({}, None, id="no-goal"),
+    ],
+)
+def test_goal_is_held_against_the_median(limits: dict[str, Any], met: bool | None) -> None:
+    assert Figure(name="one", values=[1, 5, 100], **limits).met is met
+
+
+def test_percentile_is_a_value_that_was_measured() -> None:
+    values = list(range(1, 101))
+
+    assert [percentile(values, percent) for percent in (50, 99, 100)] == [50, 99, 100]
+    assert percentile([7.0], 99) == 7.0
+
+
+def test_rate_counts_until_the_last_callback_is_deleted_and_handled() -> None:
+    state = {"first_received": 100.0, "last_deleted": 102.0, "requests": 26}
+
+    assert drained(state, 200, last_settled=101.0).rate == 100
+    assert drained(state, 200, last_settled=104.0).rate == 50
+    assert drained(state, 200, last_settled=101.0).requests_per_1000 == 130
+
+
+def test_drain_of_a_few_callbacks_gives_every_figure(server: Server, tmp_path: Path) -> None:
+    figures = {figure.name: figure for figure in against_loops(Bench(server, TINY, tmp_path))}
+
+    ours = figures["drain: callbacks"].median
+    for rival, name in (
+        ("sample loop", "the SDK's sample loop"),
+        ("bare batch loop", "the SDK's bare batch loop"),
+    ):
+        ratio = figures[f"drain: listener to {rival}"].median
+        assert ratio == pytest.approx(ours / figures[f"drain: {name}"].median)
+    assert figures["drain: requests for 1,000 callbacks"].median >= 125
+    assert all(figure.name in table(figures.values()) for figure in figures.values())
+    written = json.loads(as_json(figures.values(), Machine.this(), skipped=["one: not here"]))
+    assert [each["name"] for each in written["figures"]] == list(figures)
+
+
+def test_server_counts_what_was_received_and_deleted(server: Server) -> None:
+    rate = ceiling(server, count=40)
+
+    state = server.state()
+    assert rate > 0
+    assert (state["received"], state["deleted"], state["waiting"], state["invisible"]) == (40, 40, 0, 0)
+    assert state["requests"] == 7  # three batches and a last look
+
+
+def test_server_answers_as_the_emulator_does(server: Server) -> None:
+    server.reset()
+    server.fill("same", 4)
+    with running(Options(queues=(QUEUE,))) as emulator:
+        drafts = [draft(body("same", number)) for number in range(4)]
+        emulator.call(lambda it: it.mns.queues[QUEUE].send(drafts))
+
+        assert _conversation(server.url) == _conversation(emulator.url)
+
+
+def _conversation(url: str) -> list[Any]:
+    """Everything that a consumer may ask; the replies without what differs from server to server."""
+    replies: list[Any] = []
+    with closing(Connection(url, KEY)) as connection:
+
+        def ask(method: str, query: str = "", content: str = "") -> Reply:
+            reply = connection.exchange(method, f"{URI}{query}", body=content.encode())
+            replies.append((reply.status, _shape(reply.body)))
+            return reply
+
+        batch = _handles(ask("GET", "?numOfMessages=3&waitseconds=0"))
+        single = _handles(ask("GET", "?waitseconds=0"))
+        ask("GET", "?numOfMessages=3&waitseconds=0")
+        ask("DELETE", content=_wanted(batch[:2]))
+        ask("DELETE", content=_wanted(batch))
+        ask("DELETE", f"?ReceiptHandle={single[0]}")
+        ask("DELETE", f"?ReceiptHandle={single[0]}")
+    return replies
+
+
+def _wanted(handles: list[str]) -> str:
+    elements = "".join(f"<ReceiptHandle>{handle}</ReceiptHandle>" for handle in handles)
+    return f'<ReceiptHandles xmlns="http://mns.aliyuncs.com/doc/v1/">{elements}</ReceiptHandles>'
+
+
+def _handles(reply: Reply) -> list[str]:
+    root = ElementTree.fromstring(reply.body)
+    return [str(each.text) for each in root.iter() if xmltext.local(each.tag) == "ReceiptHandle"]
+
+
+def _shape(reply: bytes) -> list[tuple[str, str]]:
+    """Every element by name, with the text of those that must be the same everywhere."""
+    if not reply:
+        return []
+    same = {"MessageBody", "MessageBodyMD5", "DequeueCount", "Priority", "Code", "ErrorCode"}
+    found = [
+        (xmltext.local(each.tag), (each.text or "").strip()) for each in ElementTree.fromstring(reply).iter()
+    ]
+    return [(name, text if name in same else "") for name, text in found]
