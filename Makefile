@@ -3,10 +3,11 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
+BENCH_STAMP := $(VENV)/.installed-bench
 
 export ALIBABA_CLOUD_ECS_METADATA_DISABLED := true
 
-.PHONY: demo test soak soak-memory lint clean
+.PHONY: demo test soak soak-memory bench bench-quick lint clean
 
 demo: $(STAMP)
 	$(BIN)/mns-listener demo
@@ -23,6 +24,13 @@ soak: $(STAMP)
 soak-memory: $(STAMP)
 	$(BIN)/python -m tests.soak.memory
 
+# Every figure of docs/performance.md, in ten minutes on a machine that does nothing else; or the small form.
+bench: $(BENCH_STAMP)
+	$(BIN)/python -m tests.benchmarks
+
+bench-quick: $(BENCH_STAMP)
+	$(BIN)/python -m tests.benchmarks --quick
+
 lint: $(STAMP)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -31,6 +39,10 @@ lint: $(STAMP)
 $(STAMP): setup.cfg pyproject.toml
 	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	@touch $@
+
+$(BENCH_STAMP): $(STAMP)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
 	@touch $@
 
 clean:
