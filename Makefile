@@ -13,7 +13,7 @@ demo: $(STAMP)
 	$(BIN)/mns-listener demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -n 4
 
 # Random faults, random kills, and an account of every callback; SEEDS=200 takes a while.
 SEEDS ?= 50
