@@ -14,6 +14,7 @@ from sqlalchemy import Connection, bindparam, func, literal, select, tuple_, upd
 
 from listener.model import Again, Claim, Dead, Delivery, DeliveryState, Done, Fate, Settlement
 from listener.store.postgres import announce
+from listener.store.prepared import Update
 from listener.store.rows import delivery_of, job_of, mapping, result_of
 from listener.store.tables import Instant, deliveries, jobs, results
 
@@ -107,7 +108,7 @@ def _columns(kind: type[Fate]) -> dict[str, Any]:
     return {**columns, "state": PENDING, "next_at": bindparam("again_at"), "settled_at": None}
 
 
-_SETTLE: dict[type[Fate], Any] = {kind: _settlement(kind) for kind in (Done, Again, Dead)}
+_SETTLE: dict[type[Fate], Update] = {kind: Update(_settlement(kind)) for kind in (Done, Again, Dead)}
 _BECOME: dict[type[Fate], DeliveryState] = {
     Done: DeliveryState.DONE,
     Again: DeliveryState.PENDING,
@@ -222,7 +223,7 @@ def _write_alike(
         )  # two processes may both hold one: neither waits in a circle
         if isinstance(entry.fate, kind)
     ]
-    return connection.execute(_SETTLE[kind], parameters).rowcount if parameters else 0
+    return _SETTLE[kind].run(connection, parameters) if parameters else 0
 
 
 def _id(settlement: Settlement) -> int:
