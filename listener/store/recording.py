@@ -30,6 +30,7 @@ from listener.model import (
     Target,
     Verdict,
 )
+from listener.store.postgres import announce
 from listener.store.prepared import Insert, Update
 from listener.store.rows import (
     delivery_of,
@@ -181,6 +182,7 @@ def insert_deliveries(
     claimed = _insert_claimed(connection, wanted[:mine], rows[:mine])
     if rows[mine:]:
         connection.execute(insert(deliveries), rows[mine:])
+        announce(connection)
     return len(wanted), claimed
 
 
