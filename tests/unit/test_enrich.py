@@ -1,0 +1,213 @@
+"""Asking MPS for outputs before handlers are called, with MPS in memory and a real store."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from freezegun import freeze_time
+
+from listener.dispatch import job_result
+from listener.emulator.results import FUNCTIONS, Work, result
+from listener.enrich import FIRST_PAUSE, LONGEST_PAUSE, Enricher
+from listener.errors import Unavailable
+from listener.model import Again, Answer, Delivery, Result, Source, Target
+from listener.store.sql import SqlStore
+from tests.builders import NOON, a_claim, a_job, a_result, an_arrival, routes_all
+from tests.contract.stores import results, the_row
+from tests.unit.test_reconcile import MemoryMps
+
+PATIENCE = timedelta(minutes=10)
+OUTPUTS = '{"Code":"Success","Data":"{\\"result\\":[{\\"file\\":\\"a.mp4\\"}]}"}'
+
+
+class Outputs(MemoryMps):
+    """Answers every question with the same text."""
+
+    text = OUTPUTS
+
+    def query(self, job_id: str) -> Answer:
+        answer = super().query(job_id)
+        told = a_result(job_id=job_id, source=Source.QUERY, outputs=self.text)
+        return answer if answer.result.state != "Success" else Answer(result=told)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlStore]:
+    with closing(SqlStore.open(f"sqlite:///{tmp_path / 'store.db'}")) as store:
+        yield store
+
+
+@pytest.fixture
+def mps() -> Outputs:
+    return Outputs(job="Success")
+
+
+def an_enricher(store: SqlStore, mps: MemoryMps | None) -> Enricher:
+    return Enricher(
+        store=store, mps_of=lambda _tenant: mps, tenant_of=lambda _delivery: "", patience=PATIENCE
+    )
+
+
+def claimed(store: SqlStore, *told: Result, handlers: Sequence[str] = ("one",)) -> list[Delivery]:
+    targets = [Target("all", name) for name in handlers]
+    store.record([an_arrival(result=each) for each in told], routes_all(*targets), at=NOON)
+    return list(store.claim(a_claim(), at=NOON))
+
+
+def done(**fields: str) -> Result:
+    return a_result(**({"job_id": "job"} | fields))
+
+
+def test_outputs_are_had_and_kept_with_the_result(store: SqlStore, mps: Outputs) -> None:
+    (delivery,) = claimed(store, done())
+    enriched = an_enricher(store, mps).enrich(delivery)
+
+    assert enriched.result.outputs == the_row(store, results)["outputs"] == OUTPUTS
+    made = job_result(enriched).outputs
+    assert made is not None
+    assert [file.path for file in made.files] == ["a.mp4"]
+
+
+def test_all_handlers_of_a_result_share_one_question(store: SqlStore, mps: Outputs) -> None:
+    deliveries = claimed(store, done(), handlers=[f"handler-{number}" for number in range(8)])
+    enricher, outputs = an_enricher(store, mps), []
+    threads = [
+        threading.Thread(target=lambda one=one: outputs.append(enricher.enrich(one).result.outputs))
+        for one in deliveries
+    ]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert (outputs, mps.asked) == ([OUTPUTS] * 8, ["job"])
+
+
+def test_a_retry_does_not_ask_again_not_even_after_a_restart(store: SqlStore, mps: Outputs) -> None:
+    (delivery,) = claimed(store, done())
+    an_enricher(store, mps).enrich(delivery)
+    store.end_leases(lambda _one: Again(at=NOON, reason="once more"), at=NOON + timedelta(hours=1), limit=9)
+    (second,) = store.claim(a_claim(), at=NOON + timedelta(hours=1))
+
+    assert an_enricher(store, mps).enrich(second).result.outputs == OUTPUTS
+    assert mps.asked == ["job"]
+
+
+@pytest.mark.parametrize(
+    "told",
+    [
+        pytest.param(done(type="Transcode"), id="another-type"),
+        pytest.param(done(state="Fail"), id="failed"),
+        pytest.param(done(outputs="{}"), id="known-already"),
+        pytest.param(a_result(job_id="", run_id="run", type="Report"), id="workflow"),
+    ],
+)
+def test_nobody_is_asked_where_there_is_nothing_to_ask(store: SqlStore, mps: Outputs, told: Result) -> None:
+    (delivery,) = claimed(store, told)
+
+    assert an_enricher(store, mps).enrich(delivery) == delivery
+    assert mps.asked == []
+
+
+def test_without_mps_deliveries_go_as_they_are(store: SqlStore) -> None:
+    (delivery,) = claimed(store, done())
+
+    assert an_enricher(store, None).enrich(delivery) == delivery
+
+
+def test_outputs_that_mps_refuses_to_tell_are_empty_and_not_asked_for_again(store: SqlStore) -> None:
+    mps = MemoryMps()
+    deliveries = claimed(store, done(), handlers=("one", "two"))
+    enricher = an_enricher(store, mps)
+
+    assert [enricher.enrich(delivery).result.outputs for delivery in deliveries] == ["", ""]
+    assert mps.asked == ["job"]
+
+
+def test_outputs_that_cannot_be_read_are_flagged_and_block_nothing(store: SqlStore, mps: Outputs) -> None:
+    mps.text = "{{{no JSON"
+    (delivery,) = claimed(store, done())
+    made = job_result(an_enricher(store, mps).enrich(delivery)).outputs
+
+    assert made is not None
+    assert (made.malformed, bool(made.problems), made.raw) == (True, True, "{{{no JSON")
+
+
+@pytest.mark.parametrize("malformed", [False, True])
+@pytest.mark.parametrize("function", FUNCTIONS)
+def test_the_outputs_of_every_function_reach_the_handler_typed(
+    store: SqlStore, mps: Outputs, function: str, malformed: bool
+) -> None:
+    job = a_job(job_id="job", function=function)
+    store.add_job(job)
+    work = Work(function=function, input=job.input, output=job.output, params={}, timestamp=1)
+    mps.text = result(work, malformed=malformed)
+    (delivery,) = claimed(store, done(function=function))
+    made = job_result(an_enricher(store, mps).enrich(delivery)).outputs
+
+    assert made is not None
+    assert (made.code, made.problems) == ("Success", ())
+    found = [made.files, made.inline, made.covers, made.segments, made.splits, made.details]
+    assert any(found) == (function not in EMPTY)
+    assert all(file.bucket == "out-bucket" for file in made.files)
+
+
+#: Their documented results hold nothing.
+EMPTY = {"VideoH2V", "VideoDelogo", "ImageH2V", "ImageDelogo", "VideoDetext"}
+
+
+def test_an_outage_delays_without_spending_an_attempt_until_patience_ends(
+    store: SqlStore, mps: Outputs
+) -> None:
+    with freeze_time(NOON) as time:
+        mps.away = True
+        (delivery,) = claimed(store, done())
+        enricher = an_enricher(store, mps)
+        with pytest.raises(Unavailable, match="can't be had now") as caught:
+            enricher.enrich(delivery)
+        assert caught.value.counts is False
+
+        time.tick(PATIENCE)
+        assert enricher.enrich(delivery) == delivery  # without, rather than never
+        assert the_row(store, results)["outputs"] is None
+
+
+def test_while_mps_is_away_one_call_now_and_then_finds_out(store: SqlStore, mps: Outputs) -> None:
+    with freeze_time(NOON) as time:
+        mps.away = True
+        told = [done(job_id=f"job-{number}") for number in range(50)]
+        deliveries = claimed(store, *told)
+        enricher = an_enricher(store, mps)
+        for _ in range(60):
+            refused(enricher, deliveries)
+            time.tick(timedelta(seconds=1))
+        assert 4 <= len(mps.asked) <= 8  # not 3,000: pauses of 1, 2, 4, 8, 16 and then 30 seconds
+
+        mps.away = False
+        mps.states = {each.job_id: "Success" for each in told}
+        time.tick(LONGEST_PAUSE)
+        assert {enricher.enrich(delivery).result.outputs for delivery in deliveries} == {OUTPUTS}
+        assert FIRST_PAUSE < LONGEST_PAUSE
+
+
+def refused(enricher: Enricher, deliveries: Sequence[Delivery]) -> None:
+    for delivery in deliveries:
+        with pytest.raises(Unavailable):
+            enricher.enrich(delivery)
+
+
+def test_a_question_that_failed_is_asked_anew_by_the_next_attempt(store: SqlStore, mps: Outputs) -> None:
+    with freeze_time(NOON) as time:
+        mps.away = True
+        (delivery,) = claimed(store, done())
+        enricher = an_enricher(store, mps)
+        refused(enricher, [delivery])
+        mps.away = False
+        time.tick(FIRST_PAUSE)
+
+        assert enricher.enrich(delivery).result.outputs == OUTPUTS
