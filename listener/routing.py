@@ -177,13 +177,20 @@ def _is_mere_progress(rules: Sequence[Rule], result: Result) -> bool:
 def _conditions(match: Match, facts: RoutingFacts) -> Iterator[tuple[str, bool]]:
     result, given = facts.result, facts.user_data
     yield "state", _accepts_state(match, result)
-    yield "type", _any_of(match.type, result.type, _same_word)
-    yield "function", _any_of(match.function, facts.function)
-    yield "queue", _any_of(match.queue, facts.queue)
-    yield "pipeline", _any_of(match.pipeline, facts.pipeline)
-    yield "route", _any_of(match.route, given.route)
-    # fnmatch compiles to atomic groups, so that a pattern with many stars does not backtrack.
-    yield "user_data", _any_of(match.user_data, given.text, lambda wanted, text: fnmatchcase(text, wanted))
+    # Most rules leave most conditions out, and this runs for every result.
+    if match.type != ():
+        yield "type", _any_of(match.type, result.type, _same_word)
+    if match.function != ():
+        yield "function", _any_of(match.function, facts.function)
+    if match.queue != ():
+        yield "queue", _any_of(match.queue, facts.queue)
+    if match.pipeline != ():
+        yield "pipeline", _any_of(match.pipeline, facts.pipeline)
+    if match.route != ():
+        yield "route", _any_of(match.route, given.route)
+    if match.user_data != ():
+        # fnmatch compiles to atomic groups, so that a pattern with many stars does not backtrack.
+        yield "user_data", _any_of(match.user_data, given.text, _fits_pattern)
     for path, wanted in match.data.items():
         found = _at(given.fields, path)
         yield f"data.{path}", found is not _NOTHING and _any_of(wanted, found, _same_value)
@@ -207,6 +214,10 @@ def _any_of(wanted: Any, found: Any, same: Callable[[Any, Any], bool] = operator
 
 def _same_word(wanted: str, found: str) -> bool:
     return wanted.casefold() == found.casefold()
+
+
+def _fits_pattern(wanted: str, text: str) -> bool:
+    return fnmatchcase(text, wanted)
 
 
 def _same_value(wanted: Any, found: Any) -> bool:
