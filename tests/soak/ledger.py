@@ -254,7 +254,8 @@ def _follow_up(
     if before.how == "raised" and before.ended is not None and before.ended <= after.begun:
         return
     overlaps = before.ended is not None and before.ended > after.begun
-    causes = [ending for ending in own if _excuses(ending, before)]
+    frozen = sum(ending.until - ending.since for ending in own if ending.kind == "freeze")
+    causes = [ending for ending in own if _excuses(ending, before, frozen)]
     if causes:
         (resumed if overlaps or before.ended is None else repeats)[causes[0].kind] += 1
     elif overlaps or before.ended is None:
@@ -270,11 +271,14 @@ def _attempts(before: Call, after: Call, between: Sequence[Ending]) -> Iterator[
         yield Complaint("unexplained", f"{before.key}: attempt {after.attempt} after {before.attempt}")
 
 
-def _excuses(ending: Ending, call: Call) -> bool:
-    """Whether what was done to the process kept this call's end from being written down."""
+def _excuses(ending: Ending, call: Call, frozen: float) -> bool:
+    """Whether what was done to the process kept this call's end from being written down.
+
+    ``frozen`` is for how long the process could do nothing at all.
+    """
     if call.ended is None:
         return ending.kind != "freeze"
     if ending.kind == "stop" and call.ended < ending.since + GRACE - WRITING:
         return False  # a polite stop loses only what outlives the grace
     long_enough = ending.kind != "freeze" or ending.until - ending.since > LEASE
-    return long_enough and ending.since <= call.ended + COMMIT
+    return long_enough and ending.since <= call.ended + COMMIT + frozen
