@@ -36,7 +36,7 @@ class Crew:
     def run(self) -> None:
         """Poll until told to stop, and call for help while batches come full; then wait for the helpers."""
         for _turn in self.first.turns():
-            if self.first.full:
+            if self.first.needs_help:
                 self.call_helper()
         with self._changed:
             self._changed.wait_for(lambda: not self._working)

@@ -30,6 +30,7 @@ from listener.model import (
 )
 from listener.produced import Outputs
 from listener.quiet import Quieted
+from listener.rate import Pace
 
 log = structlog.get_logger(__name__)
 
@@ -43,6 +44,8 @@ LONGEST_SLEEP = timedelta(seconds=1)
 STORE_PAUSE = timedelta(seconds=1)
 #: How many deliveries one transaction takes at most.
 LARGEST_CLAIM = 256
+#: For how long ahead deliveries are held, going by the present pace, and how many at most.
+HELD_AHEAD, MOST_HELD = timedelta(seconds=0.3), 2048
 #: How many settlements one transaction takes.
 SETTLE_BATCH = 256
 
@@ -86,7 +89,9 @@ class Dispatcher:
         self._lease = lease
         self._handler_timeout = handler_timeout
         # Twice the workers, so that each finds its next delivery at once; a batch at least.
-        self._holdings = Holdings(max(2 * workers, workers + 16), queues=queues)
+        self._least_room = max(2 * workers, workers + 16)
+        self._holdings = Holdings(self._least_room, queues=queues)
+        self._pace = Pace()
         self._workers = Workers(workers, self._work, queues=queues)
         self._finished: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
         self._settler = threading.Thread(target=self._run_settler, name="settler", daemon=True)
@@ -229,11 +234,19 @@ class Dispatcher:
                 log.error("settlements.lost", count=len(batch), hint="their leases end, and they run again")
                 return
         self._holdings.release([settlement.delivery for settlement in settlements])
+        self._adjust_room(len(batch))
         if self._more:
             self.wake()
         self._expect(settlements)
         for outcome in batch:
             self._tell(outcome, late=id(outcome.settlement) in late)
+
+    def _adjust_room(self, settled: int) -> None:
+        """Own as much as will be done in a moment, so that quick handlers never wait for a claim, and slow ones leave
+        the rest to other processes."""
+        if (pace := self._pace.after(settled)) is not None:
+            room = int(pace * HELD_AHEAD.total_seconds())
+            self._holdings.resize(max(self._least_room, min(room, MOST_HELD)))
 
     def _write(self, settlements: Sequence[Settlement]) -> set[int]:
         """The ids (of the objects) of those that came too late."""

@@ -50,10 +50,16 @@ class Holdings:
         self._changed = threading.Condition()
         self._held: dict[int, Held] = {}
         self._by_queue: Counter[str] = Counter()
+        self._queues = queues
         self._room = room
         self._room_each = share(room, queues)
         self._reserved = 0
         self._closed = False
+
+    def resize(self, room: int) -> None:
+        """Own so many at most from now on."""
+        with self._changed:
+            self._room, self._room_each = room, share(room, self._queues)
 
     def reserve(self, wanted: int) -> Room:
         """Set aside as much of this as there is room for; give it back through ``take``."""

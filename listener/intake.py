@@ -44,6 +44,8 @@ class Intake:
         self._correlation = correlation
         self._taker = taker
         self._waiting_until: datetime | None = None
+        #: Whether the last batch brought more than this process has room for: handlers are slower than the queue.
+        self.overflows = False
 
     @property
     def has_waiting(self) -> bool:
@@ -68,6 +70,7 @@ class Intake:
         finally:
             if claim:
                 self._taker.take(claim, recorded.claimed)
+        self.overflows = recorded.deliveries > len(recorded.claimed)
         if recorded.waiting:
             self._waiting_until = at + self._correlation.grace
         self._tell(recorded)
@@ -138,6 +141,11 @@ class Poller:
         return self._queue.name
 
     @property
+    def needs_help(self) -> bool:
+        """Whether there is more than one poller can take, and handlers are waiting for it."""
+        return self.full and not self._intake.overflows
+
+    @property
     def failures(self) -> int:
         """How many turns have failed in a row."""
         return self._failures
@@ -159,7 +167,7 @@ class Poller:
     def poll_while_full(self) -> None:
         """Poll as long as batches come full: there is more than one poller can take."""
         self.full = True
-        while self.full and not self._stop.is_set():
+        while self.needs_help and not self._stop.is_set():
             self.turn()
         self._queue.close()
 

@@ -23,6 +23,26 @@ class Every:
         return True
 
 
+class Pace:
+    """How many a second, measured anew over each quarter of one. For one thread."""
+
+    WINDOW = 0.25
+
+    def __init__(self) -> None:
+        self._since = clock.monotonic()
+        self._count = 0
+
+    def after(self, more: int) -> float | None:
+        """Count these; the pace, if a window has just ended."""
+        self._count += more
+        elapsed = clock.monotonic() - self._since
+        if elapsed < self.WINDOW:
+            return None
+        pace = self._count / elapsed
+        self._since, self._count = clock.monotonic(), 0
+        return pace
+
+
 class RateLimit:
     """Spreads calls evenly: each one waits for its turn. Safe to use from several threads."""
 
