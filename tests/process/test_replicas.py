@@ -45,7 +45,10 @@ class Replicas(Place):
 
     def replica(self, **settings: str) -> Program:
         number = len(self.programs)
-        mine = {"routes__0__handlers__0__path": str(self.folder / f"{number}.jsonl")}
+        mine = {
+            "routes__0__handlers__0__path": str(self.folder / f"{number}.jsonl"),
+            "routes__0__enrich": "false",  # or all of them together ask MPS more often than an account may
+        }
         return self.run(**({"store__url": self.url} | mine | settings))
 
     def handled(self) -> list[list[str]]:
