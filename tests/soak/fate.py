@@ -1,0 +1,115 @@
+"""``python -m tests.soak.fate``: many jobs, a fifth of whose callbacks never comes; each reaches its true end once."""
+
+from __future__ import annotations
+
+import json
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+from listener.emulator import Fault, Kind, Options
+from listener.emulator.serve import running
+from listener.model import Job, JobState
+from tests.handlers.waiting import wait_until
+from tests.process.program import QUEUE, Place, Program
+
+NUMBER = 2_000
+INPUT = "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4"
+ROUTES = """\
+[[routes]]
+name = "all"
+enrich = false
+match = {{ state = ["Success", "Fail", "Cancelled", "Lost"] }}
+handlers = [{{ use = "jsonl", path = "{folder}/results.jsonl" }}]
+"""
+#: Overdue soon, asked about often.
+HASTY = {
+    "reconcile__deadline": "2s",
+    "reconcile__every": "200ms",
+    "reconcile__first_wait": "500ms",
+    "reconcile__longest_wait": "2s",
+}
+TROUBLE = (
+    Fault(kind=Kind.DROP, probability=0.2),
+    Fault(kind=Kind.DUPLICATE, probability=0.05),
+    Fault(kind=Kind.REORDER, probability=0.05, seconds=0.3),
+    Fault(kind=Kind.EARLY, probability=0.05, operation="SubmitIProductionJob", seconds=0.05),
+    Fault(kind=Kind.DROP_REPLY, every=50, operation="SubmitIProductionJob"),
+)
+
+
+def strike(place: Place, *faults: Fault) -> None:
+    place.server.call(lambda emulator: emulator.faults.add(faults))
+
+
+def jobs_at_mps(place: Place) -> dict[str, str]:
+    """State by job id, as MPS itself has it."""
+    jobs = place.server.call(lambda emulator: emulator.state()["jobs"])
+    return {job_id: job["state"] for job_id, job in jobs.items()}
+
+
+def write_lines(place: Place, number: int, name: str = "jobs.jsonl", **fields: Any) -> None:
+    """A file of requests; every tenth one's job fails."""
+    lines = [
+        {
+            "function": "VideoH2V",
+            "input": INPUT if place_in_file % 10 else INPUT.replace("talk", "fail"),
+            "reference": f"ref-{place_in_file}",
+            **fields,
+        }
+        for place_in_file in range(number)
+    ]
+    (place.folder / name).write_text("".join(json.dumps(line) + "\n" for line in lines))
+
+
+def submit(place: Place, *arguments: str, **settings: str) -> Program:
+    return place.start("submit", *arguments, "-c", "listener.toml", **settings)
+
+
+def play(place: Place, number: int) -> None:
+    """Submit so many jobs through the official SDK while everything goes wrong now and then, and compare."""
+    strike(place, *TROUBLE)
+    write_lines(place, number)
+    daemon = place.run(**HASTY).ready()
+    bulk = submit(place, "--from", "jobs.jsonl", "--abreast", "16", **HASTY)
+    assert bulk.wait(seconds=30 + number / 10) == 1  # replies were dropped
+    wait_until(lambda: not _jobs(place, JobState.SUBMITTED), seconds=30 + number / 10)
+    true = jobs_at_mps(place)
+    # A reply that was dropped and a callback that was, too, leave nothing to ask by: such a job is Lost, days later.
+    unheard = len(_jobs(place, JobState.INTENT))
+    wait_until(lambda: len(place.lines()) >= number - unheard)
+    assert daemon.stop() == 0
+
+    told = {line["job_id"]: line["state"] for line in place.lines()}
+    assert len(place.lines()) == len(told), "a handler was called twice"
+    assert told.items() <= true.items(), "a handler was told what is not true"
+    assert (len(true), len(told)) == (number, number - unheard)
+    assert {job.job_id: job.state for job in _jobs(place) if job.job_id} == told
+    assert [fault.kind for fault in TROUBLE if not place.happened(fault.kind)] == []
+    asked = place.asked("QueryIProductionJob")
+    still_running = sum(job.queries for job in _jobs(place))
+    assert asked < 1.2 * place.happened("drop") + still_running, "MPS was asked too often"
+
+
+def _jobs(place: Place, state: str = "") -> list[Job]:
+    return [job for _, job in place.views(lambda views: views.jobs(state=state, limit=100_000))]
+
+
+def main() -> int:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        running(Options(job_seconds=0.01, queues=(QUEUE,))) as server,
+    ):
+        place = Place(Path(folder), server)
+        place.settings(ROUTES)
+        try:
+            play(place, NUMBER)
+        finally:
+            place.close()
+    print(f"{NUMBER:,} jobs, each with its true end, told once")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
