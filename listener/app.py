@@ -149,7 +149,8 @@ class Daemon:
             meter=self.metrics,
             owner=owner_name(),
             workers=settings.dispatch.workers,
-            queues=len(settings.queues),
+            # What no queue brought, but a query, is a lane of its own; where accounts are apart, it counts.
+            queues=len(settings.queues) + bool(settings.tenants),
             lease=settings.dispatch.lease,
             handler_timeout=settings.dispatch.handler_timeout,
         )
