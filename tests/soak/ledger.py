@@ -11,14 +11,15 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
-from tests.soak.evidence import Call, Ending, Evidence, Row
-from tests.soak.plan import DOOMED_ATTEMPTS, GRACE, LEASE, Fate, Item, Plan
+from tests.soak.evidence import Call, Ending, Evidence, Row, Rows
+from tests.soak.plan import DOOMED_ATTEMPTS, GRACE, JOB_GRACE, LEASE, OF_UNKNOWN, Fate, Item, Plan
 
 #: Between a handler's return and its commit lies less than this, even where two processes wait for each other's write
 #: lock on one SQLite file; a kill that came later excuses nothing.
 COMMIT = 3.0
 #: A handler returns this long after the moment that it has told at most: its line has to reach the disk.
 WRITING = 0.4
+MICROSECONDS = 1_000_000
 TERMINAL = {"Success", "Fail", "Cancelled", "Lost"}
 
 
@@ -45,7 +46,8 @@ class Account:
 
 def account(plan: Plan, evidence: Evidence) -> Account:
     """Go through everything that was planned, then through everything that was found."""
-    items = with_job_ids(plan.items, evidence.rows.jobs)
+    named = with_job_ids(plan.items, evidence.rows.jobs)
+    items = [_as_known(item, evidence.rows, OF_UNKNOWN[plan.unknown]) for item in named]
     repeats: Counter[str] = Counter()
     resumed: Counter[str] = Counter()
     complaints = [
@@ -69,6 +71,16 @@ def with_job_ids(items: Iterable[Item], jobs: Sequence[Row]) -> list[Item]:
     return [
         item if item.job_id else replace(item, job_id=by_reference.get(reference(item), "")) for item in items
     ]
+
+
+def _as_known(item: Item, rows: Rows, of_unknown: Fate) -> Item:
+    """An early callback whose job came after its grace, because the store was held up, is one of an unknown job."""
+    if not item.known_at:
+        return item
+    known = [row["submitted_at"] for row in rows.jobs if row["job_id"] == item.job_id]
+    received = [row["received_at"] for row in rows.results if row["job_id"] == item.job_id]
+    too_late = known and received and known[0] - received[0] > JOB_GRACE * MICROSECONDS
+    return replace(item, fate=of_unknown) if too_late else item
 
 
 def reference(item: Item) -> str:

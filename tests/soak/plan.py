@@ -18,6 +18,8 @@ SPAN: Final = 4.0
 LEASE: Final = 3.0
 #: Seconds that a listener gives its handlers after SIGTERM.
 GRACE: Final = 1.2
+#: Seconds that a result waits for its job to become known.
+JOB_GRACE: Final = 4.0
 #: Long enough for the lease to end and for somebody else to notice.
 FREEZE: Final = LEASE + 2.0
 STORE_LOCK: Final = 1.0
@@ -37,6 +39,10 @@ class Fate(StrEnum):
     PARKED = "parked"
     QUARANTINED = "quarantined"
     SILENT = "silent"  #: there never was a callback
+
+
+#: What becomes of results whose job is unknown, by the policy of the settings.
+OF_UNKNOWN: Final = {"deliver": Fate.HANDLED, "dead-letter": Fate.REFUSED, "drop": Fate.DROPPED}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -183,10 +189,9 @@ def late(draw: Draw) -> Item:
 
 
 def unknown(draw: Draw) -> Item:
-    fates = {"deliver": Fate.HANDLED, "dead-letter": Fate.REFUSED, "drop": Fate.DROPPED}
     text = draw.user_data()
     posts = (draw.post(draw.body(text)),)
-    return draw.item("unknown", fates[draw.unknown], text, posts=posts, known_at=None)
+    return draw.item("unknown", OF_UNKNOWN[draw.unknown], text, posts=posts, known_at=None)
 
 
 def unrouted(draw: Draw) -> Item:

@@ -37,6 +37,7 @@ from tests.soak.plan import (
     DOOMED_ATTEMPTS,
     FREEZE,
     GRACE,
+    JOB_GRACE,
     LEASE,
     MAX_ATTEMPTS,
     QUEUES,
@@ -64,7 +65,7 @@ first_wait = "0.1s"
 longest_wait = "0.4s"
 [correlation]
 unknown = "{unknown}"
-grace = "4s"
+grace = "{job_grace}s"
 [service]
 grace = "{grace}s"
 [http]
@@ -96,6 +97,7 @@ def settings(plan: Plan, folder: Path, endpoint: str) -> str:
         attempts=MAX_ATTEMPTS,
         unknown=plan.unknown,
         grace=GRACE,
+        job_grace=JOB_GRACE,
     )
     text += "".join(QUEUE.format(endpoint=endpoint, queue=queue) for queue in QUEUES)
     routes = {name: handlers for name, handlers in TARGETS.items() if handlers}
