@@ -184,3 +184,15 @@ def test_every_link_leads_somewhere() -> None:
     ]
 
     assert missing == []
+
+
+def test_every_test_that_the_promises_name_is_there() -> None:
+    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "reliability.md").read_text("utf-8")))
+    written = {
+        name
+        for path in (ROOT / "tests").rglob("test_*.py")
+        for name in re.findall(r"def (test_\w+)\(", path.read_text("utf-8"))
+    }
+
+    assert len(named) > 30
+    assert named - written == set()
