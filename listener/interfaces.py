@@ -83,8 +83,11 @@ class Store(Protocol):
         """Unfinished jobs of these tenants whose time for a query has come, longest overdue first. They are the
         caller's until ``until``: no other process gets them before."""
 
-    def postpone(self, token: str, *, until: datetime, asked: bool) -> None:
-        """Let an unfinished job be until then; ``asked`` tells whether MPS was asked about it."""
+    def postpone(self, job: Job, *, until: datetime, asked: bool) -> None:
+        """Let an unfinished job be until then; ``asked`` tells whether MPS was asked about it.
+
+        Nothing happens to a job that has got its id meanwhile: there is something new to ask.
+        """
 
     def save_outputs(self, result: Result, outputs: str) -> None:
         """Keep the Result of a query, as MPS wrote it, with a recorded result."""

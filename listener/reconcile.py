@@ -137,7 +137,7 @@ class Reconciler:
     def _unreached(self, job: Job) -> Finding:
         """Not asked, and never taken for lost because of that."""
         wait = timedelta(0) if self._stop.is_set() else self._next_pause() * random.uniform(1, 2)
-        self._store.postpone(job.token, until=clock.now() + wait, asked=False)
+        self._store.postpone(job, until=clock.now() + wait, asked=False)
         return Finding.UNREACHED
 
     def _answered(self, job: Job, answer: Answer) -> Finding:
@@ -160,7 +160,7 @@ class Reconciler:
         until = now + retry.question_wait(job.queries, self._patience, jitter=random.random())
         if job.deadline_at is not None and now < job.deadline_at + self._patience.give_up:
             until = min(until, job.deadline_at + self._patience.give_up)
-        self._store.postpone(job.token, until=until, asked=True)
+        self._store.postpone(job, until=until, asked=True)
 
 
 def apart(names: Iterable[str]) -> dict[str, Tenants]:

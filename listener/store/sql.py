@@ -110,11 +110,12 @@ class SqlStore:
             rows = leasing.by_id(connection, jobs, ids)
         return [job_of(rows[row_id]) for row_id in ids]
 
-    def postpone(self, token: str, *, until: datetime, asked: bool) -> None:
+    def postpone(self, job: Job, *, until: datetime, asked: bool) -> None:
+        same_id = jobs.c.job_id == job.job_id if job.job_id else jobs.c.job_id.is_(None)
         with self.database.write() as connection:
             connection.execute(
                 update(jobs)
-                .where(jobs.c.token == token, jobs.c.finished_at.is_(None))
+                .where(jobs.c.token == job.token, jobs.c.finished_at.is_(None), same_id)
                 .values(next_query_at=until, queries=jobs.c.queries + int(asked))
             )
 

@@ -160,6 +160,17 @@ class TestOverdue:
         assert not store.claim_overdue(at=LATER, until=until, limit=9)
         assert len(store.claim_overdue(at=until, until=until, limit=9)) == 1
 
+    def test_a_job_that_gets_its_id_while_it_is_looked_at_is_asked_about_at_once(
+        self, store: SqlStore
+    ) -> None:
+        store.add_job(a_job(**INTENT, **OVERDUE))
+        [looked_at] = store.claim_overdue(at=LATER, until=LATER + timedelta(minutes=5), limit=9)
+        store.bind_job(TOKEN, JOB_ID, LATER)
+
+        store.postpone(looked_at, until=LATER + timedelta(hours=1), asked=True)
+
+        assert [job.job_id for job in store.claim_overdue(at=LATER, until=LATER, limit=9)] == [JOB_ID]
+
     def test_tenants_are_told_apart(self, store: SqlStore) -> None:
         for number, tenant in enumerate(("", "a", "b", "gone")):
             store.add_job(a_job(token=f"{number:022d}", job_id=str(number), tenant=tenant, **OVERDUE))
