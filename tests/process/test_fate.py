@@ -90,9 +90,8 @@ class TestBulk:
         program = submit(place, "--from", "jobs.jsonl", "--abreast", "16", mps__rate="90")
 
         assert (program.wait(), program.stdout) == (0, "220 submitted, 0 skipped, 0 bad, 0 failed\n")
-        # On a busy machine calls that waited for their turn may go out together; hardly one is throttled and sent again.
-
-    assert 220 <= place.asked("SubmitIProductionJob") <= 225
+        # On a busy machine, calls that waited for their turn may go out together: hardly one is throttled and repeated.
+        assert 220 <= place.asked("SubmitIProductionJob") <= 225
 
     def test_throttling_by_others_is_waited_out(self, place: Place) -> None:
         write_lines(place, 20)
