@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 import tempfile
 from pathlib import Path
@@ -106,6 +107,11 @@ def _jobs(place: Place, state: str = "") -> list[Job]:
 
 
 def main() -> int:
+    os.environ |= {
+        "ALIBABA_CLOUD_ACCESS_KEY_ID": "testKeyId",
+        "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "testKeySecret",
+        "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true",
+    }
     with (
         tempfile.TemporaryDirectory() as folder,
         running(Options(job_seconds=0.01, queues=(QUEUE,))) as server,
