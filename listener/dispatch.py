@@ -309,7 +309,7 @@ class Dispatcher:
             return ask()
         except StoreUnavailable as error:
             self._warnings.warning("store.unavailable", doing=doing, error=str(error))
-        except Exception:
+        except Exception:  # a defect of ours must not end the loop
             log.exception("dispatch.crashed", doing=doing)
         return None
 

@@ -128,7 +128,7 @@ class Connection:
             connection.request(request.method, request.uri, request.data or None, request.header)
             response = connection.getresponse()
             return Reply(response.status, _whole_body(response), response.headers.get("Date", ""))
-        except BaseException:
+        except BaseException:  # whatever it was, what is left of the reply must not be read as the next one
             connection.close()
             raise
 

@@ -344,10 +344,10 @@ class AudioBeatDetection(Params):
 class ASR(Params):
     """Which part of the input is recognised, and how."""
 
-    start_time: str | timedelta | None = _member(  # noqa: RUF009 - makes a field
+    start_time: str | timedelta | None = _member(  # noqa: RUF009 - makes a field, as dataclasses.field() does
         "start_time", _TIME, "where to begin", taken=_clock
     )
-    duration: str | timedelta | None = _member(  # noqa: RUF009 - makes a field
+    duration: str | timedelta | None = _member(  # noqa: RUF009 - makes a field, as dataclasses.field() does
         "duration", _TIME, "how much to recognise", taken=_clock
     )
     request_params: str | None = _member(
