@@ -44,7 +44,7 @@ def decode(body: str) -> Result:
     spellings of every key are read. An unknown type or state is a normal case.
     """
     text, callback = _unwrapped(body)
-    members = _members(callback)
+    members = _with_inner_members(callback)
     execution = _folded(members.get("mediaworkflowexecution"))
     result = Result(
         job_id=_label(members, "JobId"),
@@ -66,15 +66,15 @@ def decode(body: str) -> Result:
 
 
 def _unwrapped(body: str) -> tuple[str, dict[str, Any]]:
-    """The innermost document, as text and as an object."""
+    """The innermost document, as text and as members by lower-cased name."""
     text = storable(body).strip(_BLANK)
     if not text:
         raise Undecodable("the message has no body")
     for _ in range(MAX_WRAPPINGS + 1):
         if text.startswith(("{", "[")):
-            callback = _json_object(text)
-            if (inner := _inside_json(callback)) is None:
-                return text, callback
+            members = _folded(_json_object(text))
+            if (inner := _inside_json(members)) is None:
+                return text, members
         else:
             inner = _inside_xml(text) if text.startswith("<") else _inside_base64(text)
         text = storable(inner).strip(_BLANK)
@@ -93,9 +93,8 @@ def _json_object(text: str) -> dict[str, Any]:
     return value
 
 
-def _inside_json(document: Mapping[str, Any]) -> str | None:
+def _inside_json(members: Mapping[str, Any]) -> str | None:
     """What a topic's JSON is wrapped around; None if the document is no such thing."""
-    members = _folded(document)
     message = members.get("message")
     return message if isinstance(message, str) and not _NOTIFICATION_MEMBERS.isdisjoint(members) else None
 
@@ -119,18 +118,17 @@ def _inside_base64(text: str) -> str:
         raise Undecodable(f"the body is neither JSON nor XML nor base64 of UTF-8 text: {error}") from error
 
 
-def _members(callback: Mapping[str, Any]) -> dict[str, Any]:
-    """All members by lower-cased name; without an id of its own, those of its one ``…Notify`` member too.
+def _with_inner_members(members: dict[str, Any]) -> dict[str, Any]:
+    """Without an id of its own, with the members of its one ``…Notify`` member too.
 
     The documents disagree on whether FpShot and MediaCensor callbacks are nested so (facts: mps 1.3).
     """
-    members = _folded(callback)
     if "jobid" not in members and "runid" not in members:
         nested = [
             value for name, value in members.items() if name.endswith("notify") and isinstance(value, dict)
         ]
         if len(nested) == 1:
-            members |= _folded(nested[0])
+            members = members | _folded(nested[0])
     if "state" not in members and "code" not in members:
         members = _inner_result(members.get("result")) | members
     return members
@@ -143,9 +141,13 @@ def _folded(value: Any) -> dict[str, Any]:
     """
     if not isinstance(value, dict):
         return {}
-    present = [(name.strip(), member) for name, member in value.items() if member is not None]
-    present.sort(key=lambda item: item[0][:1].isupper())
-    return {name.lower(): member for name, member in present}
+    pascal_case: dict[str, Any] = {}
+    others: dict[str, Any] = {}
+    for name, member in value.items():
+        if member is not None:
+            spelled = name.strip()
+            (pascal_case if spelled[:1].isupper() else others)[spelled.lower()] = member
+    return others | pascal_case if others else pascal_case
 
 
 def _inner_result(value: Any) -> dict[str, Any]:
@@ -191,7 +193,10 @@ def _activities(execution: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _label(members: Mapping[str, Any], name: str) -> str:
-    text = _text(members.get(name.lower())).strip()
+    value = members.get(name.lower())
+    if value is None:
+        return ""
+    text = _text(value).strip()
     if len(text) > MAX_LABEL:
         raise Undecodable(f"its {name} is {len(text)} characters long, which is more than {MAX_LABEL}")
     return text

@@ -26,6 +26,7 @@ from listener.model import (
 from listener.user_data import UserData
 
 _NOTHING: Final = object()
+_SEVERAL: Final = (list, tuple)
 _TOLD_LOST: Final = "the job had been given up as lost, and that was told"
 _UNKNOWN_JOB: Final = "no job with this id is known"
 
@@ -60,6 +61,11 @@ class Rule:
     match: Match = field(default_factory=Match)
     handlers: tuple[str, ...] = ()
     retry: RetryPolicy = field(default_factory=RetryPolicy)
+    targets: tuple[Target, ...] = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        # Asked for with every result, so they are made once.
+        object.__setattr__(self, "targets", tuple(Target(self.name, handler) for handler in self.handlers))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +172,7 @@ def _routed(rules: Sequence[Rule], facts: RoutingFacts) -> Verdict:
 
 
 def _targets(rule: Rule | None) -> tuple[Target, ...]:
-    return tuple(Target(rule.name, handler) for handler in rule.handlers) if rule else ()
+    return rule.targets if rule else ()
 
 
 def _is_mere_progress(rules: Sequence[Rule], result: Result) -> bool:
@@ -198,16 +204,13 @@ def _conditions(match: Match, facts: RoutingFacts) -> Iterator[tuple[str, bool]]
 
 def _accepts_state(match: Match, result: Result) -> bool:
     """A state that is no outcome of a job, and Lost, only go to rules that name them."""
-    named_or_ended = _asks(match.state) or (result.terminal and result.state != LOST)
-    return named_or_ended and _any_of(match.state, result.state, _same_word)
-
-
-def _asks(wanted: Any) -> bool:
-    return not isinstance(wanted, list | tuple) or len(wanted) > 0
+    if isinstance(match.state, _SEVERAL) and not match.state:
+        return result.terminal and result.state != LOST
+    return _any_of(match.state, result.state, _same_word)
 
 
 def _any_of(wanted: Any, found: Any, same: Callable[[Any, Any], bool] = operator.eq) -> bool:
-    if not isinstance(wanted, list | tuple):
+    if not isinstance(wanted, _SEVERAL):
         return same(wanted, found)
     return not wanted or any(same(each, found) for each in wanted)
 

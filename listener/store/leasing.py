@@ -14,8 +14,8 @@ from sqlalchemy import Connection, bindparam, func, literal, select, tuple_, upd
 
 from listener.model import Again, Claim, Dead, Delivery, DeliveryState, Done, Fate, Settlement
 from listener.store.postgres import announce
-from listener.store.prepared import Update
-from listener.store.rows import delivery_of, job_of, mapping, result_of
+from listener.store.prepared import Alike, Select, Update
+from listener.store.rows import delivery_of, job_of, result_of
 from listener.store.tables import Instant, deliveries, jobs, results
 
 PENDING, RUNNING = DeliveryState.PENDING, DeliveryState.RUNNING
@@ -80,19 +80,16 @@ _ENDED = (
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
 )
-_BY_ID = {
-    table: select(table).where(table.c.id.in_(bindparam("ids", expanding=True)))
-    for table in (deliveries, results, jobs)
-}
+_BY_ID = {table: Select(table.c.id) for table in (deliveries, results, jobs)}
 
 
-def _settlement(kind: type[Fate]) -> Any:
+def _settlement(attempts: Any, kind: type[Fate]) -> Any:
     is_open = deliveries.c.state == RUNNING
     if kind is Done:
         # A handler that returned after its lease had ended has done its work all the same, as long as nobody
         # began another attempt: then there is nothing to repeat, and nothing to replay.
         is_open = is_open | (deliveries.c.state == PENDING) | (deliveries.c.state == DeliveryState.DEAD)
-    current = (deliveries.c.id == bindparam("row_id")) & (deliveries.c.attempt == bindparam("of_attempt"))
+    current = attempts & (deliveries.c.attempt == bindparam("of_attempt"))
     return update(deliveries).where(current, is_open).values(**_columns(kind))
 
 
@@ -105,10 +102,13 @@ def _columns(kind: type[Fate]) -> dict[str, Any]:
     columns["last_error"] = bindparam("reason")
     if kind is Dead:
         return {**columns, "state": DeliveryState.DEAD}
-    return {**columns, "state": PENDING, "next_at": bindparam("again_at"), "settled_at": None}
+    return {**columns, "state": PENDING, "next_at": bindparam("again_at", type_=Instant), "settled_at": None}
 
 
-_SETTLE: dict[type[Fate], Update] = {kind: Update(_settlement(kind)) for kind in (Done, Again, Dead)}
+_SETTLE_DONE = Alike(lambda marks: _settlement(deliveries.c.id.in_(marks), Done))
+_SETTLE: dict[type[Fate], Update] = {
+    kind: Update(_settlement(deliveries.c.id == bindparam("row_id"), kind)) for kind in (Again, Dead)
+}
 _BECOME: dict[type[Fate], DeliveryState] = {
     Done: DeliveryState.DONE,
     Again: DeliveryState.PENDING,
@@ -168,10 +168,7 @@ def load(connection: Connection, ids: Sequence[int]) -> list[Delivery]:
 
 def by_id(connection: Connection, table: Any, ids: Iterable[int]) -> dict[int, Any]:
     """Rows by their ids."""
-    wanted = sorted(ids)
-    if not wanted:
-        return {}
-    return {row.id: mapping(row) for row in connection.execute(_BY_ID[table], {"ids": wanted})}
+    return {row["id"]: row for row in _BY_ID[table].run(connection, ids)}
 
 
 def count_open(connection: Connection) -> int:
@@ -210,7 +207,22 @@ def _write(connection: Connection, settlements: Sequence[Settlement], *, at: dat
     """Write the fates of attempts that are still the current ones; returns how many were."""
     if any(isinstance(entry.fate, Again) and entry.fate.at <= at for entry in settlements):
         announce(connection)
-    return sum(_write_alike(connection, kind, settlements, at=at) for kind in _SETTLE)
+    in_order = sorted(settlements, key=_id)  # two processes may both hold one: neither waits in a circle
+    done = [entry.delivery for entry in in_order if isinstance(entry.fate, Done)]
+    others = sum(_write_alike(connection, kind, in_order, at=at) for kind in _SETTLE)
+    return _write_done(connection, done, at=at) + others
+
+
+def _write_done(connection: Connection, done: Sequence[Delivery], *, at: datetime) -> int:
+    by_attempt: dict[int, list[int]] = {}
+    for delivery in done:
+        by_attempt.setdefault(delivery.attempt, []).append(delivery.id)
+    cursors = [
+        cursor
+        for attempt, ids in by_attempt.items()
+        for cursor in _SETTLE_DONE.run(connection, ids, of_attempt=attempt, now=at)
+    ]
+    return sum(cursor.rowcount for cursor in cursors)
 
 
 def _write_alike(
@@ -218,9 +230,7 @@ def _write_alike(
 ) -> int:
     parameters = [
         {"row_id": entry.delivery.id, "of_attempt": entry.delivery.attempt, **_parameters(entry.fate, at)}
-        for entry in sorted(
-            settlements, key=_id
-        )  # two processes may both hold one: neither waits in a circle
+        for entry in settlements
         if isinstance(entry.fate, kind)
     ]
     return _SETTLE[kind].run(connection, parameters) if parameters else 0
@@ -232,12 +242,12 @@ def _id(settlement: Settlement) -> int:
 
 def _parameters(fate: Fate, at: datetime) -> dict[str, Any]:
     match fate:
-        case Done():
-            return {"now": at}
         case Again():
             return {"spent": int(fate.spent), "reason": fate.reason, "again_at": fate.at}
         case Dead():
             return {"spent": 1, "reason": fate.reason, "now": at}
+        case Done():
+            raise AssertionError("written all at once")
 
 
 def _late(connection: Connection, settlements: Sequence[Settlement]) -> Sequence[Settlement]:

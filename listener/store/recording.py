@@ -6,9 +6,11 @@ each other and not in a circle.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection, RowMapping, and_, bindparam, case, insert, literal, select, update
@@ -31,7 +33,7 @@ from listener.model import (
     Verdict,
 )
 from listener.store.postgres import announce
-from listener.store.prepared import Insert, Update
+from listener.store.prepared import Alike, Insert, Select
 from listener.store.rows import (
     delivery_of,
     job_of,
@@ -43,18 +45,17 @@ from listener.store.rows import (
 from listener.store.tables import Instant, deliveries, jobs, quarantine, results
 
 # Statements of every batch, built once.
-_JOBS_BY = {
-    column.name: select(jobs).where(column.in_(bindparam("wanted", expanding=True)))
-    for column in (jobs.c.job_id, jobs.c.token)
-}
-_FINISH = Update(
-    update(jobs)
-    .where(jobs.c.id == bindparam("row_id"), jobs.c.finished_at.is_(None))
-    .values(
-        state=bindparam("to"),
-        error=bindparam("text"),
-        finished_at=bindparam("now", type_=Instant),
-        next_query_at=None,
+_JOBS_BY_ID = Select(jobs.c.job_id)
+_FINISH = Alike(
+    lambda marks: (
+        update(jobs)
+        .where(jobs.c.id.in_(marks), jobs.c.finished_at.is_(None))
+        .values(
+            state=bindparam("to"),
+            error=bindparam("text"),
+            finished_at=bindparam("now", type_=Instant),
+            next_query_at=None,
+        )
     )
 )
 _INSERT_RESULTS = Insert(
@@ -67,6 +68,9 @@ _INSERT_DELIVERIES = Insert(
         deliveries.c.id, deliveries.c.result, deliveries.c.route, deliveries.c.handler
     ),
 )
+
+
+_SLOT = attrgetter("slot")
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +88,7 @@ class Judged:
     message_id: str
     known: KnownJob | None
     verdict: Verdict
+    slot: str
     activities: Sequence[tuple[KnownJob, str]] = ()  #: jobs that ended within this workflow, and how
 
     @property
@@ -98,7 +103,7 @@ def record(
     judged = _judge(connection, arrivals, decide, at=at)
     first: dict[str, Judged] = {}
     for entry in judged:
-        first.setdefault(entry.result.slot, entry)
+        first.setdefault(entry.slot, entry)
     ids = _insert_results(connection, list(first.values()), at=at)
     new = [entry for slot, entry in first.items() if slot in ids]
     copies = _without(judged, new)
@@ -149,7 +154,7 @@ def judge_again(
         .values(disposition=bindparam("to"), wait_until=bindparam("until"), job=bindparam("job_row")),
         [
             {
-                "row_id": ids[entry.result.slot],
+                "row_id": ids[entry.slot],
                 "to": entry.verdict.disposition,
                 "until": entry.verdict.wait_until,
                 "job_row": entry.known.id if entry.known else None,
@@ -216,21 +221,28 @@ def _judged(
         message_id=message_id,
         known=job,
         verdict=decide(result, job.job if job else None, queue),
-        activities=[
-            (known[job_id], state)
-            for job_id, state in zip(result.activity_job_ids, result.activity_states, strict=False)
-            if job_id in known and state in TERMINAL_STATES
-        ],
+        slot=result.slot,
+        activities=_ended_activities(result, known) if result.activity_job_ids else (),
     )
+
+
+def _ended_activities(result: Result, known: Mapping[str, KnownJob]) -> Sequence[tuple[KnownJob, str]]:
+    return [
+        (known[job_id], state)
+        for job_id, state in zip(result.activity_job_ids, result.activity_states, strict=False)
+        if job_id in known and state in TERMINAL_STATES
+    ]
 
 
 def _job_for(result: Result, known: Mapping[str, KnownJob]) -> KnownJob | None:
     return next((known[name] for name in _names(result) if name in known), None)
 
 
-def _names(result: Result) -> Iterator[str]:
+def _names(result: Result) -> Sequence[str]:
     """What the job may be called by: its id, or the ids of the workflow and of its activities."""
-    yield from filter(None, (result.job_id, result.run_id, *result.activity_job_ids))
+    if result.job_id and not result.run_id and not result.activity_job_ids:
+        return (result.job_id,)
+    return [name for name in (result.job_id, result.run_id, *result.activity_job_ids) if name]
 
 
 def _find_jobs(connection: Connection, found: Sequence[Result], *, at: datetime) -> dict[str, KnownJob]:
@@ -240,7 +252,7 @@ def _find_jobs(connection: Connection, found: Sequence[Result], *, at: datetime)
     somebody's copy of the user data and counts for nothing.
     """
     wanted = {name for result in found for name in _names(result)}
-    known = {entry.job.job_id: entry for entry in _select_jobs(connection, jobs.c.job_id, wanted)}
+    known = {row["job_id"]: KnownJob(row["id"], job_of(row)) for row in _JOBS_BY_ID.run(connection, wanted)}
     known |= _given_up(connection, found)
     tokens: dict[str, str] = {}
     for result in found:
@@ -262,14 +274,6 @@ def _given_up(connection: Connection, found: Sequence[Result]) -> dict[str, Know
         select(jobs).where(jobs.c.token.in_(tokens), jobs.c.job_id.is_(None)).with_for_update()
     )
     return {row.token: KnownJob(row.id, job_of(mapping(row))) for row in rows}
-
-
-def _select_jobs(connection: Connection, column: Any, values: Iterable[str]) -> list[KnownJob]:
-    wanted = sorted(values)
-    if not wanted:
-        return []
-    rows = connection.execute(_JOBS_BY[column.name], {"wanted": wanted})
-    return [KnownJob(row.id, job_of(mapping(row))) for row in rows]
 
 
 def bind_job(connection: Connection, token: str, job_id: str, *, at: datetime) -> KnownJob | None:
@@ -335,14 +339,10 @@ def _insert_results(connection: Connection, first: Sequence[Judged], *, at: date
                 message_id=entry.message_id,
                 at=at,
             )
-            for entry in sorted(first, key=_slot)
+            for entry in sorted(first, key=_SLOT)
         ],
     )
     return {row[0]: row[1] for row in rows}
-
-
-def _slot(entry: Judged) -> str:
-    return entry.result.slot
 
 
 def _without(judged: Sequence[Judged], new: Sequence[Judged]) -> list[Judged]:
@@ -354,7 +354,7 @@ def _recorded_states(connection: Connection, copies: Sequence[Judged]) -> dict[s
     """What is recorded in the slots of these copies."""
     if not copies:
         return {}
-    slots = sorted({entry.result.slot for entry in copies})
+    slots = sorted({entry.slot for entry in copies})
     rows = connection.execute(select(results.c.slot, results.c.state).where(results.c.slot.in_(slots)))
     return {row.slot: row.state for row in rows}
 
@@ -368,7 +368,7 @@ def _overlooked(copies: Sequence[Judged], states: Mapping[str, str]) -> list[Jud
     return [
         entry
         for entry in copies
-        if entry.job and entry.job.finished_at is None and states.get(entry.result.slot) == entry.result.state
+        if entry.job and entry.job.finished_at is None and states.get(entry.slot) == entry.result.state
     ]
 
 
@@ -381,9 +381,9 @@ def _count_copies(connection: Connection, copies: Sequence[Judged], states: Mapp
         update(results)
         .where(results.c.slot == bindparam("of"))
         .values(copies=results.c.copies + 1, contradictions=results.c.contradictions + contradicts),
-        [{"of": _slot(entry), "claimed": entry.result.state} for entry in sorted(copies, key=_slot)],
+        [{"of": entry.slot, "claimed": entry.result.state} for entry in sorted(copies, key=_SLOT)],
     )
-    return sum(1 for entry in copies if states.get(_slot(entry), entry.result.state) != entry.result.state)
+    return sum(1 for entry in copies if states.get(entry.slot, entry.result.state) != entry.result.state)
 
 
 def _comes_too_late(entry: Judged) -> bool:
@@ -393,13 +393,10 @@ def _comes_too_late(entry: Judged) -> bool:
 
 
 def _finish_jobs(connection: Connection, judged: Sequence[Judged], *, at: datetime) -> None:
-    finished = {
-        known.id: {"row_id": known.id, "to": state, "text": text, "now": at}
-        for entry in judged
-        for known, state, text in _finished_by(entry)
-    }
-    if finished:
-        _FINISH.run(connection, [finished[row_id] for row_id in sorted(finished)])
+    finished = {known.id: (state, text) for entry in judged for known, state, text in _finished_by(entry)}
+    by_end = sorted(finished, key=lambda row_id: (finished[row_id], row_id))
+    for (state, text), alike in groupby(by_end, key=finished.__getitem__):
+        _FINISH.run(connection, list(alike), to=state, text=text, now=at)
 
 
 def _finished_by(entry: Judged) -> Iterator[tuple[KnownJob, str, str]]:
@@ -434,7 +431,7 @@ def _delivery_values(
     started = claim is not None and not refused
     state = DeliveryState.DEAD if refused else DeliveryState.RUNNING if started else DeliveryState.PENDING
     return {
-        "result": ids[entry.result.slot],
+        "result": ids[entry.slot],
         "queue": entry.queue,
         "route": target.route,
         "handler": target.handler,

@@ -29,6 +29,11 @@ def microseconds(at: datetime) -> int:
     return (at - EPOCH) // MICROSECOND
 
 
+def instant(number: int) -> datetime:
+    """The inverse of ``microseconds``."""
+    return EPOCH + timedelta(microseconds=number)
+
+
 class Instant(TypeDecorator[datetime]):
     """An aware datetime, held as whole microseconds since 1970: small, exact, sorted alike everywhere."""
 
@@ -39,7 +44,7 @@ class Instant(TypeDecorator[datetime]):
         return None if value is None else microseconds(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        return None if value is None else EPOCH + timedelta(microseconds=value)
+        return None if value is None else instant(value)
 
 
 RowId = BigInteger().with_variant(
