@@ -13,7 +13,7 @@ from itertools import groupby
 from operator import attrgetter
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, and_, bindparam, case, insert, literal, select, update
+from sqlalchemy import Connection, RowMapping, bindparam, case, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
 from listener.interfaces import Decide
@@ -42,7 +42,7 @@ from listener.store.rows import (
     values_of_quarantined,
     values_of_result,
 )
-from listener.store.tables import Instant, deliveries, jobs, quarantine, results
+from listener.store.tables import Instant, deliveries, jobs, quarantine, results, results_named
 
 # Statements of every batch, built once.
 _JOBS_BY_ID = Select(jobs.c.job_id)
@@ -303,8 +303,7 @@ def adopt(connection: Connection, token: str, job_id: str, *, at: datetime) -> N
     finished it."""
     own = select(jobs.c.id).where(jobs.c.token == token).scalar_subquery()
     sooner = case((results.c.wait_until.is_not(None), literal(at, Instant)), else_=None)
-    has_run_id = results.c.run_id != literal("", literal_execute=True)  # in the words of the partial index
-    for theirs in (results.c.job_id == job_id, and_(results.c.run_id == job_id, has_run_id)):
+    for theirs in results_named(job_id):
         connection.execute(
             update(results).where(theirs, results.c.job.is_(None)).values(job=own, wait_until=sooner)
         )

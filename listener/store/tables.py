@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from sqlalchemy import (
     BigInteger,
     Column,
+    ColumnElement,
     Dialect,
     Index,
     Integer,
@@ -16,6 +18,8 @@ from sqlalchemy import (
     Table,
     Text,
     UniqueConstraint,
+    and_,
+    literal,
     text,
 )
 from sqlalchemy.types import TypeDecorator
@@ -115,12 +119,25 @@ results = Table(
     Column("copies", Integer, nullable=False),
     Column("contradictions", Integer, nullable=False),
     Column("outputs", Text),  #: the Result of a query, as MPS wrote it
-    Index("results_by_job_id", "job_id"),
     Index("results_by_disposition", "disposition", "id"),
     _partial_index("results_by_job", "job", where="job IS NOT NULL"),
     _partial_index("results_by_run_id", "run_id", where="run_id != ''"),
+    # The slot of an outcome is its job's id, and has an index already.
+    _partial_index("results_progress", "job_id", where="job_id != slot AND job_id != ''"),
     _partial_index("results_waiting", "wait_until", where="wait_until IS NOT NULL"),
 )
+
+
+def results_named(name: str) -> Sequence[ColumnElement[bool]]:
+    """Conditions that together find the results of the job or workflow with this id, each in the words of an index."""
+    nothing = literal("", literal_execute=True)
+    columns = results.c
+    return (
+        columns.slot == name,
+        and_(columns.job_id == name, columns.job_id != columns.slot, columns.job_id != nothing),
+        and_(columns.run_id == name, columns.run_id != nothing),
+    )
+
 
 deliveries = Table(
     "deliveries",

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, and_, func, literal, or_, select, update
+from sqlalchemy import Connection, RowMapping, Select, func, or_, select, update
 
 from listener.interfaces import Decide
 from listener.model import Delivery, DeliveryState, Disposition, Job, JobState, Quarantined, Result
@@ -16,7 +16,7 @@ from listener.store.engine import Database
 from listener.store.leasing import IS_DEAD, load
 from listener.store.postgres import announce
 from listener.store.rows import job_of, mapping, quarantined_of, result_of
-from listener.store.tables import deliveries, jobs, quarantine, results
+from listener.store.tables import deliveries, jobs, quarantine, results, results_named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -155,8 +155,7 @@ class Views:
 def _is_about(job: Any, name: str) -> Any:
     """The results of a job, or of the job or workflow that goes by this name."""
     named = (job.job_id or job.token) if job else name
-    run_id = and_(results.c.run_id == named, results.c.run_id != literal("", literal_execute=True))
-    return or_(results.c.job_id == named, run_id, results.c.job == (job.id if job else 0))
+    return or_(*results_named(named), results.c.job == (job.id if job else 0))
 
 
 def _page(listing: Select[Any], table: Any, before: int, limit: int) -> Select[Any]:
