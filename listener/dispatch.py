@@ -99,6 +99,7 @@ class Dispatcher:
         self._woken = threading.Event()
         self._next_due: datetime | None = None
         self._more = True  #: whether there may be more to claim than was taken
+        self._tended: float | None = None  #: monotonic seconds at which leases were last looked at
         self._cut_short = threading.Event()
         self._warnings = Quieted(log)
 
@@ -267,7 +268,17 @@ class Dispatcher:
             self._workers.replace(delivery)
         if held := self._holdings.all():
             self._guarded("renew", lambda: self._store.renew(held, until=clock.now() + self._lease))
-        self._guarded("end leases", self._end_leases)
+        if not self._stood_still():
+            self._guarded("end leases", self._end_leases)
+
+    def _stood_still(self) -> bool:
+        """Whether this process, or the store, did nothing for so long that others may not have been able to renew
+        their leases, or to settle. They get until the next round to do so."""
+        before, self._tended = self._tended, clock.monotonic()
+        if before is None or self._tended - before < self._lease.total_seconds() / 2:
+            return False
+        self._tended = None  # one round is enough, even where every round takes that long
+        return True
 
     def _end_leases(self) -> None:
         now = clock.now()

@@ -137,8 +137,11 @@ def protocol() -> type[asyncio.Protocol]:
             if not reset:
                 self.transport.close()
                 return
-            linger = struct.pack("ii", 1, 0)
-            self.transport.get_extra_info("socket").setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
+            if not self.gone():
+                linger = struct.pack("ii", 1, 0)
+                self.transport.get_extra_info("socket").setsockopt(
+                    socket.SOL_SOCKET, socket.SO_LINGER, linger
+                )
             self.transport.abort()
 
     return Connection

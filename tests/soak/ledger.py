@@ -268,6 +268,7 @@ def _follow_up(
     overlaps = before.ended is not None and before.ended > after.begun
     frozen = sum(ending.until - ending.since for ending in own if ending.kind == "freeze")
     causes = [ending for ending in own if _excuses(ending, before, frozen)]
+    causes += [ending for ending in between if ending.pid != before.pid and _held_the_store(ending, before)]
     if causes:
         (resumed if overlaps or before.ended is None else repeats)[causes[0].kind] += 1
     elif overlaps or before.ended is None:
@@ -281,6 +282,18 @@ def _attempts(before: Call, after: Call, between: Sequence[Ending]) -> Iterator[
     step = after.attempt - before.attempt
     if step < 1 or (step > 1 and not between):
         yield Complaint("unexplained", f"{before.key}: attempt {after.attempt} after {before.attempt}")
+
+
+def _held_the_store(ending: Ending, call: Call) -> bool:
+    """Whether another process may have been frozen in the middle of a transaction, so that nobody could write down
+    this call's end until its lease was over."""
+    if ending.kind != "freeze" or call.ended is None:
+        return False
+    return (
+        ending.until - ending.since > LEASE
+        and ending.since <= call.ended + COMMIT
+        and call.ended <= ending.until
+    )
 
 
 def _excuses(ending: Ending, call: Call, frozen: float) -> bool:

@@ -14,7 +14,7 @@ import pytest
 from tests.handlers.waiting import wait_until
 from tests.soak import plan as ways
 from tests.soak.campaign import Report, play_all, told
-from tests.soak.evidence import Call, Evidence, Rows
+from tests.soak.evidence import Call, Ending, Evidence, Rows
 from tests.soak.ledger import account
 from tests.soak.plan import API_FAULTS, LEASE, Plan, items, one_of_each
 from tests.soak.scene import crash, play, staged
@@ -154,6 +154,19 @@ def test_doctored_evidence_is_noticed(
     calm: Evidence, doctor: Callable[[Evidence], Evidence], kind: str
 ) -> None:
     assert account(CALM, doctor(calm)).count(kind) > 0
+
+
+@pytest.mark.parametrize(("seconds", "doubled"), [(LEASE + 1, 0), (LEASE - 1, 1)])
+def test_a_repeat_is_excused_where_a_frozen_neighbour_may_have_held_the_store(
+    calm: Evidence, seconds: float, doubled: int
+) -> None:
+    call = _only_call(list(calm.calls))
+    assert call.ended is not None
+    frozen = Ending(pid=call.pid + 1, kind="freeze", since=call.ended - 0.5, until=call.ended - 0.5 + seconds)
+
+    found = account(CALM, replace(calm, calls=_again(list(calm.calls)), endings=[*calm.endings, frozen]))
+
+    assert (found.count("doubled"), sum(found.repeats.values())) == (doubled, 1 - doubled)
 
 
 def without(protection: str, *, ways: dict[Any, float], crash_at: str = "") -> tuple[Plan, list[str]]:

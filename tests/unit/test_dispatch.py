@@ -20,7 +20,7 @@ from listener.errors import Fault, Reject, Retry, StoreUnavailable, Unavailable
 from listener.holdings import owner_name
 from listener.intake import Intake
 from listener.metrics import Metrics
-from listener.model import Delivery, JobResult, Message, RetryPolicy, Settlement, Target
+from listener.model import Claim, Delivery, JobResult, Message, RetryPolicy, Settlement, Target
 from listener.process import Heart
 from listener.routing import Correlation, Rule
 from listener.store.sql import SqlStore
@@ -237,6 +237,24 @@ def hung(logs: Sequence[Mapping[str, Any]]) -> bool:
 def end_lease_of(store: SqlStore, row_id: int) -> None:
     with store.database.write() as connection:
         connection.execute(update(deliveries).where(deliveries.c.id == row_id).values(lease_until=EPOCH))
+
+
+def test_after_a_standstill_others_may_first_renew_their_leases(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dispatcher = a_dispatcher(store, Calls())
+    dispatcher.tend_leases()
+    record(store)
+    store.claim(Claim(owner="a neighbour", until=EPOCH, limit=1), at=clock.now())
+    much_later = clock.monotonic() + LONG.total_seconds()
+    monkeypatch.setattr(clock, "monotonic", lambda: much_later)
+
+    rounds = []
+    for _ in range(2):
+        dispatcher.tend_leases()
+        rounds.append(states(store))
+
+    assert rounds == [{"running": 1}, {"pending": 1}]
 
 
 def test_leases_are_kept_while_a_handler_runs(store: SqlStore) -> None:
