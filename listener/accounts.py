@@ -14,9 +14,9 @@ class Accounts:
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._keys: dict[str, Credentials] = {}
-        self._clients: dict[str, MpsClient] = {}
+        self._clients: dict[str, MpsClient | None] = {}
 
     def keys(self, tenant: str) -> Credentials:
         """Raises SettingsError for a tenant that the settings do not know."""
@@ -27,11 +27,12 @@ class Accounts:
 
     def mps(self, tenant: str) -> MpsClient | None:
         """None where MPS is not configured, or the tenant is unknown by now."""
-        known = not tenant or tenant in self._settings.tenants
-        if not known or not self._settings.tenant(tenant).mps.configured:
-            return None
-        keys = self.keys(tenant)
         with self._lock:
             if tenant not in self._clients:
-                self._clients[tenant] = MpsClient(self._settings.tenant(tenant).mps, keys)
+                self._clients[tenant] = self._new_client(tenant)
             return self._clients[tenant]
+
+    def _new_client(self, tenant: str) -> MpsClient | None:
+        known = not tenant or tenant in self._settings.tenants
+        settings = self._settings.tenant(tenant).mps if known else None
+        return MpsClient(settings, self.keys(tenant)) if settings and settings.configured else None

@@ -169,7 +169,7 @@ class QueueSettings(Section):
     tenant: str = ""  #: whose credentials to use: the name of a [tenants] table
     wait: Annotated[Duration, Field(ge=timedelta(0), le=LONGEST_WAIT)] = LONGEST_WAIT
     batch: Annotated[int, Field(ge=1, le=LARGEST_BATCH)] = LARGEST_BATCH
-    max_pollers: Annotated[int, Field(ge=1, le=16)] = 3  #: at a deep queue; an idle one has a single poller
+    max_pollers: Annotated[int, Field(ge=1, le=16)] = 8  #: at a deep queue; an idle one has a single poller
 
     @model_validator(mode="before")
     @classmethod

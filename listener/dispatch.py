@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import queue
 import random
 import threading
@@ -239,8 +240,9 @@ class Dispatcher:
         if self._more:
             self.wake()
         self._expect(settlements)
+        verbose = log.is_enabled_for(logging.DEBUG)
         for outcome in batch:
-            self._tell(outcome, late=id(outcome.settlement) in late)
+            self._tell(outcome, late=id(outcome.settlement) in late, verbose=verbose)
 
     def _adjust_room(self, settled: int) -> None:
         """Own as much as will be done in a moment, so that quick handlers never wait for a claim, and slow ones leave
@@ -253,10 +255,11 @@ class Dispatcher:
         """The ids (of the objects) of those that came too late."""
         return {id(settlement) for settlement in self._store.settle(settlements, at=clock.now())}
 
-    def _tell(self, outcome: Outcome, *, late: bool) -> None:
+    def _tell(self, outcome: Outcome, *, late: bool, verbose: bool = True) -> None:
         settlement = outcome.settlement
         self._meter.settled(settlement, seconds=outcome.seconds, late=late)
-        _log_settlement(settlement, late=late)
+        if verbose or not isinstance(settlement.fate, Done):
+            _log_settlement(settlement, late=late)
 
     # leases
 
