@@ -52,7 +52,8 @@ class Crew:
 
     def _help(self, helper: Poller) -> None:
         try:
-            helper.poll_while_full()
+            for _turn in helper.turns_while_full():
+                self.call_helper()
         finally:
             with self._changed:
                 self._working -= 1

@@ -164,10 +164,11 @@ class Poller:
             self._stop.wait(pause.total_seconds())
         self._queue.close()
 
-    def poll_while_full(self) -> None:
-        """Poll as long as batches come full: there is more than one poller can take."""
-        self.full = True
+    def turns_while_full(self) -> Iterator[None]:
+        """Poll as long as batches come full: there is more than one poller can take. Yields after each such turn."""
+        self.turn()
         while self.needs_help and not self._stop.is_set():
+            yield
             self.turn()
         self._queue.close()
 
