@@ -43,8 +43,8 @@ log = structlog.get_logger(__name__)
 
 #: How often leases are tended, results whose grace is over decided, and so on.
 HOUSEKEEPING = timedelta(seconds=1)
-#: How many turns of housekeeping the deleting of old rows gives way to busy queues.
-BUSY_TURNS = 10
+#: The share of the time that deleting old rows may take, while the queues are empty and while they are not.
+IDLE_SHARE, BUSY_SHARE = 0.2, 0.05
 #: How long to listen for other processes at a time: a stop waits for it.
 NEWS_TURN = timedelta(milliseconds=300)
 #: How often to look for waiting results of which other processes know.
@@ -112,7 +112,6 @@ class Daemon:
         self._runner = CoroutineRunner()
         self._store = SqlStore.open(settings.store.url)
         self._retention = Retention(self._store.database, keep=settings.store.retention)
-        self._busy_turns = 0
         # A lease that is renewed only just before its end is lost to any hiccup.
         self._tending = Every(settings.dispatch.lease / 4)
         self._looking = Every(OTHERS_WAITING)
@@ -228,6 +227,8 @@ class Daemon:
         self._start_thread("claims", lambda: self._dispatcher.run_claims(self._stop, claims))
         keeping = self.vitals.heart("housekeeping", limit=SLACK)
         self._start_thread("housekeeping", lambda: self._run_housekeeping(keeping))
+        if self._settings.store.retention:
+            self._start_thread("retention", self._run_retention)
         for name, reconciler in self._reconcilers.items():
             self._start_reconciler(name, reconciler)
         if self._store.database.is_postgres:
@@ -293,18 +294,31 @@ class Daemon:
         try:
             if self._intake.has_waiting or self._looking.due():
                 self._intake.decide_waiting()
-            self._clean()
         except StoreUnavailable as error:
             self._warnings.warning("store.unavailable", doing="housekeeping", error=str(error))
         except Exception:  # a defect of ours must not end the loop
             log.exception("housekeeping.crashed")
 
-    def _clean(self) -> None:
-        """Delete a little of what is old, while nothing else waits; under a steady load now and then all the same."""
-        self._busy_turns += 1
-        if self._busy_turns > BUSY_TURNS or all(crew.idle for crew in self._crews):
-            self._busy_turns = 0
+    def _run_retention(self) -> None:
+        """Delete what is old, in small steps with pauses between them: nobody is to notice."""
+        while not self._stop.is_set():
+            self._wait(self.clean())
+
+    def clean(self) -> timedelta:
+        """One step; returns how long to leave the store to others after it."""
+        began = clock.monotonic()
+        try:
             self._retention.step(clock.now())
+        except StoreUnavailable as error:
+            self._warnings.warning("store.unavailable", doing="delete what is old", error=str(error))
+            return HOUSEKEEPING
+        except Exception:  # a defect of ours must not end the loop
+            log.exception("retention.crashed")
+            return HOUSEKEEPING
+        if self._retention.resting:
+            return HOUSEKEEPING
+        share = IDLE_SHARE if all(crew.idle for crew in self._crews) else BUSY_SHARE
+        return timedelta(seconds=(clock.monotonic() - began) / share)
 
     def alive(self) -> Health:
         from listener.http.app import Health

@@ -17,8 +17,8 @@ from listener.store.engine import Database
 from listener.store.postgres import is_postgres, may_clean
 from listener.store.tables import deliveries, jobs, quarantine, results
 
-#: Rows that one transaction looks at.
-STEP = 200
+#: Rows that one transaction looks at: others wait for it a few milliseconds.
+STEP = 100
 #: Between two passes: whatever has become old enough meanwhile can wait.
 REST = timedelta(minutes=10)
 
@@ -37,6 +37,7 @@ class Retention:
         self._at = 0  #: which of the tables
         self._after = 0  #: and the last row that was looked at
         self._rest_until: datetime | None = None
+        self.resting = False  #: whether the last step had nothing to do, or left it to another process
 
     def step(self, now: datetime) -> int:
         """Look at a few rows and delete those that may go; returns how many. Raises StoreUnavailable.
@@ -44,10 +45,12 @@ class Retention:
         A result goes with its deliveries: all of them done or dropped, and that for long enough. A job goes once its
         results are gone. What is unfinished, parked or dead stays for ever.
         """
-        if not self._keep or (self._rest_until and now < self._rest_until):
+        self.resting = not self._keep or (self._rest_until is not None and now < self._rest_until)
+        if self.resting:
             return 0
         with self._database.write() as connection:
             if is_postgres(connection) and not may_clean(connection):
+                self.resting = True
                 return 0
             old, more, deleted = self._clean(connection, now - self._keep)
         self._move(old, more=more, now=now)

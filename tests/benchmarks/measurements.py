@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import shutil
 import statistics
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -23,10 +24,20 @@ from tests.benchmarks.daemons import Drained, daemons, drain, drained, setting
 from tests.benchmarks.figures import Figure, interleaved, percentile, ratios
 from tests.benchmarks.places import Server, ceiling, wait_for
 from tests.benchmarks.rivals import runs
-from tests.benchmarks.stores import RESULTS_EACH, large_store, new_store, register, settled, url_of
+from tests.benchmarks.stores import (
+    RESULTS_EACH,
+    large_store,
+    new_store,
+    register,
+    results_in,
+    settled,
+    url_of,
+)
 
 #: Added to each request, in seconds, where a network is to be felt.
 NETWORK: Final = 0.005
+#: Callbacks a second of a steady load.
+STEADY: Final = 200.0
 PAGE: Final = 50
 
 
@@ -168,9 +179,9 @@ def _against_tasks(bench: Bench, rival: str, shown: str, theirs: Callable[..., D
 
 
 def _times(
-    name: str, first: Sequence[float], second: Iterator[float] | Sequence[float], *, at_least: float
+    name: str, first: Sequence[float], second: Iterator[float] | Sequence[float], **goal: float
 ) -> Figure:
-    return Figure(name=name, values=ratios(zip(first, second, strict=True)), unit=" x", at_least=at_least)
+    return Figure(name=name, values=ratios(zip(first, second, strict=True)), unit=" x", **goal)
 
 
 # Latency
@@ -190,13 +201,37 @@ def latency(bench: Bench) -> Iterator[Figure]:
     )
 
 
-def _paced(bench: Bench, *, rate: float, count: int) -> list[float]:
+def retention(bench: Bench) -> Iterator[Figure]:
+    """What those who wait notice of the deleting of old rows: all of a large store are old, or none."""
+    count = int(STEADY * bench.sizes.half_rate_seconds)
+    left: list[int] = []
+
+    def p99(**settings: str) -> float:
+        path = bench.folder() / "listener.db"
+        shutil.copyfile(large_store(bench.sizes.large_jobs), path)
+        latencies = _paced(bench, rate=STEADY, count=count, store=url_of(path), **settings)
+        left.append(results_in(path))
+        path.unlink()
+        return percentile(latencies, 99)
+
+    rounds = interleaved(
+        lambda _: p99(store__retention="1s"), lambda _: p99(), rounds=bench.sizes.rounds_aside
+    )
+    deleting, not_deleting = zip(*rounds, strict=True)
+    note = f"{max(left) - min(left):,} results deleted meanwhile, at {STEADY:.0f}/s"
+    yield Figure(name="without deleting: latency, p99", values=not_deleting, unit=" ms")
+    yield Figure(name="while old rows are deleted: latency, p99", values=deleting, unit=" ms", note=note)
+    yield _times("p99 while old rows are deleted to p99 without", deleting, not_deleting, at_most=2)
+
+
+def _paced(bench: Bench, *, rate: float, count: int, store: str = "", **settings: str) -> list[float]:
     """The latencies in ms of so many callbacks at this rate, after some that don't count."""
     folder, series, warm = bench.folder(), bench.series(), bench.series()
-    store = new_store(folder, series, count)
+    store = store or url_of(folder / "listener.db")
+    register(store, series, count)
     log = folder / "calls"
     bench.server.reset()
-    with _recording(folder, bench.server, store, "prompt", log):
+    with _recording(folder, bench.server, store, "prompt", log, **settings):
         bench.server.pace(warm, rate=20.0, count=10)
         wait_for(lambda: len(handlers.calls(log)) >= 10, what="the first were handled", pause=0.1)
         bench.server.pace(series, rate=rate, count=count)
@@ -408,6 +443,7 @@ MEASUREMENTS: Final[Mapping[str, Callable[[Bench], Iterator[Figure]]]] = {
     "latency": latency,
     "idle": idle,
     "growth": growth,
+    "retention": retention,
     "pool": pool,
     "postgres": postgres,
 }

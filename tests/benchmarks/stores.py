@@ -76,6 +76,11 @@ def settled(url: str) -> Settled:
     return Settled(count, last.timestamp() if last else 0.0)
 
 
+def results_in(path: Path) -> int:
+    with closing(sqlite3.connect(path)) as connection:
+        return int(connection.execute("SELECT count(*) FROM results").fetchone()[0])
+
+
 @contextmanager
 def _bulk(path: Path, series: str) -> Iterator[sqlite3.Connection]:
     """A connection that knows the ids of a series; everything is committed at the end."""
