@@ -18,6 +18,7 @@ from listener.emulator import Options
 from listener.emulator.queues import draft
 from listener.emulator.serve import running
 from listener.mns_connection import Connection, Reply
+from tests.benchmarks import parts
 from tests.benchmarks.callbacks import QUEUE, body
 from tests.benchmarks.daemons import drained
 from tests.benchmarks.figures import Figure, Machine, as_json, interleaved, percentile, ratios, table
@@ -156,3 +157,16 @@ def _shape(reply: bytes) -> list[tuple[str, str]]:
         (xmltext.local(each.tag), (each.text or "").strip()) for each in ElementTree.fromstring(reply).iter()
     ]
     return [(name, text if name in same else "") for name, text in found]
+
+
+def test_every_part_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
+    parts.main(32)
+
+    lines = [line.rsplit(maxsplit=2) for line in capsys.readouterr().out.splitlines()]
+    rows = [
+        line
+        for line in lines
+        if line[0].startswith(("receive", "delete", "decode", "record", "settle", "what"))
+    ]
+    assert len(rows) == 8
+    assert all(float(cpu) > 0 and float(passed) > 0 for _, cpu, passed in rows)

@@ -1,0 +1,127 @@
+"""``python -m tests.benchmarks.parts [COUNT]``: what each step costs alone, on one thread, without a profiler.
+
+Process CPU time for a callback, in microseconds; and the time that passed, which holds the waiting for the disk and for
+the server, too.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import sys
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from datetime import timedelta
+from pathlib import Path
+from typing import Final
+
+import structlog
+
+from listener import clock
+from listener.credentials import AccessKey, Credentials
+from listener.decode import decode
+from listener.dispatch import job_result
+from listener.intake import arrival
+from listener.mns import MnsQueue
+from listener.model import Arrival, Claim, Delivery, Done, Message, Settlement
+from listener.routing import Correlation, Rule, decider
+from listener.store.sql import SqlStore
+from tests.benchmarks.callbacks import QUEUE
+from tests.benchmarks.places import ENVIRONMENT, running_server
+from tests.benchmarks.stores import new_store
+
+#: Callbacks in one transaction: one batch, and several that are committed together.
+TOGETHER: Final = (16, 64)
+MINUTE: Final = timedelta(minutes=1)
+
+
+class Timed:
+    """Adds up what a step took."""
+
+    def __init__(self) -> None:
+        self.cpu = self.passed = 0.0
+
+    @contextmanager
+    def __call__(self) -> Iterator[None]:
+        cpu, began = time.process_time(), time.perf_counter()
+        yield
+        self.cpu += time.process_time() - cpu
+        self.passed += time.perf_counter() - began
+
+
+def main(count: int) -> None:
+    print(f"{'us for a callback':<24} {'CPU':>6} {'passed':>8}")
+    messages = _exchange(count)
+    _pure(messages)
+    for size in TOGETHER:
+        _stored(messages, size)
+
+
+def _tell(name: str, timed: Timed, count: int) -> None:
+    print(f"{name:<24} {1e6 * timed.cpu / count:>6.1f} {1e6 * timed.passed / count:>8.1f}")
+
+
+def _exchange(count: int) -> Sequence[Message]:
+    """Receive and delete all of them, in batches of 16."""
+    receive, delete = Timed(), Timed()
+    messages: list[Message] = []
+    key = AccessKey("testKeyId", "testKeySecret")
+    with running_server() as server:
+        server.fill("parts", count)
+        queue = MnsQueue(endpoint=server.url, queue=QUEUE, name=QUEUE, credentials=Credentials(lambda: key))
+        with closing(queue):
+            while len(messages) < count:
+                with receive():
+                    batch = queue.receive(limit=16, wait=timedelta(0))
+                with delete():
+                    queue.delete(batch)
+                messages += batch
+    _tell("receive", receive, count)
+    _tell("delete", delete, count)
+    return messages
+
+
+def _pure(messages: Sequence[Message]) -> None:
+    decoding = Timed()
+    with decoding():
+        for message in messages:
+            decode(message.body)
+    _tell("decode", decoding, len(messages))
+
+
+def _stored(messages: Sequence[Message], size: int) -> None:
+    """Record, make what handlers get, and settle, so many in each transaction."""
+    record, handed, settle = Timed(), Timed(), Timed()
+    arrivals = [arrival(QUEUE, message) for message in messages]
+    with tempfile.TemporaryDirectory() as folder, _store(Path(folder), len(messages)) as store:
+        for start in range(0, len(arrivals), size):
+            with record():
+                claimed = _record(store, arrivals[start : start + size])
+            with handed():
+                for delivery in claimed:
+                    job_result(delivery)
+            with settle():
+                store.settle([Settlement(delivery=each, fate=Done()) for each in claimed], at=clock.now())
+    _tell(f"record, {size} at a time", record, len(messages))
+    _tell(f"settle, {size} at a time", settle, len(messages))
+    if size == TOGETHER[-1]:
+        _tell("what a handler gets", handed, len(messages))
+
+
+def _store(folder: Path, count: int) -> closing[SqlStore]:
+    return closing(SqlStore.open(new_store(folder, "parts", count)))
+
+
+def _record(store: SqlStore, arrivals: Sequence[Arrival]) -> Sequence[Delivery]:
+    at = clock.now()
+    decide = decider([Rule(name="all", handlers=("python",))], Correlation(), now=at, grace_over=False)
+    claim = Claim(owner="parts", until=at + MINUTE, limit=len(arrivals))
+    return store.record(arrivals, decide, at=at, claim=claim).claimed
+
+
+if __name__ == "__main__":
+    os.environ.update(ENVIRONMENT)
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
+    main(int(sys.argv[1]) if len(sys.argv) > 1 else 16_000)
