@@ -228,7 +228,8 @@ class Daemon:
         keeping = self.vitals.heart("housekeeping", limit=SLACK)
         self._start_thread("housekeeping", lambda: self._run_housekeeping(keeping))
         if self._settings.store.retention:
-            self._start_thread("retention", self._run_retention)
+            deleting = self.vitals.heart("retention", limit=SLACK)
+            self._start_thread("retention", lambda: self._run_retention(deleting))
         for name, reconciler in self._reconcilers.items():
             self._start_reconciler(name, reconciler)
         if self._store.database.is_postgres:
@@ -299,9 +300,10 @@ class Daemon:
         except Exception:  # a defect of ours must not end the loop
             log.exception("housekeeping.crashed")
 
-    def _run_retention(self) -> None:
+    def _run_retention(self, heart: Pulse) -> None:
         """Delete what is old, in small steps with pauses between them: nobody is to notice."""
         while not self._stop.is_set():
+            heart.beat()
             self._wait(self.clean())
 
     def clean(self) -> timedelta:
@@ -318,7 +320,8 @@ class Daemon:
         if self._retention.resting:
             return HOUSEKEEPING
         share = IDLE_SHARE if all(crew.idle for crew in self._crews) else BUSY_SHARE
-        return timedelta(seconds=(clock.monotonic() - began) / share)
+        # What was waited for the store counts, too: it is not to count for long.
+        return min(timedelta(seconds=(clock.monotonic() - began) / share), HOUSEKEEPING)
 
     def alive(self) -> Health:
         from listener.http.app import Health

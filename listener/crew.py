@@ -9,7 +9,12 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+import structlog
+
 from listener.intake import Poller
+from listener.quiet import Quieted
+
+log = structlog.get_logger(__name__)
 
 
 class Crew:
@@ -22,6 +27,7 @@ class Crew:
         self._changed = threading.Condition()
         self._resting: list[Poller] = []
         self._working = 0
+        self._warnings = Quieted(log)
 
     @property
     def name(self) -> str:
@@ -46,9 +52,17 @@ class Crew:
         with self._changed:
             if self._working >= self._most - 1:
                 return
-            self._working += 1
             helper = self._resting.pop() if self._resting else self._make_helper()
-        threading.Thread(target=self._help, args=(helper,), name=f"{helper.name} helper", daemon=True).start()
+            thread = threading.Thread(
+                target=self._help, args=(helper,), name=f"{helper.name} helper", daemon=True
+            )
+            try:
+                thread.start()
+            except RuntimeError as error:  # the system gives no more threads: those at work go on alone
+                self._resting.append(helper)
+                self._warnings.warning("helper.not_started", queue=helper.name, error=str(error))
+            else:
+                self._working += 1
 
     def _help(self, helper: Poller) -> None:
         try:

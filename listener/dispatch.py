@@ -100,7 +100,9 @@ class Dispatcher:
         self._woken = threading.Event()
         self._next_due: datetime | None = None
         self._more = True  #: whether there may be more to claim than was taken
-        self._tended: float | None = None  #: monotonic seconds at which leases were last looked at
+        #: When our leases were renewed last, in monotonic seconds and by the wall clock.
+        self._renewed: tuple[float, datetime] | None = None
+        self._excused = False  #: whether the last round left it at that, because of a standstill before it
         self._cut_short = threading.Event()
         self._warnings = Quieted(log)
 
@@ -236,10 +238,14 @@ class Dispatcher:
                 log.error("settlements.lost", count=len(batch), hint="their leases end, and they run again")
                 return
         self._holdings.release([settlement.delivery for settlement in settlements])
+        self._guarded("follow settlements", lambda: self._follow(batch, late))
+
+    def _follow(self, batch: Sequence[Outcome], late: set[int]) -> None:
+        """What else is to be done about outcomes, now that they are written down."""
         self._adjust_room(len(batch))
         if self._more:
             self.wake()
-        self._expect(settlements)
+        self._expect([outcome.settlement for outcome in batch])
         verbose = log.is_enabled_for(logging.DEBUG)
         for outcome in batch:
             self._tell(outcome, late=id(outcome.settlement) in late, verbose=verbose)
@@ -269,19 +275,27 @@ class Dispatcher:
             log.error("handler.hung", **facts(delivery), timeout=str(self._handler_timeout))
             self._holdings.release([delivery])
             self._workers.replace(delivery)
-        if held := self._holdings.all():
-            self._guarded("renew", lambda: self._store.renew(held, until=clock.now() + self._lease))
-        if not self._stood_still():
+        prompt = self._guarded("renew", self._renew)
+        if prompt is None:
+            return  # others can't renew theirs now either
+        excused, self._excused = self._excused, not (prompt or self._excused)
+        if prompt or excused:
             self._guarded("end leases", self._end_leases)
 
-    def _stood_still(self) -> bool:
-        """Whether this process, or the store, did nothing for so long that others may not have been able to renew
-        their leases, or to settle. They get until the next round to do so."""
-        before, self._tended = self._tended, clock.monotonic()
-        if before is None or self._tended - before < self._lease.total_seconds() / 2:
+    def _renew(self) -> bool:
+        """Renew our own leases; returns whether that was as prompt as it should be.
+
+        If this process, its clock or the store stood still before that, others may not have been able to renew
+        their leases, or to settle; nor is anything known about that when a process is new. Then they get one more
+        round to do so.
+        """
+        before = self._renewed
+        self._store.renew(self._holdings.all(), until=clock.now() + self._lease)
+        self._renewed = clock.monotonic(), clock.now()
+        if before is None:
             return False
-        self._tended = None  # one round is enough, even where every round takes that long
-        return True
+        gap = max(timedelta(seconds=self._renewed[0] - before[0]), self._renewed[1] - before[1])
+        return gap < self._lease / 2
 
     def _end_leases(self) -> None:
         now = clock.now()

@@ -166,10 +166,11 @@ class Poller:
 
     def turns_while_full(self) -> Iterator[None]:
         """Poll as long as batches come full: there is more than one poller can take. Yields after each such turn."""
-        self.turn()
+        self.full = True
         while self.needs_help and not self._stop.is_set():
-            yield
             self.turn()
+            if self.needs_help:
+                yield
         self._queue.close()
 
     def turn(self) -> timedelta:

@@ -108,7 +108,7 @@ class Store(Protocol):
         delivery is ever claimed twice at the same time."""
 
     def renew(self, deliveries: Sequence[Delivery], *, until: datetime) -> None:
-        """Keep the leases of attempts that are still the current ones."""
+        """Keep the leases of attempts that are still the current ones. Asks the store even if there are none."""
 
     def end_leases(
         self, fate: Callable[[Delivery], Fate], *, at: datetime, limit: int

@@ -127,6 +127,8 @@ def claim(connection: Connection, wanted: Claim, *, at: datetime) -> Sequence[De
 
 def renew(connection: Connection, running: Sequence[Delivery], *, until: datetime) -> None:
     """See ``Store.renew``."""
+    if not running:
+        return
     attempts = [(delivery.id, delivery.attempt) for delivery in running]
     owners = sorted({delivery.owner for delivery in running})
     connection.execute(_RENEW, {"attempts": attempts, "owners": owners, "until": until})
@@ -209,8 +211,9 @@ def _write(connection: Connection, settlements: Sequence[Settlement], *, at: dat
         announce(connection)
     in_order = sorted(settlements, key=_id)  # two processes may both hold one: neither waits in a circle
     done = [entry.delivery for entry in in_order if isinstance(entry.fate, Done)]
-    others = sum(_write_alike(connection, kind, in_order, at=at) for kind in _SETTLE)
-    return _write_done(connection, done, at=at) + others
+    return _write_done(connection, done, at=at) + sum(
+        _write_alike(connection, kind, in_order, at=at) for kind in _SETTLE
+    )
 
 
 def _write_done(connection: Connection, done: Sequence[Delivery], *, at: datetime) -> int:

@@ -1,7 +1,7 @@
 """Records one batch in one transaction: find the jobs, judge the results, write the new, count the rest.
 
-Rows are written in the order of their keys, so that processes which record the same things at the same moment wait for
-each other and not in a circle.
+Results are written in the order of their keys, so that processes which record the same things at the same moment wait
+for each other and not in a circle. Where two come to wait in a circle all the same, one is undone and done again.
 """
 
 from __future__ import annotations

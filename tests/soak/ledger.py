@@ -268,7 +268,11 @@ def _follow_up(
     overlaps = before.ended is not None and before.ended > after.begun
     frozen = sum(ending.until - ending.since for ending in own if ending.kind == "freeze")
     causes = [ending for ending in own if _excuses(ending, before, frozen)]
-    causes += [ending for ending in between if ending.pid != before.pid and _held_the_store(ending, before)]
+    causes += [
+        ending
+        for ending in between
+        if ending.pid != before.pid and ending.until < after.begun and _held_the_store(ending, before)
+    ]
     if causes:
         (resumed if overlaps or before.ended is None else repeats)[causes[0].kind] += 1
     elif overlaps or before.ended is None:

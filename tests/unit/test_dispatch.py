@@ -102,9 +102,15 @@ class Calls:
 
 
 class FlakyStore(SqlStore):
-    """The same store, away for as many settlements as it is told."""
+    """The same store, away for as many settlements or renewals as it is told."""
 
     away_for = 0
+
+    def renew(self, running: Sequence[Delivery], *, until: datetime) -> None:
+        if self.away_for:
+            self.away_for -= 1
+            raise StoreUnavailable("away", fault=Fault.CONNECTION)
+        super().renew(running, until=until)
 
     def settle(self, settlements: Sequence[Settlement], *, at: datetime) -> Sequence[Settlement]:
         if self.away_for:
@@ -239,22 +245,73 @@ def end_lease_of(store: SqlStore, row_id: int) -> None:
         connection.execute(update(deliveries).where(deliveries.c.id == row_id).values(lease_until=EPOCH))
 
 
+def rounds_of_ended_lease(dispatcher: Dispatcher, store: SqlStore, rounds: int) -> list[Counter[str]]:
+    """The states after each round in which a neighbour's lease is over."""
+    store.claim(Claim(owner="a neighbour", until=EPOCH, limit=1), at=clock.now())
+    seen = []
+    for _ in range(rounds):
+        dispatcher.tend_leases()
+        seen.append(states(store))
+    return seen
+
+
+def test_a_lease_that_is_over_is_ended_at_once(store: SqlStore) -> None:
+    dispatcher = a_dispatcher(store, Calls())
+    record(store)
+    tended(dispatcher), tended(dispatcher)
+
+    assert rounds_of_ended_lease(dispatcher, store, 1) == [{"pending": 1}]
+
+
+def test_a_new_process_lets_others_first_renew_their_leases(store: SqlStore) -> None:
+    dispatcher = a_dispatcher(store, Calls())
+    record(store)
+
+    assert rounds_of_ended_lease(dispatcher, store, 2) == [{"running": 1}, {"pending": 1}]
+
+
 def test_after_a_standstill_others_may_first_renew_their_leases(
     store: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dispatcher = a_dispatcher(store, Calls())
-    dispatcher.tend_leases()
     record(store)
-    store.claim(Claim(owner="a neighbour", until=EPOCH, limit=1), at=clock.now())
+    tended(dispatcher), tended(dispatcher)
     much_later = clock.monotonic() + LONG.total_seconds()
     monkeypatch.setattr(clock, "monotonic", lambda: much_later)
 
-    rounds = []
-    for _ in range(2):
-        dispatcher.tend_leases()
-        rounds.append(states(store))
+    assert rounds_of_ended_lease(dispatcher, store, 2) == [{"running": 1}, {"pending": 1}]
 
-    assert rounds == [{"running": 1}, {"pending": 1}]
+
+def test_after_an_outage_of_the_store_others_may_first_renew_their_leases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with closing(FlakyStore.open(f"sqlite:///{tmp_path / 'store.db'}")) as opened:
+        store = FlakyStore(opened.database)
+        dispatcher = a_dispatcher(store, Calls())
+        record(store)
+        tended(dispatcher), tended(dispatcher)
+        store.away_for = 4
+        for quarter in range(1, 5):  # it refuses at once, so the rounds are as prompt as ever
+            moment = clock.monotonic() + LONG.total_seconds() / 4
+            monkeypatch.setattr(clock, "monotonic", lambda moment=moment: moment)
+            tended(dispatcher)
+            assert store.away_for == 4 - quarter
+
+        assert rounds_of_ended_lease(dispatcher, store, 2) == [{"running": 1}, {"pending": 1}]
+
+
+def test_leases_end_even_where_every_round_takes_long(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dispatcher = a_dispatcher(store, Calls())
+    record(store)
+    store.claim(Claim(owner="a neighbour", until=EPOCH, limit=1), at=clock.now())
+    for _ in range(2):
+        moment = clock.monotonic() + LONG.total_seconds()
+        monkeypatch.setattr(clock, "monotonic", lambda moment=moment: moment)
+        tended(dispatcher)
+
+    assert states(store) == {"pending": 1}
 
 
 def test_leases_are_kept_while_a_handler_runs(store: SqlStore) -> None:
