@@ -66,7 +66,7 @@ def _in_handler() -> None:
     _before(recorder, "_act")
 
 
-#: The places where a crash hurts, each with how to get there. ``_write_alike`` runs inside the transaction.
+#: The places where a crash hurts, each with how to get there. ``_write_done`` runs inside the transaction.
 POINTS: Mapping[str, Callable[[], None]] = {
     "migration": lambda: _before(schema, "_run_migrations"),
     "after-migration": lambda: _after(schema, "_run_migrations", when=lambda _: True),
@@ -78,7 +78,7 @@ POINTS: Mapping[str, Callable[[], None]] = {
     "after-claim": lambda: _after(SqlStore, "claim"),
     "in-handler": _in_handler,
     "before-settle": lambda: _before(SqlStore, "settle"),
-    "in-settle": lambda: _after(leasing, "_write_alike"),
+    "in-settle": lambda: _after(leasing, "_write_done"),
     "after-settle": lambda: _after(SqlStore, "settle", when=lambda _: True),
     "in-decide-waiting": lambda: _after(recording, "decide_waiting", when=lambda told: told.deliveries > 0),
 }

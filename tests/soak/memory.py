@@ -23,7 +23,7 @@ from listener.emulator.serve import RunningEmulator, running
 from listener.store.sql import SqlStore
 from tests.builders import a_callback, wrapped
 from tests.handlers.waiting import wait_until
-from tests.soak.crew import ROOT, environment
+from tests.soak.crew import ROOT, STARTED, environment
 
 QUEUE = "many"
 #: Callbacks put into the queue at a time; the next ones follow when these are gone.
@@ -96,8 +96,14 @@ def measure(total: int, folder: Path, tell: Callable[[Reading], None]) -> list[R
     with running(Options(queues=(QUEUE,))) as server, _listening(folder, server.url) as process:
         store = SqlStore.open(f"sqlite:///{folder}/listener.db")
         try:
+            wait_until(
+                lambda: STARTED in (folder / "log.jsonl").read_text(encoding="utf-8"), seconds=PATIENCE
+            )
+            at_rest = Reading.of(process.pid, handled=0).threads
             for third in range(3):
                 _send(server, store, numbers=range(third * total // 3, (third + 1) * total // 3))
+                # Pollers that helped go home.
+                wait_until(lambda: Reading.of(process.pid, handled=0).threads <= at_rest, seconds=PATIENCE)
                 readings.append(Reading.of(process.pid, handled=(third + 1) * total // 3))
                 tell(readings[-1])
         finally:
