@@ -18,7 +18,7 @@ from listener.store.postgres import is_postgres, may_clean
 from listener.store.tables import deliveries, jobs, quarantine, results
 
 #: Rows that one transaction looks at: others wait for it a few milliseconds.
-STEP = 50
+STEP = 20
 #: Between two passes: whatever has become old enough meanwhile can wait.
 REST = timedelta(minutes=10)
 
