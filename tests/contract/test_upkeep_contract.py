@@ -126,16 +126,16 @@ class TestRetention:
         assert store.record(arrivals(1), routes_all(), at=LATER).new == 1
 
     def test_a_pass_goes_round_what_must_stay_in_bounded_steps(self, store: SqlStore) -> None:
-        handle(store, STEP + 50, Dead(reason=""), prefix="dead")
-        handle(store, STEP + 50, Done(), prefix="done")
+        handle(store, STEP + STEP // 4, Dead(reason=""), prefix="dead")
+        handle(store, STEP + STEP // 4, Done(), prefix="done")
         cleaner = Retention(store.database, keep=KEEP)
 
         deleted = [cleaner.step(LATER) for _ in range(5)]
 
         assert deleted[0] == 0, "the first step saw nothing but dead letters"
         assert max(deleted) <= STEP
-        assert sum(deleted) == STEP + 50
-        assert count(store, results) == STEP + 50
+        assert sum(deleted) == STEP + STEP // 4
+        assert count(store, results) == STEP + STEP // 4
 
     def test_after_a_pass_there_is_a_rest(self, store: SqlStore) -> None:
         cleaner = Retention(store.database, keep=KEEP)
