@@ -68,7 +68,12 @@ class Evidence:
 def calls_in(folder: Path) -> Sequence[Call]:
     """The calls told in all files of a folder, in the order of their beginnings."""
     files = sorted(folder.glob("*.jsonl"))
-    return calls_of(json.loads(line) for file in files for line in file.read_text().splitlines())
+    return calls_of(json.loads(line) for file in files for line in _whole_lines(file.read_bytes()))
+
+
+def _whole_lines(written: bytes) -> Sequence[bytes]:
+    """Without what stands behind the last line's end: a process that was killed while it wrote has not said it."""
+    return written.split(b"\n")[:-1]
 
 
 def calls_of(lines: Iterable[Mapping[str, Any]]) -> Sequence[Call]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import replace
+from dataclasses import asdict, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -14,7 +15,7 @@ import pytest
 from tests.handlers.waiting import wait_until
 from tests.soak import plan as ways
 from tests.soak.campaign import Report, play_all, told
-from tests.soak.evidence import Call, Ending, Evidence, Rows
+from tests.soak.evidence import Call, Ending, Evidence, Rows, calls_in
 from tests.soak.ledger import account
 from tests.soak.plan import API_FAULTS, LEASE, Plan, items, one_of_each
 from tests.soak.scene import crash, play, staged
@@ -53,6 +54,13 @@ def test_kills_and_faults_really_happened(reports: Sequence[Report]) -> None:
 def test_a_quiet_run_has_no_repeats(calm: Evidence) -> None:
     found = account(CALM, calm)
     assert (found.complaints, dict(found.repeats), dict(found.resumed)) == ([], {}, {})
+
+
+def test_a_line_that_a_kill_cut_off_was_not_said(calm: Evidence, tmp_path: Path) -> None:
+    call = asdict(_only_call(list(calm.calls))) | {"what": "begin", "at": 1.0}
+    (tmp_path / "1.jsonl").write_text(f"{json.dumps(call)}\n{json.dumps(call)[:50]}")
+
+    assert len(calls_in(tmp_path)) == 1
 
 
 def _calls(change: Callable[[list[Call]], list[Call]]) -> Callable[[Evidence], Evidence]:
