@@ -90,10 +90,9 @@ class Database:
             raise self._unavailable(error) from error
 
     def _unavailable(self, error: BaseException | None) -> StoreUnavailable:
+        # What came first is the news; what failed after it only tells that nothing goes any more.
         while error is not None and isinstance(error.__context__, self._driver_error):
-            error = (
-                error.__context__
-            )  # what came first is the news; this one only tells that nothing goes any more
+            error = error.__context__
         said = " ".join(str(error).split())  # libpq's are of several lines
         return StoreUnavailable(
             f"store {self.shown}: {said}",

@@ -240,8 +240,6 @@ def _job_for(result: Result, known: Mapping[str, KnownJob]) -> KnownJob | None:
 
 def _names(result: Result) -> Sequence[str]:
     """What the job may be called by: its id, or the ids of the workflow and of its activities."""
-    if result.job_id and not result.run_id and not result.activity_job_ids:
-        return (result.job_id,)
     return [name for name in (result.job_id, result.run_id, *result.activity_job_ids) if name]
 
 

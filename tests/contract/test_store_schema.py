@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from listener.errors import SettingsError
+from listener.errors import SettingsError, StoreUnavailable
 from listener.store import recording, schema
 from listener.store.engine import Database
 from listener.store.sql import SqlStore
@@ -140,3 +140,17 @@ def test_an_error_within_a_transaction_leaves_nothing_of_it(store: SqlStore) -> 
         record_and_fail()
 
     assert count(store, results) == 0
+
+
+def test_of_several_errors_the_first_is_told(open_store: OpenStore) -> None:
+    database = open_store().database
+    driver_error = database.engine.dialect.loaded_dbapi.OperationalError  # type: ignore[attr-defined]
+
+    def lose_the_session() -> None:
+        try:
+            raise driver_error("the server goes down")
+        finally:
+            raise driver_error("the connection is lost")
+
+    with pytest.raises(StoreUnavailable, match="the server goes down"), database.translated():
+        lose_the_session()

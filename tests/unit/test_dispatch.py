@@ -245,6 +245,11 @@ def end_lease_of(store: SqlStore, row_id: int) -> None:
         connection.execute(update(deliveries).where(deliveries.c.id == row_id).values(lease_until=EPOCH))
 
 
+def let_pass(time: timedelta, monkeypatch: pytest.MonkeyPatch) -> None:
+    later = clock.monotonic() + time.total_seconds()
+    monkeypatch.setattr(clock, "monotonic", lambda: later)
+
+
 def rounds_of_ended_lease(dispatcher: Dispatcher, store: SqlStore, rounds: int) -> list[Counter[str]]:
     """The states after each round in which a neighbour's lease is over."""
     store.claim(Claim(owner="a neighbour", until=EPOCH, limit=1), at=clock.now())
@@ -276,8 +281,7 @@ def test_after_a_standstill_others_may_first_renew_their_leases(
     dispatcher = a_dispatcher(store, Calls())
     record(store)
     tended(dispatcher), tended(dispatcher)
-    much_later = clock.monotonic() + LONG.total_seconds()
-    monkeypatch.setattr(clock, "monotonic", lambda: much_later)
+    let_pass(LONG, monkeypatch)
 
     assert rounds_of_ended_lease(dispatcher, store, 2) == [{"running": 1}, {"pending": 1}]
 
@@ -292,8 +296,7 @@ def test_after_an_outage_of_the_store_others_may_first_renew_their_leases(
         tended(dispatcher), tended(dispatcher)
         store.away_for = 4
         for quarter in range(1, 5):  # it refuses at once, so the rounds are as prompt as ever
-            moment = clock.monotonic() + LONG.total_seconds() / 4
-            monkeypatch.setattr(clock, "monotonic", lambda moment=moment: moment)
+            let_pass(LONG / 4, monkeypatch)
             tended(dispatcher)
             assert store.away_for == 4 - quarter
 
@@ -307,8 +310,7 @@ def test_leases_end_even_where_every_round_takes_long(
     record(store)
     store.claim(Claim(owner="a neighbour", until=EPOCH, limit=1), at=clock.now())
     for _ in range(2):
-        moment = clock.monotonic() + LONG.total_seconds()
-        monkeypatch.setattr(clock, "monotonic", lambda moment=moment: moment)
+        let_pass(LONG, monkeypatch)
         tended(dispatcher)
 
     assert states(store) == {"pending": 1}

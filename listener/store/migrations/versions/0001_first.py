@@ -12,6 +12,13 @@ ROW_ID = sa.BigInteger().with_variant(sa.Integer(), "sqlite")
 
 
 def upgrade() -> None:
+    _create_deliveries()
+    _create_jobs()
+    _create_quarantine()
+    _create_results()
+
+
+def _create_deliveries() -> None:
     op.create_table(
         "deliveries",
         sa.Column("id", ROW_ID, nullable=False),
@@ -31,27 +38,12 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
     )
     op.create_index("deliveries_by_result", "deliveries", ["result"])
-    op.create_index(
-        "deliveries_dead",
-        "deliveries",
-        ["id"],
-        sqlite_where=sa.text("state = 'dead'"),
-        postgresql_where=sa.text("state = 'dead'"),
-    )
-    op.create_index(
-        "deliveries_pending",
-        "deliveries",
-        ["queue", "next_at"],
-        sqlite_where=sa.text("state = 'pending'"),
-        postgresql_where=sa.text("state = 'pending'"),
-    )
-    op.create_index(
-        "deliveries_running",
-        "deliveries",
-        ["lease_until"],
-        sqlite_where=sa.text("state = 'running'"),
-        postgresql_where=sa.text("state = 'running'"),
-    )
+    _create_partial_index("deliveries_dead", "deliveries", ["id"], "state = 'dead'")
+    _create_partial_index("deliveries_pending", "deliveries", ["queue", "next_at"], "state = 'pending'")
+    _create_partial_index("deliveries_running", "deliveries", ["lease_until"], "state = 'running'")
+
+
+def _create_jobs() -> None:
     op.create_table(
         "jobs",
         sa.Column("id", ROW_ID, nullable=False),
@@ -78,6 +70,9 @@ def upgrade() -> None:
         sa.UniqueConstraint("token"),
     )
     op.create_index("jobs_by_state", "jobs", ["state", "id"])
+
+
+def _create_quarantine() -> None:
     op.create_table(
         "quarantine",
         sa.Column("id", ROW_ID, nullable=False),
@@ -92,6 +87,9 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("id"),
         sa.UniqueConstraint("queue", "message_id", name="quarantine_once"),
     )
+
+
+def _create_results() -> None:
     op.create_table(
         "results",
         sa.Column("id", ROW_ID, nullable=False),
@@ -122,10 +120,8 @@ def upgrade() -> None:
         sa.UniqueConstraint("slot"),
     )
     op.create_index("results_by_job_id", "results", ["job_id"])
-    op.create_index(
-        "results_waiting",
-        "results",
-        ["wait_until"],
-        sqlite_where=sa.text("wait_until IS NOT NULL"),
-        postgresql_where=sa.text("wait_until IS NOT NULL"),
-    )
+    _create_partial_index("results_waiting", "results", ["wait_until"], "wait_until IS NOT NULL")
+
+
+def _create_partial_index(name: str, table: str, columns: list[str], where: str) -> None:
+    op.create_index(name, table, columns, sqlite_where=sa.text(where), postgresql_where=sa.text(where))
