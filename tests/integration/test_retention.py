@@ -1,0 +1,56 @@
+"""The daemon deletes what is old, by itself, and leaves the store to others in between."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+
+from listener.app import HOUSEKEEPING, Daemon
+from listener.config import load
+from listener.emulator import Options
+from listener.emulator.serve import running
+from listener.store.retention import STEP
+from listener.store.sql import SqlStore
+from tests.builders import NOON, a_message, an_arrival, routes_all
+from tests.contract.stores import count, quarantine
+from tests.handlers.waiting import wait_until
+
+SETTINGS = """
+[store]
+url = "{store}"
+retention = "1h"
+[http]
+listen = ""
+[credentials]
+access_key_id_file = "{folder}/id"
+access_key_secret_file = "{folder}/secret"
+[[queues]]
+endpoint = "{endpoint}"
+queue = "callbacks"
+wait = "1s"
+[[routes]]
+name = "all"
+handlers = [{{ use = "log" }}]
+"""
+
+
+def test_a_daemon_deletes_what_is_old_in_steps_with_pauses(tmp_path: Path) -> None:
+    (tmp_path / "id").write_text("testKeyId")
+    (tmp_path / "secret").write_text("testKeySecret")
+    url = f"sqlite:///{tmp_path / 'store.db'}"
+    with closing(SqlStore.open(url)) as store, running(Options(queues=("callbacks",))) as server:
+        garbled = [
+            an_arrival(result=None, message=a_message(message_id=str(number))) for number in range(2 * STEP)
+        ]
+        store.record(garbled, routes_all(), at=NOON)
+        daemon = Daemon(load(SETTINGS.format(store=url, folder=tmp_path, endpoint=server.url), {}))
+        pauses = [daemon.clean() for _ in range(3)]  # results, jobs, and the first of the quarantine
+        assert count(store, quarantine) == STEP
+        assert all(timedelta(0) < pause <= HOUSEKEEPING for pause in pauses)
+
+        daemon.start()
+        try:
+            wait_until(lambda: count(store, quarantine) == 0)
+        finally:
+            daemon.stop()
