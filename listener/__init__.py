@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from listener.errors import ListenerError, Reject, Retry, Unavailable
-from listener.model import JobResult
+from listener.core.errors import ListenerError, Reject, Retry, Unavailable
+from listener.core.model import JobResult
 
 if TYPE_CHECKING:
     from listener.api import Client, register, submit, wait

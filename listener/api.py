@@ -21,11 +21,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from listener import clock, submission
+from listener import submission
 from listener.accounts import Accounts
 from listener.config import Settings
-from listener.errors import SettingsError, UsageError
-from listener.model import Job, JobState
+from listener.core import clock
+from listener.core.errors import SettingsError, UsageError
+from listener.core.model import Job, JobState
 from listener.request import Request, check, compose_user_data
 from listener.settings_file import settings_from
 from listener.store.sql import SqlStore

@@ -11,21 +11,22 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from listener import __version__, clock, plugins
+from listener import __version__, plugins
 from listener.accounts import Accounts
 from listener.config import QueueSettings, RouteSettings, Settings
+from listener.core import clock
+from listener.core.errors import ListenerError, StoreUnavailable
+from listener.core.model import Delivery, JobResult, Target, Tenants
+from listener.core.ports import Handler, Pulse
 from listener.credentials import Credentials
 from listener.crew import Crew
 from listener.dispatch import Dispatcher, Outlet
 from listener.enrich import Enricher
-from listener.errors import ListenerError, StoreUnavailable
 from listener.holdings import owner_name
 from listener.intake import Intake, Poller
-from listener.interfaces import Handler, Pulse
 from listener.metrics import Metrics
 from listener.mns import MnsQueue
 from listener.mns_connection import CONNECT_PATIENCE, REPLY_PATIENCE
-from listener.model import Delivery, JobResult, Target, Tenants
 from listener.plugins import CoroutineRunner
 from listener.process import Heart, Vitals
 from listener.quiet import Quieted

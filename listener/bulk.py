@@ -17,10 +17,10 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
+from listener.core.errors import ListenerError, UsageError
+from listener.core.model import Job, JobState
+from listener.core.ports import Store
 from listener.durations import to_duration
-from listener.errors import ListenerError, UsageError
-from listener.interfaces import Store
-from listener.model import Job, JobState
 from listener.request import Request, check_text, compose_user_data
 
 #: What a line may hold; ``route`` and ``data`` together stand for ``user_data``.

@@ -15,9 +15,9 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from listener import environment, user_data
+from listener.core.errors import SettingsError
+from listener.core.model import Patience, RetryPolicy
 from listener.durations import Duration, PositiveDuration
-from listener.errors import SettingsError
-from listener.model import Patience, RetryPolicy
 from listener.routing import Correlation, Match, Rule
 
 LONGEST_WAIT = timedelta(seconds=30)  #: facts: MNS holds a long poll for 30 s at most

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from listener.config import CredentialsSettings
-from listener.errors import Fault, SettingsError, UnavailableError
+from listener.core.errors import Fault, SettingsError, UnavailableError
 
 KEY_ID, KEY_SECRET = "ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"
 TOKEN = "ALIBABA_CLOUD_SECURITY_TOKEN"  # noqa: S105 - a variable's name

@@ -11,8 +11,8 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from listener import jsontext, user_data, xmltext
-from listener.errors import Undecodable
-from listener.model import CANCELLED, FAIL, PROGRESS_STATES, SUCCESS, Result
+from listener.core.errors import Undecodable
+from listener.core.model import CANCELLED, FAIL, PROGRESS_STATES, SUCCESS, Result
 from listener.text import storable
 
 #: base64 of a topic's wrapping of base64 of a callback is three; one to spare.

@@ -26,15 +26,16 @@ from mns.account import Account
 from mns.queue import Message as Posted
 from mns.queue import QueueMeta
 
-from listener import clock, submission, user_data
+from listener import submission, user_data
 from listener.config import MpsSettings
+from listener.core import clock
+from listener.core.errors import ListenerError
+from listener.core.model import FAIL, SUCCESS, Job, Submitted
 from listener.credentials import KEY_ID, KEY_SECRET, AccessKey, Credentials
 from listener.emulator.options import DEFAULT_PIPELINE_ID, Options
 from listener.emulator.results import FUNCTIONS as EMULATED
 from listener.emulator.serve import running
-from listener.errors import ListenerError
 from listener.functions import FUNCTIONS
-from listener.model import FAIL, SUCCESS, Job, Submitted
 from listener.mps import MpsClient
 from listener.request import Request, compose_user_data
 from listener.store.sql import SqlStore

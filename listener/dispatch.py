@@ -13,11 +13,10 @@ from typing import TypeVar
 
 import structlog
 
-from listener import clock, outputs, retry, user_data
-from listener.errors import StoreUnavailable, Unavailable
-from listener.holdings import Holdings, Workers
-from listener.interfaces import Meter, Pulse, Store
-from listener.model import (
+from listener import outputs, retry, user_data
+from listener.core import clock
+from listener.core.errors import StoreUnavailable, Unavailable
+from listener.core.model import (
     Again,
     Claim,
     Dead,
@@ -29,7 +28,9 @@ from listener.model import (
     Settlement,
     Target,
 )
-from listener.produced import Outputs
+from listener.core.outputs import Outputs
+from listener.core.ports import Meter, Pulse, Store
+from listener.holdings import Holdings, Workers
 from listener.quiet import Quieted
 from listener.rate import Pace
 

@@ -11,10 +11,10 @@ from datetime import timedelta
 
 import structlog
 
-from listener import clock
-from listener.errors import MpsRejected, StoreUnavailable, Unavailable, UnavailableError
-from listener.interfaces import MediaProcessing, Store
-from listener.model import SUCCESS, Delivery
+from listener.core import clock
+from listener.core.errors import MpsRejected, StoreUnavailable, Unavailable, UnavailableError
+from listener.core.model import SUCCESS, Delivery
+from listener.core.ports import MediaProcessing, Store
 from listener.quiet import Quieted
 from listener.reconcile import MpsOf
 

@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from itertools import pairwise
 from typing import Any
 
-from listener.errors import SettingsError
+from listener.core.errors import SettingsError
 
 PREFIX = "MNS_LISTENER_"
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from listener.errors import Fault
+from listener.core.errors import Fault
 
 
 class Action(StrEnum):

@@ -7,7 +7,7 @@ import http.client
 import socket
 import ssl
 
-from listener.errors import Fault
+from listener.core.errors import Fault
 
 _KINDS: tuple[tuple[type[BaseException], Fault], ...] = (
     (ConnectionRefusedError, Fault.REFUSED),

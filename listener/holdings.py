@@ -11,8 +11,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 
-from listener import clock
-from listener.model import Delivery
+from listener.core import clock
+from listener.core.model import Delivery
 
 
 def owner_name() -> str:

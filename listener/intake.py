@@ -9,11 +9,11 @@ from datetime import datetime, timedelta
 
 import structlog
 
-from listener import clock
+from listener.core import clock
+from listener.core.errors import QueueUnavailable, StoreUnavailable, UnavailableError, Undecodable
+from listener.core.model import Arrival, Claim, Delivery, Message, Recorded, Result
+from listener.core.ports import Meter, Pulse, Queue, Store, Taker
 from listener.decode import decode
-from listener.errors import QueueUnavailable, StoreUnavailable, UnavailableError, Undecodable
-from listener.interfaces import Meter, Pulse, Queue, Store, Taker
-from listener.model import Arrival, Claim, Delivery, Message, Recorded, Result
 from listener.quiet import Quieted
 from listener.routing import Correlation, Rule, decider
 

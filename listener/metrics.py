@@ -7,14 +7,14 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from listener.model import Again, Done, Recorded, Settlement
+from listener.core.model import Again, Done, Recorded, Settlement
 
 SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics:
-    """Keeps the promises of ``listener.interfaces.Meter``; counters are safe to use from several threads."""
+    """Keeps the promises of ``listener.core.ports.Meter``; counters are safe to use from several threads."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()

@@ -15,11 +15,12 @@ from html import unescape
 from typing import Any
 from xml.sax.saxutils import escape
 
-from listener import clock, faults, xmltext
+from listener import faults, xmltext
+from listener.core import clock
+from listener.core.errors import Fault, QueueUnavailable, UnavailableError
+from listener.core.model import Message
 from listener.credentials import Credentials
-from listener.errors import Fault, QueueUnavailable, UnavailableError
 from listener.mns_connection import Connection, Reply
-from listener.model import Message
 from listener.text import shortened, storable
 
 _FAULTS = {
@@ -41,7 +42,7 @@ _ADVICE = faults.ADVICE | {
 
 
 class MnsQueue:
-    """Keeps the promises of ``listener.interfaces.Queue``. One of these has one connection."""
+    """Keeps the promises of ``listener.core.ports.Queue``. One of these has one connection."""
 
     def __init__(self, *, endpoint: str, queue: str, name: str, credentials: Credentials) -> None:
         self.name = name

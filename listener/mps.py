@@ -13,10 +13,17 @@ from urllib.parse import urlsplit
 
 from listener import errorcodes, faults, jsontext
 from listener.config import MpsSettings
+from listener.core.errors import (
+    Fault,
+    MpsRejected,
+    MpsUnavailable,
+    SettingsError,
+    UnavailableError,
+    Undecodable,
+)
+from listener.core.model import Answer, Job, Result, Source, Submitted
 from listener.credentials import AccessKey, Credentials
 from listener.decode import decode
-from listener.errors import Fault, MpsRejected, MpsUnavailable, SettingsError, UnavailableError, Undecodable
-from listener.model import Answer, Job, Result, Source, Submitted
 from listener.rate import RateLimit
 
 CONNECT_PATIENCE = timedelta(seconds=5)
@@ -50,7 +57,7 @@ class Endpoint:
 
 
 class MpsClient:
-    """Keeps the promises of ``listener.interfaces.MediaProcessing``. Safe to use from several threads."""
+    """Keeps the promises of ``listener.core.ports.MediaProcessing``. Safe to use from several threads."""
 
     def __init__(self, settings: MpsSettings, credentials: Credentials) -> None:
         self._endpoint = Endpoint.of(settings)

@@ -15,7 +15,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from listener import jsontext
-from listener.produced import Cover, InlineFile, OutputFile, Outputs, Segment
+from listener.core.outputs import Cover, InlineFile, OutputFile, Outputs, Segment
 from listener.text import shortened, storable
 
 #: How often JSON text may be wrapped in JSON text; twice is documented.

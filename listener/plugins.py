@@ -1,7 +1,7 @@
 """Handlers from installed packages: finding them, checking their options, calling the asynchronous ones.
 
 A plug-in is a factory under the entry-point group ``mns_listener.handlers``. Its keyword arguments are the
-handler's options in the settings file; it returns a ``listener.interfaces.Handler``, and refuses what it
+handler's options in the settings file; it returns a ``listener.core.ports.Handler``, and refuses what it
 can't work with by raising ValueError or OSError, whose text is shown to the operator.
 """
 
@@ -24,9 +24,9 @@ from pydantic_core import ErrorDetails
 # pydantic takes no other TypedDict before Python 3.12.
 from typing_extensions import TypedDict
 
-from listener.errors import ListenerError, SettingsError, Unavailable
-from listener.interfaces import Handler
-from listener.model import JobResult
+from listener.core.errors import ListenerError, SettingsError, Unavailable
+from listener.core.model import JobResult
+from listener.core.ports import Handler
 
 GROUP = "mns_listener.handlers"
 

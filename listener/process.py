@@ -13,7 +13,7 @@ from datetime import timedelta
 
 import structlog
 
-from listener import clock
+from listener.core import clock
 from listener.quiet import Quieted
 
 log = structlog.get_logger(__name__)

@@ -7,7 +7,7 @@ import threading
 from datetime import timedelta
 from typing import Any
 
-from listener import clock
+from listener.core import clock
 
 EVERY = timedelta(minutes=1)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from datetime import timedelta
 
-from listener import clock
+from listener.core import clock
 
 
 class Every:

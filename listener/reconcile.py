@@ -13,11 +13,12 @@ from enum import StrEnum
 
 import structlog
 
-from listener import clock, retry
-from listener.errors import MpsRejected, UnavailableError
+from listener import retry
+from listener.core import clock
+from listener.core.errors import MpsRejected, UnavailableError
+from listener.core.model import LOST, Answer, Job, Patience, Result, Source, Tenants
+from listener.core.ports import EVERYBODY, MediaProcessing, Pulse, Store
 from listener.intake import Intake
-from listener.interfaces import EVERYBODY, MediaProcessing, Pulse, Store
-from listener.model import LOST, Answer, Job, Patience, Result, Source, Tenants
 from listener.quiet import Quieted
 
 log = structlog.get_logger(__name__)

@@ -10,7 +10,7 @@ from difflib import get_close_matches
 
 from listener import jsontext, params, user_data
 from listener.config import split_queue_url
-from listener.errors import UsageError
+from listener.core.errors import UsageError
 from listener.functions import FUNCTIONS
 from listener.params import Params
 from listener.text import storable

@@ -5,8 +5,8 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Final
 
-from listener.errors import Reject, Retry
-from listener.model import Again, Dead, Delivery, Fate, Patience, RetryPolicy
+from listener.core.errors import Reject, Retry
+from listener.core.model import Again, Dead, Delivery, Fate, Patience, RetryPolicy
 from listener.text import shortened, storable
 
 #: What is kept of an error's text.

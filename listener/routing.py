@@ -11,8 +11,7 @@ from fnmatch import fnmatchcase
 from typing import Any, Final
 
 from listener import user_data
-from listener.interfaces import Decide
-from listener.model import (
+from listener.core.model import (
     LOST,
     PROGRESS_STATES,
     Disposition,
@@ -23,6 +22,7 @@ from listener.model import (
     Target,
     Verdict,
 )
+from listener.core.ports import Decide
 from listener.user_data import UserData
 
 _NOTHING: Final = object()

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from listener import config
 from listener.config import Settings
-from listener.errors import SettingsError
+from listener.core.errors import SettingsError
 
 DEFAULT_CONFIG = Path("listener.toml")
 

@@ -12,8 +12,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 from xml.sax.saxutils import escape
 
-from listener.interfaces import Decide
-from listener.model import (
+from listener.core.model import (
     Arrival,
     Claim,
     Delivery,
@@ -26,6 +25,7 @@ from listener.model import (
     Target,
     Verdict,
 )
+from listener.core.ports import Decide
 
 NOON: Final = datetime(2024, 5, 1, 12, 0, tzinfo=UTC)
 JOB_ID: Final = "39f8e0bc005e4f309379701645f4a1b2"

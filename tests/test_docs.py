@@ -16,10 +16,10 @@ from pydantic.fields import FieldInfo
 
 from listener.cli import COMMANDS
 from listener.config import Settings
+from listener.core.errors import Fault, ListenerError
 from listener.emulator.faults import Fault as EmulatorFault
 from listener.emulator.faults import Kind
 from listener.errorcodes import TABLE
-from listener.errors import Fault, ListenerError
 from listener.metrics import Metrics
 
 ROOT = Path(__file__).parents[1]

@@ -13,13 +13,28 @@ LISTENER = ROOT / "listener"
 
 #: From the words, which know nothing, to the edge, which knows everything. A folder stands for all in it.
 LAYERS = [
-    {"errors", "produced", "model", "interfaces", "clock"},
+    {"core", "errors", "produced", "model", "interfaces", "clock"},
     {
+        *("formats", "rules", "settings"),
         *("durations", "text", "jsontext", "xmltext", "user_data", "decode", "routing", "retry", "functions"),
         *("params", "outputs", "errorcodes", "environment", "config", "request"),
     },
-    {"quiet", "rate", "holdings", "intake", "crew", "dispatch", "submission", "bulk", "reconcile", "enrich"},
     {
+        "jobs",
+        "runtime",
+        "quiet",
+        "rate",
+        "holdings",
+        "intake",
+        "crew",
+        "dispatch",
+        "submission",
+        "bulk",
+        "reconcile",
+        "enrich",
+    },
+    {
+        "aliyun",
         "faults",
         "credentials",
         "mns_connection",
@@ -32,7 +47,7 @@ LAYERS = [
         "logs",
         "metrics",
     },
-    {"http", "api", "app", "accounts", "emulator", "demo", "cli", "__main__"},
+    {"http", "daemon", "client", "api", "app", "accounts", "emulator", "demo", "cli", "__main__"},
 ]
 DEPTH = {name: depth for depth, layer in enumerate(LAYERS) for name in layer}
 #: The package itself only re-exports words to handlers.

@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from listener.errors import ListenerError
+from listener.core.errors import ListenerError
 from listener.text import storable
 
 #: Command names and where they are: in this order in the help.

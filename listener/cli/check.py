@@ -11,7 +11,7 @@ import click
 
 from listener.cli.common import config_option, json_option, print_json, print_table, settings_from
 from listener.config import Settings
-from listener.errors import ListenerError
+from listener.core.errors import ListenerError
 
 EPILOG = """\b
 Examples:

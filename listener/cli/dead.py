@@ -7,7 +7,6 @@ from typing import Any
 
 import click
 
-from listener import clock
 from listener.cli.common import (
     ROW_ID,
     config_option,
@@ -21,8 +20,9 @@ from listener.cli.common import (
 )
 from listener.cli.shown import delivery_facts
 from listener.config import Settings
-from listener.errors import UsageError
-from listener.interfaces import Decide
+from listener.core import clock
+from listener.core.errors import UsageError
+from listener.core.ports import Decide
 from listener.routing import Correlation, decider
 
 PAGE = 500

@@ -17,7 +17,7 @@ from listener.cli.common import (
     settings_from,
 )
 from listener.cli.shown import delivery_facts, job_facts, result_facts
-from listener.errors import UsageError
+from listener.core.errors import UsageError
 
 EPILOG = """\b
 Examples:

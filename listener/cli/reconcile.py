@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING
 import click
 
 from listener.cli.common import config_option, json_option, print_json, print_table, settings_from
-from listener.errors import UnavailableError, UsageError
-from listener.interfaces import EVERYBODY
+from listener.core.errors import UnavailableError, UsageError
+from listener.core.ports import EVERYBODY
 
 if TYPE_CHECKING:
     from listener.api import Client
-    from listener.model import Job, Tenants
+    from listener.core.model import Job, Tenants
     from listener.reconcile import Finding, Reconciler
 
 EPILOG = """\b

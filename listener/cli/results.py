@@ -6,7 +6,6 @@ from pathlib import Path
 
 import click
 
-from listener import clock
 from listener.cli.common import (
     config_option,
     json_option,
@@ -17,7 +16,8 @@ from listener.cli.common import (
     settings_from,
 )
 from listener.cli.shown import result_facts
-from listener.model import Disposition
+from listener.core import clock
+from listener.core.model import Disposition
 from listener.routing import Correlation, decider
 
 EPILOG = """\b

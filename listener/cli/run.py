@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import click
 
 from listener.cli.common import config_option, settings_from
-from listener.errors import ListenerError
+from listener.core.errors import ListenerError
 
 if TYPE_CHECKING:
     from listener.app import Daemon

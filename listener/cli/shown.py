@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from listener.model import Delivery, Job, Quarantined
+from listener.core.model import Delivery, Job, Quarantined
 from listener.store.views import Kept
 
 

@@ -13,7 +13,7 @@ from typing import IO, TYPE_CHECKING, Any
 import click
 
 from listener.cli.common import config_option, json_option, print_facts, print_json, settings_from
-from listener.errors import UsageError
+from listener.core.errors import UsageError
 
 if TYPE_CHECKING:
     from listener.api import Client
@@ -134,8 +134,8 @@ def _one(client: Client, request: Request, options: dict[str, Any], *, as_json: 
 
 def awaited(client: Client, name: str, timeout: str) -> tuple[Any, int]:
     """The job with its outcome, and the exit status that tells it."""
+    from listener.core.model import JobState
     from listener.durations import parse_duration
-    from listener.model import JobState
 
     try:
         limit = parse_duration(timeout) if timeout else None

@@ -13,7 +13,7 @@ from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from listener import clock
+from listener.core import clock
 from listener.emulator.faults import parse
 from listener.emulator.http import Fate, Reply, Request
 from listener.emulator.queues import Draft, body_md5, draft

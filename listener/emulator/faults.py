@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, ClassVar, Literal
 
-from listener import clock
+from listener.core import clock
 
 
 class FaultError(ValueError):

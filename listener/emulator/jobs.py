@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from random import Random
 from typing import Any
 
-from listener import clock
+from listener.core import clock
 from listener.emulator import results
 from listener.emulator.options import Options
 

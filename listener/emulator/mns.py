@@ -18,7 +18,7 @@ from typing import Any
 from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape
 
-from listener import clock
+from listener.core import clock
 from listener.emulator import mns_xml, signatures
 from listener.emulator.http import Reply, Request
 from listener.emulator.options import Options

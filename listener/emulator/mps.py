@@ -14,7 +14,7 @@ from typing import Any
 from urllib.parse import parse_qsl
 from xml.sax.saxutils import escape
 
-from listener import clock
+from listener.core import clock
 from listener.emulator import signatures
 from listener.emulator.http import Reply, Request
 from listener.emulator.jobs import NOTIFY_URL, Engine, Job, Pipeline, loose_object

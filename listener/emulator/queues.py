@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from random import Random
 from xml.sax.saxutils import escape
 
-from listener import clock
+from listener.core import clock
 
 READY, HIDDEN, GONE = range(3)
 HANDLE_BYTES = 24  #: gives 32 base64 letters, which may hold + and /

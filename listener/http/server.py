@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 import uvicorn
 
-from listener.errors import SettingsError
+from listener.core.errors import SettingsError
 
 if TYPE_CHECKING:
     from starlette.applications import Starlette

@@ -15,7 +15,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from listener.errors import Fault, SettingsError, StoreUnavailable
+from listener.core.errors import Fault, SettingsError, StoreUnavailable
 from listener.store import postgres
 from listener.store.advice import advice
 

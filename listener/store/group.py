@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import Connection
 
-from listener.errors import StoreUnavailable
+from listener.core.errors import StoreUnavailable
 from listener.store.engine import Database
 
 Answer = TypeVar("Answer")

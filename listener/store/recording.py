@@ -16,8 +16,7 @@ from typing import Any
 from sqlalchemy import Connection, RowMapping, bindparam, case, insert, literal, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
-from listener.interfaces import Decide
-from listener.model import (
+from listener.core.model import (
     TERMINAL_STATES,
     Arrival,
     Claim,
@@ -32,6 +31,7 @@ from listener.model import (
     Target,
     Verdict,
 )
+from listener.core.ports import Decide
 from listener.store.postgres import announce
 from listener.store.prepared import Alike, Insert, Select
 from listener.store.rows import (

@@ -10,7 +10,7 @@ from typing import Any
 
 from sqlalchemy import Row, RowMapping
 
-from listener.model import (
+from listener.core.model import (
     Arrival,
     Delivery,
     DeliveryState,

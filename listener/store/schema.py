@@ -7,7 +7,7 @@ from pathlib import Path
 import structlog
 from sqlalchemy import Connection, inspect, text
 
-from listener.errors import SettingsError
+from listener.core.errors import SettingsError
 from listener.store import postgres
 from listener.store.engine import Database
 

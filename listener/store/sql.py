@@ -9,9 +9,8 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, func, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from listener.errors import UsageError
-from listener.interfaces import EVERYBODY, Decide
-from listener.model import (
+from listener.core.errors import UsageError
+from listener.core.model import (
     Arrival,
     Claim,
     Delivery,
@@ -23,6 +22,7 @@ from listener.model import (
     Settlement,
     Tenants,
 )
+from listener.core.ports import EVERYBODY, Decide
 from listener.store import leasing, recording, schema
 from listener.store.engine import Database
 from listener.store.group import GroupCommit
@@ -31,7 +31,7 @@ from listener.store.tables import jobs, results
 
 
 class SqlStore:
-    """Keeps the promises of ``listener.interfaces.Store``."""
+    """Keeps the promises of ``listener.core.ports.Store``."""
 
     def __init__(self, database: Database) -> None:
         self.database = database

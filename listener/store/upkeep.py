@@ -10,7 +10,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, func, select, text
 
-from listener.errors import SettingsError
+from listener.core.errors import SettingsError
 from listener.store import schema
 from listener.store.engine import Database
 from listener.store.leasing import IS_PENDING

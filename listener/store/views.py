@@ -9,8 +9,8 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, func, or_, select, update
 
-from listener.interfaces import Decide
-from listener.model import Delivery, DeliveryState, Disposition, Job, JobState, Quarantined, Result
+from listener.core.model import Delivery, DeliveryState, Disposition, Job, JobState, Quarantined, Result
+from listener.core.ports import Decide
 from listener.store import recording
 from listener.store.engine import Database
 from listener.store.leasing import IS_DEAD, load

@@ -10,7 +10,7 @@ from pathlib import Path
 import click
 import structlog
 
-from listener import clock
+from listener.core import clock
 from tests.benchmarks.figures import Figure, Machine, as_json, table
 from tests.benchmarks.measurements import FULL, MEASUREMENTS, QUICK, Bench, Sizes, Skipped
 from tests.benchmarks.places import Stuck, running_server

@@ -15,8 +15,8 @@ from itertools import count as numbers
 from pathlib import Path
 from typing import Any, Final
 
-from listener import clock
-from listener.model import Disposition
+from listener.core import clock
+from listener.core.model import Disposition
 from listener.store.engine import Database
 from listener.store.views import Views
 from tests.benchmarks import handlers

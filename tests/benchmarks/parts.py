@@ -19,13 +19,13 @@ from typing import Final
 
 import structlog
 
-from listener import clock
+from listener.core import clock
+from listener.core.model import Arrival, Claim, Delivery, Done, Message, Settlement
 from listener.credentials import AccessKey, Credentials
 from listener.decode import decode
 from listener.dispatch import job_result
 from listener.intake import arrival
 from listener.mns import MnsQueue
-from listener.model import Arrival, Claim, Delivery, Done, Message, Settlement
 from listener.routing import Correlation, Rule, decider
 from listener.store.sql import SqlStore
 from tests.benchmarks.callbacks import QUEUE

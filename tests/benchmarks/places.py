@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
-from listener import clock
+from listener.core import clock
 from tests.benchmarks.callbacks import QUEUE
 
 ROOT: Final = Path(__file__).parents[2]

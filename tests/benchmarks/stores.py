@@ -14,8 +14,8 @@ from typing import Final
 
 from sqlalchemy import func, select
 
-from listener import clock
-from listener.model import Claim, Done, Job, Settlement
+from listener.core import clock
+from listener.core.model import Claim, Done, Job, Settlement
 from listener.store.engine import Database
 from listener.store.rows import values_of_job
 from listener.store.schema import HEAD

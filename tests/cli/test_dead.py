@@ -110,7 +110,7 @@ def test_parked_results_are_routed_once_the_settings_want_them(
 
 def test_results_that_stay_parked_do_not_hide_those_behind_them(place: Place) -> None:
     """Also where there are more than one transaction takes."""
-    from listener.model import Disposition, Verdict
+    from listener.core.model import Disposition, Verdict
     from tests.builders import arrivals, routes_all
 
     def park(*_anything: object) -> Verdict:

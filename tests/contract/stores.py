@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from sqlalchemy import func, select
 
-from listener.model import Job
+from listener.core.model import Job
 from listener.store.rows import job_of, mapping
 from listener.store.sql import SqlStore
 from listener.store.tables import deliveries, jobs, quarantine, results

@@ -9,8 +9,8 @@ from typing import Any
 
 import pytest
 
-from listener.errors import UsageError
-from listener.model import LOST, DeliveryState, Disposition, JobState, Result, Source, Target, Tenants
+from listener.core.errors import UsageError
+from listener.core.model import LOST, DeliveryState, Disposition, JobState, Result, Source, Target, Tenants
 from listener.reconcile import lost
 from listener.routing import Correlation, Match, Rule, decider
 from listener.store.sql import SqlStore

@@ -15,7 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from listener import JobResult
-from listener.errors import SettingsError
+from listener.core.errors import SettingsError
 from listener.plugins import available, load, options_of
 from tests.handlers.receiver import Receiver, a_receiver
 from tests.handlers.results import a_job_result

@@ -13,7 +13,7 @@ from alembic import command
 from alembic.config import Config
 from sqlalchemy import Connection, text
 
-from listener.model import Done, Settlement
+from listener.core.model import Done, Settlement
 from listener.store import schema
 from listener.store.engine import Database
 from listener.store.sql import SqlStore

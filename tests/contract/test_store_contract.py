@@ -1,4 +1,4 @@
-"""What every Store promises (listener.interfaces.Store), kept by each database that we support."""
+"""What every Store promises (listener.core.ports.Store), kept by each database that we support."""
 
 from __future__ import annotations
 
@@ -11,9 +11,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from listener.errors import UsageError
-from listener.interfaces import Decide
-from listener.model import (
+from listener.core.errors import UsageError
+from listener.core.model import (
     Again,
     Claim,
     Dead,
@@ -29,6 +28,7 @@ from listener.model import (
     Target,
     Verdict,
 )
+from listener.core.ports import Decide
 from listener.routing import Correlation, Match, Rule, decider
 from listener.store.sql import SqlStore
 from tests.builders import (

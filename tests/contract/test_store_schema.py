@@ -14,7 +14,7 @@ from alembic.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
-from listener.errors import SettingsError, StoreUnavailable
+from listener.core.errors import SettingsError, StoreUnavailable
 from listener.store import recording, schema
 from listener.store.engine import Database
 from listener.store.sql import SqlStore

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from sqlalchemy import delete, event, text
 
-from listener.errors import SettingsError
-from listener.model import Dead, Delivery, Disposition, Done, Fate, Settlement, Target, Verdict
+from listener.core.errors import SettingsError
+from listener.core.model import Dead, Delivery, Disposition, Done, Fate, Settlement, Target, Verdict
 from listener.routing import Correlation, decider
 from listener.store import retention, schema, upkeep
 from listener.store.engine import Database

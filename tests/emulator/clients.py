@@ -12,7 +12,7 @@ from xml.etree import ElementTree
 
 import httpx
 
-from listener import clock
+from listener.core import clock
 from listener.emulator import signatures
 
 KEY, SECRET = "testKeyId", "testKeySecret"

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from listener import clock
+from listener.core import clock
 from listener.emulator import Emulator, Options, signatures
 from listener.emulator.http import Reply, Request
 from listener.emulator.mns import ERRORS as MNS_ERRORS

@@ -14,7 +14,7 @@ import httpx
 import pytest
 from freezegun import freeze_time
 
-from listener import clock
+from listener.core import clock
 from listener.emulator import Emulator, Fault, Kind, Options
 from listener.emulator.faults import FaultError, Faults, Occasion, parse, read
 from listener.emulator.serve import RunningEmulator, running

@@ -459,6 +459,6 @@ def test_long_parameters_fit_into_the_query(mps: BareMps) -> None:
 
 
 def _now() -> Any:
-    from listener import clock
+    from listener.core import clock
 
     return clock.now()

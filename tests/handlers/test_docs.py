@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from listener import Retry
-from listener.model import JobResult
+from listener.core.model import JobResult
 from listener.plugins import CoroutineRunner, available, load, options_of
 from tests.handlers.packages import install
 from tests.handlers.results import a_job_result

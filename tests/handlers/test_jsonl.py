@@ -9,7 +9,7 @@ import pytest
 
 from handlers.jsonl import jsonl
 from listener import Unavailable
-from listener.errors import SettingsError
+from listener.core.errors import SettingsError
 from listener.plugins import load
 from tests.handlers.results import a_job_result
 

@@ -7,7 +7,7 @@ import pytest
 
 from handlers.python import python
 from listener import JobResult
-from listener.errors import SettingsError
+from listener.core.errors import SettingsError
 from listener.plugins import CoroutineRunner, load
 from tests.handlers.results import a_job_result
 

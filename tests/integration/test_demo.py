@@ -13,8 +13,8 @@ from click.testing import CliRunner
 
 from listener import demo
 from listener.cli.demo import _show
+from listener.core.model import Job
 from listener.demo import DemoFailed, Ending, Outcome, cast, play
-from listener.model import Job
 from tests.builders import a_job
 from tests.process.program import Program
 

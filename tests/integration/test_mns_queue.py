@@ -13,14 +13,15 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from listener import clock, mns_connection
+from listener import mns_connection
+from listener.core import clock
+from listener.core.errors import Fault, QueueUnavailable, SettingsError, UnavailableError
+from listener.core.model import Message
 from listener.credentials import AccessKey, Credentials
 from listener.emulator.serve import RunningEmulator
-from listener.errors import Fault, QueueUnavailable, SettingsError, UnavailableError
 from listener.intake import Intake
 from listener.metrics import Metrics
 from listener.mns import MnsQueue
-from listener.model import Message
 from listener.routing import Correlation, Rule
 from listener.store.sql import SqlStore
 from listener.store.tables import quarantine, results

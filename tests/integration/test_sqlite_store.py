@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from listener.errors import SettingsError, StoreUnavailable
+from listener.core.errors import SettingsError, StoreUnavailable
 from listener.store import engine
 from listener.store.sql import SqlStore
 from tests.builders import NOON, an_arrival, routes_all

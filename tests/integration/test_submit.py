@@ -11,12 +11,12 @@ import pytest
 
 from listener import submission
 from listener.config import CredentialsSettings, MpsSettings
+from listener.core.errors import Fault as Why
+from listener.core.errors import MpsRejected, MpsUnavailable, SettingsError, UnavailableError, UsageError
+from listener.core.model import Job, JobState
 from listener.credentials import AccessKey, Credentials, credentials
 from listener.emulator import Fault, Kind, Options
 from listener.emulator.serve import running
-from listener.errors import Fault as Why
-from listener.errors import MpsRejected, MpsUnavailable, SettingsError, UnavailableError, UsageError
-from listener.model import Job, JobState
 from listener.mps import MpsClient
 from listener.request import Request, check, compose_user_data
 from listener.store.sql import SqlStore

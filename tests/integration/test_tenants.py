@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from listener import clock
 from listener.api import Client
 from listener.app import Daemon
 from listener.config import Settings, load
+from listener.core import clock
+from listener.core.errors import MpsUnavailable, SettingsError
+from listener.core.model import Claim, JobState
 from listener.emulator import Fault, Kind, Options
 from listener.emulator.serve import RunningEmulator, running
-from listener.errors import MpsUnavailable, SettingsError
-from listener.model import Claim, JobState
 from listener.request import Request
 from listener.store.sql import SqlStore
 from tests.builders import arrivals, routes_all

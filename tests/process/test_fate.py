@@ -14,9 +14,9 @@ from pathlib import Path
 import pytest
 
 from listener.api import Client
+from listener.core.model import JobState
 from listener.emulator import Fault, Kind, Options
 from listener.emulator.serve import running
-from listener.model import JobState
 from listener.request import Request
 from listener.settings_file import settings_from
 from tests.handlers.waiting import wait_until

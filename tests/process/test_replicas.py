@@ -13,9 +13,9 @@ from pathlib import Path
 import pytest
 from sqlalchemy import select
 
+from listener.core.model import Target
 from listener.emulator import Options
 from listener.emulator.serve import running
-from listener.model import Target
 from listener.store.sql import SqlStore
 from listener.store.tables import deliveries
 from tests.builders import arrivals, routes_all

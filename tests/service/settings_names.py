@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from listener import config
-from listener.errors import SettingsError
+from listener.core.errors import SettingsError
 
 #: Read by the command line itself; they are no settings.
 OF_THE_COMMAND_LINE = frozenset({"MNS_LISTENER_CONFIG", "MNS_LISTENER_TRACEBACK"})

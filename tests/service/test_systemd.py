@@ -10,8 +10,8 @@ import pytest
 
 from listener import config
 from listener.config import ServiceSettings
+from listener.core.errors import SettingsError
 from listener.durations import parse_duration
-from listener.errors import SettingsError
 from listener.plugins import options_of
 from tests.service.settings_names import named_in, unknown
 

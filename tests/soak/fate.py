@@ -9,9 +9,9 @@ import tempfile
 from pathlib import Path
 from typing import Any
 
+from listener.core.model import Job, JobState
 from listener.emulator import Fault, Kind, Options
 from listener.emulator.serve import running
-from listener.model import Job, JobState
 from tests.handlers.waiting import wait_until
 from tests.process.program import QUEUE, Place, Program
 

@@ -17,9 +17,9 @@ from typing import Any
 from sqlalchemy import Engine, event
 
 from listener.cli import main
+from listener.core.model import Result
 from listener.intake import Poller
 from listener.mns import MnsQueue
-from listener.model import Result
 from listener.store import leasing, recording, schema
 from listener.store.sql import SqlStore
 

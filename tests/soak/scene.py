@@ -17,13 +17,14 @@ from typing import Any
 
 import httpx
 
-from listener import clock, submission
+from listener import submission
 from listener.config import MpsSettings
+from listener.core import clock
+from listener.core.errors import ListenerError
 from listener.credentials import AccessKey, Credentials
 from listener.emulator import Emulator, Options
 from listener.emulator.queues import Attributes, Draft, body_md5, draft
 from listener.emulator.serve import RunningEmulator, running
-from listener.errors import ListenerError
 from listener.mps import MpsClient
 from listener.request import Request
 from listener.store.rows import values_of_job

@@ -11,8 +11,8 @@ import sys
 from collections.abc import Sequence
 from datetime import timedelta
 
-from listener import clock
-from listener.model import Again, Arrival, Delivery, Done, Fate, Settlement
+from listener.core import clock
+from listener.core.model import Again, Arrival, Delivery, Done, Fate, Settlement
 from listener.store.sql import SqlStore
 from tests.builders import a_claim, a_job, an_arrival, arrivals, routes_all
 

@@ -16,9 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from listener.errors import SettingsError, StoreUnavailable
+from listener.core.errors import SettingsError, StoreUnavailable
+from listener.core.model import Again, Delivery, Done, JobState, Settlement, Target
 from listener.intake import arrival
-from listener.model import Again, Delivery, Done, JobState, Settlement, Target
 from listener.store import recording
 from listener.store.news import News
 from listener.store.sql import SqlStore

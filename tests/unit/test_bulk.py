@@ -14,8 +14,8 @@ from typing import Any
 import pytest
 
 from listener.bulk import Line, Outcome, Report, csv_lines, jsonl_lines, submit_all
-from listener.errors import Fault, MpsUnavailable
-from listener.model import Job, JobState
+from listener.core.errors import Fault, MpsUnavailable
+from listener.core.model import Job, JobState
 from listener.request import Request
 from listener.store.sql import SqlStore
 from tests.builders import NOON, a_job

@@ -12,8 +12,8 @@ from pydantic import BaseModel
 
 from listener import config
 from listener.config import Settings, load, split_queue_url
-from listener.errors import SettingsError
-from listener.model import RetryPolicy
+from listener.core.errors import SettingsError
+from listener.core.model import RetryPolicy
 
 QUEUE_URL = "mns://123.mns.cn-shanghai.aliyuncs.com/queues/mps-callbacks"
 WHOLE = f"""

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from listener.config import CredentialsSettings
+from listener.core.errors import Fault, SettingsError, UnavailableError
 from listener.credentials import KEY_ID, KEY_SECRET, TOKEN, AccessKey, credentials
-from listener.errors import Fault, SettingsError, UnavailableError
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_the_environment_is_asked_anew_for_every_request(monkeypatch: pytest.Mon
 ASK = """
 from listener.config import CredentialsSettings
 from listener.credentials import credentials
-from listener.errors import UnavailableError
+from listener.core.errors import UnavailableError
 try:
     print(credentials(CredentialsSettings()).get_credentials().id)
 except UnavailableError as error:

@@ -10,10 +10,10 @@ from itertools import islice
 import pytest
 from structlog.testing import capture_logs
 
+from listener.core.model import Message, Recorded
 from listener.crew import Crew
 from listener.intake import Poller
 from listener.metrics import Metrics
-from listener.model import Message, Recorded
 from listener.process import Heart
 from tests.builders import a_message
 

@@ -12,10 +12,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from listener.core.errors import Undecodable
+from listener.core.model import Result
 from listener.decode import decode
-from listener.errors import Undecodable
 from listener.jsontext import parse, render
-from listener.model import Result
 from listener.user_data import seal
 from tests.builders import ABSENT, JOB_ID, TOKEN, WRAPPINGS, a_callback, a_result, wrapped
 

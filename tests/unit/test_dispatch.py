@@ -14,13 +14,13 @@ import pytest
 from sqlalchemy import select, update
 from structlog.testing import capture_logs
 
-from listener import clock
+from listener.core import clock
+from listener.core.errors import Fault, Reject, Retry, StoreUnavailable, Unavailable
+from listener.core.model import Claim, Delivery, JobResult, Message, RetryPolicy, Settlement, Target
 from listener.dispatch import Dispatcher, Outlet, job_result
-from listener.errors import Fault, Reject, Retry, StoreUnavailable, Unavailable
 from listener.holdings import owner_name
 from listener.intake import Intake
 from listener.metrics import Metrics
-from listener.model import Claim, Delivery, JobResult, Message, RetryPolicy, Settlement, Target
 from listener.process import Heart
 from listener.routing import Correlation, Rule
 from listener.store.sql import SqlStore

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from listener.core.errors import SettingsError
 from listener.environment import overlay
-from listener.errors import SettingsError
 
 
 @pytest.mark.parametrize(

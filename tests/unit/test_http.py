@@ -11,11 +11,11 @@ from typing import Any
 import httpx
 import pytest
 
-from listener.errors import SettingsError
+from listener.core.errors import SettingsError
+from listener.core.model import Again, Dead, Done, Fate, Recorded, Settlement
 from listener.http.app import Health, application
 from listener.http.server import Server, bind
 from listener.metrics import Metrics
-from listener.model import Again, Dead, Done, Fate, Recorded, Settlement
 from tests.builders import NOON, a_delivery
 
 

@@ -14,11 +14,11 @@ from freezegun import freeze_time
 from freezegun.api import FrozenDateTimeFactory
 from structlog.testing import capture_logs
 
+from listener.core.errors import Fault, QueueUnavailable, UnavailableError
+from listener.core.model import Message, Result
 from listener.decode import decode
-from listener.errors import Fault, QueueUnavailable, UnavailableError
 from listener.intake import FIRST_PAUSE, LONGEST_PAUSE, LONGEST_REST, Intake, Poller
 from listener.metrics import Metrics
-from listener.model import Message, Result
 from listener.process import Heart
 from listener.routing import Correlation, Rule
 from listener.store.sql import SqlStore

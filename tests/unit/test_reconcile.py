@@ -13,11 +13,11 @@ import pytest
 from freezegun import freeze_time
 from freezegun.api import FrozenDateTimeFactory
 
-from listener import clock
-from listener.errors import Fault, MpsRejected, MpsUnavailable
+from listener.core import clock
+from listener.core.errors import Fault, MpsRejected, MpsUnavailable
+from listener.core.model import LOST, Answer, JobState, Patience, Source, Tenants
+from listener.core.ports import EVERYBODY
 from listener.intake import Intake, NobodyTakes
-from listener.interfaces import EVERYBODY
-from listener.model import LOST, Answer, JobState, Patience, Source, Tenants
 from listener.process import Heart
 from listener.reconcile import ABREAST, AWAY, LONGEST_PAUSE, TURN, Finding, MpsOf, Reconciler, apart
 from listener.routing import Correlation, Match, Rule

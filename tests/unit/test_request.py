@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from listener.errors import UsageError
+from listener.core.errors import UsageError
 from listener.functions import FUNCTIONS
 from listener.params import CaptionExtraction
 from listener.request import LONGEST_REFERENCE, PLACEHOLDERS, Request, check

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listener.errors import Reject, Retry, Unavailable
-from listener.model import Again, Dead, Fate, RetryPolicy
+from listener.core.errors import Reject, Retry, Unavailable
+from listener.core.model import Again, Dead, Fate, RetryPolicy
 from listener.retry import ERROR_LENGTH, after_failure, after_lost_lease, back_off, error_text
 from tests.builders import NOON, a_delivery
 

@@ -6,7 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
-from listener.model import (
+from listener.core.model import (
     Answer,
     Arrival,
     Claim,

@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
-from listener.produced import Outputs
+from listener.core.outputs import Outputs
 
 
 class Source(StrEnum):
