@@ -19,7 +19,7 @@ from pydantic import Field
 
 from handlers.document import document
 from listener import JobResult, Reject, Retry, Unavailable
-from listener.durations import PositiveDuration
+from listener.formats.durations import PositiveDuration
 
 #: From sysexits.h: EX_DATAERR says that the input is no good, EX_TEMPFAIL that another try may do.
 EXIT_REJECT, EXIT_RETRY = 65, 75

@@ -19,7 +19,7 @@ from standardwebhooks import Webhook as Signer
 
 from handlers.document import document
 from listener import JobResult, Reject, Retry, Unavailable, __version__
-from listener.durations import PositiveDuration
+from listener.formats.durations import PositiveDuration
 
 _LONGEST_WAIT = timedelta(hours=1)
 _BODY_LIMIT = 65536

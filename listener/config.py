@@ -14,10 +14,11 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from listener import environment, user_data
+from listener import environment
 from listener.core.errors import SettingsError
 from listener.core.model import Patience, RetryPolicy
-from listener.durations import Duration, PositiveDuration
+from listener.formats import user_data
+from listener.formats.durations import Duration, PositiveDuration
 from listener.routing import Correlation, Match, Rule
 
 LONGEST_WAIT = timedelta(seconds=30)  #: facts: MNS holds a long poll for 30 s at most

@@ -26,7 +26,7 @@ from mns.account import Account
 from mns.queue import Message as Posted
 from mns.queue import QueueMeta
 
-from listener import submission, user_data
+from listener import submission
 from listener.config import MpsSettings
 from listener.core import clock
 from listener.core.errors import ListenerError
@@ -35,6 +35,7 @@ from listener.credentials import KEY_ID, KEY_SECRET, AccessKey, Credentials
 from listener.emulator.options import DEFAULT_PIPELINE_ID, Options
 from listener.emulator.results import FUNCTIONS as EMULATED
 from listener.emulator.serve import running
+from listener.formats import user_data
 from listener.functions import FUNCTIONS
 from listener.mps import MpsClient
 from listener.request import Request, compose_user_data

@@ -13,7 +13,7 @@ from typing import TypeVar
 
 import structlog
 
-from listener import outputs, retry, user_data
+from listener import retry
 from listener.core import clock
 from listener.core.errors import StoreUnavailable, Unavailable
 from listener.core.model import (
@@ -30,6 +30,7 @@ from listener.core.model import (
 )
 from listener.core.outputs import Outputs
 from listener.core.ports import Meter, Pulse, Store
+from listener.formats import job_outputs, user_data
 from listener.holdings import Holdings, Workers
 from listener.quiet import Quieted
 from listener.rate import Pace
@@ -376,7 +377,7 @@ def _outputs(delivery: Delivery) -> Outputs | None:
     result, job = delivery.result, delivery.job
     if result.outputs is None:
         return None
-    return outputs.read(result.function, result.outputs, output=job.output if job else "")
+    return job_outputs.read(result.function, result.outputs, output=job.output if job else "")
 
 
 def facts(delivery: Delivery) -> dict[str, object]:

@@ -13,7 +13,7 @@ from listener.core import clock
 from listener.core.errors import QueueUnavailable, StoreUnavailable, UnavailableError, Undecodable
 from listener.core.model import Arrival, Claim, Delivery, Message, Recorded, Result
 from listener.core.ports import Meter, Pulse, Queue, Store, Taker
-from listener.decode import decode
+from listener.formats.callback import decode
 from listener.quiet import Quieted
 from listener.routing import Correlation, Rule, decider
 

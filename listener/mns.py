@@ -15,13 +15,14 @@ from html import unescape
 from typing import Any
 from xml.sax.saxutils import escape
 
-from listener import faults, xmltext
+from listener import faults
 from listener.core import clock
 from listener.core.errors import Fault, QueueUnavailable, UnavailableError
 from listener.core.model import Message
 from listener.credentials import Credentials
+from listener.formats import safe_xml
+from listener.formats.unicode_text import shortened, storable
 from listener.mns_connection import Connection, Reply
-from listener.text import shortened, storable
 
 _FAULTS = {
     "QueueNotExist": Fault.MISSING,
@@ -87,9 +88,9 @@ class MnsQueue:
             reply = self._connection.exchange("GET", self._path)
         if reply.status == http.client.OK:
             root = _root(reply.body)
-            if root is None or xmltext.local(root.tag) != "Queue":
+            if root is None or safe_xml.local(root.tag) != "Queue":
                 raise self._refused(reply)
-            found = xmltext.children_text(root)
+            found = safe_xml.children_text(root)
             return f"about {found.get('ActiveMessages', '?')} messages waiting"
         if _code(reply.body) == "AccessDenied":
             return "reachable; its attributes may not be read with this key"
@@ -137,12 +138,12 @@ class MnsQueue:
     def _refused(self, reply: Reply) -> QueueUnavailable:
         """The error that a reply stands for."""
         root = _root(reply.body)
-        if root is None or xmltext.local(root.tag) != "Error":
+        if root is None or safe_xml.local(root.tag) != "Error":
             return QueueUnavailable(
                 f"{self._shown}: HTTP {reply.status} with a body that is not MNS's: {_excerpt(reply.body)}",
                 fault=_fault_of_status(reply.status),
             )
-        error = xmltext.children_text(root)
+        error = safe_xml.children_text(root)
         code = error.get("Code", "")
         fault = _FAULTS.get(code) or _fault_of_status(reply.status)
         return QueueUnavailable(
@@ -179,31 +180,31 @@ def _excerpt(body: bytes) -> str:
 
 def _root(body: bytes) -> Any:
     try:
-        return xmltext.parse(body)
-    except xmltext.BadXml:
+        return safe_xml.parse(body)
+    except safe_xml.BadXml:
         return None
 
 
 def _code(body: bytes) -> str:
     root = _root(body)
-    return xmltext.children_text(root).get("Code", "") if root is not None else ""
+    return safe_xml.children_text(root).get("Code", "") if root is not None else ""
 
 
 def _failed_handles(body: bytes) -> set[str]:
     """The handles that a batch delete refused; empty when the reply is about something else."""
     root = _root(body)
-    if root is None or xmltext.local(root.tag) != "Errors":
+    if root is None or safe_xml.local(root.tag) != "Errors":
         return set()
-    return {xmltext.children_text(error).get("ReceiptHandle", "") for error in root}
+    return {safe_xml.children_text(error).get("ReceiptHandle", "") for error in root}
 
 
 def _elements(root: Any) -> Sequence[Message]:
     """The messages of a reply; none in a document that is not MNS's, such as a portal's login page."""
-    elements = root if xmltext.local(root.tag) == "Messages" else [root]
+    elements = root if safe_xml.local(root.tag) == "Messages" else [root]
     return [
-        _message(xmltext.children_text(element))
+        _message(safe_xml.children_text(element))
         for element in elements
-        if xmltext.local(element.tag) == "Message"
+        if safe_xml.local(element.tag) == "Message"
     ]
 
 
@@ -237,7 +238,7 @@ def _salvaged(body: bytes) -> Sequence[Message]:
 def _salvage(piece: bytes) -> Message:
     root = _root(piece)
     if root is not None:
-        return _message(xmltext.children_text(root))
+        return _message(safe_xml.children_text(root))
     text = piece.decode("utf-8", "replace")
     names = ("MessageId", "ReceiptHandle", "MessageBody", "DequeueCount", "EnqueueTime")
     return _message({name: storable(unescape(_between(text, name))) for name in names})

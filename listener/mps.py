@@ -11,7 +11,7 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from listener import errorcodes, faults, jsontext
+from listener import errorcodes, faults
 from listener.config import MpsSettings
 from listener.core.errors import (
     Fault,
@@ -23,7 +23,8 @@ from listener.core.errors import (
 )
 from listener.core.model import Answer, Job, Result, Source, Submitted
 from listener.credentials import AccessKey, Credentials
-from listener.decode import decode
+from listener.formats import lenient_json
+from listener.formats.callback import decode
 from listener.rate import RateLimit
 
 CONNECT_PATIENCE = timedelta(seconds=5)
@@ -185,10 +186,10 @@ def _outcome(job: Job, job_id: str, reply: str | None) -> Result | None:
 
 
 def _told(result: str | None) -> dict[str, Any]:
-    """Code and Message inside Result, where it is readable; its other shapes are for listener.outputs."""
+    """Code and Message inside Result, where it is readable; its other shapes are for listener.formats.job_outputs."""
     try:
-        value = jsontext.parse(result or "")
-    except jsontext.BadJson:
+        value = lenient_json.parse(result or "")
+    except lenient_json.BadJson:
         return {}
     return value if isinstance(value, dict) else {}
 

@@ -20,8 +20,8 @@ from datetime import timedelta
 from difflib import get_close_matches
 from typing import Any, ClassVar, Final
 
-from listener import jsontext
-from listener.text import shortened
+from listener.formats import lenient_json
+from listener.formats.unicode_text import shortened
 
 Fractions = tuple[float, float]  #: from and to, as fractions of the picture
 Box = tuple[float, float, float, float]  #: x, y, width, height, as fractions of the picture
@@ -79,7 +79,7 @@ class Params:
 
     def to_json(self) -> str:
         """What SubmitIProductionJob takes as JobParams."""
-        return jsontext.render(self.as_params())
+        return lenient_json.render(self.as_params())
 
 
 def members_of(params: type[Params]) -> dict[str, Member]:
@@ -166,8 +166,8 @@ def _are_boxes_or_text(value: Any) -> bool:
     if not isinstance(value, str):
         return _are_boxes(value)
     try:
-        return _are_boxes(jsontext.parse(value))
-    except jsontext.BadJson:
+        return _are_boxes(lenient_json.parse(value))
+    except lenient_json.BadJson:
         return False
 
 

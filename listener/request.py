@@ -8,12 +8,13 @@ from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
 
-from listener import jsontext, params, user_data
+from listener import params
 from listener.config import split_queue_url
 from listener.core.errors import UsageError
+from listener.formats import lenient_json, user_data
+from listener.formats.unicode_text import storable
 from listener.functions import FUNCTIONS
 from listener.params import Params
-from listener.text import storable
 
 _OSS = re.compile(r"oss://(?P<bucket>[a-z0-9*][a-z0-9*-]{1,62})\.(?P<place>[a-z0-9-]+(\.[a-z0-9-]+)*)/\S+")
 _REGION = re.compile(
@@ -98,8 +99,8 @@ def check_text(name: str, value: str) -> None:
 def json_object(text: str) -> dict[str, object] | None:
     """The object that the text holds; None if it holds none."""
     try:
-        value = jsontext.parse(text)
-    except jsontext.BadJson:
+        value = lenient_json.parse(text)
+    except lenient_json.BadJson:
         return None
     return value if isinstance(value, dict) else None
 

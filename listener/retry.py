@@ -7,7 +7,7 @@ from typing import Final
 
 from listener.core.errors import Reject, Retry
 from listener.core.model import Again, Dead, Delivery, Fate, Patience, RetryPolicy
-from listener.text import shortened, storable
+from listener.formats.unicode_text import shortened, storable
 
 #: What is kept of an error's text.
 ERROR_LENGTH: Final = 500

@@ -10,7 +10,6 @@ from enum import StrEnum
 from fnmatch import fnmatchcase
 from typing import Any, Final
 
-from listener import user_data
 from listener.core.model import (
     LOST,
     PROGRESS_STATES,
@@ -23,7 +22,8 @@ from listener.core.model import (
     Verdict,
 )
 from listener.core.ports import Decide
-from listener.user_data import UserData
+from listener.formats import user_data
+from listener.formats.user_data import UserData
 
 _NOTHING: Final = object()
 _SEVERAL: Final = (list, tuple)

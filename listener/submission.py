@@ -12,11 +12,11 @@ from datetime import datetime, timedelta
 
 import tenacity
 
-from listener import user_data
 from listener.core import clock
 from listener.core.errors import Fault, MpsRejected, MpsUnavailable, SettingsError
 from listener.core.model import Arrival, Disposition, Job, JobState, Message, Submitted, Verdict
 from listener.core.ports import JobSubmitter, Store
+from listener.formats import user_data
 from listener.request import Request, check
 
 #: After these faults it is certain that MPS did not take the job.

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from listener.core.errors import ListenerError
-from listener.text import storable
+from listener.formats.unicode_text import storable
 
 #: Command names and where they are: in this order in the help.
 COMMANDS = {

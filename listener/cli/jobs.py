@@ -147,7 +147,7 @@ def register(
     JOB_ID is what MPS answered: of any type of job, or a workflow's run id.
     """
     from listener.api import Client
-    from listener.durations import parse_duration
+    from listener.formats.durations import parse_duration
 
     try:
         limit = parse_duration(deadline) if deadline else None

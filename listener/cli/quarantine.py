@@ -16,7 +16,7 @@ from listener.cli.common import (
     settings_from,
 )
 from listener.cli.shown import quarantined_facts
-from listener.text import shortened
+from listener.formats.unicode_text import shortened
 
 EPILOG = """\b
 Examples:

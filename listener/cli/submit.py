@@ -135,7 +135,7 @@ def _one(client: Client, request: Request, options: dict[str, Any], *, as_json: 
 def awaited(client: Client, name: str, timeout: str) -> tuple[Any, int]:
     """The job with its outcome, and the exit status that tells it."""
     from listener.core.model import JobState
-    from listener.durations import parse_duration
+    from listener.formats.durations import parse_duration
 
     try:
         limit = parse_duration(timeout) if timeout else None
@@ -150,7 +150,7 @@ def awaited(client: Client, name: str, timeout: str) -> tuple[Any, int]:
 
 
 def _request(options: dict[str, Any]) -> Request:
-    from listener.durations import parse_duration
+    from listener.formats.durations import parse_duration
     from listener.request import Request, compose_user_data
 
     if options["user_data"] is not None and (options["route"] or options["data"]):
@@ -210,7 +210,7 @@ def _lines(options: dict[str, Any]) -> Iterator[Any]:
 
 def _note(report: Report, file: IO[str] | None) -> None:
     from listener.bulk import Outcome
-    from listener.jsontext import render
+    from listener.formats.lenient_json import render
 
     if file is not None:
         file.write(render(asdict(report)) + "\n")

@@ -1,4 +1,4 @@
-"""What a job made, as frozen values: the words for ``listener.outputs``, which reads them."""
+"""What a job made, as frozen values: the words for ``listener.formats.job_outputs``, which reads them."""
 
 from __future__ import annotations
 

@@ -22,8 +22,8 @@ import structlog
 from listener.core import clock
 from listener.core.model import Arrival, Claim, Delivery, Done, Message, Settlement
 from listener.credentials import AccessKey, Credentials
-from listener.decode import decode
 from listener.dispatch import job_result
+from listener.formats.callback import decode
 from listener.intake import arrival
 from listener.mns import MnsQueue
 from listener.routing import Correlation, Rule, decider

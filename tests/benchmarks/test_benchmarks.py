@@ -12,11 +12,11 @@ from xml.etree import ElementTree
 
 import pytest
 
-from listener import xmltext
 from listener.credentials import AccessKey, Credentials
 from listener.emulator import Options
 from listener.emulator.queues import draft
 from listener.emulator.serve import running
+from listener.formats import safe_xml
 from listener.mns_connection import Connection, Reply
 from tests.benchmarks import parts
 from tests.benchmarks.callbacks import QUEUE, body
@@ -145,7 +145,7 @@ def _wanted(handles: list[str]) -> str:
 
 def _handles(reply: Reply) -> list[str]:
     root = ElementTree.fromstring(reply.body)
-    return [str(each.text) for each in root.iter() if xmltext.local(each.tag) == "ReceiptHandle"]
+    return [str(each.text) for each in root.iter() if safe_xml.local(each.tag) == "ReceiptHandle"]
 
 
 def _shape(reply: bytes) -> list[tuple[str, str]]:
@@ -154,7 +154,7 @@ def _shape(reply: bytes) -> list[tuple[str, str]]:
         return []
     same = {"MessageBody", "MessageBodyMD5", "DequeueCount", "Priority", "Code", "ErrorCode"}
     found = [
-        (xmltext.local(each.tag), (each.text or "").strip()) for each in ElementTree.fromstring(reply).iter()
+        (safe_xml.local(each.tag), (each.text or "").strip()) for each in ElementTree.fromstring(reply).iter()
     ]
     return [(name, text if name in same else "") for name, text in found]
 

@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from listener.durations import Duration, PositiveDuration, parse_duration
+from listener.formats.durations import Duration, PositiveDuration, parse_duration
 
 DURATION = TypeAdapter(Duration)
 

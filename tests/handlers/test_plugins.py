@@ -16,7 +16,7 @@ Install = Callable[..., None]
 
 COLLECT = """
 from __future__ import annotations
-from listener.durations import Duration
+from listener.formats.durations import Duration
 
 SEEN = []
 
@@ -25,7 +25,7 @@ def collect(*, patience: Duration, count: int = 1, **rest: object):
 """
 
 STRICT = """
-from listener.durations import Duration
+from listener.formats.durations import Duration
 
 def strict(*, url: str, patience: Duration, count: int = 1, api_token: int = 0, json: bool = False):
     return print

@@ -11,7 +11,7 @@ import pytest
 from listener import config
 from listener.config import ServiceSettings
 from listener.core.errors import SettingsError
-from listener.durations import parse_duration
+from listener.formats.durations import parse_duration
 from listener.plugins import options_of
 from tests.service.settings_names import named_in, unknown
 

@@ -14,9 +14,9 @@ from hypothesis import strategies as st
 
 from listener.core.errors import Undecodable
 from listener.core.model import Result
-from listener.decode import decode
-from listener.jsontext import parse, render
-from listener.user_data import seal
+from listener.formats.callback import decode
+from listener.formats.lenient_json import parse, render
+from listener.formats.user_data import seal
 from tests.builders import ABSENT, JOB_ID, TOKEN, WRAPPINGS, a_callback, a_result, wrapped
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))

@@ -12,8 +12,8 @@ import pytest
 
 from listener.cli.submit import submit as command
 from listener.emulator import results
+from listener.formats.job_outputs import Outputs
 from listener.functions import FUNCTIONS
-from listener.outputs import Outputs
 from listener.params import BUILDERS, Member, members_of
 from listener.request import Request, check
 

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from listener.core.errors import Fault, QueueUnavailable, UnavailableError
 from listener.core.model import Message, Result
-from listener.decode import decode
+from listener.formats.callback import decode
 from listener.intake import FIRST_PAUSE, LONGEST_PAUSE, LONGEST_REST, Intake, Poller
 from listener.metrics import Metrics
 from listener.process import Heart

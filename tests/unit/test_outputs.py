@@ -11,8 +11,8 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from listener.emulator import results
+from listener.formats.job_outputs import MAX_PROBLEMS, Cover, OutputFile, Outputs, Segment, located, read
 from listener.functions import FUNCTIONS
-from listener.outputs import MAX_PROBLEMS, Cover, OutputFile, Outputs, Segment, located, read
 
 HOME = "oss://media.oss-cn-shanghai.aliyuncs.com"
 OUTPUT = f"{HOME}/out/{{source}}-{{sequenceId}}.{{resultType}}"

@@ -7,10 +7,10 @@ from typing import Any
 import pytest
 
 from listener.core.errors import UsageError
+from listener.formats.user_data import LONGEST_SEAL
 from listener.functions import FUNCTIONS
 from listener.params import CaptionExtraction
 from listener.request import LONGEST_REFERENCE, PLACEHOLDERS, Request, check
-from listener.user_data import LONGEST_SEAL
 
 INPUT = "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4"
 QUEUE = "mns://1234567890.mns.cn-shanghai.aliyuncs.com/queues/q"

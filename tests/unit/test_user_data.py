@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from listener.user_data import UserData, open_sealed, parse, seal
+from listener.formats.user_data import UserData, open_sealed, parse, seal
 from tests.builders import TOKEN
 
 OTHER = "0123456789-_ABCDEFGHIJ"

@@ -6,7 +6,7 @@ import json
 import re
 from typing import Any, Final
 
-from listener.text import storable
+from listener.formats.unicode_text import storable
 
 #: Deeper nesting than this would make trouble for whoever writes the value as JSON again.
 MAX_DEPTH: Final = 64

@@ -10,10 +10,10 @@ import string
 from collections.abc import Mapping
 from typing import Any, Final
 
-from listener import jsontext, user_data, xmltext
 from listener.core.errors import Undecodable
 from listener.core.model import CANCELLED, FAIL, PROGRESS_STATES, SUCCESS, Result
-from listener.text import storable
+from listener.formats import lenient_json, safe_xml, user_data
+from listener.formats.unicode_text import storable
 
 #: base64 of a topic's wrapping of base64 of a callback is three; one to spare.
 MAX_WRAPPINGS: Final = 4
@@ -85,8 +85,8 @@ def _unwrapped(body: str) -> tuple[str, dict[str, Any]]:
 
 def _json_object(text: str) -> dict[str, Any]:
     try:
-        value = jsontext.parse(text)
-    except jsontext.BadJson as error:
+        value = lenient_json.parse(text)
+    except lenient_json.BadJson as error:
         raise Undecodable(f"the body looks like JSON, but {error}") from error
     if not isinstance(value, dict):
         raise Undecodable("the body is a JSON array, not an object")
@@ -101,12 +101,12 @@ def _inside_json(members: Mapping[str, Any]) -> str | None:
 
 def _inside_xml(text: str) -> str:
     try:
-        root = xmltext.parse(text)
-    except xmltext.BadXml as error:
+        root = safe_xml.parse(text)
+    except safe_xml.BadXml as error:
         raise Undecodable(f"the body looks like XML, but {error}") from error
-    members = xmltext.children_text(root)
+    members = safe_xml.children_text(root)
     if "Message" not in members:
-        raise Undecodable(f"the body is XML ({xmltext.local(root.tag)[:40]}), but no topic's Notification")
+        raise Undecodable(f"the body is XML ({safe_xml.local(root.tag)[:40]}), but no topic's Notification")
     return members["Message"]
 
 
@@ -154,8 +154,8 @@ def _inner_result(value: Any) -> dict[str, Any]:
     """TextToSpeech replies say how it went only in ``result``, a JSON object as text (facts: mps 1.1)."""
     if isinstance(value, str) and value.lstrip().startswith("{"):
         try:
-            value = jsontext.parse(value)
-        except jsontext.BadJson:
+            value = lenient_json.parse(value)
+        except lenient_json.BadJson:
             return {}
     return _folded(value)
 
@@ -206,4 +206,4 @@ def _text(value: Any) -> str:
     """A string as it is, None as "", and anything else as its JSON text."""
     if isinstance(value, str):
         return value
-    return "" if value is None else jsontext.render(value)
+    return "" if value is None else lenient_json.render(value)

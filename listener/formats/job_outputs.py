@@ -14,9 +14,9 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from listener import jsontext
 from listener.core.outputs import Cover, InlineFile, OutputFile, Outputs, Segment
-from listener.text import shortened, storable
+from listener.formats import lenient_json
+from listener.formats.unicode_text import shortened, storable
 
 #: How often JSON text may be wrapped in JSON text; twice is documented.
 MAX_WRAPS: Final = 5
@@ -61,9 +61,9 @@ def _mended(text: str) -> Any:
     """
     text = _TOKEN.sub(_mended_token, text)
     try:
-        return jsontext.parse(text)
-    except jsontext.BadJson:
-        return jsontext.parse(f"[{text}]")
+        return lenient_json.parse(text)
+    except lenient_json.BadJson:
+        return lenient_json.parse(f"[{text}]")
 
 
 def _mended_token(match: re.Match[str]) -> str:
@@ -229,7 +229,7 @@ class _Reading:
                 return None
             try:
                 value = self._parsed(text)
-            except jsontext.BadJson as error:
+            except lenient_json.BadJson as error:
                 self._unreadable(f"{what}: {error}")
                 return None
         if isinstance(value, str):
@@ -239,11 +239,11 @@ class _Reading:
 
     def _parsed(self, text: str) -> Any:
         try:
-            return jsontext.parse(text)
-        except jsontext.BadJson as error:
+            return lenient_json.parse(text)
+        except lenient_json.BadJson as error:
             try:
                 value = _mended(text)
-            except jsontext.BadJson:
+            except lenient_json.BadJson:
                 raise error from None  # where the text itself goes wrong, not its mended copy
         self._was_mended = True
         return value
@@ -293,7 +293,7 @@ def _number(value: Any) -> float | None:
 
 
 def _said(value: Any) -> str:
-    return value if isinstance(value, str) else jsontext.render(value)
+    return value if isinstance(value, str) else lenient_json.render(value)
 
 
 def _shown(value: Any) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from listener import jsontext
+from listener.formats import lenient_json
 
 #: The member that holds the token in JSON user data.
 MEMBER: Final = "mnsl"
@@ -84,7 +84,7 @@ def _members(text: str) -> dict[str, Any] | None:
     if not text.lstrip(_JSON_BLANK).startswith("{"):
         return None
     try:
-        value: dict[str, Any] = jsontext.parse(text)
-    except jsontext.BadJson:
+        value: dict[str, Any] = lenient_json.parse(text)
+    except lenient_json.BadJson:
         return None
     return value

@@ -1,0 +1,1 @@
+"""Text and documents as they arrive: read leniently, written strictly. Pure functions."""
