@@ -19,7 +19,7 @@ from listener.core.errors import SettingsError
 from listener.core.model import Patience, RetryPolicy
 from listener.formats import user_data
 from listener.formats.durations import Duration, PositiveDuration
-from listener.routing import Correlation, Match, Rule
+from listener.rules.routing import Correlation, Match, Rule
 
 LONGEST_WAIT = timedelta(seconds=30)  #: facts: MNS holds a long poll for 30 s at most
 LARGEST_BATCH = 16  #: facts: MNS hands out 16 messages at most

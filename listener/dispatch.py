@@ -13,7 +13,6 @@ from typing import TypeVar
 
 import structlog
 
-from listener import retry
 from listener.core import clock
 from listener.core.errors import StoreUnavailable, Unavailable
 from listener.core.model import (
@@ -34,6 +33,7 @@ from listener.formats import job_outputs, user_data
 from listener.holdings import Holdings, Workers
 from listener.quiet import Quieted
 from listener.rate import Pace
+from listener.rules import retry
 
 log = structlog.get_logger(__name__)
 

@@ -15,7 +15,7 @@ from listener.core.model import Arrival, Claim, Delivery, Message, Recorded, Res
 from listener.core.ports import Meter, Pulse, Queue, Store, Taker
 from listener.formats.callback import decode
 from listener.quiet import Quieted
-from listener.routing import Correlation, Rule, decider
+from listener.rules.routing import Correlation, Rule, decider
 
 log = structlog.get_logger(__name__)
 

@@ -13,13 +13,13 @@ from enum import StrEnum
 
 import structlog
 
-from listener import retry
 from listener.core import clock
 from listener.core.errors import MpsRejected, UnavailableError
 from listener.core.model import LOST, Answer, Job, Patience, Result, Source, Tenants
 from listener.core.ports import EVERYBODY, MediaProcessing, Pulse, Store
 from listener.intake import Intake
 from listener.quiet import Quieted
+from listener.rules import retry
 
 log = structlog.get_logger(__name__)
 

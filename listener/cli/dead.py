@@ -23,7 +23,7 @@ from listener.config import Settings
 from listener.core import clock
 from listener.core.errors import UsageError
 from listener.core.ports import Decide
-from listener.routing import Correlation, decider
+from listener.rules.routing import Correlation, decider
 
 PAGE = 500
 

@@ -18,7 +18,7 @@ from listener.cli.common import (
 from listener.cli.shown import result_facts
 from listener.core import clock
 from listener.core.model import Disposition
-from listener.routing import Correlation, decider
+from listener.rules.routing import Correlation, decider
 
 EPILOG = """\b
 Examples:

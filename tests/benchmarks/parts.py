@@ -26,7 +26,7 @@ from listener.dispatch import job_result
 from listener.formats.callback import decode
 from listener.intake import arrival
 from listener.mns import MnsQueue
-from listener.routing import Correlation, Rule, decider
+from listener.rules.routing import Correlation, Rule, decider
 from listener.store.sql import SqlStore
 from tests.benchmarks.callbacks import QUEUE
 from tests.benchmarks.places import ENVIRONMENT, running_server

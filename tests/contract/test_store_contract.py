@@ -29,7 +29,7 @@ from listener.core.model import (
     Verdict,
 )
 from listener.core.ports import Decide
-from listener.routing import Correlation, Match, Rule, decider
+from listener.rules.routing import Correlation, Match, Rule, decider
 from listener.store.sql import SqlStore
 from tests.builders import (
     JOB_ID,

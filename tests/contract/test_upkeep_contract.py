@@ -13,7 +13,7 @@ from sqlalchemy import delete, event, text
 
 from listener.core.errors import SettingsError
 from listener.core.model import Dead, Delivery, Disposition, Done, Fate, Settlement, Target, Verdict
-from listener.routing import Correlation, decider
+from listener.rules.routing import Correlation, decider
 from listener.store import retention, schema, upkeep
 from listener.store.engine import Database
 from listener.store.retention import REST, STEP, Retention

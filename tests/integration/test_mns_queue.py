@@ -22,7 +22,7 @@ from listener.emulator.serve import RunningEmulator
 from listener.intake import Intake
 from listener.metrics import Metrics
 from listener.mns import MnsQueue
-from listener.routing import Correlation, Rule
+from listener.rules.routing import Correlation, Rule
 from listener.store.sql import SqlStore
 from listener.store.tables import quarantine, results
 from tests.builders import a_callback, wrapped

@@ -22,7 +22,7 @@ from listener.holdings import owner_name
 from listener.intake import Intake
 from listener.metrics import Metrics
 from listener.process import Heart
-from listener.routing import Correlation, Rule
+from listener.rules.routing import Correlation, Rule
 from listener.store.sql import SqlStore
 from listener.store.tables import EPOCH, deliveries
 from tests.builders import a_callback, a_delivery, a_job, a_message, a_result, arrivals, routes_all, wrapped

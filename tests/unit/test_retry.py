@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from listener.core.errors import Reject, Retry, Unavailable
 from listener.core.model import Again, Dead, Fate, RetryPolicy
-from listener.retry import ERROR_LENGTH, after_failure, after_lost_lease, back_off, error_text
+from listener.rules.retry import ERROR_LENGTH, after_failure, after_lost_lease, back_off, error_text
 from tests.builders import NOON, a_delivery
 
 SECOND = timedelta(seconds=1)

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from listener.core.model import Disposition, Job, Result, Target, Verdict
-from listener.routing import Correlation, Match, Rule, decider, explain, facts_about, first_match
+from listener.rules.routing import Correlation, Match, Rule, decider, explain, facts_about, first_match
 from tests.builders import NOON, a_job, a_result
 
 MINUTE = timedelta(minutes=1)
