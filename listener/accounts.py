@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import threading
 
-from listener.config import Settings
 from listener.credentials import Credentials, credentials
 from listener.mps import MpsClient
+from listener.settings.sections import Settings
 
 
 class Accounts:

@@ -23,12 +23,12 @@ from typing import Any, Self
 
 from listener import submission
 from listener.accounts import Accounts
-from listener.config import Settings
 from listener.core import clock
 from listener.core.errors import SettingsError, UsageError
 from listener.core.model import Job, JobState
 from listener.request import Request, check, compose_user_data
-from listener.settings_file import settings_from
+from listener.settings.loader import settings_from
+from listener.settings.sections import Settings
 from listener.store.sql import SqlStore
 
 #: How often the store is looked at while waiting: soon at first, then less.

@@ -13,7 +13,6 @@ import structlog
 
 from listener import __version__, plugins
 from listener.accounts import Accounts
-from listener.config import QueueSettings, RouteSettings, Settings
 from listener.core import clock
 from listener.core.errors import ListenerError, StoreUnavailable
 from listener.core.model import Delivery, JobResult, Target, Tenants
@@ -32,6 +31,7 @@ from listener.process import Heart, Vitals
 from listener.quiet import Quieted
 from listener.rate import Every
 from listener.reconcile import CLAIM, LONGEST_PAUSE, Reconciler, apart
+from listener.settings.sections import QueueSettings, RouteSettings, Settings
 from listener.store.news import News
 from listener.store.retention import Retention
 from listener.store.sql import SqlStore

@@ -27,7 +27,6 @@ from mns.queue import Message as Posted
 from mns.queue import QueueMeta
 
 from listener import submission
-from listener.config import MpsSettings
 from listener.core import clock
 from listener.core.errors import ListenerError
 from listener.core.model import FAIL, SUCCESS, Job, Submitted
@@ -39,6 +38,7 @@ from listener.formats import user_data
 from listener.functions import FUNCTIONS
 from listener.mps import MpsClient
 from listener.request import Request, compose_user_data
+from listener.settings.sections import MpsSettings
 from listener.store.sql import SqlStore
 from listener.store.views import Views
 

@@ -10,7 +10,7 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import Processor
 
-from listener.config import LogSettings
+from listener.settings.sections import LogSettings
 
 #: Facts that are never written, whoever logs them.
 SECRET = frozenset({"secret", "access_key_secret", "security_token", "authorization", "password"})

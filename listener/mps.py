@@ -12,7 +12,6 @@ from typing import Any
 from urllib.parse import urlsplit
 
 from listener import errorcodes, faults
-from listener.config import MpsSettings
 from listener.core.errors import (
     Fault,
     MpsRejected,
@@ -26,6 +25,7 @@ from listener.credentials import AccessKey, Credentials
 from listener.formats import lenient_json
 from listener.formats.callback import decode
 from listener.rate import RateLimit
+from listener.settings.sections import MpsSettings
 
 CONNECT_PATIENCE = timedelta(seconds=5)
 REPLY_PATIENCE = timedelta(seconds=15)

@@ -9,12 +9,12 @@ from datetime import timedelta
 from difflib import get_close_matches
 
 from listener import params
-from listener.config import split_queue_url
 from listener.core.errors import UsageError
 from listener.formats import lenient_json, user_data
 from listener.formats.unicode_text import storable
 from listener.functions import FUNCTIONS
 from listener.params import Params
+from listener.settings.sections import split_queue_url
 
 _OSS = re.compile(r"oss://(?P<bucket>[a-z0-9*][a-z0-9*-]{1,62})\.(?P<place>[a-z0-9-]+(\.[a-z0-9-]+)*)/\S+")
 _REGION = re.compile(

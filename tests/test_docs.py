@@ -15,12 +15,12 @@ from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from listener.cli import COMMANDS
-from listener.config import Settings
 from listener.core.errors import Fault, ListenerError
 from listener.emulator.faults import Fault as EmulatorFault
 from listener.emulator.faults import Kind
 from listener.errorcodes import TABLE
 from listener.metrics import Metrics
+from listener.settings.sections import Settings
 
 ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*(ROOT / "listener").rglob("*.py"), *(ROOT / "handlers").rglob("*.py")])

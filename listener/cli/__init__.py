@@ -92,7 +92,7 @@ def _fail(ctx: click.Context, message: str, exit_code: int) -> NoReturn:
 def main() -> None:
     """Stand at the MNS queue where ApsaraVideo MPS puts its callbacks, and see every job to its handler."""
     from listener import logs
-    from listener.config import LogSettings
+    from listener.settings.sections import LogSettings
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal in ASCII is no reason to fail

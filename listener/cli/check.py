@@ -10,8 +10,8 @@ from pathlib import Path
 import click
 
 from listener.cli.common import config_option, json_option, print_json, print_table, settings_from
-from listener.config import Settings
 from listener.core.errors import ListenerError
+from listener.settings.sections import Settings
 
 EPILOG = """\b
 Examples:

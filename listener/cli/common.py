@@ -13,8 +13,8 @@ from typing import Any, TypeVar
 
 import click
 
-from listener.config import Settings
-from listener.settings_file import settings_from
+from listener.settings.loader import settings_from
+from listener.settings.sections import Settings
 from listener.store.sql import SqlStore
 
 __all__ = ["settings_from"]  # commands take it from here, with the rest

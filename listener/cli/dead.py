@@ -19,11 +19,11 @@ from listener.cli.common import (
     settings_from,
 )
 from listener.cli.shown import delivery_facts
-from listener.config import Settings
 from listener.core import clock
 from listener.core.errors import UsageError
 from listener.core.ports import Decide
 from listener.rules.routing import Correlation, decider
+from listener.settings.sections import Settings
 
 PAGE = 500
 

@@ -9,11 +9,11 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
-from listener.config import MpsSettings
 from listener.core.errors import Fault, MpsRejected, MpsUnavailable
 from listener.credentials import AccessKey, Credentials
 from listener.errorcodes import TABLE
 from listener.mps import MpsClient
+from listener.settings.sections import MpsSettings
 from tests.builders import a_job
 
 

@@ -7,9 +7,9 @@ from datetime import timedelta
 from pathlib import Path
 
 from listener.app import HOUSEKEEPING, Daemon
-from listener.config import load
 from listener.emulator import Options
 from listener.emulator.serve import running
+from listener.settings.sections import load
 from listener.store.retention import STEP
 from listener.store.sql import SqlStore
 from tests.builders import NOON, a_message, an_arrival, routes_all

@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from listener import submission
-from listener.config import CredentialsSettings, MpsSettings
 from listener.core.errors import Fault as Why
 from listener.core.errors import MpsRejected, MpsUnavailable, SettingsError, UnavailableError, UsageError
 from listener.core.model import Job, JobState
@@ -19,6 +18,7 @@ from listener.emulator import Fault, Kind, Options
 from listener.emulator.serve import running
 from listener.mps import MpsClient
 from listener.request import Request, check, compose_user_data
+from listener.settings.sections import CredentialsSettings, MpsSettings
 from listener.store.sql import SqlStore
 from tests.handlers.waiting import wait_until
 from tests.process.program import NOTIFY_URL, QUEUE, SECRET, Place

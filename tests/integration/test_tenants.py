@@ -12,13 +12,13 @@ import pytest
 
 from listener.api import Client
 from listener.app import Daemon
-from listener.config import Settings, load
 from listener.core import clock
 from listener.core.errors import MpsUnavailable, SettingsError
 from listener.core.model import Claim, JobState
 from listener.emulator import Fault, Kind, Options
 from listener.emulator.serve import RunningEmulator, running
 from listener.request import Request
+from listener.settings.sections import Settings, load
 from listener.store.sql import SqlStore
 from tests.builders import arrivals, routes_all
 from tests.contract.stores import count, deliveries, jobs

@@ -18,7 +18,7 @@ from listener.core.model import JobState
 from listener.emulator import Fault, Kind, Options
 from listener.emulator.serve import running
 from listener.request import Request
-from listener.settings_file import settings_from
+from listener.settings.loader import settings_from
 from tests.handlers.waiting import wait_until
 from tests.process.program import NOTIFY_URL, QUEUE, Place
 from tests.soak.fate import HASTY, INPUT, ROUTES, jobs_at_mps, play, strike, submit, write_lines

@@ -13,12 +13,12 @@ from textwrap import dedent
 
 import pytest
 
-from listener import config
 from listener.cli import COMMANDS
-from listener.config import HttpSettings, ServiceSettings
 from listener.emulator import Options
 from listener.emulator.serve import running
 from listener.plugins import load, options_of
+from listener.settings import sections
+from listener.settings.sections import HttpSettings, ServiceSettings
 from tests.handlers.results import a_job_result
 from tests.handlers.waiting import wait_until
 from tests.service.programs import QUEUE, a_daemon, write_settings
@@ -78,8 +78,8 @@ def test_containers_are_given_longer_than_the_grace() -> None:
 
 def test_examples_share_one_set_of_settings() -> None:
     document = re.findall(r"listener\.toml: \|\n((?:    .*\n|\n)+)", text_of("kubernetes.yaml"))[0]
-    written = config.load(dedent(document), {})
-    settings = config.load(text_of("listener.toml"), {})
+    written = sections.load(dedent(document), {})
+    settings = sections.load(text_of("listener.toml"), {})
     settings.require_work()
 
     assert written == settings

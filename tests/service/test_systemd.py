@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from listener import config
-from listener.config import ServiceSettings
 from listener.core.errors import SettingsError
 from listener.formats.durations import parse_duration
 from listener.plugins import options_of
+from listener.settings import sections
+from listener.settings.sections import ServiceSettings
 from tests.service.settings_names import named_in, unknown
 
 FOLDER = Path(__file__).parents[2] / "systemd"
@@ -85,7 +85,7 @@ def test_a_wrong_variable_would_be_found() -> None:
 
 
 def test_example_settings_are_valid_and_stay_within_the_unit() -> None:
-    settings = config.load((FOLDER / "listener.toml").read_text("utf-8"), {})
+    settings = sections.load((FOLDER / "listener.toml").read_text("utf-8"), {})
     settings.require_work()
 
     for route in settings.routes:

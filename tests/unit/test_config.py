@@ -10,10 +10,10 @@ from typing import Any
 import pytest
 from pydantic import BaseModel
 
-from listener import config
-from listener.config import Settings, load, split_queue_url
 from listener.core.errors import SettingsError
 from listener.core.model import RetryPolicy
+from listener.settings import sections
+from listener.settings.sections import Settings, load, split_queue_url
 
 QUEUE_URL = "mns://123.mns.cn-shanghai.aliyuncs.com/queues/mps-callbacks"
 WHOLE = f"""
@@ -48,18 +48,18 @@ def test_everything_has_a_default_but_the_work() -> None:
         loaded(f'queues = [{{url = "{QUEUE_URL}"}}]').require_work()
 
 
-def sections(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[tuple[str, str, bool]]:
+def settings_under(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterator[tuple[str, str, bool]]:
     """Every setting of a section and of those below: section, name and whether it must be given."""
     seen.add(model)
     for name, field in model.model_fields.items():
         yield model.__name__, name, field.is_required()
-        below = config._section_or_none(field.annotation)
+        below = sections._section_or_none(field.annotation)
         if below and below not in seen:
-            yield from sections(below, seen)
+            yield from settings_under(below, seen)
 
 
 def test_only_what_names_a_route_or_handler_must_be_given() -> None:
-    required = {(section, name) for section, name, must in sections(Settings, set()) if must}
+    required = {(section, name) for section, name, must in settings_under(Settings, set()) if must}
 
     assert required == {("RouteSettings", "name"), ("RouteSettings", "handlers"), ("HandlerSettings", "use")}
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from listener.config import CredentialsSettings
 from listener.core.errors import Fault, SettingsError, UnavailableError
 from listener.credentials import KEY_ID, KEY_SECRET, TOKEN, AccessKey, credentials
+from listener.settings.sections import CredentialsSettings
 
 
 @pytest.fixture
@@ -82,7 +82,7 @@ def test_the_environment_is_asked_anew_for_every_request(monkeypatch: pytest.Mon
 
 
 ASK = """
-from listener.config import CredentialsSettings
+from listener.settings.sections import CredentialsSettings
 from listener.credentials import credentials
 from listener.core.errors import UnavailableError
 try:

@@ -9,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.core.errors import SettingsError
-from listener.environment import overlay
+from listener.settings.env_overlay import overlay
 
 
 @pytest.mark.parametrize(

@@ -11,8 +11,8 @@ import pytest
 import structlog
 
 from listener import logs
-from listener.config import LogSettings
 from listener.credentials import AccessKey
+from listener.settings.sections import LogSettings
 
 
 class Terminal(io.StringIO):

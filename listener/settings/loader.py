@@ -5,9 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from listener import config
-from listener.config import Settings
 from listener.core.errors import SettingsError
+from listener.settings import sections
+from listener.settings.sections import Settings
 
 DEFAULT_CONFIG = Path("listener.toml")
 
@@ -19,10 +19,10 @@ def settings_from(path: Path | str | None = None) -> Settings:
     """
     found = Path(path) if path else DEFAULT_CONFIG
     if path is None and not found.exists():
-        return config.load("", os.environ, source="environment")
+        return sections.load("", os.environ, source="environment")
     try:
         text = found.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
         raise SettingsError(f"settings file {str(found)!r} can't be read: {reason}") from error
-    return config.load(text, os.environ, source=str(found))
+    return sections.load(text, os.environ, source=str(found))

@@ -1,6 +1,6 @@
 """The settings: TOML and environment in, one frozen, checked object out.
 
-How the environment names a setting: ``listener.environment``.
+How the environment names a setting: ``listener.settings.env_overlay``.
 """
 
 from __future__ import annotations
@@ -14,12 +14,12 @@ from urllib.parse import urlsplit
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
-from listener import environment
 from listener.core.errors import SettingsError
 from listener.core.model import Patience, RetryPolicy
 from listener.formats import user_data
 from listener.formats.durations import Duration, PositiveDuration
 from listener.rules.routing import Correlation, Match, Rule
+from listener.settings import env_overlay
 
 LONGEST_WAIT = timedelta(seconds=30)  #: facts: MNS holds a long poll for 30 s at most
 LARGEST_BATCH = 16  #: facts: MNS hands out 16 messages at most
@@ -326,7 +326,7 @@ def load(text: str, environ: Mapping[str, str], *, source: str = "settings") -> 
         document = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
         raise SettingsError(f"{source} is not valid TOML: {error}") from error
-    overlaid = environment.overlay(document, environ)
+    overlaid = env_overlay.overlay(document, environ)
     try:
         return Settings.model_validate(overlaid)
     except ValidationError as error:

@@ -1,0 +1,1 @@
+"""The settings: TOML and environment in, one frozen, checked object out."""
