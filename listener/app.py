@@ -23,14 +23,14 @@ from listener.dispatch import Dispatcher, Outlet
 from listener.enrich import Enricher
 from listener.holdings import owner_name
 from listener.intake import Intake, Poller
-from listener.metrics import Metrics
 from listener.mns import MnsQueue
 from listener.mns_connection import CONNECT_PATIENCE, REPLY_PATIENCE
 from listener.plugins import CoroutineRunner
-from listener.process import Heart, Vitals
-from listener.quiet import Quieted
-from listener.rate import Every
 from listener.reconcile import CLAIM, LONGEST_PAUSE, Reconciler, apart
+from listener.runtime.log_throttle import Quieted
+from listener.runtime.metrics import Metrics
+from listener.runtime.process import Heart, Vitals
+from listener.runtime.rate_limit import Every
 from listener.settings.sections import QueueSettings, RouteSettings, Settings
 from listener.store.news import News
 from listener.store.retention import Retention

@@ -12,7 +12,7 @@ from collections.abc import Callable
 import structlog
 
 from listener.intake import Poller
-from listener.quiet import Quieted
+from listener.runtime.log_throttle import Quieted
 
 log = structlog.get_logger(__name__)
 

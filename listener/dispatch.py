@@ -31,9 +31,9 @@ from listener.core.outputs import Outputs
 from listener.core.ports import Meter, Pulse, Store
 from listener.formats import job_outputs, user_data
 from listener.holdings import Holdings, Workers
-from listener.quiet import Quieted
-from listener.rate import Pace
 from listener.rules import retry
+from listener.runtime.log_throttle import Quieted
+from listener.runtime.rate_limit import Pace
 
 log = structlog.get_logger(__name__)
 

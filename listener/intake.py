@@ -14,8 +14,8 @@ from listener.core.errors import QueueUnavailable, StoreUnavailable, Unavailable
 from listener.core.model import Arrival, Claim, Delivery, Message, Recorded, Result
 from listener.core.ports import Meter, Pulse, Queue, Store, Taker
 from listener.formats.callback import decode
-from listener.quiet import Quieted
 from listener.rules.routing import Correlation, Rule, decider
+from listener.runtime.log_throttle import Quieted
 
 log = structlog.get_logger(__name__)
 

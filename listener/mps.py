@@ -24,7 +24,7 @@ from listener.core.model import Answer, Job, Result, Source, Submitted
 from listener.credentials import AccessKey, Credentials
 from listener.formats import lenient_json
 from listener.formats.callback import decode
-from listener.rate import RateLimit
+from listener.runtime.rate_limit import RateLimit
 from listener.settings.sections import MpsSettings
 
 CONNECT_PATIENCE = timedelta(seconds=5)

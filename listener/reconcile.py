@@ -18,8 +18,8 @@ from listener.core.errors import MpsRejected, UnavailableError
 from listener.core.model import LOST, Answer, Job, Patience, Result, Source, Tenants
 from listener.core.ports import EVERYBODY, MediaProcessing, Pulse, Store
 from listener.intake import Intake
-from listener.quiet import Quieted
 from listener.rules import retry
+from listener.runtime.log_throttle import Quieted
 
 log = structlog.get_logger(__name__)
 

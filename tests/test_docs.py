@@ -19,7 +19,7 @@ from listener.core.errors import Fault, ListenerError
 from listener.emulator.faults import Fault as EmulatorFault
 from listener.emulator.faults import Kind
 from listener.errorcodes import TABLE
-from listener.metrics import Metrics
+from listener.runtime.metrics import Metrics
 from listener.settings.sections import Settings
 
 ROOT = Path(__file__).parents[1]

@@ -91,12 +91,12 @@ def _fail(ctx: click.Context, message: str, exit_code: int) -> NoReturn:
 @click.version_option(package_name="mns-listener")
 def main() -> None:
     """Stand at the MNS queue where ApsaraVideo MPS puts its callbacks, and see every job to its handler."""
-    from listener import logs
+    from listener.runtime import log_setup
     from listener.settings.sections import LogSettings
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal in ASCII is no reason to fail
 
-    logs.configure(
+    log_setup.configure(
         LogSettings(level="warning")
     )  # run sets up its own; elsewhere standard output is for answers

@@ -16,7 +16,7 @@ from listener.core.errors import ListenerError
 
 if TYPE_CHECKING:
     from listener.app import Daemon
-    from listener.process import Signals
+    from listener.runtime.process import Signals
 
 #: How often the main thread looks around: it feeds the watchdog, and watches for the end of a drain.
 TICK = timedelta(seconds=1)
@@ -43,11 +43,11 @@ the settings again: routes, retry and correlation change, the rest needs a resta
 @click.option("--drain", is_flag=True, help="End when every queue is empty and nothing is left to do.")
 def run(*, path: Path | None, drain: bool) -> None:
     """Receive callbacks and run handlers until told to stop."""
-    from listener import logs
-    from listener.process import collected_signals
+    from listener.runtime import log_setup
+    from listener.runtime.process import collected_signals
 
     settings = settings_from(path)
-    logs.configure(settings.log)
+    log_setup.configure(settings.log)
     with collected_signals() as signals:
         from listener.app import Daemon
 
@@ -69,7 +69,7 @@ def _serve(daemon: Daemon, signals: Signals, *, path: Path | None, drain: bool) 
 
 def _watch(daemon: Daemon, signals: Signals, *, reload: Callable[[], None], drain: bool) -> None:
     """Until a stop signal, or until everything is drained."""
-    from listener.process import STOP_SIGNALS, Watchdog, reap_orphans
+    from listener.runtime.process import STOP_SIGNALS, Watchdog, reap_orphans
 
     watchdog = Watchdog(daemon.vitals)
     while (number := signals.wait(DRAIN_TICK if drain else watchdog.tick(TICK))) not in STOP_SIGNALS:
@@ -94,7 +94,7 @@ def _reload(daemon: Daemon, path: Path | None) -> None:
 
 def _stopped(daemon: Daemon, signals: Signals) -> dict[str, int]:
     """Stop politely; a further signal ends the process on the spot."""
-    from listener.process import STOP_SIGNALS, notify
+    from listener.runtime.process import STOP_SIGNALS, notify
 
     notify("STOPPING=1")
     counts: dict[str, int] = {}

@@ -11,7 +11,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from listener.metrics import CONTENT_TYPE
+from listener.runtime.metrics import CONTENT_TYPE
 
 
 @dataclass(frozen=True, slots=True)

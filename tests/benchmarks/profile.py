@@ -16,9 +16,9 @@ from typing import Any, Final
 
 import yappi  # type: ignore[import-untyped]  # it has no types
 
-from listener import logs
 from listener.app import Daemon
 from listener.cli.common import settings_from
+from listener.runtime import log_setup
 from tests.benchmarks.callbacks import QUEUE
 from tests.benchmarks.daemons import NO_OP, SETTINGS
 from tests.benchmarks.places import ENVIRONMENT, running_server, wait_for
@@ -62,7 +62,7 @@ def main(count: int) -> None:
         path = folder / "listener.toml"
         path.write_text(SETTINGS.format(store=store, endpoint=server.url, queue=QUEUE, handler=NO_OP))
         settings = settings_from(path)
-        logs.configure(settings.log)
+        log_setup.configure(settings.log)
         _profile(Daemon(settings, drain=True))
     _report(count)
 

@@ -20,9 +20,9 @@ from listener.core.model import Message
 from listener.credentials import AccessKey, Credentials
 from listener.emulator.serve import RunningEmulator
 from listener.intake import Intake
-from listener.metrics import Metrics
 from listener.mns import MnsQueue
 from listener.rules.routing import Correlation, Rule
+from listener.runtime.metrics import Metrics
 from listener.store.sql import SqlStore
 from listener.store.tables import quarantine, results
 from tests.builders import a_callback, wrapped

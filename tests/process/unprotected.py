@@ -19,9 +19,9 @@ def _no_deadline() -> None:
 
 
 def _no_quiet() -> None:
-    from listener import quiet
+    from listener.runtime import log_throttle
 
-    quiet.EVERY = timedelta(0)
+    log_throttle.EVERY = timedelta(0)
 
 
 def _long_pauses() -> None:

@@ -16,7 +16,7 @@ import pytest
 
 from listener.emulator import Options
 from listener.emulator.serve import RunningEmulator, running
-from listener.process import reap_orphans
+from listener.runtime.process import reap_orphans
 from tests.handlers.waiting import is_dead, wait_until
 from tests.service.programs import QUEUE, a_daemon, write_settings
 
@@ -145,7 +145,7 @@ def test_only_orphans_are_reaped() -> None:
     program = textwrap.dedent(
         """
         import ctypes, os, subprocess
-        from listener.process import _reaped
+        from listener.runtime.process import _reaped
 
         PR_SET_CHILD_SUBREAPER = 36
         assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0

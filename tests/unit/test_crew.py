@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 from listener.core.model import Message, Recorded
 from listener.crew import Crew
 from listener.intake import Poller
-from listener.metrics import Metrics
-from listener.process import Heart
+from listener.runtime.metrics import Metrics
+from listener.runtime.process import Heart
 from tests.builders import a_message
 
 WAIT = timedelta(seconds=1)

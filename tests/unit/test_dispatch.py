@@ -20,9 +20,9 @@ from listener.core.model import Claim, Delivery, JobResult, Message, RetryPolicy
 from listener.dispatch import Dispatcher, Outlet, job_result
 from listener.holdings import owner_name
 from listener.intake import Intake
-from listener.metrics import Metrics
-from listener.process import Heart
 from listener.rules.routing import Correlation, Rule
+from listener.runtime.metrics import Metrics
+from listener.runtime.process import Heart
 from listener.store.sql import SqlStore
 from listener.store.tables import EPOCH, deliveries
 from tests.builders import a_callback, a_delivery, a_job, a_message, a_result, arrivals, routes_all, wrapped

@@ -15,7 +15,7 @@ from listener.core.errors import SettingsError
 from listener.core.model import Again, Dead, Done, Fate, Recorded, Settlement
 from listener.http.app import Health, application
 from listener.http.server import Server, bind
-from listener.metrics import Metrics
+from listener.runtime.metrics import Metrics
 from tests.builders import NOON, a_delivery
 
 

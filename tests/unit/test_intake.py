@@ -18,9 +18,9 @@ from listener.core.errors import Fault, QueueUnavailable, UnavailableError
 from listener.core.model import Message, Result
 from listener.formats.callback import decode
 from listener.intake import FIRST_PAUSE, LONGEST_PAUSE, LONGEST_REST, Intake, Poller
-from listener.metrics import Metrics
-from listener.process import Heart
 from listener.rules.routing import Correlation, Rule
+from listener.runtime.metrics import Metrics
+from listener.runtime.process import Heart
 from listener.store.sql import SqlStore
 from tests.builders import NOON, a_callback, a_message, wrapped
 from tests.contract.stores import count, deliveries, quarantine, results, the_row

@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 import structlog
 
-from listener import logs
 from listener.credentials import AccessKey
+from listener.runtime import log_setup
 from listener.settings.sections import LogSettings
 
 
@@ -28,7 +28,7 @@ def _as_it_was() -> Iterator[None]:
 
 
 def logged(stream: io.StringIO, settings: LogSettings, **facts: Any) -> str:
-    logs.configure(settings, stream)
+    log_setup.configure(settings, stream)
     structlog.get_logger().info("key.read", **facts)
     return stream.getvalue()
 
@@ -46,7 +46,7 @@ def test_people_at_a_terminal_get_text() -> None:
     assert logged(Terminal(), LogSettings(format="json")).startswith("{")
 
 
-@pytest.mark.parametrize("name", sorted(logs.SECRET))
+@pytest.mark.parametrize("name", sorted(log_setup.SECRET))
 @pytest.mark.parametrize("stream", [io.StringIO, Terminal])
 def test_secrets_are_never_written(name: str, stream: type[io.StringIO]) -> None:
     text = logged(stream(), LogSettings(), **{name: "testKeySecret"})
@@ -69,7 +69,7 @@ def test_a_level_leaves_out_what_is_below() -> None:
 
 def test_a_traceback_is_part_of_its_line() -> None:
     stream = io.StringIO()
-    logs.configure(LogSettings(), stream)
+    log_setup.configure(LogSettings(), stream)
     try:
         raise ValueError("boom")
     except ValueError:

@@ -16,7 +16,14 @@ from freezegun import freeze_time
 from freezegun.api import FrozenDateTimeFactory
 from structlog.testing import capture_logs
 
-from listener.process import Vitals, Watchdog, collected_signals, notify, reap_orphans, watchdog_interval
+from listener.runtime.process import (
+    Vitals,
+    Watchdog,
+    collected_signals,
+    notify,
+    reap_orphans,
+    watchdog_interval,
+)
 
 SOON = timedelta(seconds=30)
 MINUTE = timedelta(minutes=1)

@@ -11,7 +11,7 @@ from freezegun import freeze_time
 from freezegun.api import FrozenDateTimeFactory
 from structlog.testing import capture_logs
 
-from listener.quiet import EVERY, Quieted
+from listener.runtime.log_throttle import EVERY, Quieted
 
 SECOND = timedelta(seconds=1)
 

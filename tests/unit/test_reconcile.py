@@ -18,9 +18,9 @@ from listener.core.errors import Fault, MpsRejected, MpsUnavailable
 from listener.core.model import LOST, Answer, JobState, Patience, Source, Tenants
 from listener.core.ports import EVERYBODY
 from listener.intake import Intake, NobodyTakes
-from listener.process import Heart
 from listener.reconcile import ABREAST, AWAY, LONGEST_PAUSE, TURN, Finding, MpsOf, Reconciler, apart
 from listener.rules.routing import Correlation, Match, Rule
+from listener.runtime.process import Heart
 from listener.store.sql import SqlStore
 from tests.builders import NOON, a_job, a_result
 from tests.contract.stores import count, deliveries, jobs, results, the_job, the_row

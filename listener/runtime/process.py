@@ -14,7 +14,7 @@ from datetime import timedelta
 import structlog
 
 from listener.core import clock
-from listener.quiet import Quieted
+from listener.runtime.log_throttle import Quieted
 
 log = structlog.get_logger(__name__)
 

@@ -1,0 +1,1 @@
+"""What the process itself needs: signals, its supervisor, liveness, logs, metrics, and waiting at a rate."""
