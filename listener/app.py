@@ -18,11 +18,11 @@ from listener.core.errors import ListenerError, StoreUnavailable
 from listener.core.model import Delivery, JobResult, Target, Tenants
 from listener.core.ports import Handler, Pulse
 from listener.credentials import Credentials
-from listener.crew import Crew
 from listener.dispatch import Dispatcher, Outlet
 from listener.enrich import Enricher
 from listener.holdings import owner_name
-from listener.intake import Intake, Poller
+from listener.intake.poller_group import Crew
+from listener.intake.recorder import Intake, Poller
 from listener.mns import MnsQueue
 from listener.mns_connection import CONNECT_PATIENCE, REPLY_PATIENCE
 from listener.plugins import CoroutineRunner

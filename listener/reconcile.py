@@ -17,7 +17,7 @@ from listener.core import clock
 from listener.core.errors import MpsRejected, UnavailableError
 from listener.core.model import LOST, Answer, Job, Patience, Result, Source, Tenants
 from listener.core.ports import EVERYBODY, MediaProcessing, Pulse, Store
-from listener.intake import Intake
+from listener.intake.recorder import Intake
 from listener.rules import retry
 from listener.runtime.log_throttle import Quieted
 

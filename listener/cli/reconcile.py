@@ -75,7 +75,7 @@ def _all_overdue(client: Client) -> list[tuple[Job, Finding]]:
 
 
 def _reconciler(client: Client, tenants: Tenants) -> Reconciler:
-    from listener.intake import Intake, NobodyTakes
+    from listener.intake.recorder import Intake, NobodyTakes
     from listener.reconcile import Reconciler
 
     settings = client.settings

@@ -24,7 +24,7 @@ from listener.core.model import Arrival, Claim, Delivery, Done, Message, Settlem
 from listener.credentials import AccessKey, Credentials
 from listener.dispatch import job_result
 from listener.formats.callback import decode
-from listener.intake import arrival
+from listener.intake.recorder import arrival
 from listener.mns import MnsQueue
 from listener.rules.routing import Correlation, Rule, decider
 from listener.store.sql import SqlStore

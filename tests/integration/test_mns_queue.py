@@ -19,7 +19,7 @@ from listener.core.errors import Fault, QueueUnavailable, SettingsError, Unavail
 from listener.core.model import Message
 from listener.credentials import AccessKey, Credentials
 from listener.emulator.serve import RunningEmulator
-from listener.intake import Intake
+from listener.intake.recorder import Intake
 from listener.mns import MnsQueue
 from listener.rules.routing import Correlation, Rule
 from listener.runtime.metrics import Metrics

@@ -25,13 +25,13 @@ def _no_quiet() -> None:
 
 
 def _long_pauses() -> None:
-    from listener import intake
+    from listener.intake.recorder import recorder
 
-    intake.FIRST_PAUSE = intake.LONGEST_PAUSE = FOR_EVER
+    recorder.FIRST_PAUSE = recorder.LONGEST_PAUSE = FOR_EVER
 
 
 def _no_rest() -> None:
-    from listener.intake import Poller
+    from listener.intake.recorder import Poller
 
     def no_rest(_poller: Any, _found: int, _took: timedelta) -> timedelta:
         return timedelta(0)

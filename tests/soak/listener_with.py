@@ -18,7 +18,7 @@ from sqlalchemy import Engine, event
 
 from listener.cli import main
 from listener.core.model import Result
-from listener.intake import Poller
+from listener.intake.recorder import Poller
 from listener.mns import MnsQueue
 from listener.store import leasing, recording, schema
 from listener.store.sql import SqlStore

@@ -18,7 +18,7 @@ import pytest
 
 from listener.core.errors import SettingsError, StoreUnavailable
 from listener.core.model import Again, Delivery, Done, JobState, Settlement, Target
-from listener.intake import arrival
+from listener.intake.recorder import arrival
 from listener.store import recording
 from listener.store.news import News
 from listener.store.sql import SqlStore

@@ -11,8 +11,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from listener.core.model import Message, Recorded
-from listener.crew import Crew
-from listener.intake import Poller
+from listener.intake.poller_group import Crew
+from listener.intake.recorder import Poller
 from listener.runtime.metrics import Metrics
 from listener.runtime.process import Heart
 from tests.builders import a_message

@@ -19,7 +19,7 @@ from listener.core.errors import Fault, Reject, Retry, StoreUnavailable, Unavail
 from listener.core.model import Claim, Delivery, JobResult, Message, RetryPolicy, Settlement, Target
 from listener.dispatch import Dispatcher, Outlet, job_result
 from listener.holdings import owner_name
-from listener.intake import Intake
+from listener.intake.recorder import Intake
 from listener.rules.routing import Correlation, Rule
 from listener.runtime.metrics import Metrics
 from listener.runtime.process import Heart

@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from listener.core.errors import Fault, QueueUnavailable, UnavailableError
 from listener.core.model import Message, Result
 from listener.formats.callback import decode
-from listener.intake import FIRST_PAUSE, LONGEST_PAUSE, LONGEST_REST, Intake, Poller
+from listener.intake.recorder import FIRST_PAUSE, LONGEST_PAUSE, LONGEST_REST, Intake, Poller
 from listener.rules.routing import Correlation, Rule
 from listener.runtime.metrics import Metrics
 from listener.runtime.process import Heart
@@ -153,7 +153,7 @@ def test_a_defect_in_decoding_costs_only_its_own_message(
             raise RecursionError("deep")
         return decode(body)
 
-    monkeypatch.setattr("listener.intake.decode", defective)
+    monkeypatch.setattr("listener.intake.recorder.decode", defective)
     queue = MemoryQueue(*messages(2), a_message(message_id="trap", body="trap"))
     with capture_logs() as logs:
         a_poller(queue, store).poll_once()

@@ -17,7 +17,7 @@ from listener.core import clock
 from listener.core.errors import Fault, MpsRejected, MpsUnavailable
 from listener.core.model import LOST, Answer, JobState, Patience, Source, Tenants
 from listener.core.ports import EVERYBODY
-from listener.intake import Intake, NobodyTakes
+from listener.intake.recorder import Intake, NobodyTakes
 from listener.reconcile import ABREAST, AWAY, LONGEST_PAUSE, TURN, Finding, MpsOf, Reconciler, apart
 from listener.rules.routing import Correlation, Match, Rule
 from listener.runtime.process import Heart

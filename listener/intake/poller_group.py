@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 import structlog
 
-from listener.intake import Poller
+from listener.intake.recorder import Poller
 from listener.runtime.log_throttle import Quieted
 
 log = structlog.get_logger(__name__)

@@ -1,0 +1,1 @@
+"""receive, decode, record, delete: short and durable, and never runs user code."""
