@@ -11,21 +11,21 @@ from typing import TYPE_CHECKING, Any
 
 import structlog
 
-from listener import __version__, plugins
+from listener import __version__
 from listener.accounts import Accounts
 from listener.core import clock
 from listener.core.errors import ListenerError, StoreUnavailable
 from listener.core.model import Delivery, JobResult, Target, Tenants
 from listener.core.ports import Handler, Pulse
 from listener.credentials import Credentials
-from listener.dispatch import Dispatcher, Outlet
-from listener.enrich import Enricher
-from listener.holdings import owner_name
+from listener.dispatch.dispatcher import Dispatcher, Outlet, handler_loader
+from listener.dispatch.enricher import Enricher
+from listener.dispatch.handler_loader import CoroutineRunner
+from listener.dispatch.inflight import owner_name
 from listener.intake.poller_group import Crew
 from listener.intake.recorder import Intake, Poller
 from listener.mns import MnsQueue
 from listener.mns_connection import CONNECT_PATIENCE, REPLY_PATIENCE
-from listener.plugins import CoroutineRunner
 from listener.reconcile import CLAIM, LONGEST_PAUSE, Reconciler, apart
 from listener.runtime.log_throttle import Quieted
 from listener.runtime.metrics import Metrics
@@ -79,7 +79,7 @@ class Handlers:
         for route in routes:
             for place, handler in enumerate(route.handlers):
                 where = f"routes.{route.name}.handlers[{place}]"
-                self._by_target[Target(route.name, handler.label)] = plugins.load(
+                self._by_target[Target(route.name, handler.label)] = handler_loader.load(
                     handler.use, handler.options, where=where
                 )
 

@@ -18,7 +18,7 @@ from shutil import which
 
 import pytest
 
-from listener.plugins import load
+from listener.dispatch.handler_loader import load
 from tests.handlers.packages import install
 from tests.handlers.results import a_job_result
 

@@ -90,7 +90,7 @@ def _store(settings: Settings) -> str:
 
 def _handlers(settings: Settings) -> str:
     from listener.app import Handlers
-    from listener.plugins import CoroutineRunner
+    from listener.dispatch.handler_loader import CoroutineRunner
 
     handlers = Handlers(settings.routes)
     names = [f"{target.route}/{target.handler}" for target in handlers.items()]

@@ -22,7 +22,7 @@ import structlog
 from listener.core import clock
 from listener.core.model import Arrival, Claim, Delivery, Done, Message, Settlement
 from listener.credentials import AccessKey, Credentials
-from listener.dispatch import job_result
+from listener.dispatch.dispatcher import job_result
 from listener.formats.callback import decode
 from listener.intake.recorder import arrival
 from listener.mns import MnsQueue

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from listener import JobResult
 from listener.core.errors import SettingsError
-from listener.plugins import available, load, options_of
+from listener.dispatch.handler_loader import available, load, options_of
 from tests.handlers.receiver import Receiver, a_receiver
 from tests.handlers.results import a_job_result
 

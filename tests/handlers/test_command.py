@@ -14,7 +14,7 @@ import pytest
 from handlers.command import Command, command
 from listener import Reject, Retry, Unavailable
 from listener.core.errors import SettingsError
-from listener.plugins import load
+from listener.dispatch.handler_loader import load
 from tests.handlers.results import a_job_result
 from tests.handlers.waiting import is_dead, wait_until
 

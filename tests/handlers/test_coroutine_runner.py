@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from listener import JobResult, Retry, Unavailable
-from listener.plugins import CoroutineRunner
+from listener.dispatch.handler_loader import CoroutineRunner
 from tests.handlers.results import a_job_result
 
 

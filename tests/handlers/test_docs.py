@@ -10,7 +10,7 @@ import pytest
 
 from listener import Retry
 from listener.core.model import JobResult
-from listener.plugins import CoroutineRunner, available, load, options_of
+from listener.dispatch.handler_loader import CoroutineRunner, available, load, options_of
 from tests.handlers.packages import install
 from tests.handlers.results import a_job_result
 

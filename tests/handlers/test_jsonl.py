@@ -10,7 +10,7 @@ import pytest
 from handlers.jsonl import jsonl
 from listener import Unavailable
 from listener.core.errors import SettingsError
-from listener.plugins import load
+from listener.dispatch.handler_loader import load
 from tests.handlers.results import a_job_result
 
 WRITER = """

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from listener.core.errors import SettingsError
-from listener.plugins import available, load, options_of
+from listener.dispatch.handler_loader import available, load, options_of
 from tests.handlers.packages import install
 from tests.handlers.results import a_job_result
 

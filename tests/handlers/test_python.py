@@ -8,7 +8,7 @@ import pytest
 from handlers.python import python
 from listener import JobResult
 from listener.core.errors import SettingsError
-from listener.plugins import CoroutineRunner, load
+from listener.dispatch.handler_loader import CoroutineRunner, load
 from tests.handlers.results import a_job_result
 
 SEEN: list[str] = []

@@ -17,7 +17,7 @@ from standardwebhooks import Webhook as Verifier
 from handlers.webhook import wait_asked_for, webhook
 from listener import Reject, Retry, Unavailable
 from listener.core.errors import SettingsError
-from listener.plugins import load
+from listener.dispatch.handler_loader import load
 from tests.handlers.receiver import Receiver
 from tests.handlers.results import a_job_result
 

@@ -14,9 +14,9 @@ from textwrap import dedent
 import pytest
 
 from listener.cli import COMMANDS
+from listener.dispatch.handler_loader import load, options_of
 from listener.emulator import Options
 from listener.emulator.serve import running
-from listener.plugins import load, options_of
 from listener.settings import sections
 from listener.settings.sections import HttpSettings, ServiceSettings
 from tests.handlers.results import a_job_result

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from listener.core.errors import SettingsError
+from listener.dispatch.handler_loader import options_of
 from listener.formats.durations import parse_duration
-from listener.plugins import options_of
 from listener.settings import sections
 from listener.settings.sections import ServiceSettings
 from tests.service.settings_names import named_in, unknown

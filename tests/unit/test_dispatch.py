@@ -17,8 +17,8 @@ from structlog.testing import capture_logs
 from listener.core import clock
 from listener.core.errors import Fault, Reject, Retry, StoreUnavailable, Unavailable
 from listener.core.model import Claim, Delivery, JobResult, Message, RetryPolicy, Settlement, Target
-from listener.dispatch import Dispatcher, Outlet, job_result
-from listener.holdings import owner_name
+from listener.dispatch.dispatcher import Dispatcher, Outlet, job_result
+from listener.dispatch.inflight import owner_name
 from listener.intake.recorder import Intake
 from listener.rules.routing import Correlation, Rule
 from listener.runtime.metrics import Metrics
@@ -409,7 +409,7 @@ def test_what_intake_claimed_before_a_stop_is_given_back(store: SqlStore) -> Non
 def test_settling_is_repeated_until_the_store_is_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("listener.dispatch.STORE_PAUSE", timedelta(milliseconds=5))
+    monkeypatch.setattr("listener.dispatch.dispatcher.STORE_PAUSE", timedelta(milliseconds=5))
     handle = Calls()
     with closing(FlakyStore.open(f"sqlite:///{tmp_path / 'store.db'}")) as store:
         assert isinstance(store, FlakyStore)

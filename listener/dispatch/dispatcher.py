@@ -29,8 +29,8 @@ from listener.core.model import (
 )
 from listener.core.outputs import Outputs
 from listener.core.ports import Meter, Pulse, Store
+from listener.dispatch.inflight import Holdings, Workers
 from listener.formats import job_outputs, user_data
-from listener.holdings import Holdings, Workers
 from listener.rules import retry
 from listener.runtime.log_throttle import Quieted
 from listener.runtime.rate_limit import Pace

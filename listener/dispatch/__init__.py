@@ -1,0 +1,1 @@
+"""claim, enrich, handle, settle: slow, retried, runs user code."""
