@@ -21,12 +21,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from listener import submission
 from listener.accounts import Accounts
 from listener.core import clock
 from listener.core.errors import SettingsError, UsageError
 from listener.core.model import Job, JobState
-from listener.request import Request, check, compose_user_data
+from listener.jobs import submission
+from listener.jobs.request import Request, check, compose_user_data
 from listener.settings.loader import settings_from
 from listener.settings.sections import Settings
 from listener.store.sql import SqlStore
@@ -155,8 +155,8 @@ def submit(
 ) -> Job:
     """Submit one job with the settings of ./listener.toml and the environment, or with those of ``client``.
 
-    ``params`` is JSON text, a mapping, or a builder of ``listener.params``. ``others`` are the further fields of
-    ``listener.request.Request``. Raises what ``Client.submit`` raises.
+    ``params`` is JSON text, a mapping, or a builder of ``listener.jobs.job_params``. ``others`` are the further
+    fields of ``listener.jobs.request.Request``. Raises what ``Client.submit`` raises.
     """
     used = client or _default()
     mps = used.settings.tenant(tenant).mps

@@ -24,9 +24,9 @@ from listener.dispatch.handler_loader import CoroutineRunner
 from listener.dispatch.inflight import owner_name
 from listener.intake.poller_group import Crew
 from listener.intake.recorder import Intake, Poller
+from listener.jobs.reconciler import CLAIM, LONGEST_PAUSE, Reconciler, apart
 from listener.mns import MnsQueue
 from listener.mns_connection import CONNECT_PATIENCE, REPLY_PATIENCE
-from listener.reconcile import CLAIM, LONGEST_PAUSE, Reconciler, apart
 from listener.runtime.log_throttle import Quieted
 from listener.runtime.metrics import Metrics
 from listener.runtime.process import Heart, Vitals

@@ -26,7 +26,6 @@ from mns.account import Account
 from mns.queue import Message as Posted
 from mns.queue import QueueMeta
 
-from listener import submission
 from listener.core import clock
 from listener.core.errors import ListenerError
 from listener.core.model import FAIL, SUCCESS, Job, Submitted
@@ -35,9 +34,10 @@ from listener.emulator.options import DEFAULT_PIPELINE_ID, Options
 from listener.emulator.results import FUNCTIONS as EMULATED
 from listener.emulator.serve import running
 from listener.formats import user_data
-from listener.functions import FUNCTIONS
+from listener.jobs import submission
+from listener.jobs.functions import FUNCTIONS
+from listener.jobs.request import Request, compose_user_data
 from listener.mps import MpsClient
-from listener.request import Request, compose_user_data
 from listener.settings.sections import MpsSettings
 from listener.store.sql import SqlStore
 from listener.store.views import Views

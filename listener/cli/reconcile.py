@@ -15,7 +15,7 @@ from listener.core.ports import EVERYBODY
 if TYPE_CHECKING:
     from listener.api import Client
     from listener.core.model import Job, Tenants
-    from listener.reconcile import Finding, Reconciler
+    from listener.jobs.reconciler import Finding, Reconciler
 
 EPILOG = """\b
 Examples:
@@ -62,7 +62,7 @@ def _named(client: Client, names: Sequence[str]) -> list[tuple[Job, Finding]]:
 
 def _all_overdue(client: Client) -> list[tuple[Job, Finding]]:
     """Of each tenant until there are no more, or until its MPS can't be reached."""
-    from listener.reconcile import Finding, apart
+    from listener.jobs.reconciler import Finding, apart
 
     found: list[tuple[Job, Finding]] = []
     for tenants in apart(client.settings.tenants).values():
@@ -76,7 +76,7 @@ def _all_overdue(client: Client) -> list[tuple[Job, Finding]]:
 
 def _reconciler(client: Client, tenants: Tenants) -> Reconciler:
     from listener.intake.recorder import Intake, NobodyTakes
-    from listener.reconcile import Reconciler
+    from listener.jobs.reconciler import Reconciler
 
     settings = client.settings
     intake = Intake(

@@ -17,8 +17,8 @@ from listener.core.errors import UsageError
 
 if TYPE_CHECKING:
     from listener.api import Client
-    from listener.bulk import Report
-    from listener.request import Request
+    from listener.jobs.bulk_submission import Report
+    from listener.jobs.request import Request
 
 TIMED_OUT = 124  #: what timeout(1) exits with
 
@@ -151,7 +151,7 @@ def awaited(client: Client, name: str, timeout: str) -> tuple[Any, int]:
 
 def _request(options: dict[str, Any]) -> Request:
     from listener.formats.durations import parse_duration
-    from listener.request import Request, compose_user_data
+    from listener.jobs.request import Request, compose_user_data
 
     if options["user_data"] is not None and (options["route"] or options["data"]):
         raise UsageError("--user-data is the whole user data; give it alone, or --route and --data")
@@ -177,7 +177,7 @@ def _request(options: dict[str, Any]) -> Request:
 
 def _many(client: Client, options: dict[str, Any], *, as_json: bool) -> int:
     """Submit each line; 1 if any was bad or failed."""
-    from listener.bulk import Outcome, submit_all
+    from listener.jobs.bulk_submission import Outcome, submit_all
 
     counts: Counter[str] = Counter()
     reports = submit_all(
@@ -198,7 +198,7 @@ def _many(client: Client, options: dict[str, Any], *, as_json: bool) -> int:
 
 
 def _lines(options: dict[str, Any]) -> Iterator[Any]:
-    from listener.bulk import csv_lines, jsonl_lines
+    from listener.jobs.bulk_submission import csv_lines, jsonl_lines
 
     source: IO[str] = options["source"]
     form = options["form"] or ("csv" if source.name.endswith(".csv") else "jsonl")
@@ -209,8 +209,8 @@ def _lines(options: dict[str, Any]) -> Iterator[Any]:
 
 
 def _note(report: Report, file: IO[str] | None) -> None:
-    from listener.bulk import Outcome
     from listener.formats.lenient_json import render
+    from listener.jobs.bulk_submission import Outcome
 
     if file is not None:
         file.write(render(asdict(report)) + "\n")

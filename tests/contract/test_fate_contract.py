@@ -11,7 +11,7 @@ import pytest
 
 from listener.core.errors import UsageError
 from listener.core.model import LOST, DeliveryState, Disposition, JobState, Result, Source, Target, Tenants
-from listener.reconcile import lost
+from listener.jobs.reconciler import lost
 from listener.rules.routing import Correlation, Match, Rule, decider
 from listener.store.sql import SqlStore
 from tests.builders import JOB_ID, NOON, TOKEN, a_job, a_result, an_arrival

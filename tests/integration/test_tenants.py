@@ -17,7 +17,7 @@ from listener.core.errors import MpsUnavailable, SettingsError
 from listener.core.model import Claim, JobState
 from listener.emulator import Fault, Kind, Options
 from listener.emulator.serve import RunningEmulator, running
-from listener.request import Request
+from listener.jobs.request import Request
 from listener.settings.sections import Settings, load
 from listener.store.sql import SqlStore
 from tests.builders import arrivals, routes_all

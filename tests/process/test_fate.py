@@ -17,7 +17,7 @@ from listener.api import Client
 from listener.core.model import JobState
 from listener.emulator import Fault, Kind, Options
 from listener.emulator.serve import running
-from listener.request import Request
+from listener.jobs.request import Request
 from listener.settings.loader import settings_from
 from tests.handlers.waiting import wait_until
 from tests.process.program import NOTIFY_URL, QUEUE, Place

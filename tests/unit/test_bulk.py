@@ -13,10 +13,10 @@ from typing import Any
 
 import pytest
 
-from listener.bulk import Line, Outcome, Report, csv_lines, jsonl_lines, submit_all
 from listener.core.errors import Fault, MpsUnavailable
 from listener.core.model import Job, JobState
-from listener.request import Request
+from listener.jobs.bulk_submission import Line, Outcome, Report, csv_lines, jsonl_lines, submit_all
+from listener.jobs.request import Request
 from listener.store.sql import SqlStore
 from tests.builders import NOON, a_job
 

@@ -13,9 +13,9 @@ import pytest
 from listener.cli.submit import submit as command
 from listener.emulator import results
 from listener.formats.job_outputs import Outputs
-from listener.functions import FUNCTIONS
-from listener.params import BUILDERS, Member, members_of
-from listener.request import Request, check
+from listener.jobs.functions import FUNCTIONS
+from listener.jobs.job_params import BUILDERS, Member, members_of
+from listener.jobs.request import Request, check
 
 PAGE = (Path(__file__).parents[2] / "docs" / "functions.md").read_text("utf-8")
 SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))

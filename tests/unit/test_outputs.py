@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from listener.emulator import results
 from listener.formats.job_outputs import MAX_PROBLEMS, Cover, OutputFile, Outputs, Segment, located, read
-from listener.functions import FUNCTIONS
+from listener.jobs.functions import FUNCTIONS
 
 HOME = "oss://media.oss-cn-shanghai.aliyuncs.com"
 OUTPUT = f"{HOME}/out/{{source}}-{{sequenceId}}.{{resultType}}"

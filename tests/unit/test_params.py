@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listener import params
-from listener.functions import FUNCTIONS
-from listener.params import BUILDERS, Params, problems
+from listener.jobs import job_params
+from listener.jobs.functions import FUNCTIONS
+from listener.jobs.job_params import BUILDERS, Params, problems
 
 SONG = "oss://media.oss-cn-shanghai.aliyuncs.com/song.mp3"
 VALUES = st.recursive(
@@ -28,39 +28,41 @@ BOX = [0.8, 0.05, 0.2, 0.1]
 @pytest.mark.parametrize(
     ("built", "expected"),
     [
-        pytest.param(params.VideoH2V(), {}, id="none"),
-        pytest.param(params.Cover(), {}, id="left-out"),
-        pytest.param(params.Cover(model="gif"), {"Model": "gif"}, id="cover"),
-        pytest.param(params.VideoDelogo(boxes=[(0.8, 0.05, 0.2, 0.1)]), {"Logo": [BOX]}, id="delogo"),
-        pytest.param(params.VideoDetext(boxes=[(0.8, 0.05, 0.2, 0.1)]), {"Text": [BOX]}, id="detext"),
-        pytest.param(params.VideoDetext(boxes="[[0,0,1,1]]"), {"Text": "[[0,0,1,1]]"}, id="detext-2021"),
+        pytest.param(job_params.VideoH2V(), {}, id="none"),
+        pytest.param(job_params.Cover(), {}, id="left-out"),
+        pytest.param(job_params.Cover(model="gif"), {"Model": "gif"}, id="cover"),
+        pytest.param(job_params.VideoDelogo(boxes=[(0.8, 0.05, 0.2, 0.1)]), {"Logo": [BOX]}, id="delogo"),
+        pytest.param(job_params.VideoDetext(boxes=[(0.8, 0.05, 0.2, 0.1)]), {"Text": [BOX]}, id="detext"),
+        pytest.param(job_params.VideoDetext(boxes="[[0,0,1,1]]"), {"Text": "[[0,0,1,1]]"}, id="detext-2021"),
         pytest.param(
-            params.CaptionExtraction(
+            job_params.CaptionExtraction(
                 fps=5, roi=((0.5, 1), (0, 1)), sep=False, formatter=r"{\an8}", track="main"
             ),
             {"fps": 5, "roi": [[0.5, 1], [0, 1]], "sep": False, "formatter": r"{\an8}", "track": "main"},
             id="captions",
         ),
         pytest.param(
-            params.VideoGreenScreenMatting(bgimage=SONG, mode="file"),
+            job_params.VideoGreenScreenMatting(bgimage=SONG, mode="file"),
             {"bgimage": SONG, "mode": "file"},
             id="matting",
         ),
-        pytest.param(params.AudioMixing(file=SONG), {"inputs": [{"file": SONG}]}, id="mixing"),
+        pytest.param(job_params.AudioMixing(file=SONG), {"inputs": [{"file": SONG}]}, id="mixing"),
         pytest.param(
-            params.ASR(
+            job_params.ASR(
                 start_time=timedelta(hours=1, seconds=2), duration="00:10:00", request_params="&a=True&b="
             ),
             {"start_time": "01:00:02", "duration": "00:10:00", "request_params": "&a=True&b="},
             id="asr",
         ),
         pytest.param(
-            params.TextToSpeech(voice="xiaoyun", format="wav", volume=0, speech_rate=-500, pitch_rate=500),
+            job_params.TextToSpeech(
+                voice="xiaoyun", format="wav", volume=0, speech_rate=-500, pitch_rate=500
+            ),
             {"voice": "xiaoyun", "format": "wav", "volume": 0, "speech_rate": -500, "pitch_rate": 500},
             id="speech",
         ),
         pytest.param(
-            params.FaceBeauty(beauty_params={"whiten": 20, "smooth": 50}),
+            job_params.FaceBeauty(beauty_params={"whiten": 20, "smooth": 50}),
             {"beauty_params": "whiten=20,smooth=50"},
             id="beauty",
         ),
@@ -75,32 +77,48 @@ def test_builders_write_the_names_and_forms_of_mps(built: Params, expected: dict
 @pytest.mark.parametrize(
     ("build", "words"),
     [
-        pytest.param(lambda: params.CaptionExtraction(fps=11), ["fps = 11", "2 to 10"], id="out-of-range"),
-        pytest.param(lambda: params.CaptionExtraction(fps=True), ["fps = True", "whole number"], id="bool"),
         pytest.param(
-            lambda: params.CaptionExtraction(roi=((1, 0.5), (0, 1))),
+            lambda: job_params.CaptionExtraction(fps=11), ["fps = 11", "2 to 10"], id="out-of-range"
+        ),
+        pytest.param(
+            lambda: job_params.CaptionExtraction(fps=True), ["fps = True", "whole number"], id="bool"
+        ),
+        pytest.param(
+            lambda: job_params.CaptionExtraction(roi=((1, 0.5), (0, 1))),
             ["roi = ((1, 0.5)", "smaller"],
             id="upside-down",
         ),
-        pytest.param(lambda: params.Cover(model="png"), ["model = 'png'", '"gif"'], id="choice"),
-        pytest.param(lambda: params.VideoDelogo(boxes=[]), ["boxes = []", "1 or 2"], id="no-box"),
+        pytest.param(lambda: job_params.Cover(model="png"), ["model = 'png'", '"gif"'], id="choice"),
+        pytest.param(lambda: job_params.VideoDelogo(boxes=[]), ["boxes = []", "1 or 2"], id="no-box"),
         pytest.param(
-            lambda: params.VideoDelogo(boxes=[(0, 0, 1, 1)] * 3),
+            lambda: job_params.VideoDelogo(boxes=[(0, 0, 1, 1)] * 3),
             ["boxes = [(0, 0", "1 or 2"],
             id="three-boxes",
         ),
-        pytest.param(lambda: params.VideoDelogo(boxes=[(0.5, 0, 0.6, 1)]), ["0.6", "fractions"], id="beyond"),
-        pytest.param(lambda: params.VideoDelogo(boxes=[(0, 0, 100, 50)]), ["100", "fractions"], id="pixels"),
         pytest.param(
-            lambda: params.VideoDelogo(boxes=[(float("nan"), 0, 1, 1)]), ["nan", "fractions"], id="no-number"
+            lambda: job_params.VideoDelogo(boxes=[(0.5, 0, 0.6, 1)]), ["0.6", "fractions"], id="beyond"
         ),
-        pytest.param(lambda: params.VideoDetext(boxes="[[1]]"), ["boxes = '[[1]]'", "JSON"], id="boxes-text"),
-        pytest.param(lambda: params.AudioMixing(file="song.mp3"), ["file = 'song.mp3'", "OSS URL"], id="url"),
-        pytest.param(lambda: params.ASR(duration="10"), ["duration = '10'", "HH:MM:SS"], id="time"),
-        pytest.param(lambda: params.ASR(duration=timedelta(-1)), ["duration", "HH:MM:SS"], id="negative"),
-        pytest.param(lambda: params.AsyncTextToSpeech(sample_rate=0), ["sample_rate = 0", "Hz"], id="rate"),
         pytest.param(
-            lambda: params.FaceBeauty(beauty_params="a lot"), ["beauty_params = 'a lot'"], id="beauty"
+            lambda: job_params.VideoDelogo(boxes=[(0, 0, 100, 50)]), ["100", "fractions"], id="pixels"
+        ),
+        pytest.param(
+            lambda: job_params.VideoDelogo(boxes=[(float("nan"), 0, 1, 1)]),
+            ["nan", "fractions"],
+            id="no-number",
+        ),
+        pytest.param(
+            lambda: job_params.VideoDetext(boxes="[[1]]"), ["boxes = '[[1]]'", "JSON"], id="boxes-text"
+        ),
+        pytest.param(
+            lambda: job_params.AudioMixing(file="song.mp3"), ["file = 'song.mp3'", "OSS URL"], id="url"
+        ),
+        pytest.param(lambda: job_params.ASR(duration="10"), ["duration = '10'", "HH:MM:SS"], id="time"),
+        pytest.param(lambda: job_params.ASR(duration=timedelta(-1)), ["duration", "HH:MM:SS"], id="negative"),
+        pytest.param(
+            lambda: job_params.AsyncTextToSpeech(sample_rate=0), ["sample_rate = 0", "Hz"], id="rate"
+        ),
+        pytest.param(
+            lambda: job_params.FaceBeauty(beauty_params="a lot"), ["beauty_params = 'a lot'"], id="beauty"
         ),
     ],
 )
@@ -115,11 +133,11 @@ def test_what_can_not_be_right_is_refused_with_field_value_and_rule(
 
 def test_builders_are_values() -> None:
     boxes = [(0.0, 0.0, 0.5, 0.5)]
-    built = params.VideoDelogo(boxes=boxes)
+    built = job_params.VideoDelogo(boxes=boxes)
     boxes.clear()
 
-    assert built == params.VideoDelogo(boxes=((0.0, 0.0, 0.5, 0.5),))
-    assert len({built, params.VideoDelogo(boxes=((0.0, 0.0, 0.5, 0.5),))}) == 1
+    assert built == job_params.VideoDelogo(boxes=((0.0, 0.0, 0.5, 0.5),))
+    assert len({built, job_params.VideoDelogo(boxes=((0.0, 0.0, 0.5, 0.5),))}) == 1
     with pytest.raises(FrozenInstanceError):
         built.boxes = None
 
@@ -147,7 +165,7 @@ def test_where_nothing_is_documented_nothing_is_warned_about(function: str) -> N
 
 @given(st.sampled_from(sorted(BUILDERS)), st.data())
 def test_any_members_are_looked_at_without_an_error(function: str, data: st.DataObject) -> None:
-    keys = [member.key for member in params.members_of(BUILDERS[function]).values()]
+    keys = [member.key for member in job_params.members_of(BUILDERS[function]).values()]
     given_params = data.draw(st.dictionaries(st.sampled_from([*keys, "x", "\ud800"]), VALUES, max_size=4))
 
     assert len(problems(function, given_params)) <= len(given_params) + 1

@@ -18,7 +18,7 @@ from listener.core.errors import Fault, MpsRejected, MpsUnavailable
 from listener.core.model import LOST, Answer, JobState, Patience, Source, Tenants
 from listener.core.ports import EVERYBODY
 from listener.intake.recorder import Intake, NobodyTakes
-from listener.reconcile import ABREAST, AWAY, LONGEST_PAUSE, TURN, Finding, MpsOf, Reconciler, apart
+from listener.jobs.reconciler import ABREAST, AWAY, LONGEST_PAUSE, TURN, Finding, MpsOf, Reconciler, apart
 from listener.rules.routing import Correlation, Match, Rule
 from listener.runtime.process import Heart
 from listener.store.sql import SqlStore

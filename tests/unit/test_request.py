@@ -8,9 +8,9 @@ import pytest
 
 from listener.core.errors import UsageError
 from listener.formats.user_data import LONGEST_SEAL
-from listener.functions import FUNCTIONS
-from listener.params import CaptionExtraction
-from listener.request import LONGEST_REFERENCE, PLACEHOLDERS, Request, check
+from listener.jobs.functions import FUNCTIONS
+from listener.jobs.job_params import CaptionExtraction
+from listener.jobs.request import LONGEST_REFERENCE, PLACEHOLDERS, Request, check
 
 INPUT = "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4"
 QUEUE = "mns://1234567890.mns.cn-shanghai.aliyuncs.com/queues/q"

@@ -17,7 +17,7 @@ from listener.core.errors import Fault, MpsRejected, MpsUnavailable, SettingsErr
 from listener.core.model import Arrival, Disposition, Job, JobState, Message, Submitted, Verdict
 from listener.core.ports import JobSubmitter, Store
 from listener.formats import user_data
-from listener.request import Request, check
+from listener.jobs.request import Request, check
 
 #: After these faults it is certain that MPS did not take the job.
 _NOT_SENT = frozenset(

@@ -21,7 +21,7 @@ from listener.core.errors import ListenerError, UsageError
 from listener.core.model import Job, JobState
 from listener.core.ports import Store
 from listener.formats.durations import to_duration
-from listener.request import Request, check_text, compose_user_data
+from listener.jobs.request import Request, check_text, compose_user_data
 
 #: What a line may hold; ``route`` and ``data`` together stand for ``user_data``.
 FIELDS = (

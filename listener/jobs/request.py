@@ -8,12 +8,12 @@ from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
 
-from listener import params
 from listener.core.errors import UsageError
 from listener.formats import lenient_json, user_data
 from listener.formats.unicode_text import storable
-from listener.functions import FUNCTIONS
-from listener.params import Params
+from listener.jobs import job_params
+from listener.jobs.functions import FUNCTIONS
+from listener.jobs.job_params import Params
 from listener.settings.sections import split_queue_url
 
 _OSS = re.compile(r"oss://(?P<bucket>[a-z0-9*][a-z0-9*-]{1,62})\.(?P<place>[a-z0-9-]+(\.[a-z0-9-]+)*)/\S+")
@@ -35,7 +35,7 @@ class Request:
     function: str
     input: str = ""
     output: str = ""
-    params: str | Params = "{}"  #: JobParams: JSON text, or a builder of listener.params
+    params: str | Params = "{}"  #: JobParams: JSON text, or a builder of listener.jobs.job_params
     pipeline: str = ""
     notify_url: str = ""
     user_data: str | None = None
@@ -163,7 +163,7 @@ def _region_of(url: str) -> str:
 
 def _function_warnings(request: Request) -> list[str]:
     if request.function in FUNCTIONS:
-        return params.problems(request.function, json_object(request.params_json) or {})
+        return job_params.problems(request.function, json_object(request.params_json) or {})
     near = get_close_matches(request.function, FUNCTIONS, n=1)
     guess = f"; did you mean {near[0]}?" if near else ""
     return [

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from listener import params
+from listener.jobs import job_params
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -19,7 +19,7 @@ class Function:
     about: str
     placeholder: str = ""  #: what Output must hold because the function returns several files
     suffix: str = ""  #: a usual suffix of Output; empty where the function writes no file
-    given: params.Params  #: an example of what it takes
+    given: job_params.Params  #: an example of what it takes
     gives: tuple[
         str, ...
     ] = ()  #: the fields of ``outputs.Outputs`` that its result fills; often there are none
@@ -39,89 +39,96 @@ def _functions(*functions: Function) -> Mapping[str, Function]:
 
 
 FUNCTIONS: Mapping[str, Function] = _functions(
-    Function(about="turn a landscape video into a portrait one", suffix=".mp4", given=params.VideoH2V()),
+    Function(about="turn a landscape video into a portrait one", suffix=".mp4", given=job_params.VideoH2V()),
     Function(
         about="remove logos from a video",
         suffix=".mp4",
-        given=params.VideoDelogo(boxes=[(0.8, 0.05, 0.15, 0.1)]),
+        given=job_params.VideoDelogo(boxes=[(0.8, 0.05, 0.15, 0.1)]),
     ),
     Function(
         about="make cover images for a video",
         placeholder="{sequenceId}",
         suffix=".jpg",
-        given=params.Cover(),
+        given=job_params.Cover(),
         gives=("files", "covers"),
     ),
-    Function(about="make a summary of a video", suffix=".mp4", given=params.VideoClip(), gives=("files",)),
+    Function(
+        about="make a summary of a video", suffix=".mp4", given=job_params.VideoClip(), gives=("files",)
+    ),
     Function(
         about="cut a figure out of an image",
         suffix=".png",
-        given=params.ImageMatting(),
+        given=job_params.ImageMatting(),
         gives=("files", "details"),
     ),
-    Function(about="turn a landscape image into a portrait one", suffix=".jpg", given=params.ImageH2V()),
-    Function(about="remove logos from an image", suffix=".jpg", given=params.ImageDelogo()),
+    Function(about="turn a landscape image into a portrait one", suffix=".jpg", given=job_params.ImageH2V()),
+    Function(about="remove logos from an image", suffix=".jpg", given=job_params.ImageDelogo()),
     Function(
         about="read the captions of a video into a subtitle file",
         suffix=".srt",
-        given=params.CaptionExtraction(fps=5, track="main"),
+        given=job_params.CaptionExtraction(fps=5, track="main"),
         gives=("files",),
     ),
     Function(
         about="remove captions from a video",
         suffix=".mp4",
-        given=params.VideoDetext(boxes=[(0.1, 0.8, 0.8, 0.15)]),
+        given=job_params.VideoDetext(boxes=[(0.1, 0.8, 0.8, 0.15)]),
     ),
     Function(
         about="put another background behind a video",
         suffix=".mp4",
-        given=params.VideoGreenScreenMatting(
+        given=job_params.VideoGreenScreenMatting(
             mode="file", bgimage="oss://example.oss-cn-shanghai.aliyuncs.com/background.jpg"
         ),
         gives=("files",),
     ),
-    Function(about="find the chorus of a song", given=params.MusicSegmentDetect(), gives=("segments",)),
+    Function(about="find the chorus of a song", given=job_params.MusicSegmentDetect(), gives=("segments",)),
     Function(
         about="mix two audio streams",
         suffix=".mp3",
-        given=params.AudioMixing(file="oss://example.oss-cn-shanghai.aliyuncs.com/second.mp3"),
+        given=job_params.AudioMixing(file="oss://example.oss-cn-shanghai.aliyuncs.com/second.mp3"),
         gives=("files",),
     ),
-    Function(about="split a video of slides into clips", given=params.VideoSplit(), gives=("splits",)),
+    Function(about="split a video of slides into clips", given=job_params.VideoSplit(), gives=("splits",)),
     Function(
-        about="find the beats of music", suffix=".txt", given=params.AudioBeatDetection(), gives=("files",)
+        about="find the beats of music",
+        suffix=".txt",
+        given=job_params.AudioBeatDetection(),
+        gives=("files",),
     ),
     Function(
         about="recognise speech",
         suffix=".txt",
-        given=params.ASR(start_time="00:00:00", duration="00:10:00"),
+        given=job_params.ASR(start_time="00:00:00", duration="00:10:00"),
         gives=("files",),
     ),
     Function(
         about="speak a text, asynchronously",
         placeholder="{resultType}",
         suffix=".{resultType}",
-        given=params.AsyncTextToSpeech(voice="xiaoyun", format="wav", sample_rate=16000),
+        given=job_params.AsyncTextToSpeech(voice="xiaoyun", format="wav", sample_rate=16000),
         gives=("files",),
     ),
     Function(
         about="speak a text",
         suffix=".wav",
-        given=params.TextToSpeech(voice="xiaoyun", format="wav", sample_rate=16000),
+        given=job_params.TextToSpeech(voice="xiaoyun", format="wav", sample_rate=16000),
         gives=("inline",),
     ),
     Function(
         about="make a cartoon of an image",
         placeholder="{sequenceId}",
         suffix=".jpg",
-        given=params.ImageCartoonize(),
+        given=job_params.ImageCartoonize(),
         gives=("files",),
     ),
-    Function(about="judge the quality of audio", given=params.AudioQualityAssessment(), gives=("others",)),
+    Function(
+        about="judge the quality of audio", given=job_params.AudioQualityAssessment(), gives=("others",)
+    ),
     Function(
         about="make faces in a video more beautiful",
         suffix=".mp4",
-        given=params.FaceBeauty(beauty_params={"whiten": 20, "smooth": 50, "face_thin": 50}),
+        given=job_params.FaceBeauty(beauty_params={"whiten": 20, "smooth": 50, "face_thin": 50}),
     ),
-    Function(about="take the noise out of speech", suffix=".wav", given=params.SpeechDenoise()),
+    Function(about="take the noise out of speech", suffix=".wav", given=job_params.SpeechDenoise()),
 )
