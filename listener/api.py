@@ -21,7 +21,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from listener.accounts import Accounts
+from listener.aliyun.tenant_clients import Accounts
 from listener.core import clock
 from listener.core.errors import SettingsError, UsageError
 from listener.core.model import Job, JobState

@@ -12,12 +12,14 @@ from typing import TYPE_CHECKING, Any
 import structlog
 
 from listener import __version__
-from listener.accounts import Accounts
+from listener.aliyun.credentials import Credentials
+from listener.aliyun.mns_connection import CONNECT_PATIENCE, REPLY_PATIENCE
+from listener.aliyun.mns_queue import MnsQueue
+from listener.aliyun.tenant_clients import Accounts
 from listener.core import clock
 from listener.core.errors import ListenerError, StoreUnavailable
 from listener.core.model import Delivery, JobResult, Target, Tenants
 from listener.core.ports import Handler, Pulse
-from listener.credentials import Credentials
 from listener.dispatch.dispatcher import Dispatcher, Outlet, handler_loader
 from listener.dispatch.enricher import Enricher
 from listener.dispatch.handler_loader import CoroutineRunner
@@ -25,8 +27,6 @@ from listener.dispatch.inflight import owner_name
 from listener.intake.poller_group import Crew
 from listener.intake.recorder import Intake, Poller
 from listener.jobs.reconciler import CLAIM, LONGEST_PAUSE, Reconciler, apart
-from listener.mns import MnsQueue
-from listener.mns_connection import CONNECT_PATIENCE, REPLY_PATIENCE
 from listener.runtime.log_throttle import Quieted
 from listener.runtime.metrics import Metrics
 from listener.runtime.process import Heart, Vitals

@@ -26,10 +26,11 @@ from mns.account import Account
 from mns.queue import Message as Posted
 from mns.queue import QueueMeta
 
+from listener.aliyun.credentials import KEY_ID, KEY_SECRET, AccessKey, Credentials
+from listener.aliyun.mps_client import MpsClient
 from listener.core import clock
 from listener.core.errors import ListenerError
 from listener.core.model import FAIL, SUCCESS, Job, Submitted
-from listener.credentials import KEY_ID, KEY_SECRET, AccessKey, Credentials
 from listener.emulator.options import DEFAULT_PIPELINE_ID, Options
 from listener.emulator.results import FUNCTIONS as EMULATED
 from listener.emulator.serve import running
@@ -37,7 +38,6 @@ from listener.formats import user_data
 from listener.jobs import submission
 from listener.jobs.functions import FUNCTIONS
 from listener.jobs.request import Request, compose_user_data
-from listener.mps import MpsClient
 from listener.settings.sections import MpsSettings
 from listener.store.sql import SqlStore
 from listener.store.views import Views

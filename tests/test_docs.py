@@ -14,11 +14,11 @@ import pytest
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
+from listener.aliyun.mps_error_codes import TABLE
 from listener.cli import COMMANDS
 from listener.core.errors import Fault, ListenerError
 from listener.emulator.faults import Fault as EmulatorFault
 from listener.emulator.faults import Kind
-from listener.errorcodes import TABLE
 from listener.runtime.metrics import Metrics
 from listener.settings.sections import Settings
 

@@ -99,8 +99,8 @@ def _handlers(settings: Settings) -> str:
 
 
 def _queues(settings: Settings) -> Iterator[Finding]:
+    from listener.aliyun.credentials import credentials
     from listener.app import check_queue
-    from listener.credentials import credentials
 
     keys = credentials(settings.credentials)
     key = _looked("access key", lambda: f"{keys.get_credentials().id[:4]}…")

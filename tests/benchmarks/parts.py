@@ -19,13 +19,13 @@ from typing import Final
 
 import structlog
 
+from listener.aliyun.credentials import AccessKey, Credentials
+from listener.aliyun.mns_queue import MnsQueue
 from listener.core import clock
 from listener.core.model import Arrival, Claim, Delivery, Done, Message, Settlement
-from listener.credentials import AccessKey, Credentials
 from listener.dispatch.dispatcher import job_result
 from listener.formats.callback import decode
 from listener.intake.recorder import arrival
-from listener.mns import MnsQueue
 from listener.rules.routing import Correlation, Rule, decider
 from listener.store.sql import SqlStore
 from tests.benchmarks.callbacks import QUEUE

@@ -12,12 +12,12 @@ from xml.etree import ElementTree
 
 import pytest
 
-from listener.credentials import AccessKey, Credentials
+from listener.aliyun.credentials import AccessKey, Credentials
+from listener.aliyun.mns_connection import Connection, Reply
 from listener.emulator import Options
 from listener.emulator.queues import draft
 from listener.emulator.serve import running
 from listener.formats import safe_xml
-from listener.mns_connection import Connection, Reply
 from tests.benchmarks import parts
 from tests.benchmarks.callbacks import QUEUE, body
 from tests.benchmarks.daemons import drained

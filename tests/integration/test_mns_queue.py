@@ -13,14 +13,14 @@ import httpx
 import pytest
 from sqlalchemy import select
 
-from listener import mns_connection
+from listener.aliyun import mns_connection
+from listener.aliyun.credentials import AccessKey, Credentials
+from listener.aliyun.mns_queue import MnsQueue
 from listener.core import clock
 from listener.core.errors import Fault, QueueUnavailable, SettingsError, UnavailableError
 from listener.core.model import Message
-from listener.credentials import AccessKey, Credentials
 from listener.emulator.serve import RunningEmulator
 from listener.intake.recorder import Intake
-from listener.mns import MnsQueue
 from listener.rules.routing import Correlation, Rule
 from listener.runtime.metrics import Metrics
 from listener.store.sql import SqlStore

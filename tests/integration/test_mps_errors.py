@@ -9,10 +9,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
 
+from listener.aliyun.credentials import AccessKey, Credentials
+from listener.aliyun.mps_client import MpsClient
+from listener.aliyun.mps_error_codes import TABLE
 from listener.core.errors import Fault, MpsRejected, MpsUnavailable
-from listener.credentials import AccessKey, Credentials
-from listener.errorcodes import TABLE
-from listener.mps import MpsClient
 from listener.settings.sections import MpsSettings
 from tests.builders import a_job
 

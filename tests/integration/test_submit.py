@@ -9,15 +9,15 @@ from typing import Any
 
 import pytest
 
+from listener.aliyun.credentials import AccessKey, Credentials, credentials
+from listener.aliyun.mps_client import MpsClient
 from listener.core.errors import Fault as Why
 from listener.core.errors import MpsRejected, MpsUnavailable, SettingsError, UnavailableError, UsageError
 from listener.core.model import Job, JobState
-from listener.credentials import AccessKey, Credentials, credentials
 from listener.emulator import Fault, Kind, Options
 from listener.emulator.serve import running
 from listener.jobs import submission
 from listener.jobs.request import Request, check, compose_user_data
-from listener.mps import MpsClient
 from listener.settings.sections import CredentialsSettings, MpsSettings
 from listener.store.sql import SqlStore
 from tests.handlers.waiting import wait_until

@@ -13,7 +13,7 @@ FOR_EVER = timedelta(days=1)
 
 
 def _no_deadline() -> None:
-    from listener import mns_connection
+    from listener.aliyun import mns_connection
 
     mns_connection.REPLY_PATIENCE = FOR_EVER
 

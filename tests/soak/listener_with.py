@@ -16,10 +16,10 @@ from typing import Any
 
 from sqlalchemy import Engine, event
 
+from listener.aliyun.mns_queue import MnsQueue
 from listener.cli import main
 from listener.core.model import Result
 from listener.intake.recorder import Poller
-from listener.mns import MnsQueue
 from listener.store import leasing, recording, schema
 from listener.store.sql import SqlStore
 

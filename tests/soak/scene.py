@@ -17,15 +17,15 @@ from typing import Any
 
 import httpx
 
+from listener.aliyun.credentials import AccessKey, Credentials
+from listener.aliyun.mps_client import MpsClient
 from listener.core import clock
 from listener.core.errors import ListenerError
-from listener.credentials import AccessKey, Credentials
 from listener.emulator import Emulator, Options
 from listener.emulator.queues import Attributes, Draft, body_md5, draft
 from listener.emulator.serve import RunningEmulator, running
 from listener.jobs import submission
 from listener.jobs.request import Request
-from listener.mps import MpsClient
 from listener.settings.sections import MpsSettings
 from listener.store.rows import values_of_job
 from listener.store.sql import SqlStore

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
+from listener.aliyun.credentials import KEY_ID, KEY_SECRET, TOKEN, AccessKey, credentials
 from listener.core.errors import Fault, SettingsError, UnavailableError
-from listener.credentials import KEY_ID, KEY_SECRET, TOKEN, AccessKey, credentials
 from listener.settings.sections import CredentialsSettings
 
 
@@ -83,7 +83,7 @@ def test_the_environment_is_asked_anew_for_every_request(monkeypatch: pytest.Mon
 
 ASK = """
 from listener.settings.sections import CredentialsSettings
-from listener.credentials import credentials
+from listener.aliyun.credentials import credentials
 from listener.core.errors import UnavailableError
 try:
     print(credentials(CredentialsSettings()).get_credentials().id)

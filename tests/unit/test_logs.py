@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import structlog
 
-from listener.credentials import AccessKey
+from listener.aliyun.credentials import AccessKey
 from listener.runtime import log_setup
 from listener.settings.sections import LogSettings
 

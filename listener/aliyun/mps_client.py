@@ -11,7 +11,8 @@ from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from listener import errorcodes, faults
+from listener.aliyun import mps_error_codes, network_errors
+from listener.aliyun.credentials import AccessKey, Credentials
 from listener.core.errors import (
     Fault,
     MpsRejected,
@@ -21,7 +22,6 @@ from listener.core.errors import (
     Undecodable,
 )
 from listener.core.model import Answer, Job, Result, Source, Submitted
-from listener.credentials import AccessKey, Credentials
 from listener.formats import lenient_json
 from listener.formats.callback import decode
 from listener.runtime.rate_limit import RateLimit
@@ -208,7 +208,7 @@ def _answered(where: str, error: Any) -> MpsUnavailable | MpsRejected:
     """What an error reply stands for: see the table in docs/mps.md."""
     code, text = str(error.code or ""), f"{where}: {error.code}: {error.message}"
     status = getattr(error, "status_code", None) or getattr(error, "statusCode", None) or 0
-    verdict = errorcodes.action_of(code, int(status))
+    verdict = mps_error_codes.action_of(code, int(status))
     if verdict.fault is None:
         return MpsRejected(f"{text}; {verdict.advice}" if verdict.advice else text, code=code)
     return MpsUnavailable(text, fault=verdict.fault, code=code, advice=verdict.advice)
@@ -216,6 +216,8 @@ def _answered(where: str, error: Any) -> MpsUnavailable | MpsRejected:
 
 def _unreached(where: str, error: Exception) -> MpsUnavailable:
     """There was no reply: whether the request was carried out is unknown, unless nobody listened."""
-    cause = faults.root_cause(error)
-    fault = faults.fault_of(cause)
-    return MpsUnavailable(f"{where}: {faults.said(cause)}", fault=fault, advice=faults.ADVICE.get(fault, ""))
+    cause = network_errors.root_cause(error)
+    fault = network_errors.fault_of(cause)
+    return MpsUnavailable(
+        f"{where}: {network_errors.said(cause)}", fault=fault, advice=network_errors.ADVICE.get(fault, "")
+    )

@@ -19,9 +19,9 @@ from mns.mns_exception import MNSExceptionBase
 from mns.mns_http import RequestInternal
 from mns.mns_request import RequestBase
 
+from listener.aliyun.credentials import Credentials
 from listener.core import clock
 from listener.core.errors import SettingsError
-from listener.credentials import Credentials
 
 #: A reply of 16 messages of 64 KB, XML-escaped, is far below this; what is larger is not MNS.
 LARGEST_REPLY = 16 * 1024 * 1024

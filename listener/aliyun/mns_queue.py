@@ -15,14 +15,14 @@ from html import unescape
 from typing import Any
 from xml.sax.saxutils import escape
 
-from listener import faults
+from listener.aliyun import network_errors
+from listener.aliyun.credentials import Credentials
+from listener.aliyun.mns_connection import Connection, Reply
 from listener.core import clock
 from listener.core.errors import Fault, QueueUnavailable, UnavailableError
 from listener.core.model import Message
-from listener.credentials import Credentials
 from listener.formats import safe_xml
 from listener.formats.unicode_text import shortened, storable
-from listener.mns_connection import Connection, Reply
 
 _FAULTS = {
     "QueueNotExist": Fault.MISSING,
@@ -34,7 +34,7 @@ _FAULTS = {
     "TooManyRequests": Fault.THROTTLED,
     "QpsLimitExceeded": Fault.THROTTLED,
 }
-_ADVICE = faults.ADVICE | {
+_ADVICE = network_errors.ADVICE | {
     Fault.MISSING: "create it in this region and account, or mend [[queues]] in the settings",
     Fault.DENIED: "give the RAM user mns:ReceiveMessage and mns:DeleteMessage on the queue's messages",
     Fault.CREDENTIALS: "see that access key id and secret belong together and are active",
@@ -116,9 +116,9 @@ class MnsQueue:
         except UnavailableError as error:
             raise QueueUnavailable(f"{self._shown}: {error}", fault=error.fault) from error
         except (OSError, http.client.HTTPException) as error:
-            fault = faults.fault_of(error)
+            fault = network_errors.fault_of(error)
             raise QueueUnavailable(
-                f"{self._shown}: {faults.said(error)}", fault=fault, advice=_ADVICE.get(fault, "")
+                f"{self._shown}: {network_errors.said(error)}", fault=fault, advice=_ADVICE.get(fault, "")
             ) from error
         except ValueError as error:
             # http.client refuses a header: the key holds a line break or the like. (A TLS error is both kinds.)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from listener.credentials import Credentials, credentials
-from listener.mps import MpsClient
+from listener.aliyun.credentials import Credentials, credentials
+from listener.aliyun.mps_client import MpsClient
 from listener.settings.sections import Settings
 
 
