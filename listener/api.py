@@ -29,7 +29,7 @@ from listener.jobs import submission
 from listener.jobs.request import Request, check, compose_user_data
 from listener.settings.loader import settings_from
 from listener.settings.sections import Settings
-from listener.store.sql import SqlStore
+from listener.store.sql_store import SqlStore
 
 #: How often the store is looked at while waiting: soon at first, then less.
 FIRST_LOOK, LAST_LOOK = timedelta(milliseconds=50), timedelta(seconds=1)

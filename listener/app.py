@@ -32,9 +32,9 @@ from listener.runtime.metrics import Metrics
 from listener.runtime.process import Heart, Vitals
 from listener.runtime.rate_limit import Every
 from listener.settings.sections import QueueSettings, RouteSettings, Settings
-from listener.store.news import News
-from listener.store.retention import Retention
-from listener.store.sql import SqlStore
+from listener.store.notifier import News
+from listener.store.pruner import Retention
+from listener.store.sql_store import SqlStore
 
 if TYPE_CHECKING:
     from listener.http.app import Health

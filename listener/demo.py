@@ -39,8 +39,8 @@ from listener.jobs import submission
 from listener.jobs.functions import FUNCTIONS
 from listener.jobs.request import Request, compose_user_data
 from listener.settings.sections import MpsSettings
-from listener.store.sql import SqlStore
-from listener.store.views import Views
+from listener.store.queries import Views
+from listener.store.sql_store import SqlStore
 
 QUEUE = "mps-callbacks"
 BUCKET = "oss://demo.oss-cn-shanghai.aliyuncs.com"

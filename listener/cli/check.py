@@ -80,7 +80,7 @@ def _bad(what: str, error: ListenerError) -> Finding:
 
 def _store(settings: Settings) -> str:
     from listener.cli.common import opened_store
-    from listener.store.views import Views
+    from listener.store.queries import Views
 
     with opened_store(settings) as store:
         left = store.outstanding()

@@ -15,7 +15,7 @@ import click
 
 from listener.settings.loader import settings_from
 from listener.settings.sections import Settings
-from listener.store.sql import SqlStore
+from listener.store.sql_store import SqlStore
 
 __all__ = ["settings_from"]  # commands take it from here, with the rest
 

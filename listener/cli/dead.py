@@ -49,7 +49,7 @@ def dead() -> None:
 @json_option
 def list_dead(*, route: str, before: int | None, limit: int, path: Path | None, as_json: bool) -> None:
     """List dead letters, newest first."""
-    from listener.store.views import Views
+    from listener.store.queries import Views
 
     with opened_store(settings_from(path)) as store:
         page = Views(store.database).dead(route=route, before=before or 0, limit=limit)
@@ -81,7 +81,7 @@ def list_dead(*, route: str, before: int | None, limit: int, path: Path | None, 
 @json_option
 def show_dead(*, letter: int, path: Path | None, as_json: bool) -> None:
     """Show one dead letter with the callback that it is about."""
-    from listener.store.views import Views
+    from listener.store.queries import Views
 
     with opened_store(settings_from(path)) as store:
         delivery = Views(store.database).dead_letter(letter)
@@ -134,7 +134,7 @@ def _each(
         raise UsageError("name dead letters by their ids, or say --all")
     if route and not everything:
         raise UsageError("--route goes with --all; ids name dead letters of any route")
-    from listener.store.views import Views
+    from listener.store.queries import Views
 
     with opened_store(settings) as store:
         views = Views(store.database)

@@ -41,7 +41,7 @@ def jobs() -> None:
 @json_option
 def list_jobs(*, state: str, before: int | None, limit: int, path: Path | None, as_json: bool) -> None:
     """List jobs, newest first."""
-    from listener.store.views import Views
+    from listener.store.queries import Views
 
     with opened_store(settings_from(path)) as store:
         page = Views(store.database).jobs(state=state, before=before or 0, limit=limit)
@@ -76,7 +76,7 @@ def show_job(*, name: str, path: Path | None, as_json: bool) -> None:
 
     NAME is a job id, a workflow's run id, a reference or a token.
     """
-    from listener.store.views import Views
+    from listener.store.queries import Views
 
     with opened_store(settings_from(path)) as store:
         story = Views(store.database).story(name)

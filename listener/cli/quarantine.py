@@ -36,7 +36,7 @@ def quarantine() -> None:
 @json_option
 def list_quarantined(*, before: int | None, limit: int, path: Path | None, as_json: bool) -> None:
     """List quarantined messages, newest first."""
-    from listener.store.views import Views
+    from listener.store.queries import Views
 
     with opened_store(settings_from(path)) as store:
         page = Views(store.database).quarantined(before=before or 0, limit=limit)

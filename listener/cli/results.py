@@ -44,7 +44,7 @@ def list_results(
     *, only: str | None, before: int | None, limit: int, path: Path | None, as_json: bool
 ) -> None:
     """List results, newest first."""
-    from listener.store.views import Views
+    from listener.store.queries import Views
 
     with opened_store(settings_from(path)) as store:
         disposition = Disposition(only) if only else None
@@ -78,7 +78,7 @@ def list_results(
 @json_option
 def route_parked(*, path: Path | None, as_json: bool) -> None:
     """Try the routes as they are now on results that no route wanted."""
-    from listener.store.views import Views
+    from listener.store.queries import Views
 
     settings = settings_from(path)
     decide = decider(settings.rules(), Correlation(), now=clock.now(), grace_over=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from listener.core.model import Delivery, Job, Quarantined
-from listener.store.views import Kept
+from listener.store.queries import Kept
 
 
 def job_facts(job: Job) -> dict[str, Any]:

@@ -14,8 +14,8 @@ import click
 from listener.cli.common import config_option, json_option, print_facts, print_json, settings_from
 
 if TYPE_CHECKING:
-    from listener.store.engine import Database
-    from listener.store.upkeep import Status
+    from listener.store.database import Database
+    from listener.store.maintenance import Status
 
 MEGABYTE = 1_000_000
 
@@ -38,10 +38,10 @@ def store() -> None:
 @json_option
 def show_status(*, path: Path | None, as_json: bool) -> None:
     """Show schema, size and what is in the store. Reads all of it."""
-    from listener.store import upkeep
+    from listener.store import maintenance
 
     with _database(path) as database:
-        found = upkeep.status(database)
+        found = maintenance.status(database)
     if as_json:
         print_json(asdict(found) | {"advice": found.advice})
     else:
@@ -68,10 +68,10 @@ def upgrade(*, path: Path | None) -> None:
 @config_option
 def vacuum(*, path: Path | None) -> None:
     """Give room back that deleted rows have left. On SQLite nobody can write meanwhile."""
-    from listener.store import upkeep
+    from listener.store import maintenance
 
     with _database(path) as database:
-        before, after = upkeep.vacuum(database)
+        before, after = maintenance.vacuum(database)
         click.echo(f"{database.shown}: {_size(before)} → {_size(after)}")
 
 
@@ -85,17 +85,17 @@ def vacuum(*, path: Path | None) -> None:
 @config_option
 def export(*, output: TextIO, path: Path | None) -> None:
     """Write all jobs, results, deliveries and quarantined messages as JSON lines."""
-    from listener.store import upkeep
+    from listener.store import maintenance
 
     with _database(path) as database:
-        for row in upkeep.export(database):
+        for row in maintenance.export(database):
             output.write(json.dumps(row) + "\n")
 
 
 @contextmanager
 def _database(path: Path | None) -> Iterator[Database]:
     """The database as it is, with whatever schema."""
-    from listener.store.engine import Database
+    from listener.store.database import Database
 
     with closing(Database(settings_from(path).store.url)) as database:
         yield database

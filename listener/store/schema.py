@@ -9,7 +9,7 @@ from sqlalchemy import Connection, inspect, text
 
 from listener.core.errors import SettingsError
 from listener.store import postgres
-from listener.store.engine import Database
+from listener.store.database import Database
 
 #: The newest revision. A test holds it equal to Alembic's head, so that a start needs no import of Alembic.
 HEAD = "0004"

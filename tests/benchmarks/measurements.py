@@ -17,8 +17,8 @@ from typing import Any, Final
 
 from listener.core import clock
 from listener.core.model import Disposition
-from listener.store.engine import Database
-from listener.store.views import Views
+from listener.store.database import Database
+from listener.store.queries import Views
 from tests.benchmarks import handlers
 from tests.benchmarks.daemons import Drained, daemons, drain, drained, setting
 from tests.benchmarks.figures import Figure, interleaved, percentile, ratios

@@ -27,7 +27,7 @@ from listener.dispatch.dispatcher import job_result
 from listener.formats.callback import decode
 from listener.intake.recorder import arrival
 from listener.rules.routing import Correlation, Rule, decider
-from listener.store.sql import SqlStore
+from listener.store.sql_store import SqlStore
 from tests.benchmarks.callbacks import QUEUE
 from tests.benchmarks.places import ENVIRONMENT, running_server
 from tests.benchmarks.stores import new_store

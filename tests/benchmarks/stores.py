@@ -16,10 +16,10 @@ from sqlalchemy import func, select
 
 from listener.core import clock
 from listener.core.model import Claim, Done, Job, Settlement
-from listener.store.engine import Database
+from listener.store.database import Database
 from listener.store.rows import values_of_job
 from listener.store.schema import HEAD
-from listener.store.sql import SqlStore
+from listener.store.sql_store import SqlStore
 from listener.store.tables import deliveries, jobs
 from tests.benchmarks.callbacks import job_id
 from tests.builders import a_job, a_result, an_arrival, routes_all

@@ -13,7 +13,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from listener.cli import COMMANDS, main
-from listener.store.sql import SqlStore
+from listener.store.sql_store import SqlStore
 from tests.builders import NOON, a_job, a_message, a_result, an_arrival
 from tests.cli.conftest import Invoke
 from tests.process.program import Place

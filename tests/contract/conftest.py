@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from listener.store.sql import SqlStore
+from listener.store.sql_store import SqlStore
 from tests.contract.stores import BACKENDS, EMPTY, OpenStore
 
 

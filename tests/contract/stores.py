@@ -10,7 +10,7 @@ from sqlalchemy import func, select
 
 from listener.core.model import Job
 from listener.store.rows import job_of, mapping
-from listener.store.sql import SqlStore
+from listener.store.sql_store import SqlStore
 from listener.store.tables import deliveries, jobs, quarantine, results
 from tests.store import postgres
 

@@ -13,7 +13,7 @@ from listener.core.errors import UsageError
 from listener.core.model import LOST, DeliveryState, Disposition, JobState, Result, Source, Target, Tenants
 from listener.jobs.reconciler import lost
 from listener.rules.routing import Correlation, Match, Rule, decider
-from listener.store.sql import SqlStore
+from listener.store.sql_store import SqlStore
 from tests.builders import JOB_ID, NOON, TOKEN, a_job, a_result, an_arrival
 from tests.contract.stores import OpenStore, count, deliveries, jobs, results, states, the_job
 

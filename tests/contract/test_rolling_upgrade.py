@@ -15,10 +15,10 @@ from sqlalchemy import Connection, text
 
 from listener.core.model import Done, Settlement
 from listener.store import schema
-from listener.store.engine import Database
-from listener.store.sql import SqlStore
+from listener.store.database import Database
+from listener.store.queries import Views
+from listener.store.sql_store import SqlStore
 from listener.store.tables import EPOCH, MICROSECOND
-from listener.store.views import Views
 from tests.builders import NOON, a_claim, a_result, an_arrival, routes_all
 from tests.contract.stores import count, deliveries, states, the_job
 

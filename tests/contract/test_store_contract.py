@@ -30,7 +30,7 @@ from listener.core.model import (
 )
 from listener.core.ports import Decide
 from listener.rules.routing import Correlation, Match, Rule, decider
-from listener.store.sql import SqlStore
+from listener.store.sql_store import SqlStore
 from tests.builders import (
     JOB_ID,
     NOON,

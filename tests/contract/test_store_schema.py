@@ -15,9 +15,9 @@ from alembic.script import ScriptDirectory
 from sqlalchemy import text
 
 from listener.core.errors import SettingsError, StoreUnavailable
-from listener.store import recording, schema
-from listener.store.engine import Database
-from listener.store.sql import SqlStore
+from listener.store import ingest, schema
+from listener.store.database import Database
+from listener.store.sql_store import SqlStore
 from listener.store.tables import metadata
 from tests.builders import NOON, arrivals, routes_all
 from tests.contract.stores import OpenStore, count, deliveries, results
@@ -68,7 +68,7 @@ def test_the_schema_of_a_newer_release_is_refused(open_store: OpenStore, url: st
 
 OPEN = """
 import sys
-from listener.store.sql import SqlStore
+from listener.store.sql_store import SqlStore
 print("ready", flush=True)
 sys.stdin.readline()
 SqlStore.open(sys.argv[1]).close()
@@ -95,7 +95,7 @@ def test_processes_that_start_together_upgrade_together(empty_url: str) -> None:
 RECORD = """
 import sys
 from listener.store import recording
-from listener.store.sql import SqlStore
+from listener.store.sql_store import SqlStore
 from tests.builders import NOON, arrivals, routes_all
 with SqlStore.open(sys.argv[1]).database.write() as connection:
     recording.record(connection, arrivals(16), routes_all(), at=NOON, claim=None)
@@ -133,7 +133,7 @@ def test_what_was_committed_survives_a_kill(open_store: OpenStore, url: str) -> 
 def test_an_error_within_a_transaction_leaves_nothing_of_it(store: SqlStore) -> None:
     def record_and_fail() -> None:
         with store.database.write() as connection:
-            recording.record(connection, arrivals(3), routes_all(), at=NOON, claim=None)
+            ingest.record(connection, arrivals(3), routes_all(), at=NOON, claim=None)
             raise KeyError
 
     with pytest.raises(KeyError):

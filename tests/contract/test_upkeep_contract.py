@@ -14,11 +14,11 @@ from sqlalchemy import delete, event, text
 from listener.core.errors import SettingsError
 from listener.core.model import Dead, Delivery, Disposition, Done, Fate, Settlement, Target, Verdict
 from listener.rules.routing import Correlation, decider
-from listener.store import retention, schema, upkeep
-from listener.store.engine import Database
-from listener.store.retention import REST, STEP, Retention
-from listener.store.sql import SqlStore
-from listener.store.views import Views
+from listener.store import maintenance, pruner, schema
+from listener.store.database import Database
+from listener.store.pruner import REST, STEP, Retention
+from listener.store.queries import Views
+from listener.store.sql_store import SqlStore
 from tests.builders import (
     JOB_ID,
     NOON,
@@ -153,7 +153,7 @@ class TestRetention:
             return
         handle(one, 1, Done())
         with one.database.write() as connection:
-            assert retention.may_clean(connection)
+            assert pruner.may_clean(connection)
             assert Retention(two.database, keep=KEEP).step(LATER) == 0
         assert Retention(two.database, keep=KEEP).step(LATER) == 1
 
@@ -168,7 +168,7 @@ class TestStatus:
         handle(store, 2, Done())
         store.record(arrivals(1, prefix="pending"), routes_all(), at=NOON + DAY)
 
-        found = upkeep.status(store.database)
+        found = maintenance.status(store.database)
 
         assert (found.schema, found.head, found.advice) == (schema.HEAD, schema.HEAD, "")
         assert found.rows["deliveries"] == {"done": 2, "pending": 1}
@@ -181,7 +181,7 @@ class TestStatus:
         database = open_store().database
         set_version(database, "0001")
 
-        found = upkeep.status(database)
+        found = maintenance.status(database)
 
         assert (found.schema, found.rows) == ("0001", {})
         assert "run `mns-listener store upgrade`" in found.advice
@@ -190,7 +190,7 @@ class TestStatus:
         database = open_store().database
         set_version(database, "9999")
 
-        assert "install the release that wrote it" in upkeep.status(database).advice
+        assert "install the release that wrote it" in maintenance.status(database).advice
 
     @pytest.mark.parametrize("found", ["0001", "9999"])
     def test_nothing_is_done_to_a_store_of_another_release(self, open_store: OpenStore, found: str) -> None:
@@ -198,19 +198,19 @@ class TestStatus:
         set_version(database, found)
 
         with pytest.raises(SettingsError, match=f"schema {found}, this release needs {schema.HEAD}; "):
-            upkeep.vacuum(database)
+            maintenance.vacuum(database)
         with pytest.raises(SettingsError, match=f"schema {found}, this release needs"):
-            next(upkeep.export(database))
+            next(maintenance.export(database))
 
     def test_an_empty_database_says_how_to_begin(self, empty_url: str) -> None:
         with closing(Database(empty_url)) as database:
             if database.is_postgres:
-                assert "run `mns-listener store upgrade`" in upkeep.status(database).advice
+                assert "run `mns-listener store upgrade`" in maintenance.status(database).advice
             else:
                 with pytest.raises(
                     SettingsError, match=r"there is no store .*run `mns-listener store upgrade`"
                 ):
-                    upkeep.status(database)
+                    maintenance.status(database)
                 assert not Path(str(database.url.database)).exists()
 
 
@@ -226,7 +226,7 @@ def test_vacuum_gives_room_back_and_the_store_goes_on(store: SqlStore) -> None:
         connection.execute(delete(deliveries))
         connection.execute(delete(results))
 
-    before, after = upkeep.vacuum(store.database)
+    before, after = maintenance.vacuum(store.database)
 
     assert after < before
     assert store.record(arrivals(1), routes_all(), at=NOON).new == 1
@@ -237,7 +237,7 @@ def test_an_export_holds_every_row_as_json_can(store: SqlStore) -> None:
     handle(store, 1200, Done())
     store.record([an_arrival(), an_arrival(result=None)], routes_all(), at=NOON)
 
-    rows = list(upkeep.export(store.database))
+    rows = list(maintenance.export(store.database))
 
     assert Counter(row["table"] for row in rows) == {
         "jobs": 1,
@@ -252,7 +252,7 @@ def test_an_export_holds_every_row_as_json_can(store: SqlStore) -> None:
 
 def test_an_export_shows_one_moment(store: SqlStore) -> None:
     handle(store, 3, Done())
-    export = upkeep.export(store.database)
+    export = maintenance.export(store.database)
     next(export)
 
     handle(store, 3, Done(), prefix="later")
@@ -269,7 +269,7 @@ class TestGrowth:
         for batch in range(5):
             handle(store, 200, Done(), prefix=f"old-{batch}")
         store.add_job(a_job())
-        upkeep.vacuum(store.database)
+        maintenance.vacuum(store.database)
         return store
 
     def test_daily_work_reads_no_table_from_end_to_end(self, large: SqlStore) -> None:

@@ -23,7 +23,7 @@ from listener.emulator.serve import RunningEmulator
 from listener.intake.recorder import Intake
 from listener.rules.routing import Correlation, Rule
 from listener.runtime.metrics import Metrics
-from listener.store.sql import SqlStore
+from listener.store.sql_store import SqlStore
 from listener.store.tables import quarantine, results
 from tests.builders import a_callback, wrapped
 from tests.emulator.clients import BareMns

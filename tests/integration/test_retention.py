@@ -10,8 +10,8 @@ from listener.app import HOUSEKEEPING, Daemon
 from listener.emulator import Options
 from listener.emulator.serve import running
 from listener.settings.sections import load
-from listener.store.retention import STEP
-from listener.store.sql import SqlStore
+from listener.store.pruner import STEP
+from listener.store.sql_store import SqlStore
 from tests.builders import NOON, a_message, an_arrival, routes_all
 from tests.contract.stores import count, quarantine
 from tests.handlers.waiting import wait_until

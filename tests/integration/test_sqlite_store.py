@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from listener.core.errors import SettingsError, StoreUnavailable
-from listener.store import engine
-from listener.store.sql import SqlStore
+from listener.store import database
+from listener.store.sql_store import SqlStore
 from tests.builders import NOON, an_arrival, routes_all
 
 
@@ -57,7 +57,7 @@ def test_a_folder_that_is_not_there_is_a_matter_of_settings(tmp_path: Path) -> N
 def test_a_file_that_another_process_holds_is_unavailable(
     file: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(engine, "SQLITE_BUSY_MS", 20)
+    monkeypatch.setattr(database, "SQLITE_BUSY_MS", 20)
     with closing(opened(file)) as store, closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailable, match=r"database is locked; another process holds the database"):

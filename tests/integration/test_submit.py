@@ -19,7 +19,7 @@ from listener.emulator.serve import running
 from listener.jobs import submission
 from listener.jobs.request import Request, check, compose_user_data
 from listener.settings.sections import CredentialsSettings, MpsSettings
-from listener.store.sql import SqlStore
+from listener.store.sql_store import SqlStore
 from tests.handlers.waiting import wait_until
 from tests.process.program import NOTIFY_URL, QUEUE, SECRET, Place
 from tests.process.test_lifecycle import nobody_listens

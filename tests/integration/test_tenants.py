@@ -19,7 +19,7 @@ from listener.emulator import Fault, Kind, Options
 from listener.emulator.serve import RunningEmulator, running
 from listener.jobs.request import Request
 from listener.settings.sections import Settings, load
-from listener.store.sql import SqlStore
+from listener.store.sql_store import SqlStore
 from tests.builders import arrivals, routes_all
 from tests.contract.stores import count, deliveries, jobs
 from tests.handlers.waiting import wait_until

@@ -17,8 +17,8 @@ from typing import Any, Final, TypeVar
 
 from listener.emulator.queues import Attributes, draft
 from listener.emulator.serve import RunningEmulator
-from listener.store.sql import SqlStore
-from listener.store.views import Views
+from listener.store.queries import Views
+from listener.store.sql_store import SqlStore
 from tests.builders import a_callback, wrapped
 
 T = TypeVar("T")

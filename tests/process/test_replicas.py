@@ -16,7 +16,7 @@ from sqlalchemy import select
 from listener.core.model import Target
 from listener.emulator import Options
 from listener.emulator.serve import running
-from listener.store.sql import SqlStore
+from listener.store.sql_store import SqlStore
 from listener.store.tables import deliveries
 from tests.builders import arrivals, routes_all
 from tests.handlers.waiting import wait_until

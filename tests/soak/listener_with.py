@@ -20,8 +20,8 @@ from listener.aliyun.mns_queue import MnsQueue
 from listener.cli import main
 from listener.core.model import Result
 from listener.intake.recorder import Poller
-from listener.store import leasing, recording, schema
-from listener.store.sql import SqlStore
+from listener.store import ingest, schema
+from listener.store.sql_store import SqlStore
 
 
 def crash(*_: object, **__: object) -> None:
@@ -110,7 +110,7 @@ def _without_renewal() -> None:
 
 def _without_transaction() -> None:
     """A batch is committed piece by piece."""
-    original = recording.insert_deliveries
+    original = ingest.insert_deliveries
 
     def committing(connection: Any, *arguments: Any, **named: Any) -> Any:
         connection.exec_driver_sql("COMMIT")
@@ -118,7 +118,7 @@ def _without_transaction() -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         return original(connection, *arguments, **named)
 
-    recording.insert_deliveries = committing
+    ingest.insert_deliveries = committing
 
 
 def _without_settling() -> None:

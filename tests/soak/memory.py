@@ -20,7 +20,7 @@ from pathlib import Path
 from listener.emulator import Emulator, Options
 from listener.emulator.queues import draft
 from listener.emulator.serve import RunningEmulator, running
-from listener.store.sql import SqlStore
+from listener.store.sql_store import SqlStore
 from tests.builders import a_callback, wrapped
 from tests.handlers.waiting import wait_until
 from tests.soak.crew import ROOT, STARTED, environment

@@ -28,7 +28,7 @@ from listener.jobs import submission
 from listener.jobs.request import Request
 from listener.settings.sections import MpsSettings
 from listener.store.rows import values_of_job
-from listener.store.sql import SqlStore
+from listener.store.sql_store import SqlStore
 from listener.store.tables import jobs
 from tests.builders import a_job
 from tests.soak.crew import PATIENCE, Crew

@@ -5,7 +5,7 @@ from contextlib import closing
 
 import pytest
 
-from listener.store.sql import SqlStore
+from listener.store.sql_store import SqlStore
 from tests.store import postgres
 
 

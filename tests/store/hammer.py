@@ -13,7 +13,7 @@ from datetime import timedelta
 
 from listener.core import clock
 from listener.core.model import Again, Arrival, Delivery, Done, Fate, Settlement
-from listener.store.sql import SqlStore
+from listener.store.sql_store import SqlStore
 from tests.builders import a_claim, a_job, an_arrival, arrivals, routes_all
 
 BATCH, BATCHES = 16, 25

@@ -20,7 +20,7 @@ from typing import Any, Final
 import psycopg
 from sqlalchemy.engine import make_url
 
-from listener.store.sql import SqlStore
+from listener.store.sql_store import SqlStore
 from tests.handlers.waiting import wait_until
 
 SUPERUSER: Final = "listener"

@@ -11,7 +11,7 @@ from click.testing import CliRunner, Result
 
 from listener.cli import main
 from listener.store import schema
-from listener.store.sql import SqlStore
+from listener.store.sql_store import SqlStore
 from tests.builders import NOON, arrivals, routes_all
 from tests.contract.stores import EMPTY
 

@@ -19,10 +19,10 @@ import pytest
 from listener.core.errors import SettingsError, StoreUnavailable
 from listener.core.model import Again, Delivery, Done, JobState, Settlement, Target
 from listener.intake.recorder import arrival
-from listener.store import recording
-from listener.store.news import News
-from listener.store.sql import SqlStore
-from listener.store.views import Views
+from listener.store import ingest
+from listener.store.notifier import News
+from listener.store.queries import Views
+from listener.store.sql_store import SqlStore
 from tests.builders import (
     JOB_ID,
     NOON,
@@ -106,7 +106,7 @@ class TestProcesses:
         """Neither of the two transactions sees the other one."""
         store.add_job(a_job(job_id="", state=JobState.INTENT))
         with store.database.write() as connection:
-            recording.record(connection, [an_arrival()], routes_all(), at=NOON, claim=None)
+            ingest.record(connection, [an_arrival()], routes_all(), at=NOON, claim=None)
             store.bind_job(TOKEN, JOB_ID, NOON)
         assert the_job(store, TOKEN).state == JobState.SUBMITTED
 
@@ -234,7 +234,7 @@ class TestOutages:
 
 def crash_while_recording(server: PostgresServer, store: SqlStore) -> None:
     with store.database.write() as connection:
-        recording.record(connection, arrivals(4), routes_all(), at=NOON, claim=None)
+        ingest.record(connection, arrivals(4), routes_all(), at=NOON, claim=None)
         server.stop(signal.SIGQUIT)
 
 

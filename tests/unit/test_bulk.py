@@ -17,7 +17,7 @@ from listener.core.errors import Fault, MpsUnavailable
 from listener.core.model import Job, JobState
 from listener.jobs.bulk_submission import Line, Outcome, Report, csv_lines, jsonl_lines, submit_all
 from listener.jobs.request import Request
-from listener.store.sql import SqlStore
+from listener.store.sql_store import SqlStore
 from tests.builders import NOON, a_job
 
 INPUT = "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4"

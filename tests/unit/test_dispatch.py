@@ -23,7 +23,7 @@ from listener.intake.recorder import Intake
 from listener.rules.routing import Correlation, Rule
 from listener.runtime.metrics import Metrics
 from listener.runtime.process import Heart
-from listener.store.sql import SqlStore
+from listener.store.sql_store import SqlStore
 from listener.store.tables import EPOCH, deliveries
 from tests.builders import a_callback, a_delivery, a_job, a_message, a_result, arrivals, routes_all, wrapped
 from tests.handlers.waiting import wait_until

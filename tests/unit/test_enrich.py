@@ -16,7 +16,7 @@ from listener.core.model import Again, Answer, Delivery, Result, Source, Target
 from listener.dispatch.dispatcher import job_result
 from listener.dispatch.enricher import FIRST_PAUSE, LONGEST_PAUSE, Enricher
 from listener.emulator.results import FUNCTIONS, Work, result
-from listener.store.sql import SqlStore
+from listener.store.sql_store import SqlStore
 from tests.builders import NOON, a_claim, a_job, a_result, an_arrival, routes_all
 from tests.contract.stores import results, the_row
 from tests.unit.test_reconcile import MemoryMps

@@ -21,7 +21,7 @@ from listener.intake.recorder import FIRST_PAUSE, LONGEST_PAUSE, LONGEST_REST, I
 from listener.rules.routing import Correlation, Rule
 from listener.runtime.metrics import Metrics
 from listener.runtime.process import Heart
-from listener.store.sql import SqlStore
+from listener.store.sql_store import SqlStore
 from tests.builders import NOON, a_callback, a_message, wrapped
 from tests.contract.stores import count, deliveries, quarantine, results, the_row
 from tests.unit.test_dispatch import a_dispatcher

@@ -21,7 +21,7 @@ from listener.intake.recorder import Intake, NobodyTakes
 from listener.jobs.reconciler import ABREAST, AWAY, LONGEST_PAUSE, TURN, Finding, MpsOf, Reconciler, apart
 from listener.rules.routing import Correlation, Match, Rule
 from listener.runtime.process import Heart
-from listener.store.sql import SqlStore
+from listener.store.sql_store import SqlStore
 from tests.builders import NOON, a_job, a_result
 from tests.contract.stores import count, deliveries, jobs, results, the_job, the_row
 

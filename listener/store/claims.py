@@ -13,8 +13,8 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, literal, select, tuple_, update
 
 from listener.core.model import Again, Claim, Dead, Delivery, DeliveryState, Done, Fate, Settlement
+from listener.store.compiled import Alike, Select, Update
 from listener.store.postgres import announce
-from listener.store.prepared import Alike, Select, Update
 from listener.store.rows import delivery_of, job_of, result_of
 from listener.store.tables import Instant, deliveries, jobs, results
 

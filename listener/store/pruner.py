@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, delete, or_, select
 
 from listener.core.model import DeliveryState, Disposition
-from listener.store.engine import Database
+from listener.store.database import Database
 from listener.store.postgres import is_postgres, may_clean
 from listener.store.tables import deliveries, jobs, quarantine, results
 

@@ -32,8 +32,8 @@ from listener.core.model import (
     Verdict,
 )
 from listener.core.ports import Decide
+from listener.store.compiled import Alike, Insert, Select
 from listener.store.postgres import announce
-from listener.store.prepared import Alike, Insert, Select
 from listener.store.rows import (
     delivery_of,
     job_of,

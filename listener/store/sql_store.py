@@ -23,9 +23,9 @@ from listener.core.model import (
     Tenants,
 )
 from listener.core.ports import EVERYBODY, Decide
-from listener.store import leasing, recording, schema
-from listener.store.engine import Database
-from listener.store.group import GroupCommit
+from listener.store import claims, ingest, schema
+from listener.store.database import Database
+from listener.store.group_commit import GroupCommit
 from listener.store.rows import job_of, mapping, values_of_job
 from listener.store.tables import jobs, results
 
@@ -70,11 +70,11 @@ class SqlStore:
                     f"or look at it with `mns-listener jobs show {name}`"
                 ) from error
             if job.job_id:
-                recording.adopt(connection, job.token, job.job_id, at=job.created_at)
+                ingest.adopt(connection, job.token, job.job_id, at=job.created_at)
 
     def bind_job(self, token: str, job_id: str, at: datetime) -> None:
         with self.database.write() as connection:
-            recording.bind_job(connection, token, job_id, at=at)
+            ingest.bind_job(connection, token, job_id, at=at)
 
     def refuse_job(self, token: str, error: str, at: datetime) -> None:
         with self.database.write() as connection:
@@ -107,7 +107,7 @@ class SqlStore:
             if not ids:
                 return ()
             connection.execute(update(jobs).where(jobs.c.id.in_(ids)).values(next_query_at=until))
-            rows = leasing.by_id(connection, jobs, ids)
+            rows = claims.by_id(connection, jobs, ids)
         return [job_of(rows[row_id]) for row_id in ids]
 
     def postpone(self, job: Job, *, until: datetime, asked: bool) -> None:
@@ -129,38 +129,38 @@ class SqlStore:
         self, arrivals: Sequence[Arrival], decide: Decide, *, at: datetime, claim: Claim | None = None
     ) -> Recorded:
         return self._together.run(
-            lambda connection: recording.record(connection, arrivals, decide, at=at, claim=claim)
+            lambda connection: ingest.record(connection, arrivals, decide, at=at, claim=claim)
         )
 
     def decide_waiting(self, decide: Decide, *, at: datetime, limit: int) -> Recorded:
         return self._together.run(
-            lambda connection: recording.decide_waiting(connection, decide, at=at, limit=limit)
+            lambda connection: ingest.decide_waiting(connection, decide, at=at, limit=limit)
         )
 
     # dispatch
 
     def claim(self, claim: Claim, *, at: datetime) -> Sequence[Delivery]:
-        return self._together.run(lambda connection: leasing.claim(connection, claim, at=at))
+        return self._together.run(lambda connection: claims.claim(connection, claim, at=at))
 
     def renew(self, running: Sequence[Delivery], *, until: datetime) -> None:
-        self._together.run(lambda connection: leasing.renew(connection, running, until=until))
+        self._together.run(lambda connection: claims.renew(connection, running, until=until))
 
     def end_leases(
         self, fate: Callable[[Delivery], Fate], *, at: datetime, limit: int
     ) -> Sequence[Settlement]:
-        return self._together.run(lambda connection: leasing.end_leases(connection, fate, at=at, limit=limit))
+        return self._together.run(lambda connection: claims.end_leases(connection, fate, at=at, limit=limit))
 
     def settle(self, settlements: Sequence[Settlement], *, at: datetime) -> Sequence[Settlement]:
-        return self._together.run(lambda connection: leasing.settle(connection, settlements, at=at))
+        return self._together.run(lambda connection: claims.settle(connection, settlements, at=at))
 
     def next_due(self) -> datetime | None:
         with self.database.read() as connection:
-            return leasing.soonest(connection)
+            return claims.soonest(connection)
 
     def outstanding(self) -> int:
         waiting = select(func.count()).select_from(results).where(results.c.wait_until.is_not(None))
         with self.database.read() as connection:
-            return leasing.count_open(connection) + (connection.scalar(waiting) or 0)
+            return claims.count_open(connection) + (connection.scalar(waiting) or 0)
 
 
 def _of(tenants: Tenants) -> list[ColumnElement[bool]]:

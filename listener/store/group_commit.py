@@ -10,7 +10,7 @@ from typing import Any, Generic, TypeVar, cast
 from sqlalchemy import Connection
 
 from listener.core.errors import StoreUnavailable
-from listener.store.engine import Database
+from listener.store.database import Database
 
 Answer = TypeVar("Answer")
 

@@ -17,7 +17,7 @@ from sqlalchemy.exc import TimeoutError as PoolTimeout
 
 from listener.core.errors import Fault, SettingsError, StoreUnavailable
 from listener.store import postgres
-from listener.store.advice import advice
+from listener.store.error_hints import advice
 
 #: How long a statement waits for another process that is writing to the same SQLite file, in ms.
 SQLITE_BUSY_MS = 10_000

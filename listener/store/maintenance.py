@@ -12,11 +12,11 @@ from sqlalchemy import Connection, func, select, text
 
 from listener.core.errors import SettingsError
 from listener.store import schema
-from listener.store.engine import Database
-from listener.store.leasing import IS_PENDING
+from listener.store.claims import IS_PENDING
+from listener.store.database import Database
+from listener.store.queries import Views
 from listener.store.rows import mapping
 from listener.store.tables import deliveries, jobs, metadata, quarantine, results
-from listener.store.views import Views
 
 #: What is exported, in this order: later ones refer to earlier ones.
 TABLES: Final = (jobs, results, deliveries, quarantine)

@@ -11,9 +11,9 @@ from sqlalchemy import Connection, RowMapping, Select, func, or_, select, update
 
 from listener.core.model import Delivery, DeliveryState, Disposition, Job, JobState, Quarantined, Result
 from listener.core.ports import Decide
-from listener.store import recording
-from listener.store.engine import Database
-from listener.store.leasing import IS_DEAD, load
+from listener.store import ingest
+from listener.store.claims import IS_DEAD, load
+from listener.store.database import Database
 from listener.store.postgres import announce
 from listener.store.rows import job_of, mapping, quarantined_of, result_of
 from listener.store.tables import deliveries, jobs, quarantine, results, results_named
@@ -123,7 +123,7 @@ class Views:
                 rows = _parked(connection, after=last, limit=batch)
                 if not rows:
                     return looked, written
-                written += recording.judge_again(connection, rows, decide, at=at).deliveries
+                written += ingest.judge_again(connection, rows, decide, at=at).deliveries
             looked, last = looked + len(rows), rows[-1]["id"]
 
     def quarantined(self, *, before: int = 0, limit: int = 50) -> Sequence[Quarantined]:
@@ -222,7 +222,7 @@ def _reroute(connection: Connection, ids: Sequence[int], decide: Decide, *, at: 
     }
     rows = [mapping(row) for row in connection.execute(select(results).where(results.c.id.in_(sorted(dead))))]
     if rows:
-        recording.judge_again(connection, rows, decide, at=at)
+        ingest.judge_again(connection, rows, decide, at=at)
         connection.execute(
             update(deliveries)
             .where(deliveries.c.id.in_(sorted(dead.values())))

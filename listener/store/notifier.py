@@ -7,7 +7,7 @@ from typing import Any
 
 from sqlalchemy import Connection
 
-from listener.store.engine import Database
+from listener.store.database import Database
 from listener.store.postgres import CHANNEL
 
 
