@@ -20,7 +20,8 @@ from listener.core import clock
 from listener.core.errors import ListenerError, StoreUnavailable
 from listener.core.model import Delivery, JobResult, Target, Tenants
 from listener.core.ports import Handler, Pulse
-from listener.dispatch.dispatcher import Dispatcher, Outlet, handler_loader
+from listener.dispatch import handler_loader
+from listener.dispatch.dispatcher import Dispatcher, Outlet
 from listener.dispatch.enricher import Enricher
 from listener.dispatch.handler_loader import CoroutineRunner
 from listener.dispatch.inflight import owner_name

@@ -20,7 +20,7 @@ from listener.aliyun.mns_queue import MnsQueue
 from listener.cli import main
 from listener.core.model import Result
 from listener.intake.recorder import Poller
-from listener.store import ingest, schema
+from listener.store import claims, ingest, schema
 from listener.store.sql_store import SqlStore
 
 
@@ -71,16 +71,16 @@ POINTS: Mapping[str, Callable[[], None]] = {
     "migration": lambda: _before(schema, "_run_migrations"),
     "after-migration": lambda: _after(schema, "_run_migrations", when=lambda _: True),
     "after-receive": lambda: _after(MnsQueue, "receive"),
-    "in-record": lambda: _after(recording, "record", when=lambda _: True),
+    "in-record": lambda: _after(ingest, "record", when=lambda _: True),
     "after-record": lambda: _after(SqlStore, "record", when=lambda _: True),
     "before-delete": lambda: _before(MnsQueue, "delete"),
     "after-delete": lambda: _after(MnsQueue, "delete", when=lambda _: True),
     "after-claim": lambda: _after(SqlStore, "claim"),
     "in-handler": _in_handler,
     "before-settle": lambda: _before(SqlStore, "settle"),
-    "in-settle": lambda: _after(leasing, "_write_done"),
+    "in-settle": lambda: _after(claims, "_write_done"),
     "after-settle": lambda: _after(SqlStore, "settle", when=lambda _: True),
-    "in-decide-waiting": lambda: _after(recording, "decide_waiting", when=lambda told: told.deliveries > 0),
+    "in-decide-waiting": lambda: _after(ingest, "decide_waiting", when=lambda told: told.deliveries > 0),
 }
 
 
