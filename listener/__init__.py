@@ -14,7 +14,7 @@ from listener.core.errors import ListenerError, Reject, Retry, Unavailable
 from listener.core.model import JobResult
 
 if TYPE_CHECKING:
-    from listener.api import Client, register, submit, wait
+    from listener.client import Client, register, submit, wait
 
 __all__ = [
     "Client",
@@ -36,6 +36,6 @@ def __getattr__(name: str) -> Any:
     """Submitting needs the store and more; a handler should not have to import that."""
     if name not in _API:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import listener.api
+    import listener.client
 
-    return getattr(listener.api, name)
+    return getattr(listener.client, name)

@@ -21,7 +21,7 @@ COMMANDS = {
     "jobs": "listener.cli.jobs:jobs",
     "reconcile": "listener.cli.reconcile:reconcile",
     "results": "listener.cli.results:results",
-    "dead": "listener.cli.dead:dead",
+    "dead": "listener.cli.dead_letters:dead",
     "quarantine": "listener.cli.quarantine:quarantine",
     "store": "listener.cli.store:store",
     "demo": "listener.cli.demo:demo",

@@ -89,7 +89,7 @@ def _store(settings: Settings) -> str:
 
 
 def _handlers(settings: Settings) -> str:
-    from listener.app import Handlers
+    from listener.daemon.daemon import Handlers
     from listener.dispatch.handler_loader import CoroutineRunner
 
     handlers = Handlers(settings.routes)
@@ -100,7 +100,7 @@ def _handlers(settings: Settings) -> str:
 
 def _queues(settings: Settings) -> Iterator[Finding]:
     from listener.aliyun.credentials import credentials
-    from listener.app import check_queue
+    from listener.daemon.daemon import check_queue
 
     keys = credentials(settings.credentials)
     key = _looked("access key", lambda: f"{keys.get_credentials().id[:4]}…")

@@ -16,7 +16,7 @@ from listener.cli.common import (
     print_table,
     settings_from,
 )
-from listener.cli.shown import delivery_facts, job_facts, result_facts
+from listener.cli.serialize import delivery_facts, job_facts, result_facts
 from listener.core.errors import UsageError
 
 EPILOG = """\b
@@ -107,8 +107,8 @@ def wait(
 
     NAMES are job ids, references or tokens. Exit status: 0 if all are Success, 1 if one is not, 124 if time ran out.
     """
-    from listener.api import Client
     from listener.cli.submit import awaited
+    from listener.client import Client
 
     with Client(settings_from(path)) as client:
         outcomes = [awaited(client, name, timeout) for name in names]
@@ -146,7 +146,7 @@ def register(
 
     JOB_ID is what MPS answered: of any type of job, or a workflow's run id.
     """
-    from listener.api import Client
+    from listener.client import Client
     from listener.formats.durations import parse_duration
 
     try:

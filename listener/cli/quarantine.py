@@ -15,7 +15,7 @@ from listener.cli.common import (
     print_table,
     settings_from,
 )
-from listener.cli.shown import quarantined_facts
+from listener.cli.serialize import quarantined_facts
 from listener.formats.unicode_text import shortened
 
 EPILOG = """\b

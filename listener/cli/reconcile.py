@@ -13,7 +13,7 @@ from listener.core.errors import UnavailableError, UsageError
 from listener.core.ports import EVERYBODY
 
 if TYPE_CHECKING:
-    from listener.api import Client
+    from listener.client import Client
     from listener.core.model import Job, Tenants
     from listener.jobs.reconciler import Finding, Reconciler
 
@@ -38,7 +38,7 @@ Exit status: 69 if MPS could not be reached for one of them, else 0.
 @json_option
 def reconcile(*, names: tuple[str, ...], overdue: bool, path: Path | None, as_json: bool) -> None:
     """Ask MPS what has become of jobs, and record the answers."""
-    from listener.api import Client
+    from listener.client import Client
 
     if overdue == bool(names):
         raise UsageError("name jobs with --job, or say --overdue")

@@ -15,7 +15,7 @@ from listener.cli.common import (
     print_table,
     settings_from,
 )
-from listener.cli.shown import result_facts
+from listener.cli.serialize import result_facts
 from listener.core import clock
 from listener.core.model import Disposition
 from listener.rules.routing import Correlation, decider

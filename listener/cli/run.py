@@ -15,7 +15,7 @@ from listener.cli.common import config_option, settings_from
 from listener.core.errors import ListenerError
 
 if TYPE_CHECKING:
-    from listener.app import Daemon
+    from listener.daemon.daemon import Daemon
     from listener.runtime.process import Signals
 
 #: How often the main thread looks around: it feeds the watchdog, and watches for the end of a drain.
@@ -49,7 +49,7 @@ def run(*, path: Path | None, drain: bool) -> None:
     settings = settings_from(path)
     log_setup.configure(settings.log)
     with collected_signals() as signals:
-        from listener.app import Daemon
+        from listener.daemon.daemon import Daemon
 
         _serve(Daemon(settings, drain=drain), signals, path=path, drain=drain)
 

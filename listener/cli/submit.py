@@ -16,7 +16,7 @@ from listener.cli.common import config_option, json_option, print_facts, print_j
 from listener.core.errors import UsageError
 
 if TYPE_CHECKING:
-    from listener.api import Client
+    from listener.client import Client
     from listener.jobs.bulk_submission import Report
     from listener.jobs.request import Request
 
@@ -91,7 +91,7 @@ def submit(*, path: Path | None, as_json: bool, **options: Any) -> None:
 
     FUNCTION is the algorithm, such as Cover, CaptionExtraction or ASR.
     """
-    from listener.api import Client
+    from listener.client import Client
 
     if bool(options["function"]) == bool(options["source"]):
         raise UsageError("name a FUNCTION, or give a file of requests with --from")
@@ -120,7 +120,7 @@ def _check_alone(options: dict[str, Any]) -> None:
 
 
 def _one(client: Client, request: Request, options: dict[str, Any], *, as_json: bool) -> int:
-    from listener.cli.shown import job_facts
+    from listener.cli.serialize import job_facts
 
     for warning in client.check(request, tenant=options["tenant"]):
         click.echo(f"Warning: {warning}", err=True)

@@ -16,8 +16,8 @@ from typing import Any, Final
 
 import yappi  # type: ignore[import-untyped]  # it has no types
 
-from listener.app import Daemon
 from listener.cli.common import settings_from
+from listener.daemon.daemon import Daemon
 from listener.runtime import log_setup
 from tests.benchmarks.callbacks import QUEUE
 from tests.benchmarks.daemons import NO_OP, SETTINGS

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from listener.cli import dead as dead_module
+from listener.cli import dead_letters as dead_module
 from tests.builders import NOON
 from tests.cli.conftest import Invoke
 from tests.process.program import ALL_TO_FILE, Place

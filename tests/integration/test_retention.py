@@ -6,7 +6,7 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
-from listener.app import HOUSEKEEPING, Daemon
+from listener.daemon.daemon import HOUSEKEEPING, Daemon
 from listener.emulator import Options
 from listener.emulator.serve import running
 from listener.settings.sections import load

@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from listener.api import Client
-from listener.app import Daemon
+from listener.client import Client
 from listener.core import clock
 from listener.core.errors import MpsUnavailable, SettingsError
 from listener.core.model import Claim, JobState
+from listener.daemon.daemon import Daemon
 from listener.emulator import Fault, Kind, Options
 from listener.emulator.serve import RunningEmulator, running
 from listener.jobs.request import Request

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from listener.api import Client
+from listener.client import Client
 from listener.core.model import JobState
 from listener.emulator import Fault, Kind, Options
 from listener.emulator.serve import running

@@ -18,7 +18,7 @@ from listener.cli.common import (
     print_table,
     settings_from,
 )
-from listener.cli.shown import delivery_facts
+from listener.cli.serialize import delivery_facts
 from listener.core import clock
 from listener.core.errors import UsageError
 from listener.core.ports import Decide

@@ -1,0 +1,1 @@
+"""The daemon: parts joined, started in order and stopped in order."""
