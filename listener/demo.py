@@ -31,9 +31,9 @@ from listener.aliyun.mps_client import MpsClient
 from listener.core import clock
 from listener.core.errors import ListenerError
 from listener.core.model import FAIL, SUCCESS, Job, Submitted
+from listener.emulator.mps.sample_results import FUNCTIONS as EMULATED
 from listener.emulator.options import DEFAULT_PIPELINE_ID, Options
-from listener.emulator.results import FUNCTIONS as EMULATED
-from listener.emulator.serve import running
+from listener.emulator.server import running
 from listener.formats import user_data
 from listener.jobs import submission
 from listener.jobs.functions import FUNCTIONS

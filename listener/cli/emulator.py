@@ -13,7 +13,7 @@ import click
 
 if TYPE_CHECKING:
     from listener.emulator.faults import Fault
-    from listener.emulator.serve import RunningEmulator
+    from listener.emulator.server import RunningEmulator
 
 EPILOG = """\b
 Examples:
@@ -55,7 +55,7 @@ def _durations(context: click.Context, option: click.Parameter, given: tuple[str
 
 
 def _queue_names(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
-    from listener.emulator.mns import QUEUE_NAME, QUEUE_NAME_LENGTH
+    from listener.emulator.mns.service import QUEUE_NAME, QUEUE_NAME_LENGTH
 
     for name in given:
         if not QUEUE_NAME.fullmatch(name) or len(name) > QUEUE_NAME_LENGTH:
@@ -155,7 +155,7 @@ def emulator(*, host: str, port_file: Path | None, allow_remote: bool, **setting
             param_hint="--host",
         )
     from listener.emulator.options import Options
-    from listener.emulator.serve import running
+    from listener.emulator.server import running
 
     # Blocked before the server's thread starts, so that only the wait below ever sees them.
     signals = {signal.SIGTERM, signal.SIGINT}

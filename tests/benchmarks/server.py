@@ -18,7 +18,7 @@ from dataclasses import dataclass, field
 from typing import Any
 from urllib.parse import parse_qsl
 
-from listener.emulator.queues import body_md5
+from listener.emulator.mns.queue import body_md5
 from tests.benchmarks.callbacks import body
 
 ROOT = ' xmlns="http://mns.aliyuncs.com/doc/v1"'

@@ -15,8 +15,8 @@ import pytest
 from listener.aliyun.credentials import AccessKey, Credentials
 from listener.aliyun.mns_connection import Connection, Reply
 from listener.emulator import Options
-from listener.emulator.queues import draft
-from listener.emulator.serve import running
+from listener.emulator.mns.queue import draft
+from listener.emulator.server import running
 from listener.formats import safe_xml
 from tests.benchmarks import parts
 from tests.benchmarks.callbacks import QUEUE, body

@@ -13,7 +13,7 @@ from structlog.testing import capture_logs
 
 from listener.cli import main
 from listener.emulator import Options
-from listener.emulator.serve import running
+from listener.emulator.server import running
 from listener.runtime import log_setup
 from tests.process.program import QUEUE, Place
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from listener.emulator import Emulator, Options
-from listener.emulator.serve import RunningEmulator, running
+from listener.emulator.server import RunningEmulator, running
 from tests.emulator.clients import BareMns, BareMps, mns_account
 
 

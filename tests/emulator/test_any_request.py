@@ -12,9 +12,9 @@ from hypothesis import strategies as st
 
 from listener.core import clock
 from listener.emulator import Emulator, Options, signatures
-from listener.emulator.http import Reply, Request
-from listener.emulator.mns import ERRORS as MNS_ERRORS
-from listener.emulator.mps import ERRORS as MPS_ERRORS
+from listener.emulator.messages import Reply, Request
+from listener.emulator.mns.service import ERRORS as MNS_ERRORS
+from listener.emulator.mps.service import ERRORS as MPS_ERRORS
 from tests.emulator.clients import KEY, NAMESPACE, SECRET
 
 words = st.sampled_from(

@@ -19,8 +19,8 @@ from click.testing import CliRunner
 
 from listener.cli.emulator import emulator as command
 from listener.emulator import Emulator, Options
-from listener.emulator.app import read_request
-from listener.emulator.serve import RunningEmulator, running
+from listener.emulator.asgi import read_request
+from listener.emulator.server import RunningEmulator, running
 from tests.emulator.clients import BareMns, elements
 from tests.handlers.waiting import wait_until
 

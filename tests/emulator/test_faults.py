@@ -17,7 +17,7 @@ from freezegun import freeze_time
 from listener.core import clock
 from listener.emulator import Emulator, Fault, Kind, Options
 from listener.emulator.faults import FaultError, Faults, Occasion, parse, read
-from listener.emulator.serve import RunningEmulator, running
+from listener.emulator.server import RunningEmulator, running
 from tests.emulator.clients import BareMns, BareMps, elements
 from tests.emulator.test_mps import code, next_callback, submit
 from tests.handlers.waiting import wait_until

@@ -13,7 +13,7 @@ import httpx
 import pytest
 
 from listener.emulator import Emulator, Options
-from listener.emulator.serve import RunningEmulator, running
+from listener.emulator.server import RunningEmulator, running
 from tests.emulator.clients import BareMns, elements, records
 from tests.handlers.waiting import wait_until
 

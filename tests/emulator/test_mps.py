@@ -13,8 +13,8 @@ import pytest
 from freezegun import freeze_time
 
 from listener.emulator import DEFAULT_PIPELINE_ID, Emulator, Options, signatures
-from listener.emulator.results import FUNCTIONS
-from listener.emulator.serve import RunningEmulator, running
+from listener.emulator.mps.sample_results import FUNCTIONS
+from listener.emulator.server import RunningEmulator, running
 from tests.emulator.clients import BareMns, BareMps, elements, mps_client
 from tests.handlers.waiting import wait_until
 

@@ -12,7 +12,7 @@ from freezegun import freeze_time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listener.emulator.queues import Attributes, Draft, HandleRejected, Queue, draft
+from listener.emulator.mns.queue import Attributes, Draft, HandleRejected, Queue, draft
 
 
 @pytest.fixture

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from listener.emulator.results import FUNCTIONS, Work, result
+from listener.emulator.mps.sample_results import FUNCTIONS, Work, result
 
 
 def a_work(function: str, **params: Any) -> Work:

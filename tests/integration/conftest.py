@@ -5,7 +5,7 @@ from collections.abc import Iterator
 import pytest
 
 from listener.emulator import Emulator, Options
-from listener.emulator.serve import RunningEmulator, running
+from listener.emulator.server import RunningEmulator, running
 
 
 @pytest.fixture(scope="session")

@@ -19,7 +19,7 @@ from listener.aliyun.mns_queue import MnsQueue
 from listener.core import clock
 from listener.core.errors import Fault, QueueUnavailable, SettingsError, UnavailableError
 from listener.core.model import Message
-from listener.emulator.serve import RunningEmulator
+from listener.emulator.server import RunningEmulator
 from listener.intake.recorder import Intake
 from listener.rules.routing import Correlation, Rule
 from listener.runtime.metrics import Metrics

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from listener.daemon.daemon import HOUSEKEEPING, Daemon
 from listener.emulator import Options
-from listener.emulator.serve import running
+from listener.emulator.server import running
 from listener.settings.sections import load
 from listener.store.pruner import STEP
 from listener.store.sql_store import SqlStore

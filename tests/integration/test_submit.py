@@ -15,7 +15,7 @@ from listener.core.errors import Fault as Why
 from listener.core.errors import MpsRejected, MpsUnavailable, SettingsError, UnavailableError, UsageError
 from listener.core.model import Job, JobState
 from listener.emulator import Fault, Kind, Options
-from listener.emulator.serve import running
+from listener.emulator.server import running
 from listener.jobs import submission
 from listener.jobs.request import Request, check, compose_user_data
 from listener.settings.sections import CredentialsSettings, MpsSettings

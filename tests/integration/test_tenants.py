@@ -16,7 +16,7 @@ from listener.core.errors import MpsUnavailable, SettingsError
 from listener.core.model import Claim, JobState
 from listener.daemon.daemon import Daemon
 from listener.emulator import Fault, Kind, Options
-from listener.emulator.serve import RunningEmulator, running
+from listener.emulator.server import RunningEmulator, running
 from listener.jobs.request import Request
 from listener.settings.sections import Settings, load
 from listener.store.sql_store import SqlStore

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from listener.emulator import Options
-from listener.emulator.serve import running
+from listener.emulator.server import running
 from tests.process.program import QUEUE, Place
 
 

@@ -15,8 +15,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
-from listener.emulator.queues import Attributes, draft
-from listener.emulator.serve import RunningEmulator
+from listener.emulator.mns.queue import Attributes, draft
+from listener.emulator.server import RunningEmulator
 from listener.store.queries import Views
 from listener.store.sql_store import SqlStore
 from tests.builders import a_callback, wrapped

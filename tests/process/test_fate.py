@@ -16,7 +16,7 @@ import pytest
 from listener.client import Client
 from listener.core.model import JobState
 from listener.emulator import Fault, Kind, Options
-from listener.emulator.serve import running
+from listener.emulator.server import running
 from listener.jobs.request import Request
 from listener.settings.loader import settings_from
 from tests.handlers.waiting import wait_until

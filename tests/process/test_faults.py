@@ -19,8 +19,8 @@ from typing import Any
 import pytest
 
 from listener.emulator import Emulator, Fault, Kind, Options
-from listener.emulator.queues import Attributes, draft
-from listener.emulator.serve import RunningEmulator, running
+from listener.emulator.mns.queue import Attributes, draft
+from listener.emulator.server import RunningEmulator, running
 from tests.builders import a_callback, wrapped
 from tests.handlers.waiting import wait_until
 from tests.process import gate as gates

@@ -15,7 +15,7 @@ from sqlalchemy import select
 
 from listener.core.model import Target
 from listener.emulator import Options
-from listener.emulator.serve import running
+from listener.emulator.server import running
 from listener.store.sql_store import SqlStore
 from listener.store.tables import deliveries
 from tests.builders import arrivals, routes_all

@@ -16,7 +16,7 @@ import pytest
 from listener.cli import COMMANDS
 from listener.dispatch.handler_loader import load, options_of
 from listener.emulator import Options
-from listener.emulator.serve import running
+from listener.emulator.server import running
 from listener.settings import sections
 from listener.settings.sections import HttpSettings, ServiceSettings
 from tests.handlers.results import a_job_result

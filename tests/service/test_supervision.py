@@ -15,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from listener.emulator import Options
-from listener.emulator.serve import RunningEmulator, running
+from listener.emulator.server import RunningEmulator, running
 from listener.runtime.process import reap_orphans
 from tests.handlers.waiting import is_dead, wait_until
 from tests.service.programs import QUEUE, a_daemon, write_settings

@@ -11,7 +11,7 @@ from typing import Any
 
 from listener.core.model import Job, JobState
 from listener.emulator import Fault, Kind, Options
-from listener.emulator.serve import running
+from listener.emulator.server import running
 from tests.handlers.waiting import wait_until
 from tests.process.program import QUEUE, Place, Program
 

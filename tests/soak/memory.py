@@ -18,8 +18,8 @@ from functools import partial
 from pathlib import Path
 
 from listener.emulator import Emulator, Options
-from listener.emulator.queues import draft
-from listener.emulator.serve import RunningEmulator, running
+from listener.emulator.mns.queue import draft
+from listener.emulator.server import RunningEmulator, running
 from listener.store.sql_store import SqlStore
 from tests.builders import a_callback, wrapped
 from tests.handlers.waiting import wait_until

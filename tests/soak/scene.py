@@ -22,8 +22,8 @@ from listener.aliyun.mps_client import MpsClient
 from listener.core import clock
 from listener.core.errors import ListenerError
 from listener.emulator import Emulator, Options
-from listener.emulator.queues import Attributes, Draft, body_md5, draft
-from listener.emulator.serve import RunningEmulator, running
+from listener.emulator.mns.queue import Attributes, Draft, body_md5, draft
+from listener.emulator.server import RunningEmulator, running
 from listener.jobs import submission
 from listener.jobs.request import Request
 from listener.settings.sections import MpsSettings

@@ -15,7 +15,7 @@ from listener.core.errors import Unavailable
 from listener.core.model import Again, Answer, Delivery, Result, Source, Target
 from listener.dispatch.dispatcher import job_result
 from listener.dispatch.enricher import FIRST_PAUSE, LONGEST_PAUSE, Enricher
-from listener.emulator.results import FUNCTIONS, Work, result
+from listener.emulator.mps.sample_results import FUNCTIONS, Work, result
 from listener.store.sql_store import SqlStore
 from tests.builders import NOON, a_claim, a_job, a_result, an_arrival, routes_all
 from tests.contract.stores import results, the_row

@@ -9,7 +9,7 @@ import pytest
 
 from listener.aliyun.mps_error_codes import TABLE, Action, action_of
 from listener.core.errors import Fault
-from listener.emulator.mps import ERRORS
+from listener.emulator.mps.service import ERRORS
 
 PAGE = (Path(__file__).parents[2] / "docs" / "mps.md").read_text("utf-8")
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from listener.emulator import results
+from listener.emulator.mps import sample_results
 from listener.formats.job_outputs import MAX_PROBLEMS, Cover, OutputFile, Outputs, Segment, located, read
 from listener.jobs.functions import FUNCTIONS
 
@@ -47,8 +47,8 @@ INNER = st.recursive(
 )
 
 
-def a_work(function: str) -> results.Work:
-    return results.Work(
+def a_work(function: str) -> sample_results.Work:
+    return sample_results.Work(
         function=function,
         input=f"{HOME}/in/summer.mp4",
         output=OUTPUT,
@@ -68,9 +68,9 @@ def paths(outputs: Outputs) -> list[str]:
     return [file.path for file in outputs.files]
 
 
-@pytest.mark.parametrize("function", results.FUNCTIONS)
+@pytest.mark.parametrize("function", sample_results.FUNCTIONS)
 def test_every_function_fills_the_fields_it_is_said_to_give_and_no_other(function: str) -> None:
-    read_back = read(function, results.result(a_work(function)), output=OUTPUT)
+    read_back = read(function, sample_results.result(a_work(function)), output=OUTPUT)
 
     filled = {
         name
@@ -81,12 +81,12 @@ def test_every_function_fills_the_fields_it_is_said_to_give_and_no_other(functio
     assert (read_back.code, read_back.malformed) == ("Success", False)
 
 
-@pytest.mark.parametrize("function", results.FUNCTIONS)
+@pytest.mark.parametrize("function", sample_results.FUNCTIONS)
 def test_documented_slips_change_nothing_but_the_flag(function: str) -> None:
-    whole = read(function, results.result(a_work(function)), output=OUTPUT).as_dict()
-    slipped = read(function, results.result(a_work(function), malformed=True), output=OUTPUT).as_dict()
+    whole = read(function, sample_results.result(a_work(function)), output=OUTPUT).as_dict()
+    slipped = read(function, sample_results.result(a_work(function), malformed=True), output=OUTPUT).as_dict()
 
-    assert slipped["malformed"] == (function in results.MALFORMED)
+    assert slipped["malformed"] == (function in sample_results.MALFORMED)
     assert {**slipped, "raw": "", "malformed": False} == {**whole, "raw": ""}
 
 
@@ -239,7 +239,7 @@ def test_an_echo_of_the_callback_is_read_without_identity() -> None:
 
 
 def test_a_failure_has_code_and_message() -> None:
-    read_back = read("ASR", results.failure("InvalidParameter.NoAudioStream", "no sound"))
+    read_back = read("ASR", sample_results.failure("InvalidParameter.NoAudioStream", "no sound"))
 
     assert (read_back.code, read_back.message) == ("InvalidParameter.NoAudioStream", "no sound")
 

@@ -16,7 +16,7 @@ from random import Random
 from typing import Any
 
 from listener.core import clock
-from listener.emulator import results
+from listener.emulator.mps import sample_results
 from listener.emulator.options import Options
 
 NOTIFY_URL = re.compile(r"mns://[^/]+/queues/(?P<queue>[A-Za-z0-9][A-Za-z0-9-]*)/?")
@@ -98,7 +98,7 @@ class Engine:
             number=len(self.jobs),
             pipeline=pipeline,
             parameters=parameters,
-            fails=unlucky or "fail" in results.object_key(parameters.get("Input", "")),
+            fails=unlucky or "fail" in sample_results.object_key(parameters.get("Input", "")),
             forgotten=forgotten,
         )
         job.enter("Queuing")
@@ -149,14 +149,14 @@ class Engine:
         self._running.clear()
 
     def result_of(self, job: Job) -> str:
-        work = results.Work(
+        work = sample_results.Work(
             function=job.function,
             input=job.parameters.get("Input", ""),
             output=job.parameters.get("Output", ""),
             params=loose_object(job.parameters.get("JobParams", "")) or {},
             timestamp=int(_now()),
         )
-        return results.result(work, malformed=self._options.malformed)
+        return sample_results.result(work, malformed=self._options.malformed)
 
     def _next_waiting(self) -> Job | None:
         heads = [pipe for pipe in self.pipelines.values() if pipe.waiting and pipe.state == "Active"]
@@ -172,7 +172,7 @@ class Engine:
             job.enter("Analysing")
         if job.fails:
             job.code, job.message = BAD_CONTENT, BAD_CONTENT_TEXT
-            job.result = results.failure(job.code, job.message)
+            job.result = sample_results.failure(job.code, job.message)
         else:
             job.result = self.result_of(job)
         job.enter("Fail" if job.fails else "Success")

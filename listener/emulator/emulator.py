@@ -8,14 +8,15 @@ from datetime import timedelta
 from random import Random
 from typing import Any
 
-from listener.emulator import mns, mps
-from listener.emulator.callbacks import Courier
+from listener.emulator.fault_injector import Errand, Saboteur
 from listener.emulator.faults import Faults, Occasion
-from listener.emulator.http import Reply, Request
-from listener.emulator.jobs import Engine
+from listener.emulator.messages import Reply, Request
+from listener.emulator.mns import service as mns_service
+from listener.emulator.mns.queue import draft
+from listener.emulator.mps import service as mps_service
+from listener.emulator.mps.callback_sender import Courier
+from listener.emulator.mps.jobs import Engine
 from listener.emulator.options import Options
-from listener.emulator.queues import draft
-from listener.emulator.sabotage import Errand, Saboteur
 
 
 class Emulator:
@@ -26,12 +27,12 @@ class Emulator:
         self._rngs: dict[str, Random] = {}
         self.requests: Counter[str] = Counter()
         self.faults = Faults(self.options.faults, seed=self.options.seed)
-        self.mns = mns.Mns(self.options, self._rng("mns"))
+        self.mns = mns_service.Mns(self.options, self._rng("mns"))
         self.courier = Courier(
             self.deliver, faults=self.faults, rng=self._rng("callbacks"), lost_rate=self.options.lost_rate
         )
         self.engine = Engine(self.options, rng=self._rng("jobs"), call_back=self.courier.call_back)
-        self.mps = mps.Mps(self.options, rng=self._rng("mps"), engine=self.engine)
+        self.mps = mps_service.Mps(self.options, rng=self._rng("mps"), engine=self.engine)
         self._saboteur = Saboteur(self.faults, pause=self._pause)
         self._closing = asyncio.Event()
 
@@ -52,17 +53,17 @@ class Emulator:
         return await self._saboteur.answer(errand)
 
     def _mns_errand(self, request: Request) -> Errand:
-        operation = mns.identify(request)
+        operation = mns_service.identify(request)
         queue = request.path.split("/")[2] if request.path.startswith("/queues/") else ""
         return Errand(
             occasion=Occasion(service="mns", operation=operation, queue=queue),
             carry_out=lambda skew: self.mns.answer(operation, request, skew=skew),
-            refuse=lambda code: self.mns.error(mns.MnsError(code), request),
+            refuse=lambda code: self.mns.error(mns_service.MnsError(code), request),
             expire_handles=lambda: self.mns.queues[queue].expire_handles() if queue in self.mns.queues else 0,
         )
 
     def _mps_errand(self, request: Request) -> Errand:
-        call = mps.read_call(request)
+        call = mps_service.read_call(request)
         jobs = len(self.engine.jobs)
 
         async def carry_out(skew: timedelta) -> Reply:
@@ -80,7 +81,7 @@ class Emulator:
                 service="mps", operation=call.action, function=call.parameters.get("FunctionName", "")
             ),
             carry_out=carry_out,
-            refuse=lambda code: self.mps.error(mps.MpsError(code), call=call, host=request.host),
+            refuse=lambda code: self.mps.error(mps_service.MpsError(code), call=call, host=request.host),
             finish_job=finish_job,
         )
 

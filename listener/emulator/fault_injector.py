@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 
 from listener.emulator.faults import Fault, Faults, Kind, Occasion, Strike
-from listener.emulator.http import Fate, Reply
+from listener.emulator.messages import Fate, Reply
 
 HTML = b"<html><head><title>503</title></head><body><center><h1>Service Unavailable</h1></center></body></html>\n"
 NO_SKEW = timedelta(0)

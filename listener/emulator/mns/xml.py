@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from xml.etree import ElementTree
 from xml.sax.saxutils import escape
 
-from listener.emulator.queues import StoredMessage
+from listener.emulator.mns.queue import StoredMessage
 
 HEAD = '<?xml version="1.0" ?>\n'
 NAMESPACE = ' xmlns="http://mns.aliyuncs.com/doc/v1"'

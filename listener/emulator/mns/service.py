@@ -19,10 +19,11 @@ from xml.etree.ElementTree import Element
 from xml.sax.saxutils import escape
 
 from listener.core import clock
-from listener.emulator import mns_xml, signatures
-from listener.emulator.http import Reply, Request
+from listener.emulator import signatures
+from listener.emulator.messages import Reply, Request
+from listener.emulator.mns import xml
+from listener.emulator.mns.queue import Attributes, Draft, HandleRejected, Queue, StoredMessage, body_md5
 from listener.emulator.options import Options
-from listener.emulator.queues import Attributes, Draft, HandleRejected, Queue, StoredMessage, body_md5
 
 VERSION = "2015-06-06"
 CLOCK_TOLERANCE = timedelta(minutes=15)
@@ -136,7 +137,7 @@ class Mns:
                 raise MnsError("InvalidRequestURL")
             reply = handler(request)
             return self._signed_off(reply if isinstance(reply, Reply) else await reply)
-        except mns_xml.Malformed:
+        except xml.Malformed:
             return self.error(MnsError("MalformedXML"), request)
         except MnsError as error:
             return self.error(error, request)
@@ -149,7 +150,7 @@ class Mns:
             ("RequestId", request_id),
             ("HostId", f"http://{request.host}"),
         )
-        body = mns_xml.flat("Error", fields)
+        body = xml.flat("Error", fields)
         return self._signed_off(Reply(status=error.status, body=body), request_id)
 
     def _signed_off(self, reply: Reply, request_id: str = "") -> Reply:
@@ -249,7 +250,7 @@ class Mns:
         return Reply(status=204)
 
     def _get_queue_attributes(self, request: Request) -> Reply:
-        return Reply(status=200, body=mns_xml.flat("Queue", _queue_fields(self._queue_of(request))))
+        return Reply(status=200, body=xml.flat("Queue", _queue_fields(self._queue_of(request))))
 
     def _delete_queue(self, request: Request) -> Reply:
         """Deleting what is not there counts as done; the documentation does not say."""
@@ -266,7 +267,7 @@ class Mns:
         with_meta = request.headers.get("x-mns-with-meta", "").lower() == "true"
         records = [self._listed(name, request=request, with_meta=with_meta) for name in names[:limit]]
         tail = [("NextMarker", _marked(names[limit - 1]))] if len(names) > limit else []
-        return Reply(status=200, body=mns_xml.nested("Queues", "Queue", records, tail=tail))
+        return Reply(status=200, body=xml.nested("Queues", "Queue", records, tail=tail))
 
     def _listed(self, name: str, *, request: Request, with_meta: bool) -> list[tuple[str, object]]:
         url: list[tuple[str, object]] = [("QueueURL", f"http://{request.host}/queues/{name}")]
@@ -279,15 +280,15 @@ class Mns:
 
     def _send(self, request: Request) -> Reply:
         queue = self._queue_of(request)
-        root = mns_xml.parse(request.body)
-        if mns_xml.local(root) == "Messages":
+        root = xml.parse(request.body)
+        if xml.local(root) == "Messages":
             return self._send_batch(queue, root)
-        if mns_xml.local(root) != "Message":
-            raise MnsError("InvalidArgument", _schema(f"unexpected element {mns_xml.local(root)}"))
+        if xml.local(root) != "Message":
+            raise MnsError("InvalidArgument", _schema(f"unexpected element {xml.local(root)}"))
         sent = queue.send([_draft(root, queue)])[0]
         # Only a single delayed message has a handle already, which can take it back.
         handle = (("ReceiptHandle", handle) for handle in sent.handles)
-        return Reply(status=201, body=mns_xml.flat("Message", [*_sent_fields(sent), *handle]))
+        return Reply(status=201, body=xml.flat("Message", [*_sent_fields(sent), *handle]))
 
     @staticmethod
     def _send_batch(queue: Queue, root: Element) -> Reply:
@@ -304,7 +305,7 @@ class Mns:
             for outcome in outcomes
         ]
         status = 201 if len(drafts) == len(outcomes) else 500
-        return Reply(status=status, body=mns_xml.nested("Messages", "Message", records))
+        return Reply(status=status, body=xml.nested("Messages", "Message", records))
 
     async def _receive(self, request: Request) -> Reply:
         queue = self._queue_of(request)
@@ -334,14 +335,14 @@ class Mns:
 
     def _batch_delete_message(self, request: Request) -> Reply:
         queue = self._queue_of(request)
-        root = mns_xml.parse(request.body)
-        if mns_xml.local(root) != "ReceiptHandles" or not 1 <= len(root) <= BATCH:
+        root = xml.parse(request.body)
+        if xml.local(root) != "ReceiptHandles" or not 1 <= len(root) <= BATCH:
             raise MnsError("InvalidArgument", _range("ReceiptHandles", 1, BATCH, ""))
         refused = [refusal for element in root if (refusal := _delete_one(queue, element.text or ""))]
         if not refused:
             return Reply(status=204)
         records = [[*_refusal_fields(refusal), ("ReceiptHandle", refusal.handle)] for refusal in refused]
-        return Reply(status=404, body=mns_xml.nested("Errors", "Error", records))
+        return Reply(status=404, body=xml.nested("Errors", "Error", records))
 
     def _change_visibility(self, request: Request) -> Reply:
         queue = self._queue_of(request)
@@ -357,17 +358,17 @@ class Mns:
         except HandleRejected as error:
             raise MnsError(error.code) from error
         fields = (("ReceiptHandle", message.handles[0]), ("NextVisibleTime", message.visible_ms))
-        return Reply(status=200, body=mns_xml.flat("ChangeVisibility", fields))
+        return Reply(status=200, body=xml.flat("ChangeVisibility", fields))
 
     # Account
 
     def _set_account(self, request: Request) -> Reply:
-        fields = mns_xml.children(mns_xml.parse(request.body))
+        fields = xml.children(xml.parse(request.body))
         self._logging_bucket = fields.get("LoggingBucket", self._logging_bucket)
         return Reply(status=204)
 
     def _get_account(self, request: Request) -> Reply:
-        return Reply(status=200, body=mns_xml.flat("Account", [("LoggingBucket", self._logging_bucket)]))
+        return Reply(status=200, body=xml.flat("Account", [("LoggingBucket", self._logging_bucket)]))
 
 
 def _check_date(headers: dict[str, str], at: datetime) -> str:
@@ -439,8 +440,8 @@ def _shown(found: list[StoredMessage], request: Request, *, peeked: bool) -> Rep
     if not found:
         raise MnsError("MessageNotExist")
     if "numofmessages" in request.query:
-        return Reply(status=200, body=mns_xml.messages(found, peeked=peeked))
-    return Reply(status=200, body=mns_xml.message(found[0], peeked=peeked))
+        return Reply(status=200, body=xml.messages(found, peeked=peeked))
+    return Reply(status=200, body=xml.message(found[0], peeked=peeked))
 
 
 def _delete_one(queue: Queue, handle: str) -> Refused | None:
@@ -460,7 +461,7 @@ def _draft_or_refusal(element: Element, queue: Queue) -> Draft | Refused:
 
 def _draft(element: Element, queue: Queue) -> Draft:
     """Check one message that is to be sent."""
-    fields = mns_xml.children(element)
+    fields = xml.children(element)
     body = fields.get("MessageBody", "")
     size = len(body.encode())
     if not 1 <= size <= queue.attributes.maximum_message_size:
@@ -469,9 +470,7 @@ def _draft(element: Element, queue: Queue) -> Draft:
         )
     draft = Draft(body=escape(body), md5=body_md5(body))
     return (
-        draft
-        if len(fields) == 1
-        else replace(draft, **_extras(fields), properties=mns_xml.properties(element))
+        draft if len(fields) == 1 else replace(draft, **_extras(fields), properties=xml.properties(element))
     )
 
 
@@ -488,7 +487,7 @@ def _attributes(body: bytes, base: Attributes) -> Attributes:
     """The attributes that a request's XML names, over those that it leaves alone."""
     if not body.strip():
         return base
-    fields = mns_xml.children(mns_xml.parse(body))
+    fields = xml.children(xml.parse(body))
     changes: dict[str, Any] = {
         attribute: _in_range(fields[element], element, low, high, unit)
         for element, attribute, low, high, unit in LIMITS

@@ -15,9 +15,9 @@ from typing import Any, TypeVar
 
 import uvicorn
 
-from listener.emulator.app import application
+from listener.emulator.asgi import application
+from listener.emulator.emulator import Emulator
 from listener.emulator.options import Options
-from listener.emulator.state import Emulator
 
 T = TypeVar("T")
 #: Longer than any long poll, so that a client which polls never finds its connection closed.

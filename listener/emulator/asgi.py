@@ -14,10 +14,10 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from listener.core import clock
+from listener.emulator.emulator import Emulator
 from listener.emulator.faults import parse
-from listener.emulator.http import Fate, Reply, Request
-from listener.emulator.queues import Draft, body_md5, draft
-from listener.emulator.state import Emulator
+from listener.emulator.messages import Fate, Reply, Request
+from listener.emulator.mns.queue import Draft, body_md5, draft
 
 
 def application(emulator: Emulator) -> Starlette:

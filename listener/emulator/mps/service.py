@@ -16,8 +16,8 @@ from xml.sax.saxutils import escape
 
 from listener.core import clock
 from listener.emulator import signatures
-from listener.emulator.http import Reply, Request
-from listener.emulator.jobs import NOTIFY_URL, Engine, Job, Pipeline, loose_object
+from listener.emulator.messages import Reply, Request
+from listener.emulator.mps.jobs import NOTIFY_URL, Engine, Job, Pipeline, loose_object
 from listener.emulator.options import DEFAULT_PIPELINE_ID, Options
 
 VERSION = "2014-06-18"

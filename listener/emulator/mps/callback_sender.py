@@ -12,7 +12,7 @@ from random import Random
 from typing import Any
 
 from listener.emulator.faults import Faults, Kind, Occasion, Strike
-from listener.emulator.jobs import Job
+from listener.emulator.mps.jobs import Job
 
 Deliver = Callable[[str, str], bool]
 """Put a text into a queue by its name; False when there is no such queue."""

@@ -1,0 +1,1 @@
+"""MNS: queues and messages over its XML protocol."""

@@ -1,0 +1,1 @@
+"""MPS: jobs, their results and their callbacks over its RPC protocol."""
