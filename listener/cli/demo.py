@@ -15,7 +15,7 @@ import click
 from listener.cli.common import json_option, print_json, print_table
 
 if TYPE_CHECKING:
-    from listener.demo import Ending, Outcome
+    from listener.demo.sandbox import Ending, Outcome
 
 EPILOG = """\b
 Examples:
@@ -51,7 +51,7 @@ def demo(ctx: click.Context, *, jobs: int | None, keep: Path | None, as_json: bo
     os.environ["ALIBABA_CLOUD_ECS_METADATA_DISABLED"] = "true"
     for name in ("HTTP_PROXY", "http_proxy"):  # all of it happens here, and the SDK knows no exceptions
         os.environ.pop(name, None)
-    from listener import demo as theatre
+    from listener.demo import sandbox as theatre
 
     with _folder(keep) as folder, _progress(quiet=as_json) as tell:
         outcome = theatre.play(theatre.cast(jobs), folder=folder, tell=tell)

@@ -11,10 +11,10 @@ from typing import Any
 import pytest
 from click.testing import CliRunner
 
-from listener import demo
 from listener.cli.demo import _show
 from listener.core.model import Job
-from listener.demo import DemoFailed, Ending, Outcome, cast, play
+from listener.demo import sandbox
+from listener.demo.sandbox import DemoFailed, Ending, Outcome, cast, play
 from tests.builders import a_job
 from tests.process.program import Program
 
@@ -135,14 +135,14 @@ def test_garbage_that_is_not_in_quarantine_makes_the_demo_fail() -> None:
 
 def test_line_that_a_handler_lost_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The evidence is the handlers' own files; the store alone would call this job done."""
-    look = demo.Stage._evidence
+    look = sandbox.Stage._evidence
 
-    def lossy(stage: demo.Stage) -> list[dict[str, Any]]:
+    def lossy(stage: sandbox.Stage) -> list[dict[str, Any]]:
         for path in stage.folder.glob("*.jsonl"):
             path.write_text("".join(path.read_text().splitlines(True)[1:]))
         return look(stage)
 
-    monkeypatch.setattr(demo.Stage, "_evidence", lossy)
+    monkeypatch.setattr(sandbox.Stage, "_evidence", lossy)
     outcome = play(cast(3), folder=tmp_path, tell=lambda _what, _done, _of: None)
 
     assert not outcome.right
@@ -153,7 +153,7 @@ def test_line_that_a_handler_lost_is_seen(tmp_path: Path, monkeypatch: pytest.Mo
 def test_daemon_that_dies_ends_the_demo_with_its_last_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(demo, "SETTINGS", demo.SETTINGS + "\n[surprise]\nkey = 1\n")
+    monkeypatch.setattr(sandbox, "SETTINGS", sandbox.SETTINGS + "\n[surprise]\nkey = 1\n")
 
     with pytest.raises(DemoFailed, match=r"status 78(.|\n)*surprise is an unknown key"):
         play(cast(2), folder=tmp_path, tell=lambda _what, _done, _of: None)
