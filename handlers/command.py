@@ -17,9 +17,10 @@ from typing import Annotated
 
 from pydantic import Field
 
-from handlers.document import document
 from listener import JobResult, Reject, Retry, Unavailable
 from listener.formats.durations import PositiveDuration
+
+from .document import document
 
 #: From sysexits.h: EX_DATAERR says that the input is no good, EX_TEMPFAIL that another try may do.
 EXIT_REJECT, EXIT_RETRY = 65, 75

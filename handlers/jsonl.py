@@ -8,8 +8,9 @@ import os
 from dataclasses import dataclass
 from pathlib import Path
 
-from handlers.document import document
 from listener import JobResult, Unavailable
+
+from .document import document
 
 
 def jsonl(*, path: Path, fsync: bool = False) -> JsonLines:

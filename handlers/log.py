@@ -17,7 +17,7 @@ _LEFT_OUT = frozenset({"raw", "data"})
 def log(*, level: Literal["debug", "info", "warning", "error"] = "info") -> Callable[[JobResult], None]:
     """Build a handler that writes one line ``result.received`` for each result, empty fields left out."""
     number = logging.getLevelNamesMapping()[level.upper()]
-    logger = structlog.get_logger("handlers.log")
+    logger = structlog.get_logger("listener.handlers.log")
 
     def write(result: JobResult) -> None:
         fields = {name: value for name, value in result.as_dict().items() if value and name not in _LEFT_OUT}

@@ -17,9 +17,10 @@ from pathlib import Path
 import httpx
 from standardwebhooks import Webhook as Signer
 
-from handlers.document import document
 from listener import JobResult, Reject, Retry, Unavailable, __version__
 from listener.formats.durations import PositiveDuration
+
+from .document import document
 
 _LONGEST_WAIT = timedelta(hours=1)
 _BODY_LIMIT = 65536

@@ -10,8 +10,8 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from listener.handlers.command import Command, command
 
-from handlers.command import Command, command
 from listener import Reject, Retry, Unavailable
 from listener.core.errors import SettingsError
 from listener.dispatch.handler_loader import load
@@ -160,7 +160,7 @@ def test_close_ends_the_whole_group_and_spends_no_attempt(tmp_path: Path) -> Non
 def test_what_ignores_sigterm_is_killed_after_the_grace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("handlers.command._GRACE", timedelta(milliseconds=100))
+    monkeypatch.setattr("listener.handlers.command._GRACE", timedelta(milliseconds=100))
     handler = _shell(f"trap '' TERM; echo $$ > {tmp_path}/pid; while :; do sleep 1; done")
 
     with _called(handler) as call:

@@ -6,8 +6,8 @@ import sys
 from pathlib import Path
 
 import pytest
+from listener.handlers.jsonl import jsonl
 
-from handlers.jsonl import jsonl
 from listener import Unavailable
 from listener.core.errors import SettingsError
 from listener.dispatch.handler_loader import load
@@ -16,7 +16,7 @@ from tests.handlers.results import a_job_result
 WRITER = """
 import sys
 from pathlib import Path
-from handlers.jsonl import jsonl
+from listener.handlers.jsonl import jsonl
 from tests.handlers.results import a_job_result
 write = jsonl(path=Path(sys.argv[1]))
 for number in range(200):
@@ -26,7 +26,7 @@ for number in range(200):
 SMALL_FILES_ONLY = """
 import resource, sys
 from pathlib import Path
-from handlers.jsonl import jsonl
+from listener.handlers.jsonl import jsonl
 from listener import Unavailable
 from tests.handlers.results import a_job_result
 write = jsonl(path=Path(sys.argv[1]))

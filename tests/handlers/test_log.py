@@ -1,9 +1,9 @@
 from __future__ import annotations
 
 import pytest
+from listener.handlers.log import log
 from structlog.testing import capture_logs
 
-from handlers.log import log
 from tests.handlers.results import a_job_result
 
 

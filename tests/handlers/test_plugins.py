@@ -111,7 +111,7 @@ def test_two_packages_may_not_share_a_name(installed: Install) -> None:
 
     refusal = _refusal("log")
 
-    assert "handlers.log:log" in refusal
+    assert "listener.handlers.log:log" in refusal
     assert "other_log:log" in refusal
 
 

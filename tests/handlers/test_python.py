@@ -4,8 +4,8 @@ from functools import partial
 from typing import Any
 
 import pytest
+from listener.handlers.python import python
 
-from handlers.python import python
 from listener import JobResult
 from listener.core.errors import SettingsError
 from listener.dispatch.handler_loader import CoroutineRunner, load

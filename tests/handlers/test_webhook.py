@@ -12,9 +12,9 @@ import pytest
 from freezegun import freeze_time
 from hypothesis import given
 from hypothesis import strategies as st
+from listener.handlers.webhook import wait_asked_for, webhook
 from standardwebhooks import Webhook as Verifier
 
-from handlers.webhook import wait_asked_for, webhook
 from listener import Reject, Retry, Unavailable
 from listener.core.errors import SettingsError
 from listener.dispatch.handler_loader import load
