@@ -94,11 +94,11 @@ def test_processes_that_start_together_upgrade_together(empty_url: str) -> None:
 
 RECORD = """
 import sys
-from listener.store import recording
+from listener.store import ingest
 from listener.store.sql_store import SqlStore
 from tests.builders import NOON, arrivals, routes_all
 with SqlStore.open(sys.argv[1]).database.write() as connection:
-    recording.record(connection, arrivals(16), routes_all(), at=NOON, claim=None)
+    ingest.record(connection, arrivals(16), routes_all(), at=NOON, claim=None)
     print("written", flush=True)
     sys.stdin.readline()
 """
