@@ -92,11 +92,8 @@ def _fail(ctx: click.Context, message: str, exit_code: int) -> NoReturn:
 def main() -> None:
     """Stand at the MNS queue where ApsaraVideo MPS puts its callbacks, and see every job to its handler."""
     from listener.runtime import log_setup
-    from listener.settings.sections import LogSettings
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a terminal in ASCII is no reason to fail
 
-    log_setup.configure(
-        LogSettings(level="warning")
-    )  # run sets up its own; elsewhere standard output is for answers
+    log_setup.configure(level="warning")  # run sets up its own; elsewhere standard output is for answers

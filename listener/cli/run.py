@@ -47,7 +47,7 @@ def run(*, path: Path | None, drain: bool) -> None:
     from listener.runtime.process import collected_signals
 
     settings = settings_from(path)
-    log_setup.configure(settings.log)
+    log_setup.configure(level=settings.log.level, format=settings.log.format)
     with collected_signals() as signals:
         from listener.daemon.daemon import Daemon
 

@@ -141,6 +141,10 @@ class MediaProcessing(JobSubmitter, Protocol):
         """Ask what has become of a job. MpsRejected: MPS does not know it, or knows it no more."""
 
 
+MpsOf = Callable[[str], MediaProcessing | None]
+"""The MPS client of a tenant; None where MPS is not configured."""
+
+
 class Meter(Protocol):
     """What the engine counts."""
 

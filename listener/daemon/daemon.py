@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
+import socket
 import threading
+import uuid
 from collections.abc import Callable, Mapping
 from contextlib import closing
 from datetime import timedelta
@@ -24,7 +27,6 @@ from listener.dispatch import handler_loader
 from listener.dispatch.dispatcher import Dispatcher, Outlet
 from listener.dispatch.enricher import Enricher
 from listener.dispatch.handler_loader import CoroutineRunner
-from listener.dispatch.inflight import owner_name
 from listener.intake.poller_group import Crew
 from listener.intake.recorder import Intake, Poller
 from listener.jobs.reconciler import CLAIM, LONGEST_PAUSE, Reconciler, apart
@@ -418,6 +420,11 @@ def check_queue(settings: QueueSettings, keys: Credentials) -> str:
 
 def _queue(settings: QueueSettings, keys: Credentials) -> MnsQueue:
     return MnsQueue(endpoint=settings.endpoint, queue=settings.queue, name=settings.label, credentials=keys)
+
+
+def owner_name() -> str:
+    """Names this process for leases; never the same twice."""
+    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
 
 
 def _left(deadline: float) -> timedelta:

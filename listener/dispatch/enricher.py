@@ -14,8 +14,7 @@ import structlog
 from listener.core import clock
 from listener.core.errors import MpsRejected, StoreUnavailable, Unavailable, UnavailableError
 from listener.core.model import SUCCESS, Delivery
-from listener.core.ports import MediaProcessing, Store
-from listener.jobs.reconciler import MpsOf
+from listener.core.ports import MediaProcessing, MpsOf, Store
 from listener.runtime.log_throttle import Quieted
 
 log = structlog.get_logger(__name__)

@@ -16,7 +16,7 @@ import structlog
 from listener.core import clock
 from listener.core.errors import MpsRejected, UnavailableError
 from listener.core.model import LOST, Answer, Job, Patience, Result, Source, Tenants
-from listener.core.ports import EVERYBODY, MediaProcessing, Pulse, Store
+from listener.core.ports import EVERYBODY, MpsOf, Pulse, Store
 from listener.intake.recorder import Intake
 from listener.rules import retry
 from listener.runtime.log_throttle import Quieted
@@ -31,9 +31,6 @@ CLAIM = timedelta(minutes=5)
 AWAY = 4
 #: How long to leave MPS alone when it can't be reached, after the first failure and at most.
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=1), timedelta(minutes=1)
-
-MpsOf = Callable[[str], MediaProcessing | None]
-"""The MPS client of a tenant; None where MPS is not configured."""
 
 
 class Finding(StrEnum):

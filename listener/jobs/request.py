@@ -10,11 +10,11 @@ from difflib import get_close_matches
 
 from listener.core.errors import UsageError
 from listener.formats import lenient_json, user_data
+from listener.formats.queue_url import split_queue_url
 from listener.formats.unicode_text import storable
 from listener.jobs import job_params
 from listener.jobs.functions import FUNCTIONS
 from listener.jobs.job_params import Params
-from listener.settings.sections import split_queue_url
 
 _OSS = re.compile(r"oss://(?P<bucket>[a-z0-9*][a-z0-9*-]{1,62})\.(?P<place>[a-z0-9-]+(\.[a-z0-9-]+)*)/\S+")
 _REGION = re.compile(

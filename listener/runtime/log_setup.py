@@ -10,22 +10,22 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import Processor
 
-from listener.settings.sections import LogSettings
-
 #: Facts that are never written, whoever logs them.
 SECRET = frozenset({"secret", "access_key_secret", "security_token", "authorization", "password"})
 
 
-def configure(settings: LogSettings, stream: TextIO | None = None) -> None:
-    """Set up logging for the whole process. Called once, at the edge."""
+def configure(*, level: str = "info", format: str = "auto", stream: TextIO | None = None) -> None:
+    """Set up logging for the whole process. Called once, at the edge.
+
+    ``level`` is debug, info, warning or error; ``format`` is json, console, or auto: console on a terminal.
+    """
     out = stream or sys.stderr
     # Libraries' own logs are not ours to print: the credentials package logs tracebacks of every link it tries.
     logging.getLogger().addHandler(logging.NullHandler())
-    plain = settings.format == "json" or (settings.format == "auto" and not out.isatty())
-    level = logging.getLevelName(settings.level.upper())
+    plain = format == "json" or (format == "auto" and not out.isatty())
     structlog.configure(
         processors=_json() if plain else _console(),
-        wrapper_class=structlog.make_filtering_bound_logger(level),
+        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(out),
         cache_logger_on_first_use=True,
     )

@@ -5,21 +5,20 @@ How the environment names a setting: ``listener.settings.env_overlay``.
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from listener.core.errors import SettingsError
 from listener.core.model import Patience, RetryPolicy
 from listener.formats import user_data
 from listener.formats.durations import Duration, PositiveDuration
+from listener.formats.queue_url import split_queue_url
 from listener.rules.routing import Correlation, Match, Rule
-from listener.settings import env_overlay
 
 LONGEST_WAIT = timedelta(seconds=30)  #: facts: MNS holds a long poll for 30 s at most
 LARGEST_BATCH = 16  #: facts: MNS hands out 16 messages at most
@@ -250,7 +249,7 @@ class RouteSettings(Section):
 
 
 class Settings(Section):
-    """All of it. ``load`` makes one."""
+    """All of it. ``loader.load`` makes one."""
 
     store: StoreSettings = StoreSettings()
     mps: MpsSettings = MpsSettings()
@@ -315,106 +314,6 @@ class Settings(Section):
         for name, what in (("queues", self.queues), ("routes", self.routes)):
             if not what:
                 raise SettingsError(f"the settings have no [[{name}]]; the daemon needs at least one")
-
-
-def load(text: str, environ: Mapping[str, str], *, source: str = "settings") -> Settings:
-    """Settings from TOML text and the environment, which wins. ``source`` is the file's name, for errors.
-
-    Raises SettingsError that names every wrong key with its value and the rule.
-    """
-    try:
-        document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
-        raise SettingsError(f"{source} is not valid TOML: {error}") from error
-    overlaid = env_overlay.overlay(document, environ)
-    try:
-        return Settings.model_validate(overlaid)
-    except ValidationError as error:
-        problems = [_problem(detail, overlaid) for detail in error.errors(include_url=False)]
-        raise SettingsError("\n".join(f"{source}: {problem}" for problem in problems)) from error
-
-
-def split_queue_url(url: str) -> tuple[str, str]:
-    """Endpoint and queue name of an ``mns://`` URL. Raises ValueError.
-
-    One page of the documentation writes the host with ``oss-<region>`` for ``mns.<region>``; that is mended.
-    """
-    parts = urlsplit(url)
-    host, path = parts.netloc, parts.path.strip("/").split("/")
-    if parts.scheme not in ("mns", "http", "https") or not host or len(path) != 2 or path[0] != "queues":
-        raise ValueError(f"{url!r} is no queue URL; write mns://ACCOUNT.mns.REGION.aliyuncs.com/queues/NAME")
-    host = host.replace(".oss-", ".mns.", 1) if host.endswith(".aliyuncs.com") else host
-    scheme = parts.scheme if parts.scheme != "mns" else "https"
-    return f"{scheme}://{host}", path[1]
-
-
-def _problem(detail: Any, document: Any) -> str:
-    where = _shown(detail["loc"])
-    if detail["type"] == "extra_forbidden":
-        return f"{where} is an unknown key; {_known(detail['loc'])}"
-    if detail["type"] == "missing":
-        return f"{where} is missing; add {detail['loc'][-1]} = …"
-    if detail["type"] in ("model_type", "model_attributes_type"):
-        return f"{where} must be a table; write {_as_table(detail['loc'])}"
-    rule = detail["msg"].removeprefix("Value error, ")
-    value = _at(document, detail["loc"])
-    return (
-        f"{where} = {value!r}: {rule}"
-        if value is not None and _scalar(value)
-        else f"{where}: {rule}".lstrip(": ")
-    )
-
-
-def _as_table(path: Sequence[Any]) -> str:
-    """How a table is written at this place: as a section, or inline within a list."""
-    return "{ key = value }" if isinstance(path[-1], int) else f"[{_shown(path)}]"
-
-
-def _scalar(value: Any) -> bool:
-    return isinstance(value, str | int | float | bool)
-
-
-def _shown(path: Iterable[Any]) -> str:
-    text = ""
-    for part in path:
-        text += f"[{part}]" if isinstance(part, int) else f".{part}"
-    return text.lstrip(".")
-
-
-def _at(document: Any, path: Iterable[Any]) -> Any:
-    for part in path:
-        try:
-            document = document[part]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return document
-
-
-def _known(path: Iterable[Any]) -> str:
-    """The keys that would have been right at this place."""
-    model: Any = Settings
-    for part in list(path)[:-1]:
-        if part in model.model_fields:  # else it is a place in a list, or a name that the user chose
-            model = _section(model.model_fields[part].annotation)
-    return "known here: " + ", ".join(model.model_fields)
-
-
-def _section(annotation: Any) -> Any:
-    """The section inside an annotation such as ``tuple[RouteSettings, ...]`` or ``RetrySettings | None``."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next(
-        found
-        for argument in getattr(annotation, "__args__", ())
-        if argument is not Ellipsis and (found := _section_or_none(argument))
-    )
-
-
-def _section_or_none(annotation: Any) -> Any:
-    try:
-        return _section(annotation)
-    except StopIteration:
-        return None
 
 
 def _repeated(names: Iterable[str]) -> str:

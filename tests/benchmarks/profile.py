@@ -62,7 +62,7 @@ def main(count: int) -> None:
         path = folder / "listener.toml"
         path.write_text(SETTINGS.format(store=store, endpoint=server.url, queue=QUEUE, handler=NO_OP))
         settings = settings_from(path)
-        log_setup.configure(settings.log)
+        log_setup.configure(level=settings.log.level, format=settings.log.format)
         _profile(Daemon(settings, drain=True))
     _report(count)
 

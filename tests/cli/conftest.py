@@ -36,7 +36,7 @@ def invoke(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Invoke:
     """``invoke("jobs", "list", http__listen="")`` in the test's folder, where ``listener.toml`` is found."""
     monkeypatch.chdir(tmp_path)
     # It sets up the logs of the whole process, and so of every test that follows.
-    monkeypatch.setattr(log_setup, "configure", lambda _settings: None)
+    monkeypatch.setattr(log_setup, "configure", lambda **_options: None)
 
     def call(*arguments: str, **settings: str) -> Result:
         environment = {f"MNS_LISTENER_{name.upper()}": value for name, value in settings.items()}

@@ -97,7 +97,9 @@ CASES = {
         job_ids=lambda world: [json.loads(request.body)["job_id"] for request in world.receiver.requests],
     ),
 }
-BUILT_IN = sorted(name for name, point in available().items() if point.module.startswith("listener.handlers."))
+BUILT_IN = sorted(
+    name for name, point in available().items() if point.module.startswith("listener.handlers.")
+)
 every_handler = pytest.mark.parametrize("name", BUILT_IN)
 
 

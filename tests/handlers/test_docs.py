@@ -15,7 +15,9 @@ from tests.handlers.packages import install
 from tests.handlers.results import a_job_result
 
 PAGE = (Path(__file__).parents[2] / "docs" / "handlers.md").read_text("utf-8")
-BUILT_IN = sorted(name for name, point in available().items() if point.module.startswith("listener.handlers."))
+BUILT_IN = sorted(
+    name for name, point in available().items() if point.module.startswith("listener.handlers.")
+)
 
 
 def _section(name: str) -> str:

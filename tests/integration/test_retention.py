@@ -9,7 +9,7 @@ from pathlib import Path
 from listener.daemon.daemon import HOUSEKEEPING, Daemon
 from listener.emulator import Options
 from listener.emulator.server import running
-from listener.settings.sections import load
+from listener.settings.loader import load
 from listener.store.pruner import STEP
 from listener.store.sql_store import SqlStore
 from tests.builders import NOON, a_message, an_arrival, routes_all

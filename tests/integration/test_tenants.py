@@ -18,7 +18,8 @@ from listener.daemon.daemon import Daemon
 from listener.emulator import Fault, Kind, Options
 from listener.emulator.server import RunningEmulator, running
 from listener.jobs.request import Request
-from listener.settings.sections import Settings, load
+from listener.settings.loader import load
+from listener.settings.sections import Settings
 from listener.store.sql_store import SqlStore
 from tests.builders import arrivals, routes_all
 from tests.contract.stores import count, deliveries, jobs

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 
 from listener.core.errors import SettingsError
-from listener.settings import sections
+from listener.settings import loader
 
 #: Read by the command line itself; they are no settings.
 OF_THE_COMMAND_LINE = frozenset({"MNS_LISTENER_CONFIG", "MNS_LISTENER_TRACEBACK"})
@@ -32,7 +32,7 @@ def unknown(names: list[str]) -> list[str]:
 
 def _is_known(name: str) -> bool:
     try:
-        sections.load(BASE, {name: "x"})
+        loader.load(BASE, {name: "x"})
     except SettingsError as error:
         return "unknown key" not in str(error) and "there is no place" not in str(error)
     return "__" in name

@@ -17,7 +17,7 @@ from listener.cli import COMMANDS
 from listener.dispatch.handler_loader import load, options_of
 from listener.emulator import Options
 from listener.emulator.server import running
-from listener.settings import sections
+from listener.settings import loader
 from listener.settings.sections import HttpSettings, ServiceSettings
 from tests.handlers.results import a_job_result
 from tests.handlers.waiting import wait_until
@@ -78,8 +78,8 @@ def test_containers_are_given_longer_than_the_grace() -> None:
 
 def test_examples_share_one_set_of_settings() -> None:
     document = re.findall(r"listener\.toml: \|\n((?:    .*\n|\n)+)", text_of("kubernetes.yaml"))[0]
-    written = sections.load(dedent(document), {})
-    settings = sections.load(text_of("listener.toml"), {})
+    written = loader.load(dedent(document), {})
+    settings = loader.load(text_of("listener.toml"), {})
     settings.require_work()
 
     assert written == settings

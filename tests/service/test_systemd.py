@@ -11,7 +11,7 @@ import pytest
 from listener.core.errors import SettingsError
 from listener.dispatch.handler_loader import options_of
 from listener.formats.durations import parse_duration
-from listener.settings import sections
+from listener.settings import loader
 from listener.settings.sections import ServiceSettings
 from tests.service.settings_names import named_in, unknown
 
@@ -85,7 +85,7 @@ def test_a_wrong_variable_would_be_found() -> None:
 
 
 def test_example_settings_are_valid_and_stay_within_the_unit() -> None:
-    settings = sections.load((FOLDER / "listener.toml").read_text("utf-8"), {})
+    settings = loader.load((FOLDER / "listener.toml").read_text("utf-8"), {})
     settings.require_work()
 
     for route in settings.routes:

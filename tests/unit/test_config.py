@@ -12,8 +12,10 @@ from pydantic import BaseModel
 
 from listener.core.errors import SettingsError
 from listener.core.model import RetryPolicy
-from listener.settings import sections
-from listener.settings.sections import Settings, load, split_queue_url
+from listener.formats.queue_url import split_queue_url
+from listener.settings.explain import section_or_none
+from listener.settings.loader import load
+from listener.settings.sections import Settings
 
 QUEUE_URL = "mns://123.mns.cn-shanghai.aliyuncs.com/queues/mps-callbacks"
 WHOLE = f"""
@@ -53,7 +55,7 @@ def settings_under(model: type[BaseModel], seen: set[type[BaseModel]]) -> Iterat
     seen.add(model)
     for name, field in model.model_fields.items():
         yield model.__name__, name, field.is_required()
-        below = sections._section_or_none(field.annotation)
+        below = section_or_none(field.annotation)
         if below and below not in seen:
             yield from settings_under(below, seen)
 

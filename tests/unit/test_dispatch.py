@@ -18,7 +18,6 @@ from listener.core import clock
 from listener.core.errors import Fault, Reject, Retry, StoreUnavailable, Unavailable
 from listener.core.model import Claim, Delivery, JobResult, Message, RetryPolicy, Settlement, Target
 from listener.dispatch.dispatcher import Dispatcher, Outlet, job_result
-from listener.dispatch.inflight import owner_name
 from listener.intake.recorder import Intake
 from listener.rules.routing import Correlation, Rule
 from listener.runtime.metrics import Metrics
@@ -49,7 +48,7 @@ def a_dispatcher(store: SqlStore, handle: Handle, **options: Any) -> Dispatcher:
         "outlets": {TARGET: Outlet(run=handle, policy=policy)},
         "fallback": policy,
         "meter": Metrics(),
-        "owner": owner_name(),
+        "owner": "host:1:0a1b2c3d",
         "workers": 4,
         "lease": LONG,
         "handler_timeout": LONG,
