@@ -21,12 +21,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from listener.aliyun.tenant_clients import Accounts
+from listener.aliyun.tenant_clients import TenantClients
 from listener.core import clock
 from listener.core.errors import SettingsError, UsageError
 from listener.core.model import Job, JobState
 from listener.jobs import submission
-from listener.jobs.request import Request, check, compose_user_data
+from listener.jobs.request import JobRequest, check, compose_user_data
 from listener.settings.loader import settings_from
 from listener.settings.sections import Settings
 from listener.store.sql_store import SqlStore
@@ -40,7 +40,7 @@ class Client:
 
     def __init__(self, settings: Settings | Path | str | None = None) -> None:
         self.settings = settings if isinstance(settings, Settings) else settings_from(settings)
-        self.accounts = Accounts(self.settings)
+        self.clients = TenantClients(self.settings)
         self.store = SqlStore.open(self.settings.store.url)
 
     def __enter__(self) -> Self:
@@ -54,13 +54,13 @@ class Client:
     def close(self) -> None:
         self.store.close()
 
-    def check(self, request: Request, *, tenant: str = "") -> list[str]:
+    def check(self, request: JobRequest, *, tenant: str = "") -> list[str]:
         """Warnings about what is unusual. Raises UsageError for what can't work."""
         return check(request, region=self.settings.tenant(tenant).mps.region)
 
-    def submit(self, request: Request, *, tenant: str = "") -> Job:
+    def submit(self, request: JobRequest, *, tenant: str = "") -> Job:
         """Submit one job. Raises UsageError, SettingsError, MpsRejected, MpsUnavailable, StoreUnavailable."""
-        mps = self.accounts.mps(tenant)
+        mps = self.clients.mps(tenant)
         settings = self.settings.tenant(tenant).mps
         if mps is None:
             raise SettingsError(
@@ -156,11 +156,11 @@ def submit(
     """Submit one job with the settings of ./listener.toml and the environment, or with those of ``client``.
 
     ``params`` is JSON text, a mapping, or a builder of ``listener.jobs.job_params``. ``others`` are the further
-    fields of ``listener.jobs.request.Request``. Raises what ``Client.submit`` raises.
+    fields of ``listener.jobs.request.JobRequest``. Raises what ``Client.submit`` raises.
     """
     used = client or _default()
     mps = used.settings.tenant(tenant).mps
-    request = Request(
+    request = JobRequest(
         function=function,
         input=input,
         output=output,

@@ -13,17 +13,17 @@ from typing import Any, Final
 from xml.sax.saxutils import escape
 
 from listener.core.model import (
-    Arrival,
     Claim,
+    DecodedMessage,
     Delivery,
     DeliveryState,
-    Disposition,
     Job,
     JobState,
     Message,
     Result,
+    ResultStatus,
+    RoutingDecision,
     Target,
-    Verdict,
 )
 from listener.core.ports import Decide
 
@@ -158,17 +158,19 @@ def a_delivery(**fields: Any) -> Delivery:
     return Delivery(**(defaults | fields))
 
 
-def an_arrival(**fields: Any) -> Arrival:
+def a_decoded_message(**fields: Any) -> DecodedMessage:
     """A message of the queue ``mps-callbacks`` with its result. ``result=None`` makes it undecodable."""
     defaults: dict[str, Any] = {"queue": "mps-callbacks", "message": a_message(), "result": a_result()}
     given = defaults | fields
-    return Arrival(**({"reason": "" if given["result"] else "it is no callback"} | given))
+    return DecodedMessage(**({"reason": "" if given["result"] else "it is no callback"} | given))
 
 
-def arrivals(count: int, *, queue: str = "mps-callbacks", prefix: str = "job") -> list[Arrival]:
+def decoded_messages(
+    count: int, *, queue: str = "mps-callbacks", prefix: str = "job"
+) -> list[DecodedMessage]:
     """This many different results, each in a message of its own."""
     return [
-        an_arrival(
+        a_decoded_message(
             queue=queue,
             message=a_message(message_id=f"{queue}-{prefix}-{number}"),
             result=a_result(job_id=f"{queue}-{prefix}-{number}"),
@@ -179,8 +181,8 @@ def arrivals(count: int, *, queue: str = "mps-callbacks", prefix: str = "job") -
 
 def routes_all(*targets: Target) -> Decide:
     """The decision to give every result to these targets, or to one of the route ``videos``."""
-    verdict = Verdict(disposition=Disposition.ROUTED, targets=targets or (Target("videos", "log"),))
-    return lambda _result, _job, _queue: verdict
+    decision = RoutingDecision(status=ResultStatus.ROUTED, targets=targets or (Target("videos", "log"),))
+    return lambda _result, _job, _queue: decision
 
 
 def a_claim(**fields: Any) -> Claim:

@@ -16,9 +16,9 @@ from pydantic.fields import FieldInfo
 
 from listener.aliyun.mps_error_codes import TABLE
 from listener.cli import COMMANDS
-from listener.core.errors import Fault, ListenerError
+from listener.core.errors import FailureKind, ListenerError
 from listener.emulator.faults import Fault as EmulatorFault
-from listener.emulator.faults import Kind
+from listener.emulator.faults import FaultKind
 from listener.runtime.metrics import Metrics
 from listener.settings.sections import Settings
 
@@ -152,14 +152,14 @@ def test_every_error_code_of_mps_is_documented_with_its_action_and_no_other() ->
 
 
 def test_every_fault_of_a_queue_is_documented() -> None:
-    assert [fault for fault in Fault if f"`{fault}`" not in page("mns.md")] == []
+    assert [kind for kind in FailureKind if f"`{kind}`" not in page("mns.md")] == []
 
 
 def test_every_kind_and_key_of_the_emulators_faults_is_documented() -> None:
     text = page("emulator.md").split("## Faults")[1]
     words = set(re.findall(r"`([\w-]+)`", text))
 
-    assert [kind for kind in Kind if kind not in words] == []
+    assert [kind for kind in FaultKind if kind not in words] == []
     assert [each.name for each in fields(EmulatorFault) if each.name not in words] == []
 
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from listener.core.errors import Fault, SettingsError, UnavailableError
+from listener.core.errors import FailureKind, SettingsError, UnavailableError
 from listener.settings.sections import CredentialsSettings
 
 KEY_ID, KEY_SECRET = "ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"
@@ -85,14 +85,14 @@ def _text_of(path: Path | None, name: str) -> str:
     except (OSError, UnicodeDecodeError) as error:
         raise UnavailableError(
             f"credentials.{name} = {str(path)!r} can't be read: {error}",
-            fault=Fault.CREDENTIALS,
-            advice="name a file that the user who runs mns-listener may read",
+            kind=FailureKind.CREDENTIALS,
+            hint="name a file that the user who runs mns-listener may read",
         ) from error
     if not text:
         raise UnavailableError(
             f"credentials.{name} = {str(path)!r} is empty",
-            fault=Fault.CREDENTIALS,
-            advice="put the value into it",
+            kind=FailureKind.CREDENTIALS,
+            hint="put the value into it",
         )
     return text
 
@@ -122,8 +122,8 @@ class _Chain:
         except CredentialException as error:
             raise UnavailableError(
                 "no Alibaba Cloud access key was found",
-                fault=Fault.CREDENTIALS,
-                advice=f"set {KEY_ID} and {KEY_SECRET}, or [credentials] access_key_id_file and "
+                kind=FailureKind.CREDENTIALS,
+                hint=f"set {KEY_ID} and {KEY_SECRET}, or [credentials] access_key_id_file and "
                 f"access_key_secret_file ({error})",
             ) from error
         return AccessKey(found.access_key_id or "", found.access_key_secret or "", found.security_token or "")

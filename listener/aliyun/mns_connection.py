@@ -25,9 +25,9 @@ from listener.core.errors import SettingsError
 
 #: A reply of 16 messages of 64 KB, XML-escaped, is far below this; what is larger is not MNS.
 LARGEST_REPLY = 16 * 1024 * 1024
-CONNECT_PATIENCE = timedelta(seconds=4)
+CONNECT_TIMEOUT = timedelta(seconds=4)
 #: How much longer than its poll wait a reply may take.
-REPLY_PATIENCE = timedelta(seconds=4)
+REPLY_TIMEOUT = timedelta(seconds=4)
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +107,7 @@ class Connection:
     @contextmanager
     def _timed(self, wait: timedelta) -> Iterator[None]:
         self._hung_up = False
-        self._deadline = clock.monotonic() + (wait + REPLY_PATIENCE).total_seconds()
+        self._deadline = clock.monotonic() + (wait + REPLY_TIMEOUT).total_seconds()
         try:
             yield
         except (OSError, http.client.HTTPException) as error:
@@ -122,7 +122,7 @@ class Connection:
         try:
             if connection.sock is None:
                 self._connect(connection)
-            connection.sock.settimeout((wait + REPLY_PATIENCE).total_seconds())
+            connection.sock.settimeout((wait + REPLY_TIMEOUT).total_seconds())
             if self._parked and self._interrupted:
                 raise ConnectionAbortedError("interrupted")
             connection.request(request.method, request.uri, request.data or None, request.header)
@@ -133,7 +133,7 @@ class Connection:
             raise
 
     def _connect(self, connection: Any) -> None:
-        connection.timeout = CONNECT_PATIENCE.total_seconds()
+        connection.timeout = CONNECT_TIMEOUT.total_seconds()
         # Over http the SDK has a connect() of its own, which makes mere text of every error. Both of these switch
         # Nagle's delay off.
         over_tls = isinstance(connection, http.client.HTTPSConnection)

@@ -19,26 +19,26 @@ from listener.aliyun import network_errors
 from listener.aliyun.credentials import Credentials
 from listener.aliyun.mns_connection import Connection, Reply
 from listener.core import clock
-from listener.core.errors import Fault, QueueUnavailable, UnavailableError
+from listener.core.errors import FailureKind, QueueUnavailable, UnavailableError
 from listener.core.model import Message
 from listener.formats import safe_xml
 from listener.formats.unicode_text import shortened, storable
 
-_FAULTS = {
-    "QueueNotExist": Fault.MISSING,
-    "AccessDenied": Fault.DENIED,
-    "InvalidAccessKeyId": Fault.CREDENTIALS,
-    "SignatureDoesNotMatch": Fault.CREDENTIALS,
-    "TimeExpired": Fault.CLOCK,
-    "InvalidDateHeader": Fault.CLOCK,
-    "TooManyRequests": Fault.THROTTLED,
-    "QpsLimitExceeded": Fault.THROTTLED,
+_KINDS = {
+    "QueueNotExist": FailureKind.MISSING,
+    "AccessDenied": FailureKind.DENIED,
+    "InvalidAccessKeyId": FailureKind.CREDENTIALS,
+    "SignatureDoesNotMatch": FailureKind.CREDENTIALS,
+    "TimeExpired": FailureKind.CLOCK,
+    "InvalidDateHeader": FailureKind.CLOCK,
+    "TooManyRequests": FailureKind.THROTTLED,
+    "QpsLimitExceeded": FailureKind.THROTTLED,
 }
-_ADVICE = network_errors.ADVICE | {
-    Fault.MISSING: "create it in this region and account, or mend [[queues]] in the settings",
-    Fault.DENIED: "give the RAM user mns:ReceiveMessage and mns:DeleteMessage on the queue's messages",
-    Fault.CREDENTIALS: "see that access key id and secret belong together and are active",
-    Fault.CLOCK: "set this machine's clock; MNS refuses requests that are more than 15 minutes off",
+_HINTS = network_errors.HINTS | {
+    FailureKind.MISSING: "create it in this region and account, or mend [[queues]] in the settings",
+    FailureKind.DENIED: "give the RAM user mns:ReceiveMessage and mns:DeleteMessage on the queue's messages",
+    FailureKind.CREDENTIALS: "see that access key id and secret belong together and are active",
+    FailureKind.CLOCK: "set this machine's clock; MNS refuses requests that are more than 15 minutes off",
 }
 
 
@@ -114,18 +114,18 @@ class MnsQueue:
         except QueueUnavailable:
             raise
         except UnavailableError as error:
-            raise QueueUnavailable(f"{self._shown}: {error}", fault=error.fault) from error
+            raise QueueUnavailable(f"{self._shown}: {error}", kind=error.kind) from error
         except (OSError, http.client.HTTPException) as error:
-            fault = network_errors.fault_of(error)
+            kind = network_errors.failure_kind(error)
             raise QueueUnavailable(
-                f"{self._shown}: {network_errors.said(error)}", fault=fault, advice=_ADVICE.get(fault, "")
+                f"{self._shown}: {network_errors.describe(error)}", kind=kind, hint=_HINTS.get(kind, "")
             ) from error
         except ValueError as error:
             # http.client refuses a header: the key holds a line break or the like. (A TLS error is both kinds.)
             raise QueueUnavailable(
                 f"{self._shown}: the access key holds characters that can't be sent",
-                fault=Fault.CREDENTIALS,
-                advice=_ADVICE[Fault.CREDENTIALS],
+                kind=FailureKind.CREDENTIALS,
+                hint=_HINTS[FailureKind.CREDENTIALS],
             ) from error
 
     def _messages(self, reply: Reply) -> Sequence[Message]:
@@ -141,30 +141,30 @@ class MnsQueue:
         if root is None or safe_xml.local(root.tag) != "Error":
             return QueueUnavailable(
                 f"{self._shown}: HTTP {reply.status} with a body that is not MNS's: {_excerpt(reply.body)}",
-                fault=_fault_of_status(reply.status),
+                kind=_kind_of_status(reply.status),
             )
         error = safe_xml.children_text(root)
         code = error.get("Code", "")
-        fault = _FAULTS.get(code) or _fault_of_status(reply.status)
+        kind = _KINDS.get(code) or _kind_of_status(reply.status)
         return QueueUnavailable(
-            f"{self._shown}: {code}: {error.get('Message', '')}{_skew(fault, reply.date)}",
-            fault=fault,
+            f"{self._shown}: {code}: {error.get('Message', '')}{_skew(kind, reply.date)}",
+            kind=kind,
             code=code,
-            advice=_ADVICE.get(fault, ""),
+            hint=_HINTS.get(kind, ""),
         )
 
 
-def _fault_of_status(status: int) -> Fault:
+def _kind_of_status(status: int) -> FailureKind:
     if status == http.client.TOO_MANY_REQUESTS:
-        return Fault.THROTTLED
+        return FailureKind.THROTTLED
     if status == http.client.REQUEST_TIMEOUT:
-        return Fault.CLOCK  # facts: TimeExpired comes as 408
-    return Fault.SERVER if status >= http.client.INTERNAL_SERVER_ERROR else Fault.PROTOCOL
+        return FailureKind.CLOCK  # facts: TimeExpired comes as 408
+    return FailureKind.SERVER if status >= http.client.INTERNAL_SERVER_ERROR else FailureKind.PROTOCOL
 
 
-def _skew(fault: Fault, date: str) -> str:
+def _skew(kind: FailureKind, date: str) -> str:
     """How far this clock is off, by the server's own Date header."""
-    if fault is not Fault.CLOCK or not date:
+    if kind is not FailureKind.CLOCK or not date:
         return ""
     try:
         theirs = parsedate_to_datetime(date)

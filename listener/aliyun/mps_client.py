@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from listener.aliyun import mps_error_codes, network_errors
 from listener.aliyun.credentials import AccessKey, Credentials
 from listener.core.errors import (
-    Fault,
+    FailureKind,
     MpsRejected,
     MpsUnavailable,
     SettingsError,
@@ -24,11 +24,11 @@ from listener.core.errors import (
 from listener.core.model import Answer, Job, Result, Source, Submitted
 from listener.formats import lenient_json
 from listener.formats.callback import decode
-from listener.runtime.rate_limit import RateLimit
+from listener.runtime.rate_limit import RateLimiter
 from listener.settings.sections import MpsSettings
 
-CONNECT_PATIENCE = timedelta(seconds=5)
-REPLY_PATIENCE = timedelta(seconds=15)
+CONNECT_TIMEOUT = timedelta(seconds=5)
+REPLY_TIMEOUT = timedelta(seconds=15)
 #: Functions whose outcome comes with the reply to the submission.
 ANSWERED_AT_ONCE = frozenset({"TextToSpeech"})
 
@@ -64,7 +64,7 @@ class MpsClient:
         self._endpoint = Endpoint.of(settings)
         self._region = settings.region
         self._credentials = credentials
-        self._rate = RateLimit(settings.rate)
+        self._rate = RateLimiter(settings.rate)
         self._lock = threading.Lock()
         self._client: tuple[AccessKey, Any] | None = None
 
@@ -88,7 +88,7 @@ class MpsClient:
         if not job_id:
             raise MpsUnavailable(
                 "SubmitIProductionJob answered without a JobId; whether there is a job is unknown",
-                fault=Fault.PROTOCOL,
+                kind=FailureKind.PROTOCOL,
             )
         return Submitted(job_id=str(job_id), outcome=_outcome(job, str(job_id), answer.body.result))
 
@@ -142,7 +142,7 @@ class MpsClient:
         except (SettingsError, MpsUnavailable):
             raise
         except UnavailableError as error:  # there is no access key
-            raise MpsUnavailable(f"{where}: {error}", fault=error.fault, code=error.code) from error
+            raise MpsUnavailable(f"{where}: {error}", kind=error.kind, code=error.code) from error
         except Exception as error:  # the SDK passes on whatever its HTTP stack raises
             if getattr(error, "code", None):
                 raise _answered(where, error) from error
@@ -166,7 +166,8 @@ def _answer_of(job_id: str, body: Any) -> Answer:
         result = decode(json.dumps(document))
     except Undecodable as error:
         raise MpsUnavailable(
-            f"QueryIProductionJob about {job_id} answered what can't be read: {error}", fault=Fault.PROTOCOL
+            f"QueryIProductionJob about {job_id} answered what can't be read: {error}",
+            kind=FailureKind.PROTOCOL,
         ) from error
     return Answer(result=replace(result, source=Source.QUERY, outputs=body.result or ""))
 
@@ -199,8 +200,8 @@ def _runtime() -> Any:
 
     return RuntimeOptions(
         autoretry=False,  # a submission that is sent twice is two jobs
-        connect_timeout=int(CONNECT_PATIENCE.total_seconds() * 1000),
-        read_timeout=int(REPLY_PATIENCE.total_seconds() * 1000),
+        connect_timeout=int(CONNECT_TIMEOUT.total_seconds() * 1000),
+        read_timeout=int(REPLY_TIMEOUT.total_seconds() * 1000),
     )
 
 
@@ -208,16 +209,16 @@ def _answered(where: str, error: Any) -> MpsUnavailable | MpsRejected:
     """What an error reply stands for: see the table in docs/mps.md."""
     code, text = str(error.code or ""), f"{where}: {error.code}: {error.message}"
     status = getattr(error, "status_code", None) or getattr(error, "statusCode", None) or 0
-    verdict = mps_error_codes.action_of(code, int(status))
-    if verdict.fault is None:
-        return MpsRejected(f"{text}; {verdict.advice}" if verdict.advice else text, code=code)
-    return MpsUnavailable(text, fault=verdict.fault, code=code, advice=verdict.advice)
+    rule = mps_error_codes.action_of(code, int(status))
+    if rule.kind is None:
+        return MpsRejected(f"{text}; {rule.hint}" if rule.hint else text, code=code)
+    return MpsUnavailable(text, kind=rule.kind, code=code, hint=rule.hint)
 
 
 def _unreached(where: str, error: Exception) -> MpsUnavailable:
     """There was no reply: whether the request was carried out is unknown, unless nobody listened."""
     cause = network_errors.root_cause(error)
-    fault = network_errors.fault_of(cause)
+    kind = network_errors.failure_kind(cause)
     return MpsUnavailable(
-        f"{where}: {network_errors.said(cause)}", fault=fault, advice=network_errors.ADVICE.get(fault, "")
+        f"{where}: {network_errors.describe(cause)}", kind=kind, hint=network_errors.HINTS.get(kind, "")
     )

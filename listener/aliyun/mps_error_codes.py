@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from listener.core.errors import Fault
+from listener.core.errors import FailureKind
 
 
 class Action(StrEnum):
@@ -24,56 +24,58 @@ class Action(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class ErrorRule:
     """What to do about one error reply."""
 
     action: Action
-    fault: Fault | None = None  #: None exactly when the request is given up
-    advice: str = ""  #: what a person should do next; empty where there is nothing to do
+    kind: FailureKind | None = None  #: None exactly when the request is given up
+    hint: str = ""  #: what a person should do next; empty where there is nothing to do
 
 
-def _retry(fault: Fault, advice: str = "") -> Verdict:
-    return Verdict(action=Action.RETRY, fault=fault, advice=advice)
+def _retry(kind: FailureKind, hint: str = "") -> ErrorRule:
+    return ErrorRule(action=Action.RETRY, kind=kind, hint=hint)
 
 
-def _give_up(advice: str = "") -> Verdict:
-    return Verdict(action=Action.GIVE_UP, advice=advice)
+def _give_up(hint: str = "") -> ErrorRule:
+    return ErrorRule(action=Action.GIVE_UP, hint=hint)
 
 
-def _operator(fault: Fault, advice: str) -> Verdict:
-    return Verdict(action=Action.OPERATOR, fault=fault, advice=advice)
+def _operator(kind: FailureKind, hint: str) -> ErrorRule:
+    return ErrorRule(action=Action.OPERATOR, kind=kind, hint=hint)
 
 
-_KEY: Final = _operator(Fault.CREDENTIALS, "see that access key id and secret belong together and are active")
-_CLOCK: Final = _operator(Fault.CLOCK, "set this machine's clock")
-_RAM: Final = _operator(
-    Fault.DENIED, "give the RAM user mts:SubmitIProductionJob and mts:QueryIProductionJob on *"
+_KEY: Final = _operator(
+    FailureKind.CREDENTIALS, "see that access key id and secret belong together and are active"
 )
-_SERVER: Final = _retry(Fault.SERVER)
+_CLOCK: Final = _operator(FailureKind.CLOCK, "set this machine's clock")
+_RAM: Final = _operator(
+    FailureKind.DENIED, "give the RAM user mts:SubmitIProductionJob and mts:QueryIProductionJob on *"
+)
+_SERVER: Final = _retry(FailureKind.SERVER)
 _JSON: Final = _give_up("see that JobParams is a JSON object with the members that the function knows")
 
-TABLE: Final[Mapping[str, Verdict]] = {
-    "Throttling": _retry(Fault.THROTTLED),
+TABLE: Final[Mapping[str, ErrorRule]] = {
+    "Throttling": _retry(FailureKind.THROTTLED),
     "InternalError": _SERVER,
     "ServiceUnavailable": _SERVER,
     # The nonce is new for every request, so this one arrived twice; the first copy may have been carried out.
-    "SignatureNonceUsed": _retry(Fault.CONNECTION, "see that no proxy on the way repeats requests"),
+    "SignatureNonceUsed": _retry(FailureKind.CONNECTION, "see that no proxy on the way repeats requests"),
     "InvalidAccessKeyId": _KEY,
     "IncompleteSignature": _KEY,
     "SignatureDoesNotMatch": _KEY,
-    "InvalidSecurityToken": _operator(Fault.CREDENTIALS, "renew the temporary credentials"),
+    "InvalidSecurityToken": _operator(FailureKind.CREDENTIALS, "renew the temporary credentials"),
     "IllegalTimestamp": _CLOCK,
     "InvalidTimeStamp": _CLOCK,
     "InvalidIdentity.ServiceDisabled": _operator(
-        Fault.DENIED, "see that MPS is activated for this account and is paid for"
+        FailureKind.DENIED, "see that MPS is activated for this account and is paid for"
     ),
     "Forbidden": _RAM,
     "PermissionDenied": _RAM,
     "PermissionDenied.ResourceAccess": _operator(
-        Fault.DENIED, "let MPS' role AliyunMTSDefaultRole use the buckets, the queue and the pipeline"
+        FailureKind.DENIED, "let MPS' role AliyunMTSDefaultRole use the buckets, the queue and the pipeline"
     ),
     "PermissionDenied.ResourceQuotaExceed": _operator(
-        Fault.DENIED, "wait until queued jobs are done, or ask the vendor for a higher quota"
+        FailureKind.DENIED, "wait until queued jobs are done, or ask the vendor for a higher quota"
     ),
     "MissingParameter": _give_up("give the parameter that is missing"),
     "InvalidParameter": _give_up("correct the parameter that the message names"),
@@ -97,10 +99,10 @@ TABLE: Final[Mapping[str, Verdict]] = {
     "InvalidParameter.LocationInvalid": _give_up("use a bucket in the region of the MPS endpoint"),
     "InvalidParameter.ObjectKeyInvalid": _give_up("correct the object key in the OSS URL"),
 }
-_FOLDED: Final = {code.casefold(): verdict for code, verdict in TABLE.items()}
+_FOLDED: Final = {code.casefold(): rule for code, rule in TABLE.items()}
 
 
-def action_of(code: str, status: int = 0) -> Verdict:
+def action_of(code: str, status: int = 0) -> ErrorRule:
     """What to do about an error reply: by its code, else by its HTTP status, else the request is given up.
 
     Capitals make no difference, since the documentation does not always write a code in the same way.
@@ -113,7 +115,7 @@ def action_of(code: str, status: int = 0) -> Verdict:
     return _by_status(status)
 
 
-def _by_status(status: int) -> Verdict:
+def _by_status(status: int) -> ErrorRule:
     """What a code that nobody documents comes down to; the statuses are HTTP's own."""
     if status >= 500:
         return _SERVER

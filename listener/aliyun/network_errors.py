@@ -7,28 +7,28 @@ import http.client
 import socket
 import ssl
 
-from listener.core.errors import Fault
+from listener.core.errors import FailureKind
 
-_KINDS: tuple[tuple[type[BaseException], Fault], ...] = (
-    (ConnectionRefusedError, Fault.REFUSED),
-    (ssl.SSLError, Fault.TLS),
-    (TimeoutError, Fault.TIMEOUT),
-    (socket.gaierror, Fault.DNS),
-    (http.client.RemoteDisconnected, Fault.CONNECTION),
-    (http.client.IncompleteRead, Fault.CONNECTION),
-    (http.client.HTTPException, Fault.PROTOCOL),
-    (OSError, Fault.CONNECTION),
+_KINDS: tuple[tuple[type[BaseException], FailureKind], ...] = (
+    (ConnectionRefusedError, FailureKind.REFUSED),
+    (ssl.SSLError, FailureKind.TLS),
+    (TimeoutError, FailureKind.TIMEOUT),
+    (socket.gaierror, FailureKind.DNS),
+    (http.client.RemoteDisconnected, FailureKind.CONNECTION),
+    (http.client.IncompleteRead, FailureKind.CONNECTION),
+    (http.client.HTTPException, FailureKind.PROTOCOL),
+    (OSError, FailureKind.CONNECTION),
 )
-ADVICE = {
-    Fault.REFUSED: "nothing listens there; see that the endpoint is right and the service runs",
-    Fault.TLS: "see that the endpoint is right and that its certificate authority is trusted here",
-    Fault.DNS: "see that the endpoint's host name is right and that this machine can resolve it",
+HINTS = {
+    FailureKind.REFUSED: "nothing listens there; see that the endpoint is right and the service runs",
+    FailureKind.TLS: "see that the endpoint is right and that its certificate authority is trusted here",
+    FailureKind.DNS: "see that the endpoint's host name is right and that this machine can resolve it",
 }
 
 
-def fault_of(error: BaseException) -> Fault:
+def failure_kind(error: BaseException) -> FailureKind:
     """The class of a network error; CONNECTION where nothing better is known."""
-    return next((fault for kind, fault in _KINDS if isinstance(error, kind)), Fault.CONNECTION)
+    return next((kind for each, kind in _KINDS if isinstance(error, each)), FailureKind.CONNECTION)
 
 
 def root_cause(error: BaseException) -> BaseException:
@@ -42,7 +42,7 @@ def root_cause(error: BaseException) -> BaseException:
         error = inner
 
 
-def said(error: BaseException) -> str:
+def describe(error: BaseException) -> str:
     """The error in few words."""
     if isinstance(error, TimeoutError):
         return "no answer in time"

@@ -9,7 +9,7 @@ from listener.aliyun.mps_client import MpsClient
 from listener.settings.sections import Settings
 
 
-class Accounts:
+class TenantClients:
     """Keys and MPS clients by tenant, each made when it is first asked for. Safe to use from several threads."""
 
     def __init__(self, settings: Settings) -> None:

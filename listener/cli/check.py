@@ -25,7 +25,7 @@ queues, and exits with the status of the first thing that is wrong.
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """What one look showed. ``exit_code`` is 0 when it is well."""
 
     what: str
@@ -40,23 +40,23 @@ class Finding:
 @click.pass_context
 def check(ctx: click.Context, *, path: Path | None, as_json: bool) -> None:
     """See whether the daemon could run with these settings."""
-    findings = list(_findings(path))
+    results = list(_results(path))
     if as_json:
-        print_json({"ok": all(one.ok for one in findings), "findings": [asdict(one) for one in findings]})
+        print_json({"ok": all(one.ok for one in results), "checks": [asdict(one) for one in results]})
     else:
-        rows = [("ok" if one.ok else "FAILED", one.what, one.found) for one in findings]
+        rows = [("ok" if one.ok else "FAILED", one.what, one.found) for one in results]
         print_table(("", "what", "found"), rows, empty="nothing to check")
-    ctx.exit(next((one.exit_code for one in findings if not one.ok), 0))
+    ctx.exit(next((one.exit_code for one in results if not one.ok), 0))
 
 
-def _findings(path: Path | None) -> Iterator[Finding]:
+def _results(path: Path | None) -> Iterator[CheckResult]:
     try:
         settings = settings_from(path)
         settings.require_work()
     except ListenerError as error:
         yield _bad("settings", error)
         return
-    yield Finding("settings", True, _described(settings))
+    yield CheckResult("settings", True, _described(settings))
     yield _looked("store", lambda: _store(settings))
     yield _looked("handlers", lambda: _handlers(settings))
     yield from _queues(settings)
@@ -67,25 +67,25 @@ def _described(settings: Settings) -> str:
     return f"queues {queues}; routes {', '.join(route.name for route in settings.routes)}"
 
 
-def _looked(what: str, look: Callable[[], str]) -> Finding:
+def _looked(what: str, look: Callable[[], str]) -> CheckResult:
     try:
-        return Finding(what, True, look())
+        return CheckResult(what, True, look())
     except ListenerError as error:
         return _bad(what, error)
 
 
-def _bad(what: str, error: ListenerError) -> Finding:
-    return Finding(what, False, str(error), error.exit_code)
+def _bad(what: str, error: ListenerError) -> CheckResult:
+    return CheckResult(what, False, str(error), error.exit_code)
 
 
 def _store(settings: Settings) -> str:
     from listener.cli.common import opened_store
-    from listener.store.queries import Views
+    from listener.store.queries import Queries
 
     with opened_store(settings) as store:
         left = store.outstanding()
-        dead = Views(store.database).dead_letters()
-        return f"{store.database.shown}: {left} outstanding, {dead} dead letters"
+        dead = Queries(store.database).dead_letters()
+        return f"{store.database.display_url}: {left} outstanding, {dead} dead letters"
 
 
 def _handlers(settings: Settings) -> str:
@@ -98,7 +98,7 @@ def _handlers(settings: Settings) -> str:
     return ", ".join(names)
 
 
-def _queues(settings: Settings) -> Iterator[Finding]:
+def _queues(settings: Settings) -> Iterator[CheckResult]:
     from listener.aliyun.credentials import credentials
     from listener.daemon.daemon import check_queue
 

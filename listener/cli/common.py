@@ -91,7 +91,7 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty:
         click.echo(line.rstrip())
 
 
-def print_facts(facts: Mapping[str, Any]) -> None:
+def print_fields(facts: Mapping[str, Any]) -> None:
     """Names and values, one a line; empty values are left out."""
     shown = {name: _cell(value) for name, value in facts.items() if value not in (None, "", (), [])}
     width = max((len(name) for name in shown), default=0)

@@ -13,12 +13,12 @@ from listener.cli.common import (
     json_option,
     opened_store,
     page_options,
-    print_facts,
+    print_fields,
     print_json,
     print_table,
     settings_from,
 )
-from listener.cli.serialize import delivery_facts
+from listener.cli.serialize import delivery_dict
 from listener.core import clock
 from listener.core.errors import UsageError
 from listener.core.ports import Decide
@@ -49,12 +49,12 @@ def dead() -> None:
 @json_option
 def list_dead(*, route: str, before: int | None, limit: int, path: Path | None, as_json: bool) -> None:
     """List dead letters, newest first."""
-    from listener.store.queries import Views
+    from listener.store.queries import Queries
 
     with opened_store(settings_from(path)) as store:
-        page = Views(store.database).dead(route=route, before=before or 0, limit=limit)
+        page = Queries(store.database).dead(route=route, before=before or 0, limit=limit)
     if as_json:
-        print_json([delivery_facts(delivery) for delivery in page])
+        print_json([delivery_dict(delivery) for delivery in page])
         return
     print_table(
         ("id", "job", "state", "route", "handler", "attempts", "died", "reason"),
@@ -81,14 +81,14 @@ def list_dead(*, route: str, before: int | None, limit: int, path: Path | None, 
 @json_option
 def show_dead(*, letter: int, path: Path | None, as_json: bool) -> None:
     """Show one dead letter with the callback that it is about."""
-    from listener.store.queries import Views
+    from listener.store.queries import Queries
 
     with opened_store(settings_from(path)) as store:
-        delivery = Views(store.database).dead_letter(letter)
+        delivery = Queries(store.database).dead_letter(letter)
     if delivery is None:
         raise UsageError(f"there is no dead letter {letter}; `mns-listener dead list` shows them")
-    facts = delivery_facts(delivery) | {"user_data": delivery.result.user_data, "raw": delivery.result.raw}
-    print_json(facts) if as_json else print_facts(facts)
+    facts = delivery_dict(delivery) | {"user_data": delivery.result.user_data, "raw": delivery.result.raw}
+    print_json(facts) if as_json else print_fields(facts)
 
 
 @dead.command("replay", epilog=EPILOG)
@@ -134,22 +134,22 @@ def _each(
         raise UsageError("name dead letters by their ids, or say --all")
     if route and not everything:
         raise UsageError("--route goes with --all; ids name dead letters of any route")
-    from listener.store.queries import Views
+    from listener.store.queries import Queries
 
     with opened_store(settings) as store:
-        views = Views(store.database)
-        ids = _all(views, route) if everything else list(dict.fromkeys(letters))
+        queries = Queries(store.database)
+        ids = _all(queries, route) if everything else list(dict.fromkeys(letters))
         changed: list[int] = []
         for start in range(0, len(ids), PAGE):
             page = ids[start : start + PAGE]
             at = clock.now()
-            changed += views.replay(page, decide, at=at) if decide else views.drop(page, at=at)
+            changed += queries.replay(page, decide, at=at) if decide else queries.drop(page, at=at)
     _report(changed, [letter for letter in ids if letter not in changed], done=done, as_json=as_json)
 
 
-def _all(views: Any, route: str) -> list[int]:
+def _all(queries: Any, route: str) -> list[int]:
     ids: list[int] = []
-    while page := views.dead(route=route, before=ids[-1] if ids else 0, limit=PAGE):
+    while page := queries.dead(route=route, before=ids[-1] if ids else 0, limit=PAGE):
         ids += [delivery.id for delivery in page]
     return ids
 

@@ -15,7 +15,7 @@ import click
 from listener.cli.common import json_option, print_json, print_table
 
 if TYPE_CHECKING:
-    from listener.demo.sandbox import Ending, Outcome
+    from listener.demo.sandbox import DemoReport, JobReport
 
 EPILOG = """\b
 Examples:
@@ -51,15 +51,15 @@ def demo(ctx: click.Context, *, jobs: int | None, keep: Path | None, as_json: bo
     os.environ["ALIBABA_CLOUD_ECS_METADATA_DISABLED"] = "true"
     for name in ("HTTP_PROXY", "http_proxy"):  # all of it happens here, and the SDK knows no exceptions
         os.environ.pop(name, None)
-    from listener.demo import sandbox as theatre
+    from listener.demo import sandbox as sandbox
 
     with _folder(keep) as folder, _progress(quiet=as_json) as tell:
-        outcome = theatre.play(theatre.cast(jobs), folder=folder, tell=tell)
+        report = sandbox.run_demo(sandbox.make_jobs(jobs), folder=folder, tell=tell)
     if as_json:
-        print_json(outcome.counts)
+        print_json(report.counts)
     else:
-        _show(outcome, keep)
-    ctx.exit(0 if outcome.right else 1)
+        _show(report, keep)
+    ctx.exit(0 if report.right else 1)
 
 
 @contextmanager
@@ -91,12 +91,12 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
         yield lambda what, done, total: progress.update(bars[what], completed=done, total=total)
 
 
-def _show(outcome: Outcome, keep: Path | None) -> None:
-    rows = [_row(ending) for ending in outcome.endings]
+def _show(report: DemoReport, keep: Path | None) -> None:
+    rows = [_row(job_report) for job_report in report.job_reports]
     print_table(
         ("job", "function", "user data", "twist", "route", "handler", "outcome"), rows, empty="no jobs"
     )
-    counts = outcome.counts
+    counts = report.counts
     click.echo(
         f"\n{counts['submitted']} jobs, {counts['dispatched']} handled once each, "
         f"{counts['duplicates']} duplicates absorbed, {counts['quarantined']} garbled messages in quarantine, "
@@ -104,18 +104,18 @@ def _show(outcome: Outcome, keep: Path | None) -> None:
     )
     if keep:
         click.echo(f"Everything is in {keep}: try `mns-listener jobs list -c {keep}/listener.toml`")
-    if not outcome.right:
+    if not report.right:
         click.echo("This is NOT what should have happened.", err=True)
 
 
-def _row(ending: Ending) -> tuple[str, ...]:
-    lines = ending.deliveries
+def _row(job_report: JobReport) -> tuple[str, ...]:
+    lines = job_report.deliveries
     return (
-        ending.job.job_id,
-        ending.part.function,
-        ending.job.user_data or "-",
-        ending.part.twist or ("fails" if ending.part.fails else ""),
+        job_report.job.job_id,
+        job_report.demo_job.function,
+        job_report.job.user_data or "-",
+        job_report.demo_job.fault or ("fails" if job_report.demo_job.fails else ""),
         ", ".join(line["route"] for line in lines) or "-",
         "jsonl" if lines else "-",
-        (lines[0]["state"] if lines else "LOST") + ("" if ending.right else "  <-- wrong"),
+        (lines[0]["state"] if lines else "LOST") + ("" if job_report.right else "  <-- wrong"),
     )

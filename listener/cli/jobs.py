@@ -11,12 +11,12 @@ from listener.cli.common import (
     json_option,
     opened_store,
     page_options,
-    print_facts,
+    print_fields,
     print_json,
     print_table,
     settings_from,
 )
-from listener.cli.serialize import delivery_facts, job_facts, result_facts
+from listener.cli.serialize import delivery_dict, job_dict, result_dict
 from listener.core.errors import UsageError
 
 EPILOG = """\b
@@ -41,12 +41,12 @@ def jobs() -> None:
 @json_option
 def list_jobs(*, state: str, before: int | None, limit: int, path: Path | None, as_json: bool) -> None:
     """List jobs, newest first."""
-    from listener.store.queries import Views
+    from listener.store.queries import Queries
 
     with opened_store(settings_from(path)) as store:
-        page = Views(store.database).jobs(state=state, before=before or 0, limit=limit)
+        page = Queries(store.database).jobs(state=state, before=before or 0, limit=limit)
     if as_json:
-        print_json([{"id": row, **job_facts(job)} for row, job in page])
+        print_json([{"id": row, **job_dict(job)} for row, job in page])
         return
     print_table(
         ("id", "job", "reference", "function", "state", "user data", "created", "error"),
@@ -76,22 +76,22 @@ def show_job(*, name: str, path: Path | None, as_json: bool) -> None:
 
     NAME is a job id, a workflow's run id, a reference or a token.
     """
-    from listener.store.queries import Views
+    from listener.store.queries import Queries
 
     with opened_store(settings_from(path)) as store:
-        story = Views(store.database).story(name)
-    if story is None:
+        history = Queries(store.database).history(name)
+    if history is None:
         raise UsageError(f"no job {name!r} is known here; `mns-listener jobs list` shows the ones that are")
-    job = job_facts(story.job) if story.job else None
-    found = [result_facts(kept) for kept in story.results]
-    sent = [delivery_facts(delivery) for delivery in story.deliveries]
+    job = job_dict(history.job) if history.job else None
+    found = [result_dict(stored) for stored in history.results]
+    sent = [delivery_dict(delivery) for delivery in history.deliveries]
     if as_json:
         print_json({"job": job, "results": found, "deliveries": sent})
         return
-    print_facts(job or {"job": "not submitted here"})
+    print_fields(job or {"job": "not submitted here"})
     for title, facts in [("result", facts) for facts in found] + [("delivery", facts) for facts in sent]:
         click.echo(f"\n{title}")
-        print_facts(facts)
+        print_fields(facts)
 
 
 @jobs.command("wait", epilog=EPILOG)
@@ -113,7 +113,7 @@ def wait(
     with Client(settings_from(path)) as client:
         outcomes = [awaited(client, name, timeout) for name in names]
     if as_json:
-        print_json([job_facts(job) for job, _ in outcomes])
+        print_json([job_dict(job) for job, _ in outcomes])
     else:
         for job, _ in outcomes:
             click.echo(f"{job.job_id or job.reference}  {job.state}  {job.error}".rstrip())
@@ -163,4 +163,4 @@ def register(
             deadline=limit,
             tenant=tenant,
         )
-    print_json(job_facts(job)) if as_json else print_facts(job_facts(job))
+    print_json(job_dict(job)) if as_json else print_fields(job_dict(job))

@@ -15,7 +15,7 @@ from listener.cli.common import (
     print_table,
     settings_from,
 )
-from listener.cli.serialize import quarantined_facts
+from listener.cli.serialize import quarantined_dict
 from listener.formats.unicode_text import shortened
 
 EPILOG = """\b
@@ -36,12 +36,12 @@ def quarantine() -> None:
 @json_option
 def list_quarantined(*, before: int | None, limit: int, path: Path | None, as_json: bool) -> None:
     """List quarantined messages, newest first."""
-    from listener.store.queries import Views
+    from listener.store.queries import Queries
 
     with opened_store(settings_from(path)) as store:
-        page = Views(store.database).quarantined(before=before or 0, limit=limit)
+        page = Queries(store.database).quarantined(before=before or 0, limit=limit)
     if as_json:
-        print_json([quarantined_facts(entry) for entry in page])
+        print_json([quarantined_dict(entry) for entry in page])
         return
     print_table(
         ("id", "queue", "message", "received", "copies", "reason", "body"),

@@ -15,7 +15,7 @@ from listener.core.ports import EVERYBODY
 if TYPE_CHECKING:
     from listener.client import Client
     from listener.core.model import Job, Tenants
-    from listener.jobs.reconciler import Finding, Reconciler
+    from listener.jobs.reconciler import ReconcileOutcome, Reconciler
 
 EPILOG = """\b
 Examples:
@@ -44,38 +44,36 @@ def reconcile(*, names: tuple[str, ...], overdue: bool, path: Path | None, as_js
         raise UsageError("name jobs with --job, or say --overdue")
     with Client(settings_from(path)) as client:
         found = _all_overdue(client) if overdue else _named(client, names)
-    rows = [(job.job_id or job.reference or job.token, job.function, finding) for job, finding in found]
+    rows = [(job.job_id or job.reference or job.token, job.function, outcome) for job, outcome in found]
     if as_json:
-        print_json(
-            [{"job": job, "function": function, "finding": finding} for job, function, finding in rows]
-        )
+        print_json([{"job": job, "function": function, "result": outcome} for job, function, outcome in rows])
     else:
-        print_table(("job", "function", "finding"), rows, empty="no overdue jobs")
-    if any(finding == "unreached" for *_, finding in rows):
+        print_table(("job", "function", "result"), rows, empty="no overdue jobs")
+    if any(outcome == "unavailable" for *_, outcome in rows):
         click.get_current_context().exit(UnavailableError.exit_code)
 
 
-def _named(client: Client, names: Sequence[str]) -> list[tuple[Job, Finding]]:
+def _named(client: Client, names: Sequence[str]) -> list[tuple[Job, ReconcileOutcome]]:
     reconciler = _reconciler(client, EVERYBODY)
     return [(job, reconciler.reconcile(job)) for job in map(client.find, names)]
 
 
-def _all_overdue(client: Client) -> list[tuple[Job, Finding]]:
+def _all_overdue(client: Client) -> list[tuple[Job, ReconcileOutcome]]:
     """Of each tenant until there are no more, or until its MPS can't be reached."""
-    from listener.jobs.reconciler import Finding, apart
+    from listener.jobs.reconciler import ReconcileOutcome, tenant_shards
 
-    found: list[tuple[Job, Finding]] = []
-    for tenants in apart(client.settings.tenants).values():
+    found: list[tuple[Job, ReconcileOutcome]] = []
+    for tenants in tenant_shards(client.settings.tenants).values():
         reconciler = _reconciler(client, tenants)
         while turn := reconciler.turn():
             found += turn
-            if any(finding is Finding.UNREACHED for _, finding in turn):
+            if any(outcome is ReconcileOutcome.UNAVAILABLE for _, outcome in turn):
                 break
     return found
 
 
 def _reconciler(client: Client, tenants: Tenants) -> Reconciler:
-    from listener.intake.recorder import Intake, NobodyTakes
+    from listener.intake.recorder import Intake, NullDeliverySink
     from listener.jobs.reconciler import Reconciler
 
     settings = client.settings
@@ -83,12 +81,12 @@ def _reconciler(client: Client, tenants: Tenants) -> Reconciler:
         store=client.store,
         rules=settings.rules(),
         correlation=settings.correlation.value(),
-        taker=NobodyTakes(),
+        sink=NullDeliverySink(),
     )
     return Reconciler(
         store=client.store,
         intake=intake,
-        mps_of=client.accounts.mps,
-        patience=settings.reconcile.patience(),
+        mps_of=client.clients.mps,
+        backoff=settings.reconcile.backoff(),
         tenants=tenants,
     )

@@ -15,9 +15,9 @@ from listener.cli.common import (
     print_table,
     settings_from,
 )
-from listener.cli.serialize import result_facts
+from listener.cli.serialize import result_dict
 from listener.core import clock
-from listener.core.model import Disposition
+from listener.core.model import ResultStatus
 from listener.rules.routing import Correlation, decider
 
 EPILOG = """\b
@@ -35,7 +35,7 @@ def results() -> None:
 
 @results.command("list", epilog=EPILOG)
 @click.option(
-    "--only", type=click.Choice([str(one) for one in Disposition]), help="Only results of this fate."
+    "--only", type=click.Choice([str(one) for one in ResultStatus]), help="Only results of this fate."
 )
 @page_options
 @config_option
@@ -44,30 +44,30 @@ def list_results(
     *, only: str | None, before: int | None, limit: int, path: Path | None, as_json: bool
 ) -> None:
     """List results, newest first."""
-    from listener.store.queries import Views
+    from listener.store.queries import Queries
 
     with opened_store(settings_from(path)) as store:
-        disposition = Disposition(only) if only else None
-        page = Views(store.database).results(disposition=disposition, before=before or 0, limit=limit)
+        status = ResultStatus(only) if only else None
+        page = Queries(store.database).results(status=status, before=before or 0, limit=limit)
     if as_json:
-        print_json([result_facts(kept) for kept in page])
+        print_json([result_dict(stored) for stored in page])
         return
     print_table(
         ("id", "job", "type", "function", "state", "user data", "queue", "fate", "received", "copies"),
         [
             (
-                kept.id,
-                kept.result.key,
-                kept.result.type,
-                kept.result.function,
-                kept.result.state,
-                kept.result.user_data,
-                kept.queue,
-                kept.disposition,
-                kept.received_at,
-                kept.copies,
+                stored.id,
+                stored.result.key,
+                stored.result.type,
+                stored.result.function,
+                stored.result.state,
+                stored.result.user_data,
+                stored.queue,
+                stored.status,
+                stored.received_at,
+                stored.copies,
             )
-            for kept in page
+            for stored in page
         ],
         empty="no results",
     )
@@ -78,12 +78,12 @@ def list_results(
 @json_option
 def route_parked(*, path: Path | None, as_json: bool) -> None:
     """Try the routes as they are now on results that no route wanted."""
-    from listener.store.queries import Views
+    from listener.store.queries import Queries
 
     settings = settings_from(path)
     decide = decider(settings.rules(), Correlation(), now=clock.now(), grace_over=True)
     with opened_store(settings) as store:
-        looked, deliveries = Views(store.database).route_parked(decide, at=clock.now())
+        looked, deliveries = Queries(store.database).route_parked(decide, at=clock.now())
     if as_json:
         print_json({"looked_at": looked, "deliveries": deliveries})
     else:

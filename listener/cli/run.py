@@ -71,7 +71,7 @@ def _watch(daemon: Daemon, signals: Signals, *, reload: Callable[[], None], drai
     """Until a stop signal, or until everything is drained."""
     from listener.runtime.process import STOP_SIGNALS, Watchdog, reap_orphans
 
-    watchdog = Watchdog(daemon.vitals)
+    watchdog = Watchdog(daemon.liveness)
     while (number := signals.wait(DRAIN_TICK if drain else watchdog.tick(TICK))) not in STOP_SIGNALS:
         if number is not None:
             reload()

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from listener.core.model import Delivery, Job, Quarantined
-from listener.store.queries import Kept
+from listener.store.queries import StoredResult
 
 
-def job_facts(job: Job) -> dict[str, Any]:
+def job_dict(job: Job) -> dict[str, Any]:
     return {
         "job_id": job.job_id,
         "reference": job.reference,
@@ -28,10 +28,10 @@ def job_facts(job: Job) -> dict[str, Any]:
     }
 
 
-def result_facts(kept: Kept) -> dict[str, Any]:
-    result = kept.result
+def result_dict(stored: StoredResult) -> dict[str, Any]:
+    result = stored.result
     return {
-        "id": kept.id,
+        "id": stored.id,
         "job_id": result.job_id,
         "run_id": result.run_id,
         "type": result.type,
@@ -41,16 +41,16 @@ def result_facts(kept: Kept) -> dict[str, Any]:
         "message": result.message,
         "user_data": result.user_data,
         "source": result.source,
-        "queue": kept.queue,
-        "disposition": kept.disposition,
-        "received_at": kept.received_at,
-        "copies": kept.copies,
-        "contradictions": kept.contradictions,
+        "queue": stored.queue,
+        "status": stored.status,
+        "received_at": stored.received_at,
+        "copies": stored.copies,
+        "contradictions": stored.contradictions,
         "raw": result.raw,
     }
 
 
-def delivery_facts(delivery: Delivery) -> dict[str, Any]:
+def delivery_dict(delivery: Delivery) -> dict[str, Any]:
     return {
         "id": delivery.id,
         "job_id": delivery.result.key,
@@ -69,7 +69,7 @@ def delivery_facts(delivery: Delivery) -> dict[str, Any]:
     }
 
 
-def quarantined_facts(entry: Quarantined) -> dict[str, Any]:
+def quarantined_dict(entry: Quarantined) -> dict[str, Any]:
     return {
         "id": entry.id,
         "queue": entry.queue,

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from listener.cli.common import config_option, json_option, print_facts, print_json, settings_from
+from listener.cli.common import config_option, json_option, print_fields, print_json, settings_from
 
 if TYPE_CHECKING:
     from listener.store.database import Database
-    from listener.store.maintenance import Status
+    from listener.store.maintenance import StoreStatus
 
 MEGABYTE = 1_000_000
 
@@ -43,9 +43,9 @@ def show_status(*, path: Path | None, as_json: bool) -> None:
     with _database(path) as database:
         found = maintenance.status(database)
     if as_json:
-        print_json(asdict(found) | {"advice": found.advice})
+        print_json(asdict(found) | {"hint": found.hint})
     else:
-        print_facts(_facts(found))
+        print_fields(_fields(found))
 
 
 @store.command(epilog=EPILOG)
@@ -61,7 +61,7 @@ def upgrade(*, path: Path | None) -> None:
         since = schema.version(database)
         done = schema.upgrade(database)
         now = f"{since or 'nothing'} → {schema.HEAD}" if done else f"{schema.HEAD}, nothing to do"
-        click.echo(f"{database.shown}: schema {now}")
+        click.echo(f"{database.display_url}: schema {now}")
 
 
 @store.command(epilog=EPILOG)
@@ -72,7 +72,7 @@ def vacuum(*, path: Path | None) -> None:
 
     with _database(path) as database:
         before, after = maintenance.vacuum(database)
-        click.echo(f"{database.shown}: {_size(before)} → {_size(after)}")
+        click.echo(f"{database.display_url}: {_size(before)} → {_size(after)}")
 
 
 @store.command(epilog=EPILOG)
@@ -101,7 +101,7 @@ def _database(path: Path | None) -> Iterator[Database]:
         yield database
 
 
-def _facts(found: Status) -> dict[str, Any]:
+def _fields(found: StoreStatus) -> dict[str, Any]:
     return {
         "store": found.store,
         "schema": f"{found.schema or 'none'} (this release: {found.head})",
@@ -109,7 +109,7 @@ def _facts(found: Status) -> dict[str, Any]:
         "size per job": found.bytes_per_job and f"{found.bytes_per_job} B",
         "oldest pending": found.oldest_pending,
         **{table: _counted(states) for table, states in found.rows.items()},
-        "to do": found.advice,
+        "to do": found.hint,
     }
 
 

@@ -12,13 +12,13 @@ from typing import IO, TYPE_CHECKING, Any
 
 import click
 
-from listener.cli.common import config_option, json_option, print_facts, print_json, settings_from
+from listener.cli.common import config_option, json_option, print_fields, print_json, settings_from
 from listener.core.errors import UsageError
 
 if TYPE_CHECKING:
     from listener.client import Client
     from listener.jobs.bulk_submission import Report
-    from listener.jobs.request import Request
+    from listener.jobs.request import JobRequest
 
 TIMED_OUT = 124  #: what timeout(1) exits with
 
@@ -119,8 +119,8 @@ def _check_alone(options: dict[str, Any]) -> None:
         )
 
 
-def _one(client: Client, request: Request, options: dict[str, Any], *, as_json: bool) -> int:
-    from listener.cli.serialize import job_facts
+def _one(client: Client, request: JobRequest, options: dict[str, Any], *, as_json: bool) -> int:
+    from listener.cli.serialize import job_dict
 
     for warning in client.check(request, tenant=options["tenant"]):
         click.echo(f"Warning: {warning}", err=True)
@@ -128,7 +128,7 @@ def _one(client: Client, request: Request, options: dict[str, Any], *, as_json: 
     status = 0
     if options["waits"]:
         job, status = awaited(client, job.token, options["timeout"])
-    print_json(job_facts(job)) if as_json else print_facts(job_facts(job))
+    print_json(job_dict(job)) if as_json else print_fields(job_dict(job))
     return status
 
 
@@ -149,9 +149,9 @@ def awaited(client: Client, name: str, timeout: str) -> tuple[Any, int]:
     return job, 0 if job.state == JobState.SUCCESS else 1
 
 
-def _request(options: dict[str, Any]) -> Request:
+def _request(options: dict[str, Any]) -> JobRequest:
     from listener.formats.durations import parse_duration
-    from listener.jobs.request import Request, compose_user_data
+    from listener.jobs.request import JobRequest, compose_user_data
 
     if options["user_data"] is not None and (options["route"] or options["data"]):
         raise UsageError("--user-data is the whole user data; give it alone, or --route and --data")
@@ -160,7 +160,7 @@ def _request(options: dict[str, Any]) -> Request:
         deadline = parse_duration(options["deadline"]) if options["deadline"] else None
     except ValueError as error:
         raise UsageError(f"--deadline: {error}") from error
-    return Request(
+    return JobRequest(
         function=options["function"],
         input=options["input_url"],
         output=options["output_url"],
@@ -177,7 +177,7 @@ def _request(options: dict[str, Any]) -> Request:
 
 def _many(client: Client, options: dict[str, Any], *, as_json: bool) -> int:
     """Submit each line; 1 if any was bad or failed."""
-    from listener.jobs.bulk_submission import Outcome, submit_all
+    from listener.jobs.bulk_submission import LineOutcome, submit_all
 
     counts: Counter[str] = Counter()
     reports = submit_all(
@@ -185,16 +185,16 @@ def _many(client: Client, options: dict[str, Any], *, as_json: bool) -> int:
         submit=lambda request: client.submit(request, tenant=options["tenant"]),
         store=client.store,
         resume=options["resume"],
-        abreast=options["abreast"],
+        concurrency=options["abreast"],
     )
     with _progress(quiet=as_json) as tell:
         for report in reports:
             counts[report.outcome] += 1
             _note(report, options["report"])
             tell(report)
-    told = {str(outcome): counts[outcome] for outcome in Outcome}
+    told = {str(outcome): counts[outcome] for outcome in LineOutcome}
     print_json(told) if as_json else click.echo(", ".join(f"{count} {name}" for name, count in told.items()))
-    return 1 if counts[Outcome.BAD] or counts[Outcome.FAILED] else 0
+    return 1 if counts[LineOutcome.BAD] or counts[LineOutcome.FAILED] else 0
 
 
 def _lines(options: dict[str, Any]) -> Iterator[Any]:
@@ -210,11 +210,11 @@ def _lines(options: dict[str, Any]) -> Iterator[Any]:
 
 def _note(report: Report, file: IO[str] | None) -> None:
     from listener.formats.lenient_json import render
-    from listener.jobs.bulk_submission import Outcome
+    from listener.jobs.bulk_submission import LineOutcome
 
     if file is not None:
         file.write(render(asdict(report)) + "\n")
-    if report.outcome in (Outcome.BAD, Outcome.FAILED):
+    if report.outcome in (LineOutcome.BAD, LineOutcome.FAILED):
         click.echo(f"line {report.line}: {report.outcome}: {report.reason}", err=True)
 
 

@@ -44,7 +44,7 @@ class UsageError(ListenerError):
     exit_code = 2
 
 
-class Fault(StrEnum):
+class FailureKind(StrEnum):
     """Why something could not be reached: the class that decides on words and back-off."""
 
     TIMEOUT = "timeout"
@@ -66,11 +66,11 @@ class UnavailableError(ListenerError):
 
     exit_code = 69
 
-    def __init__(self, message: str, *, fault: Fault, code: str = "", advice: str = "") -> None:
-        super().__init__(f"{message}; {advice}" if advice else message)
-        self.fault = fault
+    def __init__(self, message: str, *, kind: FailureKind, code: str = "", hint: str = "") -> None:
+        super().__init__(f"{message}; {hint}" if hint else message)
+        self.kind = kind
         self.code = code  #: the vendor's error code, where there was one
-        self.advice = advice
+        self.hint = hint
 
 
 class QueueUnavailable(UnavailableError):

@@ -71,15 +71,15 @@ class Result:
         return self.state in TERMINAL_STATES
 
     @property
-    def ends(self) -> str:
+    def terminal_id(self) -> str:
         """The id of the job, or the run id of the workflow, that ends with this; empty when nothing does."""
         started = self.run_id and self.type.casefold() == "start"
         return "" if started or not self.terminal else self.job_id or self.run_id
 
     @property
-    def slot(self) -> str:
+    def dedup_key(self) -> str:
         """The place that only one result may ever take: one for all ends of a job or workflow, one per other state."""
-        return self.ends or (self.key if self.terminal else f"{self.key}#{self.state}")
+        return self.terminal_id or (self.key if self.terminal else f"{self.key}#{self.state}")
 
 
 class JobState(StrEnum):
@@ -155,7 +155,7 @@ class Answer:
     result: Result  #: its ``state`` may still be Queuing or Analysing
 
 
-class Disposition(StrEnum):
+class ResultStatus(StrEnum):
     """What became of a result when it was recorded."""
 
     ROUTED = "routed"  #: it has deliveries
@@ -175,17 +175,17 @@ class Target:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Verdict:
+class RoutingDecision:
     """What is to become of a result: decided by a pure function, carried out by the store."""
 
-    disposition: Disposition
+    status: ResultStatus
     targets: Sequence[Target] = ()
     wait_until: datetime | None = None
     reason: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Arrival:
+class DecodedMessage:
     """One message with what decoding made of it: a result, or the reason why it is none."""
 
     queue: str
@@ -233,7 +233,7 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Again:
+class RetryAt:
     """Back to pending, to be run at ``at``. ``spent`` tells whether an attempt was used up."""
 
     at: datetime
@@ -248,7 +248,7 @@ class Dead:
     reason: str
 
 
-Fate = Done | Again | Dead
+Outcome = Done | RetryAt | Dead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,7 +256,7 @@ class Settlement:
     """What became of one attempt at one delivery; void if the attempt is no longer the current one."""
 
     delivery: Delivery
-    fate: Fate
+    outcome: Outcome
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -266,16 +266,16 @@ class Claim:
     owner: str
     until: datetime
     limit: int
-    #: How many of one queue at most, where it has been given some already; ``room`` holds for all the others.
-    rooms: Mapping[str, int] = field(default_factory=dict)
-    room: int | None = None
+    #: How many of one queue at most, where it has been given some already; ``capacity`` holds for all the others.
+    capacities: Mapping[str, int] = field(default_factory=dict)
+    capacity: int | None = None
 
-    def room_for(self, queue: str) -> int:
-        return self.rooms.get(queue, self.limit if self.room is None else self.room)
+    def capacity_for(self, queue: str) -> int:
+        return self.capacities.get(queue, self.limit if self.capacity is None else self.capacity)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
+class RecordSummary:
     """What one batch did to the store."""
 
     new: int = 0
@@ -299,7 +299,7 @@ class RetryPolicy:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Patience:
+class QueryBackoff:
     """How long to wait between two questions about a job, and how long after its deadline it is given up."""
 
     first: timedelta = timedelta(minutes=1)

@@ -28,7 +28,7 @@ class InlineFile:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Cover:
+class CoverImage:
     """A cover image; it is among the files too."""
 
     path: str
@@ -55,7 +55,7 @@ class Outputs:
     message: str = ""  #: for people; never compare it
     files: tuple[OutputFile, ...] = ()  #: everything that was written
     inline: tuple[InlineFile, ...] = ()
-    covers: tuple[Cover, ...] = ()  #: of Cover
+    covers: tuple[CoverImage, ...] = ()  #: of Cover
     segments: tuple[Segment, ...] = ()  #: of MusicSegmentDetect: each chorus
     splits: tuple[Segment, ...] = ()  #: of VideoSplit: each clip
     beats: tuple[float, ...] = ()  #: seconds; AudioBeatDetection usually writes them to a file instead

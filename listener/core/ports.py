@@ -8,22 +8,22 @@ from typing import Protocol
 
 from listener.core.model import (
     Answer,
-    Arrival,
     Claim,
+    DecodedMessage,
     Delivery,
-    Fate,
     Job,
     JobResult,
     Message,
-    Recorded,
+    Outcome,
+    RecordSummary,
     Result,
+    RoutingDecision,
     Settlement,
     Submitted,
     Tenants,
-    Verdict,
 )
 
-Decide = Callable[[Result, Job | None, str], Verdict]
+Decide = Callable[[Result, Job | None, str], RoutingDecision]
 """Says what is to become of a result: (result, its job if known, the queue it came from). Pure."""
 
 
@@ -93,14 +93,14 @@ class Store(Protocol):
         """Keep the Result of a query, as MPS wrote it, with a recorded result."""
 
     def record(
-        self, arrivals: Sequence[Arrival], decide: Decide, *, at: datetime, claim: Claim | None = None
-    ) -> Recorded:
+        self, batch: Sequence[DecodedMessage], decide: Decide, *, at: datetime, claim: Claim | None = None
+    ) -> RecordSummary:
         """Write results, their deliveries and the quarantine of one batch, each result at most once for ever.
 
         Up to ``claim.limit`` of the new deliveries belong to ``claim.owner`` from the start.
         """
 
-    def decide_waiting(self, decide: Decide, *, at: datetime, limit: int) -> Recorded:
+    def decide_waiting(self, decide: Decide, *, at: datetime, limit: int) -> RecordSummary:
         """Decide again about results whose grace has ended, or whose job has become known meanwhile."""
 
     def claim(self, claim: Claim, *, at: datetime) -> Sequence[Delivery]:
@@ -110,8 +110,8 @@ class Store(Protocol):
     def renew(self, deliveries: Sequence[Delivery], *, until: datetime) -> None:
         """Keep the leases of attempts that are still the current ones. Asks the store even if there are none."""
 
-    def end_leases(
-        self, fate: Callable[[Delivery], Fate], *, at: datetime, limit: int
+    def rescue_expired(
+        self, outcome: Callable[[Delivery], Outcome], *, at: datetime, limit: int
     ) -> Sequence[Settlement]:
         """Settle running deliveries whose lease has ended: their process crashed or their handler hangs."""
 
@@ -150,22 +150,22 @@ class Meter(Protocol):
 
     def polled(self, queue: str, *, messages: int, seconds: float) -> None: ...
 
-    def queue_failed(self, queue: str, fault: str) -> None: ...
+    def queue_failed(self, queue: str, kind: str) -> None: ...
 
-    def recorded(self, queue: str, recorded: Recorded) -> None: ...
+    def recorded(self, queue: str, recorded: RecordSummary) -> None: ...
 
     def deleted(self, queue: str, *, messages: int, failed: int) -> None: ...
 
     def settled(self, settlement: Settlement, *, seconds: float, late: bool) -> None: ...
 
 
-class Pulse(Protocol):
+class HeartbeatSink(Protocol):
     """A loop says here that it turned; one that is silent for too long is taken for dead."""
 
     def beat(self) -> None: ...
 
 
-class Taker(Protocol):
+class DeliverySink(Protocol):
     """Who runs deliveries in this process: intake gives it what it has just recorded."""
 
     def claim(self, wanted: int) -> Claim | None:

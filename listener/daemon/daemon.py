@@ -16,27 +16,27 @@ import structlog
 
 from listener import __version__
 from listener.aliyun.credentials import Credentials
-from listener.aliyun.mns_connection import CONNECT_PATIENCE, REPLY_PATIENCE
+from listener.aliyun.mns_connection import CONNECT_TIMEOUT, REPLY_TIMEOUT
 from listener.aliyun.mns_queue import MnsQueue
-from listener.aliyun.tenant_clients import Accounts
+from listener.aliyun.tenant_clients import TenantClients
 from listener.core import clock
 from listener.core.errors import ListenerError, StoreUnavailable
 from listener.core.model import Delivery, JobResult, Target, Tenants
-from listener.core.ports import Handler, Pulse
+from listener.core.ports import Handler, HeartbeatSink
 from listener.dispatch import handler_loader
-from listener.dispatch.dispatcher import Dispatcher, Outlet
+from listener.dispatch.dispatcher import Dispatcher, HandlerBinding
 from listener.dispatch.enricher import Enricher
 from listener.dispatch.handler_loader import CoroutineRunner
-from listener.intake.poller_group import Crew
+from listener.intake.poller_group import PollerGroup
 from listener.intake.recorder import Intake, Poller
-from listener.jobs.reconciler import CLAIM, LONGEST_PAUSE, Reconciler, apart
-from listener.runtime.log_throttle import Quieted
+from listener.jobs.reconciler import CLAIM, LONGEST_PAUSE, Reconciler, tenant_shards
+from listener.runtime.log_throttle import ThrottledLog
 from listener.runtime.metrics import Metrics
-from listener.runtime.process import Heart, Vitals
-from listener.runtime.rate_limit import Every
+from listener.runtime.process import Heartbeat, LivenessMonitor
+from listener.runtime.rate_limit import IntervalTimer
 from listener.settings.sections import QueueSettings, RouteSettings, Settings
-from listener.store.notifier import News
-from listener.store.pruner import Retention
+from listener.store.notifier import Notifier
+from listener.store.pruner import Pruner
 from listener.store.sql_store import SqlStore
 
 if TYPE_CHECKING:
@@ -50,7 +50,7 @@ HOUSEKEEPING = timedelta(seconds=1)
 #: The share of the time that deleting old rows may take, while the queues are empty and while they are not.
 IDLE_SHARE, BUSY_SHARE = 0.2, 0.05
 #: How long to listen for other processes at a time: a stop waits for it.
-NEWS_TURN = timedelta(milliseconds=300)
+NOTIFY_TURN = timedelta(milliseconds=300)
 #: How often to look for waiting results of which other processes know.
 OTHERS_WAITING = timedelta(seconds=3)
 #: How long a loop may be silent beyond what it may have to wait for: a store that is locked, for example.
@@ -107,24 +107,24 @@ class Daemon:
         self._drain = drain
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._warnings = Quieted(log)
-        self.vitals = Vitals()
+        self._warnings = ThrottledLog(log)
+        self.liveness = LivenessMonitor()
         self.metrics = Metrics()
         self._server = self._bound_server()
         self._handlers = Handlers(settings.routes)
         self._retired: list[Handlers] = []
         self._runner = CoroutineRunner()
         self._store = SqlStore.open(settings.store.url)
-        self._retention = Retention(self._store.database, keep=settings.store.retention)
+        self._pruner = Pruner(self._store.database, keep=settings.store.retention)
         # A lease that is renewed only just before its end is lost to any hiccup.
-        self._tending = Every(settings.dispatch.lease / 4)
-        self._looking = Every(OTHERS_WAITING)
-        self._accounts = Accounts(settings)
+        self._lease_timer = IntervalTimer(settings.dispatch.lease / 4)
+        self._waiting_timer = IntervalTimer(OTHERS_WAITING)
+        self._clients = TenantClients(settings)
         for tenant in ("", *settings.tenants):
-            self._accounts.mps(tenant)  # a wrong endpoint stops the start, not a job hours later
+            self._clients.mps(tenant)  # a wrong endpoint stops the start, not a job hours later
         self._enricher = Enricher(
             store=self._store,
-            mps_of=self._accounts.mps,
+            mps_of=self._clients.mps,
             tenant_of=self._tenant_of,
             patience=settings.enrich.patience,
         )
@@ -133,10 +133,10 @@ class Daemon:
             store=self._store,
             rules=settings.rules(),
             correlation=settings.correlation.value(),
-            taker=self._dispatcher,
+            sink=self._dispatcher,
         )
         self._reconcilers = {
-            name: self._new_reconciler(tenants) for name, tenants in apart(settings.tenants).items()
+            name: self._new_reconciler(tenants) for name, tenants in tenant_shards(settings.tenants).items()
         }
         self._queues: list[MnsQueue] = []
         self._crews = [self._new_crew(queue) for queue in settings.queues]
@@ -147,7 +147,7 @@ class Daemon:
         settings = self._settings
         return Dispatcher(
             store=self._store,
-            outlets=self._outlets(settings, self._handlers),
+            bindings=self._bindings(settings, self._handlers),
             fallback=settings.retry.policy(),
             meter=self.metrics,
             owner=owner_name(),
@@ -158,11 +158,11 @@ class Daemon:
             handler_timeout=settings.dispatch.handler_timeout,
         )
 
-    def _outlets(self, settings: Settings, handlers: Handlers) -> dict[Target, Outlet]:
+    def _bindings(self, settings: Settings, handlers: Handlers) -> dict[Target, HandlerBinding]:
         policies = {rule.name: rule.retry for rule in settings.rules()}
         enriched = {route.name for route in settings.routes if route.enrich}
         return {
-            target: Outlet(
+            target: HandlerBinding(
                 run=self._runs(handler),
                 policy=policies[target.route],
                 enrich=self._enricher.enrich if target.route in enriched else None,
@@ -180,8 +180,8 @@ class Daemon:
         return Reconciler(
             store=self._store,
             intake=self._intake,
-            mps_of=self._accounts.mps,
-            patience=self._settings.reconcile.patience(),
+            mps_of=self._clients.mps,
+            backoff=self._settings.reconcile.backoff(),
             tenants=tenants,
             stop=self._stop,
         )
@@ -190,24 +190,26 @@ class Daemon:
         timeout = self._settings.dispatch.handler_timeout
         return lambda result: self._runner.run(handler, result, timeout=timeout)
 
-    def _new_crew(self, settings: QueueSettings) -> Crew:
+    def _new_crew(self, settings: QueueSettings) -> PollerGroup:
         wait = DRAIN_WAIT if self._drain else settings.wait
-        limit = wait + CONNECT_PATIENCE + REPLY_PATIENCE + SLACK
-        return Crew(
-            first=self._new_poller(settings, wait, self.vitals.heart(f"poll {settings.label}", limit=limit)),
-            helper=lambda: self._new_poller(settings, timedelta(0), Heart(limit)),
+        limit = wait + CONNECT_TIMEOUT + REPLY_TIMEOUT + SLACK
+        return PollerGroup(
+            first=self._new_poller(
+                settings, wait, self.liveness.heartbeat(f"poll {settings.label}", limit=limit)
+            ),
+            helper=lambda: self._new_poller(settings, timedelta(0), Heartbeat(limit)),
             most=settings.max_pollers,
         )
 
-    def _new_poller(self, settings: QueueSettings, wait: timedelta, pulse: Pulse) -> Poller:
-        queue = _queue(settings, self._accounts.keys(settings.tenant))
+    def _new_poller(self, settings: QueueSettings, wait: timedelta, heartbeat: HeartbeatSink) -> Poller:
+        queue = _queue(settings, self._clients.keys(settings.tenant))
         self._queues.append(queue)
         return Poller(
             queue=queue,
             intake=self._intake,
             stop=self._stop,
             meter=self.metrics,
-            pulse=pulse,
+            heartbeat=heartbeat,
             wait=wait,
             batch=settings.batch,
         )
@@ -225,19 +227,19 @@ class Daemon:
     # starting
 
     def start(self) -> None:
-        """Start every loop; ``vitals.started`` becomes true once each of them has turned."""
+        """Start every loop; ``liveness.started`` becomes true once each of them has turned."""
         self._dispatcher.start()
-        claims = self.vitals.heart("claim", limit=SLACK)
+        claims = self.liveness.heartbeat("claim", limit=SLACK)
         self._start_thread("claims", lambda: self._dispatcher.run_claims(self._stop, claims))
-        keeping = self.vitals.heart("housekeeping", limit=SLACK)
+        keeping = self.liveness.heartbeat("housekeeping", limit=SLACK)
         self._start_thread("housekeeping", lambda: self._run_housekeeping(keeping))
         if self._settings.store.retention:
-            deleting = self.vitals.heart("retention", limit=SLACK)
-            self._start_thread("retention", lambda: self._run_retention(deleting))
+            deleting = self.liveness.heartbeat("retention", limit=SLACK)
+            self._start_thread("retention", lambda: self._run_pruner(deleting))
         for name, reconciler in self._reconcilers.items():
             self._start_reconciler(name, reconciler)
         if self._store.database.is_postgres:
-            self._start_thread("news", self._run_news)
+            self._start_thread("news", self._run_notifier)
         for crew in self._crews:
             self._start_thread("poller", crew.run)
         if self._server:
@@ -247,15 +249,17 @@ class Daemon:
         """Not among the threads that a stop waits for: a call to an MPS that hangs must not use up the handlers'
         grace, and a job that was being asked about is asked about again."""
         every = self._settings.reconcile.every
-        heart = self.vitals.heart(f"reconcile {name}".strip(), limit=CLAIM + max(every, LONGEST_PAUSE))
-        run = partial(reconciler.run, heart, every=every)
+        heartbeat = self.liveness.heartbeat(
+            f"reconcile {name}".strip(), limit=CLAIM + max(every, LONGEST_PAUSE)
+        )
+        run = partial(reconciler.run, heartbeat, every=every)
         threading.Thread(target=run, name="reconcile", daemon=True).start()
 
     def describe(self) -> dict[str, Any]:
         """What this daemon is about, for its first log line."""
         return {
             "version": __version__,
-            "store": self._store.database.shown,
+            "store": self._store.database.display_url,
             "queues": [crew.name for crew in self._crews],
             "routes": [route.name for route in self._settings.routes],
             "workers": self._settings.dispatch.workers,
@@ -273,20 +277,20 @@ class Daemon:
         """Whether to stop, after at most this long."""
         return self._stop.wait(limit.total_seconds())
 
-    def _run_news(self) -> None:
+    def _run_notifier(self) -> None:
         """Claim at once what other processes write. Without this, it would be found within a second."""
-        with closing(News(self._store.database)) as news:
+        with closing(Notifier(self._store.database)) as notifier:
             while not self._stop.is_set():
                 try:
-                    if news.wait(NEWS_TURN):
+                    if notifier.wait(NOTIFY_TURN):
                         self._dispatcher.wake()
                 except StoreUnavailable as error:
                     self._warnings.warning("store.unavailable", doing="listen", error=str(error))
                     self._wait(HOUSEKEEPING)
 
-    def _run_housekeeping(self, heart: Pulse) -> None:
+    def _run_housekeeping(self, heartbeat: HeartbeatSink) -> None:
         while not self._stop.is_set():
-            heart.beat()
+            heartbeat.beat()
             self.housekeep()
             self._stop.wait(min(HOUSEKEEPING, self._settings.dispatch.lease / 4).total_seconds())
 
@@ -294,34 +298,34 @@ class Daemon:
         """One turn of what must be done from time to time."""
         for queue in tuple(self._queues):
             queue.expire()
-        if self._tending.due():
-            self._dispatcher.tend_leases()
+        if self._lease_timer.due():
+            self._dispatcher.maintain_leases()
         try:
-            if self._intake.has_waiting or self._looking.due():
+            if self._intake.has_waiting or self._waiting_timer.due():
                 self._intake.decide_waiting()
         except StoreUnavailable as error:
             self._warnings.warning("store.unavailable", doing="housekeeping", error=str(error))
         except Exception:  # a defect of ours must not end the loop
             log.exception("housekeeping.crashed")
 
-    def _run_retention(self, heart: Pulse) -> None:
+    def _run_pruner(self, heartbeat: HeartbeatSink) -> None:
         """Delete what is old, in small steps with pauses between them: nobody is to notice."""
         while not self._stop.is_set():
-            heart.beat()
+            heartbeat.beat()
             self._wait(self.clean())
 
     def clean(self) -> timedelta:
         """One step; returns how long to leave the store to others after it."""
         began = clock.monotonic()
         try:
-            self._retention.step(clock.now())
+            self._pruner.step(clock.now())
         except StoreUnavailable as error:
             self._warnings.warning("store.unavailable", doing="delete what is old", error=str(error))
             return HOUSEKEEPING
         except Exception:  # a defect of ours must not end the loop
             log.exception("retention.crashed")
             return HOUSEKEEPING
-        if self._retention.resting:
+        if self._pruner.resting:
             return HOUSEKEEPING
         share = IDLE_SHARE if all(crew.idle for crew in self._crews) else BUSY_SHARE
         # What was waited for the store counts, too: it is not to count for long.
@@ -330,23 +334,28 @@ class Daemon:
     def alive(self) -> Health:
         from listener.http.app import Health
 
-        stalled = self.vitals.stalled()
-        return Health(ok=not stalled, facts={"stalled": list(stalled)})
+        stalled = self.liveness.stalled()
+        return Health(ok=not stalled, details={"stalled": list(stalled)})
 
     def ready(self) -> Health:
         from listener.http.app import Health
 
-        facts: dict[str, Any] = {
-            "started": self.vitals.started,
+        details: dict[str, Any] = {
+            "started": self.liveness.started,
             "stopping": self._stop.is_set(),
-            "stalled": list(self.vitals.stalled()),
+            "stalled": list(self.liveness.stalled()),
             "queues": {
                 crew.name: str(crew.first.trouble) if crew.first.trouble else "ok" for crew in self._crews
             },
             "store": self._store_state(),
         }
-        ok = facts["started"] and not facts["stopping"] and not facts["stalled"] and facts["store"] == "ok"
-        return Health(ok=bool(ok), facts=facts)
+        ok = (
+            details["started"]
+            and not details["stopping"]
+            and not details["stalled"]
+            and details["store"] == "ok"
+        )
+        return Health(ok=bool(ok), details=details)
 
     def _exposition(self) -> bytes:
         self.metrics.ready(self.ready().ok)
@@ -381,7 +390,7 @@ class Daemon:
         self._retired.append(self._handlers)  # what they are running goes on; they are closed at the end
         before, self._settings, self._handlers = self._settings, settings, handlers
         self._intake.use(settings.rules(), settings.correlation.value())
-        self._dispatcher.use(self._outlets(settings, handlers), settings.retry.policy())
+        self._dispatcher.use(self._bindings(settings, handlers), settings.retry.policy())
         return [name for name in RESTART_SECTIONS if getattr(before, name) != getattr(settings, name)]
 
     # stopping

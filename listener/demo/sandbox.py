@@ -37,9 +37,9 @@ from listener.emulator.server import running
 from listener.formats import user_data
 from listener.jobs import submission
 from listener.jobs.functions import FUNCTIONS
-from listener.jobs.request import Request, compose_user_data
+from listener.jobs.request import JobRequest, compose_user_data
 from listener.settings.sections import MpsSettings
-from listener.store.queries import Views
+from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
 
 QUEUE = "mps-callbacks"
@@ -114,12 +114,12 @@ class DemoFailed(ListenerError):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Part:
+class DemoJob:
     """One job of the play: what is submitted, what happens to its callback, and where its result belongs."""
 
     number: int
     function: str
-    twist: str = ""  #: duplicate, early, topic, late
+    fault: str = ""  #: duplicate, early, topic, late
     fails: bool = False
 
     @property
@@ -138,61 +138,63 @@ class Part:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Ending:
+class JobReport:
     """What became of one job, by the evidence of the handlers' files."""
 
-    part: Part
+    demo_job: DemoJob
     job: Job
     deliveries: Sequence[dict[str, Any]]  #: lines that handlers wrote about it
 
     @property
     def right(self) -> bool:
         return [(line["route"], line["state"]) for line in self.deliveries] == [
-            (self.part.wanted_route, self.part.wanted_state)
+            (self.demo_job.wanted_route, self.demo_job.wanted_state)
         ]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcome:
-    endings: Sequence[Ending]
+class DemoReport:
+    job_reports: Sequence[JobReport]
     counts: dict[str, float]
 
     @property
     def right(self) -> bool:
-        return all(ending.right for ending in self.endings) and self.counts["quarantined"] == len(GARBAGE)
+        return all(job_report.right for job_report in self.job_reports) and self.counts["quarantined"] == len(
+            GARBAGE
+        )
 
 
-def cast(jobs: int | None) -> list[Part]:
+def make_jobs(jobs: int | None) -> list[DemoJob]:
     """The jobs to submit: one of each function and a failing one, or ``jobs`` of them, cycling."""
     names = EMULATED
     total = len(names) + 1 if jobs is None else jobs
-    twists = ("duplicate", "early", "topic", "late")
+    faults = ("duplicate", "early", "topic", "late")
     return [
-        Part(
+        DemoJob(
             number=number,
             function=names[number % len(names)],
-            twist=twists[number] if number < len(twists) else "",
+            fault=faults[number] if number < len(faults) else "",
             fails=jobs is None and number == total - 1,
         )
         for number in range(total)
     ]
 
 
-def play(parts: Sequence[Part], *, folder: Path, tell: Tell) -> Outcome:
+def run_demo(demo_jobs: Sequence[DemoJob], *, folder: Path, tell: Tell) -> DemoReport:
     """Play it in ``folder``; ``tell`` hears what happens as (what, done, of). Raises DemoFailed."""
     started = time.monotonic()
     # As many jobs at a time as MPS runs by default; the more there are, the shorter each.
-    options = Options(job_seconds=min(0.5, 60 / max(len(parts), 1)), calls_per_second=100)
-    with running(options) as emulator, closing(Stage.built(folder, emulator.url, options)) as stage:
-        with stage.daemon() as check:
-            submitted = stage.submit_all(parts, tell, check)
-            stage.add_twists(submitted)
-            stage.wait(len(parts), tell, check)
-        return stage.outcome(submitted, time.monotonic() - started)
+    options = Options(job_seconds=min(0.5, 60 / max(len(demo_jobs), 1)), calls_per_second=100)
+    with running(options) as emulator, closing(Sandbox.built(folder, emulator.url, options)) as sandbox:
+        with sandbox.daemon() as check:
+            submitted = sandbox.submit_all(demo_jobs, tell, check)
+            sandbox.add_faults(submitted)
+            sandbox.wait(len(demo_jobs), tell, check)
+        return sandbox.report(submitted, time.monotonic() - started)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Stage:
+class Sandbox:
     """The services, the queue, the pipeline and the store of one play."""
 
     folder: Path
@@ -203,7 +205,7 @@ class Stage:
     environment: dict[str, str]
 
     @classmethod
-    def built(cls, folder: Path, url: str, options: Options) -> Stage:
+    def built(cls, folder: Path, url: str, options: Options) -> Sandbox:
         key = AccessKey(options.access_key_id, options.access_key_secret)
         queue = Account(url, key.id, key.secret).get_queue(QUEUE)
         queue.create(QueueMeta())
@@ -243,49 +245,49 @@ class Stage:
             raise DemoFailed("\n".join([f"the daemon ended with status {process.returncode}:", *last]))
 
     def submit_all(
-        self, parts: Sequence[Part], tell: Tell, check: Callable[[], None]
-    ) -> list[tuple[Part, Job]]:
+        self, demo_jobs: Sequence[DemoJob], tell: Tell, check: Callable[[], None]
+    ) -> list[tuple[DemoJob, Job]]:
         """Submit all of them, a few at a time, as the command line does."""
-        submitted: list[tuple[Part, Job]] = []
+        submitted: list[tuple[DemoJob, Job]] = []
         with ThreadPoolExecutor(4) as pool:
-            jobs = pool.map(lambda part: self._submit_one(part, check), parts)
-            for part, job in zip(parts, jobs, strict=True):
-                submitted.append((part, job))
-                tell("submitted", len(submitted), len(parts))
+            jobs = pool.map(lambda demo_job: self._submit_one(demo_job, check), demo_jobs)
+            for demo_job, job in zip(demo_jobs, jobs, strict=True):
+                submitted.append((demo_job, job))
+                tell("submitted", len(submitted), len(demo_jobs))
         return submitted
 
-    def _submit_one(self, part: Part, check: Callable[[], None]) -> Job:
-        request = self._request(part)
-        if part.twist != "early":
+    def _submit_one(self, demo_job: DemoJob, check: Callable[[], None]) -> Job:
+        request = self._request(demo_job)
+        if demo_job.fault != "early":
             return submission.submit(request, store=self.store, mps=self.mps)
         return submission.submit(request, store=self.store, mps=_Overtaken(self, check))
 
-    def _request(self, part: Part) -> Request:
-        function = FUNCTIONS[part.function]
+    def _request(self, demo_job: DemoJob) -> JobRequest:
+        function = FUNCTIONS[demo_job.function]
         # Topic-wrapped and late callbacks are sent by the demo itself; the default pipeline sends none.
-        own_callback = part.twist in ("topic", "late")
-        name = f"{'fail' if part.fails else 'talk'}-{part.number}"
-        return Request(
-            function=part.function,
+        own_callback = demo_job.fault in ("topic", "late")
+        name = f"{'fail' if demo_job.fails else 'talk'}-{demo_job.number}"
+        return JobRequest(
+            function=demo_job.function,
             input=f"{BUCKET}/in/{name}.mp4",
             output=f"{BUCKET}/out/{{source}}{function.placeholder}{function.suffix}"
             if function.suffix
             else "",
             params=json.dumps(function.example),
             pipeline=DEFAULT_PIPELINE_ID if own_callback else self.pipeline,
-            user_data=part.user_data,
+            user_data=demo_job.user_data,
         )
 
-    def add_twists(self, submitted: Sequence[tuple[Part, Job]]) -> None:
+    def add_faults(self, submitted: Sequence[tuple[DemoJob, Job]]) -> None:
         """What happens in the field: garbage, copies, topics, delays."""
         for text in GARBAGE:
             self._post(text)
-        for part, job in submitted:
-            if part.twist == "duplicate":
+        for demo_job, job in submitted:
+            if demo_job.fault == "duplicate":
                 self._post(_encoded(_callback(job)), delay=1)
-            elif part.twist == "topic":
+            elif demo_job.fault == "topic":
                 self._post(_notification(_callback(job)))
-            elif part.twist == "late":
+            elif demo_job.fault == "late":
                 self._post(_encoded(_callback(job)), delay=2)
 
     def _post(self, body: str, *, delay: int = -1) -> None:
@@ -297,7 +299,7 @@ class Stage:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             check()
-            counts = Views(self.store.database).counts()
+            counts = Queries(self.store.database).counts()
             tell("handled", min(counts["deliveries"].get("done", 0), total), total)
             if self._settled(counts, total):
                 return
@@ -311,15 +313,19 @@ class Stage:
             and counts["copies"]["duplicates"] >= expected
         )
 
-    def outcome(self, submitted: Sequence[tuple[Part, Job]], seconds: float) -> Outcome:
+    def report(self, submitted: Sequence[tuple[DemoJob, Job]], seconds: float) -> DemoReport:
         lines = self._evidence()
-        endings = [
-            Ending(part=part, job=job, deliveries=[line for line in lines if line["job_id"] == job.job_id])
-            for part, job in submitted
+        job_reports = [
+            JobReport(
+                demo_job=demo_job,
+                job=job,
+                deliveries=[line for line in lines if line["job_id"] == job.job_id],
+            )
+            for demo_job, job in submitted
         ]
-        counts = Views(self.store.database).counts()
-        return Outcome(
-            endings=endings,
+        counts = Queries(self.store.database).counts()
+        return DemoReport(
+            job_reports=job_reports,
             counts={
                 "submitted": len(submitted),
                 "results": sum(counts["results"].values()),
@@ -327,7 +333,7 @@ class Stage:
                 "duplicates": counts["copies"]["duplicates"],
                 "quarantined": counts["quarantine"]["messages"],
                 "dead": counts["deliveries"].get("dead", 0),
-                "lost": sum(1 for ending in endings if not ending.deliveries),
+                "lost": sum(1 for job_report in job_reports if not job_report.deliveries),
                 "seconds": round(seconds, 2),
             },
         )
@@ -345,18 +351,18 @@ class Stage:
 class _Overtaken:
     """MPS whose reply comes only after the callback has been handled: the submitter does not know the id yet."""
 
-    stage: Stage
+    sandbox: Sandbox
     check: Callable[[], None]
 
     def submit(self, job: Job, *, user_data: str | None) -> Submitted:
-        submitted = self.stage.mps.submit(job, user_data=user_data)
+        submitted = self.sandbox.mps.submit(job, user_data=user_data)
         job_id = submitted.job_id
         deadline = time.monotonic() + PATIENCE / 4
-        views = Views(self.stage.store.database)
+        queries = Queries(self.sandbox.store.database)
         while time.monotonic() < deadline:
             self.check()
-            story = views.story(job_id)
-            if story and story.results:
+            history = queries.history(job_id)
+            if history and history.results:
                 return submitted
             time.sleep(LOOK_AGAIN)  # the daemon is another process
         raise DemoFailed(f"no callback of job {job_id} came within {PATIENCE / 4:.0f} s")
@@ -389,7 +395,7 @@ def _callback(job: Job) -> str:
             "Message": "success",
             "State": "Success",
             "Type": "IProduction",
-            "UserData": user_data.seal(job.user_data, job.token),
+            "UserData": user_data.embed_token(job.user_data, job.token),
         }
     )
 

@@ -16,28 +16,28 @@ import structlog
 from listener.core import clock
 from listener.core.errors import StoreUnavailable, Unavailable
 from listener.core.model import (
-    Again,
     Claim,
     Dead,
     Delivery,
     Done,
-    Fate,
     JobResult,
+    Outcome,
+    RetryAt,
     RetryPolicy,
     Settlement,
     Target,
 )
 from listener.core.outputs import Outputs
-from listener.core.ports import Meter, Pulse, Store
-from listener.dispatch.inflight import Holdings, Workers
+from listener.core.ports import HeartbeatSink, Meter, Store
+from listener.dispatch.inflight import InFlight, WorkerPool
 from listener.formats import job_outputs, user_data
 from listener.rules import retry
-from listener.runtime.log_throttle import Quieted
-from listener.runtime.rate_limit import Pace
+from listener.runtime.log_throttle import ThrottledLog
+from listener.runtime.rate_limit import RateMeter
 
 log = structlog.get_logger(__name__)
 
-Answer = TypeVar("Answer")
+Value = TypeVar("Value")
 
 #: How long a delivery for which this process has no handler waits for a process that has.
 NO_HANDLER_WAIT = timedelta(seconds=30)
@@ -54,7 +54,7 @@ SETTLE_BATCH = 256
 
 
 @dataclass(frozen=True, slots=True)
-class Outlet:
+class HandlerBinding:
     """A handler with its retry policy. ``run`` is called from worker threads, raises what the handler raises."""
 
     run: Callable[[JobResult], None]
@@ -63,7 +63,7 @@ class Outlet:
 
 
 @dataclass(frozen=True, slots=True)
-class Outcome:
+class Execution:
     settlement: Settlement
     seconds: float  #: how long the handler took
 
@@ -75,7 +75,7 @@ class Dispatcher:
         self,
         *,
         store: Store,
-        outlets: Mapping[Target, Outlet],
+        bindings: Mapping[Target, HandlerBinding],
         fallback: RetryPolicy,
         meter: Meter,
         owner: str,
@@ -85,18 +85,18 @@ class Dispatcher:
         handler_timeout: timedelta,
     ) -> None:
         self._store = store
-        self._outlets = outlets
+        self._bindings = bindings
         self._fallback = fallback
         self._meter = meter
         self._owner = owner
         self._lease = lease
         self._handler_timeout = handler_timeout
         # Twice the workers, so that each finds its next delivery at once; a batch at least.
-        self._least_room = max(2 * workers, workers + 16)
-        self._holdings = Holdings(self._least_room, queues=queues)
-        self._pace = Pace()
-        self._workers = Workers(workers, self._work, queues=queues)
-        self._finished: queue.SimpleQueue[Outcome | None] = queue.SimpleQueue()
+        self._least_capacity = max(2 * workers, workers + 16)
+        self._in_flight = InFlight(self._least_capacity, queues=queues)
+        self._rate = RateMeter()
+        self._workers = WorkerPool(workers, self._work, queues=queues)
+        self._finished: queue.SimpleQueue[Execution | None] = queue.SimpleQueue()
         self._settler = threading.Thread(target=self._run_settler, name="settler", daemon=True)
         self._several = queues > 1
         self._woken = threading.Event()
@@ -106,11 +106,11 @@ class Dispatcher:
         self._renewed: tuple[float, datetime] | None = None
         self._excused = False  #: whether the last round left it at that, because of a standstill before it
         self._cut_short = threading.Event()
-        self._warnings = Quieted(log)
+        self._warnings = ThrottledLog(log)
 
-    def use(self, outlets: Mapping[Target, Outlet], fallback: RetryPolicy) -> None:
+    def use(self, bindings: Mapping[Target, HandlerBinding], fallback: RetryPolicy) -> None:
         """Run these from the next delivery on; what runs already is not disturbed."""
-        self._outlets, self._fallback = outlets, fallback
+        self._bindings, self._fallback = bindings, fallback
 
     def start(self) -> None:
         self._settler.start()
@@ -120,20 +120,20 @@ class Dispatcher:
 
     def claim(self, wanted: int) -> Claim | None:
         """A claim for as much of this as there is room for; hand over what it brought with ``take``."""
-        room = self._holdings.reserve(wanted)
-        if not room.total:
+        capacity = self._in_flight.reserve(wanted)
+        if not capacity.total:
             return None
         return Claim(
             owner=self._owner,
             until=clock.now() + self._lease,
-            limit=room.total,
-            rooms=room.by_queue,
-            room=room.each,
+            limit=capacity.total,
+            capacities=capacity.by_queue,
+            capacity=capacity.each,
         )
 
     def take(self, claim: Claim, claimed: Sequence[Delivery]) -> None:
         """Run these, which the claim brought."""
-        self._holdings.take(claimed, reserved=claim.limit)
+        self._in_flight.take(claimed, reserved=claim.limit)
         self._workers.put(claimed)
 
     def wake(self) -> None:
@@ -156,10 +156,10 @@ class Dispatcher:
         self._more = self._more or len(claimed) == claim.limit or (bool(claimed) and self._several)
         return len(claimed)
 
-    def run_claims(self, stop: threading.Event, pulse: Pulse) -> None:
+    def run_claims(self, stop: threading.Event, heartbeat: HeartbeatSink) -> None:
         """Claim until the stop event is set, and then be woken once more."""
         while not stop.is_set():
-            pulse.beat()
+            heartbeat.beat()
             self._woken.clear()
             if not self._guarded("claim", self.claim_once) or not self._more:
                 self._woken.wait(self._nap().total_seconds())
@@ -174,7 +174,9 @@ class Dispatcher:
 
     def _expect(self, settlements: Sequence[Settlement]) -> None:
         """Remember when the soonest of those that are to run again is due."""
-        again = [settlement.fate.at for settlement in settlements if isinstance(settlement.fate, Again)]
+        again = [
+            settlement.outcome.at for settlement in settlements if isinstance(settlement.outcome, RetryAt)
+        ]
         known = self._next_due
         if again:
             self._next_due = min(again) if known is None else min(known, *again)
@@ -183,26 +185,26 @@ class Dispatcher:
     # handle
 
     def _work(self, delivery: Delivery) -> None:
-        if not self._holdings.begin(delivery):
+        if not self._in_flight.begin(delivery):
             return
         started = clock.monotonic()
-        fate = self._handle(delivery)
+        outcome = self._handle(delivery)
         seconds = clock.monotonic() - started
-        self._finished.put(Outcome(Settlement(delivery=delivery, fate=fate), seconds))
+        self._finished.put(Execution(Settlement(delivery=delivery, outcome=outcome), seconds))
 
-    def _handle(self, delivery: Delivery) -> Fate:
+    def _handle(self, delivery: Delivery) -> Outcome:
         """Run the handler and say what becomes of the delivery."""
-        outlet = self._outlets.get(delivery.target)
+        binding = self._bindings.get(delivery.target)
         try:
-            if outlet is None:
+            if binding is None:
                 raise Unavailable(_no_handler(delivery.target), after=NO_HANDLER_WAIT)
-            outlet.run(job_result(outlet.enrich(delivery) if outlet.enrich else delivery))
+            binding.run(job_result(binding.enrich(delivery) if binding.enrich else delivery))
         # Handlers are strangers' code: not even their SystemExit may end the worker.
         except BaseException as error:
             return self._failed(delivery, error)
         return Done()
 
-    def _failed(self, delivery: Delivery, error: BaseException) -> Fate:
+    def _failed(self, delivery: Delivery, error: BaseException) -> Outcome:
         if self._cut_short.is_set():
             return _stopped(clock.now())
         return retry.after_failure(
@@ -210,8 +212,8 @@ class Dispatcher:
         )
 
     def _policy(self, delivery: Delivery) -> RetryPolicy:
-        outlet = self._outlets.get(delivery.target)
-        return outlet.policy if outlet else self._fallback
+        binding = self._bindings.get(delivery.target)
+        return binding.policy if binding else self._fallback
 
     # settle
 
@@ -222,67 +224,67 @@ class Dispatcher:
             if batch:
                 self._settle(batch)
 
-    def _next_finished(self) -> tuple[list[Outcome], bool]:
+    def _next_finished(self) -> tuple[list[Execution], bool]:
         """Wait for an outcome, then take all that there are; and whether to go on after these."""
-        batch: list[Outcome] = []
+        batch: list[Execution] = []
         while len(batch) < SETTLE_BATCH and (not batch or not self._finished.empty()):
-            outcome = self._finished.get()
-            if outcome is None:
+            execution = self._finished.get()
+            if execution is None:
                 return batch, False
-            batch.append(outcome)
+            batch.append(execution)
         return batch, True
 
-    def _settle(self, batch: Sequence[Outcome]) -> None:
+    def _settle(self, batch: Sequence[Execution]) -> None:
         """Until it works: the handlers have done their part, and only the store does not know yet."""
-        settlements = [outcome.settlement for outcome in batch]
+        settlements = [execution.settlement for execution in batch]
         while (late := self._guarded("settle", lambda: self._write(settlements))) is None:
             if self._cut_short.wait(STORE_PAUSE.total_seconds()):
                 log.error("settlements.lost", count=len(batch), hint="their leases end, and they run again")
                 return
-        self._holdings.release([settlement.delivery for settlement in settlements])
+        self._in_flight.release([settlement.delivery for settlement in settlements])
         self._guarded("follow settlements", lambda: self._follow(batch, late))
 
-    def _follow(self, batch: Sequence[Outcome], late: set[int]) -> None:
+    def _follow(self, batch: Sequence[Execution], late: set[int]) -> None:
         """What else is to be done about outcomes, now that they are written down."""
-        self._adjust_room(len(batch))
+        self._adjust_capacity(len(batch))
         if self._more:
             self.wake()
-        self._expect([outcome.settlement for outcome in batch])
+        self._expect([execution.settlement for execution in batch])
         verbose = log.is_enabled_for(logging.DEBUG)
-        for outcome in batch:
-            self._tell(outcome, late=id(outcome.settlement) in late, verbose=verbose)
+        for execution in batch:
+            self._tell(execution, late=id(execution.settlement) in late, verbose=verbose)
 
-    def _adjust_room(self, settled: int) -> None:
+    def _adjust_capacity(self, settled: int) -> None:
         """Own as much as will be done in a moment, so that quick handlers never wait for a claim, and slow ones leave
         the rest to other processes."""
-        if (pace := self._pace.after(settled)) is not None:
-            room = int(pace * HELD_AHEAD.total_seconds())
-            self._holdings.resize(max(self._least_room, min(room, MOST_HELD)))
+        if (rate := self._rate.after(settled)) is not None:
+            capacity = int(rate * HELD_AHEAD.total_seconds())
+            self._in_flight.resize(max(self._least_capacity, min(capacity, MOST_HELD)))
 
     def _write(self, settlements: Sequence[Settlement]) -> set[int]:
         """The ids (of the objects) of those that came too late."""
         return {id(settlement) for settlement in self._store.settle(settlements, at=clock.now())}
 
-    def _tell(self, outcome: Outcome, *, late: bool, verbose: bool = True) -> None:
-        settlement = outcome.settlement
-        self._meter.settled(settlement, seconds=outcome.seconds, late=late)
-        if verbose or not isinstance(settlement.fate, Done):
+    def _tell(self, execution: Execution, *, late: bool, verbose: bool = True) -> None:
+        settlement = execution.settlement
+        self._meter.settled(settlement, seconds=execution.seconds, late=late)
+        if verbose or not isinstance(settlement.outcome, Done):
             _log_settlement(settlement, late=late)
 
     # leases
 
-    def tend_leases(self) -> None:
+    def maintain_leases(self) -> None:
         """Keep our own leases, give up handlers that hang, and take back what nobody keeps any more."""
-        for delivery in self._holdings.overdue(self._handler_timeout):
-            log.error("handler.hung", **facts(delivery), timeout=str(self._handler_timeout))
-            self._holdings.release([delivery])
+        for delivery in self._in_flight.overdue(self._handler_timeout):
+            log.error("handler.hung", **log_fields(delivery), timeout=str(self._handler_timeout))
+            self._in_flight.release([delivery])
             self._workers.replace(delivery)
         prompt = self._guarded("renew", self._renew)
         if prompt is None:
             return  # others can't renew theirs now either
         excused, self._excused = self._excused, not (prompt or self._excused)
         if prompt or excused:
-            self._guarded("end leases", self._end_leases)
+            self._guarded("end leases", self._rescue_expired)
 
     def _renew(self) -> bool:
         """Renew our own leases; returns whether that was as prompt as it should be.
@@ -292,16 +294,16 @@ class Dispatcher:
         round to do so.
         """
         before = self._renewed
-        self._store.renew(self._holdings.all(), until=clock.now() + self._lease)
+        self._store.renew(self._in_flight.all(), until=clock.now() + self._lease)
         self._renewed = clock.monotonic(), clock.now()
         if before is None:
             return False
         gap = max(timedelta(seconds=self._renewed[0] - before[0]), self._renewed[1] - before[1])
         return gap < self._lease / 2
 
-    def _end_leases(self) -> None:
+    def _rescue_expired(self) -> None:
         now = clock.now()
-        ended = self._store.end_leases(
+        ended = self._store.rescue_expired(
             lambda delivery: retry.after_lost_lease(
                 delivery, self._policy(delivery), now=now, jitter=random.random()
             ),
@@ -309,31 +311,31 @@ class Dispatcher:
             limit=SETTLE_BATCH,
         )
         for settlement in ended:
-            self._tell(Outcome(settlement, 0.0), late=False)
+            self._tell(Execution(settlement, 0.0), late=False)
         self._expect(ended)
 
     # stop
 
     def stop(self, grace: timedelta) -> int:
         """Let handlers finish within the grace; returns how many did not. ``end`` must follow."""
-        self._give_back(self._holdings.close())
+        self._give_back(self._in_flight.close())
         self._workers.stop()
-        self._holdings.wait_until_empty(grace)
+        self._in_flight.wait_until_empty(grace)
         self._cut_short.set()
-        return len(self._holdings.all())
+        return len(self._in_flight.all())
 
     def end(self) -> None:
         """Write what is still to be written, and give back what did not finish. Handlers are closed by now."""
-        left = self._holdings.all()
+        left = self._in_flight.all()
         self._give_back(left)
         self._finished.put(None)
         self._settler.join()
 
     def _give_back(self, deliveries: Sequence[Delivery]) -> None:
         for delivery in deliveries:
-            self._finished.put(Outcome(Settlement(delivery=delivery, fate=_stopped(clock.now())), 0.0))
+            self._finished.put(Execution(Settlement(delivery=delivery, outcome=_stopped(clock.now())), 0.0))
 
-    def _guarded(self, doing: str, ask: Callable[[], Answer]) -> Answer | None:
+    def _guarded(self, doing: str, ask: Callable[[], Value]) -> Value | None:
         """The store's answer; None when it is away, or when a defect of ours must not end the loop."""
         try:
             return ask()
@@ -380,7 +382,7 @@ def _outputs(delivery: Delivery) -> Outputs | None:
     return job_outputs.read(result.function, result.outputs, output=job.output if job else "")
 
 
-def facts(delivery: Delivery) -> dict[str, object]:
+def log_fields(delivery: Delivery) -> dict[str, object]:
     """What logs say of a delivery."""
     return {
         "job_id": delivery.result.key,
@@ -392,13 +394,13 @@ def facts(delivery: Delivery) -> dict[str, object]:
 
 
 def _log_settlement(settlement: Settlement, *, late: bool) -> None:
-    if isinstance(settlement.fate, Done):
+    if isinstance(settlement.outcome, Done):
         delivery = settlement.delivery
         log.debug("delivery.settled", outcome="done", late=late, key=delivery.key, attempt=delivery.attempt)
         return
-    told = facts(settlement.delivery) | {"late": late}
-    match settlement.fate:
-        case Again(at=at, reason=reason, spent=spent):
+    told = log_fields(settlement.delivery) | {"late": late}
+    match settlement.outcome:
+        case RetryAt(at=at, reason=reason, spent=spent):
             log.info(
                 "delivery.settled", outcome="again", at=at.isoformat(), reason=reason, spent=spent, **told
             )
@@ -410,5 +412,5 @@ def _no_handler(target: Target) -> str:
     return f"this process has no route {target.route!r} with a handler {target.handler!r} in its settings"
 
 
-def _stopped(now: datetime) -> Again:
-    return Again(at=now, reason="the listener stopped before the handler was done", spent=False)
+def _stopped(now: datetime) -> RetryAt:
+    return RetryAt(at=now, reason="the listener stopped before the handler was done", spent=False)

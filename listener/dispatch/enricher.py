@@ -15,7 +15,7 @@ from listener.core import clock
 from listener.core.errors import MpsRejected, StoreUnavailable, Unavailable, UnavailableError
 from listener.core.model import SUCCESS, Delivery
 from listener.core.ports import MediaProcessing, MpsOf, Store
-from listener.runtime.log_throttle import Quieted
+from listener.runtime.log_throttle import ThrottledLog
 
 log = structlog.get_logger(__name__)
 
@@ -29,7 +29,7 @@ TRIAL = timedelta(seconds=25)
 
 
 @dataclass(slots=True)
-class Outage:
+class CircuitBreaker:
     """The MPS of one tenant is away: until a moment nobody but the first waits for it in vain."""
 
     error: UnavailableError
@@ -54,8 +54,8 @@ class Enricher:
         self._patience = patience
         self._lock = threading.Lock()
         self._asked: OrderedDict[str, Future[str]] = OrderedDict()  #: by the result's slot
-        self._outages: dict[str, Outage] = {}
-        self._warnings = Quieted(log)
+        self._breakers: dict[str, CircuitBreaker] = {}
+        self._warnings = ThrottledLog(log)
 
     def enrich(self, delivery: Delivery) -> Delivery:
         """The delivery with its outputs, or as it is where there is nothing to ask.
@@ -63,22 +63,22 @@ class Enricher:
         Raises Unavailable, which spends no attempt, while MPS can't be asked and patience lasts.
         """
         tenant = self._tenant_of(delivery)
-        mps = self._mps_of(tenant) if _lacks_outputs(delivery) else None
+        mps = self._mps_of(tenant) if _needs_outputs(delivery) else None
         if mps is None:
             return delivery
         try:
-            outputs = self._asked_once(delivery, lambda: self._ask(mps, delivery, tenant))
+            outputs = self._single_flight(delivery, lambda: self._ask(mps, delivery, tenant))
         except UnavailableError as error:
             return self._without(delivery, error)
         return replace(delivery, result=replace(delivery.result, outputs=outputs))
 
-    def _asked_once(self, delivery: Delivery, ask: Callable[[], str]) -> str:
+    def _single_flight(self, delivery: Delivery, ask: Callable[[], str]) -> str:
         """The answer for this result. Its other handlers wait for the first one's question, and share it."""
-        slot = delivery.result.slot
+        dedup_key = delivery.result.dedup_key
         with self._lock:
-            known = self._asked.get(slot)
+            known = self._asked.get(dedup_key)
             if known is None:
-                mine = self._asked[slot] = Future()
+                mine = self._asked[dedup_key] = Future()
                 while len(self._asked) > REMEMBERED:
                     self._asked.popitem(last=False)
         if known is not None:
@@ -87,7 +87,7 @@ class Enricher:
             mine.set_result(ask())
         except BaseException as error:  # whatever it is, those who wait must not wait for ever
             with self._lock:
-                self._asked.pop(slot, None)
+                self._asked.pop(dedup_key, None)
             mine.set_exception(error)
         return mine.result()
 
@@ -102,37 +102,37 @@ class Enricher:
             self._note_outage(tenant, error)
             raise
         with self._lock:
-            self._outages.pop(tenant, None)
+            self._breakers.pop(tenant, None)
         self._store.save_outputs(delivery.result, outputs)
         return outputs
 
     def _refuse_while_away(self, tenant: str) -> None:
         """Raises the error that told so. When the pause is over one tries, and the others leave it to that one."""
         with self._lock:
-            outage = self._outages.get(tenant)
-            if outage is None:
+            breaker = self._breakers.get(tenant)
+            if breaker is None:
                 return
-            if clock.monotonic() < outage.until:
-                raise outage.error.with_traceback(None)  # which would grow with every raise
-            outage.until = clock.monotonic() + TRIAL.total_seconds()
+            if clock.monotonic() < breaker.until:
+                raise breaker.error.with_traceback(None)  # which would grow with every raise
+            breaker.until = clock.monotonic() + TRIAL.total_seconds()
 
     def _note_outage(self, tenant: str, error: UnavailableError) -> None:
         with self._lock:
-            before = self._outages.get(tenant)
+            before = self._breakers.get(tenant)
             pause = min(before.pause * 2, LONGEST_PAUSE) if before else FIRST_PAUSE
             until = clock.monotonic() + pause.total_seconds()
-            self._outages[tenant] = Outage(error, until, pause)
+            self._breakers[tenant] = CircuitBreaker(error, until, pause)
 
     def _without(self, delivery: Delivery, error: UnavailableError) -> Delivery:
         event = "store.unavailable" if isinstance(error, StoreUnavailable) else "mps.unavailable"
-        self._warnings.warning(event, doing="enrich", fault=error.fault, error=str(error))
+        self._warnings.warning(event, doing="enrich", kind=error.kind, error=str(error))
         if event == "store.unavailable" or clock.now() - delivery.created_at < self._patience:
             raise Unavailable(f"the outputs can't be had now: {error}") from error
         log.warning("outputs.given_up", job_id=delivery.result.job_id, patience=str(self._patience))
         return delivery
 
 
-def _lacks_outputs(delivery: Delivery) -> bool:
+def _needs_outputs(delivery: Delivery) -> bool:
     result = delivery.result
     asked_for = result.state == SUCCESS and result.type.casefold() == ENRICHED_TYPE
     return asked_for and bool(result.job_id) and result.outputs is None

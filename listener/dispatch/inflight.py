@@ -13,7 +13,7 @@ from listener.core.model import Delivery
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class Capacity:
     """How many deliveries may be taken: in all, of queues that have some already, and of each other queue."""
 
     total: int
@@ -22,50 +22,50 @@ class Room:
 
 
 @dataclass(slots=True)
-class Held:
+class InFlightDelivery:
     delivery: Delivery
     since: float | None = None  #: monotonic seconds at which its handler was called; None before that
 
 
-def share(size: int, queues: int) -> int:
+def fair_share(size: int, queues: int) -> int:
     """How much of ``size`` one of several queues may take: most of it, but some is always left for the others."""
     return max(1, size - (queues - 1) * max(1, size // (2 * queues)))
 
 
-class Holdings:
+class InFlight:
     """Counts what this process owns against what it may own. Safe to use from several threads.
 
     No queue can take all the room: however deep its backlog, the others' deliveries find a place.
     """
 
-    def __init__(self, room: int, *, queues: int = 1) -> None:
+    def __init__(self, capacity: int, *, queues: int = 1) -> None:
         self._changed = threading.Condition()
-        self._held: dict[int, Held] = {}
+        self._held: dict[int, InFlightDelivery] = {}
         self._by_queue: Counter[str] = Counter()
         self._queues = queues
-        self._room = room
-        self._room_each = share(room, queues)
+        self._capacity = capacity
+        self._capacity_each = fair_share(capacity, queues)
         self._reserved = 0
         self._closed = False
 
-    def resize(self, room: int) -> None:
+    def resize(self, capacity: int) -> None:
         """Own so many at most from now on."""
         with self._changed:
-            self._room, self._room_each = room, share(room, self._queues)
+            self._capacity, self._capacity_each = capacity, fair_share(capacity, self._queues)
 
-    def reserve(self, wanted: int) -> Room:
+    def reserve(self, wanted: int) -> Capacity:
         """Set aside as much of this as there is room for; give it back through ``take``."""
         with self._changed:
-            free = 0 if self._closed else self._room - len(self._held) - self._reserved
+            free = 0 if self._closed else self._capacity - len(self._held) - self._reserved
             total = max(0, min(free, wanted))
             self._reserved += total
-            rooms = {queue: max(0, self._room_each - held) for queue, held in self._by_queue.items()}
-            return Room(total, rooms, self._room_each)
+            capacities = {queue: max(0, self._capacity_each - held) for queue, held in self._by_queue.items()}
+            return Capacity(total, capacities, self._capacity_each)
 
     def take(self, claimed: Sequence[Delivery], *, reserved: int) -> None:
         with self._changed:
             self._reserved -= reserved
-            self._held.update((delivery.id, Held(delivery)) for delivery in claimed)
+            self._held.update((delivery.id, InFlightDelivery(delivery)) for delivery in claimed)
             self._by_queue.update(delivery.queue for delivery in claimed)
 
     def begin(self, delivery: Delivery) -> bool:
@@ -111,22 +111,22 @@ class Holdings:
         with self._changed:
             return self._changed.wait_for(lambda: not self._held, limit.total_seconds())
 
-    def _current(self, delivery: Delivery) -> Held | None:
+    def _current(self, delivery: Delivery) -> InFlightDelivery | None:
         """A later attempt at the same delivery may be here by now; that one is not meant."""
         held = self._held.get(delivery.id)
         return held if held and held.delivery.attempt == delivery.attempt else None
 
 
-class Lanes:
+class FairQueue:
     """Deliveries that wait for a worker, a lane for each queue, served in turn. Safe to use from several threads.
 
     A lane that has its share of workers busy waits until one of them is done.
     """
 
-    def __init__(self, share_each: int) -> None:
+    def __init__(self, fair_share: int) -> None:
         self._changed = threading.Condition()
-        self._share = share_each
-        self._lanes: dict[str, deque[Delivery]] = {}  #: in the order of their turns
+        self._fair_share = fair_share
+        self._by_queue: dict[str, deque[Delivery]] = {}  #: in the order of their turns
         self._busy: Counter[str] = Counter()
         self._idle = 0  #: workers that wait
         self._waking = False  #: one of them has been woken and is not here yet
@@ -135,7 +135,7 @@ class Lanes:
     def put(self, deliveries: Sequence[Delivery]) -> None:
         with self._changed:
             for delivery in deliveries:
-                self._lanes.setdefault(delivery.queue, deque()).append(delivery)
+                self._by_queue.setdefault(delivery.queue, deque()).append(delivery)
             self._wake_one()
 
     def get(self) -> Delivery | None:
@@ -162,23 +162,23 @@ class Lanes:
     def _wake_one(self) -> None:
         """Each worker wakes the next one while there is work: quick handlers then need few of them, and slow ones
         get all. To wake all at once would have them fight for the interpreter."""
-        if self._lanes and self._idle and not self._waking:
+        if self._by_queue and self._idle and not self._waking:
             self._waking = True
             self._changed.notify()
 
     def _next(self) -> Delivery | None:
-        for name in list(self._lanes):
-            if self._busy[name] < self._share:
-                lane = self._lanes.pop(name)
-                found = lane.popleft()
-                if lane:
-                    self._lanes[name] = lane  # behind the others
+        for name in list(self._by_queue):
+            if self._busy[name] < self._fair_share:
+                waiting = self._by_queue.pop(name)
+                found = waiting.popleft()
+                if waiting:
+                    self._by_queue[name] = waiting  # behind the others
                 self._busy[name] += 1
                 return found
         return None
 
 
-class Workers:
+class WorkerPool:
     """A fixed number of threads that work, plus any number that hang.
 
     Not a ThreadPoolExecutor: that can't replace a thread, and joins all of them at interpreter exit.
@@ -187,7 +187,7 @@ class Workers:
     def __init__(self, size: int, work: Callable[[Delivery], None], *, queues: int = 1) -> None:
         self._size = size
         self._work = work
-        self._waiting = Lanes(share(size, queues))
+        self._waiting = FairQueue(fair_share(size, queues))
         self._lock = threading.Lock()
         self._busy_with: dict[threading.Thread, Delivery] = {}
         self._given_up: set[threading.Thread] = set()

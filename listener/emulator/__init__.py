@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 from listener.emulator.emulator import Emulator
-from listener.emulator.faults import Fault, Kind
+from listener.emulator.faults import Fault, FaultKind
 from listener.emulator.options import DEFAULT_PIPELINE_ID, Options
 
-__all__ = ["DEFAULT_PIPELINE_ID", "Emulator", "Fault", "Kind", "Options"]
+__all__ = ["DEFAULT_PIPELINE_ID", "Emulator", "Fault", "FaultKind", "Options"]

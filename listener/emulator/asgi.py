@@ -16,7 +16,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from listener.core import clock
 from listener.emulator.emulator import Emulator
 from listener.emulator.faults import parse
-from listener.emulator.messages import Fate, Reply, Request
+from listener.emulator.messages import Reply, Request, Transmission
 from listener.emulator.mns.queue import Draft, body_md5, draft
 
 
@@ -40,15 +40,15 @@ class Services:
         if request is None:
             return
         reply = await self._emulator.answer(request)
-        if reply.fate == Fate.SENT:
+        if reply.transmission == Transmission.SENT:
             await send(self._start(reply, request))
             await send({"type": "http.response.body", "body": reply.body})
             return
-        if reply.fate == Fate.TRUNCATED:
+        if reply.transmission == Transmission.TRUNCATED:
             await send(self._start(reply, request))
             await send({"type": "http.response.body", "body": reply.body[: reply.keep], "more_body": True})
-        if reply.fate != Fate.STALLED:
-            scope["state"]["connection"].end(reset=reply.fate == Fate.RESET)
+        if reply.transmission != Transmission.STALLED:
+            scope["state"]["connection"].end(reset=reply.transmission == Transmission.RESET)
         # Comes back once the connection is gone; uvicorn would otherwise answer in our place.
         await receive()
 

@@ -8,14 +8,14 @@ from datetime import timedelta
 from random import Random
 from typing import Any
 
-from listener.emulator.fault_injector import Errand, Saboteur
+from listener.emulator.fault_injector import Exchange, FaultInjector
 from listener.emulator.faults import Faults, Occasion
 from listener.emulator.messages import Reply, Request
 from listener.emulator.mns import service as mns_service
 from listener.emulator.mns.queue import draft
 from listener.emulator.mps import service as mps_service
-from listener.emulator.mps.callback_sender import Courier
-from listener.emulator.mps.jobs import Engine
+from listener.emulator.mps.callback_sender import CallbackSender
+from listener.emulator.mps.jobs import JobEngine
 from listener.emulator.options import Options
 
 
@@ -28,12 +28,12 @@ class Emulator:
         self.requests: Counter[str] = Counter()
         self.faults = Faults(self.options.faults, seed=self.options.seed)
         self.mns = mns_service.Mns(self.options, self._rng("mns"))
-        self.courier = Courier(
+        self.sender = CallbackSender(
             self.deliver, faults=self.faults, rng=self._rng("callbacks"), lost_rate=self.options.lost_rate
         )
-        self.engine = Engine(self.options, rng=self._rng("jobs"), call_back=self.courier.call_back)
+        self.engine = JobEngine(self.options, rng=self._rng("jobs"), call_back=self.sender.call_back)
         self.mps = mps_service.Mps(self.options, rng=self._rng("mps"), engine=self.engine)
-        self._saboteur = Saboteur(self.faults, pause=self._pause)
+        self._injector = FaultInjector(self.faults, pause=self._pause)
         self._closing = asyncio.Event()
 
     def _rng(self, purpose: str) -> Random:
@@ -46,23 +46,23 @@ class Emulator:
     async def answer(self, request: Request) -> Reply:
         """Answer one request: an address below ``/queues`` or about the account is MNS, all else is MPS."""
         if request.path.startswith("/queues") or "accountmeta" in request.query:
-            errand = self._mns_errand(request)
+            exchange = self._mns_errand(request)
         else:
-            errand = self._mps_errand(request)
-        self.requests[errand.occasion.operation or "unknown"] += 1
-        return await self._saboteur.answer(errand)
+            exchange = self._mps_errand(request)
+        self.requests[exchange.occasion.operation or "unknown"] += 1
+        return await self._injector.answer(exchange)
 
-    def _mns_errand(self, request: Request) -> Errand:
+    def _mns_errand(self, request: Request) -> Exchange:
         operation = mns_service.identify(request)
         queue = request.path.split("/")[2] if request.path.startswith("/queues/") else ""
-        return Errand(
+        return Exchange(
             occasion=Occasion(service="mns", operation=operation, queue=queue),
             carry_out=lambda skew: self.mns.answer(operation, request, skew=skew),
             refuse=lambda code: self.mns.error(mns_service.MnsError(code), request),
             expire_handles=lambda: self.mns.queues[queue].expire_handles() if queue in self.mns.queues else 0,
         )
 
-    def _mps_errand(self, request: Request) -> Errand:
+    def _mps_errand(self, request: Request) -> Exchange:
         call = mps_service.read_call(request)
         jobs = len(self.engine.jobs)
 
@@ -76,7 +76,7 @@ class Emulator:
             self.engine.finish_now(next(reversed(self.engine.jobs.values())))
             return True
 
-        return Errand(
+        return Exchange(
             occasion=Occasion(
                 service="mps", operation=call.action, function=call.parameters.get("FunctionName", "")
             ),
@@ -109,7 +109,7 @@ class Emulator:
         """Back to the start: no queues, no jobs, the pipelines of a new account, all counts at zero."""
         self.mns.reset()
         self.mps.reset()
-        self.courier.reset()
+        self.sender.reset()
         self.faults.reset()
         self.requests.clear()
         for purpose, rng in self._rngs.items():
@@ -119,7 +119,7 @@ class Emulator:
         """End what waits, so that no task outlives the server."""
         self._closing.set()
         self.engine.stop()
-        self.courier.stop()
+        self.sender.stop()
         for queue in self.mns.queues.values():
             queue.release()
 
@@ -146,8 +146,8 @@ class Emulator:
             },
             "requests": dict(self.requests),
             "callbacks": {
-                "sent": self.courier.sent,
-                "lost": self.courier.lost,
-                "dropped": self.courier.dropped,
+                "sent": self.sender.sent,
+                "lost": self.sender.lost,
+                "dropped": self.sender.dropped,
             },
         }

@@ -25,7 +25,7 @@ class FaultError(ValueError):
     """A fault that can't be; the text names the key and its value."""
 
 
-class Kind(StrEnum):
+class FaultKind(StrEnum):
     """What goes wrong."""
 
     # Requests
@@ -52,8 +52,10 @@ class Kind(StrEnum):
     GARBLE = "garble"  #: the callback's text is cut to the share ``keep``
 
 
-CALLBACK_KINDS = frozenset({Kind.DROP, Kind.DUPLICATE, Kind.LATE, Kind.REORDER, Kind.GARBLE})
-REQUEST_KINDS = frozenset(Kind) - CALLBACK_KINDS
+CALLBACK_KINDS = frozenset(
+    {FaultKind.DROP, FaultKind.DUPLICATE, FaultKind.LATE, FaultKind.REORDER, FaultKind.GARBLE}
+)
+REQUEST_KINDS = frozenset(FaultKind) - CALLBACK_KINDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +74,7 @@ class Fault:
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
-    kind: Kind
+    kind: FaultKind
     name: str = ""  #: to know it by in reports
     service: str = "*"  #: ``mns`` or ``mps``; callback faults need none
     operation: str = "*"  #: such as ``BatchReceiveMessage`` or ``*Receive*``
@@ -169,9 +171,9 @@ class Faults:
         self.clear()
         self.add(self._first)
 
-    def strikes(self, occasion: Occasion) -> dict[Kind, Strike]:
+    def strikes(self, occasion: Occasion) -> dict[FaultKind, Strike]:
         """The faults that strike at this occasion, the first of each kind."""
-        struck: dict[Kind, Strike] = {}
+        struck: dict[FaultKind, Strike] = {}
         for strike in self._set:
             if strike.picks(occasion):
                 struck.setdefault(strike.fault.kind, strike)

@@ -32,7 +32,7 @@ class Request:
         return self.headers.get("host", "localhost")
 
 
-class Fate(StrEnum):
+class Transmission(StrEnum):
     """What becomes of a reply, and of the connection that it should travel on."""
 
     SENT = "sent"
@@ -52,7 +52,7 @@ class Reply:
     body: bytes = b""
     content_type: str = "text/xml;charset=utf-8"
     headers: tuple[tuple[str, str], ...] = ()
-    fate: Fate = Fate.SENT
+    transmission: Transmission = Transmission.SENT
     keep: int = 0
     skew: timedelta = timedelta(0)  #: how far the clock is off that dates the reply
 

@@ -54,7 +54,7 @@ class RunningEmulator:
         return outcome.result(timeout=60)
 
 
-class Server(uvicorn.Server):
+class EmulatorServer(uvicorn.Server):
     """uvicorn's server, which stops when it is told to instead of looking ten times a second."""
 
     def __init__(
@@ -201,7 +201,7 @@ async def _serve(emulator: Emulator, bound: socket.socket, started: Future[Runni
         h11_max_incomplete_event_size=HEAD_BYTES,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
-    server = Server(
+    server = EmulatorServer(
         config, emulator, lambda stopping: started.set_result(_describe(emulator, bound, stopping))
     )
     await server.serve(sockets=[bound])

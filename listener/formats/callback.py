@@ -172,7 +172,7 @@ def _state(members: Mapping[str, Any], execution: Mapping[str, Any]) -> str:
 def _user_data(members: Mapping[str, Any], execution: Mapping[str, Any]) -> dict[str, Any]:
     """The submitter's text and our token. A workflow has its user data at its input."""
     wire = members.get("userdata", _folded(execution.get("input")).get("userdata"))
-    text, token = user_data.open_sealed(None if wire is None else _text(wire))
+    text, token = user_data.extract_token(None if wire is None else _text(wire))
     return {"user_data": text, "token": token}
 
 

@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
-from listener.core.outputs import Cover, InlineFile, OutputFile, Outputs, Segment
+from listener.core.outputs import CoverImage, InlineFile, OutputFile, Outputs, Segment
 from listener.formats import lenient_json
 from listener.formats.unicode_text import shortened, storable
 
@@ -206,7 +206,7 @@ class _Reading:
                 self._unreadable(f"a cover's {name} is {_shown(members[name])}, which is no number")
         self._keep(
             "covers",
-            Cover(path=file.path, bucket=file.bucket, url=file.url, score=score, time_ms=time_ms),
+            CoverImage(path=file.path, bucket=file.bucket, url=file.url, score=score, time_ms=time_ms),
         )
 
     def _segment(self, kind: str, item: dict[str, Any], ends: tuple[str, str]) -> None:

@@ -1,7 +1,7 @@
 """User data: the one text that travels with a job to MPS and comes back in its callback.
 
 It carries two things at once: what the submitter gave, and our own mark (the token), by which a callback
-finds its job even if the job id was never saved. ``seal`` puts the mark on, ``open_sealed`` takes it off.
+finds its job even if the job id was never saved. ``embed_token`` puts the mark on, ``extract_token`` takes it off.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ class UserData:
     fields: Mapping[str, Any] = field(default_factory=dict)  #: the members, where the text is a JSON object
 
 
-def seal(user_data: str | None, token: str) -> str:
+def embed_token(user_data: str | None, token: str) -> str:
     """The text to send: the submitter's with our token in it, at most 35 characters longer.
 
     A JSON object stays one, with ``"mnsl"`` as its last member; other text gets the suffix ``#mnsl=TOKEN``.
@@ -49,7 +49,7 @@ def seal(user_data: str | None, token: str) -> str:
     return f'{text[:end]}{"," if members else ""}"{MEMBER}":"{token}"{text[end:]}'
 
 
-def open_sealed(wire: str | None) -> tuple[str | None, str]:
+def extract_token(wire: str | None) -> tuple[str | None, str]:
     """Take the token off: (what the submitter gave, token). Without a seal: (the text as it is, "").
 
     None, ``""`` and the text ``null`` on the wire all mean that there is no user data (facts: mps 2.2).
@@ -61,7 +61,7 @@ def open_sealed(wire: str | None) -> tuple[str | None, str]:
         return wire, ""
     text, token = wire[: match.start()] + wire[match.end() :], match[1]
     # Only what seal() makes is a seal; user data may well look like one.
-    return (text or None, token) if seal(text, token) == wire else (wire, "")
+    return (text or None, token) if embed_token(text, token) == wire else (wire, "")
 
 
 def parse(user_data: str | None) -> UserData:

@@ -16,10 +16,10 @@ from listener.runtime.metrics import CONTENT_TYPE
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """``ok`` decides on the status code, ``facts`` are shown."""
+    """``ok`` decides on the status code, ``details`` are shown."""
 
     ok: bool
-    facts: Mapping[str, Any]
+    details: Mapping[str, Any]
 
 
 def application(
@@ -42,4 +42,4 @@ def application(
 
 
 def _answer(health: Health) -> Response:
-    return JSONResponse({"ok": health.ok, **health.facts}, status_code=200 if health.ok else 503)
+    return JSONResponse({"ok": health.ok, **health.details}, status_code=200 if health.ok else 503)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from starlette.applications import Starlette
 
 
-class Waiting(uvicorn.Server):
+class StoppableServer(uvicorn.Server):
     """uvicorn's server, which stops when it is told to instead of looking ten times a second."""
 
     def __init__(self, config: uvicorn.Config) -> None:
@@ -42,7 +42,7 @@ class Server:
 
     def __init__(self, app: Starlette, bound: socket.socket) -> None:
         self._bound = bound
-        self._server = Waiting(
+        self._server = StoppableServer(
             uvicorn.Config(
                 app,
                 log_config=None,

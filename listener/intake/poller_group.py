@@ -12,12 +12,12 @@ from collections.abc import Callable
 import structlog
 
 from listener.intake.recorder import Poller
-from listener.runtime.log_throttle import Quieted
+from listener.runtime.log_throttle import ThrottledLog
 
 log = structlog.get_logger(__name__)
 
 
-class Crew:
+class PollerGroup:
     """``most`` pollers at a time, the first one included. Helpers are made once and called again."""
 
     def __init__(self, *, first: Poller, helper: Callable[[], Poller], most: int) -> None:
@@ -27,7 +27,7 @@ class Crew:
         self._changed = threading.Condition()
         self._resting: list[Poller] = []
         self._working = 0
-        self._warnings = Quieted(log)
+        self._warnings = ThrottledLog(log)
 
     @property
     def name(self) -> str:

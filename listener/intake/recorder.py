@@ -11,11 +11,11 @@ import structlog
 
 from listener.core import clock
 from listener.core.errors import QueueUnavailable, StoreUnavailable, UnavailableError, Undecodable
-from listener.core.model import Arrival, Claim, Delivery, Message, Recorded, Result
-from listener.core.ports import Meter, Pulse, Queue, Store, Taker
+from listener.core.model import Claim, DecodedMessage, Delivery, Message, RecordSummary, Result
+from listener.core.ports import DeliverySink, HeartbeatSink, Meter, Queue, Store
 from listener.formats.callback import decode
 from listener.rules.routing import Correlation, Rule, decider
-from listener.runtime.log_throttle import Quieted
+from listener.runtime.log_throttle import ThrottledLog
 
 log = structlog.get_logger(__name__)
 
@@ -37,12 +37,12 @@ class Intake:
         store: Store,
         rules: Sequence[Rule],
         correlation: Correlation,
-        taker: Taker,
+        sink: DeliverySink,
     ) -> None:
         self._store = store
         self._rules = rules
         self._correlation = correlation
-        self._taker = taker
+        self._taker = sink
         self._waiting_until: datetime | None = None
         #: Whether the last batch brought more than this process has room for: handlers are slower than the queue.
         self.overflows = False
@@ -56,17 +56,17 @@ class Intake:
         """Decide by these from the next batch on."""
         self._rules, self._correlation = rules, correlation
 
-    def record(self, queue: str, messages: Sequence[Message]) -> Recorded:
+    def record(self, queue: str, messages: Sequence[Message]) -> RecordSummary:
         """Decode and keep one batch. When this returns, it is durable. Raises StoreUnavailable."""
-        return self._record([arrival(queue, message) for message in messages])
+        return self._record([decode_message(queue, message) for message in messages])
 
-    def _record(self, arrivals: Sequence[Arrival]) -> Recorded:
+    def _record(self, batch: Sequence[DecodedMessage]) -> RecordSummary:
         at = clock.now()
         decide = decider(self._rules, self._correlation, now=at, grace_over=False)
-        claim = self._taker.claim(len(arrivals))
-        recorded = Recorded()
+        claim = self._taker.claim(len(batch))
+        recorded = RecordSummary()
         try:
-            recorded = self._store.record(arrivals, decide, at=at, claim=claim)
+            recorded = self._store.record(batch, decide, at=at, claim=claim)
         finally:
             if claim:
                 self._taker.take(claim, recorded.claimed)
@@ -76,11 +76,13 @@ class Intake:
         self._tell(recorded)
         return recorded
 
-    def record_found(self, results: Sequence[Result]) -> Recorded:
+    def record_found(self, results: Sequence[Result]) -> RecordSummary:
         """Keep results that no queue brought: MPS was asked, or a job was given up. Raises StoreUnavailable."""
-        return self._record([Arrival(queue="", message=NO_MESSAGE, result=result) for result in results])
+        return self._record(
+            [DecodedMessage(queue="", message=NO_MESSAGE, result=result) for result in results]
+        )
 
-    def decide_waiting(self, *, limit: int = 500) -> Recorded:
+    def decide_waiting(self, *, limit: int = 500) -> RecordSummary:
         """Decide about results whose grace is over or whose job has come. Raises StoreUnavailable."""
         at = clock.now()
         decide = decider(self._rules, self._correlation, now=at, grace_over=True)
@@ -90,23 +92,23 @@ class Intake:
         self._tell(recorded)
         return recorded
 
-    def _tell(self, recorded: Recorded) -> None:
+    def _tell(self, recorded: RecordSummary) -> None:
         if recorded.deliveries > len(recorded.claimed):
             self._taker.wake()
 
 
-def arrival(queue: str, message: Message) -> Arrival:
+def decode_message(queue: str, message: Message) -> DecodedMessage:
     """The message with its result, or with the reason why it has none."""
     try:
-        return Arrival(queue=queue, message=message, result=decode(message.body))
+        return DecodedMessage(queue=queue, message=message, result=decode(message.body))
     except Undecodable as error:
-        return Arrival(queue=queue, message=message, result=None, reason=error.reason)
+        return DecodedMessage(queue=queue, message=message, result=None, reason=error.reason)
     except (
         Exception
     ) as error:  # a defect of ours must not hold up the neighbours: the message is kept as it is
         log.exception("decode.crashed", queue=queue, message_id=message.message_id)
         reason = f"decoding it failed with {type(error).__name__}, which is a defect of mns-listener"
-        return Arrival(queue=queue, message=message, result=None, reason=reason)
+        return DecodedMessage(queue=queue, message=message, result=None, reason=reason)
 
 
 class Poller:
@@ -119,7 +121,7 @@ class Poller:
         intake: Intake,
         stop: threading.Event,
         meter: Meter,
-        pulse: Pulse,
+        heartbeat: HeartbeatSink,
         wait: timedelta,
         batch: int = 16,
     ) -> None:
@@ -127,11 +129,11 @@ class Poller:
         self._intake = intake
         self._stop = stop
         self._meter = meter
-        self._pulse = pulse
+        self._pulse = heartbeat
         self._wait = wait
         self._batch = batch
         self._failures = 0
-        self._warnings = Quieted(log)
+        self._warnings = ThrottledLog(log)
         self.idle = False  #: whether the last turn found the queue empty
         self.full = False  #: whether it brought as many messages as a batch can hold
         self.trouble: UnavailableError | None = None  #: what the last turn failed with
@@ -215,9 +217,9 @@ class Poller:
         if self._stop.is_set():
             return timedelta(0)
         if isinstance(error, QueueUnavailable):
-            self._meter.queue_failed(self._queue.name, error.fault)
+            self._meter.queue_failed(self._queue.name, error.kind)
         event = "store.unavailable" if isinstance(error, StoreUnavailable) else "queue.unavailable"
-        self._warnings.warning(event, queue=self._queue.name, fault=error.fault, error=str(error))
+        self._warnings.warning(event, queue=self._queue.name, kind=error.kind, error=str(error))
         return self._pause()
 
     def _pause(self) -> timedelta:
@@ -233,7 +235,7 @@ class Poller:
             self._warnings.reset()
 
 
-class NobodyTakes:
+class NullDeliverySink:
     """For a process that records but runs no handlers: the daemon finds what there is to do in the store."""
 
     def claim(self, wanted: int) -> None:

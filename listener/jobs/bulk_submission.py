@@ -21,7 +21,7 @@ from listener.core.errors import ListenerError, UsageError
 from listener.core.model import Job, JobState
 from listener.core.ports import Store
 from listener.formats.durations import to_duration
-from listener.jobs.request import Request, check_text, compose_user_data
+from listener.jobs.request import JobRequest, check_text, compose_user_data
 
 #: What a line may hold; ``route`` and ``data`` together stand for ``user_data``.
 FIELDS = (
@@ -30,7 +30,7 @@ FIELDS = (
 )
 
 
-class Outcome(StrEnum):
+class LineOutcome(StrEnum):
     """What became of one line."""
 
     SUBMITTED = "submitted"
@@ -44,7 +44,7 @@ class Line:
     """One request, or the reason why the line is none."""
 
     number: int  #: from 1
-    request: Request | None = None
+    request: JobRequest | None = None
     problem: str = ""
 
 
@@ -53,7 +53,7 @@ class Report:
     """What became of one line, for people and for files."""
 
     line: int
-    outcome: Outcome
+    outcome: LineOutcome
     reference: str = ""
     job_id: str = ""
     reason: str = ""
@@ -95,17 +95,17 @@ def _cells(names: Sequence[str], row: Sequence[str]) -> dict[str, str]:
 def submit_all(
     lines: Iterable[Line],
     *,
-    submit: Callable[[Request], Job],
+    submit: Callable[[JobRequest], Job],
     store: Store,
     resume: bool,
-    abreast: int,
+    concurrency: int,
 ) -> Iterator[Report]:
-    """Submit them, ``abreast`` at a time; reports come in the order of the lines, as soon as they can."""
-    with ThreadPoolExecutor(abreast, thread_name_prefix="submit") as pool:
+    """Submit them, ``concurrency`` at a time; reports come in the order of the lines, as soon as they can."""
+    with ThreadPoolExecutor(concurrency, thread_name_prefix="submit") as pool:
         under_way: deque[Future[Report]] = deque()
         for line in lines:
             under_way.append(pool.submit(_submit_line, line, submit, store, resume))
-            while len(under_way) >= 2 * abreast or (under_way and under_way[0].done()):
+            while len(under_way) >= 2 * concurrency or (under_way and under_way[0].done()):
                 yield under_way.popleft().result()
         while under_way:
             yield under_way.popleft().result()
@@ -128,7 +128,7 @@ def _line(
     return Line(number=number, request=replace(request, reference=f"{source}:{number}:{digest}"))
 
 
-def _request(given: Any, defaults: Mapping[str, str]) -> Request:
+def _request(given: Any, defaults: Mapping[str, str]) -> JobRequest:
     if not isinstance(given, Mapping):
         raise UsageError(f"the line is no object but {type(given).__name__}")
     unknown = [str(name) for name in given if name not in FIELDS]
@@ -141,7 +141,7 @@ def _request(given: Any, defaults: Mapping[str, str]) -> Request:
     composed = compose_user_data(texts.pop("route", ""), texts.pop("data", ""))
     deadline = to_duration(fields["deadline"]) if fields.get("deadline") else None
     known: dict[str, Any] = {"function": "", "user_data": composed, **texts}
-    return Request(**known, deadline=deadline)
+    return JobRequest(**known, deadline=deadline)
 
 
 def _text(name: str, value: Any) -> str:
@@ -154,9 +154,9 @@ def _text(name: str, value: Any) -> str:
     raise UsageError(f"{name} = {value!r} is no text")
 
 
-def _submit_line(line: Line, submit: Callable[[Request], Job], store: Store, resume: bool) -> Report:
+def _submit_line(line: Line, submit: Callable[[JobRequest], Job], store: Store, resume: bool) -> Report:
     if line.request is None:
-        return Report(line=line.number, outcome=Outcome.BAD, reason=line.problem)
+        return Report(line=line.number, outcome=LineOutcome.BAD, reason=line.problem)
     reference = line.request.reference
     try:
         known = store.find_job(reference) if resume else None
@@ -164,17 +164,17 @@ def _submit_line(line: Line, submit: Callable[[Request], Job], store: Store, res
             return _skipped(line.number, known)
         job = submit(line.request)
     except UsageError as error:
-        return Report(line=line.number, outcome=Outcome.BAD, reference=reference, reason=str(error))
+        return Report(line=line.number, outcome=LineOutcome.BAD, reference=reference, reason=str(error))
     except ListenerError as error:
-        return Report(line=line.number, outcome=Outcome.FAILED, reference=reference, reason=str(error))
-    return Report(line=line.number, outcome=Outcome.SUBMITTED, reference=reference, job_id=job.job_id)
+        return Report(line=line.number, outcome=LineOutcome.FAILED, reference=reference, reason=str(error))
+    return Report(line=line.number, outcome=LineOutcome.SUBMITTED, reference=reference, job_id=job.job_id)
 
 
 def _skipped(number: int, known: Job) -> Report:
     """An intent without an id was perhaps submitted: its callback will tell, a second submission would not help."""
     return Report(
         line=number,
-        outcome=Outcome.SKIPPED,
+        outcome=LineOutcome.SKIPPED,
         reference=known.reference,
         job_id=known.job_id,
         reason="submitted before" if known.job_id else "sent before; its callback will tell the job id",

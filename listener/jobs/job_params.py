@@ -28,7 +28,7 @@ Box = tuple[float, float, float, float]  #: x, y, width, height, as fractions of
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class Constraint:
     """What a member may be, in words and as a check of its JSON value."""
 
     kind: str
@@ -40,11 +40,11 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Member:
+class ParamSpec:
     """One member of JobParams."""
 
     key: str  #: its name in the JSON
-    rule: Rule
+    rule: Constraint
     default: str = ""  #: what MPS takes when it is left out, in words; empty where that is not documented
     about: str
     taken: Callable[[Any], Any] = lambda value: value  #: from what a caller may give to the field's value
@@ -60,7 +60,7 @@ class Params:
     documented: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        for name, member in members_of(type(self)).items():
+        for name, member in param_specs(type(self)).items():
             given = getattr(self, name)
             if given is None and not member.required:
                 continue
@@ -73,7 +73,7 @@ class Params:
         """The members that were given, by MPS' names, as plain JSON values."""
         return {
             member.key: _as_json(member.written(value))
-            for name, member in members_of(type(self)).items()
+            for name, member in param_specs(type(self)).items()
             if (value := getattr(self, name)) is not None
         }
 
@@ -82,7 +82,7 @@ class Params:
         return lenient_json.render(self.as_params())
 
 
-def members_of(params: type[Params]) -> dict[str, Member]:
+def param_specs(params: type[Params]) -> dict[str, ParamSpec]:
     """The members of a function's JobParams, by the names of our fields, in their order."""
     return {part.name: part.metadata["member"] for part in fields(params)}
 
@@ -92,10 +92,10 @@ def problems(function: str, params: Mapping[str, Any]) -> list[str]:
 
     An unknown function, and one whose members nobody documents, gives none. Never raises.
     """
-    known = BUILDERS.get(function)
+    known = PARAMS_BY_FUNCTION.get(function)
     if known is None or not known.documented:
         return []
-    members = {member.key: member for member in members_of(known).values()}
+    members = {member.key: member for member in param_specs(known).values()}
     unknown = [_unknown(function, key, members) for key in params if key not in members]
     wrong = [
         f"JobParams.{key} = {shortened(repr(params[key]), 200)} should be {member.rule}"
@@ -110,7 +110,7 @@ def problems(function: str, params: Mapping[str, Any]) -> list[str]:
     return [*unknown, *wrong, *missing]
 
 
-def _unknown(function: str, key: str, members: Mapping[str, Member]) -> str:
+def _unknown(function: str, key: str, members: Mapping[str, ParamSpec]) -> str:
     folded = {name.casefold(): name for name in members}
     near = get_close_matches(str(key).casefold()[:100], folded, n=1)
     guess = f"; did you mean {folded[near[0]]}?" if near else ""
@@ -118,9 +118,9 @@ def _unknown(function: str, key: str, members: Mapping[str, Member]) -> str:
     return f"JobParams.{shortened(str(key), 100)} is not documented for {function}, {takes}{guess}"
 
 
-def _member(key: str, rule: Rule, about: str, **more: Any) -> Any:
+def _member(key: str, rule: Constraint, about: str, **more: Any) -> Any:
     """A field that may be left out."""
-    return field(default=None, metadata={"member": Member(key=key, rule=rule, about=about, **more)})
+    return field(default=None, metadata={"member": ParamSpec(key=key, rule=rule, about=about, **more)})
 
 
 def _as_json(value: Any) -> Any:
@@ -180,21 +180,21 @@ def _is_one_input(value: Any) -> bool:
     )
 
 
-def _whole(least: int, most: int) -> Rule:
-    return Rule(
+def _whole(least: int, most: int) -> Constraint:
+    return Constraint(
         "a whole number",
         f"{least} to {most}",
         lambda value: isinstance(value, int) and not isinstance(value, bool) and least <= value <= most,
     )
 
 
-def _one_of(*names: str) -> Rule:
-    return Rule("text", " or ".join(f'"{name}"' for name in names), lambda value: value in names)
+def _one_of(*names: str) -> Constraint:
+    return Constraint("text", " or ".join(f'"{name}"' for name in names), lambda value: value in names)
 
 
-def _matching(kind: str, form: str, pattern: str) -> Rule:
+def _matching(kind: str, form: str, pattern: str) -> Constraint:
     compiled = re.compile(pattern)
-    return Rule(kind, form, lambda value: isinstance(value, str) and bool(compiled.fullmatch(value)))
+    return Constraint(kind, form, lambda value: isinstance(value, str) and bool(compiled.fullmatch(value)))
 
 
 def _clock(value: Any) -> Any:
@@ -212,10 +212,10 @@ def _settings(value: Any) -> Any:
     return ",".join(f"{name}={number}" for name, number in value.items())
 
 
-_BOOL: Final = Rule("true or false", "", lambda value: isinstance(value, bool))
+_BOOL: Final = Constraint("true or false", "", lambda value: isinstance(value, bool))
 _TEXT: Final = _matching("text", "not empty", r"(?s).+")
 _RATE: Final = _whole(-500, 500)
-_HERTZ: Final = Rule(
+_HERTZ: Final = Constraint(
     "a whole number",
     "in Hz",
     lambda value: isinstance(value, int) and not isinstance(value, bool) and value > 0,
@@ -223,7 +223,7 @@ _HERTZ: Final = Rule(
 _TIME: Final = _matching("text or a timedelta", "HH:MM:SS", r"\d{2,}+:[0-5]\d:[0-5]\d")
 _OSS: Final = _matching("an OSS URL", "oss://BUCKET.oss-REGION.aliyuncs.com/OBJECT", r"oss://[^/\s]++/\S++")
 _URL: Final = _matching("a URL", "oss:// or http(s)://", r"(?:oss|https?)://[^/\s]++/\S++")
-_BOXES: Final = Rule("boxes [x, y, width, height]", "1 or 2, in fractions of the picture", _are_boxes)
+_BOXES: Final = Constraint("boxes [x, y, width, height]", "1 or 2, in fractions of the picture", _are_boxes)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,7 +272,7 @@ class CaptionExtraction(Params):
     fps: int | None = _member("fps", _whole(2, 10), "frames looked at per second", default="5")
     roi: tuple[Fractions, Fractions] | None = _member(
         "roi",
-        Rule(
+        Constraint(
             "two ranges [[top, bottom], [left, right]]",
             "in fractions of the picture, the smaller first",
             lambda value: isinstance(value, list) and len(value) == 2 and all(map(_is_range, value)),
@@ -292,7 +292,7 @@ class VideoDetext(Params):
 
     boxes: Sequence[Box] | str | None = _member(
         "Text",
-        Rule(f"{_BOXES.kind}, also as JSON text", _BOXES.range, _are_boxes_or_text),
+        Constraint(f"{_BOXES.kind}, also as JSON text", _BOXES.range, _are_boxes_or_text),
         "where the captions are",
         taken=_tupled,
     )
@@ -319,9 +319,9 @@ class AudioMixing(Params):
 
     file: str = field(
         metadata={
-            "member": Member(
+            "member": ParamSpec(
                 key="inputs",
-                rule=Rule("an OSS URL", 'in the JSON as `[{"file": URL}]`, one only', _is_one_input),
+                rule=Constraint("an OSS URL", 'in the JSON as `[{"file": URL}]`, one only', _is_one_input),
                 about="the audio to mix in",
                 written=lambda value: [{"file": value}],
                 required=True,
@@ -404,7 +404,7 @@ class SpeechDenoise(Params):
 
 
 #: The class of each documented function.
-BUILDERS: Final[Mapping[str, type[Params]]] = {
+PARAMS_BY_FUNCTION: Final[Mapping[str, type[Params]]] = {
     builder.__name__: builder
     for builder in (
         VideoH2V,

@@ -15,16 +15,16 @@ import structlog
 
 from listener.core import clock
 from listener.core.errors import MpsRejected, UnavailableError
-from listener.core.model import LOST, Answer, Job, Patience, Result, Source, Tenants
-from listener.core.ports import EVERYBODY, MpsOf, Pulse, Store
+from listener.core.model import LOST, Answer, Job, QueryBackoff, Result, Source, Tenants
+from listener.core.ports import EVERYBODY, HeartbeatSink, MpsOf, Store
 from listener.intake.recorder import Intake
 from listener.rules import retry
-from listener.runtime.log_throttle import Quieted
+from listener.runtime.log_throttle import ThrottledLog
 
 log = structlog.get_logger(__name__)
 
 #: How many jobs one turn asks about, with how many calls at a time.
-TURN, ABREAST = 32, 4
+TURN, CONCURRENCY = 32, 4
 #: For how long a turn's jobs are this process's: the slowest turn and then some.
 CLAIM = timedelta(minutes=5)
 #: After so many calls in a row that did not reach MPS, it counts as away, and the turn's other jobs wait.
@@ -33,15 +33,15 @@ AWAY = 4
 FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=1), timedelta(minutes=1)
 
 
-class Finding(StrEnum):
+class ReconcileOutcome(StrEnum):
     """What asking about one job came to."""
 
     RECORDED = "recorded"  #: it has ended, and its result is recorded
     RUNNING = "running"  #: MPS is at it
     UNKNOWN = "unknown"  #: MPS does not know it (any more), or it can't be asked about
     LOST = "lost"  #: given up
-    ENDED = "ended"  #: it had ended before; nobody was asked
-    UNREACHED = "unreached"  #: MPS could not be asked
+    COMPLETED = "completed"  #: it had ended before; nobody was asked
+    UNAVAILABLE = "unavailable"  #: MPS could not be asked
 
 
 class Reconciler:
@@ -53,47 +53,47 @@ class Reconciler:
         store: Store,
         intake: Intake,
         mps_of: MpsOf,
-        patience: Patience,
+        backoff: QueryBackoff,
         tenants: Tenants = EVERYBODY,
         stop: threading.Event | None = None,
     ) -> None:
         self._store = store
         self._intake = intake
         self._mps_of = mps_of
-        self._patience = patience
+        self._backoff = backoff
         self._tenants = tenants
         self._stop = stop or threading.Event()
         self._failures = 0  #: calls in a row that did not reach MPS
         self._pause = timedelta(0)
-        self._warnings = Quieted(log)
+        self._warnings = ThrottledLog(log)
 
-    def run(self, pulse: Pulse, *, every: timedelta) -> None:
+    def run(self, heartbeat: HeartbeatSink, *, every: timedelta) -> None:
         """Until the stop event is set."""
         while not self._stop.is_set():
-            pulse.beat()
+            heartbeat.beat()
             self._stop.wait(self._guarded_turn(every).total_seconds())
 
-    def turn(self) -> Sequence[tuple[Job, Finding]]:
+    def turn(self) -> Sequence[tuple[Job, ReconcileOutcome]]:
         """Ask about jobs that are overdue. Raises StoreUnavailable."""
         now = clock.now()
         overdue = self._store.claim_overdue(at=now, until=now + CLAIM, limit=TURN, tenants=self._tenants)
         self._failures = 0
-        found = _abreast(overdue, self.reconcile)
-        self._pace([finding for _, finding in found])
+        found = _ask_concurrently(overdue, self.reconcile)
+        self._pace([outcome for _, outcome in found])
         return found
 
-    def reconcile(self, job: Job) -> Finding:
+    def reconcile(self, job: Job) -> ReconcileOutcome:
         """Ask about one job and write down what is found. Raises StoreUnavailable."""
         if job.finished_at is not None:
-            return Finding.ENDED
+            return ReconcileOutcome.COMPLETED
         if self._failures >= AWAY or self._stop.is_set():
-            return self._unreached(job)
+            return self._unavailable(job)
         try:
             answer = self._ask(job)
         except UnavailableError as error:
             self._failures += 1
-            self._warnings.warning("mps.unavailable", doing="query", fault=error.fault, error=str(error))
-            return self._unreached(job)
+            self._warnings.warning("mps.unavailable", doing="query", kind=error.kind, error=str(error))
+            return self._unavailable(job)
         self._failures = 0
         if answer is None:
             return self._unknown(job)
@@ -111,9 +111,9 @@ class Reconciler:
             return every
         return max(self._pause, timedelta(0) if len(asked) == TURN else every)
 
-    def _pace(self, found: Sequence[Finding]) -> None:
+    def _pace(self, found: Sequence[ReconcileOutcome]) -> None:
         """Longer pauses while no call reaches MPS; none once one does."""
-        reached = [finding for finding in found if finding is not Finding.UNREACHED]
+        reached = [outcome for outcome in found if outcome is not ReconcileOutcome.UNAVAILABLE]
         if reached:
             self._pause = timedelta(0)
         elif found:
@@ -132,36 +132,36 @@ class Reconciler:
             log.info("job.unknown_to_mps", job_id=job.job_id, code=error.code)
             return None
 
-    def _unreached(self, job: Job) -> Finding:
+    def _unavailable(self, job: Job) -> ReconcileOutcome:
         """Not asked, and never taken for lost because of that."""
         wait = timedelta(0) if self._stop.is_set() else self._next_pause() * random.uniform(1, 2)
         self._store.postpone(job, until=clock.now() + wait, asked=False)
-        return Finding.UNREACHED
+        return ReconcileOutcome.UNAVAILABLE
 
-    def _answered(self, job: Job, answer: Answer) -> Finding:
+    def _answered(self, job: Job, answer: Answer) -> ReconcileOutcome:
         if not answer.result.terminal:
             self._postpone(job, clock.now())
-            return Finding.RUNNING
+            return ReconcileOutcome.RUNNING
         self._intake.record_found([answer.result])
-        return Finding.RECORDED
+        return ReconcileOutcome.RECORDED
 
-    def _unknown(self, job: Job) -> Finding:
+    def _unknown(self, job: Job) -> ReconcileOutcome:
         now = clock.now()
-        if job.deadline_at is None or now < job.deadline_at + self._patience.give_up:
+        if job.deadline_at is None or now < job.deadline_at + self._backoff.give_up:
             self._postpone(job, now)
-            return Finding.UNKNOWN
+            return ReconcileOutcome.UNKNOWN
         self._intake.record_found([lost(job, now=now)])
-        return Finding.LOST
+        return ReconcileOutcome.LOST
 
     def _postpone(self, job: Job, now: datetime) -> None:
         """Never past the moment at which it would be given up."""
-        until = now + retry.question_wait(job.queries, self._patience, jitter=random.random())
-        if job.deadline_at is not None and now < job.deadline_at + self._patience.give_up:
-            until = min(until, job.deadline_at + self._patience.give_up)
+        until = now + retry.query_delay(job.queries, self._backoff, jitter=random.random())
+        if job.deadline_at is not None and now < job.deadline_at + self._backoff.give_up:
+            until = min(until, job.deadline_at + self._backoff.give_up)
         self._store.postpone(job, until=until, asked=True)
 
 
-def apart(names: Iterable[str]) -> dict[str, Tenants]:
+def tenant_shards(names: Iterable[str]) -> dict[str, Tenants]:
     """A share of the jobs for each tenant, by name. The nameless one's holds those of tenants that are gone, too."""
     known = tuple(names)
     return {"": Tenants(without=known)} | {name: Tenants(only=(name,)) for name in known}
@@ -184,13 +184,15 @@ def lost(job: Job, *, now: datetime) -> Result:
     )
 
 
-def _abreast(jobs: Sequence[Job], ask: Callable[[Job], Finding]) -> Sequence[tuple[Job, Finding]]:
-    """Ask about all of them, ABREAST at a time; raises what asking raised.
+def _ask_concurrently(
+    jobs: Sequence[Job], ask: Callable[[Job], ReconcileOutcome]
+) -> Sequence[tuple[Job, ReconcileOutcome]]:
+    """Ask about all of them, CONCURRENCY at a time; raises what asking raised.
 
     In daemon threads, since those of a ThreadPoolExecutor would hold up the end of the process.
     """
     left = iter(jobs)  # shared: a list's iterator hands out each job once
-    found: list[tuple[Job, Finding]] = []
+    found: list[tuple[Job, ReconcileOutcome]] = []
     errors: list[Exception] = []
 
     def work() -> None:
@@ -202,7 +204,7 @@ def _abreast(jobs: Sequence[Job], ask: Callable[[Job], Finding]) -> Sequence[tup
         except Exception as error:  # raised below, where the threads were started
             errors.append(error)
 
-    threads = [threading.Thread(target=work, name="ask", daemon=True) for _ in jobs[:ABREAST]]
+    threads = [threading.Thread(target=work, name="ask", daemon=True) for _ in jobs[:CONCURRENCY]]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -29,7 +29,7 @@ LONGEST_REFERENCE = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Request:
+class JobRequest:
     """The nine parameters of SubmitIProductionJob, and what this ledger wants to know."""
 
     function: str
@@ -68,7 +68,7 @@ def compose_user_data(route: str, data: str) -> str | None:
     return f'{{"route": {json.dumps(route, ensure_ascii=False)}{", " if members else ""}{rest}'
 
 
-def check(request: Request, *, region: str = "") -> list[str]:
+def check(request: JobRequest, *, region: str = "") -> list[str]:
     """Warnings about what is unusual; ``region`` is that of MPS, where known.
 
     Raises UsageError for what can't work; nothing is sent.
@@ -105,7 +105,7 @@ def json_object(text: str) -> dict[str, object] | None:
     return value if isinstance(value, dict) else None
 
 
-def _check_params(request: Request) -> None:
+def _check_params(request: JobRequest) -> None:
     if json_object(request.params_json) is None:
         known = FUNCTIONS.get(request.function)
         example = json.dumps(known.example if known else {})
@@ -120,7 +120,7 @@ def _check_oss(name: str, url: str) -> None:
         )
 
 
-def _check_placeholders(request: Request) -> None:
+def _check_placeholders(request: JobRequest) -> None:
     unknown = [found for found in _PLACEHOLDER.findall(request.output) if found not in PLACEHOLDERS]
     if unknown:
         raise UsageError(
@@ -142,7 +142,7 @@ def _check_notify_url(url: str) -> None:
         raise UsageError(f"NotifyUrl: {error}") from error
 
 
-def _check_regions(request: Request, region: str) -> None:
+def _check_regions(request: JobRequest, region: str) -> None:
     """Bucket, queue and MPS must be in one region (facts: mps 4.1); only what the URLs show can be compared."""
     seen = {
         "MPS": region,
@@ -161,7 +161,7 @@ def _region_of(url: str) -> str:
     return match["region"] if match else ""
 
 
-def _function_warnings(request: Request) -> list[str]:
+def _function_warnings(request: JobRequest) -> list[str]:
     if request.function in FUNCTIONS:
         return job_params.problems(request.function, json_object(request.params_json) or {})
     near = get_close_matches(request.function, FUNCTIONS, n=1)
@@ -171,7 +171,7 @@ def _function_warnings(request: Request) -> list[str]:
     ]
 
 
-def _user_data_warnings(request: Request) -> list[str]:
+def _user_data_warnings(request: JobRequest) -> list[str]:
     length = len((request.user_data or "").encode())
     if length <= LONGEST_USER_DATA - user_data.LONGEST_SEAL:
         return []

@@ -13,29 +13,37 @@ from datetime import datetime, timedelta
 import tenacity
 
 from listener.core import clock
-from listener.core.errors import Fault, MpsRejected, MpsUnavailable, SettingsError
-from listener.core.model import Arrival, Disposition, Job, JobState, Message, Submitted, Verdict
+from listener.core.errors import FailureKind, MpsRejected, MpsUnavailable, SettingsError
+from listener.core.model import (
+    DecodedMessage,
+    Job,
+    JobState,
+    Message,
+    ResultStatus,
+    RoutingDecision,
+    Submitted,
+)
 from listener.core.ports import JobSubmitter, Store
 from listener.formats import user_data
-from listener.jobs.request import Request, check
+from listener.jobs.request import JobRequest, check
 
 #: After these faults it is certain that MPS did not take the job.
 _NOT_SENT = frozenset(
     {
-        Fault.REFUSED,
-        Fault.DNS,
-        Fault.TLS,
-        Fault.THROTTLED,
-        Fault.CREDENTIALS,
-        Fault.CLOCK,
-        Fault.DENIED,
+        FailureKind.REFUSED,
+        FailureKind.DNS,
+        FailureKind.TLS,
+        FailureKind.THROTTLED,
+        FailureKind.CREDENTIALS,
+        FailureKind.CLOCK,
+        FailureKind.DENIED,
     }
 )
-THROTTLE_PATIENCE = timedelta(minutes=1)
+THROTTLE_TIMEOUT = timedelta(minutes=1)
 
 
 def submit(
-    request: Request,
+    request: JobRequest,
     *,
     store: Store,
     mps: JobSubmitter,
@@ -53,12 +61,12 @@ def submit(
     job = _intent(request, deadline=limit, tenant=tenant)
     store.add_job(job)
     try:
-        submitted = _patiently(mps, job)
+        submitted = _submit_through_throttling(mps, job)
     except (MpsRejected, SettingsError) as error:
         store.refuse_job(job.token, str(error), clock.now())
         raise
     except MpsUnavailable as error:
-        if error.fault in _NOT_SENT:
+        if error.kind in _NOT_SENT:
             store.refuse_job(job.token, str(error), clock.now())
         raise
     at = clock.now()
@@ -68,14 +76,14 @@ def submit(
 
 
 @tenacity.retry(
-    retry=tenacity.retry_if_exception(lambda error: getattr(error, "fault", None) is Fault.THROTTLED),
+    retry=tenacity.retry_if_exception(lambda error: getattr(error, "fault", None) is FailureKind.THROTTLED),
     wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),
-    stop=tenacity.stop_after_delay(THROTTLE_PATIENCE),
+    stop=tenacity.stop_after_delay(THROTTLE_TIMEOUT),
     reraise=True,
 )
-def _patiently(mps: JobSubmitter, job: Job) -> Submitted:
+def _submit_through_throttling(mps: JobSubmitter, job: Job) -> Submitted:
     """Submit, and wait out throttling, which refuses a call before anything is done."""
-    return mps.submit(job, user_data=user_data.seal(job.user_data, job.token))
+    return mps.submit(job, user_data=user_data.embed_token(job.user_data, job.token))
 
 
 def _keep_outcome(store: Store, submitted: Submitted, *, at: datetime) -> None:
@@ -85,16 +93,16 @@ def _keep_outcome(store: Store, submitted: Submitted, *, at: datetime) -> None:
     """
     if submitted.outcome is None:
         return
-    arrival = Arrival(
+    decoded_message = DecodedMessage(
         queue="",
         message=Message(message_id="", receipt_handle="", body=""),
         result=submitted.outcome,
     )
-    verdict = Verdict(disposition=Disposition.WAITING, wait_until=at)
-    store.record([arrival], lambda _result, _job, _queue: verdict, at=at)
+    decision = RoutingDecision(status=ResultStatus.WAITING, wait_until=at)
+    store.record([decoded_message], lambda _result, _job, _queue: decision, at=at)
 
 
-def _intent(request: Request, *, deadline: timedelta | None, tenant: str) -> Job:
+def _intent(request: JobRequest, *, deadline: timedelta | None, tenant: str) -> Job:
     now = clock.now()
     return Job(
         token=secrets.token_urlsafe(16),

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from listener.core.errors import Reject, Retry
-from listener.core.model import Again, Dead, Delivery, Fate, Patience, RetryPolicy
+from listener.core.model import Dead, Delivery, Outcome, QueryBackoff, RetryAt, RetryPolicy
 from listener.formats.unicode_text import shortened, storable
 
 #: What is kept of an error's text.
@@ -18,7 +18,7 @@ _LOST_LEASE: Final = "the attempt never ended: its process died or its handler h
 
 def after_failure(
     delivery: Delivery, error: BaseException, policy: RetryPolicy, *, now: datetime, jitter: float
-) -> Fate:
+) -> Outcome:
     """The fate of a delivery whose handler raised ``error``; ``jitter`` is random, from 0 to 1.
 
     ``Reject`` is final at once. ``Unavailable`` never spends an attempt, so that only ``max_age`` ends it;
@@ -32,21 +32,21 @@ def after_failure(
     if error.counts:
         wait = _asked(error, otherwise=_next_wait(delivery, policy, jitter))
         return _spend(delivery, text, policy, now=now, wait=wait)
-    wait = _asked(error, otherwise=back_off(delivery.attempt, policy, jitter=jitter))
-    return _too_old(delivery, text, policy, now=now) or Again(at=now + wait, reason=text, spent=False)
+    wait = _asked(error, otherwise=retry_delay(delivery.attempt, policy, jitter=jitter))
+    return _too_old(delivery, text, policy, now=now) or RetryAt(at=now + wait, reason=text, spent=False)
 
 
-def after_lost_lease(delivery: Delivery, policy: RetryPolicy, *, now: datetime, jitter: float) -> Fate:
+def after_lost_lease(delivery: Delivery, policy: RetryPolicy, *, now: datetime, jitter: float) -> Outcome:
     """The fate of a delivery whose attempt was never settled. That counts: the handler may be the cause."""
     return _spend(delivery, _LOST_LEASE, policy, now=now, wait=_next_wait(delivery, policy, jitter))
 
 
-def question_wait(asked: int, patience: Patience, *, jitter: float) -> timedelta:
+def query_delay(asked: int, patience: QueryBackoff, *, jitter: float) -> timedelta:
     """The wait until MPS is asked again about a job that it was asked about this often before."""
     return _doubled(asked, patience.first, patience.longest, jitter=jitter)
 
 
-def back_off(attempt: int, policy: RetryPolicy, *, jitter: float) -> timedelta:
+def retry_delay(attempt: int, policy: RetryPolicy, *, jitter: float) -> timedelta:
     """The wait after this many attempts (from 1): doubling, capped, and between its half and its whole."""
     return _doubled(attempt - 1, policy.first_wait, policy.longest_wait, jitter=jitter)
 
@@ -67,11 +67,11 @@ def error_text(error: BaseException) -> str:
     return shortened(storable(f"{name}: {said}" if said else name), ERROR_LENGTH)
 
 
-def _spend(delivery: Delivery, text: str, policy: RetryPolicy, *, now: datetime, wait: timedelta) -> Fate:
+def _spend(delivery: Delivery, text: str, policy: RetryPolicy, *, now: datetime, wait: timedelta) -> Outcome:
     spent = delivery.failures + 1
     if spent >= policy.max_attempts:
         return Dead(reason=f"gave up after {spent} of {policy.max_attempts} attempts; the last: {text}")
-    return _too_old(delivery, text, policy, now=now) or Again(at=now + wait, reason=text)
+    return _too_old(delivery, text, policy, now=now) or RetryAt(at=now + wait, reason=text)
 
 
 def _too_old(delivery: Delivery, text: str, policy: RetryPolicy, *, now: datetime) -> Dead | None:
@@ -81,7 +81,7 @@ def _too_old(delivery: Delivery, text: str, policy: RetryPolicy, *, now: datetim
 
 
 def _next_wait(delivery: Delivery, policy: RetryPolicy, jitter: float) -> timedelta:
-    return back_off(delivery.failures + 1, policy, jitter=jitter)
+    return retry_delay(delivery.failures + 1, policy, jitter=jitter)
 
 
 def _asked(error: Retry, *, otherwise: timedelta) -> timedelta:

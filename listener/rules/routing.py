@@ -13,13 +13,13 @@ from typing import Any, Final
 from listener.core.model import (
     LOST,
     PROGRESS_STATES,
-    Disposition,
     Job,
     Result,
+    ResultStatus,
     RetryPolicy,
+    RoutingDecision,
     Source,
     Target,
-    Verdict,
 )
 from listener.core.ports import Decide
 from listener.formats import user_data
@@ -30,7 +30,7 @@ _SEVERAL: Final = (list, tuple)
 _TOLD_LOST: Final = "the job had been given up as lost, and that was told"
 _UNKNOWN_JOB: Final = "no job with this id is known"
 
-Words = str | Sequence[str]
+OneOrMany = str | Sequence[str]
 """One value, or a list or tuple of which any will do; an empty one asks for nothing."""
 
 
@@ -41,16 +41,16 @@ class Match:
     Values compare exactly, except ``type`` and ``state``, which ignore case.
     """
 
-    route: Words = ()  #: the route that the user data names
-    user_data: Words = ()  #: shell patterns over the whole text
+    route: OneOrMany = ()  #: the route that the user data names
+    user_data: OneOrMany = ()  #: shell patterns over the whole text
     data: Mapping[str, Any] = field(
         default_factory=dict
     )  #: members of JSON user data; ``a.b`` looks inside ``a``
-    function: Words = ()
-    state: Words = ()  #: without it only terminal states match
-    type: Words = ()
-    queue: Words = ()
-    pipeline: Words = ()
+    function: OneOrMany = ()
+    state: OneOrMany = ()  #: without it only terminal states match
+    type: OneOrMany = ()
+    queue: OneOrMany = ()
+    pipeline: OneOrMany = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +86,7 @@ class RoutingFacts:
         return self.result.pipeline or (self.job.pipeline if self.job else "")
 
 
-class Unknown(StrEnum):
+class UnknownJobPolicy(StrEnum):
     """What to do with a result whose job is still not known when the grace is over."""
 
     DELIVER = "deliver"
@@ -98,7 +98,7 @@ class Unknown(StrEnum):
 class Correlation:
     """How results find their jobs: how long to wait for one, and what to do without."""
 
-    unknown: str = Unknown.DELIVER
+    unknown: str = UnknownJobPolicy.DELIVER
     grace: timedelta = timedelta(0)
 
 
@@ -126,14 +126,14 @@ def mismatch(match: Match, facts: RoutingFacts) -> str:
 def decider(rules: Sequence[Rule], correlation: Correlation, *, now: datetime, grace_over: bool) -> Decide:
     """The decision about results, with the rules and the time already in it."""
 
-    def decide(result: Result, job: Job | None, queue: str) -> Verdict:
+    def decide(result: Result, job: Job | None, queue: str) -> RoutingDecision:
         facts = facts_about(result, job, queue)
         if job is not None and _was_told_lost(job, result):
-            return Verdict(disposition=Disposition.DROPPED, reason=_TOLD_LOST)
+            return RoutingDecision(status=ResultStatus.DROPPED, reason=_TOLD_LOST)
         if job is None and (
-            verdict := _without_job(rules, correlation, facts, now=now, grace_over=grace_over)
+            decision := _without_job(rules, correlation, facts, now=now, grace_over=grace_over)
         ):
-            return verdict
+            return decision
         return _routed(rules, facts)
 
     return decide
@@ -147,28 +147,28 @@ def _was_told_lost(job: Job, result: Result) -> bool:
 
 def _without_job(
     rules: Sequence[Rule], correlation: Correlation, facts: RoutingFacts, *, now: datetime, grace_over: bool
-) -> Verdict | None:
+) -> RoutingDecision | None:
     """The verdict on a result whose job is not known; None to treat it as if it were."""
     if _is_mere_progress(rules, facts.result):
         return None
     if correlation.grace > timedelta(0) and not grace_over:
-        return Verdict(disposition=Disposition.WAITING, wait_until=now + correlation.grace)
-    if correlation.unknown == Unknown.DROP:
-        return Verdict(disposition=Disposition.DROPPED, reason=_UNKNOWN_JOB)
-    if correlation.unknown == Unknown.DEAD_LETTER:
+        return RoutingDecision(status=ResultStatus.WAITING, wait_until=now + correlation.grace)
+    if correlation.unknown == UnknownJobPolicy.DROP:
+        return RoutingDecision(status=ResultStatus.DROPPED, reason=_UNKNOWN_JOB)
+    if correlation.unknown == UnknownJobPolicy.DEAD_LETTER:
         targets = _targets(first_match(rules, facts))
-        return Verdict(disposition=Disposition.REFUSED, targets=targets, reason=_UNKNOWN_JOB)
+        return RoutingDecision(status=ResultStatus.REFUSED, targets=targets, reason=_UNKNOWN_JOB)
     return None
 
 
-def _routed(rules: Sequence[Rule], facts: RoutingFacts) -> Verdict:
+def _routed(rules: Sequence[Rule], facts: RoutingFacts) -> RoutingDecision:
     if targets := _targets(first_match(rules, facts)):
-        return Verdict(disposition=Disposition.ROUTED, targets=targets)
+        return RoutingDecision(status=ResultStatus.ROUTED, targets=targets)
     if facts.result.state == LOST:
-        return Verdict(disposition=Disposition.REFUSED, reason=f"lost: {facts.result.message}")
+        return RoutingDecision(status=ResultStatus.REFUSED, reason=f"lost: {facts.result.message}")
     if facts.result.state in PROGRESS_STATES:
-        return Verdict(disposition=Disposition.PROGRESS)
-    return Verdict(disposition=Disposition.PARKED, reason="no route wants it")
+        return RoutingDecision(status=ResultStatus.PROGRESS)
+    return RoutingDecision(status=ResultStatus.PARKED, reason="no route wants it")
 
 
 def _targets(rule: Rule | None) -> tuple[Target, ...]:

@@ -12,7 +12,7 @@ from listener.core import clock
 EVERY = timedelta(minutes=1)
 
 
-class Quieted:
+class ThrottledLog:
     """One source of warnings. Safe to share between threads."""
 
     def __init__(self, log: Any) -> None:

@@ -7,7 +7,7 @@ from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 
-from listener.core.model import Again, Done, Recorded, Settlement
+from listener.core.model import Done, RecordSummary, RetryAt, Settlement
 
 SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -58,10 +58,10 @@ class Metrics:
         _child(self._poll_seconds, queue).observe(seconds)
         _child(self._messages, queue).inc(messages)
 
-    def queue_failed(self, queue: str, fault: str) -> None:
-        _child(self._failures, queue, fault).inc()
+    def queue_failed(self, queue: str, kind: str) -> None:
+        _child(self._failures, queue, kind).inc()
 
-    def recorded(self, queue: str, recorded: Recorded) -> None:
+    def recorded(self, queue: str, recorded: RecordSummary) -> None:
         for kind, count in (
             ("new", recorded.new),
             ("duplicate", recorded.duplicates),
@@ -92,9 +92,9 @@ class Metrics:
 
 
 def _outcome(settlement: Settlement) -> str:
-    if isinstance(settlement.fate, Done):
+    if isinstance(settlement.outcome, Done):
         return "done"
-    return "again" if isinstance(settlement.fate, Again) else "dead"
+    return "again" if isinstance(settlement.outcome, RetryAt) else "dead"
 
 
 @lru_cache(maxsize=1024)

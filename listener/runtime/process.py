@@ -14,7 +14,7 @@ from datetime import timedelta
 import structlog
 
 from listener.core import clock
-from listener.runtime.log_throttle import Quieted
+from listener.runtime.log_throttle import ThrottledLog
 
 log = structlog.get_logger(__name__)
 
@@ -87,7 +87,7 @@ def watchdog_interval() -> timedelta | None:
     return timedelta(microseconds=int(limit)) / 2
 
 
-class Heart:
+class Heartbeat:
     """The pulse of one loop."""
 
     def __init__(self, limit: timedelta) -> None:
@@ -106,38 +106,38 @@ class Heart:
         return self._last is not None and clock.monotonic() - self._last > self._limit.total_seconds()
 
 
-class Vitals:
+class LivenessMonitor:
     """All loops of this process. The watchdog is fed only while every one of them turns."""
 
     def __init__(self) -> None:
-        self._hearts: dict[str, Heart] = {}
+        self._heartbeats: dict[str, Heartbeat] = {}
         self._lock = threading.Lock()
 
-    def heart(self, name: str, *, limit: timedelta) -> Heart:
+    def heartbeat(self, name: str, *, limit: timedelta) -> Heartbeat:
         """A pulse that may be silent for ``limit`` at the longest."""
         with self._lock:
-            self._hearts[name] = Heart(limit)
-            return self._hearts[name]
+            self._heartbeats[name] = Heartbeat(limit)
+            return self._heartbeats[name]
 
     @property
     def started(self) -> bool:
         with self._lock:
-            return all(heart.started for heart in self._hearts.values())
+            return all(heartbeat.started for heartbeat in self._heartbeats.values())
 
     def stalled(self) -> Sequence[str]:
         """The names of loops that do not turn any more."""
         with self._lock:
-            return [name for name, heart in self._hearts.items() if heart.stalled]
+            return [name for name, heartbeat in self._heartbeats.items() if heartbeat.stalled]
 
 
 class Watchdog:
     """Speaks for this process to systemd: ready once every loop has turned, alive while every one does."""
 
-    def __init__(self, vitals: Vitals) -> None:
-        self._vitals = vitals
+    def __init__(self, liveness: LivenessMonitor) -> None:
+        self._liveness = liveness
         self._interval = watchdog_interval()
         self._ready = False
-        self._warnings = Quieted(log)
+        self._warnings = ThrottledLog(log)
 
     def tick(self, longest: timedelta) -> timedelta:
         """How long the main thread may wait between two feedings; briefly until everything has started."""
@@ -147,12 +147,12 @@ class Watchdog:
 
     def feed(self) -> None:
         """Say READY once, and WATCHDOG as long as nothing has stalled."""
-        if stalled := self._vitals.stalled():
+        if stalled := self._liveness.stalled():
             self._warnings.warning("loops.stalled", loops=list(stalled))
             return
         if self._interval:
             notify("WATCHDOG=1")
-        if not self._ready and self._vitals.started:
+        if not self._ready and self._liveness.started:
             self._ready = True
             notify("READY=1", "STATUS=polling")
 

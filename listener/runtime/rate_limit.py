@@ -8,7 +8,7 @@ from datetime import timedelta
 from listener.core import clock
 
 
-class Every:
+class IntervalTimer:
     """Says now and then that it is time again; at once when first asked. For one thread."""
 
     def __init__(self, interval: timedelta) -> None:
@@ -23,7 +23,7 @@ class Every:
         return True
 
 
-class Pace:
+class RateMeter:
     """How many a second, measured anew over each quarter of one. For one thread."""
 
     WINDOW = 0.25
@@ -38,12 +38,12 @@ class Pace:
         elapsed = clock.monotonic() - self._since
         if elapsed < self.WINDOW:
             return None
-        pace = self._count / elapsed
+        rate = self._count / elapsed
         self._since, self._count = clock.monotonic(), 0
-        return pace
+        return rate
 
 
-class RateLimit:
+class RateLimiter:
     """Spreads calls evenly: each one waits for its turn. Safe to use from several threads."""
 
     def __init__(self, per_second: float) -> None:

@@ -14,7 +14,7 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from listener.core.errors import SettingsError
-from listener.core.model import Patience, RetryPolicy
+from listener.core.model import QueryBackoff, RetryPolicy
 from listener.formats import user_data
 from listener.formats.durations import Duration, PositiveDuration
 from listener.formats.queue_url import split_queue_url
@@ -105,8 +105,8 @@ class ReconcileSettings(Section):
     longest_wait: PositiveDuration = timedelta(hours=1)
     give_up: Duration = timedelta(days=3)  #: after the deadline, a job that MPS can't tell about is Lost
 
-    def patience(self) -> Patience:
-        return Patience(first=self.first_wait, longest=self.longest_wait, give_up=self.give_up)
+    def backoff(self) -> QueryBackoff:
+        return QueryBackoff(first=self.first_wait, longest=self.longest_wait, give_up=self.give_up)
 
 
 class EnrichSettings(Section):

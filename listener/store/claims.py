@@ -12,9 +12,9 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, literal, select, tuple_, update
 
-from listener.core.model import Again, Claim, Dead, Delivery, DeliveryState, Done, Fate, Settlement
-from listener.store.compiled import Alike, Select, Update
-from listener.store.postgres import announce
+from listener.core.model import Claim, Dead, Delivery, DeliveryState, Done, Outcome, RetryAt, Settlement
+from listener.store.compiled import ByValues, Select, Update
+from listener.store.postgres import notify
 from listener.store.rows import delivery_of, job_of, result_of
 from listener.store.tables import Instant, deliveries, jobs, results
 
@@ -83,7 +83,7 @@ _ENDED = (
 _BY_ID = {table: Select(table.c.id) for table in (deliveries, results, jobs)}
 
 
-def _settlement(attempts: Any, kind: type[Fate]) -> Any:
+def _settlement(attempts: Any, kind: type[Outcome]) -> Any:
     is_open = deliveries.c.state == RUNNING
     if kind is Done:
         # A handler that returned after its lease had ended has done its work all the same, as long as nobody
@@ -93,7 +93,7 @@ def _settlement(attempts: Any, kind: type[Fate]) -> Any:
     return update(deliveries).where(current, is_open).values(**_columns(kind))
 
 
-def _columns(kind: type[Fate]) -> dict[str, Any]:
+def _columns(kind: type[Outcome]) -> dict[str, Any]:
     settled_at = bindparam("now", type_=Instant)
     columns: dict[str, Any] = {"owner": None, "lease_until": None, "next_at": None, "settled_at": settled_at}
     if kind is Done:
@@ -105,13 +105,13 @@ def _columns(kind: type[Fate]) -> dict[str, Any]:
     return {**columns, "state": PENDING, "next_at": bindparam("again_at", type_=Instant), "settled_at": None}
 
 
-_SETTLE_DONE = Alike(lambda marks: _settlement(deliveries.c.id.in_(marks), Done))
-_SETTLE: dict[type[Fate], Update] = {
-    kind: Update(_settlement(deliveries.c.id == bindparam("row_id"), kind)) for kind in (Again, Dead)
+_SETTLE_DONE = ByValues(lambda marks: _settlement(deliveries.c.id.in_(marks), Done))
+_SETTLE: dict[type[Outcome], Update] = {
+    kind: Update(_settlement(deliveries.c.id == bindparam("row_id"), kind)) for kind in (RetryAt, Dead)
 }
-_BECOME: dict[type[Fate], DeliveryState] = {
+_BECOME: dict[type[Outcome], DeliveryState] = {
     Done: DeliveryState.DONE,
-    Again: DeliveryState.PENDING,
+    RetryAt: DeliveryState.PENDING,
     Dead: DeliveryState.DEAD,
 }
 
@@ -134,12 +134,12 @@ def renew(connection: Connection, running: Sequence[Delivery], *, until: datetim
     connection.execute(_RENEW, {"attempts": attempts, "owners": owners, "until": until})
 
 
-def end_leases(
-    connection: Connection, fate: Callable[[Delivery], Fate], *, at: datetime, limit: int
+def rescue_expired(
+    connection: Connection, outcome: Callable[[Delivery], Outcome], *, at: datetime, limit: int
 ) -> Sequence[Settlement]:
-    """See ``Store.end_leases``."""
+    """See ``Store.rescue_expired``."""
     ids = list(connection.scalars(_ENDED, {"now": at, "most": limit}))
-    ended = [Settlement(delivery=delivery, fate=fate(delivery)) for delivery in load(connection, ids)]
+    ended = [Settlement(delivery=delivery, outcome=outcome(delivery)) for delivery in load(connection, ids)]
     _write(connection, ended, at=at)
     return ended
 
@@ -194,7 +194,7 @@ def _pending_queues(connection: Connection) -> list[str]:
 def _due(connection: Connection, wanted: Claim, *, at: datetime) -> list[int]:
     """Ids of pending deliveries, of each queue in turn."""
     found = [
-        _due_of(connection, queue, min(wanted.limit, wanted.room_for(queue)), at=at)
+        _due_of(connection, queue, min(wanted.limit, wanted.capacity_for(queue)), at=at)
         for queue in _pending_queues(connection)
     ]
     turns = (row_id for turn in zip_longest(*found) for row_id in turn if row_id is not None)
@@ -207,10 +207,10 @@ def _due_of(connection: Connection, queue: str, limit: int, *, at: datetime) -> 
 
 def _write(connection: Connection, settlements: Sequence[Settlement], *, at: datetime) -> int:
     """Write the fates of attempts that are still the current ones; returns how many were."""
-    if any(isinstance(entry.fate, Again) and entry.fate.at <= at for entry in settlements):
-        announce(connection)
+    if any(isinstance(entry.outcome, RetryAt) and entry.outcome.at <= at for entry in settlements):
+        notify(connection)
     in_order = sorted(settlements, key=_id)  # two processes may both hold one: neither waits in a circle
-    done = [entry.delivery for entry in in_order if isinstance(entry.fate, Done)]
+    done = [entry.delivery for entry in in_order if isinstance(entry.outcome, Done)]
     return _write_done(connection, done, at=at) + sum(
         _write_alike(connection, kind, in_order, at=at) for kind in _SETTLE
     )
@@ -229,12 +229,12 @@ def _write_done(connection: Connection, done: Sequence[Delivery], *, at: datetim
 
 
 def _write_alike(
-    connection: Connection, kind: type[Fate], settlements: Sequence[Settlement], *, at: datetime
+    connection: Connection, kind: type[Outcome], settlements: Sequence[Settlement], *, at: datetime
 ) -> int:
     parameters = [
-        {"row_id": entry.delivery.id, "of_attempt": entry.delivery.attempt, **_parameters(entry.fate, at)}
+        {"row_id": entry.delivery.id, "of_attempt": entry.delivery.attempt, **_parameters(entry.outcome, at)}
         for entry in settlements
-        if isinstance(entry.fate, kind)
+        if isinstance(entry.outcome, kind)
     ]
     return _SETTLE[kind].run(connection, parameters) if parameters else 0
 
@@ -243,12 +243,12 @@ def _id(settlement: Settlement) -> int:
     return settlement.delivery.id
 
 
-def _parameters(fate: Fate, at: datetime) -> dict[str, Any]:
-    match fate:
-        case Again():
-            return {"spent": int(fate.spent), "reason": fate.reason, "again_at": fate.at}
+def _parameters(outcome: Outcome, at: datetime) -> dict[str, Any]:
+    match outcome:
+        case RetryAt():
+            return {"spent": int(outcome.spent), "reason": outcome.reason, "again_at": outcome.at}
         case Dead():
-            return {"spent": 1, "reason": fate.reason, "now": at}
+            return {"spent": 1, "reason": outcome.reason, "now": at}
         case Done():
             raise AssertionError("written all at once")
 
@@ -261,4 +261,4 @@ def _late(connection: Connection, settlements: Sequence[Settlement]) -> Sequence
 def _took_effect(entry: Settlement, row: Any) -> bool:
     if row is None or row["attempt"] != entry.delivery.attempt:
         return False
-    return bool(row["state"] == _BECOME[type(entry.fate)])
+    return bool(row["state"] == _BECOME[type(entry.outcome)])

@@ -59,7 +59,7 @@ def _compiled(statement: Any, dialect: Dialect, names: Sequence[str] | None = No
     )
 
 
-class Insert:
+class BulkInsert:
     """Many rows with one statement. ``build`` makes the INSERT for a dialect's name; it may return columns."""
 
     def __init__(self, table: Table, build: Callable[[str], Any]) -> None:
@@ -112,7 +112,7 @@ class Update:
         return int(_carry_out(connection, statement.text, given, many=True).rowcount)
 
 
-class Alike:
+class ByValues:
     """One statement about all rows with one of many values. ``build`` makes it for the marks that stand for these."""
 
     def __init__(self, build: Callable[[Sequence[Any]], Any]) -> None:
@@ -144,13 +144,13 @@ class Select:
 
     def __init__(self, column: Column[Any]) -> None:
         table = column.table
-        self._alike = Alike(lambda marks: select(table).where(column.in_(marks)))
+        self._by_values = ByValues(lambda marks: select(table).where(column.in_(marks)))
         self._names = [each.name for each in table.columns]
         self._instants = [each.name for each in table.columns if isinstance(each.type, Instant)]
 
     def run(self, connection: Connection, wanted: Iterable[Any]) -> list[dict[str, Any]]:
         """The rows that have one of these values."""
-        cursors = self._alike.run(connection, sorted(wanted))
+        cursors = self._by_values.run(connection, sorted(wanted))
         rows = [dict(zip(self._names, row, strict=True)) for cursor in cursors for row in cursor.fetchall()]
         for name in self._instants:
             for row in rows:

@@ -15,9 +15,9 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from listener.core.errors import Fault, SettingsError, StoreUnavailable
+from listener.core.errors import FailureKind, SettingsError, StoreUnavailable
 from listener.store import postgres
-from listener.store.error_hints import advice
+from listener.store.error_hints import hint
 
 #: How long a statement waits for another process that is writing to the same SQLite file, in ms.
 SQLITE_BUSY_MS = 10_000
@@ -38,7 +38,7 @@ class Database:
         self._writer: AbstractContextManager[Any] = threading.Lock() if self.one_writer else nullcontext()
 
     @property
-    def shown(self) -> str:
+    def display_url(self) -> str:
         """The URL, fit for logs: without a password."""
         return self.url.render_as_string(hide_password=True)
 
@@ -82,7 +82,7 @@ class Database:
             yield
         except PoolTimeout as error:
             raise StoreUnavailable(
-                f"store {self.shown}: all connections are busy", fault=Fault.TIMEOUT
+                f"store {self.display_url}: all connections are busy", kind=FailureKind.TIMEOUT
             ) from error
         except DBAPIError as error:
             raise self._unavailable(error.orig) from error
@@ -95,10 +95,10 @@ class Database:
             error = error.__context__
         said = " ".join(str(error).split())  # libpq's are of several lines
         return StoreUnavailable(
-            f"store {self.shown}: {said}",
-            fault=Fault.CONNECTION,
+            f"store {self.display_url}: {said}",
+            kind=FailureKind.CONNECTION,
             code=getattr(error, "sqlstate", None) or "",
-            advice=advice(said),
+            hint=hint(said),
         )
 
 

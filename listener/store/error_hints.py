@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 #: Words in the database's own message, and the way out; the first that fits counts.
-_ADVICE: Final = (
+_HINTS: Final = (
     # SQLite
     (
         ("unable to open", "readonly database"),
@@ -49,6 +49,6 @@ _ADVICE: Final = (
 )
 
 
-def advice(reason: str) -> str:
+def hint(reason: str) -> str:
     """What to do about it; empty where the message says enough."""
-    return next((way_out for words, way_out in _ADVICE if any(word in reason for word in words)), "")
+    return next((way_out for words, way_out in _HINTS if any(word in reason for word in words)), "")

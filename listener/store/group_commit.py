@@ -12,7 +12,7 @@ from sqlalchemy import Connection
 from listener.core.errors import StoreUnavailable
 from listener.store.database import Database
 
-Answer = TypeVar("Answer")
+Value = TypeVar("Value")
 
 #: More than this would make the first one wait for long.
 LARGEST_GROUP = 32
@@ -21,19 +21,19 @@ CONFLICTS = frozenset({"40P01", "23505"})
 CONFLICTS_IN_A_ROW = 3
 
 
-class _Write(Generic[Answer]):
+class _Write(Generic[Value]):
     """One thread's work, and what came of it."""
 
-    def __init__(self, work: Callable[[Connection], Answer]) -> None:
+    def __init__(self, work: Callable[[Connection], Value]) -> None:
         self.work = work
         self.ended = False
-        self.answer: Answer | None = None
+        self.value: Value | None = None
         self.error: Exception | None = None
 
-    def outcome(self) -> Answer:
+    def outcome(self) -> Value:
         if self.error is not None:
             raise self.error
-        return cast(Answer, self.answer)
+        return cast(Value, self.value)
 
 
 class GroupCommit:
@@ -49,7 +49,7 @@ class GroupCommit:
         self._leader = threading.Lock()
         self._waiting: deque[_Write[Any]] = deque()
 
-    def run(self, work: Callable[[Connection], Answer]) -> Answer:
+    def run(self, work: Callable[[Connection], Value]) -> Value:
         """What ``work`` returns, once it is durable; or raises what it raises, and then nothing of it happened."""
         if not self._database.one_writer:
             return self._run_alone(work)
@@ -60,7 +60,7 @@ class GroupCommit:
                 self._carry_out(self._next_group())
         return mine.outcome()
 
-    def _run_alone(self, work: Callable[[Connection], Answer]) -> Answer:
+    def _run_alone(self, work: Callable[[Connection], Value]) -> Value:
         """Again, where another process wanted the same rows at the same moment, and one of the two had to yield."""
         for _ in range(CONFLICTS_IN_A_ROW):
             try:
@@ -70,7 +70,7 @@ class GroupCommit:
                     raise
         return self._run_once(work)
 
-    def _run_once(self, work: Callable[[Connection], Answer]) -> Answer:
+    def _run_once(self, work: Callable[[Connection], Value]) -> Value:
         with self._database.write() as connection:
             return work(connection)
 
@@ -81,7 +81,7 @@ class GroupCommit:
         try:
             with self._database.write() as connection:
                 for write in group:
-                    write.answer = write.work(connection)
+                    write.value = write.work(connection)
         except Exception as error:
             if len(group) > 1:
                 for write in group:

@@ -18,22 +18,22 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from listener.core.model import (
     TERMINAL_STATES,
-    Arrival,
     Claim,
+    DecodedMessage,
     Delivery,
     DeliveryState,
-    Disposition,
     Job,
     JobState,
-    Recorded,
+    RecordSummary,
     Result,
+    ResultStatus,
+    RoutingDecision,
     Source,
     Target,
-    Verdict,
 )
 from listener.core.ports import Decide
-from listener.store.compiled import Alike, Insert, Select
-from listener.store.postgres import announce
+from listener.store.compiled import BulkInsert, ByValues, Select
+from listener.store.postgres import notify
 from listener.store.rows import (
     delivery_of,
     job_of,
@@ -46,7 +46,7 @@ from listener.store.tables import Instant, deliveries, jobs, quarantine, results
 
 # Statements of every batch, built once.
 _JOBS_BY_ID = Select(jobs.c.job_id)
-_FINISH = Alike(
+_FINISH = ByValues(
     lambda marks: (
         update(jobs)
         .where(jobs.c.id.in_(marks), jobs.c.finished_at.is_(None))
@@ -58,11 +58,13 @@ _FINISH = Alike(
         )
     )
 )
-_INSERT_RESULTS = Insert(
+_INSERT_RESULTS = BulkInsert(
     results,
-    lambda dialect: insert_ignoring(dialect, results, ["slot"]).returning(results.c.slot, results.c.id),
+    lambda dialect: insert_ignoring(dialect, results, ["dedup_key"]).returning(
+        results.c.dedup_key, results.c.id
+    ),
 )
-_INSERT_DELIVERIES = Insert(
+_INSERT_DELIVERIES = BulkInsert(
     deliveries,
     lambda _dialect: insert(deliveries).returning(
         deliveries.c.id, deliveries.c.result, deliveries.c.route, deliveries.c.handler
@@ -70,7 +72,7 @@ _INSERT_DELIVERIES = Insert(
 )
 
 
-_SLOT = attrgetter("slot")
+_DEDUP_KEY = attrgetter("dedup_key")
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,15 +82,15 @@ class KnownJob:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Judged:
+class RoutedResult:
     """One result with its job, where known, and what is to become of it."""
 
     result: Result
     queue: str
     message_id: str
     known: KnownJob | None
-    verdict: Verdict
-    slot: str
+    decision: RoutingDecision
+    dedup_key: str
     activities: Sequence[tuple[KnownJob, str]] = ()  #: jobs that ended within this workflow, and how
 
     @property
@@ -97,32 +99,37 @@ class Judged:
 
 
 def record(
-    connection: Connection, arrivals: Sequence[Arrival], decide: Decide, *, at: datetime, claim: Claim | None
-) -> Recorded:
+    connection: Connection,
+    batch: Sequence[DecodedMessage],
+    decide: Decide,
+    *,
+    at: datetime,
+    claim: Claim | None,
+) -> RecordSummary:
     """See ``Store.record``."""
-    judged = _judge(connection, arrivals, decide, at=at)
-    first: dict[str, Judged] = {}
-    for entry in judged:
-        first.setdefault(entry.slot, entry)
+    routed = _route(connection, batch, decide, at=at)
+    first: dict[str, RoutedResult] = {}
+    for entry in routed:
+        first.setdefault(entry.dedup_key, entry)
     ids = _insert_results(connection, list(first.values()), at=at)
-    new = [entry for slot, entry in first.items() if slot in ids]
-    copies = _without(judged, new)
+    new = [entry for dedup_key, entry in first.items() if dedup_key in ids]
+    copies = _without(routed, new)
     states = _recorded_states(connection, copies)
     _finish_jobs(connection, [*new, *_overlooked(copies, states)], at=at)
     written, claimed = insert_deliveries(connection, new, ids, at=at, claim=claim)
-    return Recorded(
+    return RecordSummary(
         new=len(new),
         duplicates=len(copies),
         contradictions=_count_copies(connection, copies, states) + sum(map(_comes_too_late, new)),
-        quarantined=_quarantine(connection, arrivals, at=at),
-        waiting=_count(new, Disposition.WAITING),
-        parked=_count(new, Disposition.PARKED),
+        quarantined=_quarantine(connection, batch, at=at),
+        waiting=_count(new, ResultStatus.WAITING),
+        parked=_count(new, ResultStatus.PARKED),
         deliveries=written,
         claimed=claimed,
     )
 
 
-def decide_waiting(connection: Connection, decide: Decide, *, at: datetime, limit: int) -> Recorded:
+def decide_waiting(connection: Connection, decide: Decide, *, at: datetime, limit: int) -> RecordSummary:
     """See ``Store.decide_waiting``."""
     due = (
         select(results)
@@ -133,53 +140,53 @@ def decide_waiting(connection: Connection, decide: Decide, *, at: datetime, limi
     )
     rows = [mapping(row) for row in connection.execute(due)]
     if not rows:
-        return Recorded()
-    return judge_again(connection, rows, decide, at=at)
+        return RecordSummary()
+    return route_again(connection, rows, decide, at=at)
 
 
-def judge_again(
+def route_again(
     connection: Connection, rows: Sequence[RowMapping], decide: Decide, *, at: datetime
-) -> Recorded:
+) -> RecordSummary:
     """Decide anew about results that are in the store already, and write their deliveries."""
-    ids = {row["slot"]: row["id"] for row in rows}
+    ids = {row["dedup_key"]: row["id"] for row in rows}
     found = [result_of(row) for row in rows]
     known = _find_jobs(connection, found, at=at)
-    judged = [
-        _judged(result, row["queue"], row["message_id"], known, decide)
+    routed = [
+        _routed(result, row["queue"], row["message_id"], known, decide)
         for result, row in zip(found, rows, strict=True)
     ]
     connection.execute(
         update(results)
         .where(results.c.id == bindparam("row_id"))
-        .values(disposition=bindparam("to"), wait_until=bindparam("until"), job=bindparam("job_row")),
+        .values(status=bindparam("to"), wait_until=bindparam("until"), job=bindparam("job_row")),
         [
             {
-                "row_id": ids[entry.slot],
-                "to": entry.verdict.disposition,
-                "until": entry.verdict.wait_until,
+                "row_id": ids[entry.dedup_key],
+                "to": entry.decision.status,
+                "until": entry.decision.wait_until,
                 "job_row": entry.known.id if entry.known else None,
             }
-            for entry in judged
+            for entry in routed
         ],
     )
-    _finish_jobs(connection, judged, at=at)
-    written, _ = insert_deliveries(connection, judged, ids, at=at, claim=None)
-    return Recorded(parked=_count(judged, Disposition.PARKED), deliveries=written)
+    _finish_jobs(connection, routed, at=at)
+    written, _ = insert_deliveries(connection, routed, ids, at=at, claim=None)
+    return RecordSummary(parked=_count(routed, ResultStatus.PARKED), deliveries=written)
 
 
 def insert_deliveries(
     connection: Connection,
-    judged: Sequence[Judged],
+    routed: Sequence[RoutedResult],
     ids: Mapping[str, int],
     *,
     at: datetime,
     claim: Claim | None,
 ) -> tuple[int, Sequence[Delivery]]:
     """Write the deliveries that the verdicts ask for; the first ones belong to the claim's owner at once."""
-    wanted = [(entry, target) for entry in judged for target in _targets(entry.verdict)]
+    wanted = [(entry, target) for entry in routed for target in _targets(entry.decision)]
     if not wanted:
         return 0, ()
-    mine = min(claim.limit, claim.room_for(wanted[0][0].queue), len(wanted)) if claim else 0
+    mine = min(claim.limit, claim.capacity_for(wanted[0][0].queue), len(wanted)) if claim else 0
     rows = [
         _delivery_values(entry, target, ids, at=at, claim=claim if place < mine else None)
         for place, (entry, target) in enumerate(wanted)
@@ -187,18 +194,18 @@ def insert_deliveries(
     claimed = _insert_claimed(connection, wanted[:mine], rows[:mine])
     if rows[mine:]:
         connection.execute(insert(deliveries), rows[mine:])
-        announce(connection)
+        notify(connection)
     return len(wanted), claimed
 
 
-def _judge(
-    connection: Connection, arrivals: Sequence[Arrival], decide: Decide, *, at: datetime
-) -> list[Judged]:
-    decoded = [(arrival, arrival.result) for arrival in arrivals if arrival.result is not None]
+def _route(
+    connection: Connection, batch: Sequence[DecodedMessage], decide: Decide, *, at: datetime
+) -> list[RoutedResult]:
+    decoded = [(entry, entry.result) for entry in batch if entry.result is not None]
     known = _find_jobs(connection, [result for _, result in decoded], at=at)
     return [
-        _judged(result, arrival.queue, arrival.message.message_id, known, decide)
-        for arrival, result in decoded
+        _routed(result, entry.queue, entry.message.message_id, known, decide)
+        for entry, result in decoded
         if not _is_moot(result, known)
     ]
 
@@ -211,17 +218,17 @@ def _is_moot(result: Result, known: Mapping[str, KnownJob]) -> bool:
     return entry is None or entry.job.finished_at is not None
 
 
-def _judged(
+def _routed(
     result: Result, queue: str, message_id: str, known: Mapping[str, KnownJob], decide: Decide
-) -> Judged:
+) -> RoutedResult:
     job = _job_for(result, known)
-    return Judged(
+    return RoutedResult(
         result=result,
         queue=queue,
         message_id=message_id,
         known=job,
-        verdict=decide(result, job.job if job else None, queue),
-        slot=result.slot,
+        decision=decide(result, job.job if job else None, queue),
+        dedup_key=result.dedup_key,
         activities=_ended_activities(result, known) if result.activity_job_ids else (),
     )
 
@@ -305,7 +312,7 @@ def adopt(connection: Connection, token: str, job_id: str, *, at: datetime) -> N
         connection.execute(
             update(results).where(theirs, results.c.job.is_(None)).values(job=own, wait_until=sooner)
         )
-    outcome = connection.execute(select(results).where(results.c.slot == job_id)).first()
+    outcome = connection.execute(select(results).where(results.c.dedup_key == job_id)).first()
     if outcome is not None:
         result = result_of(mapping(outcome))
         connection.execute(
@@ -321,7 +328,7 @@ def insert_ignoring(dialect: str, table: Any, conflict: list[str]) -> Any:
     return flavour.insert(table).on_conflict_do_nothing(index_elements=conflict)
 
 
-def _insert_results(connection: Connection, first: Sequence[Judged], *, at: datetime) -> dict[str, int]:
+def _insert_results(connection: Connection, first: Sequence[RoutedResult], *, at: datetime) -> dict[str, int]:
     """Row ids of those that were new, by slot. The unique slot is the one compare-and-set of the ledger."""
     if not first:
         return {}
@@ -330,33 +337,35 @@ def _insert_results(connection: Connection, first: Sequence[Judged], *, at: date
         [
             values_of_result(
                 entry.result,
-                entry.verdict,
+                entry.decision,
                 job=entry.known.id if entry.known else None,
                 queue=entry.queue,
                 message_id=entry.message_id,
                 at=at,
             )
-            for entry in sorted(first, key=_SLOT)
+            for entry in sorted(first, key=_DEDUP_KEY)
         ],
     )
     return {row[0]: row[1] for row in rows}
 
 
-def _without(judged: Sequence[Judged], new: Sequence[Judged]) -> list[Judged]:
+def _without(routed: Sequence[RoutedResult], new: Sequence[RoutedResult]) -> list[RoutedResult]:
     taken = {id(entry) for entry in new}
-    return [entry for entry in judged if id(entry) not in taken]
+    return [entry for entry in routed if id(entry) not in taken]
 
 
-def _recorded_states(connection: Connection, copies: Sequence[Judged]) -> dict[str, str]:
+def _recorded_states(connection: Connection, copies: Sequence[RoutedResult]) -> dict[str, str]:
     """What is recorded in the slots of these copies."""
     if not copies:
         return {}
-    slots = sorted({entry.slot for entry in copies})
-    rows = connection.execute(select(results.c.slot, results.c.state).where(results.c.slot.in_(slots)))
-    return {row.slot: row.state for row in rows}
+    slots = sorted({entry.dedup_key for entry in copies})
+    rows = connection.execute(
+        select(results.c.dedup_key, results.c.state).where(results.c.dedup_key.in_(slots))
+    )
+    return {row.dedup_key: row.state for row in rows}
 
 
-def _overlooked(copies: Sequence[Judged], states: Mapping[str, str]) -> list[Judged]:
+def _overlooked(copies: Sequence[RoutedResult], states: Mapping[str, str]) -> list[RoutedResult]:
     """Copies of an outcome whose job does not know of it.
 
     That happens where one process recorded it while another one, in a transaction at the same moment, gave the job
@@ -365,70 +374,70 @@ def _overlooked(copies: Sequence[Judged], states: Mapping[str, str]) -> list[Jud
     return [
         entry
         for entry in copies
-        if entry.job and entry.job.finished_at is None and states.get(entry.slot) == entry.result.state
+        if entry.job and entry.job.finished_at is None and states.get(entry.dedup_key) == entry.result.state
     ]
 
 
-def _count_copies(connection: Connection, copies: Sequence[Judged], states: Mapping[str, str]) -> int:
+def _count_copies(connection: Connection, copies: Sequence[RoutedResult], states: Mapping[str, str]) -> int:
     """Count copies where they belong; returns how many of them contradict what is recorded."""
     if not copies:
         return 0
     contradicts = case((results.c.state != bindparam("claimed"), 1), else_=0)
     connection.execute(
         update(results)
-        .where(results.c.slot == bindparam("of"))
+        .where(results.c.dedup_key == bindparam("of"))
         .values(copies=results.c.copies + 1, contradictions=results.c.contradictions + contradicts),
-        [{"of": entry.slot, "claimed": entry.result.state} for entry in sorted(copies, key=_SLOT)],
+        [{"of": entry.dedup_key, "claimed": entry.result.state} for entry in sorted(copies, key=_DEDUP_KEY)],
     )
-    return sum(1 for entry in copies if states.get(entry.slot, entry.result.state) != entry.result.state)
+    return sum(1 for entry in copies if states.get(entry.dedup_key, entry.result.state) != entry.result.state)
 
 
-def _comes_too_late(entry: Judged) -> bool:
+def _comes_too_late(entry: RoutedResult) -> bool:
     """An outcome of a job that was told to be lost before it had an id."""
     told = entry.job is not None and entry.job.state == JobState.LOST
-    return told and entry.verdict.disposition is Disposition.DROPPED and bool(entry.result.ends)
+    return told and entry.decision.status is ResultStatus.DROPPED and bool(entry.result.terminal_id)
 
 
-def _finish_jobs(connection: Connection, judged: Sequence[Judged], *, at: datetime) -> None:
-    finished = {known.id: (state, text) for entry in judged for known, state, text in _finished_by(entry)}
+def _finish_jobs(connection: Connection, routed: Sequence[RoutedResult], *, at: datetime) -> None:
+    finished = {known.id: (state, text) for entry in routed for known, state, text in _finished_by(entry)}
     by_end = sorted(finished, key=lambda row_id: (finished[row_id], row_id))
     for (state, text), alike in groupby(by_end, key=finished.__getitem__):
         _FINISH.run(connection, list(alike), to=state, text=text, now=at)
 
 
-def _finished_by(entry: Judged) -> Iterator[tuple[KnownJob, str, str]]:
+def _finished_by(entry: RoutedResult) -> Iterator[tuple[KnownJob, str, str]]:
     """The jobs that end with this result: how, and what there is to say."""
     result = entry.result
     for known, state in entry.activities:
         text = "" if state == JobState.SUCCESS else f"so ended the activity of workflow {result.run_id}"
         yield known, state, text
-    if entry.known and result.ends and _is_about(result, entry.known.job):
+    if entry.known and result.terminal_id and _is_about(result, entry.known.job):
         yield entry.known, result.state, _complaint(result)
 
 
 def _is_about(result: Result, job: Job) -> bool:
-    return result.ends == (job.job_id or job.token)
+    return result.terminal_id == (job.job_id or job.token)
 
 
 def _complaint(result: Result) -> str:
     return "" if result.state == JobState.SUCCESS else f"{result.code}: {result.message}".strip(": ")
 
 
-def _targets(verdict: Verdict) -> Sequence[Target]:
-    if verdict.disposition is Disposition.REFUSED:
-        return verdict.targets or (Target("", ""),)
-    return verdict.targets
+def _targets(decision: RoutingDecision) -> Sequence[Target]:
+    if decision.status is ResultStatus.REFUSED:
+        return decision.targets or (Target("", ""),)
+    return decision.targets
 
 
 def _delivery_values(
-    entry: Judged, target: Target, ids: Mapping[str, int], *, at: datetime, claim: Claim | None
+    entry: RoutedResult, target: Target, ids: Mapping[str, int], *, at: datetime, claim: Claim | None
 ) -> dict[str, Any]:
     """The row of a new delivery: pending, running for a claim's owner, or dead from the start."""
-    refused = entry.verdict.disposition is Disposition.REFUSED
+    refused = entry.decision.status is ResultStatus.REFUSED
     started = claim is not None and not refused
     state = DeliveryState.DEAD if refused else DeliveryState.RUNNING if started else DeliveryState.PENDING
     return {
-        "result": ids[entry.slot],
+        "result": ids[entry.dedup_key],
         "queue": entry.queue,
         "route": target.route,
         "handler": target.handler,
@@ -438,14 +447,14 @@ def _delivery_values(
         "next_at": at if state is DeliveryState.PENDING else None,
         "owner": claim.owner if claim and started else None,
         "lease_until": claim.until if claim and started else None,
-        "last_error": entry.verdict.reason or None,
+        "last_error": entry.decision.reason or None,
         "created_at": at,
         "settled_at": at if refused else None,
     }
 
 
 def _insert_claimed(
-    connection: Connection, wanted: Sequence[tuple[Judged, Target]], rows: Sequence[dict[str, Any]]
+    connection: Connection, wanted: Sequence[tuple[RoutedResult, Target]], rows: Sequence[dict[str, Any]]
 ) -> Sequence[Delivery]:
     """Write these; returns the ones that run from now on, whole."""
     if not rows:
@@ -459,9 +468,9 @@ def _insert_claimed(
     ]
 
 
-def _quarantine(connection: Connection, arrivals: Sequence[Arrival], *, at: datetime) -> int:
+def _quarantine(connection: Connection, batch: Sequence[DecodedMessage], *, at: datetime) -> int:
     """Keep what could not be decoded; a message that comes again is counted, not kept twice."""
-    garbled = [values_of_quarantined(arrival, at=at) for arrival in arrivals if arrival.result is None]
+    garbled = [values_of_quarantined(entry, at=at) for entry in batch if entry.result is None]
     for values in sorted(garbled, key=lambda each: (each["queue"], each["message_id"])):
         seen = connection.execute(
             update(quarantine)
@@ -475,5 +484,5 @@ def _quarantine(connection: Connection, arrivals: Sequence[Arrival], *, at: date
     return len(garbled)
 
 
-def _count(judged: Sequence[Judged], disposition: Disposition) -> int:
-    return sum(1 for entry in judged if entry.verdict.disposition is disposition)
+def _count(routed: Sequence[RoutedResult], status: ResultStatus) -> int:
+    return sum(1 for entry in routed if entry.decision.status is status)

@@ -14,7 +14,7 @@ from listener.core.errors import SettingsError
 from listener.store import schema
 from listener.store.claims import IS_PENDING
 from listener.store.database import Database
-from listener.store.queries import Views
+from listener.store.queries import Queries
 from listener.store.rows import mapping
 from listener.store.tables import deliveries, jobs, metadata, quarantine, results
 
@@ -25,7 +25,7 @@ EXPORT_BATCH = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Status:
+class StoreStatus:
     """How a store is."""
 
     store: str  #: its URL without a password
@@ -37,19 +37,19 @@ class Status:
     bytes_per_job: int | None  #: everything divided by the jobs, or by the results where no jobs are known
 
     @property
-    def advice(self) -> str:
+    def hint(self) -> str:
         """What there is to do; empty when all is well."""
-        return _advice(self.schema)
+        return _hint(self.schema)
 
 
-def status(database: Database) -> Status:
+def status(database: Database) -> StoreStatus:
     """Raises SettingsError where there is no store yet, and StoreUnavailable."""
     found = _found_version(database)
     size = _size(database)
-    rows = Views(database).counts() if found == schema.HEAD else {}
+    rows = Queries(database).counts() if found == schema.HEAD else {}
     known = sum(rows.get("jobs", {}).values()) or sum(rows.get("results", {}).values())
-    return Status(
-        store=database.shown,
+    return StoreStatus(
+        store=database.display_url,
         schema=found,
         head=schema.HEAD,
         bytes=size,
@@ -90,7 +90,7 @@ def _plain(value: Any) -> Any:
 def _found_version(database: Database) -> str:
     """Looking at a SQLite file that is not there would make one."""
     if not database.is_postgres and not os.path.exists(database.url.database or ""):
-        raise SettingsError(f"there is no store {database.shown}; {_advice('')}")
+        raise SettingsError(f"there is no store {database.display_url}; {_hint('')}")
     return schema.version(database)
 
 
@@ -98,11 +98,12 @@ def _require_current(database: Database) -> None:
     found = _found_version(database)
     if found != schema.HEAD:
         raise SettingsError(
-            f"store {database.shown} has schema {found or 'none'}, this release needs {schema.HEAD}; {_advice(found)}"
+            f"store {database.display_url} has schema {found or 'none'}, "
+            f"this release needs {schema.HEAD}; {_hint(found)}"
         )
 
 
-def _advice(found: str) -> str:
+def _hint(found: str) -> str:
     if found == schema.HEAD:
         return ""
     if found > schema.HEAD:

@@ -11,8 +11,8 @@ from listener.store.database import Database
 from listener.store.postgres import CHANNEL
 
 
-class News:
-    """Hears what ``postgres.announce`` tells, on a connection of its own. For one thread."""
+class Notifier:
+    """Hears what ``postgres.notify`` tells, on a connection of its own. For one thread."""
 
     def __init__(self, database: Database) -> None:
         self._database = database

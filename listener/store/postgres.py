@@ -51,7 +51,7 @@ def may_clean(connection: Connection) -> bool:
     return bool(connection.scalar(_TRY_RETENTION))
 
 
-def announce(connection: Connection) -> None:
+def notify(connection: Connection) -> None:
     """Tell all processes, once this is committed, that there are deliveries to claim."""
     if is_postgres(connection):
         connection.execute(_ANNOUNCE)

@@ -12,7 +12,7 @@ from typing import Any
 
 from sqlalchemy import Connection, delete, or_, select
 
-from listener.core.model import DeliveryState, Disposition
+from listener.core.model import DeliveryState, ResultStatus
 from listener.store.database import Database
 from listener.store.postgres import is_postgres, may_clean
 from listener.store.tables import deliveries, jobs, quarantine, results
@@ -24,10 +24,10 @@ REST = timedelta(minutes=10)
 
 _CLOSED = (DeliveryState.DONE, DeliveryState.DROPPED)
 #: Results that wait for their job, or for a route.
-_OPEN = (Disposition.WAITING, Disposition.PARKED)
+_OPEN = (ResultStatus.WAITING, ResultStatus.PARKED)
 
 
-class Retention:
+class Pruner:
     """Keeps results, jobs and quarantine for so long. For one thread."""
 
     def __init__(self, database: Database, *, keep: timedelta) -> None:
@@ -97,7 +97,7 @@ def _delete_results(connection: Connection, old: list[int], before: datetime) ->
     stay = set(needed)
     rows = connection.execute(
         select(results.c.id, results.c.job).where(
-            results.c.id.in_(old), results.c.disposition.not_in(_OPEN), results.c.id.not_in(stay)
+            results.c.id.in_(old), results.c.status.not_in(_OPEN), results.c.id.not_in(stay)
         )
     ).all()
     unfinished = _unfinished(connection, {row.job for row in rows if row.job})

@@ -9,39 +9,39 @@ from typing import Any
 
 from sqlalchemy import Connection, RowMapping, Select, func, or_, select, update
 
-from listener.core.model import Delivery, DeliveryState, Disposition, Job, JobState, Quarantined, Result
+from listener.core.model import Delivery, DeliveryState, Job, JobState, Quarantined, Result, ResultStatus
 from listener.core.ports import Decide
 from listener.store import ingest
 from listener.store.claims import IS_DEAD, load
 from listener.store.database import Database
-from listener.store.postgres import announce
+from listener.store.postgres import notify
 from listener.store.rows import job_of, mapping, quarantined_of, result_of
 from listener.store.tables import deliveries, jobs, quarantine, results, results_named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Kept:
+class StoredResult:
     """A result as it is in the store."""
 
     id: int
     result: Result
     queue: str
-    disposition: Disposition
+    status: ResultStatus
     received_at: datetime
     copies: int
     contradictions: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Story:
+class JobHistory:
     """Everything the store knows about one job."""
 
     job: Job | None
-    results: Sequence[Kept]
+    results: Sequence[StoredResult]
     deliveries: Sequence[Delivery]
 
 
-class Views:
+class Queries:
     """Reads, and the few writes that people ask for."""
 
     def __init__(self, database: Database) -> None:
@@ -56,27 +56,27 @@ class Views:
         with self._database.read() as connection:
             return [(row.id, job_of(mapping(row))) for row in connection.execute(page)]
 
-    def story(self, name: str) -> Story | None:
+    def history(self, name: str) -> JobHistory | None:
         """By job id, run id, reference or token; None if nothing is known."""
         with self._database.read() as connection:
             job = connection.execute(
                 select(jobs).where(or_(jobs.c.job_id == name, jobs.c.reference == name, jobs.c.token == name))
             ).first()
-            kept = _kept(connection, _is_about(job, name))
-            if job is None and not kept:
+            stored = _stored_results(connection, _is_about(job, name))
+            if job is None and not stored:
                 return None
-            found = _deliveries_of(connection, [entry.id for entry in kept])
-        return Story(job=job_of(mapping(job)) if job else None, results=kept, deliveries=found)
+            found = _deliveries_of(connection, [entry.id for entry in stored])
+        return JobHistory(job=job_of(mapping(job)) if job else None, results=stored, deliveries=found)
 
     def results(
-        self, *, disposition: Disposition | None = None, before: int = 0, limit: int = 50
-    ) -> Sequence[Kept]:
+        self, *, status: ResultStatus | None = None, before: int = 0, limit: int = 50
+    ) -> Sequence[StoredResult]:
         """Newest first."""
         page = _page(select(results), results, before, limit)
-        if disposition:
-            page = page.where(results.c.disposition == disposition)
+        if status:
+            page = page.where(results.c.status == status)
         with self._database.read() as connection:
-            return [_kept_of(row) for row in connection.execute(page)]
+            return [_stored_result(row) for row in connection.execute(page)]
 
     def dead(self, *, route: str = "", before: int = 0, limit: int = 50) -> Sequence[Delivery]:
         """Dead letters, newest first."""
@@ -123,7 +123,7 @@ class Views:
                 rows = _parked(connection, after=last, limit=batch)
                 if not rows:
                     return looked, written
-                written += ingest.judge_again(connection, rows, decide, at=at).deliveries
+                written += ingest.route_again(connection, rows, decide, at=at).deliveries
             looked, last = looked + len(rows), rows[-1]["id"]
 
     def quarantined(self, *, before: int = 0, limit: int = 50) -> Sequence[Quarantined]:
@@ -142,7 +142,7 @@ class Views:
         with self._database.read() as connection:
             return {
                 "jobs": _by(connection, jobs.c.state),
-                "results": _by(connection, results.c.disposition),
+                "results": _by(connection, results.c.status),
                 "deliveries": _by(connection, deliveries.c.state),
                 "quarantine": {"messages": connection.scalar(select(func.count(quarantine.c.id))) or 0},
                 "copies": {
@@ -165,7 +165,7 @@ def _page(listing: Select[Any], table: Any, before: int, limit: int) -> Select[A
 
 def _parked(connection: Connection, *, after: int, limit: int) -> list[RowMapping]:
     """Oldest first."""
-    parked = select(results).where(results.c.disposition == Disposition.PARKED, results.c.id > after)
+    parked = select(results).where(results.c.status == ResultStatus.PARKED, results.c.id > after)
     oldest = parked.order_by(results.c.id).limit(limit).with_for_update()
     return [mapping(row) for row in connection.execute(oldest)]
 
@@ -175,18 +175,19 @@ def _by(connection: Connection, column: Any) -> dict[str, int]:
     return {row[0]: row[1] for row in counted}
 
 
-def _kept(connection: Connection, condition: Any) -> list[Kept]:
+def _stored_results(connection: Connection, condition: Any) -> list[StoredResult]:
     return [
-        _kept_of(row) for row in connection.execute(select(results).where(condition).order_by(results.c.id))
+        _stored_result(row)
+        for row in connection.execute(select(results).where(condition).order_by(results.c.id))
     ]
 
 
-def _kept_of(row: Any) -> Kept:
-    return Kept(
+def _stored_result(row: Any) -> StoredResult:
+    return StoredResult(
         id=row.id,
         result=result_of(mapping(row)),
         queue=row.queue,
-        disposition=Disposition(row.disposition),
+        status=ResultStatus(row.status),
         received_at=row.received_at,
         copies=row.copies,
         contradictions=row.contradictions,
@@ -206,7 +207,7 @@ def _revive(connection: Connection, ids: Sequence[int], *, at: datetime) -> set[
         .values(state=DeliveryState.PENDING, failures=0, next_at=at, settled_at=None, created_at=at)
         .returning(deliveries.c.id)
     )
-    announce(connection)
+    notify(connection)
     return set(revived)
 
 
@@ -222,7 +223,7 @@ def _reroute(connection: Connection, ids: Sequence[int], decide: Decide, *, at: 
     }
     rows = [mapping(row) for row in connection.execute(select(results).where(results.c.id.in_(sorted(dead))))]
     if rows:
-        ingest.judge_again(connection, rows, decide, at=at)
+        ingest.route_again(connection, rows, decide, at=at)
         connection.execute(
             update(deliveries)
             .where(deliveries.c.id.in_(sorted(dead.values())))

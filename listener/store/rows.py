@@ -11,16 +11,16 @@ from typing import Any
 from sqlalchemy import Row, RowMapping
 
 from listener.core.model import (
-    Arrival,
+    DecodedMessage,
     Delivery,
     DeliveryState,
     Job,
     Message,
     Quarantined,
     Result,
+    RoutingDecision,
     Source,
     Target,
-    Verdict,
 )
 
 Values = dict[str, Any]
@@ -84,10 +84,10 @@ def job_of(row: Columns) -> Job:
 
 
 def values_of_result(
-    result: Result, verdict: Verdict, *, job: int | None, queue: str, message_id: str, at: datetime
+    result: Result, decision: RoutingDecision, *, job: int | None, queue: str, message_id: str, at: datetime
 ) -> Values:
     return {
-        "slot": result.slot,
+        "dedup_key": result.dedup_key,
         "job_id": result.job_id,
         "run_id": result.run_id,
         "job": job,
@@ -106,8 +106,8 @@ def values_of_result(
         "outputs": result.outputs,
         "queue": queue,
         "message_id": message_id,
-        "disposition": verdict.disposition,
-        "wait_until": verdict.wait_until,
+        "status": decision.status,
+        "wait_until": decision.wait_until,
         "received_at": at,
         "copies": 1,
         "contradictions": 0,
@@ -168,16 +168,16 @@ def delivery_of(row: Mapping[str, Any], result: Result, job: Job | None) -> Deli
     )
 
 
-def values_of_quarantined(arrival: Arrival, *, at: datetime) -> Values:
+def values_of_quarantined(decoded_message: DecodedMessage, *, at: datetime) -> Values:
     """A message that is garbled so badly that its id is lost is known by its text."""
-    digest = hashlib.sha256(arrival.message.body.encode()).hexdigest()
+    digest = hashlib.sha256(decoded_message.message.body.encode()).hexdigest()
     return {
-        "queue": arrival.queue,
-        "message_id": arrival.message.message_id or f"sha256:{digest}",
-        "body": arrival.message.body,
-        "reason": arrival.reason,
-        "dequeue_count": arrival.message.dequeue_count,
-        "enqueued_at": arrival.message.enqueued_at,
+        "queue": decoded_message.queue,
+        "message_id": decoded_message.message.message_id or f"sha256:{digest}",
+        "body": decoded_message.message.body,
+        "reason": decoded_message.reason,
+        "dequeue_count": decoded_message.message.dequeue_count,
+        "enqueued_at": decoded_message.message.enqueued_at,
         "received_at": at,
         "copies": 1,
     }

@@ -36,9 +36,9 @@ def upgrade(database: Database) -> bool:
         found = _version(connection)  # again, now that no other process can be at it
         if found == HEAD:
             return False
-        _refuse_unknown(found, database.shown)
+        _refuse_unknown(found, database.display_url)
         _run_migrations(connection)
-    log.info("schema.upgraded", store=database.shown, since=found or "empty", now=HEAD)
+    log.info("schema.upgraded", store=database.display_url, since=found or "empty", now=HEAD)
     return True
 
 
@@ -48,10 +48,10 @@ def _version(connection: Connection) -> str:
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar() or ""
 
 
-def _refuse_unknown(found: str, shown: str) -> None:
+def _refuse_unknown(found: str, display_url: str) -> None:
     if found > HEAD:
         raise SettingsError(
-            f"store {shown} has schema {found}, which is newer than this release knows ({HEAD}); "
+            f"store {display_url} has schema {found}, which is newer than this release knows ({HEAD}); "
             "install the release that wrote it, or a later one"
         )
 

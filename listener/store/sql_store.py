@@ -11,13 +11,13 @@ from sqlalchemy.exc import IntegrityError
 
 from listener.core.errors import UsageError
 from listener.core.model import (
-    Arrival,
     Claim,
+    DecodedMessage,
     Delivery,
-    Fate,
     Job,
     JobState,
-    Recorded,
+    Outcome,
+    RecordSummary,
     Result,
     Settlement,
     Tenants,
@@ -121,18 +121,20 @@ class SqlStore:
 
     def save_outputs(self, result: Result, outputs: str) -> None:
         with self.database.write() as connection:
-            connection.execute(update(results).where(results.c.slot == result.slot).values(outputs=outputs))
+            connection.execute(
+                update(results).where(results.c.dedup_key == result.dedup_key).values(outputs=outputs)
+            )
 
     # intake
 
     def record(
-        self, arrivals: Sequence[Arrival], decide: Decide, *, at: datetime, claim: Claim | None = None
-    ) -> Recorded:
+        self, batch: Sequence[DecodedMessage], decide: Decide, *, at: datetime, claim: Claim | None = None
+    ) -> RecordSummary:
         return self._together.run(
-            lambda connection: ingest.record(connection, arrivals, decide, at=at, claim=claim)
+            lambda connection: ingest.record(connection, batch, decide, at=at, claim=claim)
         )
 
-    def decide_waiting(self, decide: Decide, *, at: datetime, limit: int) -> Recorded:
+    def decide_waiting(self, decide: Decide, *, at: datetime, limit: int) -> RecordSummary:
         return self._together.run(
             lambda connection: ingest.decide_waiting(connection, decide, at=at, limit=limit)
         )
@@ -145,10 +147,12 @@ class SqlStore:
     def renew(self, running: Sequence[Delivery], *, until: datetime) -> None:
         self._together.run(lambda connection: claims.renew(connection, running, until=until))
 
-    def end_leases(
-        self, fate: Callable[[Delivery], Fate], *, at: datetime, limit: int
+    def rescue_expired(
+        self, outcome: Callable[[Delivery], Outcome], *, at: datetime, limit: int
     ) -> Sequence[Settlement]:
-        return self._together.run(lambda connection: claims.end_leases(connection, fate, at=at, limit=limit))
+        return self._together.run(
+            lambda connection: claims.rescue_expired(connection, outcome, at=at, limit=limit)
+        )
 
     def settle(self, settlements: Sequence[Settlement], *, at: datetime) -> Sequence[Settlement]:
         return self._together.run(lambda connection: claims.settle(connection, settlements, at=at))

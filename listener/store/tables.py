@@ -95,7 +95,7 @@ results = Table(
     "results",
     metadata,
     Column("id", RowId, primary_key=True),
-    Column("slot", Text, nullable=False, unique=True),
+    Column("dedup_key", Text, nullable=False, unique=True),
     Column("job_id", String(256), nullable=False),
     Column("run_id", String(256), nullable=False),
     Column("job", RowId),  #: jobs.id, once the job is known
@@ -113,17 +113,17 @@ results = Table(
     Column("raw", Text, nullable=False),
     Column("queue", Text, nullable=False),
     Column("message_id", Text, nullable=False),
-    Column("disposition", String(16), nullable=False),
+    Column("status", String(16), nullable=False),
     Column("wait_until", Instant),
     Column("received_at", Instant, nullable=False),
     Column("copies", Integer, nullable=False),
     Column("contradictions", Integer, nullable=False),
     Column("outputs", Text),  #: the Result of a query, as MPS wrote it
-    Index("results_by_disposition", "disposition", "id"),
+    Index("results_by_status", "status", "id"),
     _partial_index("results_by_job", "job", where="job IS NOT NULL"),
     _partial_index("results_by_run_id", "run_id", where="run_id != ''"),
-    # The slot of an outcome is its job's id, and has an index already.
-    _partial_index("results_progress", "job_id", where="job_id != slot AND job_id != ''"),
+    # The deduplication key of an outcome is its job's id, and has an index already.
+    _partial_index("results_progress", "job_id", where="job_id != dedup_key AND job_id != ''"),
     _partial_index("results_waiting", "wait_until", where="wait_until IS NOT NULL"),
 )
 
@@ -133,8 +133,8 @@ def results_named(name: str) -> Sequence[ColumnElement[bool]]:
     nothing = literal("", literal_execute=True)
     columns = results.c
     return (
-        columns.slot == name,
-        and_(columns.job_id == name, columns.job_id != columns.slot, columns.job_id != nothing),
+        columns.dedup_key == name,
+        and_(columns.job_id == name, columns.job_id != columns.dedup_key, columns.job_id != nothing),
         and_(columns.run_id == name, columns.run_id != nothing),
     )
 

@@ -16,9 +16,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from listener.core import clock
-from listener.core.model import Disposition
+from listener.core.model import ResultStatus
 from listener.store.database import Database
-from listener.store.queries import Views
+from listener.store.queries import Queries
 from tests.benchmarks import handlers
 from tests.benchmarks.daemons import Drained, daemons, drain, drained, setting
 from tests.benchmarks.figures import Figure, interleaved, percentile, ratios
@@ -336,9 +336,9 @@ def _drain_into(bench: Bench, store: str) -> Drained:
 
 def _listings(store: str, shown: str) -> Figure:
     database = Database(store)
-    views = Views(database)
+    queries = Queries(database)
     with closing(database):
-        pages = _pages(views, middle=views.results(limit=1)[0].id // 2)
+        pages = _pages(queries, middle=queries.results(limit=1)[0].id // 2)
         taken = {name: _repeated(page, times=5) for name, page in pages.items()}
     worst = max(taken, key=lambda name: statistics.median(taken[name]))
     return Figure(
@@ -346,20 +346,20 @@ def _listings(store: str, shown: str) -> Figure:
     )
 
 
-def _pages(views: Views, *, middle: int) -> Mapping[str, Callable[[], object]]:
+def _pages(queries: Queries, *, middle: int) -> Mapping[str, Callable[[], object]]:
     """The first page of each list and one from its middle, by everything that a list can be narrowed to."""
     pages: dict[str, Callable[[], object]] = {}
     for place, before in (("first", 0), ("middle", middle)):
         at: dict[str, Any] = {"before": before, "limit": PAGE}
-        pages[f"jobs, {place}"] = partial(views.jobs, **at)
-        pages[f"results, {place}"] = partial(views.results, **at)
-        pages[f"dead, {place}"] = partial(views.dead, **at)
+        pages[f"jobs, {place}"] = partial(queries.jobs, **at)
+        pages[f"results, {place}"] = partial(queries.results, **at)
+        pages[f"dead, {place}"] = partial(queries.dead, **at)
         for route in ("videos", "nowhere"):
-            pages[f"dead of {route}, {place}"] = partial(views.dead, route=route, **at)
+            pages[f"dead of {route}, {place}"] = partial(queries.dead, route=route, **at)
         for state in ("Success", "Fail", "submitted", "Lost"):
-            pages[f"jobs {state}, {place}"] = partial(views.jobs, state=state, **at)
-        for disposition in Disposition:
-            pages[f"results {disposition}, {place}"] = partial(views.results, disposition=disposition, **at)
+            pages[f"jobs {state}, {place}"] = partial(queries.jobs, state=state, **at)
+        for status in ResultStatus:
+            pages[f"results {status}, {place}"] = partial(queries.results, status=status, **at)
     return pages
 
 

@@ -22,10 +22,10 @@ import structlog
 from listener.aliyun.credentials import AccessKey, Credentials
 from listener.aliyun.mns_queue import MnsQueue
 from listener.core import clock
-from listener.core.model import Arrival, Claim, Delivery, Done, Message, Settlement
+from listener.core.model import Claim, DecodedMessage, Delivery, Done, Message, Settlement
 from listener.dispatch.dispatcher import job_result
 from listener.formats.callback import decode
-from listener.intake.recorder import arrival
+from listener.intake.recorder import decode_message
 from listener.rules.routing import Correlation, Rule, decider
 from listener.store.sql_store import SqlStore
 from tests.benchmarks.callbacks import QUEUE
@@ -94,16 +94,16 @@ def _pure(messages: Sequence[Message]) -> None:
 def _stored(messages: Sequence[Message], size: int) -> None:
     """Record, make what handlers get, and settle, so many in each transaction."""
     record, handed, settle = Timed(), Timed(), Timed()
-    arrivals = [arrival(QUEUE, message) for message in messages]
+    decoded_messages = [decode_message(QUEUE, message) for message in messages]
     with tempfile.TemporaryDirectory() as folder, _store(Path(folder), len(messages)) as store:
-        for start in range(0, len(arrivals), size):
+        for start in range(0, len(decoded_messages), size):
             with record():
-                claimed = _record(store, arrivals[start : start + size])
+                claimed = _record(store, decoded_messages[start : start + size])
             with handed():
                 for delivery in claimed:
                     job_result(delivery)
             with settle():
-                store.settle([Settlement(delivery=each, fate=Done()) for each in claimed], at=clock.now())
+                store.settle([Settlement(delivery=each, outcome=Done()) for each in claimed], at=clock.now())
     _tell(f"record, {size} at a time", record, len(messages))
     _tell(f"settle, {size} at a time", settle, len(messages))
     if size == TOGETHER[-1]:
@@ -114,11 +114,11 @@ def _store(folder: Path, count: int) -> closing[SqlStore]:
     return closing(SqlStore.open(new_store(folder, "parts", count)))
 
 
-def _record(store: SqlStore, arrivals: Sequence[Arrival]) -> Sequence[Delivery]:
+def _record(store: SqlStore, decoded_messages: Sequence[DecodedMessage]) -> Sequence[Delivery]:
     at = clock.now()
     decide = decider([Rule(name="all", handlers=("python",))], Correlation(), now=at, grace_over=False)
-    claim = Claim(owner="parts", until=at + MINUTE, limit=len(arrivals))
-    return store.record(arrivals, decide, at=at, claim=claim).claimed
+    claim = Claim(owner="parts", until=at + MINUTE, limit=len(decoded_messages))
+    return store.record(decoded_messages, decide, at=at, claim=claim).claimed
 
 
 if __name__ == "__main__":

@@ -26,16 +26,16 @@ from tests.benchmarks.stores import new_store
 
 #: The functions (file, name) that stand for the steps of the line, and the steps which run inside them.
 STEPS: Final[Mapping[str, tuple[tuple[str, str], tuple[str, ...]]]] = {
-    "receive + parse": (("mns.py", "MnsQueue.receive"), ()),
-    "decode": (("intake.py", "arrival"), ()),
+    "receive + parse": (("mns_queue.py", "MnsQueue.receive"), ()),
+    "decode": (("recorder.py", "decode_message"), ()),
     "route": (("routing.py", "decide"), ()),
-    "record": (("recording.py", "record"), ("route",)),
-    "delete": (("mns.py", "MnsQueue.delete"), ()),
-    "claim": (("leasing.py", "claim"), ()),
-    "handle": (("dispatch.py", "Dispatcher._work"), ()),
-    "settle": (("leasing.py", "settle"), ()),
-    "transactions": (("group.py", "GroupCommit.run"), ("record", "route", "claim", "settle")),
-    "tell (metrics, logs)": (("dispatch.py", "Dispatcher._tell"), ()),
+    "record": (("ingest.py", "record"), ("route",)),
+    "delete": (("mns_queue.py", "MnsQueue.delete"), ()),
+    "claim": (("claims.py", "claim"), ()),
+    "handle": (("dispatcher.py", "Dispatcher._work"), ()),
+    "settle": (("claims.py", "settle"), ()),
+    "transactions": (("group_commit.py", "GroupCommit.run"), ("record", "route", "claim", "settle")),
+    "tell (metrics, logs)": (("dispatcher.py", "Dispatcher._tell"), ()),
 }
 SHOWN: Final = 40
 

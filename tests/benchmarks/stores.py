@@ -22,7 +22,7 @@ from listener.store.schema import HEAD
 from listener.store.sql_store import SqlStore
 from listener.store.tables import deliveries, jobs
 from tests.benchmarks.callbacks import job_id
-from tests.builders import a_job, a_result, an_arrival, routes_all
+from tests.builders import a_decoded_message, a_job, a_result, routes_all
 
 #: Results of each job in a large store; each of them has one delivery.
 RESULTS_EACH: Final = 3
@@ -147,7 +147,7 @@ def _grow(path: Path, count: int) -> None:
             "results",
             "job_id = 'template'",
             count * RESULTS_EACH,
-            slot=f"bench_id(n / {RESULTS_EACH}) || '#' || (n % {RESULTS_EACH})",
+            dedup_key=f"bench_id(n / {RESULTS_EACH}) || '#' || (n % {RESULTS_EACH})",
             job_id=f"bench_id(n / {RESULTS_EACH})",
             job=f"{first['jobs']} + n / {RESULTS_EACH}",
         )
@@ -169,8 +169,8 @@ def _write_templates(url: str) -> None:
     """A job, its result and its delivery, done, as the store itself writes them."""
     now = clock.now()
     claim = Claim(owner="bench", until=now + timedelta(minutes=1), limit=1)
-    arrival = an_arrival(result=a_result(job_id="template"))
+    decode_message = a_decoded_message(result=a_result(job_id="template"))
     with closing(SqlStore.open(url)) as store:
         store.add_job(a_job(job_id="template", created_at=now, submitted_at=now))
-        recorded = store.record([arrival], routes_all(), at=now, claim=claim)
-        store.settle([Settlement(delivery=each, fate=Done()) for each in recorded.claimed], at=now)
+        recorded = store.record([decode_message], routes_all(), at=now, claim=claim)
+        store.settle([Settlement(delivery=each, outcome=Done()) for each in recorded.claimed], at=now)

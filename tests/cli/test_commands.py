@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from listener.cli import COMMANDS, main
 from listener.store.sql_store import SqlStore
-from tests.builders import NOON, a_job, a_message, a_result, an_arrival
+from tests.builders import NOON, a_decoded_message, a_job, a_message, a_result
 from tests.cli.conftest import Invoke
 from tests.process.program import Place
 
@@ -74,8 +74,8 @@ def fill(store: SqlStore) -> None:
     store.add_job(a_job(reference="talk-7", user_data=awkward))
     store.record(
         [
-            an_arrival(result=a_result(user_data=awkward)),
-            an_arrival(message=a_message(message_id="other", body=awkward), result=None),
+            a_decoded_message(result=a_result(user_data=awkward)),
+            a_decoded_message(message=a_message(message_id="other", body=awkward), result=None),
         ],
         routes_all(),
         at=NOON,

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 
 from listener.core.errors import UsageError
-from listener.core.model import LOST, DeliveryState, Disposition, JobState, Result, Source, Target, Tenants
+from listener.core.model import LOST, DeliveryState, JobState, Result, ResultStatus, Source, Target, Tenants
 from listener.jobs.reconciler import lost
 from listener.rules.routing import Correlation, Match, Rule, decider
 from listener.store.sql_store import SqlStore
-from tests.builders import JOB_ID, NOON, TOKEN, a_job, a_result, an_arrival
+from tests.builders import JOB_ID, NOON, TOKEN, a_decoded_message, a_job, a_result
 from tests.contract.stores import OpenStore, count, deliveries, jobs, results, states, the_job
 
 LATER = NOON + timedelta(hours=1)
@@ -29,7 +29,7 @@ OVERDUE: dict[str, Any] = {"deadline_at": NOON}
 
 
 def tell(store: SqlStore, *told: Result) -> Any:
-    return store.record([an_arrival(result=result) for result in told], ALL, at=LATER)
+    return store.record([a_decoded_message(result=result) for result in told], ALL, at=LATER)
 
 
 def declare_lost(store: SqlStore, token: str = TOKEN) -> Any:
@@ -65,16 +65,16 @@ class TestLost:
     @pytest.mark.parametrize("fields", [{}, INTENT], ids=["with-an-id", "intent"])
     def test_it_is_told_once(self, store: SqlStore, fields: dict[str, Any]) -> None:
         store.add_job(a_job(**fields))
-        verdict = lost(the_job(store, TOKEN), now=LATER)
+        decision = lost(the_job(store, TOKEN), now=LATER)
 
-        assert (tell(store, verdict).deliveries, tell(store, verdict).deliveries) == (1, 0)
+        assert (tell(store, decision).deliveries, tell(store, decision).deliveries) == (1, 0)
         job = the_job(store, TOKEN)
         assert (job.state, job.finished_at, count(store, deliveries)) == (JobState.LOST, LATER, 1)
 
     def test_without_a_route_it_is_a_dead_letter(self, store: SqlStore) -> None:
         store.add_job(a_job())
         all_others = decider((Rule(name="all", handlers=("log",)),), Correlation(), now=NOON, grace_over=True)
-        store.record([an_arrival(result=lost(a_job(), now=LATER))], all_others, at=LATER)
+        store.record([a_decoded_message(result=lost(a_job(), now=LATER))], all_others, at=LATER)
 
         assert (states(store), the_job(store, TOKEN).state) == ([DeliveryState.DEAD], JobState.LOST)
 
@@ -94,17 +94,17 @@ class TestLost:
     @pytest.mark.parametrize("fields", [{}, INTENT], ids=["with-an-id", "intent"])
     def test_a_callback_that_came_first_makes_it_moot(self, store: SqlStore, fields: dict[str, Any]) -> None:
         store.add_job(a_job(**fields))
-        verdict = lost(the_job(store, TOKEN), now=LATER)
+        decision = lost(the_job(store, TOKEN), now=LATER)
         tell(store, a_result(token=TOKEN))
-        tell(store, verdict)
+        tell(store, decision)
 
         assert (the_job(store, TOKEN).state, count(store, deliveries)) == (JobState.SUCCESS, 1)
 
     def test_a_report_that_came_first_makes_a_workflows_moot_too(self, store: SqlStore) -> None:
         store.add_job(a_job(job_id="run", function=""))
-        verdict = lost(the_job(store, TOKEN), now=LATER)
+        decision = lost(the_job(store, TOKEN), now=LATER)
         tell(store, a_report())
-        tell(store, verdict)
+        tell(store, decision)
 
         assert (the_job(store, TOKEN).state, count(store, deliveries)) == (JobState.SUCCESS, 1)
 
@@ -116,9 +116,9 @@ class TestLost:
         for number in range(20):
             token, job_id = f"{number:022d}", f"job-{number}"
             one.add_job(a_job(**({"token": token, "job_id": job_id} | fields)))
-            verdict = lost(the_job(one, token), now=LATER)
+            decision = lost(the_job(one, token), now=LATER)
             callback = a_result(job_id=job_id, token=token)
-            at_once(lambda: tell(one, verdict), lambda: tell(other, callback))  # noqa: B023 - called within the turn
+            at_once(lambda: tell(one, decision), lambda: tell(other, callback))  # noqa: B023 - called within the turn
 
         assert count(one, deliveries) == 20
         assert count(one, jobs, jobs.c.finished_at.is_not(None)) == 20
@@ -209,8 +209,8 @@ class TestWorkflows:
         report = a_report(activity_job_ids=tuple(activities), activity_states=tuple(activities.values()))
         tell(store, report)
 
-        ends = [the_job(store, f"{number:022d}").state for number in range(3)]
-        assert ends == [JobState.SUCCESS, JobState.FAIL, JobState.SUBMITTED]
+        terminal_id = [the_job(store, f"{number:022d}").state for number in range(3)]
+        assert terminal_id == [JobState.SUCCESS, JobState.FAIL, JobState.SUBMITTED]
         assert "run" in the_job(store, f"{1:022d}").error
         assert [job.job_id for job in store.claim_overdue(at=LATER, until=LATER, limit=9)] == ["open"]
         assert count(store, deliveries) == 1  # the Report's own
@@ -263,7 +263,7 @@ class TestRegistering:
             now=NOON,
             grace_over=False,
         )
-        assert store.record([an_arrival(result=result)], patient, at=NOON).waiting == 1
+        assert store.record([a_decoded_message(result=result)], patient, at=NOON).waiting == 1
         store.add_job(a_job(job_id=job_id, function="", created_at=LATER))
 
         assert store.decide_waiting(ALL, at=LATER, limit=9).deliveries == 1
@@ -287,7 +287,9 @@ class TestRegistering:
         store.add_job(a_job(function="", user_data="covers:7"))
         by_route = (Rule(name="mine", match=Match(route="covers", type=kind), handlers=("log",)),)
         decide = decider(by_route, Correlation(unknown="drop"), now=NOON, grace_over=True)
-        recorded = store.record([an_arrival(result=a_result(type=kind, function=""))], decide, at=LATER)
+        recorded = store.record(
+            [a_decoded_message(result=a_result(type=kind, function=""))], decide, at=LATER
+        )
 
         assert (recorded.deliveries, the_job(store, TOKEN).state) == (1, JobState.SUCCESS)
 
@@ -297,7 +299,7 @@ def test_a_lost_job_without_an_id_shows_what_came_too_late(store: SqlStore) -> N
     declare_lost(store)
     tell(store, a_result(token=TOKEN))
 
-    assert count(store, results, results.c.disposition == Disposition.DROPPED) == 1
+    assert count(store, results, results.c.status == ResultStatus.DROPPED) == 1
     assert Target("lost", "log") == Target(*_targets(store)[0])
 
 

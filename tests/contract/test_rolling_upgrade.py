@@ -16,10 +16,10 @@ from sqlalchemy import Connection, text
 from listener.core.model import Done, Settlement
 from listener.store import schema
 from listener.store.database import Database
-from listener.store.queries import Views
+from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
 from listener.store.tables import EPOCH, MICROSECOND
-from tests.builders import NOON, a_claim, a_result, an_arrival, routes_all
+from tests.builders import NOON, a_claim, a_decoded_message, a_result, routes_all
 from tests.contract.stores import count, deliveries, states, the_job
 
 SECOND: Final = timedelta(seconds=1)
@@ -32,16 +32,16 @@ INSERT INTO jobs (token, job_id, reference, function, pipeline, input, output, p
 VALUES (:token, :job_id, NULL, 'Cover', '', '', '', '', '', '', '', NULL, 'submitted', '', :at, :at, NULL)
 """
 ADD_RESULT = """
-INSERT INTO results (slot, job_id, run_id, job, type, function, state, code, message, details, user_data, token,
-    activities, pipeline, source, raw, queue, message_id, disposition, wait_until, received_at, copies,
+INSERT INTO results (dedup_key, job_id, run_id, job, type, function, state, code, message, details, user_data, token,
+    activities, pipeline, source, raw, queue, message_id, status, wait_until, received_at, copies,
     contradictions)
-VALUES (:slot, :job_id, '', (SELECT id FROM jobs WHERE job_id = :known), 'IProduction', 'Cover', 'Success', '', '',
+VALUES (:dedup_key, :job_id, '', (SELECT id FROM jobs WHERE job_id = :known), 'IProduction', 'Cover', 'Success', '', '',
     NULL, NULL, '', NULL, '', 'callback', '{}', 'q', 'm', 'routed', NULL, :at, 1, 0)
 """
 ADD_DELIVERY = """
 INSERT INTO deliveries (result, queue, route, handler, state, attempt, failures, next_at, owner, lease_until,
     last_error, created_at, settled_at)
-VALUES ((SELECT id FROM results WHERE slot = :slot), 'q', 'videos', 'log', 'pending', 0, 0, :at, NULL, NULL,
+VALUES ((SELECT id FROM results WHERE dedup_key = :dedup_key), 'q', 'videos', 'log', 'pending', 0, 0, :at, NULL, NULL,
     NULL, :at, NULL)
 """
 CLAIM = """
@@ -69,8 +69,8 @@ class OldRelease:
     def receive(self, job_id: str) -> None:
         with self._database.write() as connection:
             run(connection, ADD_JOB, token=job_id, job_id=job_id)
-            run(connection, ADD_RESULT, slot=job_id, job_id=job_id, known=job_id)
-            run(connection, ADD_DELIVERY, slot=job_id)
+            run(connection, ADD_RESULT, dedup_key=job_id, job_id=job_id, known=job_id)
+            run(connection, ADD_DELIVERY, dedup_key=job_id)
             run(connection, QUARANTINE, id=job_id)
 
     def handle_one(self) -> None:
@@ -108,23 +108,23 @@ def test_what_the_old_release_wrote_the_new_one_finishes(old: OldRelease, empty_
         assert delivery.result.job_id == "pending"
         assert delivery.job is not None
         assert (delivery.job.tenant, delivery.job.queries) == ("", 0)
-        store.settle([Settlement(delivery=delivery, fate=Done())], at=NOON)
+        store.settle([Settlement(delivery=delivery, outcome=Done())], at=NOON)
 
         assert states(store) == ["done", "done"]
-        assert Views(store.database).counts()["jobs"] == {"submitted": 2}
+        assert Queries(store.database).counts()["jobs"] == {"submitted": 2}
 
 
 def test_both_releases_work_at_the_upgraded_store(old: OldRelease, empty_url: str) -> None:
     with closing(SqlStore.open(empty_url)) as store:
         old.receive("old-after-upgrade")
-        store.record([an_arrival(result=a_result(job_id="new"))], routes_all(), at=NOON + SECOND)
+        store.record([a_decoded_message(result=a_result(job_id="new"))], routes_all(), at=NOON + SECOND)
         claimed = store.claim(a_claim(limit=2), at=NOON)
-        store.settle([Settlement(delivery=each, fate=Done()) for each in claimed], at=NOON)
+        store.settle([Settlement(delivery=each, outcome=Done()) for each in claimed], at=NOON)
         old.handle_one()
 
         assert [each.result.job_id for each in claimed] == ["pending", "old-after-upgrade"]
         assert states(store) == ["done"] * 4
-        copy = store.record([an_arrival(result=a_result(job_id="handled"))], routes_all(), at=NOON)
+        copy = store.record([a_decoded_message(result=a_result(job_id="handled"))], routes_all(), at=NOON)
         assert (copy.new, copy.duplicates) == (0, 1)
         assert count(store, deliveries) == 4
         assert the_job(store, "handled").state == "Success", "the old release had not finished it"

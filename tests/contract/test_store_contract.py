@@ -13,20 +13,20 @@ import pytest
 
 from listener.core.errors import UsageError
 from listener.core.model import (
-    Again,
     Claim,
     Dead,
     Delivery,
-    Disposition,
     Done,
-    Fate,
     Job,
     JobState,
-    Recorded,
+    Outcome,
+    RecordSummary,
     Result,
+    ResultStatus,
+    RetryAt,
+    RoutingDecision,
     Settlement,
     Target,
-    Verdict,
 )
 from listener.core.ports import Decide
 from listener.rules.routing import Correlation, Match, Rule, decider
@@ -36,11 +36,11 @@ from tests.builders import (
     NOON,
     TOKEN,
     a_claim,
+    a_decoded_message,
     a_job,
     a_message,
     a_result,
-    an_arrival,
-    arrivals,
+    decoded_messages,
     routes_all,
 )
 from tests.contract.stores import (
@@ -72,7 +72,7 @@ def decides(*, unknown: str = "deliver", at: datetime = NOON, grace_over: bool =
 
 
 def record_jobs(store: SqlStore, number: int, *, queue: str = "mps-callbacks") -> None:
-    store.record(arrivals(number, queue=queue), routes_all(), at=NOON)
+    store.record(decoded_messages(number, queue=queue), routes_all(), at=NOON)
 
 
 def claim_one(store: SqlStore, *, at: datetime = NOON, owner: str = "one") -> Delivery:
@@ -80,17 +80,19 @@ def claim_one(store: SqlStore, *, at: datetime = NOON, owner: str = "one") -> De
     return delivery
 
 
-def always(fate: Fate) -> Callable[[Delivery], Fate]:
-    return lambda _delivery: fate
+def always(outcome: Outcome) -> Callable[[Delivery], Outcome]:
+    return lambda _delivery: outcome
 
 
-def settle(store: SqlStore, delivery: Delivery, fate: Fate, *, at: datetime = NOON) -> Sequence[Settlement]:
-    return store.settle([Settlement(delivery=delivery, fate=fate)], at=at)
+def settle(
+    store: SqlStore, delivery: Delivery, outcome: Outcome, *, at: datetime = NOON
+) -> Sequence[Settlement]:
+    return store.settle([Settlement(delivery=delivery, outcome=outcome)], at=at)
 
 
 class TestRecording:
     def test_a_result_is_recorded_once_for_ever(self, store: SqlStore) -> None:
-        outcomes = [store.record([an_arrival()], routes_all(), at=NOON) for _ in range(3)]
+        outcomes = [store.record([a_decoded_message()], routes_all(), at=NOON) for _ in range(3)]
 
         assert [(each.new, each.duplicates, each.deliveries) for each in outcomes] == [
             (1, 0, 1),
@@ -101,19 +103,19 @@ class TestRecording:
         assert count(store, deliveries) == 1
 
     def test_copies_within_one_batch_are_one_result(self, store: SqlStore) -> None:
-        batch = [an_arrival(message=a_message(message_id=f"m{number}")) for number in range(3)]
+        batch = [a_decoded_message(message=a_message(message_id=f"m{number}")) for number in range(3)]
 
         recorded = store.record(batch, routes_all(), at=NOON)
 
-        assert recorded == Recorded(new=1, duplicates=2, deliveries=1)
+        assert recorded == RecordSummary(new=1, duplicates=2, deliveries=1)
         assert the_row(store, results)["copies"] == 3
 
     def test_processes_that_record_the_same_batch_at_once_record_it_once(self, open_store: OpenStore) -> None:
         stores = [open_store(), open_store()]
-        batches = [arrivals(16, prefix=str(number)) for number in range(10)]
+        batches = [decoded_messages(16, prefix=str(number)) for number in range(10)]
         together = threading.Barrier(2)
 
-        def record_all(store: SqlStore) -> list[Recorded]:
+        def record_all(store: SqlStore) -> list[RecordSummary]:
             together.wait(30)
             return [store.record(batch, routes_all(), at=NOON) for batch in batches]
 
@@ -126,9 +128,9 @@ class TestRecording:
 
     def test_a_contradiction_is_counted_and_not_applied(self, store: SqlStore) -> None:
         store.add_job(a_job())
-        store.record([an_arrival()], routes_all(), at=NOON)
+        store.record([a_decoded_message()], routes_all(), at=NOON)
 
-        recorded = store.record([an_arrival(result=a_result(state="Fail"))], routes_all(), at=LATER)
+        recorded = store.record([a_decoded_message(result=a_result(state="Fail"))], routes_all(), at=LATER)
 
         assert (recorded.new, recorded.contradictions, recorded.deliveries) == (0, 1, 0)
         row = the_row(store, results)
@@ -136,15 +138,15 @@ class TestRecording:
         assert the_job(store, TOKEN).state == JobState.SUCCESS
 
     def test_a_contradiction_within_one_batch_is_counted_too(self, store: SqlStore) -> None:
-        batch = [an_arrival(), an_arrival(result=a_result(state="Fail"))]
+        batch = [a_decoded_message(), a_decoded_message(result=a_result(state="Fail"))]
 
         recorded = store.record(batch, routes_all(), at=NOON)
 
-        assert recorded == Recorded(new=1, duplicates=1, contradictions=1, deliveries=1)
+        assert recorded == RecordSummary(new=1, duplicates=1, contradictions=1, deliveries=1)
 
     def test_progress_does_not_take_the_place_of_the_outcome(self, store: SqlStore) -> None:
         store.add_job(a_job())
-        batch = [an_arrival(result=a_result(state="Processing")), an_arrival()]
+        batch = [a_decoded_message(result=a_result(state="Processing")), a_decoded_message()]
 
         assert store.record(batch, routes_all(), at=NOON).new == 2
         assert the_job(store, TOKEN).state == JobState.SUCCESS
@@ -159,14 +161,14 @@ class TestRecording:
             activity_job_ids=("a", "b"),
             run_id="r",
         )
-        store.record([an_arrival(result=result)], routes_all(), at=NOON)
+        store.record([a_decoded_message(result=result)], routes_all(), at=NOON)
 
         delivery = claim_one(store)
 
         assert (delivery.result, delivery.queue, delivery.attempt) == (result, "mps-callbacks", 1)
 
     def test_claimed_deliveries_belong_to_their_owner_from_the_start(self, store: SqlStore) -> None:
-        recorded = store.record(arrivals(5), routes_all(), at=NOON, claim=a_claim(limit=3))
+        recorded = store.record(decoded_messages(5), routes_all(), at=NOON, claim=a_claim(limit=3))
 
         assert recorded.deliveries == 5
         assert [(each.owner, each.attempt, each.lease_until) for each in recorded.claimed] == [
@@ -176,18 +178,18 @@ class TestRecording:
         assert settle(store, recorded.claimed[0], Done()) == ()
 
     def test_a_result_that_no_route_wants_is_parked(self, store: SqlStore) -> None:
-        verdict = Verdict(disposition=Disposition.PARKED)
+        decision = RoutingDecision(status=ResultStatus.PARKED)
 
-        recorded = store.record([an_arrival()], lambda *_: verdict, at=NOON)
+        recorded = store.record([a_decoded_message()], lambda *_: decision, at=NOON)
 
         assert (recorded.parked, recorded.deliveries) == (1, 0)
-        assert the_row(store, results)["disposition"] == Disposition.PARKED
+        assert the_row(store, results)["status"] == ResultStatus.PARKED
 
     def test_a_refused_result_is_a_dead_letter_for_each_of_its_targets(self, store: SqlStore) -> None:
         targets = (Target("videos", "log"), Target("videos", "webhook"))
-        verdict = Verdict(disposition=Disposition.REFUSED, targets=targets, reason="no such job")
+        decision = RoutingDecision(status=ResultStatus.REFUSED, targets=targets, reason="no such job")
 
-        recorded = store.record([an_arrival()], lambda *_: verdict, at=NOON, claim=a_claim())
+        recorded = store.record([a_decoded_message()], lambda *_: decision, at=NOON, claim=a_claim())
 
         assert (recorded.deliveries, recorded.claimed) == (2, [])
         assert states(store) == ["dead", "dead"]
@@ -195,14 +197,14 @@ class TestRecording:
         assert store.claim(a_claim(), at=LATER) == ()
 
     def test_a_refused_result_without_a_route_is_a_dead_letter_all_the_same(self, store: SqlStore) -> None:
-        verdict = Verdict(disposition=Disposition.REFUSED, reason="no such job")
+        decision = RoutingDecision(status=ResultStatus.REFUSED, reason="no such job")
 
-        store.record([an_arrival()], lambda *_: verdict, at=NOON)
+        store.record([a_decoded_message()], lambda *_: decision, at=NOON)
 
         assert (states(store), the_row(store, deliveries)["last_error"]) == (["dead"], "no such job")
 
     def test_an_undecodable_message_is_kept_whole_and_its_copies_are_counted(self, store: SqlStore) -> None:
-        garbled = an_arrival(
+        garbled = a_decoded_message(
             result=None, reason="no JSON", message=a_message(body="\ufffdé<", message_id="m")
         )
 
@@ -214,7 +216,9 @@ class TestRecording:
 
     def test_messages_without_an_id_are_kept_apart(self, store: SqlStore) -> None:
         bodies = ("first", "second", "first")
-        batch = [an_arrival(result=None, message=a_message(message_id="", body=body)) for body in bodies]
+        batch = [
+            a_decoded_message(result=None, message=a_message(message_id="", body=body)) for body in bodies
+        ]
 
         store.record(batch, routes_all(), at=NOON)
 
@@ -226,7 +230,7 @@ class TestJobs:
         store.add_job(a_job())
 
         store.record(
-            [an_arrival(result=a_result(state="Fail", code="E1", message="bad"))], decides(), at=NOON
+            [a_decoded_message(result=a_result(state="Fail", code="E1", message="bad"))], decides(), at=NOON
         )
 
         job = the_job(store, TOKEN)
@@ -237,7 +241,7 @@ class TestJobs:
         """The submitter died between the call and the saved JobId."""
         store.add_job(an_intent())
 
-        store.record([an_arrival(result=a_result(token=TOKEN))], decides(), at=NOON)
+        store.record([a_decoded_message(result=a_result(token=TOKEN))], decides(), at=NOON)
 
         job = the_job(store, TOKEN)
         assert (job.job_id, job.state) == (JOB_ID, JobState.SUCCESS)
@@ -246,7 +250,7 @@ class TestJobs:
         store.add_job(an_intent())
         store.refuse_job(TOKEN, "time-out", NOON)
 
-        store.record([an_arrival(result=a_result(token=TOKEN))], decides(), at=LATER)
+        store.record([a_decoded_message(result=a_result(token=TOKEN))], decides(), at=LATER)
 
         job = the_job(store, TOKEN)
         assert (job.job_id, job.state, job.finished_at) == (JOB_ID, JobState.SUCCESS, LATER)
@@ -255,7 +259,7 @@ class TestJobs:
         store.add_job(a_job())
 
         recorded = store.record(
-            [an_arrival(result=a_result(job_id="other", token=TOKEN))], decides(), at=NOON
+            [a_decoded_message(result=a_result(job_id="other", token=TOKEN))], decides(), at=NOON
         )
 
         assert recorded.waiting == 1
@@ -264,7 +268,7 @@ class TestJobs:
     def test_two_tokens_that_claim_one_job_id_do_not_stop_the_batch(self, store: SqlStore) -> None:
         store.add_job(an_intent())
         store.add_job(an_intent(token="x" * 22))
-        batch = [an_arrival(result=a_result(token=token)) for token in (TOKEN, "x" * 22)]
+        batch = [a_decoded_message(result=a_result(token=token)) for token in (TOKEN, "x" * 22)]
 
         recorded = store.record(batch, decides(), at=NOON)
 
@@ -274,7 +278,9 @@ class TestJobs:
 
     def test_one_token_on_two_job_ids_binds_the_first(self, store: SqlStore) -> None:
         store.add_job(an_intent())
-        batch = [an_arrival(result=a_result(job_id=job_id, token=TOKEN)) for job_id in ("first", "second")]
+        batch = [
+            a_decoded_message(result=a_result(job_id=job_id, token=TOKEN)) for job_id in ("first", "second")
+        ]
 
         recorded = store.record(batch, decides(), at=NOON)
 
@@ -313,7 +319,7 @@ class TestJobs:
 class TestWaiting:
     def test_an_early_result_goes_out_as_soon_as_its_job_is_bound(self, store: SqlStore) -> None:
         store.add_job(an_intent())
-        assert store.record([an_arrival()], decides(), at=NOON) == Recorded(new=1, waiting=1)
+        assert store.record([a_decoded_message()], decides(), at=NOON) == RecordSummary(new=1, waiting=1)
         store.bind_job(TOKEN, JOB_ID, NOON + SECOND)
 
         again = store.decide_waiting(decides(grace_over=True), at=NOON + SECOND, limit=10)
@@ -325,13 +331,13 @@ class TestWaiting:
         assert delivery.job.state == JobState.SUCCESS
 
     def test_a_result_waits_out_its_grace(self, store: SqlStore) -> None:
-        store.record([an_arrival()], decides(), at=NOON)
+        store.record([a_decoded_message()], decides(), at=NOON)
 
         assert store.outstanding() == 1
         early = store.decide_waiting(decides(grace_over=True), at=NOON + GRACE - SECOND, limit=10)
-        assert early == Recorded()
+        assert early == RecordSummary()
         assert store.decide_waiting(decides(grace_over=True), at=NOON + GRACE, limit=10).deliveries == 1
-        assert store.decide_waiting(decides(grace_over=True), at=LATER, limit=10) == Recorded()
+        assert store.decide_waiting(decides(grace_over=True), at=LATER, limit=10) == RecordSummary()
 
     @pytest.mark.parametrize(
         ("unknown", "expected"), [("deliver", ["pending"]), ("dead-letter", ["dead"]), ("drop", [])]
@@ -339,14 +345,14 @@ class TestWaiting:
     def test_the_policy_decides_about_results_of_unknown_jobs(
         self, store: SqlStore, unknown: str, expected: list[str]
     ) -> None:
-        store.record([an_arrival()], decides(unknown=unknown), at=NOON)
+        store.record([a_decoded_message()], decides(unknown=unknown), at=NOON)
 
         store.decide_waiting(decides(unknown=unknown, at=LATER, grace_over=True), at=LATER, limit=10)
 
         assert (states(store), store.outstanding()) == (expected, expected.count("pending"))
 
     def test_no_more_than_the_limit_is_decided_at_once(self, store: SqlStore) -> None:
-        store.record(arrivals(5), decides(), at=NOON)
+        store.record(decoded_messages(5), decides(), at=NOON)
         decide = decides(grace_over=True)
 
         decided = [store.decide_waiting(decide, at=LATER, limit=2).deliveries for _ in range(4)]
@@ -354,15 +360,15 @@ class TestWaiting:
         assert decided == [2, 2, 1, 0]
 
     def test_a_copy_of_a_waiting_result_does_not_shorten_its_grace(self, store: SqlStore) -> None:
-        store.record([an_arrival()], decides(), at=NOON)
-        store.record([an_arrival()], decides(grace_over=True), at=NOON)
+        store.record([a_decoded_message()], decides(), at=NOON)
+        store.record([a_decoded_message()], decides(grace_over=True), at=NOON)
 
         assert count(store, deliveries) == 0
 
     def test_a_job_that_is_bound_after_its_result_went_out_is_finished(self, store: SqlStore) -> None:
         """Nobody must ask MPS for ever about a job whose outcome is here."""
         store.add_job(an_intent())
-        store.record([an_arrival()], decides(), at=NOON)
+        store.record([a_decoded_message()], decides(), at=NOON)
         store.decide_waiting(decides(grace_over=True), at=NOON + GRACE, limit=10)
 
         store.bind_job(TOKEN, JOB_ID, LATER)
@@ -407,7 +413,9 @@ class TestClaiming:
 
     def test_the_oldest_comes_first(self, store: SqlStore) -> None:
         for age, job_id in ((1, "younger"), (9, "oldest"), (0, "youngest")):
-            store.record([an_arrival(result=a_result(job_id=job_id))], routes_all(), at=NOON - age * SECOND)
+            store.record(
+                [a_decoded_message(result=a_result(job_id=job_id))], routes_all(), at=NOON - age * SECOND
+            )
 
         claimed = [claim_one(store).result.job_id for _ in range(3)]
 
@@ -415,7 +423,7 @@ class TestClaiming:
 
     def test_what_is_not_due_is_not_claimed(self, store: SqlStore) -> None:
         record_jobs(store, 1)
-        settle(store, claim_one(store), Again(at=LATER, reason="later"))
+        settle(store, claim_one(store), RetryAt(at=LATER, reason="later"))
 
         assert store.claim(a_claim(), at=LATER - SECOND) == ()
         assert claim_one(store, at=LATER).attempt == 2
@@ -425,7 +433,7 @@ class TestClaiming:
         for queue, after in (("a", 30), ("b", 10), ("", 20)):
             record_jobs(store, 1, queue=queue)
             (delivery,) = store.claim(a_claim(), at=NOON)
-            settle(store, delivery, Again(at=NOON + after * SECOND, reason="later"))
+            settle(store, delivery, RetryAt(at=NOON + after * SECOND, reason="later"))
 
         assert store.next_due() == NOON + 10 * SECOND
 
@@ -444,16 +452,16 @@ class TestLeases:
         delivery = claim_one(store)
         store.renew([delivery], until=LATER)
 
-        assert store.end_leases(always(Done()), at=LATER, limit=10) == []
-        assert len(store.end_leases(always(Done()), at=LATER + SECOND, limit=10)) == 1
+        assert store.rescue_expired(always(Done()), at=LATER, limit=10) == []
+        assert len(store.rescue_expired(always(Done()), at=LATER + SECOND, limit=10)) == 1
 
     def test_a_crashed_process_gives_its_deliveries_back(self, store: SqlStore) -> None:
         record_jobs(store, 3)
         store.claim(a_claim(), at=NOON)
-        fate = Again(at=LATER, reason="its process died")
+        outcome = RetryAt(at=LATER, reason="its process died")
 
-        ended = store.end_leases(always(fate), at=LATER, limit=2)
-        ended = [*ended, *store.end_leases(always(fate), at=LATER, limit=2)]
+        ended = store.rescue_expired(always(outcome), at=LATER, limit=2)
+        ended = [*ended, *store.rescue_expired(always(outcome), at=LATER, limit=2)]
 
         assert len({each.delivery.id for each in ended}) == 3
         again = store.claim(a_claim(owner="two"), at=LATER)
@@ -463,7 +471,7 @@ class TestLeases:
         record_jobs(store, 1)
         claim_one(store)
 
-        store.end_leases(always(Dead(reason="too often")), at=LATER, limit=10)
+        store.rescue_expired(always(Dead(reason="too often")), at=LATER, limit=10)
 
         assert (states(store), the_row(store, deliveries)["last_error"]) == (["dead"], "too often")
 
@@ -471,7 +479,7 @@ class TestLeases:
     def test_only_the_current_attempt_keeps_its_lease(self, store: SqlStore, owner: str) -> None:
         record_jobs(store, 1)
         first = claim_one(store)
-        store.end_leases(always(Again(at=LATER, reason="")), at=LATER, limit=10)
+        store.rescue_expired(always(RetryAt(at=LATER, reason="")), at=LATER, limit=10)
         claim_one(store, at=LATER, owner=owner)
 
         store.renew([first], until=LATER + timedelta(hours=1))
@@ -481,20 +489,20 @@ class TestLeases:
 
 class TestSettling:
     @pytest.mark.parametrize(
-        ("fate", "state", "failures", "error"),
+        ("outcome", "state", "failures", "error"),
         [
             pytest.param(Done(), "done", 0, None, id="done"),
-            pytest.param(Again(at=LATER, reason="boom"), "pending", 1, "boom", id="again"),
-            pytest.param(Again(at=LATER, reason="down", spent=False), "pending", 0, "down", id="outage"),
+            pytest.param(RetryAt(at=LATER, reason="boom"), "pending", 1, "boom", id="again"),
+            pytest.param(RetryAt(at=LATER, reason="down", spent=False), "pending", 0, "down", id="outage"),
             pytest.param(Dead(reason="never"), "dead", 1, "never", id="dead"),
         ],
     )
     def test_a_fate_is_written(
-        self, store: SqlStore, fate: Fate, state: str, failures: int, error: str | None
+        self, store: SqlStore, outcome: Outcome, state: str, failures: int, error: str | None
     ) -> None:
         record_jobs(store, 1)
 
-        assert settle(store, claim_one(store), fate) == ()
+        assert settle(store, claim_one(store), outcome) == ()
 
         row = the_row(store, deliveries)
         assert (row["state"], row["failures"], row["last_error"], row["attempt"]) == (
@@ -508,7 +516,7 @@ class TestSettling:
     def test_every_start_counts_as_attempt_and_only_failures_as_spent(self, store: SqlStore) -> None:
         record_jobs(store, 1)
         for spent in (False, True, False):
-            settle(store, claim_one(store), Again(at=NOON, reason="", spent=spent))
+            settle(store, claim_one(store), RetryAt(at=NOON, reason="", spent=spent))
 
         delivery = claim_one(store)
         assert (delivery.attempt, delivery.failures) == (4, 1)
@@ -516,10 +524,13 @@ class TestSettling:
     def test_different_fates_are_settled_together(self, store: SqlStore) -> None:
         record_jobs(store, 4)
         claimed = store.claim(a_claim(), at=NOON)
-        fates: list[Fate] = [Done(), Dead(reason="x"), Again(at=LATER, reason="y"), Done()]
+        fates: list[Outcome] = [Done(), Dead(reason="x"), RetryAt(at=LATER, reason="y"), Done()]
 
         late = store.settle(
-            [Settlement(delivery=delivery, fate=fate) for delivery, fate in zip(claimed, fates, strict=True)],
+            [
+                Settlement(delivery=delivery, outcome=outcome)
+                for delivery, outcome in zip(claimed, fates, strict=True)
+            ],
             at=NOON,
         )
 
@@ -528,25 +539,25 @@ class TestSettling:
     def test_nothing_to_settle_is_nothing(self, store: SqlStore) -> None:
         assert store.settle([], at=NOON) == ()
 
-    @pytest.mark.parametrize("fate", [Done(), Again(at=LATER, reason=""), Dead(reason="")])
-    def test_an_attempt_that_another_one_followed_is_late(self, store: SqlStore, fate: Fate) -> None:
+    @pytest.mark.parametrize("outcome", [Done(), RetryAt(at=LATER, reason=""), Dead(reason="")])
+    def test_an_attempt_that_another_one_followed_is_late(self, store: SqlStore, outcome: Outcome) -> None:
         record_jobs(store, 1)
         first = claim_one(store)
-        store.end_leases(always(Again(at=LATER, reason="lost")), at=LATER, limit=10)
+        store.rescue_expired(always(RetryAt(at=LATER, reason="lost")), at=LATER, limit=10)
         second = claim_one(store, at=LATER, owner="two")
 
-        late = settle(store, first, fate, at=LATER)
+        late = settle(store, first, outcome, at=LATER)
 
         assert [each.delivery for each in late] == [first]
         row = the_row(store, deliveries)
         assert (row["state"], row["owner"], row["attempt"]) == ("running", "two", 2)
         assert settle(store, second, Done(), at=LATER) == ()
 
-    @pytest.mark.parametrize("lost", [Again(at=LATER, reason="lost"), Dead(reason="lost too often")])
-    def test_a_zombie_that_was_done_need_not_run_again(self, store: SqlStore, lost: Fate) -> None:
+    @pytest.mark.parametrize("lost", [RetryAt(at=LATER, reason="lost"), Dead(reason="lost too often")])
+    def test_a_zombie_that_was_done_need_not_run_again(self, store: SqlStore, lost: Outcome) -> None:
         record_jobs(store, 1)
         first = claim_one(store)
-        store.end_leases(always(lost), at=LATER, limit=10)
+        store.rescue_expired(always(lost), at=LATER, limit=10)
 
         assert settle(store, first, Done(), at=LATER) == ()
         assert (states(store), store.claim(a_claim(), at=LATER)) == (["done"], ())
@@ -554,7 +565,7 @@ class TestSettling:
     def test_a_zombie_that_failed_changes_nothing(self, store: SqlStore) -> None:
         record_jobs(store, 1)
         first = claim_one(store)
-        store.end_leases(always(Again(at=LATER, reason="lost")), at=LATER, limit=10)
+        store.rescue_expired(always(RetryAt(at=LATER, reason="lost")), at=LATER, limit=10)
 
         settle(store, first, Dead(reason="boom"), at=LATER)
 
@@ -566,24 +577,24 @@ class TestSettling:
         good, gone = store.claim(a_claim(), at=NOON)
         unknown = replace(gone, id=gone.id + 100)
 
-        late = store.settle([Settlement(delivery=each, fate=Done()) for each in (good, unknown)], at=NOON)
+        late = store.settle([Settlement(delivery=each, outcome=Done()) for each in (good, unknown)], at=NOON)
 
         assert [each.delivery.id for each in late] == [unknown.id]
         assert states(store) == ["done", "running"]
 
 
 def test_a_whole_batch_or_nothing_of_it(store: SqlStore) -> None:
-    def decide(result: Result, _job: Job | None, _queue: str) -> Verdict:
+    def decide(result: Result, _job: Job | None, _queue: str) -> RoutingDecision:
         if result.job_id.endswith("3"):
             raise ZeroDivisionError
-        return Verdict(disposition=Disposition.ROUTED, targets=(Target("videos", "log"),))
+        return RoutingDecision(status=ResultStatus.ROUTED, targets=(Target("videos", "log"),))
 
-    garbled = an_arrival(result=None)
+    garbled = a_decoded_message(result=None)
     with pytest.raises(ZeroDivisionError):
-        store.record([garbled, *arrivals(5)], decide, at=NOON)
+        store.record([garbled, *decoded_messages(5)], decide, at=NOON)
 
     assert (count(store, results), count(store, deliveries), count(store, quarantine)) == (0, 0, 0)
-    assert store.record([garbled, *arrivals(5)], routes_all(), at=NOON).new == 5
+    assert store.record([garbled, *decoded_messages(5)], routes_all(), at=NOON).new == 5
 
 
 def test_routes_match_on_what_only_the_job_knows(store: SqlStore) -> None:
@@ -592,10 +603,10 @@ def test_routes_match_on_what_only_the_job_knows(store: SqlStore) -> None:
 
     decide = decider(rules, Correlation(), now=NOON, grace_over=False)
 
-    assert store.record([an_arrival()], decide, at=NOON).deliveries == 1
+    assert store.record([a_decoded_message()], decide, at=NOON).deliveries == 1
 
 
 def test_an_empty_batch_is_nothing(store: SqlStore) -> None:
     claim: Claim = a_claim()
 
-    assert store.record([], routes_all(), at=NOON, claim=claim) == Recorded()
+    assert store.record([], routes_all(), at=NOON, claim=claim) == RecordSummary()

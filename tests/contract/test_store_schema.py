@@ -19,7 +19,7 @@ from listener.store import ingest, schema
 from listener.store.database import Database
 from listener.store.sql_store import SqlStore
 from listener.store.tables import metadata
-from tests.builders import NOON, arrivals, routes_all
+from tests.builders import NOON, decoded_messages, routes_all
 from tests.contract.stores import OpenStore, count, deliveries, results
 
 ROOT = Path(__file__).parents[2]
@@ -85,9 +85,9 @@ def test_processes_that_start_together_upgrade_together(empty_url: str) -> None:
         child.stdin.write("go\n")
         child.stdin.flush()
 
-    ends = [child.communicate(timeout=120)[1] for child in children]
+    terminal_id = [child.communicate(timeout=120)[1] for child in children]
 
-    assert [child.returncode for child in children] == [0] * 3, ends
+    assert [child.returncode for child in children] == [0] * 3, terminal_id
     with closing(Database(empty_url)) as database:
         assert schema.version(database) == schema.HEAD
 
@@ -115,7 +115,7 @@ def test_a_process_killed_within_a_transaction_leaves_nothing_of_it(open_store: 
     child.communicate(timeout=60)
 
     assert (count(store, results), count(store, deliveries)) == (0, 0)
-    assert store.record(arrivals(16), routes_all(), at=NOON).new == 16
+    assert store.record(decoded_messages(16), routes_all(), at=NOON).new == 16
 
 
 def test_what_was_committed_survives_a_kill(open_store: OpenStore, url: str) -> None:
@@ -133,7 +133,7 @@ def test_what_was_committed_survives_a_kill(open_store: OpenStore, url: str) -> 
 def test_an_error_within_a_transaction_leaves_nothing_of_it(store: SqlStore) -> None:
     def record_and_fail() -> None:
         with store.database.write() as connection:
-            ingest.record(connection, arrivals(3), routes_all(), at=NOON, claim=None)
+            ingest.record(connection, decoded_messages(3), routes_all(), at=NOON, claim=None)
             raise KeyError
 
     with pytest.raises(KeyError):

@@ -12,22 +12,31 @@ import pytest
 from sqlalchemy import delete, event, text
 
 from listener.core.errors import SettingsError
-from listener.core.model import Dead, Delivery, Disposition, Done, Fate, Settlement, Target, Verdict
+from listener.core.model import (
+    Dead,
+    Delivery,
+    Done,
+    Outcome,
+    ResultStatus,
+    RoutingDecision,
+    Settlement,
+    Target,
+)
 from listener.rules.routing import Correlation, decider
 from listener.store import maintenance, pruner, schema
 from listener.store.database import Database
-from listener.store.pruner import REST, STEP, Retention
-from listener.store.queries import Views
+from listener.store.pruner import REST, STEP, Pruner
+from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
 from tests.builders import (
     JOB_ID,
     NOON,
     TOKEN,
     a_claim,
+    a_decoded_message,
     a_job,
     a_result,
-    an_arrival,
-    arrivals,
+    decoded_messages,
     routes_all,
 )
 from tests.contract.stores import OpenStore, count, deliveries, jobs, quarantine, results
@@ -38,19 +47,23 @@ KEEP = 30 * DAY
 LATER = NOON + KEEP + SECOND
 
 
-def handle(store: SqlStore, number: int, fate: Fate, *, at: datetime = NOON, prefix: str = "job") -> None:
+def handle(
+    store: SqlStore, number: int, outcome: Outcome, *, at: datetime = NOON, prefix: str = "job"
+) -> None:
     """Record so many results, and let all of them come to this."""
-    recorded = store.record(arrivals(number, prefix=prefix), routes_all(), at=at, claim=a_claim(limit=number))
-    settle(store, recorded.claimed, fate, at=at)
+    recorded = store.record(
+        decoded_messages(number, prefix=prefix), routes_all(), at=at, claim=a_claim(limit=number)
+    )
+    settle(store, recorded.claimed, outcome, at=at)
 
 
-def settle(store: SqlStore, claimed: Any, fate: Fate, *, at: datetime = NOON) -> None:
-    assert store.settle([Settlement(delivery=each, fate=fate) for each in claimed], at=at) == ()
+def settle(store: SqlStore, claimed: Any, outcome: Outcome, *, at: datetime = NOON) -> None:
+    assert store.settle([Settlement(delivery=each, outcome=outcome) for each in claimed], at=at) == ()
 
 
 def clean(store: SqlStore, *, at: datetime = LATER, keep: timedelta = KEEP) -> int:
     """One whole pass; returns how many rows went, deliveries not counted."""
-    cleaner, deleted = Retention(store.database, keep=keep), 0
+    cleaner, deleted = Pruner(store.database, keep=keep), 0
     for _ in range(100):
         deleted += cleaner.step(at)
     return deleted
@@ -60,20 +73,20 @@ class TestRetention:
     def test_what_is_long_done_goes_with_all_that_belongs_to_it(self, store: SqlStore) -> None:
         store.add_job(a_job(job_id="mps-callbacks-job-0"))
         handle(store, 3, Done())
-        store.record([an_arrival(result=None)], routes_all(), at=NOON)
+        store.record([a_decoded_message(result=None)], routes_all(), at=NOON)
 
         assert clean(store) == 5
         assert [count(store, table) for table in (jobs, results, deliveries, quarantine)] == [0, 0, 0, 0]
 
     def test_what_is_young_stays(self, store: SqlStore) -> None:
         handle(store, 3, Done())
-        store.record([an_arrival(result=None)], routes_all(), at=NOON)
+        store.record([a_decoded_message(result=None)], routes_all(), at=NOON)
 
         assert clean(store, at=NOON + KEEP) == 0
         assert [count(store, table) for table in (results, deliveries, quarantine)] == [3, 3, 1]
 
     def test_what_was_received_long_ago_and_settled_lately_stays(self, store: SqlStore) -> None:
-        store.record(arrivals(1), routes_all(), at=NOON)
+        store.record(decoded_messages(1), routes_all(), at=NOON)
         late = NOON + 20 * DAY
         settle(store, store.claim(a_claim(until=late + DAY), at=late), Done(), at=late)
 
@@ -81,13 +94,13 @@ class TestRetention:
         assert clean(store, at=LATER + 20 * DAY) == 1
 
     def test_what_is_not_finished_stays_for_ever(self, store: SqlStore) -> None:
-        store.record(arrivals(1, prefix="pending"), routes_all(), at=NOON)
-        store.record(arrivals(1, prefix="running"), routes_all(), at=NOON, claim=a_claim(limit=1))
+        store.record(decoded_messages(1, prefix="pending"), routes_all(), at=NOON)
+        store.record(decoded_messages(1, prefix="running"), routes_all(), at=NOON, claim=a_claim(limit=1))
         handle(store, 1, Dead(reason="never"), prefix="dead")
-        parked = Verdict(disposition=Disposition.PARKED)
-        store.record(arrivals(1, prefix="parked"), lambda *_: parked, at=NOON)
+        parked = RoutingDecision(status=ResultStatus.PARKED)
+        store.record(decoded_messages(1, prefix="parked"), lambda *_: parked, at=NOON)
         waits = decider((), Correlation(grace=DAY), now=NOON, grace_over=False)
-        store.record(arrivals(1, prefix="waiting"), waits, at=NOON)
+        store.record(decoded_messages(1, prefix="waiting"), waits, at=NOON)
         store.add_job(a_job())
 
         assert clean(store, at=LATER + 1000 * DAY) == 0
@@ -96,22 +109,22 @@ class TestRetention:
     def test_a_result_with_one_dead_letter_stays_whole_and_so_does_its_job(self, store: SqlStore) -> None:
         store.add_job(a_job())
         two = routes_all(*(target("done"), target("dead")))
-        recorded = store.record([an_arrival()], two, at=NOON, claim=a_claim())
+        recorded = store.record([a_decoded_message()], two, at=NOON, claim=a_claim())
         settle(store, recorded.claimed[:1], Done())
         settle(store, recorded.claimed[1:], Dead(reason=""))
 
         assert clean(store) == 0
-        (left,) = Views(store.database).dead()
-        Views(store.database).drop([left.id], at=NOON)
+        (left,) = Queries(store.database).dead()
+        Queries(store.database).drop([left.id], at=NOON)
         assert clean(store) == 2
 
     def test_the_result_of_an_unfinished_job_stays(self, store: SqlStore) -> None:
         store.add_job(a_job())
-        progress = an_arrival(result=a_result(state="Processing"))
-        store.record([progress], lambda *_: Verdict(disposition=Disposition.PROGRESS), at=NOON)
+        progress = a_decoded_message(result=a_result(state="Processing"))
+        store.record([progress], lambda *_: RoutingDecision(status=ResultStatus.PROGRESS), at=NOON)
 
         assert clean(store) == 0
-        store.record([an_arrival()], routes_all(), at=NOON, claim=a_claim())
+        store.record([a_decoded_message()], routes_all(), at=NOON, claim=a_claim())
         assert clean(store) == 1, "the outcome is still being handled"
 
     def test_nothing_goes_where_it_is_off(self, store: SqlStore) -> None:
@@ -123,12 +136,12 @@ class TestRetention:
         handle(store, 1, Done())
         clean(store)
 
-        assert store.record(arrivals(1), routes_all(), at=LATER).new == 1
+        assert store.record(decoded_messages(1), routes_all(), at=LATER).new == 1
 
     def test_a_pass_goes_round_what_must_stay_in_bounded_steps(self, store: SqlStore) -> None:
         handle(store, STEP + STEP // 4, Dead(reason=""), prefix="dead")
         handle(store, STEP + STEP // 4, Done(), prefix="done")
-        cleaner = Retention(store.database, keep=KEEP)
+        cleaner = Pruner(store.database, keep=KEEP)
 
         deleted = [cleaner.step(LATER) for _ in range(5)]
 
@@ -138,7 +151,7 @@ class TestRetention:
         assert count(store, results) == STEP + STEP // 4
 
     def test_after_a_pass_there_is_a_rest(self, store: SqlStore) -> None:
-        cleaner = Retention(store.database, keep=KEEP)
+        cleaner = Pruner(store.database, keep=KEEP)
         for _ in range(10):
             assert cleaner.step(LATER) == 0
         handle(store, 1, Done())
@@ -154,8 +167,8 @@ class TestRetention:
         handle(one, 1, Done())
         with one.database.write() as connection:
             assert pruner.may_clean(connection)
-            assert Retention(two.database, keep=KEEP).step(LATER) == 0
-        assert Retention(two.database, keep=KEEP).step(LATER) == 1
+            assert Pruner(two.database, keep=KEEP).step(LATER) == 0
+        assert Pruner(two.database, keep=KEEP).step(LATER) == 1
 
 
 def target(name: str) -> Target:
@@ -166,11 +179,11 @@ class TestStatus:
     def test_it_tells_what_there_is(self, store: SqlStore) -> None:
         store.add_job(a_job())
         handle(store, 2, Done())
-        store.record(arrivals(1, prefix="pending"), routes_all(), at=NOON + DAY)
+        store.record(decoded_messages(1, prefix="pending"), routes_all(), at=NOON + DAY)
 
         found = maintenance.status(store.database)
 
-        assert (found.schema, found.head, found.advice) == (schema.HEAD, schema.HEAD, "")
+        assert (found.schema, found.head, found.hint) == (schema.HEAD, schema.HEAD, "")
         assert found.rows["deliveries"] == {"done": 2, "pending": 1}
         assert found.rows["jobs"] == {"submitted": 1}
         assert found.oldest_pending == NOON + DAY
@@ -184,13 +197,13 @@ class TestStatus:
         found = maintenance.status(database)
 
         assert (found.schema, found.rows) == ("0001", {})
-        assert "run `mns-listener store upgrade`" in found.advice
+        assert "run `mns-listener store upgrade`" in found.hint
 
     def test_a_newer_schema_is_shown_with_what_to_install(self, open_store: OpenStore) -> None:
         database = open_store().database
         set_version(database, "9999")
 
-        assert "install the release that wrote it" in maintenance.status(database).advice
+        assert "install the release that wrote it" in maintenance.status(database).hint
 
     @pytest.mark.parametrize("found", ["0001", "9999"])
     def test_nothing_is_done_to_a_store_of_another_release(self, open_store: OpenStore, found: str) -> None:
@@ -205,7 +218,7 @@ class TestStatus:
     def test_an_empty_database_says_how_to_begin(self, empty_url: str) -> None:
         with closing(Database(empty_url)) as database:
             if database.is_postgres:
-                assert "run `mns-listener store upgrade`" in maintenance.status(database).advice
+                assert "run `mns-listener store upgrade`" in maintenance.status(database).hint
             else:
                 with pytest.raises(
                     SettingsError, match=r"there is no store .*run `mns-listener store upgrade`"
@@ -221,7 +234,7 @@ def set_version(database: Database, version: str) -> None:
 
 def test_vacuum_gives_room_back_and_the_store_goes_on(store: SqlStore) -> None:
     handle(store, 400, Done())
-    store.record([an_arrival(result=a_result(message="x" * 500_000))], routes_all(), at=NOON)
+    store.record([a_decoded_message(result=a_result(message="x" * 500_000))], routes_all(), at=NOON)
     with store.database.write() as connection:
         connection.execute(delete(deliveries))
         connection.execute(delete(results))
@@ -229,13 +242,13 @@ def test_vacuum_gives_room_back_and_the_store_goes_on(store: SqlStore) -> None:
     before, after = maintenance.vacuum(store.database)
 
     assert after < before
-    assert store.record(arrivals(1), routes_all(), at=NOON).new == 1
+    assert store.record(decoded_messages(1), routes_all(), at=NOON).new == 1
 
 
 def test_an_export_holds_every_row_as_json_can(store: SqlStore) -> None:
     store.add_job(a_job())
     handle(store, 1200, Done())
-    store.record([an_arrival(), an_arrival(result=None)], routes_all(), at=NOON)
+    store.record([a_decoded_message(), a_decoded_message(result=None)], routes_all(), at=NOON)
 
     rows = list(maintenance.export(store.database))
 
@@ -247,7 +260,7 @@ def test_an_export_holds_every_row_as_json_can(store: SqlStore) -> None:
     }
     assert rows[0]["token"] == TOKEN
     assert rows[0]["created_at"] == NOON.isoformat()
-    assert [row["slot"] for row in rows if row["table"] == "results"][-1] == JOB_ID
+    assert [row["dedup_key"] for row in rows if row["table"] == "results"][-1] == JOB_ID
 
 
 def test_an_export_shows_one_moment(store: SqlStore) -> None:
@@ -275,16 +288,16 @@ class TestGrowth:
     def test_daily_work_reads_no_table_from_end_to_end(self, large: SqlStore) -> None:
         with explained(large) as plans:
             recorded = large.record(
-                [*arrivals(4), an_arrival(), an_arrival(result=None)],
+                [*decoded_messages(4), a_decoded_message(), a_decoded_message(result=None)],
                 routes_all(),
                 at=NOON,
                 claim=a_claim(limit=2),
             )
-            large.record([an_arrival()], routes_all(), at=NOON)
+            large.record([a_decoded_message()], routes_all(), at=NOON)
             claimed = [*recorded.claimed, *large.claim(a_claim(), at=NOON)]
             large.renew(claimed, until=LATER)
             settle(large, claimed, Done())
-            large.end_leases(give_up, at=LATER, limit=10)
+            large.rescue_expired(give_up, at=LATER, limit=10)
             large.decide_waiting(routes_all(), at=NOON, limit=10)
             large.claim_overdue(at=NOON, until=LATER, limit=10)
             large.find_job(JOB_ID)
@@ -295,22 +308,22 @@ class TestGrowth:
 
     def test_listings_read_no_table_from_end_to_end(self, large: SqlStore) -> None:
         handle(large, 3, Dead(reason=""), prefix="dead")
-        views = Views(large.database)
+        queries = Queries(large.database)
         with explained(large) as plans:
-            views.jobs(state="success", before=7)
-            views.results(disposition=Disposition.PARKED, before=7)
-            views.dead(route="videos", before=7)
-            views.dead(before=7)
-            views.dead_letters()
-            views.quarantined(before=7)
-            views.story(JOB_ID)
-            views.story("nobody")
-            views.route_parked(routes_all(), at=NOON)
+            queries.jobs(state="success", before=7)
+            queries.results(status=ResultStatus.PARKED, before=7)
+            queries.dead(route="videos", before=7)
+            queries.dead(before=7)
+            queries.dead_letters()
+            queries.quarantined(before=7)
+            queries.history(JOB_ID)
+            queries.history("nobody")
+            queries.route_parked(routes_all(), at=NOON)
 
         assert plans.scans() == []
 
     def test_cleaning_reads_no_table_from_end_to_end(self, large: SqlStore) -> None:
-        cleaner = Retention(large.database, keep=KEEP)
+        cleaner = Pruner(large.database, keep=KEEP)
         with explained(large) as plans:
             assert cleaner.step(LATER) == STEP
             while cleaner.step(LATER):
@@ -320,7 +333,7 @@ class TestGrowth:
         assert plans.scans() == []
 
 
-def give_up(_delivery: Delivery) -> Fate:
+def give_up(_delivery: Delivery) -> Outcome:
     return Dead(reason="")
 
 

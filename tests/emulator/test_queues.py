@@ -12,7 +12,7 @@ from freezegun import freeze_time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listener.emulator.mns.queue import Attributes, Draft, HandleRejected, Queue, draft
+from listener.emulator.mns.queue import Attributes, Draft, EmulatedQueue, HandleRejected, draft
 
 
 @pytest.fixture
@@ -21,15 +21,15 @@ def clock() -> Iterator[Any]:
         yield frozen
 
 
-def a_queue(*, lenient: bool = False, **attributes: int) -> Queue:
-    return Queue("q", attributes=Attributes(**attributes), rng=Random(1), lenient=lenient)
+def a_queue(*, lenient: bool = False, **attributes: int) -> EmulatedQueue:
+    return EmulatedQueue("q", attributes=Attributes(**attributes), rng=Random(1), lenient=lenient)
 
 
-def send(queue: Queue, *texts: str, delay: int | None = None) -> None:
+def send(queue: EmulatedQueue, *texts: str, delay: int | None = None) -> None:
     queue.send([draft(text, delay_seconds=delay) for text in texts])
 
 
-def bodies(queue: Queue, limit: int = 16) -> list[str]:
+def bodies(queue: EmulatedQueue, limit: int = 16) -> list[str]:
     return [message.body for message in queue.take(limit)]
 
 
@@ -202,7 +202,7 @@ def test_no_message_is_lost_or_doubled(steps: list[str]) -> None:
         assert len(set(bodies(queue, limit=1000))) == sum(queue.counts().values()) == sent - deleted
 
 
-def _use(queue: Queue, handle: str, *, delete: bool) -> int:
+def _use(queue: EmulatedQueue, handle: str, *, delete: bool) -> int:
     try:
         if not delete:
             queue.change_visibility(handle, 3)

@@ -14,7 +14,7 @@ from click.testing import CliRunner
 from listener.cli.demo import _show
 from listener.core.model import Job
 from listener.demo import sandbox
-from listener.demo.sandbox import DemoFailed, Ending, Outcome, cast, play
+from listener.demo.sandbox import DemoFailed, DemoReport, JobReport, make_jobs, run_demo
 from tests.builders import a_job
 from tests.process.program import Program
 
@@ -40,12 +40,12 @@ def counts(**fields: float) -> dict[str, float]:
     return dict.fromkeys(KEYS, 0) | {"quarantined": 2} | fields
 
 
-def an_ending(number: int = 0, **changes: Any) -> Ending:
+def an_ending(number: int = 0, **changes: Any) -> JobReport:
     """That of a job which had exactly one outcome, at the right handler."""
-    part = cast(None)[number]
-    job: Job = a_job(job_id=f"job-{number}", function=part.function)
-    line = {"job_id": job.job_id, "route": part.wanted_route, "state": part.wanted_state}
-    return replace(Ending(part=part, job=job, deliveries=[line]), **changes)
+    demo_job = make_jobs(None)[number]
+    job: Job = a_job(job_id=f"job-{number}", function=demo_job.function)
+    line = {"job_id": job.job_id, "route": demo_job.wanted_route, "state": demo_job.wanted_state}
+    return replace(JobReport(demo_job=demo_job, job=job, deliveries=[line]), **changes)
 
 
 def test_json_holds_the_promised_numbers_and_nothing_else(started: Any) -> None:
@@ -54,7 +54,7 @@ def test_json_holds_the_promised_numbers_and_nothing_else(started: Any) -> None:
     assert (program.wait(seconds=120), program.stderr) == (0, "")
     printed = json.loads(program.stdout)
     assert list(printed) == KEYS
-    total = len(cast(None))
+    total = len(make_jobs(None))
     assert 0 < printed.pop("seconds") < 120
     assert printed.pop("duplicates") >= 1  # one is sent twice; what a reply tells, its callback repeats
     assert printed == {
@@ -69,10 +69,10 @@ def test_json_holds_the_promised_numbers_and_nothing_else(started: Any) -> None:
 
 @pytest.mark.parametrize("jobs", [1, 40])
 def test_any_number_of_jobs_comes_out_whole(tmp_path: Path, jobs: int) -> None:
-    outcome = play(cast(jobs), folder=tmp_path, tell=lambda _what, _done, _of: None)
+    report = run_demo(make_jobs(jobs), folder=tmp_path, tell=lambda _what, _done, _of: None)
 
-    assert outcome.right
-    assert (outcome.counts["dispatched"], outcome.counts["lost"]) == (jobs, 0)
+    assert report.right
+    assert (report.counts["dispatched"], report.counts["lost"]) == (jobs, 0)
 
 
 def test_folder_with_an_odd_name_is_kept_and_can_be_looked_at(started: Any, tmp_path: Path) -> None:
@@ -104,8 +104,10 @@ def test_folder_that_is_not_empty_is_refused(tmp_path: Path) -> None:
 
 
 def test_right_endings_are_right() -> None:
-    outcome = Outcome(endings=[an_ending(number) for number in range(len(cast(None)))], counts=counts())
-    assert outcome.right
+    report = DemoReport(
+        job_reports=[an_ending(number) for number in range(len(make_jobs(None)))], counts=counts()
+    )
+    assert report.right
 
 
 @pytest.mark.parametrize(
@@ -120,34 +122,34 @@ def test_right_endings_are_right() -> None:
 def test_one_wrong_ending_makes_the_demo_fail(
     deliveries: Sequence[dict[str, str]], capsys: pytest.CaptureFixture[str]
 ) -> None:
-    outcome = Outcome(endings=[an_ending(1), an_ending(deliveries=deliveries)], counts=counts())
-    _show(outcome, None)
+    report = DemoReport(job_reports=[an_ending(1), an_ending(deliveries=deliveries)], counts=counts())
+    _show(report, None)
 
-    assert not outcome.right
+    assert not report.right
     printed = capsys.readouterr()
     assert "<-- wrong" in printed.out
     assert "NOT what should have happened" in printed.err
 
 
 def test_garbage_that_is_not_in_quarantine_makes_the_demo_fail() -> None:
-    assert not Outcome(endings=[an_ending()], counts=counts(quarantined=1)).right
+    assert not DemoReport(job_reports=[an_ending()], counts=counts(quarantined=1)).right
 
 
 def test_line_that_a_handler_lost_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The evidence is the handlers' own files; the store alone would call this job done."""
-    look = sandbox.Stage._evidence
+    look = sandbox.Sandbox._evidence
 
-    def lossy(stage: sandbox.Stage) -> list[dict[str, Any]]:
-        for path in stage.folder.glob("*.jsonl"):
+    def lossy(sandbox: sandbox.Sandbox) -> list[dict[str, Any]]:
+        for path in sandbox.folder.glob("*.jsonl"):
             path.write_text("".join(path.read_text().splitlines(True)[1:]))
-        return look(stage)
+        return look(sandbox)
 
-    monkeypatch.setattr(sandbox.Stage, "_evidence", lossy)
-    outcome = play(cast(3), folder=tmp_path, tell=lambda _what, _done, _of: None)
+    monkeypatch.setattr(sandbox.Sandbox, "_evidence", lossy)
+    report = run_demo(make_jobs(3), folder=tmp_path, tell=lambda _what, _done, _of: None)
 
-    assert not outcome.right
-    assert outcome.counts["lost"] > 0
-    assert outcome.counts["dispatched"] == 3
+    assert not report.right
+    assert report.counts["lost"] > 0
+    assert report.counts["dispatched"] == 3
 
 
 def test_daemon_that_dies_ends_the_demo_with_its_last_words(
@@ -156,4 +158,4 @@ def test_daemon_that_dies_ends_the_demo_with_its_last_words(
     monkeypatch.setattr(sandbox, "SETTINGS", sandbox.SETTINGS + "\n[surprise]\nkey = 1\n")
 
     with pytest.raises(DemoFailed, match=r"status 78(.|\n)*surprise is an unknown key"):
-        play(cast(2), folder=tmp_path, tell=lambda _what, _done, _of: None)
+        run_demo(make_jobs(2), folder=tmp_path, tell=lambda _what, _done, _of: None)

@@ -17,7 +17,7 @@ from listener.aliyun import mns_connection
 from listener.aliyun.credentials import AccessKey, Credentials
 from listener.aliyun.mns_queue import MnsQueue
 from listener.core import clock
-from listener.core.errors import Fault, QueueUnavailable, SettingsError, UnavailableError
+from listener.core.errors import FailureKind, QueueUnavailable, SettingsError, UnavailableError
 from listener.core.model import Message
 from listener.emulator.server import RunningEmulator
 from listener.intake.recorder import Intake
@@ -99,7 +99,7 @@ def receiving(queue: MnsQueue) -> Iterator[Callable[[], Sequence[Message]]]:
         thread.join(60)
 
 
-def fault_of(url: str, *, queue: str = "q", key: AccessKey = KEY) -> QueueUnavailable:
+def failure_of(url: str, *, queue: str = "q", key: AccessKey = KEY) -> QueueUnavailable:
     with a_queue(url, queue=queue, key=key) as adapter, pytest.raises(QueueUnavailable) as caught:
         receive(adapter)
     return caught.value
@@ -197,9 +197,9 @@ class TestDeleting:
 
 class TestFaults:
     def test_a_missing_queue(self, server: RunningEmulator) -> None:
-        error = fault_of(server.url, queue="other")
+        error = failure_of(server.url, queue="other")
 
-        assert (error.fault, error.code) == (Fault.MISSING, "QueueNotExist")
+        assert (error.kind, error.code) == (FailureKind.MISSING, "QueueNotExist")
         assert f"queue other at {server.url}" in str(error)
         assert "create it in this region" in str(error)
 
@@ -207,13 +207,13 @@ class TestFaults:
         message = Message(message_id="m", receipt_handle="h", body="")
         with a_queue(server.url, queue="other") as queue, pytest.raises(QueueUnavailable) as caught:
             queue.delete([message])
-        assert caught.value.fault is Fault.MISSING
+        assert caught.value.kind is FailureKind.MISSING
 
     @pytest.mark.parametrize("key", [AccessKey("testKeyId", "wrong"), AccessKey("wrong", "testKeySecret")])
     def test_a_wrong_key(self, server: RunningEmulator, key: AccessKey) -> None:
-        error = fault_of(server.url, key=key)
+        error = failure_of(server.url, key=key)
 
-        assert error.fault is Fault.CREDENTIALS
+        assert error.kind is FailureKind.CREDENTIALS
         assert "id and secret belong together" in str(error)
         assert "testKeySecret" not in str(error)
 
@@ -221,11 +221,11 @@ class TestFaults:
         "key", [AccessKey("test\nKey", "s"), AccessKey("id", "s", "token\r\n"), AccessKey("ключ", "s")]
     )
     def test_a_key_that_cannot_be_a_header(self, server: RunningEmulator, key: AccessKey) -> None:
-        assert fault_of(server.url, key=key).fault is Fault.CREDENTIALS
+        assert failure_of(server.url, key=key).kind is FailureKind.CREDENTIALS
 
     def test_no_key(self, server: RunningEmulator) -> None:
         def none() -> AccessKey:
-            raise UnavailableError("no key", fault=Fault.CREDENTIALS, advice="set one")
+            raise UnavailableError("no key", kind=FailureKind.CREDENTIALS, hint="set one")
 
         queue = MnsQueue(endpoint=server.url, queue="q", name="q", credentials=Credentials(none))
         with (
@@ -233,49 +233,58 @@ class TestFaults:
             pytest.raises(QueueUnavailable, match=r"queue q at .*: no key; set one") as caught,
         ):
             receive(queue)
-        assert caught.value.fault is Fault.CREDENTIALS
+        assert caught.value.kind is FailureKind.CREDENTIALS
 
     def test_a_clock_that_is_off_says_by_how_much(self) -> None:
         theirs = format_datetime(clock.now() + timedelta(minutes=20), usegmt=True)
         body = b"<Error><Code>TimeExpired</Code><Message>expired</Message></Error>"
         with serving([http_reply(body, status="408 Timeout", headers=f"Date: {theirs}\r\n")]) as raw:
-            error = fault_of(raw.url)
+            error = failure_of(raw.url)
 
-        assert error.fault is Fault.CLOCK
+        assert error.kind is FailureKind.CLOCK
         assert any(f"this clock is {seconds} s behind" in str(error) for seconds in range(1190, 1211))
         assert "set this machine's clock" in str(error)
 
     def test_nobody_listens(self) -> None:
         with serving([b""]) as raw:
             url = raw.url
-        assert fault_of(url).fault is Fault.REFUSED
+        assert failure_of(url).kind is FailureKind.REFUSED
 
     def test_a_host_that_no_resolver_knows(self) -> None:
-        assert fault_of("http://mns.invalid").fault is Fault.DNS
+        assert failure_of("http://mns.invalid").kind is FailureKind.DNS
 
     @pytest.mark.parametrize(
-        ("status", "body", "fault"),
+        ("status", "body", "kind"),
         [
-            pytest.param("502 Bad Gateway", b"<html>Bad <br> gateway</html>", Fault.SERVER, id="html-502"),
-            pytest.param("503 Unavailable", b"", Fault.SERVER, id="nothing-503"),
-            pytest.param("200 OK", b"<html><body><p>Log in</p></body></html>", Fault.PROTOCOL, id="portal"),
-            pytest.param("200 OK", b"<html>Log in <br>", Fault.PROTOCOL, id="ill-formed-portal"),
-            pytest.param("200 OK", b"", Fault.PROTOCOL, id="nothing"),
-            pytest.param("302 Found", b"", Fault.PROTOCOL, id="redirect"),
             pytest.param(
-                "429 Slow", b"<Error><Code>TooManyRequests</Code></Error>", Fault.THROTTLED, id="throttled"
+                "502 Bad Gateway", b"<html>Bad <br> gateway</html>", FailureKind.SERVER, id="html-502"
+            ),
+            pytest.param("503 Unavailable", b"", FailureKind.SERVER, id="nothing-503"),
+            pytest.param(
+                "200 OK", b"<html><body><p>Log in</p></body></html>", FailureKind.PROTOCOL, id="portal"
+            ),
+            pytest.param("200 OK", b"<html>Log in <br>", FailureKind.PROTOCOL, id="ill-formed-portal"),
+            pytest.param("200 OK", b"", FailureKind.PROTOCOL, id="nothing"),
+            pytest.param("302 Found", b"", FailureKind.PROTOCOL, id="redirect"),
+            pytest.param(
+                "429 Slow",
+                b"<Error><Code>TooManyRequests</Code></Error>",
+                FailureKind.THROTTLED,
+                id="throttled",
             ),
             pytest.param(
-                "500 Oops", b"<Error><Code>InternalError</Code></Error>", Fault.SERVER, id="internal"
+                "500 Oops", b"<Error><Code>InternalError</Code></Error>", FailureKind.SERVER, id="internal"
             ),
-            pytest.param("403 No", b"<Error><Code>AccessDenied</Code></Error>", Fault.DENIED, id="denied"),
+            pytest.param(
+                "403 No", b"<Error><Code>AccessDenied</Code></Error>", FailureKind.DENIED, id="denied"
+            ),
         ],
     )
-    def test_replies_that_bring_no_message(self, status: str, body: bytes, fault: Fault) -> None:
+    def test_replies_that_bring_no_message(self, status: str, body: bytes, kind: FailureKind) -> None:
         with serving([http_reply(body, status=status)]) as raw:
-            error = fault_of(raw.url)
+            error = failure_of(raw.url)
 
-        assert error.fault is fault
+        assert error.kind is kind
         assert str(error).startswith(f"queue q at {raw.url}: ")
 
     @pytest.mark.parametrize(
@@ -285,20 +294,20 @@ class TestFaults:
     )
     def test_replies_that_are_no_http(self, reply: bytes) -> None:
         with serving([reply]) as raw:
-            assert fault_of(raw.url).fault in (Fault.PROTOCOL, Fault.CONNECTION)
+            assert failure_of(raw.url).kind in (FailureKind.PROTOCOL, FailureKind.CONNECTION)
 
     @pytest.mark.usefixtures("impatient")
     def test_a_server_that_never_answers(self) -> None:
         with serving([None]) as raw:
-            error = fault_of(raw.url)
+            error = failure_of(raw.url)
 
-        assert (error.fault, "no answer in time" in str(error)) == (Fault.TIMEOUT, True)
+        assert (error.kind, "no answer in time" in str(error)) == (FailureKind.TIMEOUT, True)
 
     def test_tls_to_a_plain_port(self) -> None:
         with serving([http_reply(status="400 Bad Request")]) as raw:
-            error = fault_of(raw.url.replace("http:", "https:"))
+            error = failure_of(raw.url.replace("http:", "https:"))
 
-        assert error.fault is Fault.TLS
+        assert error.kind is FailureKind.TLS
         assert "see that the endpoint is right" in str(error)
 
     def test_an_endpoint_that_can_be_none(self) -> None:
@@ -393,8 +402,8 @@ class TestSalvage:
 
 def an_intake(store: SqlStore) -> Intake:
     rules = (Rule(name="videos", handlers=("log",)),)
-    taker = a_dispatcher(store, lambda _result: None, meter=Metrics())
-    return Intake(store=store, rules=rules, correlation=Correlation(), taker=taker)
+    sink = a_dispatcher(store, lambda _result: None, meter=Metrics())
+    return Intake(store=store, rules=rules, correlation=Correlation(), sink=sink)
 
 
 def send_with_property(server: RunningEmulator, body: bytes, *, kind: str) -> None:

@@ -12,7 +12,7 @@ import pytest
 from listener.aliyun.credentials import AccessKey, Credentials
 from listener.aliyun.mps_client import MpsClient
 from listener.aliyun.mps_error_codes import TABLE
-from listener.core.errors import Fault, MpsRejected, MpsUnavailable
+from listener.core.errors import FailureKind, MpsRejected, MpsUnavailable
 from listener.settings.sections import MpsSettings
 from tests.builders import a_job
 
@@ -66,25 +66,25 @@ def refused(client: MpsClient, server: Refusing, code: str, status: int) -> Exce
 
 
 @pytest.mark.parametrize(
-    ("code", "status", "fault"),
+    ("code", "status", "kind"),
     [
-        ("Throttling.User", 400, Fault.THROTTLED),
-        ("InternalError", 500, Fault.SERVER),
-        ("InvalidAccessKeyId.NotFound", 404, Fault.CREDENTIALS),
-        ("InvalidTimeStamp.Expired", 400, Fault.CLOCK),
-        ("Forbidden.RAM", 403, Fault.DENIED),
-        ("InvalidIdentity.ServiceDisabled", 403, Fault.DENIED),
-        ("NeverHeardOf", 503, Fault.SERVER),
+        ("Throttling.User", 400, FailureKind.THROTTLED),
+        ("InternalError", 500, FailureKind.SERVER),
+        ("InvalidAccessKeyId.NotFound", 404, FailureKind.CREDENTIALS),
+        ("InvalidTimeStamp.Expired", 400, FailureKind.CLOCK),
+        ("Forbidden.RAM", 403, FailureKind.DENIED),
+        ("InvalidIdentity.ServiceDisabled", 403, FailureKind.DENIED),
+        ("NeverHeardOf", 503, FailureKind.SERVER),
     ],
 )
 def test_what_may_pass_or_be_mended_is_an_outage(
-    client: MpsClient, server: Refusing, code: str, status: int, fault: Fault
+    client: MpsClient, server: Refusing, code: str, status: int, kind: FailureKind
 ) -> None:
     error = refused(client, server, code, status)
 
     assert isinstance(error, MpsUnavailable)
-    assert (error.fault, error.code) == (fault, code)
-    assert error.advice in str(error)
+    assert (error.kind, error.code) == (kind, code)
+    assert error.hint in str(error)
     assert code in str(error)
 
 
@@ -94,4 +94,4 @@ def test_what_will_always_be_refused_is_given_up(client: MpsClient, server: Refu
 
     assert isinstance(error, MpsRejected)
     assert error.code == code
-    assert code not in TABLE or TABLE[code].advice in str(error)
+    assert code not in TABLE or TABLE[code].hint in str(error)

@@ -12,7 +12,7 @@ from listener.emulator.server import running
 from listener.settings.loader import load
 from listener.store.pruner import STEP
 from listener.store.sql_store import SqlStore
-from tests.builders import NOON, a_message, an_arrival, routes_all
+from tests.builders import NOON, a_decoded_message, a_message, routes_all
 from tests.contract.stores import count, quarantine
 from tests.handlers.waiting import wait_until
 
@@ -41,7 +41,8 @@ def test_a_daemon_deletes_what_is_old_in_steps_with_pauses(tmp_path: Path) -> No
     url = f"sqlite:///{tmp_path / 'store.db'}"
     with closing(SqlStore.open(url)) as store, running(Options(queues=("callbacks",))) as server:
         garbled = [
-            an_arrival(result=None, message=a_message(message_id=str(number))) for number in range(2 * STEP)
+            a_decoded_message(result=None, message=a_message(message_id=str(number)))
+            for number in range(2 * STEP)
         ]
         store.record(garbled, routes_all(), at=NOON)
         daemon = Daemon(load(SETTINGS.format(store=url, folder=tmp_path, endpoint=server.url), {}))

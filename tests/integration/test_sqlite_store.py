@@ -11,7 +11,7 @@ import pytest
 from listener.core.errors import SettingsError, StoreUnavailable
 from listener.store import database
 from listener.store.sql_store import SqlStore
-from tests.builders import NOON, an_arrival, routes_all
+from tests.builders import NOON, a_decoded_message, routes_all
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ def test_a_file_that_cannot_be_written_is_named_with_the_way_out(file: Path) -> 
             connection.exec_driver_sql("PRAGMA query_only = ON")
 
         with pytest.raises(StoreUnavailable, match=r"store\.db.*readonly database; see that .*writable"):
-            store.record([an_arrival()], routes_all(), at=NOON)
+            store.record([a_decoded_message()], routes_all(), at=NOON)
 
 
 def test_a_file_that_is_no_database_is_named_with_the_way_out(file: Path) -> None:
@@ -61,11 +61,11 @@ def test_a_file_that_another_process_holds_is_unavailable(
     with closing(opened(file)) as store, closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
         with pytest.raises(StoreUnavailable, match=r"database is locked; another process holds the database"):
-            store.record([an_arrival()], routes_all(), at=NOON)
+            store.record([a_decoded_message()], routes_all(), at=NOON)
         assert store.next_due() is None  # readers are not held up
         other.execute("ROLLBACK")
 
-        assert store.record([an_arrival()], routes_all(), at=NOON).new == 1
+        assert store.record([a_decoded_message()], routes_all(), at=NOON).new == 1
 
 
 def test_a_full_disk_is_unavailable_and_the_batch_is_not_half_there(file: Path) -> None:
@@ -73,10 +73,10 @@ def test_a_full_disk_is_unavailable_and_the_batch_is_not_half_there(file: Path) 
         with store.database.engine.connect() as connection:
             pages = connection.exec_driver_sql("PRAGMA page_count").scalar()
             connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
-        big = an_arrival(result=None, message=an_arrival().message, reason="x" * 200_000)
+        big = a_decoded_message(result=None, message=a_decoded_message().message, reason="x" * 200_000)
 
         with pytest.raises(StoreUnavailable, match=r"disk is full; make room"):
-            store.record([an_arrival(), big], routes_all(), at=NOON)
+            store.record([a_decoded_message(), big], routes_all(), at=NOON)
 
         assert store.outstanding() == 0
 
@@ -89,7 +89,7 @@ def test_a_store_that_was_emptied_behind_our_back_says_how_to_mend_it(file: Path
         with pytest.raises(
             StoreUnavailable, match="no such table: results; run `mns-listener store upgrade`"
         ):
-            store.record([an_arrival()], routes_all(), at=NOON)
+            store.record([a_decoded_message()], routes_all(), at=NOON)
 
 
 def test_a_commit_survives_a_power_cut(file: Path) -> None:

@@ -11,13 +11,19 @@ import pytest
 
 from listener.aliyun.credentials import AccessKey, Credentials, credentials
 from listener.aliyun.mps_client import MpsClient
-from listener.core.errors import Fault as Why
-from listener.core.errors import MpsRejected, MpsUnavailable, SettingsError, UnavailableError, UsageError
+from listener.core.errors import (
+    FailureKind,
+    MpsRejected,
+    MpsUnavailable,
+    SettingsError,
+    UnavailableError,
+    UsageError,
+)
 from listener.core.model import Job, JobState
-from listener.emulator import Fault, Kind, Options
+from listener.emulator import FaultKind, Options
 from listener.emulator.server import running
 from listener.jobs import submission
-from listener.jobs.request import Request, check, compose_user_data
+from listener.jobs.request import JobRequest, check, compose_user_data
 from listener.settings.sections import CredentialsSettings, MpsSettings
 from listener.store.sql_store import SqlStore
 from tests.handlers.waiting import wait_until
@@ -54,12 +60,12 @@ def client(endpoint: str, key: AccessKey = KEY) -> MpsClient:
     return MpsClient(MpsSettings(endpoint=endpoint), Credentials(lambda: key))
 
 
-def a_request(**fields: Any) -> Request:
+def a_request(**fields: Any) -> JobRequest:
     """One that works, and whose callback goes to the queue."""
-    return Request(**({"function": "VideoH2V", "input": INPUT, "notify_url": NOTIFY_URL} | fields))
+    return JobRequest(**({"function": "VideoH2V", "input": INPUT, "notify_url": NOTIFY_URL} | fields))
 
 
-def strike(place: Place, kind: Kind, **fields: Any) -> None:
+def strike(place: Place, kind: FaultKind, **fields: Any) -> None:
     fault = Fault(kind=kind, operation="SubmitIProductionJob", **fields)
     place.server.call(lambda emulator: emulator.faults.add([fault]))
 
@@ -70,7 +76,7 @@ def jobs_at_mps(place: Place) -> list[str]:
 
 def ledger(place: Place) -> list[Job]:
     """All jobs in the store, newest first."""
-    return [job for _, job in place.views(lambda views: views.jobs())]
+    return [job for _, job in place.queries(lambda queries: queries.jobs())]
 
 
 def test_submitted_job_is_known_by_its_id(place: Place, store: SqlStore, mps: MpsClient) -> None:
@@ -105,9 +111,9 @@ def test_user_data_comes_back_exactly_as_it_was_given(place: Place, store: SqlSt
     assert {line["job_id"]: line["user_data"] for line in place.lines()} == by_id
 
 
-@pytest.mark.parametrize("kind", [Kind.DROP_REPLY, Kind.TRUNCATE])
+@pytest.mark.parametrize("kind", [FaultKind.DROP_REPLY, FaultKind.TRUNCATE])
 def test_lost_reply_leaves_an_intent_that_the_callback_resolves(
-    place: Place, store: SqlStore, mps: MpsClient, kind: Kind
+    place: Place, store: SqlStore, mps: MpsClient, kind: FaultKind
 ) -> None:
     strike(place, kind)
     with pytest.raises(MpsUnavailable):
@@ -124,7 +130,7 @@ def test_lost_reply_leaves_an_intent_that_the_callback_resolves(
 
 
 def test_callback_may_overtake_the_reply(place: Place, store: SqlStore, mps: MpsClient) -> None:
-    strike(place, Kind.EARLY, seconds=0.7)
+    strike(place, FaultKind.EARLY, seconds=0.7)
     daemon = place.run().ready()
     job = submission.submit(a_request(reference="talk-7"), store=store, mps=mps)
     wait_until(lambda: bool(place.lines()))
@@ -136,7 +142,7 @@ def test_callback_may_overtake_the_reply(place: Place, store: SqlStore, mps: Mps
 
 
 def test_throttling_is_waited_out(place: Place, store: SqlStore, mps: MpsClient) -> None:
-    strike(place, Kind.THROTTLE, count=2)
+    strike(place, FaultKind.THROTTLE, count=2)
     job = submission.submit(a_request(), store=store, mps=mps)
 
     assert (place.happened("throttle"), jobs_at_mps(place)) == (2, [job.job_id])
@@ -144,7 +150,7 @@ def test_throttling_is_waited_out(place: Place, store: SqlStore, mps: MpsClient)
 
 @pytest.mark.parametrize("body", ["xml", "html", "empty"])
 def test_server_error_leaves_an_intent(place: Place, store: SqlStore, mps: MpsClient, body: Any) -> None:
-    strike(place, Kind.ERROR, body=body)
+    strike(place, FaultKind.ERROR, body=body)
     with pytest.raises(MpsUnavailable):
         submission.submit(a_request(), store=store, mps=mps)
 
@@ -175,7 +181,7 @@ def test_call_that_reached_nobody_is_a_refused_job(place: Place, store: SqlStore
     with pytest.raises(MpsUnavailable, match="nothing listens there") as caught:
         submission.submit(a_request(), store=store, mps=client(nobody_listens()))
 
-    assert (caught.value.fault, caught.value.exit_code) == (Why.REFUSED, 69)
+    assert (caught.value.kind, caught.value.exit_code) == (FailureKind.REFUSED, 69)
     assert [job.state for job in ledger(place)] == [JobState.REFUSED]
 
 
@@ -188,20 +194,20 @@ def test_wrong_key_is_a_refused_job_with_advice(place: Place, store: SqlStore, k
     with pytest.raises(MpsUnavailable, match="belong together") as caught:
         submission.submit(a_request(), store=store, mps=client(place.server.url, key))
 
-    assert caught.value.fault == Why.CREDENTIALS
+    assert caught.value.kind == FailureKind.CREDENTIALS
     assert SECRET not in str(caught.value)
     assert [job.state for job in ledger(place)] == [JobState.REFUSED]
 
 
 def test_without_a_key_nothing_is_sent_and_the_job_is_refused(place: Place, store: SqlStore) -> None:
     def no_key() -> AccessKey:
-        raise UnavailableError("no access key was found", fault=Why.CREDENTIALS, advice="set one")
+        raise UnavailableError("no access key was found", kind=FailureKind.CREDENTIALS, hint="set one")
 
     nobody = MpsClient(MpsSettings(endpoint=place.server.url), Credentials(no_key))
     with pytest.raises(MpsUnavailable, match="no access key was found; set one") as caught:
         submission.submit(a_request(), store=store, mps=nobody)
 
-    assert caught.value.fault == Why.CREDENTIALS
+    assert caught.value.kind == FailureKind.CREDENTIALS
     assert (place.asked("SubmitIProductionJob"), ledger(place)[0].state) == (0, JobState.REFUSED)
 
 

@@ -15,13 +15,13 @@ from listener.core import clock
 from listener.core.errors import MpsUnavailable, SettingsError
 from listener.core.model import Claim, JobState
 from listener.daemon.daemon import Daemon
-from listener.emulator import Fault, Kind, Options
+from listener.emulator import Fault, FaultKind, Options
 from listener.emulator.server import RunningEmulator, running
-from listener.jobs.request import Request
+from listener.jobs.request import JobRequest
 from listener.settings.loader import load
 from listener.settings.sections import Settings
 from listener.store.sql_store import SqlStore
-from tests.builders import arrivals, routes_all
+from tests.builders import decoded_messages, routes_all
 from tests.contract.stores import count, deliveries, jobs
 from tests.handlers.waiting import wait_until
 
@@ -84,12 +84,12 @@ class Two:
     def submit(self, name: str, **fields: Any) -> str:
         request = {"function": "VideoH2V", "input": INPUT, "notify_url": f"{NOTIFY}/{name}"}
         with closing(Client(self.settings)) as client:
-            return client.submit(Request(**(request | fields)), tenant=name).job_id
+            return client.submit(JobRequest(**(request | fields)), tenant=name).job_id
 
     def strike(self, name: str, **fields: Any) -> None:
         self.servers[name].call(lambda emulator: emulator.faults.add([Fault(**fields)]))
 
-    def happened(self, name: str, kind: Kind) -> int:
+    def happened(self, name: str, kind: FaultKind) -> int:
         return self.servers[name].call(lambda emulator: emulator.faults.happened(kind))
 
     def handled(self) -> str:
@@ -143,12 +143,12 @@ def test_the_wrong_key_of_one_does_not_hold_up_the_other(two: Two) -> None:
 @pytest.mark.parametrize(
     ("kind", "operation"),
     [
-        pytest.param(Kind.STALL, "*", id="everything-hangs"),
-        pytest.param(Kind.THROTTLE, "*", id="everything-is-throttled"),
-        pytest.param(Kind.ERROR, "QueryIProductionJob", id="mps-is-away"),
+        pytest.param(FaultKind.STALL, "*", id="everything-hangs"),
+        pytest.param(FaultKind.THROTTLE, "*", id="everything-is-throttled"),
+        pytest.param(FaultKind.ERROR, "QueryIProductionJob", id="mps-is-away"),
     ],
 )
-def test_trouble_of_one_does_not_hold_up_the_other(two: Two, kind: Kind, operation: str) -> None:
+def test_trouble_of_one_does_not_hold_up_the_other(two: Two, kind: FaultKind, operation: str) -> None:
     for _ in range(3):
         two.submit("one", notify_url="", deadline=timedelta(0))
     two.strike("one", kind=kind, operation=operation)
@@ -183,11 +183,11 @@ def test_a_wrong_endpoint_of_a_tenant_stops_the_start(two: Two) -> None:
 def test_a_backlog_of_a_hundred_thousand_leaves_the_other_queue_its_turn(tmp_path: Path) -> None:
     at = clock.now()
     with closing(SqlStore.open(f"sqlite:///{tmp_path / 'store.db'}")) as store:
-        store.record(arrivals(1, queue="deep"), routes_all(), at=at)
+        store.record(decoded_messages(1, queue="deep"), routes_all(), at=at)
         with store.database.write() as connection:
             connection.exec_driver_sql(MANY_MORE)
         assert count(store, deliveries) == 100_000
-        store.record(arrivals(1, queue="shallow"), routes_all(), at=at + timedelta(seconds=1))
+        store.record(decoded_messages(1, queue="shallow"), routes_all(), at=at + timedelta(seconds=1))
         later = at + timedelta(seconds=2)
         claimed = store.claim(Claim(owner="me", until=later, limit=32), at=later)
 

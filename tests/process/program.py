@@ -17,7 +17,7 @@ from typing import Any, Final, TypeVar
 
 from listener.emulator.mns.queue import Attributes, draft
 from listener.emulator.server import RunningEmulator
-from listener.store.queries import Views
+from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
 from tests.builders import a_callback, wrapped
 
@@ -220,10 +220,10 @@ class Place:
 
     # what came of it
 
-    def views(self, look: Callable[[Views], T]) -> T:
+    def queries(self, look: Callable[[Queries], T]) -> T:
         """Ask the store, as an operator would."""
         with self.store() as store:
-            return look(Views(store.database))
+            return look(Queries(store.database))
 
     @contextmanager
     def store(self) -> Iterator[SqlStore]:
@@ -234,7 +234,7 @@ class Place:
             store.close()
 
     def delivery_states(self) -> dict[str, int]:
-        return self.views(lambda views: views.counts())["deliveries"]
+        return self.queries(lambda queries: queries.counts())["deliveries"]
 
     def lines(self, name: str = "results.jsonl") -> list[dict[str, Any]]:
         """What handlers have written."""

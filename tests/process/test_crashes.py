@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from listener.emulator import Fault, Kind
+from listener.emulator import Fault, FaultKind
 from tests.handlers.waiting import wait_until
 from tests.process.program import Place
 from tests.process.test_lifecycle import hang_in
@@ -32,7 +32,7 @@ handlers = [{{ use = "command", argv = ["{folder}/locking.sh"] }}]
 SHORT_LEASE = {"dispatch__lease": "2s", "retry__first_wait": "0s"}
 
 
-def let(place: Place, kind: Kind, **fields: object) -> None:
+def let(place: Place, kind: FaultKind, **fields: object) -> None:
     place.server.call(lambda emulator: emulator.faults.add([Fault(kind=kind, **fields)]))  # type: ignore[arg-type]  # any field
 
 
@@ -52,7 +52,7 @@ def test_killed_within_a_handler_runs_again_with_the_same_key(place: Place) -> N
 def test_killed_between_record_and_delete_delivers_once(place: Place) -> None:
     place.server.call(lambda emulator: emulator.mns.queues.clear())
     place.create_queue(visibility_timeout=1)
-    let(place, Kind.STALL, operation="*Delete*")
+    let(place, FaultKind.STALL, operation="*Delete*")
     place.settings()
     place.send("job-1")
     program = place.run().ready()
@@ -65,7 +65,7 @@ def test_killed_between_record_and_delete_delivers_once(place: Place) -> None:
     wait_until(lambda: place.messages_left() == 0)
     assert second.stop() == 0
     assert [line["attempt"] for line in place.lines()] == [1]
-    (kept,) = place.views(lambda views: views.results())
+    (kept,) = place.queries(lambda queries: queries.results())
     assert kept.copies == 2
 
 

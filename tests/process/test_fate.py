@@ -15,9 +15,9 @@ import pytest
 
 from listener.client import Client
 from listener.core.model import JobState
-from listener.emulator import Fault, Kind, Options
+from listener.emulator import Fault, FaultKind, Options
 from listener.emulator.server import running
-from listener.jobs.request import Request
+from listener.jobs.request import JobRequest
 from listener.settings.loader import settings_from
 from tests.handlers.waiting import wait_until
 from tests.process.program import NOTIFY_URL, QUEUE, Place
@@ -39,7 +39,7 @@ def place(tmp_path: Path) -> Iterator[Place]:
 
 def ledger(place: Place) -> dict[str, str]:
     """State by reference, for all jobs."""
-    return {job.reference: job.state for _, job in place.views(lambda views: views.jobs(limit=10_000))}
+    return {job.reference: job.state for _, job in place.queries(lambda queries: queries.jobs(limit=10_000))}
 
 
 class TestBulk:
@@ -60,14 +60,14 @@ class TestBulk:
         (place.folder / "jobs.csv").write_text(f"function,input,route,data\nVideoH2V,{INPUT},covers,7\n")
         assert submit(place, "--from", "jobs.csv").wait() == 0
 
-        ((_, job),) = place.views(lambda views: views.jobs())
+        ((_, job),) = place.queries(lambda queries: queries.jobs())
         assert (job.user_data, job.notify_url) == ("covers:7", NOTIFY_URL)
 
     def test_what_is_killed_in_mid_run_is_resumed_and_no_reference_is_submitted_twice(
         self, place: Place
     ) -> None:
         write_lines(place, 200)
-        strike(place, Fault(kind=Kind.LATENCY, operation="SubmitIProductionJob", seconds=0.02))
+        strike(place, Fault(kind=FaultKind.LATENCY, operation="SubmitIProductionJob", seconds=0.02))
         first = submit(place, "--from", "jobs.jsonl")
         wait_until(lambda: len(jobs_at_mps(place)) >= 30)
         first.kill()
@@ -95,7 +95,9 @@ class TestBulk:
 
     def test_throttling_by_others_is_waited_out(self, place: Place) -> None:
         write_lines(place, 20)
-        strike(place, Fault(kind=Kind.THROTTLE, operation="SubmitIProductionJob", probability=0.5, count=15))
+        strike(
+            place, Fault(kind=FaultKind.THROTTLE, operation="SubmitIProductionJob", probability=0.5, count=15)
+        )
         program = submit(place, "--from", "jobs.jsonl")
 
         assert (program.wait(), len(jobs_at_mps(place))) == (0, 20)
@@ -137,7 +139,7 @@ class TestWaiting:
     def test_the_library_waits_too(self, place: Place) -> None:
         daemon = place.run().ready()
         with Client(settings_from(place.folder / "listener.toml")) as client:
-            job = client.submit(Request(function="VideoH2V", input=INPUT, notify_url=NOTIFY_URL))
+            job = client.submit(JobRequest(function="VideoH2V", input=INPUT, notify_url=NOTIFY_URL))
             assert client.wait(job, timeout=30).state == JobState.SUCCESS
             late = client.register("never-heard-of")
             with pytest.raises(TimeoutError, match="never-heard-of has no outcome"):
@@ -162,17 +164,17 @@ class TestWaiting:
 
 class TestReconciling:
     def test_by_hand_a_lost_callback_is_made_up_for_and_the_daemon_delivers_it(self, place: Place) -> None:
-        strike(place, Fault(kind=Kind.DROP))
+        strike(place, Fault(kind=FaultKind.DROP))
         assert submit(place, "VideoH2V", "--input", INPUT, "--reference", "talk").wait() == 0
         wait_until(lambda: set(jobs_at_mps(place).values()) == {"Success"})
         by_hand = place.start("reconcile", "--job", "talk", "--json", "-c", "listener.toml")
 
-        assert (by_hand.wait(), json.loads(by_hand.stdout)[0]["finding"]) == (0, "recorded")
+        assert (by_hand.wait(), json.loads(by_hand.stdout)[0]["result"]) == (0, "recorded")
         assert place.run("--drain").wait() == 0
         assert [(line["reference"], line["source"]) for line in place.lines()] == [("talk", "query")]
 
     def test_an_mps_that_is_away_is_told_by_the_exit_status(self, place: Place) -> None:
-        strike(place, Fault(kind=Kind.ERROR, operation="QueryIProductionJob"))
+        strike(place, Fault(kind=FaultKind.ERROR, operation="QueryIProductionJob"))
         options = ("--input", INPUT, "--reference", "talk", "--notify-url", "", "--deadline", "0s")
         assert submit(place, "VideoH2V", *options).wait() == 0
         by_hand = place.start("reconcile", "--overdue", "-c", "listener.toml")
@@ -196,7 +198,7 @@ class TestReconciling:
         ]
 
     def test_a_stop_does_not_wait_for_an_mps_that_hangs(self, place: Place) -> None:
-        strike(place, Fault(kind=Kind.STALL, operation="QueryIProductionJob"))
+        strike(place, Fault(kind=FaultKind.STALL, operation="QueryIProductionJob"))
         options = ("--input", INPUT, "--notify-url", "", "--deadline", "0s")
         assert submit(place, "VideoH2V", *options).wait() == 0
         daemon = place.run(**HASTY).ready()

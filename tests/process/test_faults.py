@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 
-from listener.emulator import Emulator, Fault, Kind, Options
+from listener.emulator import Emulator, Fault, FaultKind, Options
 from listener.emulator.mns.queue import Attributes, draft
 from listener.emulator.server import RunningEmulator, running
 from tests.builders import a_callback, wrapped
@@ -130,7 +130,7 @@ class Network:
     def met(self, queue: str) -> int:
         """How many requests have run into a queue's fault."""
         if queue == CLOCK:
-            return self.place.server.call(lambda emulator: emulator.faults.happened(Kind.CLOCK_SKEW))
+            return self.place.server.call(lambda emulator: emulator.faults.happened(FaultKind.CLOCK_SKEW))
         return self.gates[queue].requests["tls" if queue == UNTRUSTED else MODES[queue]]
 
     def _send(self, names: Sequence[str]) -> None:
@@ -141,7 +141,7 @@ class Network:
         self.place.server.call(send)
 
     def _let_clock(self, seconds: float) -> None:
-        fault = Fault(kind=Kind.CLOCK_SKEW, queue=CLOCK, seconds=seconds)
+        fault = Fault(kind=FaultKind.CLOCK_SKEW, queue=CLOCK, seconds=seconds)
         self.place.server.call(lambda emulator: emulator.faults.add([fault]))
 
 
@@ -294,7 +294,7 @@ def seconds_for_three_polls(folder: Path, *, early: bool, without: Sequence[str]
     with running(Options(queues=("idle",))) as server:
         place = Place(folder, server)
         if early:
-            server.call(lambda emulator: emulator.faults.add([Fault(kind=Kind.EMPTY_POLL)]))
+            server.call(lambda emulator: emulator.faults.add([Fault(kind=FaultKind.EMPTY_POLL)]))
         (folder / "listener.toml").write_text(IDLE.format(folder=folder, endpoint=server.url))
         _sabotage(folder, without)
         try:

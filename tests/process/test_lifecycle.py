@@ -117,9 +117,9 @@ def test_deliveries_cut_short_by_a_stop_are_pending_and_the_next_run_finishes_th
     assert place.delivery_states() == {"done": 3}
     with place.store() as store:
         assert not store.outstanding()
-    story = place.views(lambda views: views.story("job-1"))
-    assert story is not None
-    assert [one.failures for one in story.deliveries] == [0]
+    history = place.queries(lambda queries: queries.history("job-1"))
+    assert history is not None
+    assert [one.failures for one in history.deliveries] == [0]
 
 
 def test_a_command_is_ended_with_the_daemon(place: Place) -> None:

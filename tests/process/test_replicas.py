@@ -18,7 +18,7 @@ from listener.emulator import Options
 from listener.emulator.server import running
 from listener.store.sql_store import SqlStore
 from listener.store.tables import deliveries
-from tests.builders import arrivals, routes_all
+from tests.builders import decoded_messages, routes_all
 from tests.handlers.waiting import wait_until
 from tests.process.program import QUEUE, Place, Program
 from tests.process.test_lifecycle import hang_in
@@ -133,7 +133,7 @@ def test_a_replica_listens_for_what_others_write(place: Replicas) -> None:
     place.replica().ready()
     wait_until(lambda: listeners(postgres.server(), place.url) == 1)
     with place.store() as store:
-        store.record(arrivals(20), routes_all(Target("all", "jsonl")), at=datetime.now(UTC))
+        store.record(decoded_messages(20), routes_all(Target("all", "jsonl")), at=datetime.now(UTC))
 
     wait_until(lambda: place.delivery_states() == {"done": 20})
     assert len(place.handled()[0]) == 20

@@ -15,7 +15,7 @@ FOR_EVER = timedelta(days=1)
 def _no_deadline() -> None:
     from listener.aliyun import mns_connection
 
-    mns_connection.REPLY_PATIENCE = FOR_EVER
+    mns_connection.REPLY_TIMEOUT = FOR_EVER
 
 
 def _no_quiet() -> None:

@@ -18,7 +18,7 @@ from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from pathlib import Path
 
-from listener.emulator.faults import Kind
+from listener.emulator.faults import FaultKind
 from tests.soak.ledger import Account, Complaint, account
 from tests.soak.plan import drawn
 from tests.soak.scene import play
@@ -111,7 +111,7 @@ def totals(reports: Sequence[Report]) -> str:
 def never_happened(reports: Sequence[Report]) -> list[str]:
     """The kinds of faults and blows that no seed has seen."""
     seen = {kind for report in reports for kind, times in report.happened.items() if times}
-    return [kind for kind in (*(str(kind) for kind in Kind), *BLOWS) if kind not in seen]
+    return [kind for kind in (*(str(kind) for kind in FaultKind), *BLOWS) if kind not in seen]
 
 
 def _listed(counts: Mapping[str, int]) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from listener.core.model import Job, JobState
-from listener.emulator import Fault, Kind, Options
+from listener.emulator import Fault, FaultKind, Options
 from listener.emulator.server import running
 from tests.handlers.waiting import wait_until
 from tests.process.program import QUEUE, Place, Program
@@ -32,11 +32,11 @@ HASTY = {
     "reconcile__longest_wait": "2s",
 }
 TROUBLE = (
-    Fault(kind=Kind.DROP, probability=0.2),
-    Fault(kind=Kind.DUPLICATE, probability=0.05),
-    Fault(kind=Kind.REORDER, probability=0.05, seconds=0.3),
-    Fault(kind=Kind.EARLY, probability=0.05, operation="SubmitIProductionJob", seconds=0.05),
-    Fault(kind=Kind.DROP_REPLY, every=50, operation="SubmitIProductionJob"),
+    Fault(kind=FaultKind.DROP, probability=0.2),
+    Fault(kind=FaultKind.DUPLICATE, probability=0.05),
+    Fault(kind=FaultKind.REORDER, probability=0.05, seconds=0.3),
+    Fault(kind=FaultKind.EARLY, probability=0.05, operation="SubmitIProductionJob", seconds=0.05),
+    Fault(kind=FaultKind.DROP_REPLY, every=50, operation="SubmitIProductionJob"),
 )
 
 
@@ -103,7 +103,7 @@ def _all_brought(place: Place, number: int) -> bool:
 
 
 def _jobs(place: Place, state: str = "") -> list[Job]:
-    return [job for _, job in place.views(lambda views: views.jobs(state=state, limit=100_000))]
+    return [job for _, job in place.queries(lambda queries: queries.jobs(state=state, limit=100_000))]
 
 
 def main() -> int:

@@ -119,8 +119,8 @@ class _Case:
             yield self._say("doubled", f"{len(self.outcomes)} outcomes are in the store")
         for row in self.outcomes:
             expected = DISPOSITIONS[self.item.fate]
-            if row["disposition"] != expected:
-                yield self._say("misdelivered", f"its result is {row['disposition']}, not {expected}")
+            if row["status"] != expected:
+                yield self._say("misdelivered", f"its result is {row['status']}, not {expected}")
 
     def _deliveries(self) -> Iterator[Complaint]:
         expected = {(self.item.route, handler): state for handler, state in _delivery_states(self.item)}

@@ -84,9 +84,9 @@ POINTS: Mapping[str, Callable[[], None]] = {
 }
 
 
-def _without_slot() -> None:
+def _without_dedup_key() -> None:
     """Every copy of a result is taken for a new one."""
-    Result.slot = property(lambda self: f"{self.key}#{os.getpid()}#{id(self)}")  # type: ignore[method-assign,assignment]  # that is the sabotage
+    Result.dedup_key = property(lambda self: f"{self.key}#{os.getpid()}#{id(self)}")  # type: ignore[method-assign,assignment]  # that is the sabotage
 
 
 def _without_persist_first() -> None:
@@ -127,7 +127,7 @@ def _without_settling() -> None:
 
 
 PROTECTIONS: Mapping[str, Callable[[], None]] = {
-    "slot": _without_slot,
+    "dedup_key": _without_dedup_key,
     "persist-first": _without_persist_first,
     "renewal": _without_renewal,
     "transaction": _without_transaction,

@@ -9,7 +9,7 @@ from enum import StrEnum
 from random import Random
 from typing import Any, Final
 
-from listener.emulator.faults import Kind
+from listener.emulator.faults import FaultKind
 from tests.builders import WRAPPINGS, a_callback, wrapped
 
 QUEUES: Final = ("one", "two")
@@ -263,14 +263,14 @@ def ill_formed(draw: Draw) -> Item:
 #: Jobs that go through the API, by function: the callback's or the call's own fault, and the fate.
 THROUGH_API: Final[Mapping[str, tuple[Mapping[str, Any] | None, Fate]]] = {
     "SoakPlain": (None, Fate.HANDLED),
-    "SoakDropped": ({"kind": Kind.DROP}, Fate.SILENT),
-    "SoakDuplicated": ({"kind": Kind.DUPLICATE, "copies": 2}, Fate.HANDLED),
-    "SoakLate": ({"kind": Kind.LATE, "seconds": 1.0}, Fate.HANDLED),
-    "SoakReordered": ({"kind": Kind.REORDER, "seconds": 0.7}, Fate.HANDLED),
-    "SoakGarbled": ({"kind": Kind.GARBLE, "keep": 0.55}, Fate.QUARANTINED),
-    "SoakEarly": ({"kind": Kind.EARLY, "seconds": 0.15, "service": "mps"}, Fate.HANDLED),
-    "SoakReplyLost": ({"kind": Kind.DROP_REPLY, "service": "mps"}, Fate.HANDLED),
-    "SoakRefused": ({"kind": Kind.ERROR, "service": "mps"}, Fate.SILENT),
+    "SoakDropped": ({"kind": FaultKind.DROP}, Fate.SILENT),
+    "SoakDuplicated": ({"kind": FaultKind.DUPLICATE, "copies": 2}, Fate.HANDLED),
+    "SoakLate": ({"kind": FaultKind.LATE, "seconds": 1.0}, Fate.HANDLED),
+    "SoakReordered": ({"kind": FaultKind.REORDER, "seconds": 0.7}, Fate.HANDLED),
+    "SoakGarbled": ({"kind": FaultKind.GARBLE, "keep": 0.55}, Fate.QUARANTINED),
+    "SoakEarly": ({"kind": FaultKind.EARLY, "seconds": 0.15, "service": "mps"}, Fate.HANDLED),
+    "SoakReplyLost": ({"kind": FaultKind.DROP_REPLY, "service": "mps"}, Fate.HANDLED),
+    "SoakRefused": ({"kind": FaultKind.ERROR, "service": "mps"}, Fate.SILENT),
 }
 
 API_FAULTS: Final[tuple[Mapping[str, Any], ...]] = tuple(
@@ -362,25 +362,31 @@ def _request_faults(rng: Random) -> Sequence[Mapping[str, Any]]:
     receive, delete = {"operation": "*Receive*"}, {"operation": "*Delete*"}
     either = rng.choice((receive, delete))
     return [
-        _some(rng, Kind.LATENCY, seconds=0.2, probability=0.3),
-        _some(rng, Kind.STALL, count=1, **receive),
-        _some(rng, Kind.STALL, count=1, after=True, **either),
-        _some(rng, Kind.RESET, count=3, **either),
-        _some(rng, Kind.RESET, count=2, after=True, **either),
-        _some(rng, Kind.HANG_UP, count=3),
-        _some(rng, Kind.DROP_REPLY, count=3, **either),
-        _some(rng, Kind.TRUNCATE, count=3, keep=round(rng.random() * 0.99, 2), **either),
-        _some(rng, Kind.ERROR, count=3, body=rng.choice(("xml", "html", "empty")), status=rng.choice((500, 502, 503))),
-        _some(rng, Kind.THROTTLE, count=3),
-        _some(rng, Kind.THROTTLE, count=2, service="mps"),
-        _some(rng, Kind.REJECT_SIGNATURE, count=2),
-        _some(rng, Kind.CLOCK_SKEW, count=2, seconds=rng.choice((-1200.0, 1200.0))),
-        _some(rng, Kind.EXPIRE_HANDLES, count=4, **delete),
-        _some(rng, Kind.EMPTY_POLL, count=5, **receive),
+        _some(rng, FaultKind.LATENCY, seconds=0.2, probability=0.3),
+        _some(rng, FaultKind.STALL, count=1, **receive),
+        _some(rng, FaultKind.STALL, count=1, after=True, **either),
+        _some(rng, FaultKind.RESET, count=3, **either),
+        _some(rng, FaultKind.RESET, count=2, after=True, **either),
+        _some(rng, FaultKind.HANG_UP, count=3),
+        _some(rng, FaultKind.DROP_REPLY, count=3, **either),
+        _some(rng, FaultKind.TRUNCATE, count=3, keep=round(rng.random() * 0.99, 2), **either),
+        _some(
+            rng,
+            FaultKind.ERROR,
+            count=3,
+            body=rng.choice(("xml", "html", "empty")),
+            status=rng.choice((500, 502, 503)),
+        ),
+        _some(rng, FaultKind.THROTTLE, count=3),
+        _some(rng, FaultKind.THROTTLE, count=2, service="mps"),
+        _some(rng, FaultKind.REJECT_SIGNATURE, count=2),
+        _some(rng, FaultKind.CLOCK_SKEW, count=2, seconds=rng.choice((-1200.0, 1200.0))),
+        _some(rng, FaultKind.EXPIRE_HANDLES, count=4, **delete),
+        _some(rng, FaultKind.EMPTY_POLL, count=5, **receive),
     ]  # fmt: skip
 
 
-def _some(rng: Random, kind: Kind, **details: Any) -> Mapping[str, Any]:
+def _some(rng: Random, kind: FaultKind, **details: Any) -> Mapping[str, Any]:
     """The fault within a window of its own."""
     start = round(rng.uniform(0.5, SPAN - 1), 2)
     window = {"start": start, "stop": round(start + rng.uniform(0.5, 2.5), 2)}

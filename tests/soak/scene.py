@@ -25,7 +25,7 @@ from listener.emulator import Emulator, Options
 from listener.emulator.mns.queue import Attributes, Draft, body_md5, draft
 from listener.emulator.server import RunningEmulator, running
 from listener.jobs import submission
-from listener.jobs.request import Request
+from listener.jobs.request import JobRequest
 from listener.settings.sections import MpsSettings
 from listener.store.rows import values_of_job
 from listener.store.sql_store import SqlStore
@@ -262,7 +262,7 @@ class Scene:
                 self._submit(item)
 
     def _submit(self, item: Item) -> None:
-        request = Request(
+        request = JobRequest(
             function=item.function,
             input="oss://in-bucket.oss-cn-shanghai.aliyuncs.com/talk.mp4",
             output="oss://out-bucket.oss-cn-shanghai.aliyuncs.com/talk.mp4",

@@ -26,13 +26,13 @@ SEEDS = range(12)
 MESSAGES = 60
 #: The evidence of this one is doctored below; it has no blows, so that nothing in it is excused.
 CALM = Plan(seed=7, items=one_of_each(Random("calm")), faults=API_FAULTS, processes=2)
-ABREAST = 3 * (os.cpu_count() or 1)
+CONCURRENCY = 3 * (os.cpu_count() or 1)
 
 
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Report]:
     keep = tmp_path_factory.mktemp("soak")
-    return list(play_all(SEEDS, messages=MESSAGES, keep=keep, processes=ABREAST))
+    return list(play_all(SEEDS, messages=MESSAGES, keep=keep, processes=CONCURRENCY))
 
 
 @pytest.fixture(scope="module")
@@ -143,9 +143,9 @@ def _is(column: str, value: str) -> Callable[[Any], bool]:
             "unexplained",
             id="nobody-planned-it",
         ),
-        pytest.param(_rows(results=_without(_is("disposition", "routed"))), "lost", id="no-result"),
-        pytest.param(_rows(results=_without(_is("disposition", "parked"))), "lost", id="not-parked"),
-        pytest.param(_rows(results=_doubling(_is("disposition", "routed"))), "doubled", id="two-results"),
+        pytest.param(_rows(results=_without(_is("status", "routed"))), "lost", id="no-result"),
+        pytest.param(_rows(results=_without(_is("status", "parked"))), "lost", id="not-parked"),
+        pytest.param(_rows(results=_doubling(_is("status", "routed"))), "doubled", id="two-results"),
         pytest.param(_rows(deliveries=_without(_is("state", "dead"))), "lost", id="no-dead-letter"),
         pytest.param(_rows(deliveries=_doubling(_is("state", "done"))), "doubled", id="two-deliveries"),
         pytest.param(_rows(quarantine=_without(lambda _: True)), "lost", id="not-in-quarantine"),
@@ -185,7 +185,7 @@ def without(protection: str, *, ways: dict[Any, float], crash_at: str = "") -> t
 
 
 def test_results_that_are_not_unique_are_noticed(tmp_path: Path) -> None:
-    plan, entry = without("slot", ways={ways.duplicated: 1})
+    plan, entry = without("dedup_key", ways={ways.duplicated: 1})
     found = account(plan, play(plan, tmp_path / "run", entry=entry).evidence)
     assert found.count("doubled") >= 30
 

@@ -12,9 +12,9 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from listener.core import clock
-from listener.core.model import Again, Arrival, Delivery, Done, Fate, Settlement
+from listener.core.model import DecodedMessage, Delivery, Done, Outcome, RetryAt, Settlement
 from listener.store.sql_store import SqlStore
-from tests.builders import a_claim, a_job, an_arrival, arrivals, routes_all
+from tests.builders import a_claim, a_decoded_message, a_job, decoded_messages, routes_all
 
 BATCH, BATCHES = 16, 25
 LEASE = timedelta(minutes=5)
@@ -23,7 +23,7 @@ LEASE = timedelta(minutes=5)
 def main(url: str, number: int) -> dict[str, object]:
     store = SqlStore.open(url)
     chance = random.Random(number)
-    batches = [arrivals(BATCH, prefix=f"b{each}") for each in range(BATCHES)]
+    batches = [decoded_messages(BATCH, prefix=f"b{each}") for each in range(BATCHES)]
     chance.shuffle(batches)
     new, ran = 0, list[str]()
     for batch in batches:
@@ -41,20 +41,20 @@ def main(url: str, number: int) -> dict[str, object]:
     return {"new": new, "ran": ran, "results": BATCH * BATCHES}
 
 
-def garbled(arrival: Arrival) -> Arrival:
-    return an_arrival(result=None, message=arrival.message)
+def garbled(decoded_message: DecodedMessage) -> DecodedMessage:
+    return a_decoded_message(result=None, message=decoded_message.message)
 
 
 def run(store: SqlStore, claimed: Sequence[Delivery], chance: random.Random) -> list[str]:
     """Settle these: most are done, some are to run again at once. Returns the keys of those that are done."""
-    settlements = [Settlement(delivery=each, fate=fate(chance)) for each in claimed]
+    settlements = [Settlement(delivery=each, outcome=outcome(chance)) for each in claimed]
     late = store.settle(settlements, at=clock.now())
     assert not late, f"somebody else had {late}"
-    return [entry.delivery.key for entry in settlements if isinstance(entry.fate, Done)]
+    return [entry.delivery.key for entry in settlements if isinstance(entry.outcome, Done)]
 
 
-def fate(chance: random.Random) -> Fate:
-    return Done() if chance.random() < 0.8 else Again(at=clock.now(), reason="again", spent=False)
+def outcome(chance: random.Random) -> Outcome:
+    return Done() if chance.random() < 0.8 else RetryAt(at=clock.now(), reason="again", spent=False)
 
 
 if __name__ == "__main__":

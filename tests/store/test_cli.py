@@ -12,7 +12,7 @@ from click.testing import CliRunner, Result
 from listener.cli import main
 from listener.store import schema
 from listener.store.sql_store import SqlStore
-from tests.builders import NOON, arrivals, routes_all
+from tests.builders import NOON, decoded_messages, routes_all
 from tests.contract.stores import EMPTY
 
 SETTINGS_ERROR = 78
@@ -33,7 +33,7 @@ def call(url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Call:
 
 def fill(url: str, number: int = 3) -> None:
     store = SqlStore.open(url)
-    store.record(arrivals(number), routes_all(), at=NOON)
+    store.record(decoded_messages(number), routes_all(), at=NOON)
     store.close()
 
 
@@ -49,14 +49,14 @@ def test_status_tells_what_there_is(call: Call, url: str) -> None:
     fill(url)
 
     told = json.loads(call("status", "--json").stdout)
-    shown = call("status").stdout
+    display_url = call("status").stdout
 
     assert told["rows"]["deliveries"] == {"pending": 3}
-    assert (told["schema"], told["head"], told["advice"]) == (schema.HEAD, schema.HEAD, "")
+    assert (told["schema"], told["head"], told["hint"]) == (schema.HEAD, schema.HEAD, "")
     assert told["oldest_pending"] == NOON.isoformat()
     assert told["bytes_per_job"] == told["bytes"] // 3
-    assert "3 pending" in shown
-    assert "to do" not in shown
+    assert "3 pending" in display_url
+    assert "to do" not in display_url
 
 
 def test_status_never_shows_the_password(call: Call, url: str) -> None:
@@ -80,12 +80,12 @@ def test_vacuum_says_what_it_gained(call: Call, url: str) -> None:
 
 def test_export_writes_every_row(call: Call, url: str, tmp_path: Path) -> None:
     fill(url)
-    shown = call("export")
+    display_url = call("export")
     written = call("export", "--output", "all.jsonl")
 
-    assert (shown.exit_code, written.exit_code) == (0, 0)
+    assert (display_url.exit_code, written.exit_code) == (0, 0)
     lines = (tmp_path / "all.jsonl").read_text().splitlines()
-    assert lines == shown.stdout.splitlines()
+    assert lines == display_url.stdout.splitlines()
     assert [json.loads(line)["table"] for line in lines] == ["results"] * 3 + ["deliveries"] * 3
 
 

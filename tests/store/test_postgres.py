@@ -17,21 +17,20 @@ from pathlib import Path
 import pytest
 
 from listener.core.errors import SettingsError, StoreUnavailable
-from listener.core.model import Again, Delivery, Done, JobState, Settlement, Target
-from listener.intake.recorder import arrival
+from listener.core.model import Delivery, Done, JobState, RetryAt, Settlement, Target
 from listener.store import ingest
-from listener.store.notifier import News
-from listener.store.queries import Views
+from listener.store.notifier import Notifier
+from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
 from tests.builders import (
     JOB_ID,
     NOON,
     TOKEN,
     a_claim,
+    a_decoded_message,
     a_job,
     a_message,
-    an_arrival,
-    arrivals,
+    decoded_messages,
     routes_all,
     wrapped,
 )
@@ -72,7 +71,7 @@ class TestProcesses:
         assert sum(1 for each in said if each["ran"]) > 1, "one process did everything: nothing was proved"
 
     def test_batches_in_opposite_order_do_not_lock_each_other_out(self, url: str) -> None:
-        batch = arrivals(16)
+        batch = decoded_messages(16)
         together = threading.Barrier(2)
 
         def record(order: int) -> int:
@@ -88,13 +87,13 @@ class TestProcesses:
 
     def test_two_operators_who_replay_at_once_replay_once(self, url: str) -> None:
         with closing(SqlStore.open(url)) as store:
-            store.record(arrivals(20), routes_all(), at=NOON, claim=a_claim())
+            store.record(decoded_messages(20), routes_all(), at=NOON, claim=a_claim())
             dead = [row[0] for row in postgres.server().execute(KILL_ALL, database=url_name(url))]
             together = threading.Barrier(2)
 
             def replay(_number: int) -> int:
                 together.wait(30)
-                return len(Views(store.database).replay(dead, routes_all(), at=NOON))
+                return len(Queries(store.database).replay(dead, routes_all(), at=NOON))
 
             with ThreadPoolExecutor(2) as threads:
                 assert sum(threads.map(replay, range(2))) == 20
@@ -106,11 +105,11 @@ class TestProcesses:
         """Neither of the two transactions sees the other one."""
         store.add_job(a_job(job_id="", state=JobState.INTENT))
         with store.database.write() as connection:
-            ingest.record(connection, [an_arrival()], routes_all(), at=NOON, claim=None)
+            ingest.record(connection, [a_decoded_message()], routes_all(), at=NOON, claim=None)
             store.bind_job(TOKEN, JOB_ID, NOON)
         assert the_job(store, TOKEN).state == JobState.SUBMITTED
 
-        store.record([an_arrival()], routes_all(), at=NOON)
+        store.record([a_decoded_message()], routes_all(), at=NOON)
 
         assert the_job(store, TOKEN).state == JobState.SUCCESS
         assert count(store, deliveries) == 1
@@ -133,7 +132,7 @@ class TestText:
     )
     def test_whatever_a_message_holds_can_be_kept(self, store: SqlStore, body: str) -> None:
         text = body.encode("utf-8", "replace").decode()
-        found = arrival("q", a_message(body=wrapped(text), message_id="m"))
+        found = decode_message("q", a_message(body=wrapped(text), message_id="m"))
 
         recorded = store.record([found], routes_all(), at=NOON)
 
@@ -142,50 +141,50 @@ class TestText:
 
 class TestNews:
     def test_what_one_process_leaves_another_hears_of(self, store: SqlStore) -> None:
-        with closing(News(store.database)) as news:
-            assert news.wait(LONG), "the connection itself is news"
-            assert not news.wait(BRIEF)
+        with closing(Notifier(store.database)) as notifier:
+            assert notifier.wait(LONG), "the connection itself is news"
+            assert not notifier.wait(BRIEF)
 
-            store.record(arrivals(1), routes_all(), at=NOON)
+            store.record(decoded_messages(1), routes_all(), at=NOON)
 
-            assert news.wait(LONG)
+            assert notifier.wait(LONG)
 
     def test_what_its_recorder_keeps_is_no_news(self, store: SqlStore) -> None:
-        with closing(News(store.database)) as news:
-            news.wait(LONG)
-            store.record(arrivals(3), routes_all(), at=NOON, claim=a_claim())
+        with closing(Notifier(store.database)) as notifier:
+            notifier.wait(LONG)
+            store.record(decoded_messages(3), routes_all(), at=NOON, claim=a_claim())
 
-            assert not news.wait(BRIEF)
+            assert not notifier.wait(BRIEF)
 
     def test_what_is_given_back_is_news_and_what_is_due_later_is_not(self, store: SqlStore) -> None:
-        store.record(arrivals(2), routes_all(), at=NOON)
+        store.record(decoded_messages(2), routes_all(), at=NOON)
         first, second = store.claim(a_claim(), at=NOON)
-        with closing(News(store.database)) as news:
-            news.wait(LONG)
+        with closing(Notifier(store.database)) as notifier:
+            notifier.wait(LONG)
             settle_again(store, first, after=LONG)
-            assert not news.wait(BRIEF)
+            assert not notifier.wait(BRIEF)
 
             settle_again(store, second, after=timedelta(0))
-            assert news.wait(LONG)
+            assert notifier.wait(LONG)
 
     def test_a_server_that_comes_back_is_listened_to_again(self, fragile: PostgresServer) -> None:
         url = fragile.new_store()
-        with closing(SqlStore.open(url)) as store, closing(News(store.database)) as news:
-            news.wait(LONG)
+        with closing(SqlStore.open(url)) as store, closing(Notifier(store.database)) as notifier:
+            notifier.wait(LONG)
             fragile.stop()
             for _ in range(2):
                 with pytest.raises(StoreUnavailable):
-                    news.wait(LONG)
+                    notifier.wait(LONG)
             fragile.start()
 
-            assert news.wait(LONG), "what was told meanwhile nobody heard: look for yourself"
-            store.record(arrivals(1), routes_all(), at=NOON)
-            assert news.wait(LONG)
+            assert notifier.wait(LONG), "what was told meanwhile nobody heard: look for yourself"
+            store.record(decoded_messages(1), routes_all(), at=NOON)
+            assert notifier.wait(LONG)
 
 
 def settle_again(store: SqlStore, delivery: Delivery, *, after: timedelta) -> None:
-    fate = Again(at=NOON + after, reason="")
-    store.settle([Settlement(delivery=delivery, fate=fate)], at=NOON)
+    outcome = RetryAt(at=NOON + after, reason="")
+    store.settle([Settlement(delivery=delivery, outcome=outcome)], at=NOON)
 
 
 class TestOutages:
@@ -194,15 +193,15 @@ class TestOutages:
         self, fragile: PostgresServer, how: signal.Signals
     ) -> None:
         with closing(SqlStore.open(fragile.new_store())) as store:
-            store.record(arrivals(4), routes_all(), at=NOON)
+            store.record(decoded_messages(4), routes_all(), at=NOON)
             claimed = store.claim(a_claim(limit=2), at=NOON)
             fragile.stop(how)
             with pytest.raises(StoreUnavailable, match="see that PostgreSQL runs there"):
-                store.record(arrivals(8), routes_all(), at=NOON)
+                store.record(decoded_messages(8), routes_all(), at=NOON)
             fragile.start()
 
-            assert store.record(arrivals(8), routes_all(), at=NOON).new == 4
-            settled = [Settlement(delivery=each, fate=Done()) for each in claimed]
+            assert store.record(decoded_messages(8), routes_all(), at=NOON).new == 4
+            settled = [Settlement(delivery=each, outcome=Done()) for each in claimed]
             assert store.settle(settled, at=NOON) == ()
             assert len(store.claim(a_claim(), at=NOON)) == 6
 
@@ -213,20 +212,20 @@ class TestOutages:
             fragile.start()
 
             assert count(store, results) == 0
-            assert store.record(arrivals(4), routes_all(), at=NOON).new == 4
+            assert store.record(decoded_messages(4), routes_all(), at=NOON).new == 4
 
     def test_a_session_that_the_server_ends_is_replaced_unnoticed(self, url: str) -> None:
         with closing(SqlStore.open(url)) as store:
-            store.record(arrivals(1), routes_all(), at=NOON)
+            store.record(decoded_messages(1), routes_all(), at=NOON)
             name = url_name(url)
             ended = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
             assert postgres.server().execute(ended)
 
-            assert store.record(arrivals(2), routes_all(), at=NOON).new == 1
+            assert store.record(decoded_messages(2), routes_all(), at=NOON).new == 1
 
     def test_a_settlement_whose_commit_nobody_heard_of_is_not_late(self, store: SqlStore) -> None:
-        store.record(arrivals(1), routes_all(), at=NOON)
-        settled = [Settlement(delivery=each, fate=Done()) for each in store.claim(a_claim(), at=NOON)]
+        store.record(decoded_messages(1), routes_all(), at=NOON)
+        settled = [Settlement(delivery=each, outcome=Done()) for each in store.claim(a_claim(), at=NOON)]
 
         assert [list(store.settle(settled, at=NOON)) for _ in range(2)] == [[], []]
         assert the_row(store, deliveries)["state"] == "done"
@@ -234,7 +233,7 @@ class TestOutages:
 
 def crash_while_recording(server: PostgresServer, store: SqlStore) -> None:
     with store.database.write() as connection:
-        ingest.record(connection, arrivals(4), routes_all(), at=NOON, claim=None)
+        ingest.record(connection, decoded_messages(4), routes_all(), at=NOON, claim=None)
         server.stop(signal.SIGQUIT)
 
 
@@ -288,7 +287,7 @@ class TestWords:
         postgres.server().execute("DROP TABLE deliveries", database=url_name(url))
 
         with pytest.raises(StoreUnavailable, match="run `mns-listener store upgrade`"):
-            store.record(arrivals(1), routes_all(), at=NOON)
+            store.record(decoded_messages(1), routes_all(), at=NOON)
 
     def test_a_server_that_is_full_says_what_to_raise(self, fragile: PostgresServer) -> None:
         with (

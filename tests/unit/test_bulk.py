@@ -13,15 +13,15 @@ from typing import Any
 
 import pytest
 
-from listener.core.errors import Fault, MpsUnavailable
+from listener.core.errors import FailureKind, MpsUnavailable
 from listener.core.model import Job, JobState
-from listener.jobs.bulk_submission import Line, Outcome, Report, csv_lines, jsonl_lines, submit_all
-from listener.jobs.request import Request
+from listener.jobs.bulk_submission import Line, LineOutcome, Report, csv_lines, jsonl_lines, submit_all
+from listener.jobs.request import JobRequest
 from listener.store.sql_store import SqlStore
 from tests.builders import NOON, a_job
 
 INPUT = "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4"
-ABREAST = 4
+CONCURRENCY = 4
 
 
 @pytest.fixture
@@ -42,7 +42,7 @@ def read_csv(text: str) -> list[Line]:
     return list(csv_lines(text.splitlines(True), source="jobs.csv", defaults={}))
 
 
-def requests(lines: Iterable[Line]) -> list[Request]:
+def requests(lines: Iterable[Line]) -> list[JobRequest]:
     return [line.request for line in lines if line.request]
 
 
@@ -122,12 +122,12 @@ class Desk:
         self.taken: list[str] = []
         self._lock = threading.Lock()
 
-    def submit(self, request: Request) -> Job:
+    def submit(self, request: JobRequest) -> Job:
         with self._lock:
             number = len(self.taken)
             self.taken.append(request.reference)
         if request.reference == "refused":
-            raise MpsUnavailable("away", fault=Fault.REFUSED)
+            raise MpsUnavailable("away", kind=FailureKind.REFUSED)
         job = a_job(
             token=f"{number:022d}", job_id=f"job-{number}", reference=request.reference, created_at=NOON
         )
@@ -136,7 +136,9 @@ class Desk:
         return job
 
     def run(self, lines: Iterable[Line], *, resume: bool = False) -> list[Report]:
-        return list(submit_all(lines, submit=self.submit, store=self.store, resume=resume, abreast=ABREAST))
+        return list(
+            submit_all(lines, submit=self.submit, store=self.store, resume=resume, concurrency=CONCURRENCY)
+        )
 
 
 def test_every_line_has_one_report_in_the_order_of_the_lines(store: SqlStore) -> None:
@@ -179,13 +181,15 @@ def test_few_lines_are_under_way_at_a_time_and_memory_does_not_grow_with_the_fil
     tracemalloc.start()
     try:
         store: Any = None  # without --resume nothing is looked up
-        for report in submit_all(lines(), submit=lambda _: job, store=store, resume=False, abreast=ABREAST):
-            assert report.outcome is Outcome.SUBMITTED
+        for report in submit_all(
+            lines(), submit=lambda _: job, store=store, resume=False, concurrency=CONCURRENCY
+        ):
+            assert report.outcome is LineOutcome.SUBMITTED
             reported += 1
         peak = tracemalloc.get_traced_memory()[1]
     finally:
         tracemalloc.stop()
 
     assert reported == 10_000
-    assert furthest <= 2 * ABREAST + 1  # the one that is being read, too
+    assert furthest <= 2 * CONCURRENCY + 1  # the one that is being read, too
     assert peak < 3_000_000  # all lines together are 6 MB

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from listener.aliyun.credentials import KEY_ID, KEY_SECRET, TOKEN, AccessKey, credentials
-from listener.core.errors import Fault, SettingsError, UnavailableError
+from listener.core.errors import FailureKind, SettingsError, UnavailableError
 from listener.settings.sections import CredentialsSettings
 
 
@@ -44,7 +44,7 @@ def test_a_file_that_is_gone_for_a_moment_is_an_outage(files: CredentialsSetting
         UnavailableError, match=r"access_key_secret_file = '.*secret' can't be read"
     ) as caught:
         keys.get_credentials()
-    assert caught.value.fault is Fault.CREDENTIALS
+    assert caught.value.kind is FailureKind.CREDENTIALS
 
     (tmp_path / "secret").write_text("back")
     assert keys.get_credentials().secret == "back"

@@ -10,11 +10,11 @@ from itertools import islice
 import pytest
 from structlog.testing import capture_logs
 
-from listener.core.model import Message, Recorded
-from listener.intake.poller_group import Crew
+from listener.core.model import Message, RecordSummary
+from listener.intake.poller_group import PollerGroup
 from listener.intake.recorder import Poller
 from listener.runtime.metrics import Metrics
-from listener.runtime.process import Heart
+from listener.runtime.process import Heartbeat
 from tests.builders import a_message
 
 WAIT = timedelta(seconds=1)
@@ -48,8 +48,8 @@ class Deep:
     def delete(self, messages: Sequence[Message]) -> Sequence[Message]:
         return ()
 
-    def record(self, queue: str, messages: Sequence[Message]) -> Recorded:
-        return Recorded(new=len(messages))
+    def record(self, queue: str, messages: Sequence[Message]) -> RecordSummary:
+        return RecordSummary(new=len(messages))
 
     def close(self) -> None:
         return None
@@ -58,18 +58,18 @@ class Deep:
         return None
 
 
-def a_crew(queue: Deep, stop: threading.Event, *, most: int) -> Crew:
+def a_crew(queue: Deep, stop: threading.Event, *, most: int) -> PollerGroup:
     def poller() -> Poller:
         return Poller(
             queue=queue,
             intake=queue,  # type: ignore[arg-type]  # all that a poller asks of it
             stop=stop,
             meter=Metrics(),
-            pulse=Heart(WAIT),
+            heartbeat=Heartbeat(WAIT),
             wait=timedelta(0),
         )
 
-    return Crew(first=poller(), helper=poller, most=most)
+    return PollerGroup(first=poller(), helper=poller, most=most)
 
 
 def test_a_deep_queue_is_emptied_by_several() -> None:

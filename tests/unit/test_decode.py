@@ -16,7 +16,7 @@ from listener.core.errors import Undecodable
 from listener.core.model import Result
 from listener.formats.callback import decode
 from listener.formats.lenient_json import parse, render
-from listener.formats.user_data import seal
+from listener.formats.user_data import embed_token
 from tests.builders import ABSENT, JOB_ID, TOKEN, WRAPPINGS, a_callback, a_result, wrapped
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
@@ -349,13 +349,13 @@ def test_the_raw_text_is_storable_too(how: str) -> None:
 @pytest.mark.parametrize("given_text", [None, "test", '{"route":"clips"}', "null", f"x#mnsl={TOKEN}"])
 @pytest.mark.parametrize("how", ["raw", "base64", "topic-xml", "topic-json-of-base64"])
 def test_our_token_is_taken_off_the_user_data(given_text: str | None, how: str) -> None:
-    result = decode(wrapped(a_callback(UserData=seal(given_text, TOKEN)), how))
+    result = decode(wrapped(a_callback(UserData=embed_token(given_text, TOKEN)), how))
 
     assert (result.user_data, result.token) == (given_text, TOKEN)
 
 
 def test_the_token_survives_user_data_that_comes_back_as_an_object() -> None:
-    result = decode(a_callback(UserData=json.loads(seal('{"a":1}', TOKEN))))
+    result = decode(a_callback(UserData=json.loads(embed_token('{"a":1}', TOKEN))))
 
     assert (result.user_data, result.token) == ('{"a":1}', TOKEN)
 

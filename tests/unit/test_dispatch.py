@@ -15,16 +15,25 @@ from sqlalchemy import select, update
 from structlog.testing import capture_logs
 
 from listener.core import clock
-from listener.core.errors import Fault, Reject, Retry, StoreUnavailable, Unavailable
+from listener.core.errors import FailureKind, Reject, Retry, StoreUnavailable, Unavailable
 from listener.core.model import Claim, Delivery, JobResult, Message, RetryPolicy, Settlement, Target
-from listener.dispatch.dispatcher import Dispatcher, Outlet, job_result
+from listener.dispatch.dispatcher import Dispatcher, HandlerBinding, job_result
 from listener.intake.recorder import Intake
 from listener.rules.routing import Correlation, Rule
 from listener.runtime.metrics import Metrics
-from listener.runtime.process import Heart
+from listener.runtime.process import Heartbeat
 from listener.store.sql_store import SqlStore
 from listener.store.tables import EPOCH, deliveries
-from tests.builders import a_callback, a_delivery, a_job, a_message, a_result, arrivals, routes_all, wrapped
+from tests.builders import (
+    a_callback,
+    a_delivery,
+    a_job,
+    a_message,
+    a_result,
+    decoded_messages,
+    routes_all,
+    wrapped,
+)
 from tests.handlers.waiting import wait_until
 
 TARGET = Target("videos", "log")
@@ -45,7 +54,7 @@ def a_dispatcher(store: SqlStore, handle: Handle, **options: Any) -> Dispatcher:
     policy = options.pop("policy", QUICK)
     defaults: dict[str, Any] = {
         "store": store,
-        "outlets": {TARGET: Outlet(run=handle, policy=policy)},
+        "outlets": {TARGET: HandlerBinding(run=handle, policy=policy)},
         "fallback": policy,
         "meter": Metrics(),
         "owner": "host:1:0a1b2c3d",
@@ -61,7 +70,7 @@ def dispatching(store: SqlStore, handle: Handle, **options: Any) -> Iterator[Dis
     """A dispatcher that claims and works until the end of the ``with``."""
     dispatcher = a_dispatcher(store, handle, **options)
     stop = threading.Event()
-    claims = threading.Thread(target=lambda: dispatcher.run_claims(stop, Heart(LONG)))
+    claims = threading.Thread(target=lambda: dispatcher.run_claims(stop, Heartbeat(LONG)))
     dispatcher.start()
     claims.start()
     try:
@@ -75,7 +84,7 @@ def dispatching(store: SqlStore, handle: Handle, **options: Any) -> Iterator[Dis
 
 
 def record(store: SqlStore, count: int = 1) -> None:
-    store.record(arrivals(count), routes_all(), at=clock.now())
+    store.record(decoded_messages(count), routes_all(), at=clock.now())
 
 
 def rows(store: SqlStore) -> Sequence[Any]:
@@ -108,13 +117,13 @@ class FlakyStore(SqlStore):
     def renew(self, running: Sequence[Delivery], *, until: datetime) -> None:
         if self.away_for:
             self.away_for -= 1
-            raise StoreUnavailable("away", fault=Fault.CONNECTION)
+            raise StoreUnavailable("away", kind=FailureKind.CONNECTION)
         super().renew(running, until=until)
 
     def settle(self, settlements: Sequence[Settlement], *, at: datetime) -> Sequence[Settlement]:
         if self.away_for:
             self.away_for -= 1
-            raise StoreUnavailable("away", fault=Fault.CONNECTION)
+            raise StoreUnavailable("away", kind=FailureKind.CONNECTION)
         return super().settle(settlements, at=at)
 
 
@@ -195,7 +204,7 @@ def test_an_error_that_cannot_say_itself_is_a_failure(store: SqlStore) -> None:
 def test_a_delivery_without_a_handler_waits_for_a_process_that_has_one(store: SqlStore) -> None:
     record(store)
 
-    with dispatching(store, Calls(), outlets={}):
+    with dispatching(store, Calls(), bindings={}):
         wait_until(lambda: rows(store)[0].last_error is not None)
 
     row = rows(store)[0]
@@ -222,7 +231,7 @@ def test_a_handler_that_hangs_is_replaced_and_counted(store: SqlStore) -> None:
         assert hanging.wait(30)
         wait_until(lambda: tended(dispatcher) and hung(logs))
         end_lease_of(store, 1)
-        dispatcher.tend_leases()
+        dispatcher.maintain_leases()
         wait_until(lambda: states(store) == {"done": 3})
         go_on.set()
 
@@ -231,7 +240,7 @@ def test_a_handler_that_hangs_is_replaced_and_counted(store: SqlStore) -> None:
 
 
 def tended(dispatcher: Dispatcher) -> bool:
-    dispatcher.tend_leases()
+    dispatcher.maintain_leases()
     return True
 
 
@@ -254,7 +263,7 @@ def rounds_of_ended_lease(dispatcher: Dispatcher, store: SqlStore, rounds: int) 
     store.claim(Claim(owner="a neighbour", until=EPOCH, limit=1), at=clock.now())
     seen = []
     for _ in range(rounds):
-        dispatcher.tend_leases()
+        dispatcher.maintain_leases()
         seen.append(states(store))
     return seen
 
@@ -326,7 +335,7 @@ def test_leases_are_kept_while_a_handler_runs(store: SqlStore) -> None:
     with dispatching(store, handle) as dispatcher:
         assert running.wait(30)
         before = rows(store)[0].lease_until
-        dispatcher.tend_leases()
+        dispatcher.maintain_leases()
         after = rows(store)[0].lease_until
         go_on.set()
         wait_until(lambda: states(store) == {"done": 1})
@@ -396,7 +405,7 @@ def test_what_intake_claimed_before_a_stop_is_given_back(store: SqlStore) -> Non
     dispatcher.start()
     claim = dispatcher.claim(1)
     assert claim is not None
-    recorded = store.record(arrivals(1), routes_all(), at=clock.now(), claim=claim)
+    recorded = store.record(decoded_messages(1), routes_all(), at=clock.now(), claim=claim)
 
     dispatcher.stop(NO_TIME)
     dispatcher.take(claim, recorded.claimed)
@@ -466,7 +475,7 @@ def test_intake_hands_over_what_it_recorded_without_asking_the_store_again(store
         store=store,
         rules=(Rule(name="videos", handlers=("log",)),),
         correlation=Correlation(),
-        taker=dispatcher,
+        sink=dispatcher,
     )
     dispatcher.start()  # and nobody claims
 
@@ -484,7 +493,7 @@ def test_a_batch_larger_than_the_room_is_recorded_whole(store: SqlStore) -> None
         store=store,
         rules=(Rule(name="videos", handlers=("log", "webhook")),),
         correlation=Correlation(),
-        taker=dispatcher,
+        sink=dispatcher,
     )
     messages = [_message(number) for number in range(20)]
 
@@ -502,7 +511,7 @@ def test_a_batch_larger_than_the_room_is_recorded_whole(store: SqlStore) -> None
 def test_room_is_given_back_when_the_store_is_away(tmp_path: Path) -> None:
     store = SqlStore.open(f"sqlite:///{tmp_path / 'store.db'}")
     dispatcher = a_dispatcher(store, Calls(), workers=1)
-    intake = Intake(store=store, rules=(), correlation=Correlation(), taker=dispatcher)
+    intake = Intake(store=store, rules=(), correlation=Correlation(), sink=dispatcher)
     with closing(store), store.database.write() as connection:
         connection.exec_driver_sql("DROP TABLE results")
 

@@ -12,12 +12,12 @@ import pytest
 from freezegun import freeze_time
 
 from listener.core.errors import Unavailable
-from listener.core.model import Again, Answer, Delivery, Result, Source, Target
+from listener.core.model import Answer, Delivery, Result, RetryAt, Source, Target
 from listener.dispatch.dispatcher import job_result
 from listener.dispatch.enricher import FIRST_PAUSE, LONGEST_PAUSE, Enricher
 from listener.emulator.mps.sample_results import FUNCTIONS, Work, result
 from listener.store.sql_store import SqlStore
-from tests.builders import NOON, a_claim, a_job, a_result, an_arrival, routes_all
+from tests.builders import NOON, a_claim, a_decoded_message, a_job, a_result, routes_all
 from tests.contract.stores import results, the_row
 from tests.unit.test_reconcile import MemoryMps
 
@@ -55,7 +55,7 @@ def an_enricher(store: SqlStore, mps: MemoryMps | None) -> Enricher:
 
 def claimed(store: SqlStore, *told: Result, handlers: Sequence[str] = ("one",)) -> list[Delivery]:
     targets = [Target("all", name) for name in handlers]
-    store.record([an_arrival(result=each) for each in told], routes_all(*targets), at=NOON)
+    store.record([a_decoded_message(result=each) for each in told], routes_all(*targets), at=NOON)
     return list(store.claim(a_claim(), at=NOON))
 
 
@@ -91,7 +91,9 @@ def test_all_handlers_of_a_result_share_one_question(store: SqlStore, mps: Outpu
 def test_a_retry_does_not_ask_again_not_even_after_a_restart(store: SqlStore, mps: Outputs) -> None:
     (delivery,) = claimed(store, done())
     an_enricher(store, mps).enrich(delivery)
-    store.end_leases(lambda _one: Again(at=NOON, reason="once more"), at=NOON + timedelta(hours=1), limit=9)
+    store.rescue_expired(
+        lambda _one: RetryAt(at=NOON, reason="once more"), at=NOON + timedelta(hours=1), limit=9
+    )
     (second,) = store.claim(a_claim(), at=NOON + timedelta(hours=1))
 
     assert an_enricher(store, mps).enrich(second).result.outputs == OUTPUTS

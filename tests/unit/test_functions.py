@@ -14,15 +14,15 @@ from listener.cli.submit import submit as command
 from listener.emulator.mps import sample_results
 from listener.formats.job_outputs import Outputs
 from listener.jobs.functions import FUNCTIONS
-from listener.jobs.job_params import BUILDERS, Member, members_of
-from listener.jobs.request import Request, check
+from listener.jobs.job_params import PARAMS_BY_FUNCTION, ParamSpec, param_specs
+from listener.jobs.request import JobRequest, check
 
 PAGE = (Path(__file__).parents[2] / "docs" / "functions.md").read_text("utf-8")
 SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
 NONE = "–"  # noqa: RUF001 - how the page says that there is nothing
 
 
-def row(name: str, member: Member) -> str:
+def row(name: str, member: ParamSpec) -> str:
     default = "required" if member.required else member.default or NONE
     rule = member.rule
     return f"| `{name}` | `{member.key}` | {rule.kind} | {rule.range or NONE} | {default} | {member.about} |"
@@ -37,7 +37,7 @@ def arguments(function: str) -> dict[str, Any]:
 
 
 def test_every_function_has_a_class_and_a_section_and_no_other() -> None:
-    assert list(FUNCTIONS) == list(BUILDERS)
+    assert list(FUNCTIONS) == list(PARAMS_BY_FUNCTION)
     assert list(FUNCTIONS) == list(SECTIONS)
 
 
@@ -49,7 +49,7 @@ def test_the_emulator_knows_no_other_functions() -> None:
 def test_every_parameter_is_documented_as_it_is_and_no_other(function: str) -> None:
     rows = re.findall(r"^\| `\w+` .*\|$", SECTIONS[function], re.MULTILINE)
 
-    assert rows == [row(name, member) for name, member in members_of(BUILDERS[function]).items()]
+    assert rows == [row(name, member) for name, member in param_specs(PARAMS_BY_FUNCTION[function]).items()]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
@@ -67,7 +67,7 @@ def test_every_field_of_the_outputs_is_named() -> None:
 def test_the_command_of_each_function_can_be_submitted(function: str) -> None:
     given = arguments(function)
 
-    request = Request(
+    request = JobRequest(
         function=given["function"],
         input=given["input_url"],
         output=given["output_url"],

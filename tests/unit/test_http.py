@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from listener.core.errors import SettingsError
-from listener.core.model import Again, Dead, Done, Fate, Recorded, Settlement
+from listener.core.model import Dead, Done, Outcome, RecordSummary, RetryAt, Settlement
 from listener.http.app import Health, application
 from listener.http.server import Server, bind
 from listener.runtime.metrics import Metrics
@@ -161,25 +161,25 @@ def _has_ipv6() -> bool:
 
 class TestMetrics:
     @pytest.mark.parametrize(
-        ("fate", "late", "outcome"),
+        ("outcome", "late", "label"),
         [
             (Done(), False, "done"),
-            (Again(at=NOON, reason=""), False, "again"),
+            (RetryAt(at=NOON, reason=""), False, "again"),
             (Dead(reason=""), False, "dead"),
             (Done(), True, "late"),
         ],
     )
-    def test_settlements_are_counted_by_outcome(self, fate: Fate, late: bool, outcome: str) -> None:
+    def test_settlements_are_counted_by_outcome(self, outcome: Outcome, late: bool, label: str) -> None:
         metrics = Metrics()
-        metrics.settled(Settlement(delivery=a_delivery(), fate=fate), seconds=0.2, late=late)
+        metrics.settled(Settlement(delivery=a_delivery(), outcome=outcome), seconds=0.2, late=late)
 
         labels = {"route": "videos", "handler": "log"}
-        assert value(metrics, "deliveries_settled_total", **labels, outcome=outcome) == 1
+        assert value(metrics, "deliveries_settled_total", **labels, outcome=label) == 1
         assert value(metrics, "handler_seconds_sum", **labels) == 0.2
 
     def test_arrivals_are_counted_by_what_they_turned_out_to_be(self) -> None:
         metrics = Metrics()
-        metrics.recorded("q", Recorded(new=5, duplicates=4, contradictions=3, quarantined=2, waiting=1))
+        metrics.recorded("q", RecordSummary(new=5, duplicates=4, contradictions=3, quarantined=2, waiting=1))
 
         kinds = {"new": 5, "duplicate": 4, "contradiction": 3, "quarantined": 2, "waiting": 1, "parked": None}
         assert {kind: value(metrics, "results_total", queue="q", kind=kind) for kind in kinds} == kinds
@@ -191,7 +191,7 @@ class TestMetrics:
 
         assert value(metrics, "messages_deleted_total", queue="q", result="deleted") == 14
         assert value(metrics, "messages_deleted_total", queue="q", result="failed") == 2
-        assert value(metrics, "queue_failures_total", queue="q", fault="tls") == 1
+        assert value(metrics, "queue_failures_total", queue="q", kind="tls") == 1
 
 
 def value(metrics: Metrics, name: str, **labels: str) -> float | None:

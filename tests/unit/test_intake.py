@@ -14,13 +14,13 @@ from freezegun import freeze_time
 from freezegun.api import FrozenDateTimeFactory
 from structlog.testing import capture_logs
 
-from listener.core.errors import Fault, QueueUnavailable, UnavailableError
+from listener.core.errors import FailureKind, QueueUnavailable, UnavailableError
 from listener.core.model import Message, Result
 from listener.formats.callback import decode
 from listener.intake.recorder import FIRST_PAUSE, LONGEST_PAUSE, LONGEST_REST, Intake, Poller
 from listener.rules.routing import Correlation, Rule
 from listener.runtime.metrics import Metrics
-from listener.runtime.process import Heart
+from listener.runtime.process import Heartbeat
 from listener.store.sql_store import SqlStore
 from tests.builders import NOON, a_callback, a_message, wrapped
 from tests.contract.stores import count, deliveries, quarantine, results, the_row
@@ -64,8 +64,8 @@ def store(tmp_path: Path) -> Iterator[SqlStore]:
 
 def an_intake(store: SqlStore) -> Intake:
     rules = (Rule(name="videos", handlers=("log",)),)
-    taker = a_dispatcher(store, lambda _result: None)
-    return Intake(store=store, rules=rules, correlation=Correlation(), taker=taker)
+    sink = a_dispatcher(store, lambda _result: None)
+    return Intake(store=store, rules=rules, correlation=Correlation(), sink=sink)
 
 
 def a_poller(queue: MemoryQueue, store: SqlStore, **options: Any) -> Poller:
@@ -74,7 +74,7 @@ def a_poller(queue: MemoryQueue, store: SqlStore, **options: Any) -> Poller:
         "intake": an_intake(store),
         "stop": threading.Event(),
         "meter": Metrics(),
-        "pulse": Heart(WAIT),
+        "pulse": Heartbeat(WAIT),
         "wait": WAIT,
     }
     return Poller(**(defaults | options))
@@ -89,12 +89,12 @@ def messages(number: int) -> list[Message]:
     ]
 
 
-def unavailable(fault: Fault = Fault.CONNECTION) -> QueueUnavailable:
-    return QueueUnavailable("gone", fault=fault)
+def unavailable(kind: FailureKind = FailureKind.CONNECTION) -> QueueUnavailable:
+    return QueueUnavailable("gone", kind=kind)
 
 
-def fault_of(poller: Poller) -> Fault | None:
-    return poller.trouble.fault if poller.trouble else None
+def fault_of(poller: Poller) -> FailureKind | None:
+    return poller.trouble.kind if poller.trouble else None
 
 
 def break_down(store: SqlStore) -> None:
@@ -179,10 +179,10 @@ def test_pauses_grow_to_a_bound_and_recovery_is_told(store: SqlStore) -> None:
 
 def test_trouble_is_shown_until_it_is_over(store: SqlStore) -> None:
     queue = MemoryQueue()
-    queue.faults = [unavailable(Fault.MISSING)]
+    queue.faults = [unavailable(FailureKind.MISSING)]
     poller = a_poller(queue, store)
     poller.turn()
-    assert (fault_of(poller), poller.failures) == (Fault.MISSING, 1)
+    assert (fault_of(poller), poller.failures) == (FailureKind.MISSING, 1)
 
     poller.turn()
     assert (fault_of(poller), poller.failures) == (None, 0)
@@ -223,8 +223,8 @@ def test_messages_are_followed_by_the_next_poll_at_once(store: SqlStore) -> None
 
 def test_a_poller_ends_with_its_stop_event_and_closes_its_queue(store: SqlStore) -> None:
     stop, queue = threading.Event(), MemoryQueue()
-    pulse = Heart(WAIT)
-    thread = threading.Thread(target=a_poller(queue, store, stop=stop, pulse=pulse).run)
+    heartbeat = Heartbeat(WAIT)
+    thread = threading.Thread(target=a_poller(queue, store, stop=stop, heartbeat=heartbeat).run)
     thread.start()
     stop.set()
     thread.join(30)

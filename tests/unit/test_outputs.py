@@ -11,7 +11,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from listener.emulator.mps import sample_results
-from listener.formats.job_outputs import MAX_PROBLEMS, Cover, OutputFile, Outputs, Segment, located, read
+from listener.formats.job_outputs import MAX_PROBLEMS, CoverImage, OutputFile, Outputs, Segment, located, read
 from listener.jobs.functions import FUNCTIONS
 
 HOME = "oss://media.oss-cn-shanghai.aliyuncs.com"
@@ -175,8 +175,10 @@ def test_covers_have_score_and_time_and_are_files_too() -> None:
     read_back = read("Cover", a_result(json.dumps(data)), output=OUTPUT)
 
     assert read_back.covers == (
-        Cover(path="cover/1.jpg", bucket="media", url=f"{HOME}/cover/1.jpg", score=8.27, time_ms=28278.25),
-        Cover(path="cover/2.jpg", bucket="media", url=f"{HOME}/cover/2.jpg"),
+        CoverImage(
+            path="cover/1.jpg", bucket="media", url=f"{HOME}/cover/1.jpg", score=8.27, time_ms=28278.25
+        ),
+        CoverImage(path="cover/2.jpg", bucket="media", url=f"{HOME}/cover/2.jpg"),
     )
     assert paths(read_back) == ["cover/1.jpg", "cover/2.jpg"]
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from listener.jobs import job_params
 from listener.jobs.functions import FUNCTIONS
-from listener.jobs.job_params import BUILDERS, Params, problems
+from listener.jobs.job_params import PARAMS_BY_FUNCTION, Params, problems
 
 SONG = "oss://media.oss-cn-shanghai.aliyuncs.com/song.mp3"
 VALUES = st.recursive(
@@ -163,9 +163,9 @@ def test_where_nothing_is_documented_nothing_is_warned_about(function: str) -> N
     assert problems(function, {"mode": "gif"}) == []
 
 
-@given(st.sampled_from(sorted(BUILDERS)), st.data())
+@given(st.sampled_from(sorted(PARAMS_BY_FUNCTION)), st.data())
 def test_any_members_are_looked_at_without_an_error(function: str, data: st.DataObject) -> None:
-    keys = [member.key for member in job_params.members_of(BUILDERS[function]).values()]
+    keys = [member.key for member in job_params.param_specs(PARAMS_BY_FUNCTION[function]).values()]
     given_params = data.draw(st.dictionaries(st.sampled_from([*keys, "x", "\ud800"]), VALUES, max_size=4))
 
     assert len(problems(function, given_params)) <= len(given_params) + 1

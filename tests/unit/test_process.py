@@ -17,7 +17,7 @@ from freezegun.api import FrozenDateTimeFactory
 from structlog.testing import capture_logs
 
 from listener.runtime.process import (
-    Vitals,
+    LivenessMonitor,
     Watchdog,
     collected_signals,
     notify,
@@ -147,28 +147,28 @@ class TestWatchdogInterval:
 
 class TestVitals:
     def test_everything_has_started_once_every_loop_has_turned(self) -> None:
-        vitals = Vitals()
-        hearts = [vitals.heart(name, limit=MINUTE) for name in ("poll", "claim")]
-        hearts[0].beat()
-        assert not vitals.started
+        liveness = LivenessMonitor()
+        heartbeats = [liveness.heartbeat(name, limit=MINUTE) for name in ("poll", "claim")]
+        heartbeats[0].beat()
+        assert not liveness.started
 
-        hearts[1].beat()
-        assert vitals.started
+        heartbeats[1].beat()
+        assert liveness.started
 
     def test_a_loop_that_is_silent_for_too_long_has_stalled(self, time: FrozenDateTimeFactory) -> None:
-        vitals = Vitals()
-        poll, claim = (vitals.heart(name, limit=MINUTE) for name in ("poll", "claim"))
+        liveness = LivenessMonitor()
+        poll, claim = (liveness.heartbeat(name, limit=MINUTE) for name in ("poll", "claim"))
         poll.beat()
         claim.beat()
         time.tick(MINUTE)
-        assert vitals.stalled() == []
+        assert liveness.stalled() == []
 
         claim.beat()
         time.tick(timedelta(seconds=1))
-        assert vitals.stalled() == ["poll"]
+        assert liveness.stalled() == ["poll"]
 
         poll.beat()
-        assert vitals.stalled() == []
+        assert liveness.stalled() == []
 
 
 class TestWatchdog:
@@ -178,13 +178,13 @@ class TestWatchdog:
         monkeypatch.delenv("WATCHDOG_PID", raising=False)
 
     def test_ready_is_said_once_and_only_when_every_loop_has_turned(self, supervisor: socket.socket) -> None:
-        vitals = Vitals()
-        heart = vitals.heart("poll", limit=MINUTE)
-        watchdog = Watchdog(vitals)
+        liveness = LivenessMonitor()
+        heartbeat = liveness.heartbeat("poll", limit=MINUTE)
+        watchdog = Watchdog(liveness)
         watchdog.feed()
         assert "READY=1" not in heard(supervisor)
 
-        heart.beat()
+        heartbeat.beat()
         watchdog.feed()
         watchdog.feed()
         assert heard(supervisor).count("READY=1") == 1
@@ -192,10 +192,10 @@ class TestWatchdog:
     def test_the_watchdog_starves_while_a_loop_is_stalled(
         self, supervisor: socket.socket, time: FrozenDateTimeFactory
     ) -> None:
-        vitals = Vitals()
-        heart = vitals.heart("poll", limit=MINUTE)
-        watchdog = Watchdog(vitals)
-        heart.beat()
+        liveness = LivenessMonitor()
+        heartbeat = liveness.heartbeat("poll", limit=MINUTE)
+        watchdog = Watchdog(liveness)
+        heartbeat.beat()
         watchdog.feed()
         assert "WATCHDOG=1" in heard(supervisor)
 
@@ -205,16 +205,16 @@ class TestWatchdog:
         assert heard(supervisor) == []
         assert [(entry["event"], entry["loops"]) for entry in logs] == [("loops.stalled", ["poll"])]
 
-        heart.beat()
+        heartbeat.beat()
         watchdog.feed()
         assert heard(supervisor) == ["WATCHDOG=1"]
 
     def test_the_main_thread_never_waits_longer_than_the_watchdog_allows(
         self, supervisor: socket.socket
     ) -> None:
-        vitals = Vitals()
-        watchdog = Watchdog(vitals)
-        vitals.heart("poll", limit=MINUTE).beat()
+        liveness = LivenessMonitor()
+        watchdog = Watchdog(liveness)
+        liveness.heartbeat("poll", limit=MINUTE).beat()
         assert watchdog.tick(MINUTE) < timedelta(seconds=10)  # looks often until it is ready
 
         watchdog.feed()

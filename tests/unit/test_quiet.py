@@ -11,7 +11,7 @@ from freezegun import freeze_time
 from freezegun.api import FrozenDateTimeFactory
 from structlog.testing import capture_logs
 
-from listener.runtime.log_throttle import EVERY, Quieted
+from listener.runtime.log_throttle import EVERY, ThrottledLog
 
 SECOND = timedelta(seconds=1)
 
@@ -24,43 +24,45 @@ def time() -> Iterator[FrozenDateTimeFactory]:
 
 
 @pytest.fixture
-def quieted() -> Quieted:
-    return Quieted(structlog.get_logger())
+def throttled() -> ThrottledLog:
+    return ThrottledLog(structlog.get_logger())
 
 
 def test_a_warning_is_said_at_once_and_then_once_a_minute_with_a_count(
-    time: FrozenDateTimeFactory, quieted: Quieted
+    time: FrozenDateTimeFactory, throttled: ThrottledLog
 ) -> None:
     with capture_logs() as logs:
         for _ in range(121):
-            quieted.warning("queue.unavailable", queue="q")
+            throttled.warning("queue.unavailable", queue="q")
             time.tick(SECOND)
 
     assert [(entry["repeated"], entry["queue"]) for entry in logs] == [(0, "q"), (59, "q"), (59, "q")]
 
 
-def test_different_events_do_not_quieten_each_other(time: FrozenDateTimeFactory, quieted: Quieted) -> None:
+def test_different_events_do_not_quieten_each_other(
+    time: FrozenDateTimeFactory, throttled: ThrottledLog
+) -> None:
     with capture_logs() as logs:
-        quieted.warning("queue.unavailable")
-        quieted.warning("store.unavailable")
+        throttled.warning("queue.unavailable")
+        throttled.warning("store.unavailable")
 
     assert len(logs) == 2
 
 
-def test_another_fault_is_news(time: FrozenDateTimeFactory, quieted: Quieted) -> None:
+def test_another_fault_is_news(time: FrozenDateTimeFactory, throttled: ThrottledLog) -> None:
     with capture_logs() as logs:
-        for fault in ("connection", "credentials", "connection", "credentials"):
-            quieted.warning("queue.unavailable", fault=fault)
+        for kind in ("connection", "credentials", "connection", "credentials"):
+            throttled.warning("queue.unavailable", kind=kind)
 
     assert [entry["fault"] for entry in logs] == ["connection", "credentials"]
 
 
-def test_a_reset_forgets_what_was_not_said(time: FrozenDateTimeFactory, quieted: Quieted) -> None:
+def test_a_reset_forgets_what_was_not_said(time: FrozenDateTimeFactory, throttled: ThrottledLog) -> None:
     with capture_logs() as logs:
-        quieted.warning("x")
-        quieted.warning("x")
-        quieted.reset()
+        throttled.warning("x")
+        throttled.warning("x")
+        throttled.reset()
         time.tick(EVERY)
-        quieted.warning("x")
+        throttled.warning("x")
 
     assert [entry["repeated"] for entry in logs] == [0, 0]

@@ -14,13 +14,22 @@ from freezegun import freeze_time
 from freezegun.api import FrozenDateTimeFactory
 
 from listener.core import clock
-from listener.core.errors import Fault, MpsRejected, MpsUnavailable
-from listener.core.model import LOST, Answer, JobState, Patience, Source, Tenants
+from listener.core.errors import FailureKind, MpsRejected, MpsUnavailable
+from listener.core.model import LOST, Answer, JobState, QueryBackoff, Source, Tenants
 from listener.core.ports import EVERYBODY
-from listener.intake.recorder import Intake, NobodyTakes
-from listener.jobs.reconciler import ABREAST, AWAY, LONGEST_PAUSE, TURN, Finding, MpsOf, Reconciler, apart
+from listener.intake.recorder import Intake, NullDeliverySink
+from listener.jobs.reconciler import (
+    AWAY,
+    CONCURRENCY,
+    LONGEST_PAUSE,
+    TURN,
+    MpsOf,
+    ReconcileOutcome,
+    Reconciler,
+    tenant_shards,
+)
 from listener.rules.routing import Correlation, Match, Rule
-from listener.runtime.process import Heart
+from listener.runtime.process import Heartbeat
 from listener.store.sql_store import SqlStore
 from tests.builders import NOON, a_job, a_result
 from tests.contract.stores import count, deliveries, jobs, results, the_job, the_row
@@ -42,7 +51,7 @@ class MemoryMps:
     def query(self, job_id: str) -> Answer:
         self.asked.append(job_id)
         if self.away or job_id in self.trouble:
-            raise self.trouble.get(job_id) or MpsUnavailable("away", fault=Fault.TIMEOUT)
+            raise self.trouble.get(job_id) or MpsUnavailable("away", kind=FailureKind.TIMEOUT)
         if job_id not in self.states:
             raise MpsRejected("no such job", code="InvalidParameter.ResourceNotFound")
         return Answer(
@@ -68,12 +77,12 @@ def time() -> Iterator[FrozenDateTimeFactory]:
 def a_reconciler(
     store: SqlStore, mps: MemoryMps | None, *, tenants: Tenants = EVERYBODY, mps_of: MpsOf | None = None
 ) -> Reconciler:
-    intake = Intake(store=store, rules=RULES, correlation=Correlation(), taker=NobodyTakes())
+    intake = Intake(store=store, rules=RULES, correlation=Correlation(), sink=NullDeliverySink())
     return Reconciler(
         store=store,
         intake=intake,
         mps_of=mps_of or (lambda _tenant: mps),
-        patience=Patience(first=FIRST, longest=LONGEST, give_up=GIVE_UP),
+        backoff=QueryBackoff(first=FIRST, longest=LONGEST, give_up=GIVE_UP),
         tenants=tenants,
     )
 
@@ -86,8 +95,8 @@ def add_jobs(store: SqlStore, number: int = 1, **fields: Any) -> None:
         store.add_job(a_job(**given))
 
 
-def findings(reconciler: Reconciler) -> list[Finding]:
-    return sorted(finding for _, finding in reconciler.turn())
+def findings(reconciler: Reconciler) -> list[ReconcileOutcome]:
+    return sorted(outcome for _, outcome in reconciler.turn())
 
 
 def due_in(store: SqlStore) -> timedelta:
@@ -101,7 +110,7 @@ def due_in(store: SqlStore) -> timedelta:
 @pytest.mark.parametrize("state", ["Success", "Fail"])
 def test_an_end_is_recorded_with_its_outputs_and_delivered(store: SqlStore, state: str) -> None:
     add_jobs(store)
-    assert findings(a_reconciler(store, MemoryMps(job_0=state))) == [Finding.RECORDED]
+    assert findings(a_reconciler(store, MemoryMps(job_0=state))) == [ReconcileOutcome.RECORDED]
 
     row = the_row(store, results)
     assert (row["state"], row["source"], row["outputs"]) == (state, "query", "{}")
@@ -114,7 +123,7 @@ def test_nothing_is_asked_before_the_deadline(store: SqlStore, time: FrozenDateT
     assert findings(a_reconciler(store, mps)) == []
     time.tick(timedelta(seconds=1))
 
-    assert findings(a_reconciler(store, mps)) == [Finding.RECORDED]
+    assert findings(a_reconciler(store, mps)) == [ReconcileOutcome.RECORDED]
 
 
 @pytest.mark.parametrize("state", ["Queuing", "Analysing", "Pondering"])
@@ -125,7 +134,7 @@ def test_a_job_that_goes_on_is_asked_about_less_and_less_and_never_given_up(
     reconciler = a_reconciler(store, MemoryMps(job_0=state))
     waits = []
     for _ in range(60):
-        assert findings(reconciler) == [Finding.RUNNING]
+        assert findings(reconciler) == [ReconcileOutcome.RUNNING]
         waits.append(due_in(store))
         time.tick(waits[-1])
 
@@ -148,7 +157,7 @@ def test_a_job_that_mps_does_not_know_is_lost_when_patience_ends_and_told_once(
         time.tick(max(due_in(store), timedelta(0)) if the_row(store, jobs)["next_query_at"] else FIRST)
         assert len(seen) < 100
 
-    assert (set(seen[:-1]), seen[-1]) == ({Finding.UNKNOWN}, Finding.LOST)
+    assert (set(seen[:-1]), seen[-1]) == ({ReconcileOutcome.UNKNOWN}, ReconcileOutcome.LOST)
     row = the_row(store, results)
     assert (row["state"], row["source"]) == (LOST, "listener")
     finished = the_row(store, jobs)["finished_at"]
@@ -171,10 +180,10 @@ def test_what_mps_cannot_be_asked_about_is_lost_in_the_end(
     add_jobs(store, **fields)
     mps = MemoryMps(job_0="Success")
     reconciler = a_reconciler(store, mps if configured else None)
-    assert findings(reconciler) == [Finding.UNKNOWN]
+    assert findings(reconciler) == [ReconcileOutcome.UNKNOWN]
     time.tick(GIVE_UP)
 
-    assert (findings(reconciler), mps.asked) == ([Finding.LOST], [])
+    assert (findings(reconciler), mps.asked) == ([ReconcileOutcome.LOST], [])
     assert (the_row(store, jobs)["state"], count(store, deliveries)) == (LOST, 1)
 
 
@@ -191,7 +200,7 @@ def test_an_outage_loses_no_job_however_long_and_makes_no_hot_loop(
         turns += 1
 
     assert turns <= 70  # a minute apart, but for the first ones
-    assert len(mps.asked) <= turns * (AWAY + ABREAST)
+    assert len(mps.asked) <= turns * (AWAY + CONCURRENCY)
     time.tick(10 * GIVE_UP)
     reconciler.turn()
     assert (count(store, results), count(store, jobs, jobs.c.finished_at.is_not(None))) == (0, 0)
@@ -209,10 +218,10 @@ def test_one_job_that_always_fails_does_not_hold_up_the_others(
 ) -> None:
     add_jobs(store, TURN)
     mps = MemoryMps(**{f"job_{place}": "Success" for place in range(1, TURN)})
-    mps.trouble["job_0"] = MpsUnavailable("garbled", fault=Fault.PROTOCOL)
+    mps.trouble["job_0"] = MpsUnavailable("garbled", kind=FailureKind.PROTOCOL)
     found = findings(a_reconciler(store, mps))
 
-    assert found == [Finding.RECORDED] * (TURN - 1) + [Finding.UNREACHED]
+    assert found == [ReconcileOutcome.RECORDED] * (TURN - 1) + [ReconcileOutcome.UNAVAILABLE]
 
 
 def test_a_full_turn_is_followed_by_the_next_at_once(store: SqlStore) -> None:
@@ -226,7 +235,7 @@ def test_a_job_that_has_ended_is_not_asked_about_by_hand_either(store: SqlStore)
     add_jobs(store, job_id="", state=JobState.REFUSED, finished_at=NOON)
     mps = MemoryMps()
 
-    assert a_reconciler(store, mps).reconcile(the_job(store, f"{0:022d}")) is Finding.ENDED
+    assert a_reconciler(store, mps).reconcile(the_job(store, f"{0:022d}")) is ReconcileOutcome.COMPLETED
     assert (mps.asked, count(store, results)) == ([], 0)
 
 
@@ -242,7 +251,7 @@ def test_the_callback_that_came_while_mps_was_asked_is_delivered_and_the_answer_
             return super().query(job_id)
 
     reconciler._mps_of = lambda _tenant: Slow(job_0="Success")
-    assert findings(reconciler) == [Finding.RECORDED]
+    assert findings(reconciler) == [ReconcileOutcome.RECORDED]
     assert (count(store, deliveries), the_row(store, results)["copies"]) == (1, 2)
 
 
@@ -251,7 +260,7 @@ def test_a_tenant_whose_mps_is_away_does_not_hold_up_another(store: SqlStore) ->
         store.add_job(a_job(token=f"{number:022d}", job_id=f"job_{number}", tenant=tenant, deadline_at=NOON))
     bad, good = MemoryMps(), MemoryMps(job_1="Success")
     bad.away = True
-    shares = apart(["bad", "good"])
+    shares = tenant_shards(["bad", "good"])
     turns = {
         name: findings(
             a_reconciler(store, None, tenants=tenants, mps_of={"bad": bad, "good": good}.__getitem__)
@@ -259,15 +268,15 @@ def test_a_tenant_whose_mps_is_away_does_not_hold_up_another(store: SqlStore) ->
         for name, tenants in shares.items()
     }
 
-    assert turns == {"": [], "bad": [Finding.UNREACHED], "good": [Finding.RECORDED]}
+    assert turns == {"": [], "bad": [ReconcileOutcome.UNAVAILABLE], "good": [ReconcileOutcome.RECORDED]}
 
 
 def test_jobs_of_a_tenant_that_is_gone_end_as_lost(store: SqlStore, time: FrozenDateTimeFactory) -> None:
     add_jobs(store, tenant="gone")
-    reconciler = a_reconciler(store, None, tenants=apart(["here"])[""])
+    reconciler = a_reconciler(store, None, tenants=tenant_shards(["here"])[""])
     time.tick(GIVE_UP)
 
-    assert findings(reconciler) == [Finding.LOST]
+    assert findings(reconciler) == [ReconcileOutcome.LOST]
 
 
 def test_a_stop_ends_the_loop_and_leaves_the_rest_for_the_next_process(store: SqlStore) -> None:
@@ -282,7 +291,7 @@ def test_a_stop_ends_the_loop_and_leaves_the_rest_for_the_next_process(store: Sq
     mps = Stopping()
     reconciler = a_reconciler(store, mps)
     reconciler._stop = stop
-    reconciler.run(Heart(EVERY), every=EVERY)
+    reconciler.run(Heartbeat(EVERY), every=EVERY)
 
-    assert len(mps.asked) <= ABREAST
-    assert len(store.claim_overdue(at=NOON, until=NOON, limit=TURN)) >= TURN - ABREAST
+    assert len(mps.asked) <= CONCURRENCY
+    assert len(store.claim_overdue(at=NOON, until=NOON, limit=TURN)) >= TURN - CONCURRENCY

@@ -10,14 +10,14 @@ from listener.core.errors import UsageError
 from listener.formats.user_data import LONGEST_SEAL
 from listener.jobs.functions import FUNCTIONS
 from listener.jobs.job_params import CaptionExtraction
-from listener.jobs.request import LONGEST_REFERENCE, PLACEHOLDERS, Request, check
+from listener.jobs.request import LONGEST_REFERENCE, PLACEHOLDERS, JobRequest, check
 
 INPUT = "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4"
 QUEUE = "mns://1234567890.mns.cn-shanghai.aliyuncs.com/queues/q"
 
 
-def a_request(**fields: Any) -> Request:
-    return Request(**({"function": "VideoH2V", "input": INPUT, "notify_url": QUEUE} | fields))
+def a_request(**fields: Any) -> JobRequest:
+    return JobRequest(**({"function": "VideoH2V", "input": INPUT, "notify_url": QUEUE} | fields))
 
 
 @pytest.mark.parametrize(

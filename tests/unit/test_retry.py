@@ -9,8 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.core.errors import Reject, Retry, Unavailable
-from listener.core.model import Again, Dead, Fate, RetryPolicy
-from listener.rules.retry import ERROR_LENGTH, after_failure, after_lost_lease, back_off, error_text
+from listener.core.model import Dead, Outcome, RetryAt, RetryPolicy
+from listener.rules.retry import ERROR_LENGTH, after_failure, after_lost_lease, error_text, retry_delay
 from tests.builders import NOON, a_delivery
 
 SECOND = timedelta(seconds=1)
@@ -21,20 +21,20 @@ POLICY = RetryPolicy(
 WHOLE = 1.0
 
 
-def fate_of(error: BaseException, *, age: timedelta = timedelta(0), **fields: object) -> Fate:
+def fate_of(error: BaseException, *, age: timedelta = timedelta(0), **fields: object) -> Outcome:
     return after_failure(a_delivery(**fields), error, POLICY, now=NOON + age, jitter=WHOLE)
 
 
 def test_a_failure_spends_an_attempt_and_waits() -> None:
-    assert fate_of(KeyError("x"), failures=1) == Again(
+    assert fate_of(KeyError("x"), failures=1) == RetryAt(
         at=NOON + 2 * SECOND, reason="KeyError: 'x'", spent=True
     )
 
 
 def test_the_last_attempt_makes_a_dead_letter_that_tells_the_last_error() -> None:
-    fate = fate_of(KeyError("x"), failures=2)
+    outcome = fate_of(KeyError("x"), failures=2)
 
-    assert fate == Dead(reason="gave up after 3 of 3 attempts; the last: KeyError: 'x'")
+    assert outcome == Dead(reason="gave up after 3 of 3 attempts; the last: KeyError: 'x'")
 
 
 def test_reject_is_final_at_the_first_attempt() -> None:
@@ -57,10 +57,10 @@ def test_reject_is_final_at_the_first_attempt() -> None:
 def test_a_wait_that_is_asked_for_is_kept(
     kind: type[Retry], after: timedelta | float | None, wait: timedelta
 ) -> None:
-    fate = fate_of(kind("later", after=after))
+    outcome = fate_of(kind("later", after=after))
 
-    assert isinstance(fate, Again)
-    assert fate.at - NOON == wait
+    assert isinstance(outcome, RetryAt)
+    assert outcome.at - NOON == wait
 
 
 def test_retry_counts_as_an_attempt() -> None:
@@ -69,30 +69,30 @@ def test_retry_counts_as_an_attempt() -> None:
 
 @pytest.mark.parametrize("attempt", [1, 3, 100, 10_000])
 def test_outage_never_spends_an_attempt(attempt: int) -> None:
-    fate = fate_of(Unavailable("database down"), attempt=attempt, failures=2)
+    outcome = fate_of(Unavailable("database down"), attempt=attempt, failures=2)
 
-    assert isinstance(fate, Again)
-    assert not fate.spent
-    assert fate.at - NOON <= POLICY.longest_wait
+    assert isinstance(outcome, RetryAt)
+    assert not outcome.spent
+    assert outcome.at - NOON <= POLICY.longest_wait
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), Retry("later"), Unavailable("down")], ids=repr)
 def test_whatever_is_older_than_max_age_is_given_up(error: Exception) -> None:
-    assert isinstance(fate_of(error, age=POLICY.max_age), Again)
+    assert isinstance(fate_of(error, age=POLICY.max_age), RetryAt)
 
-    fate = fate_of(error, age=POLICY.max_age + SECOND)
+    outcome = fate_of(error, age=POLICY.max_age + SECOND)
 
-    assert isinstance(fate, Dead)
-    assert "max_age" in fate.reason
-    assert error_text(error) in fate.reason
+    assert isinstance(outcome, Dead)
+    assert "max_age" in outcome.reason
+    assert error_text(error) in outcome.reason
 
 
 def test_a_lost_lease_spends_an_attempt() -> None:
-    fate = after_lost_lease(a_delivery(), POLICY, now=NOON, jitter=WHOLE)
+    outcome = after_lost_lease(a_delivery(), POLICY, now=NOON, jitter=WHOLE)
 
-    assert isinstance(fate, Again)
-    assert fate.spent
-    assert fate.at == NOON + SECOND
+    assert isinstance(outcome, RetryAt)
+    assert outcome.spent
+    assert outcome.at == NOON + SECOND
 
 
 def test_a_handler_that_kills_its_process_is_given_up_in_the_end() -> None:
@@ -100,22 +100,22 @@ def test_a_handler_that_kills_its_process_is_given_up_in_the_end() -> None:
 
 
 def test_back_off_doubles_up_to_the_longest_wait() -> None:
-    waits = [back_off(attempt, POLICY, jitter=WHOLE) / SECOND for attempt in (1, 2, 3, 6, 7, 8, 10_000)]
+    waits = [retry_delay(attempt, POLICY, jitter=WHOLE) / SECOND for attempt in (1, 2, 3, 6, 7, 8, 10_000)]
 
     assert waits == [1, 2, 4, 32, 60, 60, 60]
 
 
 @given(st.integers(0, 10**9), st.floats(0, 1))
 def test_back_off_lies_between_the_half_and_the_whole(attempt: int, jitter: float) -> None:
-    whole = back_off(attempt, POLICY, jitter=WHOLE)
+    whole = retry_delay(attempt, POLICY, jitter=WHOLE)
 
-    assert whole / 2 <= back_off(attempt, POLICY, jitter=jitter) <= whole
+    assert whole / 2 <= retry_delay(attempt, POLICY, jitter=jitter) <= whole
 
 
 def test_a_first_wait_above_the_longest_is_cut() -> None:
     policy = RetryPolicy(first_wait=timedelta.max, longest_wait=SECOND)
 
-    assert back_off(50, policy, jitter=WHOLE) == SECOND
+    assert retry_delay(50, policy, jitter=WHOLE) == SECOND
 
 
 class Mute(Exception):

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from listener.core.model import Disposition, Job, Result, Target, Verdict
+from listener.core.model import Job, Result, ResultStatus, RoutingDecision, Target
 from listener.rules.routing import Correlation, Match, Rule, decider, explain, facts_about, first_match
 from tests.builders import NOON, a_job, a_result
 
@@ -126,73 +126,73 @@ def test_patterns_full_of_stars_take_linear_time() -> None:
     assert time.perf_counter() - started < 5
 
 
-def verdict(
+def decision(
     result: Result, job: Job | None = None, *, correlation: Correlation, over: bool = False, rules: Any = None
-) -> Verdict:
+) -> RoutingDecision:
     rules = [a_rule()] if rules is None else rules
     return decider(rules, correlation, now=NOON, grace_over=over)(result, job, "q")
 
 
 TARGETS = (Target("videos", "log"), Target("videos", "webhook"))
-ROUTED = Verdict(disposition=Disposition.ROUTED, targets=TARGETS)
+ROUTED = RoutingDecision(status=ResultStatus.ROUTED, targets=TARGETS)
 UNKNOWN = "no job with this id is known"
 
 
 @pytest.mark.parametrize("unknown", ["deliver", "drop", "dead-letter"])
 @pytest.mark.parametrize("over", [False, True])
 def test_a_known_job_is_routed_whatever_the_policy(unknown: str, over: bool) -> None:
-    assert verdict(a_result(), a_job(), correlation=Correlation(unknown, MINUTE), over=over) == ROUTED
+    assert decision(a_result(), a_job(), correlation=Correlation(unknown, MINUTE), over=over) == ROUTED
 
 
 @pytest.mark.parametrize("unknown", ["deliver", "drop", "dead-letter"])
 def test_an_unknown_job_is_waited_for(unknown: str) -> None:
-    waiting = verdict(a_result(), correlation=Correlation(unknown, MINUTE))
+    waiting = decision(a_result(), correlation=Correlation(unknown, MINUTE))
 
-    assert waiting == Verdict(disposition=Disposition.WAITING, wait_until=NOON + MINUTE)
+    assert waiting == RoutingDecision(status=ResultStatus.WAITING, wait_until=NOON + MINUTE)
 
 
 AFTER_GRACE = [
     pytest.param("deliver", ROUTED, id="deliver"),
-    pytest.param("drop", Verdict(disposition=Disposition.DROPPED, reason=UNKNOWN), id="drop"),
+    pytest.param("drop", RoutingDecision(status=ResultStatus.DROPPED, reason=UNKNOWN), id="drop"),
     pytest.param(
         "dead-letter",
-        Verdict(disposition=Disposition.REFUSED, targets=TARGETS, reason=UNKNOWN),
+        RoutingDecision(status=ResultStatus.REFUSED, targets=TARGETS, reason=UNKNOWN),
         id="dead-letter",
     ),
 ]
 
 
 @pytest.mark.parametrize(("unknown", "expected"), AFTER_GRACE)
-def test_when_the_grace_is_over_the_policy_decides(unknown: str, expected: Verdict) -> None:
-    assert verdict(a_result(), correlation=Correlation(unknown, MINUTE), over=True) == expected
+def test_when_the_grace_is_over_the_policy_decides(unknown: str, expected: RoutingDecision) -> None:
+    assert decision(a_result(), correlation=Correlation(unknown, MINUTE), over=True) == expected
 
 
 @pytest.mark.parametrize(("unknown", "expected"), AFTER_GRACE)
-def test_without_a_grace_the_policy_decides_at_once(unknown: str, expected: Verdict) -> None:
-    assert verdict(a_result(), correlation=Correlation(unknown, timedelta(0))) == expected
+def test_without_a_grace_the_policy_decides_at_once(unknown: str, expected: RoutingDecision) -> None:
+    assert decision(a_result(), correlation=Correlation(unknown, timedelta(0))) == expected
 
 
 def test_a_workflow_is_known_by_any_of_its_activities_and_waited_for_otherwise() -> None:
     correlation, report = Correlation("drop", MINUTE), a_result(**WORKFLOW)
 
-    assert verdict(report, a_job(job_id="j2"), correlation=correlation) == ROUTED
-    assert verdict(report, correlation=correlation).disposition is Disposition.WAITING
-    assert verdict(report, correlation=correlation, over=True).disposition is Disposition.DROPPED
+    assert decision(report, a_job(job_id="j2"), correlation=correlation) == ROUTED
+    assert decision(report, correlation=correlation).status is ResultStatus.WAITING
+    assert decision(report, correlation=correlation, over=True).status is ResultStatus.DROPPED
 
 
 @pytest.mark.parametrize(
-    ("state", "disposition"),
+    ("state", "status"),
     [
-        pytest.param("Success", Disposition.PARKED, id="outcome"),
-        pytest.param("Paused", Disposition.PARKED, id="state-never-heard-of"),
-        pytest.param("", Disposition.PARKED, id="no-state"),
-        pytest.param("Analysing", Disposition.PROGRESS, id="progress"),
+        pytest.param("Success", ResultStatus.PARKED, id="outcome"),
+        pytest.param("Paused", ResultStatus.PARKED, id="state-never-heard-of"),
+        pytest.param("", ResultStatus.PARKED, id="no-state"),
+        pytest.param("Analysing", ResultStatus.PROGRESS, id="progress"),
     ],
 )
-def test_what_no_route_wants_is_kept(state: str, disposition: Disposition) -> None:
-    kept = verdict(a_result(state=state), a_job(), correlation=Correlation(), rules=[a_rule(queue="other")])
+def test_what_no_route_wants_is_kept(state: str, status: ResultStatus) -> None:
+    kept = decision(a_result(state=state), a_job(), correlation=Correlation(), rules=[a_rule(queue="other")])
 
-    assert kept.disposition is disposition
+    assert kept.status is status
     assert kept.targets == ()
 
 
@@ -200,12 +200,12 @@ def test_what_no_route_wants_is_kept(state: str, disposition: Disposition) -> No
 def test_progress_that_no_rule_can_want_is_not_waited_for(unknown: str) -> None:
     correlation = Correlation(unknown, MINUTE)
 
-    assert verdict(a_result(state="Analysing"), correlation=correlation).disposition is Disposition.PROGRESS
+    assert decision(a_result(state="Analysing"), correlation=correlation).status is ResultStatus.PROGRESS
 
 
 def test_progress_that_a_rule_names_waits_for_its_job_like_an_outcome() -> None:
     rules = [a_rule(state="Analysing", function="VideoH2V")]
 
-    waiting = verdict(a_result(state="Analysing"), correlation=Correlation("drop", MINUTE), rules=rules)
+    waiting = decision(a_result(state="Analysing"), correlation=Correlation("drop", MINUTE), rules=rules)
 
-    assert waiting.disposition is Disposition.WAITING
+    assert waiting.status is ResultStatus.WAITING

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from listener.formats.user_data import UserData, open_sealed, parse, seal
+from listener.formats.user_data import UserData, embed_token, extract_token, parse
 from tests.builders import TOKEN
 
 OTHER = "0123456789-_ABCDEFGHIJ"
@@ -41,22 +41,22 @@ TOKENS = st.text("abcXYZ019_-", min_size=22, max_size=22)
 @example("null", TOKEN)
 @example("{" * 70, TOKEN)
 def test_opening_gives_back_byte_for_byte_what_was_sealed(text: str, token: str) -> None:
-    assert open_sealed(seal(text, token)) == (text or None, token)
+    assert extract_token(embed_token(text, token)) == (text or None, token)
 
 
 @given(ANY_TEXT | OBJECT_TEXTS | NEAR_SEALS)
 def test_only_what_seal_made_is_opened(wire: str) -> None:
-    text, token = open_sealed(wire)
+    text, token = extract_token(wire)
 
     if token:
-        assert seal(text, token) == wire
+        assert embed_token(text, token) == wire
     else:
         assert (text or "null") == (wire or "null")
 
 
 @given(ANY_TEXT | OBJECT_TEXTS)
 def test_a_seal_stays_within_128_bytes(text: str) -> None:
-    overhead = len(seal(text, TOKEN).encode("utf-8", "surrogatepass")) - len(
+    overhead = len(embed_token(text, TOKEN).encode("utf-8", "surrogatepass")) - len(
         text.encode("utf-8", "surrogatepass")
     )
 
@@ -65,7 +65,7 @@ def test_a_seal_stays_within_128_bytes(text: str) -> None:
 
 @given(OBJECTS)
 def test_a_json_object_stays_one_for_other_readers(value: dict[str, object]) -> None:
-    assert json.loads(seal(json.dumps(value), TOKEN)) == {**value, "mnsl": TOKEN}
+    assert json.loads(embed_token(json.dumps(value), TOKEN)) == {**value, "mnsl": TOKEN}
 
 
 @pytest.mark.parametrize(
@@ -81,12 +81,12 @@ def test_a_json_object_stays_one_for_other_readers(value: dict[str, object]) -> 
     ],
 )
 def test_the_seal_goes_where_it_does_no_harm(text: str | None, sealed: str) -> None:
-    assert seal(text, TOKEN) == sealed
+    assert embed_token(text, TOKEN) == sealed
 
 
 @pytest.mark.parametrize("wire", [None, "", "null"])
 def test_every_spelling_of_no_user_data_is_none(wire: str | None) -> None:
-    assert open_sealed(wire) == (None, "")
+    assert extract_token(wire) == (None, "")
     assert parse(wire) == UserData()
 
 
@@ -103,13 +103,13 @@ def test_every_spelling_of_no_user_data_is_none(wire: str | None) -> None:
     ],
 )
 def test_what_only_looks_like_a_seal_stays_as_it_is(wire: str) -> None:
-    assert open_sealed(wire) == (wire, "")
+    assert extract_token(wire) == (wire, "")
 
 
 @pytest.mark.parametrize("token", ["", "short", TOKEN + "x", "é" * 22, TOKEN[:-1] + "\n", TOKEN + "\n"])
 def test_what_is_no_token_is_refused(token: str) -> None:
     with pytest.raises(ValueError, match="not a token"):
-        seal("abc", token)
+        embed_token("abc", token)
 
 
 @pytest.mark.parametrize(

@@ -96,7 +96,7 @@ class HandleRejected(Exception):
         self.code = code
 
 
-class Queue:
+class EmulatedQueue:
     """One queue of the emulator.
 
     A message is in exactly one place: READY, HIDDEN (delayed or received) or GONE. The two heaps may hold stale

@@ -22,7 +22,14 @@ from listener.core import clock
 from listener.emulator import signatures
 from listener.emulator.messages import Reply, Request
 from listener.emulator.mns import xml
-from listener.emulator.mns.queue import Attributes, Draft, HandleRejected, Queue, StoredMessage, body_md5
+from listener.emulator.mns.queue import (
+    Attributes,
+    Draft,
+    EmulatedQueue,
+    HandleRejected,
+    StoredMessage,
+    body_md5,
+)
 from listener.emulator.options import Options
 
 VERSION = "2015-06-06"
@@ -104,7 +111,7 @@ class Mns:
     """The MNS service of one account."""
 
     def __init__(self, options: Options, rng: Random) -> None:
-        self.queues: dict[str, Queue] = {}
+        self.queues: dict[str, EmulatedQueue] = {}
         self._options = options
         self._rng = rng
         self._logging_bucket = ""
@@ -175,16 +182,16 @@ class Mns:
         for name in self._options.queues:
             self.create(name)
 
-    def queue(self, name: str) -> Queue:
+    def queue(self, name: str) -> EmulatedQueue:
         """A queue by its name; raises MnsError QueueNotExist."""
         queue = self.queues.get(name)
         if queue is None:
             raise MnsError("QueueNotExist")
         return queue
 
-    def create(self, name: str, attributes: Attributes | None = None) -> Queue:
+    def create(self, name: str, attributes: Attributes | None = None) -> EmulatedQueue:
         """Make a queue without asking whether the name may be used."""
-        queue = Queue(
+        queue = EmulatedQueue(
             name,
             attributes=attributes or Attributes(),
             rng=self._rng,
@@ -273,7 +280,7 @@ class Mns:
         url: list[tuple[str, object]] = [("QueueURL", f"http://{request.host}/queues/{name}")]
         return url + _queue_fields(self.queues[name]) if with_meta else url
 
-    def _queue_of(self, request: Request) -> Queue:
+    def _queue_of(self, request: Request) -> EmulatedQueue:
         return self.queue(_queue_name(request))
 
     # Messages
@@ -291,7 +298,7 @@ class Mns:
         return Reply(status=201, body=xml.flat("Message", [*_sent_fields(sent), *handle]))
 
     @staticmethod
-    def _send_batch(queue: Queue, root: Element) -> Reply:
+    def _send_batch(queue: EmulatedQueue, root: Element) -> Reply:
         """Send what can be sent. The status of a partial failure is not documented; 500 is inferred."""
         if not 1 <= len(root) <= BATCH:
             raise MnsError("InvalidArgument", _range("Messages", 1, BATCH, ""))
@@ -444,7 +451,7 @@ def _shown(found: list[StoredMessage], request: Request, *, peeked: bool) -> Rep
     return Reply(status=200, body=xml.message(found[0], peeked=peeked))
 
 
-def _delete_one(queue: Queue, handle: str) -> Refused | None:
+def _delete_one(queue: EmulatedQueue, handle: str) -> Refused | None:
     try:
         queue.delete(handle)
     except HandleRejected as error:
@@ -452,14 +459,14 @@ def _delete_one(queue: Queue, handle: str) -> Refused | None:
     return None
 
 
-def _draft_or_refusal(element: Element, queue: Queue) -> Draft | Refused:
+def _draft_or_refusal(element: Element, queue: EmulatedQueue) -> Draft | Refused:
     try:
         return _draft(element, queue)
     except MnsError as error:
         return Refused(error.code, error.text)
 
 
-def _draft(element: Element, queue: Queue) -> Draft:
+def _draft(element: Element, queue: EmulatedQueue) -> Draft:
     """Check one message that is to be sent."""
     fields = xml.children(element)
     body = fields.get("MessageBody", "")
@@ -521,7 +528,7 @@ def _schema(cause: str) -> str:
     return f"The XML you provided did not validate against our published schema, cause by {cause}."
 
 
-def _queue_fields(queue: Queue) -> list[tuple[str, object]]:
+def _queue_fields(queue: EmulatedQueue) -> list[tuple[str, object]]:
     counts = queue.counts()
     return [
         ("QueueName", queue.name),

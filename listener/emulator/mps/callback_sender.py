@@ -11,14 +11,14 @@ from dataclasses import dataclass
 from random import Random
 from typing import Any
 
-from listener.emulator.faults import Faults, Kind, Occasion, Strike
-from listener.emulator.mps.jobs import Job
+from listener.emulator.faults import FaultKind, Faults, Occasion, Strike
+from listener.emulator.mps.jobs import EmulatedJob
 
 Deliver = Callable[[str, str], bool]
 """Put a text into a queue by its name; False when there is no such queue."""
 
 
-def document(job: Job) -> str:
+def document(job: EmulatedJob) -> str:
     """The callback's JSON, keys in the documented order; AudioMixing has no Details and words of its own."""
     mixing = job.function == "AudioMixing"
     members: dict[str, Any] = {"Code": job.code}
@@ -35,14 +35,14 @@ def document(job: Job) -> str:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Held:
+class PendingCallback:
     """A callback that waits for another one to overtake it."""
 
     text: str
-    strikes: dict[Kind, Strike]
+    strikes: dict[FaultKind, Strike]
 
 
-class Courier:
+class CallbackSender:
     """Brings each job's callback to its queues: base64, once, at once, unless a fault strikes."""
 
     def __init__(self, deliver: Deliver, *, faults: Faults, rng: Random, lost_rate: float) -> None:
@@ -51,10 +51,10 @@ class Courier:
         self._faults = faults
         self._rng = rng
         self._lost_rate = lost_rate
-        self._held: dict[str, list[Held]] = defaultdict(list)
+        self._held: dict[str, list[PendingCallback]] = defaultdict(list)
         self._timers: set[asyncio.TimerHandle] = set()
 
-    def call_back(self, job: Job) -> None:
+    def call_back(self, job: EmulatedJob) -> None:
         text = base64.b64encode(document(job).encode()).decode()
         for queue in job.destinations:
             self._bring(text, queue, function=job.function)
@@ -72,32 +72,32 @@ class Courier:
 
     def _bring(self, text: str, queue: str, *, function: str) -> None:
         strikes = self._faults.strikes(Occasion(service="callback", queue=queue, function=function))
-        if Kind.DROP in strikes or self._rng.random() < self._lost_rate:
+        if FaultKind.DROP in strikes or self._rng.random() < self._lost_rate:
             self.dropped += 1
-            _happened(strikes.get(Kind.DROP))
-        elif Kind.LATE in strikes:
-            self._later(strikes[Kind.LATE], lambda: self._put(text, queue, strikes, late=True))
-        elif Kind.REORDER in strikes:
-            self._hold(Held(text, strikes), queue)
+            _happened(strikes.get(FaultKind.DROP))
+        elif FaultKind.LATE in strikes:
+            self._later(strikes[FaultKind.LATE], lambda: self._put(text, queue, strikes, late=True))
+        elif FaultKind.REORDER in strikes:
+            self._hold(PendingCallback(text, strikes), queue)
         else:
             self._put(text, queue, strikes)
 
-    def _put(self, text: str, queue: str, strikes: dict[Kind, Strike], *, late: bool = False) -> None:
+    def _put(self, text: str, queue: str, strikes: dict[FaultKind, Strike], *, late: bool = False) -> None:
         """Put a callback into its queue, and behind it those that it has overtaken."""
-        if Kind.GARBLE in strikes:
-            text = text[: int(len(text) * strikes[Kind.GARBLE].fault.keep)]
-        copies = strikes[Kind.DUPLICATE].fault.copies if Kind.DUPLICATE in strikes else 0
+        if FaultKind.GARBLE in strikes:
+            text = text[: int(len(text) * strikes[FaultKind.GARBLE].fault.keep)]
+        copies = strikes[FaultKind.DUPLICATE].fault.copies if FaultKind.DUPLICATE in strikes else 0
         if not all(self._deliver(queue, text) for _ in range(1 + copies)):
             self.lost += 1
             return
         self.sent += 1 + copies
-        for kind in (Kind.GARBLE, Kind.DUPLICATE, *([Kind.LATE] if late else [])):
+        for kind in (FaultKind.GARBLE, FaultKind.DUPLICATE, *([FaultKind.LATE] if late else [])):
             _happened(strikes.get(kind))
         for held in self._held.pop(queue, []):
-            _happened(held.strikes[Kind.REORDER])
+            _happened(held.strikes[FaultKind.REORDER])
             self._put(held.text, queue, held.strikes)
 
-    def _hold(self, held: Held, queue: str) -> None:
+    def _hold(self, held: PendingCallback, queue: str) -> None:
         self._held[queue].append(held)
 
         def give_up() -> None:
@@ -105,7 +105,7 @@ class Courier:
                 self._held[queue].remove(held)
                 self._put(held.text, queue, held.strikes)
 
-        self._later(held.strikes[Kind.REORDER], give_up)
+        self._later(held.strikes[FaultKind.REORDER], give_up)
 
     def _later(self, strike: Strike, action: Callable[[], None]) -> None:
         def act() -> None:

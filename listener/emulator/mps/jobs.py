@@ -36,11 +36,11 @@ class Pipeline:
     role: str = ""
     notify: dict[str, str] = field(default_factory=dict)
     created: str = ""
-    waiting: deque[Job] = field(default_factory=deque)
+    waiting: deque[EmulatedJob] = field(default_factory=deque)
 
 
 @dataclass(kw_only=True, eq=False)
-class Job:
+class EmulatedJob:
     """A job as MPS keeps it; ``parameters`` are those of its submission."""
 
     id: str
@@ -76,24 +76,24 @@ class Job:
         self.history.append(state)
 
 
-class Engine:
+class JobEngine:
     """Runs at most ``concurrency`` jobs at a time, oldest first, over all pipelines that are Active."""
 
-    def __init__(self, options: Options, *, rng: Random, call_back: Callable[[Job], None]) -> None:
-        self.jobs: dict[str, Job] = {}
+    def __init__(self, options: Options, *, rng: Random, call_back: Callable[[EmulatedJob], None]) -> None:
+        self.jobs: dict[str, EmulatedJob] = {}
         self.pipelines: dict[str, Pipeline] = {}
         self._options = options
         self._rng = rng
         self._call_back = call_back
-        self._running: list[tuple[float, int, Job]] = []
+        self._running: list[tuple[float, int, EmulatedJob]] = []
         self._timer: asyncio.TimerHandle | None = None
 
-    def submit(self, pipeline: Pipeline, parameters: dict[str, str]) -> Job:
+    def submit(self, pipeline: Pipeline, parameters: dict[str, str]) -> EmulatedJob:
         """Take a job in. Whether it is going to fail is settled here, by the seed or by its input."""
         unlucky, forgotten = (
             self._rng.random() < rate for rate in (self._options.fail_rate, self._options.unknown_rate)
         )
-        job = Job(
+        job = EmulatedJob(
             id=self.new_id(),
             number=len(self.jobs),
             pipeline=pipeline,
@@ -110,7 +110,7 @@ class Engine:
         self.soon(0)
         return job
 
-    def finish_now(self, job: Job) -> None:
+    def finish_now(self, job: EmulatedJob) -> None:
         """End a job that has not even begun."""
         if job in job.pipeline.waiting:
             job.pipeline.waiting.remove(job)
@@ -148,7 +148,7 @@ class Engine:
         self.pipelines.clear()
         self._running.clear()
 
-    def result_of(self, job: Job) -> str:
+    def result_of(self, job: EmulatedJob) -> str:
         work = sample_results.Work(
             function=job.function,
             input=job.parameters.get("Input", ""),
@@ -158,16 +158,16 @@ class Engine:
         )
         return sample_results.result(work, malformed=self._options.malformed)
 
-    def _next_waiting(self) -> Job | None:
+    def _next_waiting(self) -> EmulatedJob | None:
         heads = [pipe for pipe in self.pipelines.values() if pipe.waiting and pipe.state == "Active"]
         if not heads:
             return None
         return min(heads, key=lambda pipe: pipe.waiting[0].number).waiting.popleft()
 
-    def _duration(self, job: Job) -> float:
+    def _duration(self, job: EmulatedJob) -> float:
         return self._options.durations.get(job.function, self._options.job_seconds)
 
-    def _finish(self, job: Job) -> None:
+    def _finish(self, job: EmulatedJob) -> None:
         if job.state == "Queuing":
             job.enter("Analysing")
         if job.fails:

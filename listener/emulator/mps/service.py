@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape
 from listener.core import clock
 from listener.emulator import signatures
 from listener.emulator.messages import Reply, Request
-from listener.emulator.mps.jobs import NOTIFY_URL, Engine, Job, Pipeline, loose_object
+from listener.emulator.mps.jobs import NOTIFY_URL, EmulatedJob, JobEngine, Pipeline, loose_object
 from listener.emulator.options import DEFAULT_PIPELINE_ID, Options
 
 VERSION = "2014-06-18"
@@ -105,7 +105,7 @@ Operation = Callable[[Call], Document]
 class Mps:
     """The MPS service of one account."""
 
-    def __init__(self, options: Options, *, rng: Random, engine: Engine) -> None:
+    def __init__(self, options: Options, *, rng: Random, engine: JobEngine) -> None:
         self._options = options
         self._rng = rng
         self._engine = engine
@@ -384,7 +384,7 @@ def _whole(call: Call, name: str, *, default: int, high: int) -> int:
     return int(text)
 
 
-def _job_document(job: Job) -> Document:
+def _job_document(job: EmulatedJob) -> Document:
     """All values are strings; what was not given at the submission is left out."""
     names = ("FunctionName", "Input", "Output", "JobParams", "PipelineId", "UserData")
     document = {"JobId": job.id, "State": job.state}

@@ -93,7 +93,7 @@ def _create_results() -> None:
     op.create_table(
         "results",
         sa.Column("id", ROW_ID, nullable=False),
-        sa.Column("slot", sa.Text(), nullable=False),
+        sa.Column("dedup_key", sa.Text(), nullable=False),
         sa.Column("job_id", sa.String(length=256), nullable=False),
         sa.Column("run_id", sa.String(length=256), nullable=False),
         sa.Column("job", ROW_ID, nullable=True),
@@ -111,13 +111,13 @@ def _create_results() -> None:
         sa.Column("raw", sa.Text(), nullable=False),
         sa.Column("queue", sa.Text(), nullable=False),
         sa.Column("message_id", sa.Text(), nullable=False),
-        sa.Column("disposition", sa.String(length=16), nullable=False),
+        sa.Column("status", sa.String(length=16), nullable=False),
         sa.Column("wait_until", sa.BigInteger(), nullable=True),
         sa.Column("received_at", sa.BigInteger(), nullable=False),
         sa.Column("copies", sa.Integer(), nullable=False),
         sa.Column("contradictions", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("slot"),
+        sa.UniqueConstraint("dedup_key"),
     )
     op.create_index("results_by_job_id", "results", ["job_id"])
     _create_partial_index("results_waiting", "results", ["wait_until"], "wait_until IS NOT NULL")

@@ -13,7 +13,7 @@ down_revision = "0002"
 
 
 def upgrade() -> None:
-    op.create_index("results_by_disposition", "results", ["disposition", "id"])
+    op.create_index("results_by_status", "results", ["status", "id"])
     _create_partial("results_by_job", "results", ["job"], "job IS NOT NULL")
     _create_partial("results_by_run_id", "results", ["run_id"], "run_id != ''")
     _create_partial("deliveries_dead_by_route", "deliveries", ["route", "id"], "state = 'dead'")
