@@ -64,7 +64,7 @@ class MpsClient:
         self._endpoint = Endpoint.of(settings)
         self._region = settings.region
         self._credentials = credentials
-        self._rate = RateLimiter(settings.rate)
+        self._rate = RateLimiter(settings.rate_limit)
         self._lock = threading.Lock()
         self._client: tuple[AccessKey, Any] | None = None
 

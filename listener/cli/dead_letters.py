@@ -165,4 +165,4 @@ def _report(changed: list[int], missing: list[int], *, done: str, as_json: bool)
 
 def _decide(settings: Settings) -> Decide:
     """Today's rules; that the job is unknown no longer counts, since a person has decided."""
-    return decider(settings.rules(), Correlation(), now=clock.now(), grace_over=True)
+    return decider(settings.rules(), Correlation(), now=clock.now(), wait_over=True)

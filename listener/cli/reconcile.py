@@ -88,5 +88,6 @@ def _reconciler(client: Client, tenants: Tenants) -> Reconciler:
         intake=intake,
         mps_of=client.clients.mps,
         backoff=settings.reconcile.backoff(),
+        timeout=settings.reconcile.timeout,
         tenants=tenants,
     )

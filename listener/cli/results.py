@@ -81,7 +81,7 @@ def route_parked(*, path: Path | None, as_json: bool) -> None:
     from listener.store.queries import Queries
 
     settings = settings_from(path)
-    decide = decider(settings.rules(), Correlation(), now=clock.now(), grace_over=True)
+    decide = decider(settings.rules(), Correlation(), now=clock.now(), wait_over=True)
     with opened_store(settings) as store:
         looked, deliveries = Queries(store.database).route_parked(decide, at=clock.now())
     if as_json:

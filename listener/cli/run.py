@@ -33,7 +33,7 @@ Examples:
 
 \b
 SIGTERM or SIGINT stops: nothing more is received, handlers may finish within
-service.grace, the rest goes back to pending. A second one means now. SIGHUP reads
+service.shutdown_timeout, the rest goes back to pending. A second one means now. SIGHUP reads
 the settings again: routes, retry and correlation change, the rest needs a restart.
 """
 
@@ -89,7 +89,7 @@ def _reload(daemon: Daemon, path: Path | None) -> None:
     try:
         log.info("settings.reloaded", needs_restart=daemon.reload(settings_from(path)))
     except ListenerError as error:
-        log.error("settings.kept", error=str(error))
+        log.error("config.reload_failed", error=str(error))
 
 
 def _stopped(daemon: Daemon, signals: Signals) -> dict[str, int]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime, timedelta
+from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
@@ -286,25 +286,6 @@ class RecordSummary:
     parked: int = 0
     deliveries: int = 0
     claimed: Sequence[Delivery] = ()  #: deliveries that the caller owns already
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RetryPolicy:
-    """How often and how long a delivery is tried."""
-
-    max_attempts: int = 10
-    max_age: timedelta = timedelta(days=1)
-    first_wait: timedelta = timedelta(seconds=1)
-    longest_wait: timedelta = timedelta(minutes=10)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class QueryBackoff:
-    """How long to wait between two questions about a job, and how long after its deadline it is given up."""
-
-    first: timedelta = timedelta(minutes=1)
-    longest: timedelta = timedelta(hours=1)
-    give_up: timedelta = timedelta(days=3)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

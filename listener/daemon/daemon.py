@@ -29,7 +29,7 @@ from listener.dispatch.enricher import Enricher
 from listener.dispatch.handler_loader import CoroutineRunner
 from listener.intake.poller_group import PollerGroup
 from listener.intake.recorder import Intake, Poller
-from listener.jobs.reconciler import CLAIM, LONGEST_PAUSE, Reconciler, tenant_shards
+from listener.jobs.reconciler import AWAY_BACKOFF, CLAIM, Reconciler, tenant_shards
 from listener.runtime.log_throttle import ThrottledLog
 from listener.runtime.metrics import Metrics
 from listener.runtime.process import Heartbeat, LivenessMonitor
@@ -126,7 +126,7 @@ class Daemon:
             store=self._store,
             mps_of=self._clients.mps,
             tenant_of=self._tenant_of,
-            patience=settings.enrich.patience,
+            max_wait=settings.enrich.max_wait,
         )
         self._dispatcher = self._new_dispatcher()
         self._intake = Intake(
@@ -151,7 +151,7 @@ class Daemon:
             fallback=settings.retry.policy(),
             meter=self.metrics,
             owner=owner_name(),
-            workers=settings.dispatch.workers,
+            concurrency=settings.dispatch.concurrency,
             # What no queue brought, but a query, is a lane of its own; where accounts are apart, it counts.
             queues=len(settings.queues) + bool(settings.tenants),
             lease=settings.dispatch.lease,
@@ -182,6 +182,7 @@ class Daemon:
             intake=self._intake,
             mps_of=self._clients.mps,
             backoff=self._settings.reconcile.backoff(),
+            timeout=self._settings.reconcile.timeout,
             tenants=tenants,
             stop=self._stop,
         )
@@ -248,11 +249,11 @@ class Daemon:
     def _start_reconciler(self, name: str, reconciler: Reconciler) -> None:
         """Not among the threads that a stop waits for: a call to an MPS that hangs must not use up the handlers'
         grace, and a job that was being asked about is asked about again."""
-        every = self._settings.reconcile.every
+        interval = self._settings.reconcile.interval
         heartbeat = self.liveness.heartbeat(
-            f"reconcile {name}".strip(), limit=CLAIM + max(every, LONGEST_PAUSE)
+            f"reconcile {name}".strip(), limit=CLAIM + max(interval, AWAY_BACKOFF.maximum)
         )
-        run = partial(reconciler.run, heartbeat, every=every)
+        run = partial(reconciler.run, heartbeat, interval=interval)
         threading.Thread(target=run, name="reconcile", daemon=True).start()
 
     def describe(self) -> dict[str, Any]:
@@ -262,7 +263,7 @@ class Daemon:
             "store": self._store.database.display_url,
             "queues": [crew.name for crew in self._crews],
             "routes": [route.name for route in self._settings.routes],
-            "workers": self._settings.dispatch.workers,
+            "concurrency": self._settings.dispatch.concurrency,
             "http": self._settings.http.listen,
         }
 
@@ -397,7 +398,7 @@ class Daemon:
 
     def stop(self) -> dict[str, int]:
         """Stop receiving; let handlers finish within the grace; give back the rest; close. Returns counts."""
-        deadline = clock.monotonic() + self._settings.service.grace.total_seconds()
+        deadline = clock.monotonic() + self._settings.service.shutdown_timeout.total_seconds()
         self._stop_loops(deadline)
         unfinished = self._dispatcher.stop(_left(deadline))
         for handlers in (*self._retired, self._handlers):

@@ -72,7 +72,7 @@ SETTINGS = """\
 url = {store}
 
 [correlation]
-grace = "2s"
+wait = "2s"
 
 [http]
 listen = ""

@@ -23,7 +23,6 @@ from listener.core.model import (
     JobResult,
     Outcome,
     RetryAt,
-    RetryPolicy,
     Settlement,
     Target,
 )
@@ -32,6 +31,7 @@ from listener.core.ports import HeartbeatSink, Meter, Store
 from listener.dispatch.inflight import InFlight, WorkerPool
 from listener.formats import job_outputs, user_data
 from listener.rules import retry
+from listener.rules.retry import RetryPolicy
 from listener.runtime.log_throttle import ThrottledLog
 from listener.runtime.rate_limit import RateMeter
 
@@ -79,7 +79,7 @@ class Dispatcher:
         fallback: RetryPolicy,
         meter: Meter,
         owner: str,
-        workers: int,
+        concurrency: int,
         queues: int = 1,
         lease: timedelta,
         handler_timeout: timedelta,
@@ -92,10 +92,10 @@ class Dispatcher:
         self._lease = lease
         self._handler_timeout = handler_timeout
         # Twice the workers, so that each finds its next delivery at once; a batch at least.
-        self._least_capacity = max(2 * workers, workers + 16)
+        self._least_capacity = max(2 * concurrency, concurrency + 16)
         self._in_flight = InFlight(self._least_capacity, queues=queues)
         self._rate = RateMeter()
-        self._workers = WorkerPool(workers, self._work, queues=queues)
+        self._workers = WorkerPool(concurrency, self._work, queues=queues)
         self._finished: queue.SimpleQueue[Execution | None] = queue.SimpleQueue()
         self._settler = threading.Thread(target=self._run_settler, name="settler", daemon=True)
         self._several = queues > 1

@@ -15,6 +15,7 @@ from listener.core import clock
 from listener.core.errors import MpsRejected, StoreUnavailable, Unavailable, UnavailableError
 from listener.core.model import SUCCESS, Delivery
 from listener.core.ports import MediaProcessing, MpsOf, Store
+from listener.rules.backoff import Backoff
 from listener.runtime.log_throttle import ThrottledLog
 
 log = structlog.get_logger(__name__)
@@ -23,8 +24,8 @@ log = structlog.get_logger(__name__)
 ENRICHED_TYPE = "iproduction"
 #: How many answers are remembered, for the other handlers of the same results.
 REMEMBERED = 256
-#: How long nobody asks after a call that did not reach MPS, at first and at most; and for how long one call may try.
-FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=1), timedelta(seconds=30)
+#: How long MPS is not asked after calls that did not reach it; and for how long one trial call may take.
+BACKOFF = Backoff(timedelta(seconds=1), timedelta(seconds=30))
 TRIAL = timedelta(seconds=25)
 
 
@@ -34,7 +35,7 @@ class CircuitBreaker:
 
     error: UnavailableError
     until: float  #: monotonic seconds
-    pause: timedelta = FIRST_PAUSE
+    failures: int = 1
 
 
 class Enricher:
@@ -46,12 +47,12 @@ class Enricher:
         store: Store,
         mps_of: MpsOf,
         tenant_of: Callable[[Delivery], str],
-        patience: timedelta,
+        max_wait: timedelta,
     ) -> None:
         self._store = store
         self._mps_of = mps_of
         self._tenant_of = tenant_of
-        self._patience = patience
+        self._max_wait = max_wait
         self._lock = threading.Lock()
         self._asked: OrderedDict[str, Future[str]] = OrderedDict()  #: by the result's slot
         self._breakers: dict[str, CircuitBreaker] = {}
@@ -60,7 +61,7 @@ class Enricher:
     def enrich(self, delivery: Delivery) -> Delivery:
         """The delivery with its outputs, or as it is where there is nothing to ask.
 
-        Raises Unavailable, which spends no attempt, while MPS can't be asked and patience lasts.
+        Raises Unavailable, which spends no attempt, while MPS can't be asked, for at most ``max_wait``.
         """
         tenant = self._tenant_of(delivery)
         mps = self._mps_of(tenant) if _needs_outputs(delivery) else None
@@ -119,16 +120,16 @@ class Enricher:
     def _note_outage(self, tenant: str, error: UnavailableError) -> None:
         with self._lock:
             before = self._breakers.get(tenant)
-            pause = min(before.pause * 2, LONGEST_PAUSE) if before else FIRST_PAUSE
-            until = clock.monotonic() + pause.total_seconds()
-            self._breakers[tenant] = CircuitBreaker(error, until, pause)
+            failures = before.failures + 1 if before else 1
+            until = clock.monotonic() + BACKOFF.delay(failures - 1).total_seconds()
+            self._breakers[tenant] = CircuitBreaker(error, until, failures)
 
     def _without(self, delivery: Delivery, error: UnavailableError) -> Delivery:
         event = "store.unavailable" if isinstance(error, StoreUnavailable) else "mps.unavailable"
         self._warnings.warning(event, doing="enrich", kind=error.kind, error=str(error))
-        if event == "store.unavailable" or clock.now() - delivery.created_at < self._patience:
+        if event == "store.unavailable" or clock.now() - delivery.created_at < self._max_wait:
             raise Unavailable(f"the outputs can't be had now: {error}") from error
-        log.warning("outputs.given_up", job_id=delivery.result.job_id, patience=str(self._patience))
+        log.warning("outputs.timeout", job_id=delivery.result.job_id, max_wait=str(self._max_wait))
         return delivery
 
 

@@ -14,13 +14,14 @@ from listener.core.errors import QueueUnavailable, StoreUnavailable, Unavailable
 from listener.core.model import Claim, DecodedMessage, Delivery, Message, RecordSummary, Result
 from listener.core.ports import DeliverySink, HeartbeatSink, Meter, Queue, Store
 from listener.formats.callback import decode
+from listener.rules.backoff import Backoff
 from listener.rules.routing import Correlation, Rule, decider
 from listener.runtime.log_throttle import ThrottledLog
 
 log = structlog.get_logger(__name__)
 
-#: After the first failure and at most; jitter takes up to half off. Every fault's end is noticed within the latter.
-FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=0.5), timedelta(seconds=8)
+#: After failed polls, with up to 50 % jitter. The end of every outage is noticed within its maximum.
+BACKOFF = Backoff(timedelta(seconds=0.5), timedelta(seconds=8))
 
 #: Where a result was not brought by any.
 NO_MESSAGE = Message(message_id="", receipt_handle="", body="")
@@ -62,7 +63,7 @@ class Intake:
 
     def _record(self, batch: Sequence[DecodedMessage]) -> RecordSummary:
         at = clock.now()
-        decide = decider(self._rules, self._correlation, now=at, grace_over=False)
+        decide = decider(self._rules, self._correlation, now=at, wait_over=False)
         claim = self._taker.claim(len(batch))
         recorded = RecordSummary()
         try:
@@ -72,7 +73,7 @@ class Intake:
                 self._taker.take(claim, recorded.claimed)
         self.overflows = recorded.deliveries > len(recorded.claimed)
         if recorded.waiting:
-            self._waiting_until = at + self._correlation.grace
+            self._waiting_until = at + self._correlation.wait
         self._tell(recorded)
         return recorded
 
@@ -85,7 +86,7 @@ class Intake:
     def decide_waiting(self, *, limit: int = 500) -> RecordSummary:
         """Decide about results whose grace is over or whose job has come. Raises StoreUnavailable."""
         at = clock.now()
-        decide = decider(self._rules, self._correlation, now=at, grace_over=True)
+        decide = decider(self._rules, self._correlation, now=at, wait_over=True)
         if self._waiting_until and at > self._waiting_until:
             self._waiting_until = None
         recorded = self._store.decide_waiting(decide, at=at, limit=limit)
@@ -223,9 +224,9 @@ class Poller:
         return self._pause()
 
     def _pause(self) -> timedelta:
-        pause: timedelta = min(FIRST_PAUSE * 2 ** min(self._failures, 10), LONGEST_PAUSE)
+        pause = BACKOFF.delay(self._failures, jitter=random.random())
         self._failures += 1
-        return pause * random.uniform(0.5, 1)
+        return pause
 
     def _recovered(self) -> None:
         self.trouble = None

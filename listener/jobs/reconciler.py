@@ -15,10 +15,10 @@ import structlog
 
 from listener.core import clock
 from listener.core.errors import MpsRejected, UnavailableError
-from listener.core.model import LOST, Answer, Job, QueryBackoff, Result, Source, Tenants
+from listener.core.model import LOST, Answer, Job, Result, Source, Tenants
 from listener.core.ports import EVERYBODY, HeartbeatSink, MpsOf, Store
 from listener.intake.recorder import Intake
-from listener.rules import retry
+from listener.rules.backoff import Backoff
 from listener.runtime.log_throttle import ThrottledLog
 
 log = structlog.get_logger(__name__)
@@ -29,8 +29,8 @@ TURN, CONCURRENCY = 32, 4
 CLAIM = timedelta(minutes=5)
 #: After so many calls in a row that did not reach MPS, it counts as away, and the turn's other jobs wait.
 AWAY = 4
-#: How long to leave MPS alone when it can't be reached, after the first failure and at most.
-FIRST_PAUSE, LONGEST_PAUSE = timedelta(seconds=1), timedelta(minutes=1)
+#: How long to leave MPS alone after turns in which no call reached it.
+AWAY_BACKOFF = Backoff(timedelta(seconds=1), timedelta(minutes=1))
 
 
 class ReconcileOutcome(StrEnum):
@@ -53,7 +53,8 @@ class Reconciler:
         store: Store,
         intake: Intake,
         mps_of: MpsOf,
-        backoff: QueryBackoff,
+        backoff: Backoff,
+        timeout: timedelta,
         tenants: Tenants = EVERYBODY,
         stop: threading.Event | None = None,
     ) -> None:
@@ -61,17 +62,18 @@ class Reconciler:
         self._intake = intake
         self._mps_of = mps_of
         self._backoff = backoff
+        self._timeout = timeout
         self._tenants = tenants
         self._stop = stop or threading.Event()
         self._failures = 0  #: calls in a row that did not reach MPS
-        self._pause = timedelta(0)
+        self._turns_away = 0  #: turns in a row in which none did
         self._warnings = ThrottledLog(log)
 
-    def run(self, heartbeat: HeartbeatSink, *, every: timedelta) -> None:
+    def run(self, heartbeat: HeartbeatSink, *, interval: timedelta) -> None:
         """Until the stop event is set."""
         while not self._stop.is_set():
             heartbeat.beat()
-            self._stop.wait(self._guarded_turn(every).total_seconds())
+            self._stop.wait(self._guarded_turn(interval).total_seconds())
 
     def turn(self) -> Sequence[tuple[Job, ReconcileOutcome]]:
         """Ask about jobs that are overdue. Raises StoreUnavailable."""
@@ -99,28 +101,26 @@ class Reconciler:
             return self._unknown(job)
         return self._answered(job, answer)
 
-    def _guarded_turn(self, every: timedelta) -> timedelta:
+    def _guarded_turn(self, interval: timedelta) -> timedelta:
         """How long to wait until the next turn; at once while there is more to ask."""
         try:
             asked = self.turn()
         except UnavailableError as error:
             self._warnings.warning("store.unavailable", doing="reconcile", error=str(error))
-            return every
+            return interval
         except Exception:  # a defect of ours must not end the loop
             log.exception("reconcile.crashed")
-            return every
-        return max(self._pause, timedelta(0) if len(asked) == TURN else every)
+            return interval
+        pause = AWAY_BACKOFF.delay(self._turns_away - 1) if self._turns_away else timedelta(0)
+        return max(pause, timedelta(0) if len(asked) == TURN else interval)
 
     def _pace(self, found: Sequence[ReconcileOutcome]) -> None:
         """Longer pauses while no call reaches MPS; none once one does."""
         reached = [outcome for outcome in found if outcome is not ReconcileOutcome.UNAVAILABLE]
         if reached:
-            self._pause = timedelta(0)
+            self._turns_away = 0
         elif found:
-            self._pause = self._next_pause()
-
-    def _next_pause(self) -> timedelta:
-        return min(max(self._pause * 2, FIRST_PAUSE), LONGEST_PAUSE)
+            self._turns_away += 1
 
     def _ask(self, job: Job) -> Answer | None:
         mps = self._mps_of(job.tenant)
@@ -134,7 +134,11 @@ class Reconciler:
 
     def _unavailable(self, job: Job) -> ReconcileOutcome:
         """Not asked, and never taken for lost because of that."""
-        wait = timedelta(0) if self._stop.is_set() else self._next_pause() * random.uniform(1, 2)
+        wait = (
+            timedelta(0)
+            if self._stop.is_set()
+            else AWAY_BACKOFF.delay(self._turns_away) * random.uniform(1, 2)
+        )
         self._store.postpone(job, until=clock.now() + wait, asked=False)
         return ReconcileOutcome.UNAVAILABLE
 
@@ -147,7 +151,7 @@ class Reconciler:
 
     def _unknown(self, job: Job) -> ReconcileOutcome:
         now = clock.now()
-        if job.deadline_at is None or now < job.deadline_at + self._backoff.give_up:
+        if job.deadline_at is None or now < job.deadline_at + self._timeout:
             self._postpone(job, now)
             return ReconcileOutcome.UNKNOWN
         self._intake.record_found([lost(job, now=now)])
@@ -155,9 +159,9 @@ class Reconciler:
 
     def _postpone(self, job: Job, now: datetime) -> None:
         """Never past the moment at which it would be given up."""
-        until = now + retry.query_delay(job.queries, self._backoff, jitter=random.random())
-        if job.deadline_at is not None and now < job.deadline_at + self._backoff.give_up:
-            until = min(until, job.deadline_at + self._backoff.give_up)
+        until = now + self._backoff.delay(job.queries, jitter=random.random())
+        if job.deadline_at is not None and now < job.deadline_at + self._timeout:
+            until = min(until, job.deadline_at + self._timeout)
         self._store.postpone(job, until=until, asked=True)
 
 

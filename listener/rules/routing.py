@@ -16,7 +16,6 @@ from listener.core.model import (
     Job,
     Result,
     ResultStatus,
-    RetryPolicy,
     RoutingDecision,
     Source,
     Target,
@@ -24,6 +23,7 @@ from listener.core.model import (
 from listener.core.ports import Decide
 from listener.formats import user_data
 from listener.formats.user_data import UserData
+from listener.rules.retry import RetryPolicy
 
 _NOTHING: Final = object()
 _SEVERAL: Final = (list, tuple)
@@ -99,7 +99,7 @@ class Correlation:
     """How results find their jobs: how long to wait for one, and what to do without."""
 
     unknown: str = UnknownJobPolicy.DELIVER
-    grace: timedelta = timedelta(0)
+    wait: timedelta = timedelta(0)
 
 
 def facts_about(result: Result, job: Job | None, queue: str) -> RoutingFacts:
@@ -123,7 +123,7 @@ def mismatch(match: Match, facts: RoutingFacts) -> str:
     return next((name for name, met in _conditions(match, facts) if not met), "")
 
 
-def decider(rules: Sequence[Rule], correlation: Correlation, *, now: datetime, grace_over: bool) -> Decide:
+def decider(rules: Sequence[Rule], correlation: Correlation, *, now: datetime, wait_over: bool) -> Decide:
     """The decision about results, with the rules and the time already in it."""
 
     def decide(result: Result, job: Job | None, queue: str) -> RoutingDecision:
@@ -131,7 +131,7 @@ def decider(rules: Sequence[Rule], correlation: Correlation, *, now: datetime, g
         if job is not None and _was_told_lost(job, result):
             return RoutingDecision(status=ResultStatus.DROPPED, reason=_TOLD_LOST)
         if job is None and (
-            decision := _without_job(rules, correlation, facts, now=now, grace_over=grace_over)
+            decision := _without_job(rules, correlation, facts, now=now, wait_over=wait_over)
         ):
             return decision
         return _routed(rules, facts)
@@ -146,13 +146,13 @@ def _was_told_lost(job: Job, result: Result) -> bool:
 
 
 def _without_job(
-    rules: Sequence[Rule], correlation: Correlation, facts: RoutingFacts, *, now: datetime, grace_over: bool
+    rules: Sequence[Rule], correlation: Correlation, facts: RoutingFacts, *, now: datetime, wait_over: bool
 ) -> RoutingDecision | None:
     """The verdict on a result whose job is not known; None to treat it as if it were."""
     if _is_mere_progress(rules, facts.result):
         return None
-    if correlation.grace > timedelta(0) and not grace_over:
-        return RoutingDecision(status=ResultStatus.WAITING, wait_until=now + correlation.grace)
+    if correlation.wait > timedelta(0) and not wait_over:
+        return RoutingDecision(status=ResultStatus.WAITING, wait_until=now + correlation.wait)
     if correlation.unknown == UnknownJobPolicy.DROP:
         return RoutingDecision(status=ResultStatus.DROPPED, reason=_UNKNOWN_JOB)
     if correlation.unknown == UnknownJobPolicy.DEAD_LETTER:

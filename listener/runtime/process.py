@@ -76,7 +76,7 @@ def notify(*lines: str) -> None:
             channel.connect(address)
             channel.sendall("\n".join(lines).encode())
     except OSError as error:  # the work goes on without a supervisor that hears of it
-        log.warning("supervisor.unreachable", address=address, error=error.strerror)
+        log.warning("systemd.notify_failed", address=address, error=error.strerror)
 
 
 def watchdog_interval() -> timedelta | None:

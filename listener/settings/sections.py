@@ -14,10 +14,11 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from listener.core.errors import SettingsError
-from listener.core.model import QueryBackoff, RetryPolicy
 from listener.formats import user_data
 from listener.formats.durations import Duration, PositiveDuration
 from listener.formats.queue_url import split_queue_url
+from listener.rules.backoff import Backoff
+from listener.rules.retry import RetryPolicy
 from listener.rules.routing import Correlation, Match, Rule
 
 LONGEST_WAIT = timedelta(seconds=30)  #: facts: MNS holds a long poll for 30 s at most
@@ -51,9 +52,8 @@ class MpsSettings(Section):
 
     region: str = ""  #: for example cn-shanghai; with neither region nor endpoint, MPS is never called
     endpoint: str = ""  #: for example http://127.0.0.1:8470; by default mts.<region>.aliyuncs.com over https
-    rate: Annotated[float, Field(gt=0, le=100)] = (
-        90  #: calls per second, all together; the account's limit is 100
-    )
+    #: Calls per second in all; the account's limit is 100.
+    rate_limit: Annotated[float, Field(gt=0, le=100)] = 90
     pipeline: str = ""  #: the pipeline that jobs go to when the submitter names none
     notify_url: str = ""  #: the NotifyUrl of jobs whose submitter gives none
 
@@ -82,10 +82,10 @@ class CorrelationSettings(Section):
     """What to do with a result whose job nobody has submitted here."""
 
     unknown: Literal["deliver", "dead-letter", "drop"] = "deliver"
-    grace: Duration = timedelta(seconds=5)  #: how long a result waits for its job to become known
+    wait: Duration = timedelta(seconds=5)  #: how long a result waits for its job to become known
 
     def value(self) -> Correlation:
-        return Correlation(unknown=self.unknown, grace=self.grace)
+        return Correlation(unknown=self.unknown, wait=self.wait)
 
 
 class TenantSettings(Section):
@@ -100,27 +100,26 @@ class ReconcileSettings(Section):
 
     deadline: Duration = timedelta(hours=6)  #: after submission, unless function, route or job say otherwise
     deadlines: dict[str, Duration] = {}  #: by function
-    every: PositiveDuration = timedelta(seconds=10)  #: how often to look for overdue jobs
-    first_wait: PositiveDuration = timedelta(minutes=1)  #: between the first two questions about a job
-    longest_wait: PositiveDuration = timedelta(hours=1)
-    give_up: Duration = timedelta(days=3)  #: after the deadline, a job that MPS can't tell about is Lost
+    interval: PositiveDuration = timedelta(seconds=10)  #: how often to look for overdue jobs
+    initial_backoff: PositiveDuration = timedelta(minutes=1)  #: between the first two queries about a job
+    max_backoff: PositiveDuration = timedelta(hours=1)
+    timeout: Duration = timedelta(days=3)  #: after the deadline, a job that MPS can't tell about is Lost
 
-    def backoff(self) -> QueryBackoff:
-        return QueryBackoff(first=self.first_wait, longest=self.longest_wait, give_up=self.give_up)
+    def backoff(self) -> Backoff:
+        return Backoff(self.initial_backoff, self.max_backoff)
 
 
 class EnrichSettings(Section):
     """Asking MPS for the outputs of jobs that went well, before their handlers are called."""
 
-    patience: Duration = timedelta(
-        minutes=10
-    )  #: a delivery waits this long for MPS, then goes without outputs
+    #: A delivery waits this long for MPS, then goes to its handler without outputs.
+    max_wait: Duration = timedelta(minutes=10)
 
 
 class DispatchSettings(Section):
     """How handlers are run."""
 
-    workers: Annotated[int, Field(ge=1, le=1000)] = 16
+    concurrency: Annotated[int, Field(ge=1, le=1000)] = 16
     lease: Annotated[Duration, Field(ge=timedelta(seconds=2))] = timedelta(seconds=30)
     handler_timeout: Annotated[Duration, Field(gt=timedelta(0))] = timedelta(minutes=15)
 
@@ -129,23 +128,22 @@ class RetrySettings(Section):
     """How often and how long a delivery is tried."""
 
     max_attempts: Annotated[int, Field(ge=1)] = 10
-    max_age: Duration = timedelta(days=1)
-    first_wait: Duration = timedelta(seconds=1)
-    longest_wait: Duration = timedelta(minutes=10)
+    max_elapsed: Duration = timedelta(days=1)
+    initial_backoff: Duration = timedelta(seconds=1)
+    max_backoff: Duration = timedelta(minutes=10)
 
     def policy(self) -> RetryPolicy:
         return RetryPolicy(
             max_attempts=self.max_attempts,
-            max_age=self.max_age,
-            first_wait=self.first_wait,
-            longest_wait=self.longest_wait,
+            max_elapsed=self.max_elapsed,
+            backoff=Backoff(self.initial_backoff, self.max_backoff),
         )
 
 
 class ServiceSettings(Section):
     """How the process starts and stops."""
 
-    grace: Duration = timedelta(seconds=25)  #: how long handlers may go on after SIGTERM
+    shutdown_timeout: Duration = timedelta(seconds=25)  #: how long handlers may go on after SIGTERM
 
 
 class HttpSettings(Section):

@@ -55,7 +55,7 @@ class Drained:
 
 
 def setting(**settings: str) -> dict[str, str]:
-    """The environment that sets them: ``dispatch__workers="50"``."""
+    """The environment that sets them: ``dispatch__concurrency="50"``."""
     return {f"MNS_LISTENER_{name.upper()}": value for name, value in settings.items()}
 
 

@@ -390,7 +390,7 @@ def _utilisation(bench: Bench) -> float:
     log = folder / "calls"
     bench.server.reset()
     bench.server.fill(series, sizes.waiting)
-    with _recording(folder, bench.server, store, "slow", log, dispatch__workers=str(sizes.workers)):
+    with _recording(folder, bench.server, store, "slow", log, dispatch__concurrency=str(sizes.workers)):
         wait_for(lambda: len(handlers.calls(log)) >= sizes.waiting, what="all were handled", pause=0.1)
     calls = handlers.calls(log)
     busy = sum(call.left - call.entered for call in calls)

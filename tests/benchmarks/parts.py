@@ -116,7 +116,7 @@ def _store(folder: Path, count: int) -> closing[SqlStore]:
 
 def _record(store: SqlStore, decoded_messages: Sequence[DecodedMessage]) -> Sequence[Delivery]:
     at = clock.now()
-    decide = decider([Rule(name="all", handlers=("python",))], Correlation(), now=at, grace_over=False)
+    decide = decider([Rule(name="all", handlers=("python",))], Correlation(), now=at, wait_over=False)
     claim = Claim(owner="parts", until=at + MINUTE, limit=len(decoded_messages))
     return store.record(decoded_messages, decide, at=at, claim=claim).claimed
 

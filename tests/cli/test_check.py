@@ -26,7 +26,7 @@ def test_all_well(place: Place, printed: Callable[..., Any]) -> None:
 @pytest.mark.parametrize(
     ("settings", "exit_code", "what", "words"),
     [
-        pytest.param({"dispatch__workers": "0"}, 78, "settings", "dispatch.workers", id="settings"),
+        pytest.param({"dispatch__concurrency": "0"}, 78, "settings", "dispatch.concurrency", id="settings"),
         pytest.param({"queues": "[]"}, 78, "settings", "[[queues]]", id="no-queues"),
         pytest.param({"queues__0__endpoint": "http://["}, 78, "settings", "queues[0]", id="no-url"),
         pytest.param({"store__url": "sqlite:////proc/l.db"}, 69, "store", "writable", id="store"),

@@ -22,7 +22,7 @@ ALL = decider(
     (Rule(name="lost", match=Match(state=LOST), handlers=("log",)), Rule(name="all", handlers=("log",))),
     Correlation(),
     now=NOON,
-    grace_over=True,
+    wait_over=True,
 )
 INTENT: dict[str, Any] = {"job_id": "", "state": JobState.INTENT, "submitted_at": None}
 OVERDUE: dict[str, Any] = {"deadline_at": NOON}
@@ -73,7 +73,7 @@ class TestLost:
 
     def test_without_a_route_it_is_a_dead_letter(self, store: SqlStore) -> None:
         store.add_job(a_job())
-        all_others = decider((Rule(name="all", handlers=("log",)),), Correlation(), now=NOON, grace_over=True)
+        all_others = decider((Rule(name="all", handlers=("log",)),), Correlation(), now=NOON, wait_over=True)
         store.record([a_decoded_message(result=lost(a_job(), now=LATER))], all_others, at=LATER)
 
         assert (states(store), the_job(store, TOKEN).state) == ([DeliveryState.DEAD], JobState.LOST)
@@ -259,9 +259,9 @@ class TestRegistering:
     ) -> None:
         patient = decider(
             (Rule(name="all", handlers=("log",)),),
-            Correlation(grace=timedelta(hours=9)),
+            Correlation(wait=timedelta(hours=9)),
             now=NOON,
-            grace_over=False,
+            wait_over=False,
         )
         assert store.record([a_decoded_message(result=result)], patient, at=NOON).waiting == 1
         store.add_job(a_job(job_id=job_id, function="", created_at=LATER))
@@ -286,7 +286,7 @@ class TestRegistering:
     def test_jobs_of_every_type_are_known_by_their_id(self, store: SqlStore, kind: str) -> None:
         store.add_job(a_job(function="", user_data="covers:7"))
         by_route = (Rule(name="mine", match=Match(route="covers", type=kind), handlers=("log",)),)
-        decide = decider(by_route, Correlation(unknown="drop"), now=NOON, grace_over=True)
+        decide = decider(by_route, Correlation(unknown="drop"), now=NOON, wait_over=True)
         recorded = store.record(
             [a_decoded_message(result=a_result(type=kind, function=""))], decide, at=LATER
         )

@@ -66,9 +66,9 @@ def an_intent(**fields: object) -> Job:
     return a_job(**({"job_id": "", "state": JobState.INTENT, "submitted_at": None} | fields))
 
 
-def decides(*, unknown: str = "deliver", at: datetime = NOON, grace_over: bool = False) -> Decide:
-    correlation = Correlation(unknown=unknown, grace=GRACE)
-    return decider(RULES, correlation, now=at, grace_over=grace_over)
+def decides(*, unknown: str = "deliver", at: datetime = NOON, wait_over: bool = False) -> Decide:
+    correlation = Correlation(unknown=unknown, wait=GRACE)
+    return decider(RULES, correlation, now=at, wait_over=wait_over)
 
 
 def record_jobs(store: SqlStore, number: int, *, queue: str = "mps-callbacks") -> None:
@@ -322,7 +322,7 @@ class TestWaiting:
         assert store.record([a_decoded_message()], decides(), at=NOON) == RecordSummary(new=1, waiting=1)
         store.bind_job(TOKEN, JOB_ID, NOON + SECOND)
 
-        again = store.decide_waiting(decides(grace_over=True), at=NOON + SECOND, limit=10)
+        again = store.decide_waiting(decides(wait_over=True), at=NOON + SECOND, limit=10)
 
         assert again.deliveries == 1
         delivery = claim_one(store, at=LATER)
@@ -334,10 +334,10 @@ class TestWaiting:
         store.record([a_decoded_message()], decides(), at=NOON)
 
         assert store.outstanding() == 1
-        early = store.decide_waiting(decides(grace_over=True), at=NOON + GRACE - SECOND, limit=10)
+        early = store.decide_waiting(decides(wait_over=True), at=NOON + GRACE - SECOND, limit=10)
         assert early == RecordSummary()
-        assert store.decide_waiting(decides(grace_over=True), at=NOON + GRACE, limit=10).deliveries == 1
-        assert store.decide_waiting(decides(grace_over=True), at=LATER, limit=10) == RecordSummary()
+        assert store.decide_waiting(decides(wait_over=True), at=NOON + GRACE, limit=10).deliveries == 1
+        assert store.decide_waiting(decides(wait_over=True), at=LATER, limit=10) == RecordSummary()
 
     @pytest.mark.parametrize(
         ("unknown", "expected"), [("deliver", ["pending"]), ("dead-letter", ["dead"]), ("drop", [])]
@@ -347,13 +347,13 @@ class TestWaiting:
     ) -> None:
         store.record([a_decoded_message()], decides(unknown=unknown), at=NOON)
 
-        store.decide_waiting(decides(unknown=unknown, at=LATER, grace_over=True), at=LATER, limit=10)
+        store.decide_waiting(decides(unknown=unknown, at=LATER, wait_over=True), at=LATER, limit=10)
 
         assert (states(store), store.outstanding()) == (expected, expected.count("pending"))
 
     def test_no_more_than_the_limit_is_decided_at_once(self, store: SqlStore) -> None:
         store.record(decoded_messages(5), decides(), at=NOON)
-        decide = decides(grace_over=True)
+        decide = decides(wait_over=True)
 
         decided = [store.decide_waiting(decide, at=LATER, limit=2).deliveries for _ in range(4)]
 
@@ -361,7 +361,7 @@ class TestWaiting:
 
     def test_a_copy_of_a_waiting_result_does_not_shorten_its_grace(self, store: SqlStore) -> None:
         store.record([a_decoded_message()], decides(), at=NOON)
-        store.record([a_decoded_message()], decides(grace_over=True), at=NOON)
+        store.record([a_decoded_message()], decides(wait_over=True), at=NOON)
 
         assert count(store, deliveries) == 0
 
@@ -369,7 +369,7 @@ class TestWaiting:
         """Nobody must ask MPS for ever about a job whose outcome is here."""
         store.add_job(an_intent())
         store.record([a_decoded_message()], decides(), at=NOON)
-        store.decide_waiting(decides(grace_over=True), at=NOON + GRACE, limit=10)
+        store.decide_waiting(decides(wait_over=True), at=NOON + GRACE, limit=10)
 
         store.bind_job(TOKEN, JOB_ID, LATER)
 
@@ -601,7 +601,7 @@ def test_routes_match_on_what_only_the_job_knows(store: SqlStore) -> None:
     rules = (Rule(name="mine", match=Match(route="mine"), handlers=("log",)),)
     store.add_job(a_job(user_data="mine:1"))
 
-    decide = decider(rules, Correlation(), now=NOON, grace_over=False)
+    decide = decider(rules, Correlation(), now=NOON, wait_over=False)
 
     assert store.record([a_decoded_message()], decide, at=NOON).deliveries == 1
 

@@ -99,7 +99,7 @@ class TestRetention:
         handle(store, 1, Dead(reason="never"), prefix="dead")
         parked = RoutingDecision(status=ResultStatus.PARKED)
         store.record(decoded_messages(1, prefix="parked"), lambda *_: parked, at=NOON)
-        waits = decider((), Correlation(grace=DAY), now=NOON, grace_over=False)
+        waits = decider((), Correlation(wait=DAY), now=NOON, wait_over=False)
         store.record(decoded_messages(1, prefix="waiting"), waits, at=NOON)
         store.add_job(a_job())
 

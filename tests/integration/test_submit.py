@@ -20,7 +20,7 @@ from listener.core.errors import (
     UsageError,
 )
 from listener.core.model import Job, JobState
-from listener.emulator import FaultKind, Options
+from listener.emulator import Fault, FaultKind, Options
 from listener.emulator.server import running
 from listener.jobs import submission
 from listener.jobs.request import JobRequest, check, compose_user_data

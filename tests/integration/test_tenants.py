@@ -33,11 +33,11 @@ url = "sqlite:///{folder}/store.db"
 [http]
 listen = ""
 [correlation]
-grace = "0s"
+wait = "0s"
 [reconcile]
-every = "100ms"
+interval = "100ms"
 [service]
-grace = "5s"
+shutdown_timeout = "5s"
 {tenants}
 [[routes]]
 name = "all"

@@ -34,7 +34,7 @@ SETTINGS = """\
 url = "sqlite:///{folder}/listener.db"
 
 [correlation]
-grace = "0s"
+wait = "0s"
 
 [http]
 listen = ""

@@ -87,7 +87,7 @@ class TestBulk:
 
     def test_all_threads_together_keep_to_the_rate(self, place: Place) -> None:
         write_lines(place, 220)
-        program = submit(place, "--from", "jobs.jsonl", "--abreast", "16", mps__rate="90")
+        program = submit(place, "--from", "jobs.jsonl", "--abreast", "16", mps__rate_limit="90")
 
         assert (program.wait(), program.stdout) == (0, "220 submitted, 0 skipped, 0 bad, 0 failed\n")
         # On a busy machine, calls that waited for their turn may go out together: hardly one is throttled and repeated.
@@ -183,7 +183,7 @@ class TestReconciling:
         assert ledger(place) == {"talk": JobState.SUBMITTED}
 
     def test_a_job_that_mps_forgot_is_delivered_as_lost(self, place: Place) -> None:
-        daemon = place.run(**HASTY, reconcile__give_up="1s").ready()
+        daemon = place.run(**HASTY, reconcile__timeout="1s").ready()
         with Client(settings_from(place.folder / "listener.toml")) as client:
             client.register("f" * 32, function="Cover", reference="forgotten", deadline=None)
             wait_until(lambda: bool(client.store.find_job("forgotten")))

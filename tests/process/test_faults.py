@@ -75,7 +75,7 @@ SETTINGS = """\
 [store]
 url = "sqlite:///{folder}/listener.db"
 [correlation]
-grace = "0s"
+wait = "0s"
 [http]
 listen = ""
 [[routes]]

@@ -78,7 +78,7 @@ def test_sigterm_ends_a_parked_poll_within_moments(place: Place) -> None:
 
 def test_second_signal_ends_at_once_while_a_handler_hangs(place: Place) -> None:
     started = hang_in(place)
-    program = place.run(service__grace="25s").ready()
+    program = place.run(service__shutdown_timeout="25s").ready()
     place.send("job-1")
     wait_until(started.exists)
     program.send(signal.SIGTERM)
@@ -91,7 +91,7 @@ def test_second_signal_ends_at_once_while_a_handler_hangs(place: Place) -> None:
 
 def test_handlers_may_finish_within_the_grace(place: Place) -> None:
     started = hang_in(place)
-    program = place.run(service__grace="25s").ready()
+    program = place.run(service__shutdown_timeout="25s").ready()
     place.send("job-1")
     wait_until(started.exists)
     program.send(signal.SIGTERM)
@@ -104,7 +104,7 @@ def test_handlers_may_finish_within_the_grace(place: Place) -> None:
 
 def test_deliveries_cut_short_by_a_stop_are_pending_and_the_next_run_finishes_them(place: Place) -> None:
     started = hang_in(place)
-    program = place.run(service__grace="100ms", dispatch__workers="2").ready()
+    program = place.run(service__shutdown_timeout="100ms", dispatch__concurrency="2").ready()
     place.send("job-1", "job-2", "job-3")
     wait_until(lambda: started.exists() and len(started.read_text().splitlines()) == 2)
 
@@ -126,7 +126,7 @@ def test_a_command_is_ended_with_the_daemon(place: Place) -> None:
     pid_file = place.folder / "pid"
     script = f'["sh", "-c", "echo $$ > {pid_file}.new; mv {pid_file}.new {pid_file}; exec sleep 300"]'
     place.settings(f'[[routes]]\nname = "all"\nhandlers = [{{{{ use = "command", argv = {script} }}}}]\n')
-    program = place.run(service__grace="100ms").ready()
+    program = place.run(service__shutdown_timeout="100ms").ready()
     place.send("job-1")
     wait_until(pid_file.exists)
 
@@ -157,7 +157,7 @@ def test_supervisor_that_does_not_listen_stops_nobody(place: Place) -> None:
     program = place.run("--drain", NOTIFY_SOCKET="/nonexistent/notify")
 
     assert program.wait() == 0
-    assert program.logs("supervisor.unreachable")
+    assert program.logs("systemd.notify_failed")
     assert place.delivery_states() == {"done": 1}
 
 

@@ -45,9 +45,9 @@ def test_bad_settings_at_a_hang_up_keep_the_old_ones_and_say_why(place: Place) -
 
     place.settings(TO_NOBODY)
     program.send(signal.SIGHUP)
-    wait_until(lambda: bool(program.logs("settings.kept")))
+    wait_until(lambda: bool(program.logs("config.reload_failed")))
     place.send("3" * 32)
 
     wait_until(lambda: len(place.lines()) == 1)
-    assert "no-such-handler" in program.logs("settings.kept")[0]["error"]
+    assert "no-such-handler" in program.logs("config.reload_failed")[0]["error"]
     assert program.stop() == 0

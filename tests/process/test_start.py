@@ -51,10 +51,10 @@ def test_drain_of_a_queue_that_cannot_be_used_ends_with_69(place: Place) -> None
 
 def test_settings_that_cannot_work_end_with_78_and_say_why(place: Place) -> None:
     place.settings()
-    program = place.run(dispatch__workers="many")
+    program = place.run(dispatch__concurrency="many")
 
     assert program.wait() == SETTINGS_ERROR
-    assert said(program, "dispatch.workers", "many")
+    assert said(program, "dispatch.concurrency", "many")
 
 
 def test_store_where_nobody_may_write_ends_with_69(place: Place) -> None:

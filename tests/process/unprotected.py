@@ -25,9 +25,10 @@ def _no_quiet() -> None:
 
 
 def _long_pauses() -> None:
-    from listener.intake.recorder import recorder
+    from listener.intake import recorder
+    from listener.rules.backoff import Backoff
 
-    recorder.FIRST_PAUSE = recorder.LONGEST_PAUSE = FOR_EVER
+    recorder.BACKOFF = Backoff(FOR_EVER, FOR_EVER)
 
 
 def _no_rest() -> None:

@@ -14,7 +14,7 @@ PROGRAM = (sys.executable, "-m", "listener")
 
 SETTINGS = """\
 [correlation]
-grace = "0s"
+wait = "0s"
 
 [http]
 listen = "unix:{folder}/http.sock"

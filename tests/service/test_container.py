@@ -70,7 +70,7 @@ def test_image_runs_a_command_that_exists_without_root_and_without_a_shell() -> 
 
 
 def test_containers_are_given_longer_than_the_grace() -> None:
-    grace = ServiceSettings().grace + CLOSING
+    grace = ServiceSettings().shutdown_timeout + CLOSING
 
     assert seconds_of("compose.yaml", r"stop_grace_period: (\d+)s") >= grace
     assert seconds_of("kubernetes.yaml", r"terminationGracePeriodSeconds: (\d+)") >= grace

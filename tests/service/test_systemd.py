@@ -58,7 +58,7 @@ def test_settings_that_can_not_work_are_not_tried_again() -> None:
 
 
 def test_systemd_waits_longer_than_the_grace() -> None:
-    assert parse_duration(value_of("TimeoutStopSec")) >= ServiceSettings().grace + CLOSING
+    assert parse_duration(value_of("TimeoutStopSec")) >= ServiceSettings().shutdown_timeout + CLOSING
 
 
 def test_nothing_that_asks_a_service_stands_before_the_start() -> None:

@@ -27,7 +27,7 @@ handlers = [{{ use = "jsonl", path = "{folder}/results.jsonl" }}]
 #: Overdue soon, asked about often.
 HASTY = {
     "reconcile__deadline": "2s",
-    "reconcile__every": "200ms",
+    "reconcile__interval": "200ms",
     "reconcile__first_wait": "500ms",
     "reconcile__longest_wait": "2s",
 }

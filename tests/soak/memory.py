@@ -36,7 +36,7 @@ SETTINGS = """\
 [store]
 url = "sqlite:///{folder}/listener.db"
 [correlation]
-grace = "0s"
+wait = "0s"
 [http]
 listen = ""
 [log]

@@ -57,18 +57,18 @@ SETTINGS = """\
 [store]
 url = "sqlite:///{folder}/listener.db"
 [dispatch]
-workers = 8
+concurrency = 8
 lease = "{lease}s"
 handler_timeout = "30s"
 [retry]
 max_attempts = {attempts}
-first_wait = "0.1s"
-longest_wait = "0.4s"
+initial_backoff = "0.1s"
+max_backoff = "0.4s"
 [correlation]
 unknown = "{unknown}"
-grace = "{job_grace}s"
+wait = "{job_grace}s"
 [service]
-grace = "{grace}s"
+shutdown_timeout = "{grace}s"
 [http]
 listen = ""
 [log]
@@ -87,7 +87,7 @@ match = {{ route = "{name}" }}
 handlers = [{handlers}]
 """
 HANDLER = '{{ use = "python", name = "{name}", callable = "tests.soak.recorder:{name}" }}'
-DOOMED = f'retry = {{ max_attempts = {DOOMED_ATTEMPTS}, first_wait = "0.1s", longest_wait = "0.2s" }}\n'
+DOOMED = f'retry = {{ max_attempts = {DOOMED_ATTEMPTS}, initial_backoff = "0.1s", max_backoff = "0.2s" }}\n'
 
 
 def settings(plan: Plan, folder: Path, endpoint: str) -> str:

@@ -18,6 +18,7 @@ import pytest
 
 from listener.core.errors import SettingsError, StoreUnavailable
 from listener.core.model import Delivery, Done, JobState, RetryAt, Settlement, Target
+from listener.intake.recorder import decode_message
 from listener.store import ingest
 from listener.store.notifier import Notifier
 from listener.store.queries import Queries

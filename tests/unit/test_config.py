@@ -11,8 +11,9 @@ import pytest
 from pydantic import BaseModel
 
 from listener.core.errors import SettingsError
-from listener.core.model import RetryPolicy
 from listener.formats.queue_url import split_queue_url
+from listener.rules.backoff import Backoff
+from listener.rules.retry import RetryPolicy
 from listener.settings.explain import section_or_none
 from listener.settings.loader import load
 from listener.settings.sections import Settings
@@ -26,7 +27,7 @@ url = "{QUEUE_URL}"
 name = "videos"
 match = {{ function = "VideoH2V", state = ["Success", "Fail"] }}
 handlers = [{{ use = "webhook", url = "https://example.com", name = "hook" }}, {{ use = "log" }}]
-retry = {{ max_attempts = 3, first_wait = "2s" }}
+retry = {{ max_attempts = 3, initial_backoff = "2s" }}
 
 [[routes]]
 name = "rest"
@@ -78,15 +79,17 @@ def test_a_whole_file() -> None:
     )
     first, rest = settings.rules()
     assert (first.name, first.handlers, first.match.function) == ("videos", ("hook", "log"), ("VideoH2V",))
-    assert first.retry == RetryPolicy(max_attempts=3, first_wait=timedelta(seconds=2))
+    assert first.retry == RetryPolicy(
+        max_attempts=3, backoff=Backoff(timedelta(seconds=2), timedelta(minutes=10))
+    )
     assert rest.retry == RetryPolicy()
     assert settings.routes[0].handlers[0].options == {"url": "https://example.com"}
 
 
 def test_the_environment_wins() -> None:
-    settings = loaded(WHOLE, QUEUES__0__WAIT="5s", DISPATCH__WORKERS="2", STORE__URL="sqlite:///x.db")
+    settings = loaded(WHOLE, QUEUES__0__WAIT="5s", DISPATCH__CONCURRENCY="2", STORE__URL="sqlite:///x.db")
 
-    assert (settings.queues[0].wait, settings.dispatch.workers) == (timedelta(seconds=5), 2)
+    assert (settings.queues[0].wait, settings.dispatch.concurrency) == (timedelta(seconds=5), 2)
     assert settings.store.url == "sqlite:///x.db"
 
 
@@ -124,8 +127,8 @@ def test_what_the_url_says_may_be_overridden() -> None:
             "routes[0].retry.max is an unknown key; known here: max_attempts, ",
             id="unknown-in-an-optional-section",
         ),
-        pytest.param("[dispatch]\nworkers = 0", "dispatch.workers = 0: ", id="too-small"),
-        pytest.param('[dispatch]\nworkers = "many"', "dispatch.workers = 'many': ", id="no-number"),
+        pytest.param("[dispatch]\nconcurrency = 0", "dispatch.concurrency = 0: ", id="too-small"),
+        pytest.param('[dispatch]\nconcurrency = "many"', "dispatch.concurrency = 'many': ", id="no-number"),
         pytest.param(
             '[dispatch]\nlease = "soon"',
             "dispatch.lease = 'soon': 'soon' is no duration; give ",
@@ -180,7 +183,7 @@ def test_what_is_wrong_is_named_with_its_value_and_the_way_out(text: str, told: 
 
 def test_all_problems_are_told_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
-        loaded('[dispatch]\nworkers = 0\n[store]\nulr = "x"')
+        loaded('[dispatch]\nconcurrency = 0\n[store]\nulr = "x"')
 
     assert len(str(caught.value).splitlines()) == 2
 

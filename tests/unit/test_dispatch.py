@@ -16,9 +16,11 @@ from structlog.testing import capture_logs
 
 from listener.core import clock
 from listener.core.errors import FailureKind, Reject, Retry, StoreUnavailable, Unavailable
-from listener.core.model import Claim, Delivery, JobResult, Message, RetryPolicy, Settlement, Target
+from listener.core.model import Claim, Delivery, JobResult, Message, Settlement, Target
 from listener.dispatch.dispatcher import Dispatcher, HandlerBinding, job_result
 from listener.intake.recorder import Intake
+from listener.rules.backoff import Backoff
+from listener.rules.retry import RetryPolicy
 from listener.rules.routing import Correlation, Rule
 from listener.runtime.metrics import Metrics
 from listener.runtime.process import Heartbeat
@@ -37,7 +39,8 @@ from tests.builders import (
 from tests.handlers.waiting import wait_until
 
 TARGET = Target("videos", "log")
-QUICK = RetryPolicy(first_wait=timedelta(0), longest_wait=timedelta(0))
+NO_BACKOFF = Backoff(timedelta(0), timedelta(0))
+QUICK = RetryPolicy(backoff=NO_BACKOFF)
 LONG = timedelta(minutes=10)
 NO_TIME = timedelta(0)
 
@@ -58,7 +61,7 @@ def a_dispatcher(store: SqlStore, handle: Handle, **options: Any) -> Dispatcher:
         "fallback": policy,
         "meter": Metrics(),
         "owner": "host:1:0a1b2c3d",
-        "workers": 4,
+        "concurrency": 4,
         "lease": LONG,
         "handler_timeout": LONG,
     }
@@ -151,7 +154,7 @@ def test_a_failure_is_tried_again_with_the_same_key(store: SqlStore) -> None:
 
 def test_attempts_end(store: SqlStore) -> None:
     record(store)
-    policy = RetryPolicy(max_attempts=2, first_wait=NO_TIME, longest_wait=NO_TIME)
+    policy = RetryPolicy(max_attempts=2, backoff=NO_BACKOFF)
 
     with dispatching(store, Calls(*[ValueError("boom")] * 9), policy=policy):
         wait_until(lambda: states(store) == {"dead": 1})
@@ -183,7 +186,7 @@ def test_outage_never_spends_an_attempt(store: SqlStore) -> None:
 def test_not_even_a_handlers_exit_ends_the_worker(store: SqlStore, error: BaseException) -> None:
     record(store, 5)
 
-    with dispatching(store, Calls(error), workers=1):
+    with dispatching(store, Calls(error), concurrency=1):
         wait_until(lambda: states(store) == {"done": 5})
 
     assert sum(row.failures for row in rows(store)) == 1
@@ -226,7 +229,7 @@ def test_a_handler_that_hangs_is_replaced_and_counted(store: SqlStore) -> None:
     patience = timedelta(milliseconds=20)
     with (
         capture_logs() as logs,
-        dispatching(store, handle, workers=1, handler_timeout=patience) as dispatcher,
+        dispatching(store, handle, concurrency=1, handler_timeout=patience) as dispatcher,
     ):
         assert hanging.wait(30)
         wait_until(lambda: tended(dispatcher) and hung(logs))
@@ -351,7 +354,7 @@ def test_stop_lets_a_handler_finish_within_the_grace(store: SqlStore) -> None:
         go_on.wait(60)
 
     record(store, 30)
-    dispatcher = a_dispatcher(store, handle, workers=1)
+    dispatcher = a_dispatcher(store, handle, concurrency=1)
     dispatcher.start()
     assert dispatcher.claim_once() == 17
     assert running.wait(30)
@@ -488,7 +491,7 @@ def test_intake_hands_over_what_it_recorded_without_asking_the_store_again(store
 
 
 def test_a_batch_larger_than_the_room_is_recorded_whole(store: SqlStore) -> None:
-    dispatcher = a_dispatcher(store, Calls(), workers=1)
+    dispatcher = a_dispatcher(store, Calls(), concurrency=1)
     intake = Intake(
         store=store,
         rules=(Rule(name="videos", handlers=("log", "webhook")),),
@@ -510,7 +513,7 @@ def test_a_batch_larger_than_the_room_is_recorded_whole(store: SqlStore) -> None
 
 def test_room_is_given_back_when_the_store_is_away(tmp_path: Path) -> None:
     store = SqlStore.open(f"sqlite:///{tmp_path / 'store.db'}")
-    dispatcher = a_dispatcher(store, Calls(), workers=1)
+    dispatcher = a_dispatcher(store, Calls(), concurrency=1)
     intake = Intake(store=store, rules=(), correlation=Correlation(), sink=dispatcher)
     with closing(store), store.database.write() as connection:
         connection.exec_driver_sql("DROP TABLE results")

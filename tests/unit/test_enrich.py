@@ -14,14 +14,14 @@ from freezegun import freeze_time
 from listener.core.errors import Unavailable
 from listener.core.model import Answer, Delivery, Result, RetryAt, Source, Target
 from listener.dispatch.dispatcher import job_result
-from listener.dispatch.enricher import FIRST_PAUSE, LONGEST_PAUSE, Enricher
+from listener.dispatch.enricher import BACKOFF, Enricher
 from listener.emulator.mps.sample_results import FUNCTIONS, Work, result
 from listener.store.sql_store import SqlStore
 from tests.builders import NOON, a_claim, a_decoded_message, a_job, a_result, routes_all
 from tests.contract.stores import results, the_row
 from tests.unit.test_reconcile import MemoryMps
 
-PATIENCE = timedelta(minutes=10)
+MAX_WAIT = timedelta(minutes=10)
 OUTPUTS = '{"Code":"Success","Data":"{\\"result\\":[{\\"file\\":\\"a.mp4\\"}]}"}'
 
 
@@ -49,7 +49,7 @@ def mps() -> Outputs:
 
 def an_enricher(store: SqlStore, mps: MemoryMps | None) -> Enricher:
     return Enricher(
-        store=store, mps_of=lambda _tenant: mps, tenant_of=lambda _delivery: "", patience=PATIENCE
+        store=store, mps_of=lambda _tenant: mps, tenant_of=lambda _delivery: "", max_wait=MAX_WAIT
     )
 
 
@@ -174,7 +174,7 @@ def test_an_outage_delays_without_spending_an_attempt_until_patience_ends(
             enricher.enrich(delivery)
         assert caught.value.counts is False
 
-        time.tick(PATIENCE)
+        time.tick(MAX_WAIT)
         assert enricher.enrich(delivery) == delivery  # without, rather than never
         assert the_row(store, results)["outputs"] is None
 
@@ -192,9 +192,9 @@ def test_while_mps_is_away_one_call_now_and_then_finds_out(store: SqlStore, mps:
 
         mps.away = False
         mps.states = {each.job_id: "Success" for each in told}
-        time.tick(LONGEST_PAUSE)
+        time.tick(BACKOFF.maximum)
         assert {enricher.enrich(delivery).result.outputs for delivery in deliveries} == {OUTPUTS}
-        assert FIRST_PAUSE < LONGEST_PAUSE
+        assert BACKOFF.initial < BACKOFF.maximum
 
 
 def refused(enricher: Enricher, deliveries: Sequence[Delivery]) -> None:
@@ -210,6 +210,6 @@ def test_a_question_that_failed_is_asked_anew_by_the_next_attempt(store: SqlStor
         enricher = an_enricher(store, mps)
         refused(enricher, [delivery])
         mps.away = False
-        time.tick(FIRST_PAUSE)
+        time.tick(BACKOFF.initial)
 
         assert enricher.enrich(delivery).result.outputs == OUTPUTS

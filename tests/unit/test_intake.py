@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from listener.core.errors import FailureKind, QueueUnavailable, UnavailableError
 from listener.core.model import Message, Result
 from listener.formats.callback import decode
-from listener.intake.recorder import FIRST_PAUSE, LONGEST_PAUSE, LONGEST_REST, Intake, Poller
+from listener.intake.recorder import BACKOFF, LONGEST_REST, Intake, Poller
 from listener.rules.routing import Correlation, Rule
 from listener.runtime.metrics import Metrics
 from listener.runtime.process import Heartbeat
@@ -171,8 +171,8 @@ def test_pauses_grow_to_a_bound_and_recovery_is_told(store: SqlStore) -> None:
         pauses = [poller.turn() for _ in range(12)]
         poller.turn()
 
-    assert FIRST_PAUSE / 2 <= pauses[0] <= FIRST_PAUSE
-    assert all(LONGEST_PAUSE / 2 <= pause <= LONGEST_PAUSE for pause in pauses[6:])
+    assert BACKOFF.initial / 2 <= pauses[0] <= BACKOFF.initial
+    assert all(BACKOFF.maximum / 2 <= pause <= BACKOFF.maximum for pause in pauses[6:])
     assert [entry["event"] for entry in logs] == ["queue.unavailable", "queue.recovered"]
     assert logs[-1]["failures"] == 12
 

@@ -121,7 +121,7 @@ class TestNotify:
         with capture_logs() as logs:
             notify("WATCHDOG=1")
 
-        assert [entry["event"] for entry in logs] == ["supervisor.unreachable"]
+        assert [entry["event"] for entry in logs] == ["systemd.notify_failed"]
 
 
 class TestWatchdogInterval:

@@ -15,19 +15,20 @@ from freezegun.api import FrozenDateTimeFactory
 
 from listener.core import clock
 from listener.core.errors import FailureKind, MpsRejected, MpsUnavailable
-from listener.core.model import LOST, Answer, JobState, QueryBackoff, Source, Tenants
+from listener.core.model import LOST, Answer, JobState, Source, Tenants
 from listener.core.ports import EVERYBODY
 from listener.intake.recorder import Intake, NullDeliverySink
 from listener.jobs.reconciler import (
     AWAY,
+    AWAY_BACKOFF,
     CONCURRENCY,
-    LONGEST_PAUSE,
     TURN,
     MpsOf,
     ReconcileOutcome,
     Reconciler,
     tenant_shards,
 )
+from listener.rules.backoff import Backoff
 from listener.rules.routing import Correlation, Match, Rule
 from listener.runtime.process import Heartbeat
 from listener.store.sql_store import SqlStore
@@ -82,7 +83,8 @@ def a_reconciler(
         store=store,
         intake=intake,
         mps_of=mps_of or (lambda _tenant: mps),
-        backoff=QueryBackoff(first=FIRST, longest=LONGEST, give_up=GIVE_UP),
+        backoff=Backoff(FIRST, LONGEST),
+        timeout=GIVE_UP,
         tenants=tenants,
     )
 
@@ -208,7 +210,7 @@ def test_an_outage_loses_no_job_however_long_and_makes_no_hot_loop(
 
     mps.away = False
     for _ in range(4):
-        time.tick(2 * LONGEST_PAUSE)
+        time.tick(2 * AWAY_BACKOFF.maximum)
         reconciler.turn()
     assert count(store, jobs, jobs.c.state == JobState.SUCCESS) == 2 * TURN
 
@@ -291,7 +293,7 @@ def test_a_stop_ends_the_loop_and_leaves_the_rest_for_the_next_process(store: Sq
     mps = Stopping()
     reconciler = a_reconciler(store, mps)
     reconciler._stop = stop
-    reconciler.run(Heartbeat(EVERY), every=EVERY)
+    reconciler.run(Heartbeat(EVERY), interval=EVERY)
 
     assert len(mps.asked) <= CONCURRENCY
     assert len(store.claim_overdue(at=NOON, until=NOON, limit=TURN)) >= TURN - CONCURRENCY

@@ -9,14 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.core.errors import Reject, Retry, Unavailable
-from listener.core.model import Dead, Outcome, RetryAt, RetryPolicy
-from listener.rules.retry import ERROR_LENGTH, after_failure, after_lost_lease, error_text, retry_delay
+from listener.core.model import Dead, Outcome, RetryAt
+from listener.rules.backoff import Backoff
+from listener.rules.retry import ERROR_LENGTH, RetryPolicy, after_failure, after_lost_lease, error_text
 from tests.builders import NOON, a_delivery
 
 SECOND = timedelta(seconds=1)
-POLICY = RetryPolicy(
-    max_attempts=3, max_age=timedelta(hours=1), first_wait=SECOND, longest_wait=timedelta(seconds=60)
-)
+BACKOFF = Backoff(SECOND, timedelta(seconds=60))
+POLICY = RetryPolicy(max_attempts=3, max_elapsed=timedelta(hours=1), backoff=BACKOFF)
 #: Jitter that leaves the whole of a wait.
 WHOLE = 1.0
 
@@ -73,17 +73,17 @@ def test_outage_never_spends_an_attempt(attempt: int) -> None:
 
     assert isinstance(outcome, RetryAt)
     assert not outcome.spent
-    assert outcome.at - NOON <= POLICY.longest_wait
+    assert outcome.at - NOON <= BACKOFF.maximum
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), Retry("later"), Unavailable("down")], ids=repr)
 def test_whatever_is_older_than_max_age_is_given_up(error: Exception) -> None:
-    assert isinstance(fate_of(error, age=POLICY.max_age), RetryAt)
+    assert isinstance(fate_of(error, age=POLICY.max_elapsed), RetryAt)
 
-    outcome = fate_of(error, age=POLICY.max_age + SECOND)
+    outcome = fate_of(error, age=POLICY.max_elapsed + SECOND)
 
     assert isinstance(outcome, Dead)
-    assert "max_age" in outcome.reason
+    assert "max_elapsed" in outcome.reason
     assert error_text(error) in outcome.reason
 
 
@@ -99,23 +99,21 @@ def test_a_handler_that_kills_its_process_is_given_up_in_the_end() -> None:
     assert isinstance(after_lost_lease(a_delivery(failures=2), POLICY, now=NOON, jitter=WHOLE), Dead)
 
 
-def test_back_off_doubles_up_to_the_longest_wait() -> None:
-    waits = [retry_delay(attempt, POLICY, jitter=WHOLE) / SECOND for attempt in (1, 2, 3, 6, 7, 8, 10_000)]
+def test_backoff_doubles_up_to_its_maximum() -> None:
+    waits = [BACKOFF.delay(attempt - 1) / SECOND for attempt in (1, 2, 3, 6, 7, 8, 10_000)]
 
     assert waits == [1, 2, 4, 32, 60, 60, 60]
 
 
 @given(st.integers(0, 10**9), st.floats(0, 1))
 def test_back_off_lies_between_the_half_and_the_whole(attempt: int, jitter: float) -> None:
-    whole = retry_delay(attempt, POLICY, jitter=WHOLE)
+    whole = BACKOFF.delay(attempt)
 
-    assert whole / 2 <= retry_delay(attempt, POLICY, jitter=jitter) <= whole
+    assert whole / 2 <= BACKOFF.delay(attempt, jitter=jitter) <= whole
 
 
 def test_a_first_wait_above_the_longest_is_cut() -> None:
-    policy = RetryPolicy(first_wait=timedelta.max, longest_wait=SECOND)
-
-    assert retry_delay(50, policy, jitter=WHOLE) == SECOND
+    assert Backoff(initial=timedelta.max, maximum=SECOND).delay(50) == SECOND
 
 
 class Mute(Exception):

@@ -130,7 +130,7 @@ def decision(
     result: Result, job: Job | None = None, *, correlation: Correlation, over: bool = False, rules: Any = None
 ) -> RoutingDecision:
     rules = [a_rule()] if rules is None else rules
-    return decider(rules, correlation, now=NOON, grace_over=over)(result, job, "q")
+    return decider(rules, correlation, now=NOON, wait_over=over)(result, job, "q")
 
 
 TARGETS = (Target("videos", "log"), Target("videos", "webhook"))

@@ -1,0 +1,26 @@
+"""How long to wait between two tries: one rule for everything that is tried again."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+
+#: Doublings beyond this change nothing; a float can hold them, a timedelta may not.
+_MOST_DOUBLINGS = 64
+
+
+@dataclass(frozen=True, slots=True)
+class Backoff:
+    """Exponential back-off: ``initial``, then doubling up to ``maximum``."""
+
+    initial: timedelta
+    maximum: timedelta
+
+    def delay(self, failures: int, *, jitter: float = 1.0) -> timedelta:
+        """The delay after this many earlier failures, from 0.
+
+        ``jitter`` is a random number from 0 to 1: the delay lies between half of the full delay (0) and all of it (1).
+        """
+        doublings = min(max(failures, 0), _MOST_DOUBLINGS)
+        full = min(self.initial.total_seconds() * 2.0**doublings, self.maximum.total_seconds())
+        return timedelta(seconds=full * (0.5 + jitter / 2))
