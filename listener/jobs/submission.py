@@ -76,7 +76,7 @@ def submit(
 
 
 @tenacity.retry(
-    retry=tenacity.retry_if_exception(lambda error: getattr(error, "fault", None) is FailureKind.THROTTLED),
+    retry=tenacity.retry_if_exception(lambda error: getattr(error, "kind", None) is FailureKind.THROTTLED),
     wait=tenacity.wait_random_exponential(multiplier=0.2, max=5),
     stop=tenacity.stop_after_delay(THROTTLE_TIMEOUT),
     reraise=True,

@@ -22,8 +22,8 @@ class ThrottledLog:
         self._unsaid: dict[tuple[str, object], int] = {}
 
     def warning(self, event: str, **facts: Any) -> None:
-        """Log it, unless the same event with the same fault was logged within the last minute."""
-        about = (event, facts.get("fault"))
+        """Log it, unless the same event of the same kind was logged within the last minute."""
+        about = (event, facts.get("kind"))
         with self._lock:
             now = clock.monotonic()
             if now - self._said_at.get(about, -math.inf) < EVERY.total_seconds():

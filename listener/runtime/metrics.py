@@ -33,7 +33,7 @@ class Metrics:
             "mns_listener_messages_deleted", "Messages deleted", ["queue", "result"], registry=registry
         )
         self._failures = Counter(
-            "mns_listener_queue_failures", "Requests that failed", ["queue", "fault"], registry=registry
+            "mns_listener_queue_failures", "Requests that failed", ["queue", "kind"], registry=registry
         )
         self._results = Counter(
             "mns_listener_results", "What arrivals turned out to be", ["queue", "kind"], registry=registry

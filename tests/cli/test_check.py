@@ -17,9 +17,9 @@ def test_all_well(place: Place, printed: Callable[..., Any]) -> None:
     answer = printed("check")
 
     assert answer["ok"] is True
-    assert [one["what"] for one in answer["findings"]][:4] == ["settings", "store", "handlers", "access key"]
-    assert {one["exit_code"] for one in answer["findings"]} == {0}
-    assert "about 1 messages waiting" in answer["findings"][-1]["found"]
+    assert [one["what"] for one in answer["checks"]][:4] == ["settings", "store", "handlers", "access key"]
+    assert {one["exit_code"] for one in answer["checks"]} == {0}
+    assert "about 1 messages waiting" in answer["checks"][-1]["found"]
     assert place.messages_left() == 1
 
 
@@ -45,7 +45,7 @@ def test_each_trouble_has_its_words_and_its_exit_status(
 ) -> None:
     answer = printed("check", exit_code=exit_code, **settings)
 
-    (bad, *_) = [one for one in answer["findings"] if not one["ok"]]
+    (bad, *_) = [one for one in answer["checks"] if not one["ok"]]
     assert answer["ok"] is False
     assert bad["what"].startswith(what)
     assert words in bad["found"]

@@ -110,13 +110,13 @@ def test_parked_results_are_routed_once_the_settings_want_them(
 
 def test_results_that_stay_parked_do_not_hide_those_behind_them(place: Place) -> None:
     """Also where there are more than one transaction takes."""
-    from listener.core.model import ResultStatus, Verdict
-    from tests.builders import arrivals, routes_all
+    from listener.core.model import ResultStatus, RoutingDecision
+    from tests.builders import decoded_messages, routes_all
 
-    def park(*_anything: object) -> Verdict:
-        return Verdict(status=ResultStatus.PARKED)
+    def park(*_anything: object) -> RoutingDecision:
+        return RoutingDecision(status=ResultStatus.PARKED)
 
     with place.store() as store:
-        store.record(arrivals(5), park, at=NOON)
+        store.record(decoded_messages(5), park, at=NOON)
     assert place.queries(lambda queries: queries.route_parked(park, at=NOON, batch=2)) == (5, 0)
     assert place.queries(lambda queries: queries.route_parked(routes_all(), at=NOON, batch=2)) == (5, 5)

@@ -209,8 +209,8 @@ class TestWorkflows:
         report = a_report(activity_job_ids=tuple(activities), activity_states=tuple(activities.values()))
         tell(store, report)
 
-        terminal_id = [the_job(store, f"{number:022d}").state for number in range(3)]
-        assert terminal_id == [JobState.SUCCESS, JobState.FAIL, JobState.SUBMITTED]
+        states = [the_job(store, f"{number:022d}").state for number in range(3)]
+        assert states == [JobState.SUCCESS, JobState.FAIL, JobState.SUBMITTED]
         assert "run" in the_job(store, f"{1:022d}").error
         assert [job.job_id for job in store.claim_overdue(at=LATER, until=LATER, limit=9)] == ["open"]
         assert count(store, deliveries) == 1  # the Report's own

@@ -85,9 +85,9 @@ def test_processes_that_start_together_upgrade_together(empty_url: str) -> None:
         child.stdin.write("go\n")
         child.stdin.flush()
 
-    terminal_id = [child.communicate(timeout=120)[1] for child in children]
+    errors = [child.communicate(timeout=120)[1] for child in children]
 
-    assert [child.returncode for child in children] == [0] * 3, terminal_id
+    assert [child.returncode for child in children] == [0] * 3, errors
     with closing(Database(empty_url)) as database:
         assert schema.version(database) == schema.HEAD
 
@@ -96,9 +96,9 @@ RECORD = """
 import sys
 from listener.store import ingest
 from listener.store.sql_store import SqlStore
-from tests.builders import NOON, arrivals, routes_all
+from tests.builders import NOON, decoded_messages, routes_all
 with SqlStore.open(sys.argv[1]).database.write() as connection:
-    ingest.record(connection, arrivals(16), routes_all(), at=NOON, claim=None)
+    ingest.record(connection, decoded_messages(16), routes_all(), at=NOON, claim=None)
     print("written", flush=True)
     sys.stdin.readline()
 """

@@ -55,8 +55,8 @@ def queue(server: RunningEmulator) -> Iterator[MnsQueue]:
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(mns_connection, "CONNECT_PATIENCE", timedelta(milliseconds=100))
-    monkeypatch.setattr(mns_connection, "REPLY_PATIENCE", timedelta(milliseconds=100))
+    monkeypatch.setattr(mns_connection, "CONNECT_TIMEOUT", timedelta(milliseconds=100))
+    monkeypatch.setattr(mns_connection, "REPLY_TIMEOUT", timedelta(milliseconds=100))
 
 
 def put(server: RunningEmulator, body: bytes, *, escape: bool = True) -> str:

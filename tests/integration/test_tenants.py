@@ -135,9 +135,9 @@ def test_the_wrong_key_of_one_does_not_hold_up_the_other(two: Two) -> None:
         two.submit("one")
     with two.daemon() as daemon:
         wait_until(lambda: job_id in two.handled())
-        wait_until(lambda: "belong together" in daemon.ready().facts["queues"]["one"])
+        wait_until(lambda: "belong together" in daemon.ready().details["queues"]["one"])
 
-        assert daemon.ready().facts["queues"]["other"] == "ok"
+        assert daemon.ready().details["queues"]["other"] == "ok"
 
 
 @pytest.mark.parametrize(

@@ -29,7 +29,7 @@ TO_LOCKING = """\
 name = "all"
 handlers = [{{ use = "command", argv = ["{folder}/locking.sh"] }}]
 """
-SHORT_LEASE = {"dispatch__lease": "2s", "retry__first_wait": "0s"}
+SHORT_LEASE = {"dispatch__lease": "2s", "retry__initial_backoff": "0s"}
 
 
 def let(place: Place, kind: FaultKind, **fields: object) -> None:

@@ -179,7 +179,7 @@ class TestReconciling:
         assert submit(place, "VideoH2V", *options).wait() == 0
         by_hand = place.start("reconcile", "--overdue", "-c", "listener.toml")
 
-        assert (by_hand.wait(), "unreached" in by_hand.stdout) == (69, True)
+        assert (by_hand.wait(), "unavailable" in by_hand.stdout) == (69, True)
         assert ledger(place) == {"talk": JobState.SUBMITTED}
 
     def test_a_job_that_mps_forgot_is_delivered_as_lost(self, place: Place) -> None:

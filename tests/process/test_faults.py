@@ -238,7 +238,7 @@ def after_outage(outages: Outages) -> Network:
 
 @pytest.mark.parametrize("queue", CALLED)
 def test_a_fault_is_told_as_what_it_is(after_outage: Network, queue: str) -> None:
-    assert {line["fault"] for line in after_outage.warnings(queue)} == {CALLED[queue]}
+    assert {line["kind"] for line in after_outage.warnings(queue)} == {CALLED[queue]}
 
 
 @pytest.mark.parametrize("queue", CALLED)

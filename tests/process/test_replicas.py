@@ -106,7 +106,7 @@ def test_replicas_share_the_work_and_each_delivery_is_handled_once(place: Replic
 def test_what_a_killed_replica_was_running_another_takes_over_when_its_lease_ends(place: Replicas) -> None:
     started = hang_in(place)
     lease = f"{SHORT_LEASE.total_seconds()}s"
-    settings = {"store__url": place.url, "dispatch__lease": lease, "retry__first_wait": "0s"}
+    settings = {"store__url": place.url, "dispatch__lease": lease, "retry__initial_backoff": "0s"}
     replicas = {replica.process.pid: replica for replica in (place.run(**settings) for _ in range(2))}
     for replica in replicas.values():
         replica.ready()

@@ -33,7 +33,7 @@ def test_drain_waits_for_retries(place: Place) -> None:
     place.settings(f'[[routes]]\nname = "all"\nhandlers = [{{{{ use = "command", argv = {script} }}}}]\n')
     place.send("job-1")
 
-    assert place.run("--drain", retry__first_wait="100ms").wait() == 0
+    assert place.run("--drain", retry__initial_backoff="100ms").wait() == 0
     assert (place.folder / "done").exists()
 
 

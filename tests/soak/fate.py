@@ -28,8 +28,8 @@ handlers = [{{ use = "jsonl", path = "{folder}/results.jsonl" }}]
 HASTY = {
     "reconcile__deadline": "2s",
     "reconcile__interval": "200ms",
-    "reconcile__first_wait": "500ms",
-    "reconcile__longest_wait": "2s",
+    "reconcile__initial_backoff": "500ms",
+    "reconcile__max_backoff": "2s",
 }
 TROUBLE = (
     Fault(kind=FaultKind.DROP, probability=0.2),

@@ -347,7 +347,7 @@ def _create(emulator: Emulator, *, name: str) -> None:
 def _all_called_back(emulator: Emulator) -> bool:
     """No job is under way, and no callback waits for its moment."""
     jobs_over = all(job.over for job in emulator.engine.jobs.values())
-    return jobs_over and not emulator.courier._timers  # nothing public tells of callbacks that are held back
+    return jobs_over and not emulator.sender._timers  # nothing public tells of callbacks that are held back
 
 
 def _none_hidden(emulator: Emulator) -> bool:

@@ -88,7 +88,7 @@ from listener.core.errors import UnavailableError
 try:
     print(credentials(CredentialsSettings()).get_credentials().id)
 except UnavailableError as error:
-    print(error.fault, error)
+    print(error.kind, error)
 """
 
 

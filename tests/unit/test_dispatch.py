@@ -57,7 +57,7 @@ def a_dispatcher(store: SqlStore, handle: Handle, **options: Any) -> Dispatcher:
     policy = options.pop("policy", QUICK)
     defaults: dict[str, Any] = {
         "store": store,
-        "outlets": {TARGET: HandlerBinding(run=handle, policy=policy)},
+        "bindings": {TARGET: HandlerBinding(run=handle, policy=policy)},
         "fallback": policy,
         "meter": Metrics(),
         "owner": "host:1:0a1b2c3d",

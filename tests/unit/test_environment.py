@@ -16,7 +16,7 @@ from listener.settings.env_overlay import overlay
     ("document", "environ", "expected"),
     [
         pytest.param({}, {"STORE__URL": "sqlite:///a.db"}, {"store": {"url": "sqlite:///a.db"}}, id="text"),
-        pytest.param({}, {"DISPATCH__CONCURRENCY": "3"}, {"dispatch": {"workers": 3}}, id="number"),
+        pytest.param({}, {"DISPATCH__CONCURRENCY": "3"}, {"dispatch": {"concurrency": 3}}, id="number"),
         pytest.param({}, {"HTTP__LISTEN": ""}, {"http": {"listen": ""}}, id="empty"),
         pytest.param({}, {"X__Y": "5m"}, {"x": {"y": "5m"}}, id="duration"),
         pytest.param({}, {"X__Y": '["a", "b"]'}, {"x": {"y": ["a", "b"]}}, id="list"),

@@ -28,8 +28,8 @@ class Process:
 
     def application(self) -> Any:
         return application(
-            alive=lambda: Health(ok=self.alive, facts={"stalled": [] if self.alive else ["poll q"]}),
-            ready=lambda: Health(ok=self.ready, facts={"store": "ok" if self.ready else "away"}),
+            alive=lambda: Health(ok=self.alive, details={"stalled": [] if self.alive else ["poll q"]}),
+            ready=lambda: Health(ok=self.ready, details={"store": "ok" if self.ready else "away"}),
             metrics=self.metrics.exposition,
         )
 

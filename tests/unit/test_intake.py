@@ -74,7 +74,7 @@ def a_poller(queue: MemoryQueue, store: SqlStore, **options: Any) -> Poller:
         "intake": an_intake(store),
         "stop": threading.Event(),
         "meter": Metrics(),
-        "pulse": Heartbeat(WAIT),
+        "heartbeat": Heartbeat(WAIT),
         "wait": WAIT,
     }
     return Poller(**(defaults | options))

@@ -54,7 +54,7 @@ def test_another_fault_is_news(time: FrozenDateTimeFactory, throttled: Throttled
         for kind in ("connection", "credentials", "connection", "credentials"):
             throttled.warning("queue.unavailable", kind=kind)
 
-    assert [entry["fault"] for entry in logs] == ["connection", "credentials"]
+    assert [entry["kind"] for entry in logs] == ["connection", "credentials"]
 
 
 def test_a_reset_forgets_what_was_not_said(time: FrozenDateTimeFactory, throttled: ThrottledLog) -> None:
