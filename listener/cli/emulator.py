@@ -55,7 +55,7 @@ def _durations(context: click.Context, option: click.Parameter, given: tuple[str
 
 
 def _queue_names(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
-    from listener.emulator.mns.service import QUEUE_NAME, QUEUE_NAME_LENGTH
+    from listener.emulator.mns.arguments import QUEUE_NAME, QUEUE_NAME_LENGTH
 
     for name in given:
         if not QUEUE_NAME.fullmatch(name) or len(name) > QUEUE_NAME_LENGTH:

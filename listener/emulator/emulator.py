@@ -12,6 +12,7 @@ from listener.emulator.fault_injector import Exchange, FaultInjector
 from listener.emulator.faults import Faults, Occasion
 from listener.emulator.messages import Reply, Request
 from listener.emulator.mns import service as mns_service
+from listener.emulator.mns.errors import MnsError
 from listener.emulator.mns.queue import draft
 from listener.emulator.mps import service as mps_service
 from listener.emulator.mps.callback_sender import CallbackSender
@@ -58,7 +59,7 @@ class Emulator:
         return Exchange(
             occasion=Occasion(service="mns", operation=operation, queue=queue),
             carry_out=lambda skew: self.mns.answer(operation, request, skew=skew),
-            refuse=lambda code: self.mns.error(mns_service.MnsError(code), request),
+            refuse=lambda code: self.mns.error(MnsError(code), request),
             expire_handles=lambda: self.mns.queues[queue].expire_handles() if queue in self.mns.queues else 0,
         )
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from listener.core import clock
 from listener.emulator import Emulator, Options, signatures
 from listener.emulator.messages import Reply, Request
-from listener.emulator.mns.service import ERRORS as MNS_ERRORS
+from listener.emulator.mns.errors import ERRORS as MNS_ERRORS
 from listener.emulator.mps.service import ERRORS as MPS_ERRORS
 from tests.emulator.clients import KEY, NAMESPACE, SECRET
 

@@ -1,0 +1,115 @@
+"""What requests to MNS carry, checked: names, numbers within their limits, attributes, messages to send."""
+
+from __future__ import annotations
+
+import base64
+import binascii
+import re
+from dataclasses import asdict, replace
+from typing import Any
+from xml.etree.ElementTree import Element
+from xml.sax.saxutils import escape
+
+from listener.emulator.messages import Request
+from listener.emulator.mns import xml
+from listener.emulator.mns.errors import MnsError
+from listener.emulator.mns.queue import Attributes, Draft, EmulatedQueue, body_md5
+
+BATCH = 16
+BATCH_BYTES = 65_536
+WEEK = 604_800
+
+QUEUE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
+QUEUE_NAME_LENGTH = 120
+
+#: Element, attribute, lowest and highest value, unit.
+LIMITS = (
+    ("DelaySeconds", "delay_seconds", 0, WEEK, "seconds"),
+    ("MaximumMessageSize", "maximum_message_size", 1024, 65_536, "bytes"),
+    ("MessageRetentionPeriod", "message_retention_period", 60, WEEK, "seconds"),
+    ("VisibilityTimeout", "visibility_timeout", 1, 43_200, "seconds"),
+    ("PollingWaitSeconds", "polling_wait_seconds", 0, 30, "seconds"),
+)
+
+
+def queue_name(request: Request) -> str:
+    name = request.path.split("/")[2]
+    if len(name) > QUEUE_NAME_LENGTH:
+        raise MnsError("QueueNameLengthError")
+    if not QUEUE_NAME.fullmatch(name):
+        raise MnsError("InvalidQueueName")
+    return name
+
+
+def batch_limit(request: Request) -> int:
+    wanted = request.query.get("numofmessages")
+    return 1 if wanted is None else in_range(wanted, "numOfMessages", 1, BATCH, "")
+
+
+def draft(element: Element, queue: EmulatedQueue) -> Draft:
+    """Check one message that is to be sent."""
+    fields = xml.children(element)
+    body = fields.get("MessageBody", "")
+    size = len(body.encode())
+    if not 1 <= size <= queue.attributes.maximum_message_size:
+        raise MnsError(
+            "InvalidArgument", range_text("MessageBody", 1, queue.attributes.maximum_message_size, "bytes")
+        )
+    draft = Draft(body=escape(body), md5=body_md5(body))
+    return (
+        draft if len(fields) == 1 else replace(draft, **_extras(fields), properties=xml.properties(element))
+    )
+
+
+def _extras(fields: dict[str, str]) -> dict[str, Any]:
+    delay = fields.get("DelaySeconds")
+    return {
+        "delay_seconds": None if delay is None else in_range(delay, "DelaySeconds", 0, WEEK, "seconds"),
+        "priority": in_range(fields.get("Priority", "8"), "Priority", 1, 16, ""),
+        "group": escape(fields.get("MessageGroupId", "")),
+    }
+
+
+def attributes_in(body: bytes, base: Attributes) -> Attributes:
+    """The attributes that a request's XML names, over those that it leaves alone."""
+    if not body.strip():
+        return base
+    fields = xml.children(xml.parse(body))
+    changes: dict[str, Any] = {
+        attribute: in_range(fields[element], element, low, high, unit)
+        for element, attribute, low, high, unit in LIMITS
+        if element in fields
+    }
+    if "LoggingEnabled" in fields:
+        changes["logging_enabled"] = _truth(fields["LoggingEnabled"])
+    return Attributes(**{**asdict(base), **changes})
+
+
+def _truth(text: str) -> bool:
+    if text.lower() not in {"true", "false"}:
+        raise MnsError("InvalidArgument", schema_text("LoggingEnabled is neither True nor False"))
+    return text.lower() == "true"
+
+
+def in_range(text: str, name: str, low: int, high: int, unit: str) -> int:
+    if not re.fullmatch(r"-?[0-9]{1,10}", text.strip()):
+        raise MnsError("InvalidArgument", schema_text(f"{name} is not a number"))
+    value = int(text)
+    if not low <= value <= high:
+        raise MnsError("InvalidArgument", range_text(name, low, high, unit))
+    return value
+
+
+def range_text(name: str, low: int, high: int, unit: str) -> str:
+    return f"The value of {name} should between {low} and {high}{' ' if unit else ''}{unit}."
+
+
+def schema_text(cause: str) -> str:
+    return f"The XML you provided did not validate against our published schema, cause by {cause}."
+
+
+def decode_marker(marker: str) -> str:
+    try:
+        return base64.b64decode(marker, validate=True).decode()
+    except (binascii.Error, UnicodeDecodeError) as error:
+        raise MnsError("InvalidArgument", "The marker you provided is not valid.") from error
