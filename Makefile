@@ -23,7 +23,7 @@ soak: soak-fate
 # 2,000 jobs, of whose callbacks a fifth never comes: each reaches its true state, once.
 soak-fate: $(STAMP)
 	ALIBABA_CLOUD_ACCESS_KEY_ID=testKeyId ALIBABA_CLOUD_ACCESS_KEY_SECRET=testKeySecret \
-		$(BIN)/python -m tests.soak.fate
+		$(BIN)/python -m tests.soak.job_outcomes
 
 # 300,000 callbacks through one process, whose memory, threads and files must not grow.
 soak-memory: $(STAMP)

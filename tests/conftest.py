@@ -1,9 +1,15 @@
-"""What holds for the whole run: property tests that forgive a busy machine, and keys that are nobody's."""
+"""What holds for every test: property tests that allow for a busy machine, keys that belong to no account, and state
+of the process that is put back after each test, so that the order of tests makes no difference.
+"""
 
 from __future__ import annotations
 
 import os
+import sys
+from collections.abc import Iterator
 
+import pytest
+import structlog
 from hypothesis import settings
 
 settings.register_profile("steady", deadline=None, database=None, max_examples=60)
@@ -14,3 +20,31 @@ os.environ["ALIBABA_CLOUD_ECS_METADATA_DISABLED"] = "true"
 os.environ["ALIBABA_CLOUD_ACCESS_KEY_ID"] = "testKeyId"
 os.environ["ALIBABA_CLOUD_ACCESS_KEY_SECRET"] = "testKeySecret"
 os.environ.pop("ALIBABA_CLOUD_SECURITY_TOKEN", None)
+
+
+@pytest.fixture(autouse=True)
+def _process_state() -> Iterator[None]:
+    """Put back what the command line changes for its whole process: logging and the environment."""
+    logging_before, environment_before = structlog.get_config(), dict(os.environ)
+    yield
+    structlog.configure(**logging_before)
+    _forget_cached_loggers()
+    if os.environ != environment_before:
+        os.environ.clear()
+        os.environ.update(environment_before)
+
+
+def _forget_cached_loggers() -> None:
+    """A module's logger keeps the configuration of its first use; without this, the next test would log with it."""
+    lazy = type(structlog.get_logger())
+    for name, module in list(sys.modules.items()):
+        logger = getattr(module, "log", None) if name.startswith("listener") else None
+        if isinstance(logger, lazy):
+            vars(logger).pop("bind", None)
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """Print the seed of the order, also where the run is quiet and so has no header."""
+    terminalreporter.write_line(
+        f"random order; repeat it with --randomly-seed={config.getoption('randomly_seed')}"
+    )

@@ -21,8 +21,8 @@ from listener.emulator.faults import Fault as EmulatorFault
 from listener.emulator.faults import FaultKind
 from listener.runtime.metrics import Metrics
 from listener.settings.sections import Settings
+from tests.support import ROOT
 
-ROOT = Path(__file__).parents[1]
 SOURCES = sorted([*(ROOT / "listener").rglob("*.py"), *(ROOT / "handlers").rglob("*.py")])
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
 LEVELS = {"debug", "info", "warning", "error", "exception", "log"}

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-ROOT = Path(__file__).parents[1]
+from tests.support import ROOT
+
 LISTENER = ROOT / "listener"
 
 #: What each folder or module at the top of ``listener`` may import of its siblings, from the words to the edge.

@@ -19,10 +19,10 @@ from shutil import which
 import pytest
 
 from listener.dispatch.handler_loader import load
-from tests.handlers.packages import install
-from tests.handlers.results import a_job_result
+from tests.support import ROOT
+from tests.support.packages import install
+from tests.support.results import a_job_result
 
-ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text("utf-8")
 TOUR = "\n".join(re.findall(r"<!-- tour -->\n```sh\n(.*?)```", README, re.DOTALL))
 PATIENCE = 90

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 from typing import Final
 
-from tests.builders import a_callback, wrapped
+from tests.support.builders import a_callback, wrapped
 
 QUEUE: Final = "mps-callbacks"
 

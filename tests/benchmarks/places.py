@@ -12,14 +12,13 @@ import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final
 from urllib.parse import urlencode
 
 from listener.core import clock
 from tests.benchmarks.callbacks import QUEUE
+from tests.support import ROOT
 
-ROOT: Final = Path(__file__).parents[2]
 #: How long one drain may take; nothing takes so long when all is well.
 BOUND: Final = 600.0
 #: What the environment of every child says.

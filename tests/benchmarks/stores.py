@@ -22,7 +22,7 @@ from listener.store.schema import HEAD
 from listener.store.sql_store import SqlStore
 from listener.store.tables import deliveries, jobs
 from tests.benchmarks.callbacks import job_id
-from tests.builders import a_decoded_message, a_job, a_result, routes_all
+from tests.support.builders import a_decoded_message, a_job, a_result, routes_all
 
 #: Results of each job in a large store; each of them has one delivery.
 RESULTS_EACH: Final = 3

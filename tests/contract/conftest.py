@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from listener.store.sql_store import SqlStore
-from tests.contract.stores import BACKENDS, EMPTY, OpenStore
+from tests.support.stores import BACKENDS, EMPTY, OpenStore
 
 
 @pytest.fixture(params=BACKENDS)

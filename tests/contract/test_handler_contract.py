@@ -17,8 +17,8 @@ from structlog.testing import capture_logs
 from listener import JobResult
 from listener.core.errors import SettingsError
 from listener.dispatch.handler_loader import available, load, options_of
-from tests.handlers.receiver import Receiver, a_receiver
-from tests.handlers.results import a_job_result
+from tests.support.receiver import Receiver, a_receiver
+from tests.support.results import a_job_result
 
 WHERE = "routes.captions.handlers[0]"
 TAKEN: list[JobResult] = []

@@ -19,8 +19,8 @@ from listener.store.database import Database
 from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
 from listener.store.tables import EPOCH, MICROSECOND
-from tests.builders import NOON, a_claim, a_decoded_message, a_result, routes_all
-from tests.contract.stores import count, deliveries, states, the_job
+from tests.support.builders import NOON, a_claim, a_decoded_message, a_result, routes_all
+from tests.support.stores import count, deliveries, states, the_job
 
 SECOND: Final = timedelta(seconds=1)
 AT: Final = (NOON - EPOCH) // MICROSECOND

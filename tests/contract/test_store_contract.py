@@ -31,7 +31,7 @@ from listener.core.model import (
 from listener.core.ports import Decide
 from listener.rules.routing import Correlation, Match, Rule, decider
 from listener.store.sql_store import SqlStore
-from tests.builders import (
+from tests.support.builders import (
     JOB_ID,
     NOON,
     TOKEN,
@@ -43,7 +43,7 @@ from tests.builders import (
     decoded_messages,
     routes_all,
 )
-from tests.contract.stores import (
+from tests.support.stores import (
     OpenStore,
     count,
     deliveries,

@@ -19,10 +19,9 @@ from listener.store import ingest, schema
 from listener.store.database import Database
 from listener.store.sql_store import SqlStore
 from listener.store.tables import metadata
-from tests.builders import NOON, decoded_messages, routes_all
-from tests.contract.stores import OpenStore, count, deliveries, results
-
-ROOT = Path(__file__).parents[2]
+from tests.support import ROOT
+from tests.support.builders import NOON, decoded_messages, routes_all
+from tests.support.stores import OpenStore, count, deliveries, results
 
 
 def start_python(script: str, *arguments: str) -> subprocess.Popen[str]:
@@ -96,7 +95,7 @@ RECORD = """
 import sys
 from listener.store import ingest
 from listener.store.sql_store import SqlStore
-from tests.builders import NOON, decoded_messages, routes_all
+from tests.support.builders import NOON, decoded_messages, routes_all
 with SqlStore.open(sys.argv[1]).database.write() as connection:
     ingest.record(connection, decoded_messages(16), routes_all(), at=NOON, claim=None)
     print("written", flush=True)

@@ -11,7 +11,7 @@ import pytest
 
 from listener import JobResult, Retry, Unavailable
 from listener.dispatch.handler_loader import CoroutineRunner
-from tests.handlers.results import a_job_result
+from tests.support.results import a_job_result
 
 
 @pytest.fixture

@@ -15,8 +15,8 @@ from listener.cli.demo import _show
 from listener.core.model import Job
 from listener.demo import sandbox
 from listener.demo.sandbox import DemoFailed, DemoReport, JobReport, make_jobs, run_demo
-from tests.builders import a_job
-from tests.process.program import Program
+from tests.support.builders import a_job
+from tests.support.program import Program
 
 KEYS = ["submitted", "results", "dispatched", "duplicates", "quarantined", "dead", "lost", "seconds"]
 

@@ -25,10 +25,10 @@ from listener.rules.routing import Correlation, Rule
 from listener.runtime.metrics import Metrics
 from listener.store.sql_store import SqlStore
 from listener.store.tables import quarantine, results
-from tests.builders import a_callback, wrapped
-from tests.emulator.clients import BareMns
-from tests.handlers.waiting import wait_until
-from tests.integration.raw_server import http_reply, serving
+from tests.support.builders import a_callback, wrapped
+from tests.support.emulator_clients import BareMns
+from tests.support.raw_server import http_reply, serving
+from tests.support.waiting import wait_until
 from tests.unit.test_dispatch import a_dispatcher
 
 NOW = timedelta(0)

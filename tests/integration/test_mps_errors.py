@@ -14,7 +14,7 @@ from listener.aliyun.mps_client import MpsClient
 from listener.aliyun.mps_error_codes import TABLE
 from listener.core.errors import FailureKind, MpsRejected, MpsUnavailable
 from listener.settings.sections import MpsSettings
-from tests.builders import a_job
+from tests.support.builders import a_job
 
 
 class Refusing(ThreadingHTTPServer):

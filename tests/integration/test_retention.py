@@ -12,9 +12,9 @@ from listener.emulator.server import running
 from listener.settings.loader import load
 from listener.store.pruner import STEP
 from listener.store.sql_store import SqlStore
-from tests.builders import NOON, a_decoded_message, a_message, routes_all
-from tests.contract.stores import count, quarantine
-from tests.handlers.waiting import wait_until
+from tests.support.builders import NOON, a_decoded_message, a_message, routes_all
+from tests.support.stores import count, quarantine
+from tests.support.waiting import wait_until
 
 SETTINGS = """
 [store]

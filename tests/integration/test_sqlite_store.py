@@ -11,7 +11,7 @@ import pytest
 from listener.core.errors import SettingsError, StoreUnavailable
 from listener.store import database
 from listener.store.sql_store import SqlStore
-from tests.builders import NOON, a_decoded_message, routes_all
+from tests.support.builders import NOON, a_decoded_message, routes_all
 
 
 @pytest.fixture

@@ -26,9 +26,8 @@ from listener.jobs import submission
 from listener.jobs.request import JobRequest, check, compose_user_data
 from listener.settings.sections import CredentialsSettings, MpsSettings
 from listener.store.sql_store import SqlStore
-from tests.handlers.waiting import wait_until
-from tests.process.program import NOTIFY_URL, QUEUE, SECRET, Place
-from tests.process.test_lifecycle import nobody_listens
+from tests.support.program import NOTIFY_URL, QUEUE, SECRET, Place, nobody_listens
+from tests.support.waiting import wait_until
 
 INPUT = "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4"
 KEY = AccessKey("testKeyId", SECRET)

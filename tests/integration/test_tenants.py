@@ -21,9 +21,9 @@ from listener.jobs.request import JobRequest
 from listener.settings.loader import load
 from listener.settings.sections import Settings
 from listener.store.sql_store import SqlStore
-from tests.builders import decoded_messages, routes_all
-from tests.contract.stores import count, deliveries, jobs
-from tests.handlers.waiting import wait_until
+from tests.support.builders import decoded_messages, routes_all
+from tests.support.stores import count, deliveries, jobs
+from tests.support.waiting import wait_until
 
 INPUT = "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4"
 NOTIFY = "mns://1234567890.mns.cn-shanghai.aliyuncs.com/queues"

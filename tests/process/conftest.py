@@ -9,7 +9,7 @@ import pytest
 
 from listener.emulator import Options
 from listener.emulator.server import running
-from tests.process.program import QUEUE, Place
+from tests.support.program import QUEUE, Place
 
 
 @pytest.fixture

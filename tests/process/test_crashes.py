@@ -5,9 +5,8 @@ from __future__ import annotations
 import pytest
 
 from listener.emulator import Fault, FaultKind
-from tests.handlers.waiting import wait_until
-from tests.process.program import Place
-from tests.process.test_lifecycle import hang_in
+from tests.support.program import Place, hang_in
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.process
 

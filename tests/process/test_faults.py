@@ -21,11 +21,11 @@ import pytest
 from listener.emulator import Emulator, Fault, FaultKind, Options
 from listener.emulator.mns.queue import Attributes, draft
 from listener.emulator.server import RunningEmulator, running
-from tests.builders import a_callback, wrapped
-from tests.handlers.waiting import wait_until
-from tests.process import gate as gates
-from tests.process.gate import Gate, certificate, gate, server_tls
-from tests.process.program import Place, Program
+from tests.support import gate as gates
+from tests.support.builders import a_callback, wrapped
+from tests.support.gate import Gate, certificate, gate, server_tls
+from tests.support.program import Place, Program
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.process
 
@@ -306,7 +306,7 @@ def seconds_for_three_polls(folder: Path, *, early: bool, without: Sequence[str]
 
 def _sabotage(folder: Path, without: Sequence[str]) -> None:
     names = ", ".join(map(repr, without))
-    text = f"from tests.process.unprotected import take_away\ntake_away({names})\n"
+    text = f"from tests.support.unprotected import take_away\ntake_away({names})\n"
     (folder / "sitecustomize.py").write_text(text)
 
 

@@ -6,48 +6,17 @@ import json
 import signal
 import socket
 import time
-from pathlib import Path
 
 import httpx
 import pytest
 
-from tests.handlers.waiting import is_dead, wait_until
-from tests.process.program import SECRET, Place
+from tests.support.program import SECRET, Place, hang_in, nobody_listens
+from tests.support.waiting import is_dead, wait_until
 
 pytestmark = pytest.mark.process
 
 #: Far longer than a stop takes, far shorter than a poll of 30 s.
 MOMENTS = 5.0
-HANGING = """\
-import os
-import threading
-
-def hang(result):
-    with open("started", "a") as file:
-        file.write(f"{result.key} {result.attempt}\\n")
-    while os.path.exists("hang"):
-        threading.Event().wait(0.01)
-"""
-TO_HANGING = """\
-[[routes]]
-name = "all"
-handlers = [{{ use = "python", callable = "hanging:hang" }}]
-"""
-
-
-def nobody_listens() -> str:
-    """An endpoint whose port was free a moment ago."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
-
-
-def hang_in(place: Place) -> Path:
-    """Settings with a handler that hangs as long as the file ``hang`` is there; returns where it notes starts."""
-    (place.folder / "hanging.py").write_text(HANGING)
-    (place.folder / "hang").touch()
-    place.settings(TO_HANGING)
-    return place.folder / "started"
 
 
 def test_ready_comes_also_while_the_queue_cannot_be_reached(place: Place) -> None:

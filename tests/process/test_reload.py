@@ -6,8 +6,8 @@ import signal
 
 import pytest
 
-from tests.handlers.waiting import wait_until
-from tests.process.program import Place
+from tests.support.program import Place
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.process
 

@@ -18,12 +18,11 @@ from listener.emulator import Options
 from listener.emulator.server import running
 from listener.store.sql_store import SqlStore
 from listener.store.tables import deliveries
-from tests.builders import decoded_messages, routes_all
-from tests.handlers.waiting import wait_until
-from tests.process.program import QUEUE, Place, Program
-from tests.process.test_lifecycle import hang_in
-from tests.store import postgres
-from tests.store.postgres import PostgresServer
+from tests.support import postgres
+from tests.support.builders import decoded_messages, routes_all
+from tests.support.postgres import PostgresServer
+from tests.support.program import QUEUE, Place, Program, hang_in
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.process
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.process.program import Place, Program
-from tests.process.test_lifecycle import nobody_listens
+from tests.support.program import Place, Program, nobody_listens
 
 pytestmark = pytest.mark.process
 

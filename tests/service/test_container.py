@@ -19,12 +19,13 @@ from listener.emulator import Options
 from listener.emulator.server import running
 from listener.settings import loader
 from listener.settings.sections import HttpSettings, ServiceSettings
-from tests.handlers.results import a_job_result
-from tests.handlers.waiting import wait_until
-from tests.service.programs import QUEUE, a_daemon, write_settings
-from tests.service.settings_names import named_in, unknown
+from tests.support import ROOT
+from tests.support.results import a_job_result
+from tests.support.settings_names import named_in, unknown
+from tests.support.supervised import QUEUE, a_daemon, write_settings
+from tests.support.waiting import wait_until
 
-FOLDER = Path(__file__).parents[2] / "container"
+FOLDER = ROOT / "container"
 SECRET = FOLDER / "webhook-secret.example"
 CLOSING = timedelta(seconds=10)
 PROBE = 'CMD(?= ."python")'

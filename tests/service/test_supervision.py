@@ -17,8 +17,8 @@ import pytest
 from listener.emulator import Options
 from listener.emulator.server import RunningEmulator, running
 from listener.runtime.process import reap_orphans
-from tests.handlers.waiting import is_dead, wait_until
-from tests.service.programs import QUEUE, a_daemon, write_settings
+from tests.support.supervised import QUEUE, a_daemon, write_settings
+from tests.support.waiting import is_dead, wait_until
 
 #: As PID 1 of a new PID namespace; --map-root-user is what lets others than root do it.
 AS_PID_1 = ("unshare", "--map-root-user", "--fork", "--pid", "--mount-proc", "--kill-child")

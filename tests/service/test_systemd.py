@@ -13,9 +13,10 @@ from listener.dispatch.handler_loader import options_of
 from listener.formats.durations import parse_duration
 from listener.settings import loader
 from listener.settings.sections import ServiceSettings
-from tests.service.settings_names import named_in, unknown
+from tests.support import ROOT
+from tests.support.settings_names import named_in, unknown
 
-FOLDER = Path(__file__).parents[2] / "systemd"
+FOLDER = ROOT / "systemd"
 UNIT = (FOLDER / "mns-listener.service").read_text("utf-8")
 #: What the stop sequence may take beyond the grace: joining the loops and closing handlers.
 CLOSING = timedelta(seconds=10)

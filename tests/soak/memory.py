@@ -21,9 +21,9 @@ from listener.emulator import Emulator, Options
 from listener.emulator.mns.queue import draft
 from listener.emulator.server import RunningEmulator, running
 from listener.store.sql_store import SqlStore
-from tests.builders import a_callback, wrapped
-from tests.handlers.waiting import wait_until
-from tests.soak.crew import ROOT, STARTED, environment
+from tests.soak.processes import ROOT, STARTED, environment
+from tests.support.builders import a_callback, wrapped
+from tests.support.waiting import wait_until
 
 QUEUE = "many"
 #: Callbacks put into the queue at a time; the next ones follow when these are gone.

@@ -10,7 +10,7 @@ from random import Random
 from typing import Any, Final
 
 from listener.emulator.faults import FaultKind
-from tests.builders import WRAPPINGS, a_callback, wrapped
+from tests.support.builders import WRAPPINGS, a_callback, wrapped
 
 QUEUES: Final = ("one", "two")
 #: Seconds over which callbacks are sent and faults strike.

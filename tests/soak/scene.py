@@ -30,8 +30,6 @@ from listener.settings.sections import MpsSettings
 from listener.store.rows import values_of_job
 from listener.store.sql_store import SqlStore
 from listener.store.tables import jobs
-from tests.builders import a_job
-from tests.soak.crew import PATIENCE, Crew
 from tests.soak.evidence import Evidence, calls_in, rows_in
 from tests.soak.ledger import reference
 from tests.soak.plan import (
@@ -49,6 +47,8 @@ from tests.soak.plan import (
     Plan,
     Post,
 )
+from tests.soak.processes import PATIENCE, ListenerProcesses
+from tests.support.builders import a_job
 
 VISIBILITY_SECONDS = 2
 LOOK_AGAIN = 0.05
@@ -138,7 +138,7 @@ class Scene:
             (folder / name).mkdir(parents=True)
         (folder / "listener.toml").write_text(settings(plan, folder, server.url))
         self.plan, self.folder, self.server = plan, folder, server
-        self.crew = Crew(folder, entry=entry)
+        self.processes = ListenerProcesses(folder, entry=entry)
         self._store: SqlStore | None = None
         self._mps = MpsClient(MpsSettings(endpoint=server.url), Credentials(_key))
 
@@ -149,7 +149,7 @@ class Scene:
         return self._store
 
     def close(self) -> None:
-        self.crew.abandon()
+        self.processes.abandon()
         if self._store:
             self._store.close()
 
@@ -171,8 +171,8 @@ class Scene:
     def play(self) -> None:
         """Everything of the plan that has a moment, while listeners run."""
         for slot in range(self.plan.processes):
-            self.crew.start(slot)
-        self._wait("the listeners did not start", self.crew.all_started)
+            self.processes.start(slot)
+        self._wait("the listeners did not start", self.processes.all_started)
         self._set_faults()
         # Each on a thread of its own, since a blow or a locked store must not hold up the others.
         parts = (self._submit_all, self._posts().play, self._introductions().play, self._blows().play)
@@ -188,12 +188,12 @@ class Scene:
         self._wait("callbacks are still on their way", lambda: self.server.call(_all_called_back))
         happened = self.server.call(_happened)
         httpx.delete(f"{self.server.url}/_emulator/faults", trust_env=False)
-        if self.crew.at_work:
+        if self.processes.at_work:
             self._wait("there is no end of work", self._all_done)
-            self.crew.dismiss()
+            self.processes.dismiss()
         else:
             self._wait("messages stay hidden", lambda: self.server.call(_none_hidden))
-            self.crew.drain()
+            self.processes.drain()
         return happened
 
     def _all_done(self) -> bool:
@@ -202,11 +202,11 @@ class Scene:
     def evidence(self) -> Evidence:
         return Evidence(
             calls=calls_in(self.folder / "evidence"),
-            endings=self.crew.endings,
+            endings=self.processes.endings,
             rows=rows_in(self.folder / "listener.db"),
             effects=len(list((self.folder / "effects").iterdir())),
             left_in_queues=self.server.call(_left),
-            troubles=self.crew.troubles,
+            troubles=self.processes.troubles,
         )
 
     def _posts(self) -> Timeline:
@@ -232,12 +232,12 @@ class Scene:
     def _strike(self, blow: Blow) -> None:
         match blow.kind:
             case "kill":
-                self.crew.kill(blow.slot)
+                self.processes.kill(blow.slot)
             case "stop":
-                self.crew.stop(blow.slot)
+                self.processes.stop(blow.slot)
             case "freeze":
                 # Not on this thread, which may be waiting for what the frozen process holds.
-                threading.Timer(FREEZE, self.crew.freeze(blow.slot)).start()
+                threading.Timer(FREEZE, self.processes.freeze(blow.slot)).start()
             case "lock":
                 self._lock_store()
 
@@ -247,7 +247,7 @@ class Scene:
             self.folder / "listener.db", timeout=PATIENCE, isolation_level=None, check_same_thread=False
         )
         connection.execute("BEGIN IMMEDIATE")
-        self.crew.happened["lock"] += 1
+        self.processes.happened["lock"] += 1
         threading.Timer(STORE_LOCK, connection.close).start()
 
     def _set_faults(self) -> None:
@@ -274,13 +274,13 @@ class Scene:
             submission.submit(request, store=self.store, mps=self._mps)
         except ListenerError as error:
             if item.function not in ("SoakReplyLost", "SoakRefused"):
-                self.crew.troubles.append(f"{item.n} ({item.way}) could not be submitted: {error}")
+                self.processes.troubles.append(f"{item.n} ({item.way}) could not be submitted: {error}")
 
     def _wait(self, otherwise: str, condition: Callable[[], bool]) -> None:
         deadline, pace = time.monotonic() + PATIENCE, threading.Event()
         while not condition():
             if time.monotonic() > deadline:
-                self.crew.troubles.append(otherwise)
+                self.processes.troubles.append(otherwise)
                 return
             pace.wait(LOOK_AGAIN)
 
@@ -303,7 +303,7 @@ def play(plan: Plan, folder: Path, *, entry: Sequence[str] = ("-m", "listener"))
     started = time.monotonic()
     with staged(plan, folder, entry=entry) as scene:
         scene.play()
-        happened = Counter(scene.settle()) + scene.crew.happened
+        happened = Counter(scene.settle()) + scene.processes.happened
         evidence = scene.evidence()
     return Played(evidence=evidence, happened=happened, seconds=time.monotonic() - started)
 
@@ -313,11 +313,11 @@ def crash(plan: Plan, folder: Path, *, entry: Sequence[str]) -> Played:
     started = time.monotonic()
     with staged(plan, folder, entry=entry) as scene:
         scene.post_all()
-        scene.crew.start(0)
-        scene.crew.await_crash(0)
+        scene.processes.start(0)
+        scene.processes.await_crash(0)
         scene.settle()
         evidence = scene.evidence()
-    return Played(evidence=evidence, happened=scene.crew.happened, seconds=time.monotonic() - started)
+    return Played(evidence=evidence, happened=scene.processes.happened, seconds=time.monotonic() - started)
 
 
 def _key() -> AccessKey:

@@ -12,13 +12,13 @@ from typing import Any
 
 import pytest
 
-from tests.handlers.waiting import wait_until
 from tests.soak import plan as ways
 from tests.soak.campaign import Report, play_all, told
 from tests.soak.evidence import Call, Ending, Evidence, Rows, calls_in
 from tests.soak.ledger import account
 from tests.soak.plan import API_FAULTS, LEASE, Plan, items, one_of_each
 from tests.soak.scene import crash, play, staged
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.process
 

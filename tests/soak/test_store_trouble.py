@@ -11,10 +11,10 @@ from random import Random
 
 import pytest
 
-from tests.handlers.waiting import wait_until
 from tests.soak.ledger import account
 from tests.soak.plan import Plan, duplicated, garbled, items, plain, slow
 from tests.soak.scene import Scene, staged
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.process
 
@@ -36,13 +36,13 @@ def settled(scene: Scene) -> None:
 
 def test_a_store_locked_by_another_program_is_waited_for(tmp_path: Path) -> None:
     with staged(PLAN, tmp_path / "run") as scene:
-        scene.crew.start(0)
-        wait_until(scene.crew.all_started)
+        scene.processes.start(0)
+        wait_until(scene.processes.all_started)
         with closing(sqlite3.connect(tmp_path / "run/listener.db", timeout=30, isolation_level=None)) as lock:
             lock.execute("BEGIN IMMEDIATE")
             scene.post_all()
             threading.Event().wait(LOCKED)  # the outage itself, not a wait for anything
-            wait_until(lambda: "database is locked" in scene.crew.log(0))
+            wait_until(lambda: "database is locked" in scene.processes.log(0))
             assert scene.evidence().rows.results == []
         settled(scene)
 
@@ -50,21 +50,21 @@ def test_a_store_locked_by_another_program_is_waited_for(tmp_path: Path) -> None
 def test_a_full_disk_is_waited_for(tmp_path: Path) -> None:
     entry = ("-m", "tests.soak.listener_with", "--pages", str(PAGES))
     with staged(PLAN, tmp_path / "run", entry=entry) as scene:
-        scene.crew.start(0)
-        wait_until(scene.crew.all_started)
+        scene.processes.start(0)
+        wait_until(scene.processes.all_started)
         scene.post_all()
-        wait_until(lambda: "disk is full" in scene.crew.log(0))
-        scene.crew.stop(0, entry=("-m", "listener"))
+        wait_until(lambda: "disk is full" in scene.processes.log(0))
+        scene.processes.stop(0, entry=("-m", "listener"))
         settled(scene)
 
 
 def test_a_file_size_limit_is_waited_for(tmp_path: Path) -> None:
     with staged(PLAN, tmp_path / "run") as scene:
-        process = scene.crew.start(0)
-        wait_until(scene.crew.all_started)
+        process = scene.processes.start(0)
+        wait_until(scene.processes.all_started)
         before = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (64 * 1024, before[1]))
         scene.post_all()
-        wait_until(lambda: '"store.unavailable"' in scene.crew.log(0))
+        wait_until(lambda: '"store.unavailable"' in scene.processes.log(0))
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, before)
         settled(scene)

@@ -6,7 +6,7 @@ from contextlib import closing
 import pytest
 
 from listener.store.sql_store import SqlStore
-from tests.store import postgres
+from tests.support import postgres
 
 
 @pytest.fixture

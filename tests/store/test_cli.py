@@ -12,8 +12,8 @@ from click.testing import CliRunner, Result
 from listener.cli import main
 from listener.store import schema
 from listener.store.sql_store import SqlStore
-from tests.builders import NOON, decoded_messages, routes_all
-from tests.contract.stores import EMPTY
+from tests.support.builders import NOON, decoded_messages, routes_all
+from tests.support.stores import EMPTY
 
 SETTINGS_ERROR = 78
 Call = Callable[..., Result]

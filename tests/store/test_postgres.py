@@ -12,7 +12,6 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from datetime import timedelta
-from pathlib import Path
 
 import pytest
 
@@ -23,7 +22,8 @@ from listener.store import ingest
 from listener.store.notifier import Notifier
 from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
-from tests.builders import (
+from tests.support import ROOT, postgres
+from tests.support.builders import (
     JOB_ID,
     NOON,
     TOKEN,
@@ -35,11 +35,9 @@ from tests.builders import (
     routes_all,
     wrapped,
 )
-from tests.contract.stores import count, deliveries, results, the_job, the_row
-from tests.store import postgres
-from tests.store.postgres import PostgresServer
+from tests.support.postgres import PostgresServer
+from tests.support.stores import count, deliveries, results, the_job, the_row
 
-ROOT = Path(__file__).parents[2]
 LONG = timedelta(seconds=30)
 BRIEF = timedelta(milliseconds=50)
 
@@ -56,7 +54,7 @@ class TestProcesses:
     def test_processes_that_do_everything_at_once_run_each_delivery_once(self, url: str) -> None:
         workers = [
             subprocess.Popen(
-                [sys.executable, "-m", "tests.store.hammer", url, str(number)],
+                [sys.executable, "-m", "tests.support.hammer", url, str(number)],
                 cwd=ROOT,
                 stdout=subprocess.PIPE,
                 text=True,

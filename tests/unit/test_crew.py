@@ -15,7 +15,7 @@ from listener.intake.poller_group import PollerGroup
 from listener.intake.recorder import Poller
 from listener.runtime.metrics import Metrics
 from listener.runtime.process import Heartbeat
-from tests.builders import a_message
+from tests.support.builders import a_message
 
 WAIT = timedelta(seconds=1)
 

@@ -26,7 +26,7 @@ from listener.runtime.metrics import Metrics
 from listener.runtime.process import Heartbeat
 from listener.store.sql_store import SqlStore
 from listener.store.tables import EPOCH, deliveries
-from tests.builders import (
+from tests.support.builders import (
     a_callback,
     a_delivery,
     a_job,
@@ -36,7 +36,7 @@ from tests.builders import (
     routes_all,
     wrapped,
 )
-from tests.handlers.waiting import wait_until
+from tests.support.waiting import wait_until
 
 TARGET = Target("videos", "log")
 NO_BACKOFF = Backoff(timedelta(0), timedelta(0))

@@ -17,9 +17,9 @@ from listener.dispatch.dispatcher import job_result
 from listener.dispatch.enricher import BACKOFF, Enricher
 from listener.emulator.mps.sample_results import FUNCTIONS, Work, result
 from listener.store.sql_store import SqlStore
-from tests.builders import NOON, a_claim, a_decoded_message, a_job, a_result, routes_all
-from tests.contract.stores import results, the_row
-from tests.unit.test_reconcile import MemoryMps
+from tests.support.builders import NOON, a_claim, a_decoded_message, a_job, a_result, routes_all
+from tests.support.memory_mps import MemoryMps
+from tests.support.stores import results, the_row
 
 MAX_WAIT = timedelta(minutes=10)
 OUTPUTS = '{"Code":"Success","Data":"{\\"result\\":[{\\"file\\":\\"a.mp4\\"}]}"}'

@@ -22,8 +22,8 @@ from listener.rules.routing import Correlation, Rule
 from listener.runtime.metrics import Metrics
 from listener.runtime.process import Heartbeat
 from listener.store.sql_store import SqlStore
-from tests.builders import NOON, a_callback, a_message, wrapped
-from tests.contract.stores import count, deliveries, quarantine, results, the_row
+from tests.support.builders import NOON, a_callback, a_message, wrapped
+from tests.support.stores import count, deliveries, quarantine, results, the_row
 from tests.unit.test_dispatch import a_dispatcher
 
 WAIT = timedelta(seconds=20)

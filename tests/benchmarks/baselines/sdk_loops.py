@@ -1,0 +1,46 @@
+"""The loops of aliyun-mns-sdk's samples: ``python -m tests.benchmarks.baselines.sdk_loops single|batch URL STORE``.
+
+``single`` is its recv_and_del_message.py with this product's work in the middle: receive one, look it up, write it
+down, handle it, delete one. ``batch`` is its batch calls with nothing in the middle, not even a look at the message.
+Both end when the queue is empty.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from mns.account import Account
+from mns.mns_exception import MNSServerException
+
+from tests.benchmarks.baselines.work import Jobs
+from tests.benchmarks.callbacks import QUEUE
+
+WAIT_SECONDS = 1
+BATCH = 16
+
+
+def single(queue: object, jobs: Jobs) -> None:
+    message = queue.receive_message(WAIT_SECONDS)  # type: ignore[attr-defined]  # the SDK has no types
+    jobs.finish(message.message_body)
+    queue.delete_message(message.receipt_handle)  # type: ignore[attr-defined]
+
+
+def batch(queue: object, jobs: Jobs) -> None:
+    messages = queue.batch_receive_message(BATCH, WAIT_SECONDS)  # type: ignore[attr-defined]
+    queue.batch_delete_message([message.receipt_handle for message in messages])  # type: ignore[attr-defined]
+
+
+def main(turn: str, url: str, store: str) -> None:
+    queue = Account(url, "testKeyId", "testKeySecret").get_queue(QUEUE)
+    jobs = Jobs(store)
+    step = {"single": single, "batch": batch}[turn]
+    try:
+        while True:
+            step(queue, jobs)
+    except MNSServerException as error:
+        if error.type != "MessageNotExist":
+            raise
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

@@ -1,0 +1,59 @@
+"""A queue in memory that keeps the promises of ``listener.core.ports.Queue``."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from datetime import timedelta
+
+from listener.core.errors import UnavailableError
+from listener.core.model import Message
+
+
+class MemoryQueue:
+    """What is received stays until it is deleted, and is handed out again meanwhile. Raises the errors it is given.
+
+    With ``parks`` an empty queue waits for messages, as a long poll does; else it answers at once.
+    """
+
+    name = "mine"
+
+    def __init__(self, *messages: Message, parks: bool = False) -> None:
+        self.messages = list(messages)
+        self.faults: list[UnavailableError] = []
+        self.closed = False
+        self.parked = False
+        self._parks = parks
+        self._interrupted = False
+        self._changed = threading.Condition()
+
+    def put(self, *messages: Message) -> None:
+        with self._changed:
+            self.messages += messages
+            self._changed.notify_all()
+
+    def receive(self, *, limit: int, wait: timedelta) -> Sequence[Message]:
+        if self.faults:
+            raise self.faults.pop(0)
+        with self._changed:
+            if self._parks:
+                self.parked = True
+                self._changed.wait_for(lambda: self.messages or self._interrupted, wait.total_seconds())
+                self.parked, self._interrupted = False, False
+            return self.messages[:limit]
+
+    def delete(self, messages: Sequence[Message]) -> Sequence[Message]:
+        with self._changed:
+            handles = {message.receipt_handle for message in self.messages}
+            left = [message for message in messages if message.receipt_handle not in handles]
+            gone = {message.receipt_handle for message in messages}
+            self.messages = [message for message in self.messages if message.receipt_handle not in gone]
+        return left
+
+    def interrupt(self) -> None:
+        with self._changed:
+            self._interrupted = True
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        self.closed = True

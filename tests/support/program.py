@@ -1,0 +1,278 @@
+"""The real program as a child process, with an ear on what it says to its supervisor."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Final, TypeVar
+
+from listener.emulator.mns.queue import Attributes, draft
+from listener.emulator.server import RunningEmulator
+from listener.store.queries import Queries
+from listener.store.sql_store import SqlStore
+from tests.support.builders import a_callback, wrapped
+
+T = TypeVar("T")
+
+#: How long anything may take before the test fails; nothing takes so long when all is well.
+BOUND: Final = 30.0
+QUEUE: Final = "mps-callbacks"
+NOTIFY_URL: Final = f"mns://1234567890.mns.cn-shanghai.aliyuncs.com/queues/{QUEUE}"
+SECRET: Final = "testKeySecret"
+
+SETTINGS = """\
+[store]
+url = "sqlite:///{folder}/listener.db"
+
+[correlation]
+wait = "0s"
+
+[http]
+listen = ""
+
+[mps]
+endpoint = "{endpoint}"
+notify_url = "{notify_url}"
+
+[[queues]]
+endpoint = "{endpoint}"
+queue = "{queue}"
+
+{routes}
+"""
+ALL_TO_FILE = """\
+[[routes]]
+name = "all"
+handlers = [{{ use = "jsonl", path = "{folder}/results.jsonl" }}]
+"""
+
+
+class Ear:
+    """A supervisor's notify socket; in the abstract name space, where no path is too long."""
+
+    def __init__(self) -> None:
+        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self._socket.bind("")  # the kernel chooses a name
+        self._heard: list[str] = []
+
+    @property
+    def address(self) -> str:
+        name: bytes = self._socket.getsockname()[1:]
+        return f"@{name.decode()}"
+
+    def wait_for(self, line: str, *, times: int = 1, seconds: float = BOUND) -> None:
+        """Return once the line was heard so often; fail when it never is."""
+        deadline = time.monotonic() + seconds
+        while self._heard.count(line) < times:
+            left = deadline - time.monotonic()
+            assert left > 0, f"{line} was never said, only {self._heard}"
+            self._listen(left)
+
+    def heard(self) -> list[str]:
+        """Everything that was said so far."""
+        while self._listen(0.0):
+            pass
+        return self._heard
+
+    def close(self) -> None:
+        self._socket.close()
+
+    def _listen(self, seconds: float) -> bool:
+        self._socket.settimeout(seconds)
+        try:
+            self._heard += self._socket.recv(4096).decode().split("\n")
+        except (TimeoutError, BlockingIOError):
+            return False
+        return True
+
+
+class Program:
+    """One running ``mns-listener``."""
+
+    def __init__(self, *arguments: str, folder: Path, environment: Mapping[str, str]) -> None:
+        self.ear = Ear()
+        self._out = folder / f"{self.ear.address[1:]}.out"
+        self._err = folder / f"{self.ear.address[1:]}.err"
+        with self._out.open("wb") as out, self._err.open("wb") as err:
+            self.process = subprocess.Popen(
+                [sys.executable, "-m", "listener", *arguments],
+                env={**os.environ, "NOTIFY_SOCKET": self.ear.address, **environment},
+                stdout=out,
+                stderr=err,
+                cwd=folder,
+            )
+
+    @property
+    def stdout(self) -> str:
+        return self._out.read_text(encoding="utf-8")
+
+    @property
+    def stderr(self) -> str:
+        return self._err.read_text(encoding="utf-8")
+
+    def logs(self, event: str = "") -> list[dict[str, Any]]:
+        """What it has logged so far, whole lines of JSON only; ``event`` picks."""
+        lines = [json.loads(line) for line in self.stderr.splitlines(True) if line.endswith("}\n")]
+        return [line for line in lines if event in ("", line["event"])]
+
+    def ready(self) -> Program:
+        self.ear.wait_for("READY=1")
+        return self
+
+    def send(self, number: signal.Signals) -> None:
+        self.process.send_signal(number)
+
+    def wait(self, *, seconds: float = BOUND) -> int:
+        """Its exit status; fails the test when it does not end."""
+        return self.process.wait(seconds)
+
+    def stop(self) -> int:
+        self.send(signal.SIGTERM)
+        return self.wait()
+
+    def kill(self) -> None:
+        """As the kernel's out-of-memory killer would."""
+        self.send(signal.SIGKILL)
+        self.wait()
+
+    def close(self) -> None:
+        if self.process.poll() is None:
+            self.kill()
+        self.ear.close()
+
+
+@dataclass
+class Place:
+    """A folder with settings, a store and an emulator; programs started here are ended with the test."""
+
+    folder: Path
+    server: RunningEmulator
+    programs: list[Program] = field(default_factory=list)
+
+    def settings(self, routes: str = ALL_TO_FILE, *, endpoint: str = "", name: str = "listener.toml") -> Path:
+        """Write a settings file, and make the store that it names; ``{folder}`` in the routes is this one."""
+        text = SETTINGS.format(
+            folder=self.folder,
+            endpoint=endpoint or self.server.url,
+            notify_url=NOTIFY_URL,
+            queue=QUEUE,
+            routes=routes.format(folder=self.folder),
+        )
+        path = self.folder / name
+        path.write_text(text, encoding="utf-8")
+        with self.store():
+            return path  # made here and now: every program would have to import Alembic for it
+
+    def start(self, *arguments: str, **settings: str) -> Program:
+        """Start the program; ``dispatch__lease="1s"`` sets one setting, an upper-case name any variable."""
+        environment = {
+            name if name.isupper() else f"MNS_LISTENER_{name.upper()}": value
+            for name, value in settings.items()
+        }
+        program = Program(
+            *arguments, folder=self.folder, environment={"PYTHONPATH": self.path, **environment}
+        )
+        self.programs.append(program)
+        return program
+
+    def run(self, *arguments: str, **settings: str) -> Program:
+        """Start the daemon with the settings that were written."""
+        return self.start("run", "-c", str(self.folder / "listener.toml"), *arguments, **settings)
+
+    @property
+    def path(self) -> str:
+        """Where Python finds the tests' own handlers and the packages."""
+        return os.pathsep.join(
+            filter(None, [str(self.folder), os.getcwd(), os.environ.get("PYTHONPATH", "")])
+        )
+
+    # the emulator
+
+    def create_queue(self, **attributes: Any) -> None:
+        self.server.call(lambda emulator: emulator.mns.create(QUEUE, Attributes(**attributes)))
+
+    def send(self, *job_ids: str, **members: Any) -> None:
+        """Callbacks of these jobs."""
+        self.send_raw(*(wrapped(a_callback(JobId=job_id, **members)) for job_id in job_ids))
+
+    def send_raw(self, *bodies: str) -> None:
+        self.server.call(lambda emulator: emulator.mns.queues[QUEUE].send([draft(body) for body in bodies]))
+
+    def asked(self, operation: str) -> int:
+        """How many requests of this kind the emulator has got."""
+        return self.server.call(lambda emulator: emulator.requests[operation])
+
+    def messages_left(self) -> int:
+        counts = self.server.call(lambda emulator: emulator.mns.queues[QUEUE].counts())
+        return sum(counts.values())
+
+    def happened(self, kind: str) -> int:
+        return self.server.call(lambda emulator: emulator.faults.happened(kind))
+
+    # what came of it
+
+    def queries(self, look: Callable[[Queries], T]) -> T:
+        """Ask the store, as an operator would."""
+        with self.store() as store:
+            return look(Queries(store.database))
+
+    @contextmanager
+    def store(self) -> Iterator[SqlStore]:
+        store = SqlStore.open(f"sqlite:///{self.folder}/listener.db")
+        try:
+            yield store
+        finally:
+            store.close()
+
+    def delivery_states(self) -> dict[str, int]:
+        return self.queries(lambda queries: queries.counts())["deliveries"]
+
+    def lines(self, name: str = "results.jsonl") -> list[dict[str, Any]]:
+        """What handlers have written."""
+        path = self.folder / name
+        return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []
+
+    def close(self) -> None:
+        for program in self.programs:
+            program.close()
+
+
+HANGING = """\
+import os
+import threading
+
+def hang(result):
+    with open("started", "a") as file:
+        file.write(f"{result.key} {result.attempt}\\n")
+    while os.path.exists("hang"):
+        threading.Event().wait(0.01)
+"""
+TO_HANGING = """\
+[[routes]]
+name = "all"
+handlers = [{{ use = "python", callable = "hanging:hang" }}]
+"""
+
+
+def nobody_listens() -> str:
+    """An endpoint whose port was free a moment ago."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        return f"http://127.0.0.1:{free.getsockname()[1]}"
+
+
+def hang_in(place: Place) -> Path:
+    """Settings with a handler that hangs as long as the file ``hang`` is there; returns where it notes starts."""
+    (place.folder / "hanging.py").write_text(HANGING)
+    (place.folder / "hang").touch()
+    place.settings(TO_HANGING)
+    return place.folder / "started"

@@ -1,0 +1,89 @@
+"""What error codes ask of us, and that the page says the same."""
+
+from __future__ import annotations
+
+import re
+
+import pytest
+
+from listener.aliyun.mps_error_codes import TABLE, Action, action_of
+from listener.core.errors import FailureKind
+from listener.emulator.mps.service import ERRORS
+from tests.support import ROOT
+
+PAGE = (ROOT / "docs" / "mps.md").read_text("utf-8")
+
+
+@pytest.mark.parametrize(
+    ("code", "action", "kind"),
+    [
+        ("Throttling", Action.RETRY, FailureKind.THROTTLED),
+        ("Throttling.User", Action.RETRY, FailureKind.THROTTLED),
+        ("InternalError", Action.RETRY, FailureKind.SERVER),
+        ("ServiceUnavailable", Action.RETRY, FailureKind.SERVER),
+        ("SignatureNonceUsed", Action.RETRY, FailureKind.CONNECTION),
+        ("InvalidAccessKeyId.NotFound", Action.OPERATOR, FailureKind.CREDENTIALS),
+        ("SignatureDoesNotMatch", Action.OPERATOR, FailureKind.CREDENTIALS),
+        ("InvalidSecurityToken.Expired", Action.OPERATOR, FailureKind.CREDENTIALS),
+        ("InvalidTimestamp.Expired", Action.OPERATOR, FailureKind.CLOCK),
+        ("Forbidden.RAM", Action.OPERATOR, FailureKind.DENIED),
+        ("PermissionDenied.ResourceAccess", Action.OPERATOR, FailureKind.DENIED),
+        ("InvalidIdentity.ServiceDisabled", Action.OPERATOR, FailureKind.DENIED),
+        ("InvalidParameter", Action.GIVE_UP, None),
+        ("InvalidParameter.NeverHeardOf.AtAll", Action.GIVE_UP, None),
+        ("ThrottlingIsNotThis", Action.GIVE_UP, None),
+        ("", Action.GIVE_UP, None),
+    ],
+)
+def test_codes_are_sorted_by_family(code: str, action: Action, kind: FailureKind | None) -> None:
+    rule = action_of(code, 400)
+
+    assert (rule.action, rule.kind) == (action, kind)
+
+
+@pytest.mark.parametrize(
+    ("status", "kind"),
+    [
+        (500, FailureKind.SERVER),
+        (502, FailureKind.SERVER),
+        (429, FailureKind.THROTTLED),
+        (403, FailureKind.DENIED),
+        (404, None),
+        (0, None),
+    ],
+)
+def test_a_code_that_nobody_documents_goes_by_its_status(status: int, kind: FailureKind | None) -> None:
+    assert action_of("Unheard.Of", status).kind == kind
+
+
+def test_a_documented_code_counts_more_than_its_status() -> None:
+    assert action_of("InvalidParameter.InvalidState", 403).action == Action.GIVE_UP
+    assert action_of("InvalidAccessKeyId.NotFound", 404).kind == FailureKind.CREDENTIALS
+
+
+def test_the_longest_match_has_the_say() -> None:
+    assert action_of("InvalidParameter.NoAudioStream.Left") == TABLE["InvalidParameter.NoAudioStream"]
+
+
+def test_exactly_what_is_given_up_has_no_fault() -> None:
+    assert {code for code, rule in TABLE.items() if rule.kind is None} == {
+        code for code, rule in TABLE.items() if rule.action == Action.GIVE_UP
+    }
+
+
+def test_whoever_has_to_act_is_told_how() -> None:
+    assert [code for code, rule in TABLE.items() if rule.action != Action.RETRY and not rule.hint] == []
+
+
+@pytest.mark.parametrize("code", ERRORS)
+def test_no_error_of_the_emulator_is_retried_by_its_status_alone(code: str) -> None:
+    status, _ = ERRORS[code]
+
+    assert action_of(code, status).action == action_of(code).action
+
+
+def test_the_page_shows_the_table_as_it_is() -> None:
+    section = PAGE.split("\n## Error codes\n")[1].split("\n## ")[0]
+    rows = re.findall(r"^\| `([\w.]+)` \| (.+) \| (.+) \|$", section, re.MULTILINE)
+
+    assert rows == [(code, rule.action, rule.hint or "nothing: it passes") for code, rule in TABLE.items()]

@@ -1,0 +1,75 @@
+"""``check`` says what is wrong, in words and as an exit status, and changes nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from tests.support.command_line import Invoke
+from tests.support.program import SECRET, Place, nobody_listens
+
+
+def test_all_well(place: Place, printed: Callable[..., Any]) -> None:
+    place.send("job-1")
+    answer = printed("check")
+
+    assert answer["ok"] is True
+    assert [one["what"] for one in answer["checks"]][:4] == ["settings", "store", "handlers", "access key"]
+    assert {one["exit_code"] for one in answer["checks"]} == {0}
+    assert "about 1 messages waiting" in answer["checks"][-1]["found"]
+    assert place.messages_left() == 1
+
+
+@pytest.mark.parametrize(
+    ("settings", "exit_code", "what", "words"),
+    [
+        pytest.param({"dispatch__concurrency": "0"}, 78, "settings", "dispatch.concurrency", id="settings"),
+        pytest.param({"queues": "[]"}, 78, "settings", "[[queues]]", id="no-queues"),
+        pytest.param({"queues__0__endpoint": "http://["}, 78, "settings", "queues[0]", id="no-url"),
+        pytest.param({"store__url": "sqlite:////proc/l.db"}, 69, "store", "writable", id="store"),
+        pytest.param({"routes__0__handlers__0__use": "x"}, 78, "handlers", "available", id="handler"),
+        pytest.param({"queues__0__queue": "other"}, 69, "queue other", "QueueNotExist", id="no-such-queue"),
+        pytest.param({"queues__0__endpoint": "http://h:no"}, 78, "", "", id="port"),
+    ],
+)
+def test_each_trouble_has_its_words_and_its_exit_status(
+    place: Place,
+    printed: Callable[..., Any],
+    settings: dict[str, str],
+    exit_code: int,
+    what: str,
+    words: str,
+) -> None:
+    answer = printed("check", exit_code=exit_code, **settings)
+
+    (bad, *_) = [one for one in answer["checks"] if not one["ok"]]
+    assert answer["ok"] is False
+    assert bad["what"].startswith(what)
+    assert words in bad["found"]
+
+
+def test_queue_that_cannot_be_reached(place: Place, invoke: Invoke) -> None:
+    result = invoke("check", queues__0__endpoint=nobody_listens())
+
+    assert (result.exit_code, "nothing listens there" in result.stdout) == (69, True)
+    assert [line for line in result.stdout.splitlines() if line != line.rstrip()] == []
+
+
+def test_wrong_key_is_told_and_never_shown(
+    place: Place, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", f"not-{SECRET}")
+    result = invoke("check")
+
+    assert (result.exit_code, "belong together" in result.stdout) == (69, True)
+    assert SECRET not in result.output
+
+
+def test_no_key_at_all(place: Place, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("ALIBABA_CLOUD_ACCESS_KEY_ID")
+    monkeypatch.setenv("HOME", str(place.folder))  # where no profile is
+    result = invoke("check")
+
+    assert (result.exit_code, "ALIBABA_CLOUD_ACCESS_KEY_ID" in result.stdout) == (69, True)

@@ -1,0 +1,213 @@
+"""What holds for every command: examples in its help, errors in words, JSON that is JSON."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import click
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from listener.cli import COMMANDS, main
+from listener.store.sql_store import SqlStore
+from tests.support.builders import NOON, a_decoded_message, a_job, a_message, a_result
+from tests.support.command_line import Invoke
+from tests.support.program import Place
+
+
+def commands(command: click.Command = main, *path: str) -> Iterator[tuple[str, ...]]:
+    """Every command with its way from the top."""
+    yield path
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            child = command.get_command(context, name)
+            assert child is not None
+            yield from commands(child, *path, name)
+
+
+LISTINGS = [("jobs", "list"), ("results", "list"), ("dead", "list"), ("quarantine", "list")]
+
+
+@pytest.mark.parametrize("path", list(commands()), ids=" ".join)
+def test_help_of_every_command_has_examples(invoke: Invoke, path: tuple[str, ...]) -> None:
+    result = invoke(*path, "--help")
+
+    assert result.exit_code == 0
+    examples = result.stdout.partition("Examples:")[2]
+    assert " ".join(("mns-listener", *path)) in examples
+
+
+def test_every_command_is_listed_in_the_help(invoke: Invoke) -> None:
+    result = invoke("--help")
+    assert [name for name in COMMANDS if f"\n  {name} " not in result.stdout] == []
+
+
+@pytest.mark.parametrize("path", LISTINGS, ids=" ".join)
+def test_listing_of_an_empty_store_is_an_empty_array(
+    place: Place, printed: Callable[..., Any], path: tuple[str, ...]
+) -> None:
+    assert printed(*path) == []
+
+
+@pytest.mark.parametrize("path", LISTINGS, ids=" ".join)
+def test_empty_listing_says_so(place: Place, invoke: Invoke, path: tuple[str, ...]) -> None:
+    assert invoke(*path).stdout.startswith("no ")
+
+
+@pytest.fixture
+def full(place: Place) -> Place:
+    """A place whose store has something of everything, with what is awkward to print."""
+    with place.store() as store:
+        fill(store)
+    return place
+
+
+def fill(store: SqlStore) -> None:
+    from tests.support.builders import routes_all
+
+    awkward = "two\nlines\x1b[31m red [bold]markup[/bold] 字幕  "
+    store.add_job(a_job(reference="talk-7", user_data=awkward))
+    store.record(
+        [
+            a_decoded_message(result=a_result(user_data=awkward)),
+            a_decoded_message(message=a_message(message_id="other", body=awkward), result=None),
+        ],
+        routes_all(),
+        at=NOON,
+    )
+
+
+@pytest.mark.parametrize("path", LISTINGS[:2] + LISTINGS[3:], ids=" ".join)
+def test_table_in_a_pipe_has_whole_lines_without_trailing_blanks_or_control_characters(
+    full: Place, invoke: Invoke, path: tuple[str, ...]
+) -> None:
+    lines = invoke(*path).stdout.split("\n")
+
+    assert len(lines) == 3  # a head, one row, and the end of the last line
+    assert [line for line in lines if line != line.rstrip()] == []
+    assert "two\\nlines\\x1b[31m red [bold]markup[/bold] 字幕" in lines[1]
+
+
+@pytest.mark.parametrize("path", [*LISTINGS, ("jobs", "show", "talk-7")], ids=" ".join)
+def test_json_is_nothing_but_json(full: Place, printed: Callable[..., Any], path: tuple[str, ...]) -> None:
+    assert isinstance(printed(*path), list | dict)
+
+
+def test_whole_story_of_a_job_is_found_by_any_of_its_names(
+    full: Place, printed: Callable[..., Any], invoke: Invoke
+) -> None:
+    by_reference = printed("jobs", "show", "talk-7")
+    names = (by_reference["job"]["job_id"], by_reference["job"]["token"])
+
+    assert [printed("jobs", "show", name) for name in names] == [by_reference] * 2
+    assert [one["state"] for one in by_reference["results"]] == ["Success"]
+    assert "two\\nlines\\x1b" in invoke("jobs", "show", "talk-7").stdout
+
+
+def test_pages_follow_each_other(place: Place, printed: Callable[..., Any]) -> None:
+    with place.store() as store:
+        for number in range(5):
+            store.add_job(a_job(token=f"{number:022}", job_id=f"job-{number}", reference=""))
+    first = printed("jobs", "list", "--limit", "3")
+    second = printed("jobs", "list", "--limit", "3", "--before", str(first[-1]["id"]))
+
+    assert [job["job_id"] for job in first + second] == [f"job-{number}" for number in (4, 3, 2, 1, 0)]
+
+
+def test_output_in_an_old_encoding_loses_nothing(full: Place) -> None:
+    """As where the locale is not UTF-8."""
+    command = [sys.executable, "-m", "listener", "jobs", "list"]
+    environment = {"PYTHONPATH": full.path, "PYTHONIOENCODING": "latin-1", "PATH": "/usr/bin:/bin"}
+    plain, as_json = (
+        subprocess.run([*command, *more], cwd=full.folder, env=environment, capture_output=True, check=True)
+        for more in ([], ["--json"])
+    )
+    assert rb"\u5b57\u5e55" in plain.stdout
+    assert rb"\u5b57\u5e55" in as_json.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "exit_code", "words"),
+    [
+        pytest.param(["nonsense"], 2, "No such command", id="command"),
+        pytest.param(
+            ["run", "-c", "nothing.toml"], 78, "'nothing.toml' can't be read", id="no-settings-file"
+        ),
+        pytest.param(["jobs", "list", "-c", "/"], 2, "is a directory", id="settings-are-a-folder"),
+        pytest.param(["jobs", "show", "x"], 2, "no job 'x' is known", id="job"),
+        pytest.param(["dead", "show", "7"], 2, "no dead letter 7", id="dead-letter"),
+        pytest.param(["dead", "show", "9" * 30], 2, "not in the range", id="huge-id"),
+        pytest.param(["jobs", "list", "--before", "9" * 30], 2, "not in the range", id="huge-page"),
+        pytest.param(["jobs", "list", "--limit", "0"], 2, "not in the range", id="no-limit"),
+        pytest.param(["dead", "replay"], 2, "or say --all", id="replay-what"),
+        pytest.param(["dead", "replay", "--all", "7"], 2, "or say --all", id="replay-all-and-one"),
+        pytest.param(["dead", "drop", "7", "--route", "r"], 2, "--route goes with --all", id="route-and-id"),
+        pytest.param(["results", "list", "--only", "x"], 2, "is not one of", id="fate"),
+        pytest.param(["jobs", "show", "\udcff"], 2, "is not UTF-8", id="bytes"),
+        pytest.param(["dead", "list", "--route", "a\udcffb"], 2, "is not UTF-8", id="bytes-in-option"),
+        pytest.param(["demo", "--jobs", "0"], 2, "not in the range", id="demo-without-jobs"),
+        pytest.param(["demo", "--keep", "why?"], 2, "holds a ?", id="demo-folder"),
+        pytest.param(["submit", "Cover"], 2, "Input", id="submit-nothing"),
+    ],
+)
+def test_wrong_usage_is_told_in_words(
+    place: Place, invoke: Invoke, arguments: list[str], exit_code: int, words: str
+) -> None:
+    result = invoke(*arguments)
+
+    assert (result.exit_code, result.stdout) == (exit_code, "")
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("url", "exit_code", "words"),
+    [
+        ("garbage", 78, "no database URL"),
+        ("postgresql://user:hunter2@127.0.0.1:port/name", 78, "no database URL"),
+        ("mysql://user:hunter2@h/n", 78, "not supported"),
+        ("sqlite://", 78, "keeps nothing"),
+        ("sqlite:////nonexistent/l.db", 78, "does not exist"),
+        ("sqlite:////proc/l.db", 69, "writable"),
+    ],
+)
+def test_store_that_cannot_be_used_is_told_without_its_password(
+    place: Place, invoke: Invoke, url: str, exit_code: int, words: str
+) -> None:
+    result = invoke("jobs", "list", store__url=url)
+
+    assert (result.exit_code, words in result.stderr) == (exit_code, True)
+    assert "hunter2" not in result.stderr
+
+
+@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(
+    path=st.sampled_from([(), *LISTINGS, ("jobs", "show"), ("dead", "show"), ("dead", "drop"), ("submit",)]),
+    more=st.lists(
+        st.one_of(
+            st.text(st.characters(exclude_characters="\0"), max_size=20),
+            st.sampled_from(
+                ["--json", "--limit", "--before", "--state", "--route", "--input", "-c", "--all", "--"]
+            ),
+        ),
+        max_size=4,
+    ),
+)
+def test_odd_input_never_ends_in_an_internal_error(
+    invoke: Invoke, path: tuple[str, ...], more: list[str]
+) -> None:
+    result = invoke(*path, *more)
+
+    assert result.exit_code in (0, 1, 2, 69, 78), result.output
+    assert "internal error" not in result.output
+
+
+def test_unknown_key_of_the_settings_is_told_with_the_known_ones(place: Place, invoke: Invoke) -> None:
+    result = invoke("jobs", "list", store__uri="x")
+    assert result.exit_code == 78
+    assert "store.uri is an unknown key; known here: url" in result.stderr

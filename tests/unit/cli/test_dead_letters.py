@@ -1,0 +1,122 @@
+"""Dead letters and parked results: what an operator can do about them, there and back."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from listener.cli import dead_letters as dead_module
+from tests.support.builders import NOON
+from tests.support.command_line import Invoke
+from tests.support.program import ALL_TO_FILE, Place
+
+#: Rejects everything as long as the file ``broken`` is there.
+REJECTING = """\
+[[routes]]
+name = "all"
+handlers = [{{ use = "command", argv = ["sh", "-c", "test ! -e {folder}/broken || {{ echo no use >&2; exit 65; }}"] }}]
+"""
+PICKY = """\
+[[routes]]
+name = "all"
+match = {{ function = "Cover" }}
+handlers = [{{ use = "jsonl", path = "{folder}/results.jsonl" }}]
+"""
+
+
+@pytest.fixture
+def letters(place: Place, printed: Callable[..., Any]) -> list[dict[str, Any]]:
+    """Three dead letters, made by the daemon; newest first."""
+    place.settings(REJECTING)
+    (place.folder / "broken").touch()
+    place.send("job-1", "job-2", "job-3")
+    assert place.run("--drain").wait() == 0
+    found: list[dict[str, Any]] = printed("dead", "list")
+    assert len(found) == 3
+    return found
+
+
+def test_dead_letters_are_shown_replayed_and_dropped(
+    place: Place, letters: list[dict[str, Any]], printed: Callable[..., Any], invoke: Invoke
+) -> None:
+    first, second, third = (letter["id"] for letter in reversed(letters))
+    shown = printed("dead", "show", str(first))
+    assert ("no use" in shown["last_error"], '"JobId"' in shown["raw"]) == (True, True)
+
+    (place.folder / "broken").unlink()
+    assert printed("dead", "replay", str(first), str(second), str(first)) == {
+        "replayed": [first, second],
+        "missing": [],
+    }
+    assert place.delivery_states() == {"pending": 2, "dead": 1}
+    assert place.run("--drain").wait() == 0
+    assert place.delivery_states() == {"done": 2, "dead": 1}
+
+    assert printed("dead", "drop", str(third)) == {"dropped": [third], "missing": []}
+    assert place.delivery_states() == {"done": 2, "dropped": 1}
+    assert invoke("dead", "list").stdout == "no dead letters\n"
+    assert len(printed("results", "list")) == 3  # nothing that came is ever thrown away
+
+
+def test_ids_that_are_no_dead_letters_are_named(
+    letters: list[dict[str, Any]], printed: Callable[..., Any], invoke: Invoke
+) -> None:
+    known = letters[0]["id"]
+
+    assert printed("dead", "drop", str(known), "777", exit_code=2) == {"dropped": [known], "missing": [777]}
+    result = invoke("dead", "replay", str(known))
+    assert (result.exit_code, f"no dead letters: {known}" in result.stderr) == (2, True)
+
+
+def test_all_of_a_route_and_no_other_are_replayed(
+    place: Place,
+    letters: list[dict[str, Any]],
+    printed: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(dead_module, "PAGE", 2)  # more than one page of them
+
+    assert printed("dead", "replay", "--all", "--route", "other") == {"replayed": [], "missing": []}
+    replayed = printed("dead", "replay", "--all", "--route", "all")["replayed"]
+    assert sorted(replayed) == sorted(letter["id"] for letter in letters)
+    assert place.delivery_states() == {"pending": 3}
+
+
+def test_table_of_dead_letters_has_no_trailing_blanks(letters: list[dict[str, Any]], invoke: Invoke) -> None:
+    lines = invoke("dead", "list").stdout.splitlines()
+
+    assert len(lines) == 4
+    assert [line for line in lines if line != line.rstrip()] == []
+    assert all("no use" in line for line in lines[1:])
+
+
+def test_parked_results_are_routed_once_the_settings_want_them(
+    place: Place, printed: Callable[..., Any]
+) -> None:
+    place.settings(PICKY)
+    place.send("job-1", "job-2")
+    assert place.run("--drain").wait() == 0
+    assert len(printed("results", "list", "--only", "parked")) == 2
+    assert printed("results", "route-parked") == {"looked_at": 2, "deliveries": 0}
+
+    place.settings(ALL_TO_FILE)
+    assert printed("results", "route-parked") == {"looked_at": 2, "deliveries": 2}
+    assert printed("results", "route-parked") == {"looked_at": 0, "deliveries": 0}
+    assert place.run("--drain").wait() == 0
+    assert {line["job_id"] for line in place.lines()} == {"job-1", "job-2"}
+
+
+def test_results_that_stay_parked_do_not_hide_those_behind_them(place: Place) -> None:
+    """Also where there are more than one transaction takes."""
+    from listener.core.model import ResultStatus, RoutingDecision
+    from tests.support.builders import decoded_messages, routes_all
+
+    def park(*_anything: object) -> RoutingDecision:
+        return RoutingDecision(status=ResultStatus.PARKED)
+
+    with place.store() as store:
+        store.record(decoded_messages(5), park, at=NOON)
+    assert place.queries(lambda queries: queries.route_parked(park, at=NOON, batch=2)) == (5, 0)
+    assert place.queries(lambda queries: queries.route_parked(routes_all(), at=NOON, batch=2)) == (5, 5)

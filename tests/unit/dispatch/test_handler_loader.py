@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from listener.core.errors import SettingsError
+from listener.dispatch.handler_loader import available, load, options_of
+from tests.support.packages import install
+from tests.support.results import a_job_result
+
+WHERE = "routes.captions.handlers[0]"
+Install = Callable[..., None]
+
+COLLECT = """
+from __future__ import annotations
+from listener.formats.durations import Duration
+
+SEEN = []
+
+def collect(*, patience: Duration, count: int = 1, **rest: object):
+    return lambda result: SEEN.append((result.job_id, patience.total_seconds(), count, rest))
+"""
+
+STRICT = """
+from listener.formats.durations import Duration
+
+def strict(*, url: str, patience: Duration, count: int = 1, api_token: int = 0, json: bool = False):
+    return print
+"""
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Install:
+    def install_here(module: str, *, source: str, points: str | None = None) -> None:
+        install(monkeypatch, tmp_path, module, source=source, points=points)
+
+    return install_here
+
+
+def _refusal(use: str, **options: object) -> str:
+    with pytest.raises(SettingsError) as refusal:
+        load(use, options, where=WHERE)
+    assert str(refusal.value).startswith(f"{WHERE}: ")
+    return str(refusal.value)
+
+
+def test_built_in_handlers_are_found_by_name() -> None:
+    assert {"command", "jsonl", "log", "python", "webhook"} <= set(available())
+
+
+def test_the_handler_of_a_stranger_is_found_loaded_and_run_with_its_options(installed: Install) -> None:
+    installed("collect", source=COLLECT)
+
+    handler = load("collect", {"patience": "1m30s", "count": "3", "free": 1}, where=WHERE)
+    handler(a_job_result(job_id="one"))
+
+    assert "collect" in available()
+    assert sys.modules["collect"].SEEN == [("one", 90.0, 3, {"free": 1})]
+
+
+def test_a_class_may_be_the_factory(installed: Install) -> None:
+    installed(
+        "counter",
+        source=(
+            "class counter:\n"
+            "    def __init__(self, *, step: int = 1): self.step, self.count = step, 0\n"
+            "    def __call__(self, result): self.count += self.step\n"
+        ),
+    )
+
+    handler = load("counter", {"step": "2"}, where=WHERE)
+    handler(a_job_result())
+
+    assert handler.count == 2
+
+
+def test_all_that_is_wrong_with_the_options_is_one_error(installed: Install) -> None:
+    installed("strict", source=STRICT)
+
+    refusal = _refusal("strict", patience="5x", count="many", bogus=1)
+
+    assert "option 'url' is missing" in refusal
+    assert "patience = '5x'" in refusal
+    assert '"1h30m"' in refusal
+    assert "count = 'many'" in refusal
+    assert "option 'bogus' is unknown; known options: url, patience, count, api_token, json" in refusal
+
+
+def test_values_that_may_be_secret_are_never_shown(installed: Install) -> None:
+    installed("strict", source=STRICT)
+
+    refusal = _refusal("strict", url="http://x", patience=1, api_token="testKeySecret")
+
+    assert "api_token (value not shown)" in refusal
+    assert "testKeySecret" not in refusal
+
+
+def test_an_unknown_handler_is_answered_with_the_known_ones_and_how_to_install() -> None:
+    refusal = _refusal("webhok")
+
+    assert "did you mean 'webhook'?" in refusal
+    assert "command, jsonl, log, python, webhook" in refusal
+    assert "pip install" in refusal
+
+
+def test_two_packages_may_not_share_a_name(installed: Install) -> None:
+    installed("other_log", source="", points="[mns_listener.handlers]\nlog = other_log:log\n")
+
+    refusal = _refusal("log")
+
+    assert "listener.handlers.log:log" in refusal
+    assert "other_log:log" in refusal
+
+
+@pytest.mark.parametrize(
+    ("source", "reason"),
+    [
+        pytest.param("import no_such_module_anywhere", "No module named", id="import-error"),
+        pytest.param("def broken(:", "SyntaxError", id="syntax-error"),
+        pytest.param("1 / 0", "ZeroDivisionError", id="fails-while-imported"),
+        pytest.param("", "has no attribute 'broken'", id="no-such-attribute"),
+        pytest.param("broken = 5", "is no callable", id="factory-is-no-callable"),
+        pytest.param("def broken(): return 5", "returned 5", id="handler-is-no-callable"),
+        pytest.param("def broken(): raise ValueError('no luck')", "can't work: no luck", id="refuses"),
+        pytest.param("def broken(): raise OSError('no disk')", "can't work: no disk", id="os-error"),
+        pytest.param("def broken(): {}['x']", "KeyError", id="crashes"),
+        pytest.param("def broken(*, a: 'Nowhere'): ...", "Nowhere", id="annotation-without-meaning"),
+    ],
+)
+def test_whatever_is_wrong_with_a_plug_in_is_a_settings_error(
+    source: str, reason: str, installed: Install
+) -> None:
+    installed("broken", source=source)
+
+    assert reason in _refusal("broken")
+
+
+def test_options_can_be_listed() -> None:
+    assert list(options_of("webhook")) == ["url", "secret_file", "timeout", "headers"]

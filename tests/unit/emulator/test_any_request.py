@@ -1,0 +1,126 @@
+"""Whatever is sent, the services answer with one of their own errors and never break."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from email.utils import format_datetime
+from xml.etree import ElementTree
+
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from listener.core import clock
+from listener.emulator import Emulator, Options, signatures
+from listener.emulator.messages import Reply, Request
+from listener.emulator.mns.errors import ERRORS as MNS_ERRORS
+from listener.emulator.mps.service import ERRORS as MPS_ERRORS
+from tests.support.emulator_clients import KEY, NAMESPACE, SECRET
+
+words = st.sampled_from(
+    [
+        "",
+        "q",
+        "messages",
+        "..",
+        "0",
+        "-1",
+        "99999999999",
+        "true",
+        "x" * 200,
+        "+",
+        "é",
+        "{",
+        "[[",
+        "null",
+        "8-abcdefghij",
+    ]
+)
+names = st.sampled_from(
+    ["waitseconds", "numOfMessages", "peekonly", "ReceiptHandle", "visibilityTimeout", "metaoverride"]
+)
+tags = st.sampled_from(
+    ["Message", "Messages", "MessageBody", "DelaySeconds", "Priority", "UserProperties", "PropertyValue", "Name",
+     "Queue", "VisibilityTimeout", "LoggingEnabled", "ReceiptHandles", "ReceiptHandle"]
+)  # fmt: skip
+documents = st.recursive(
+    words,
+    lambda inner: st.builds(
+        lambda tag, parts: f"<{tag}>{''.join(parts)}</{tag}>", tags, st.lists(inner, max_size=4)
+    ),
+    max_leaves=8,
+)
+
+
+def answer(request: Request) -> Reply:
+    async def once() -> Reply:
+        emulator = Emulator(Options(seed=1))
+        emulator.mns.create("q")
+        reply = await emulator.answer(request)
+        emulator.close()
+        return reply
+
+    return asyncio.run(once())
+
+
+def an_mns_request(method: str, path: str, query: str, body: str) -> Request:
+    target = f"{path}?{query}" if query else path
+    headers = {"date": format_datetime(clock.now(), usegmt=True), "x-mns-version": "2015-06-06"}
+    signature = signatures.mns_v2(SECRET, method=method, headers=headers, target=target, date=headers["date"])
+    headers["authorization"] = f"MNS {KEY}:{signature}"
+    return Request(
+        method=method, path=path, target=target, raw_query=query, headers=headers, body=body.encode()
+    )
+
+
+@settings(deadline=None)
+@given(
+    method=st.sampled_from(["GET", "PUT", "POST", "DELETE", "PATCH"]),
+    parts=st.lists(words, max_size=2),
+    query=st.dictionaries(names, words.filter(lambda word: word != "30"), max_size=3),
+    body=documents,
+)
+def test_mns_knows_an_answer_to_everything(
+    method: str, parts: list[str], query: dict[str, str], body: str
+) -> None:
+    path = "/".join(["/queues", *parts])
+    reply = answer(an_mns_request(method, path, "&".join(f"{k}={v}" for k, v in query.items()), body))
+
+    assert reply.status in {200, 201, 204} | {status for status, _ in MNS_ERRORS.values()}
+    if reply.body:
+        root = ElementTree.fromstring(reply.body)
+        assert root.findtext(f"{NAMESPACE}Code", "InvalidArgument") in MNS_ERRORS
+
+
+@settings(deadline=None)
+@given(
+    action=st.sampled_from(
+        ["SubmitIProductionJob", "QueryIProductionJob", "SearchPipeline", "AddPipeline", "UpdatePipeline", "Other"]
+    ),
+    parameters=st.dictionaries(
+        st.sampled_from(
+            ["FunctionName", "JobParams", "Input", "NotifyUrl", "PipelineId", "JobId", "PageSize", "State", "Name",
+             "NotifyConfig", "SpeedLevel", "UserData"]
+        ),
+        words | st.text(max_size=20) | st.sampled_from(['{"QueueName":"\\ud800"}', "[" * 5000, "oss://b/"]),
+        max_size=6,
+    ),
+)  # fmt: skip
+def test_mps_knows_an_answer_to_everything(action: str, parameters: dict[str, str]) -> None:
+    fields = {
+        "Action": action,
+        "Version": "2014-06-18",
+        "Format": "JSON",
+        "AccessKeyId": KEY,
+        "SignatureMethod": "HMAC-SHA1",
+        "SignatureVersion": "1.0",
+        "SignatureNonce": "n",
+        "Timestamp": f"{clock.now():%Y-%m-%dT%H:%M:%SZ}",
+        **{name: value.encode("utf-8", "replace").decode() for name, value in parameters.items()},
+    }
+    fields["Signature"] = signatures.rpc_v1(SECRET, method="GET", parameters=fields)
+    query = signatures.canonical_query(fields)
+    reply = answer(Request(method="GET", path="/", target="/", raw_query=query, headers={}, body=b""))
+
+    document = json.loads(reply.body)
+    assert reply.status == 200 or document["Code"] in MPS_ERRORS

@@ -1,0 +1,222 @@
+from __future__ import annotations
+
+import json
+import os
+import signal
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from listener.handlers.command import Command, command
+
+from listener import Reject, Retry, Unavailable
+from listener.core.errors import SettingsError
+from listener.dispatch.handler_loader import load
+from tests.support.results import a_job_result
+from tests.support.waiting import is_dead, wait_until
+
+
+def _shell(
+    script: str, *, timeout: timedelta = timedelta(minutes=5), env: dict[str, str] | None = None
+) -> Command:
+    return command(argv=["/bin/sh", "-c", script], timeout=timeout, env=env)
+
+
+@contextmanager
+def _called(handler: Command) -> Iterator[Future[None]]:
+    with ThreadPoolExecutor(1) as pool:
+        try:
+            yield pool.submit(handler, a_job_result())
+        finally:
+            handler.close()
+
+
+def _pid_in(file: Path) -> int:
+    wait_until(lambda: file.exists() and file.read_text().endswith("\n"))
+    return int(file.read_text())
+
+
+def test_program_reads_the_whole_document_on_standard_input(tmp_path: Path) -> None:
+    result = a_job_result(raw="早" * 300_000, details=({"Status": "ok"},))
+
+    _shell(f"cat > {tmp_path}/document")(result)
+
+    assert json.loads((tmp_path / "document").read_bytes()) == result.as_dict()
+
+
+def test_half_a_surrogate_pair_reaches_the_program_as_its_escape(tmp_path: Path) -> None:
+    _shell(f"cat > {tmp_path}/document")(a_job_result(message="\ud800"))
+
+    assert json.loads((tmp_path / "document").read_bytes())["message"] == "\ud800"
+
+
+def test_program_that_never_reads_its_input_may_succeed() -> None:
+    assert _shell("exit 0")(a_job_result(raw="x" * 1_000_000)) is None
+
+
+def test_program_knows_key_job_state_attempt_and_route(tmp_path: Path) -> None:
+    names = ("KEY", "JOB_ID", "STATE", "ATTEMPT", "ROUTE")
+    script = "; ".join(f'echo "$MNS_LISTENER_{name}" >> {tmp_path}/known' for name in names)
+
+    _shell(script)(a_job_result(key="k", job_id="j", state="Fail", attempt=3, route="r"))
+
+    assert (tmp_path / "known").read_text().split() == ["k", "j", "Fail", "3", "r"]
+
+
+def test_program_inherits_neither_credentials_nor_our_settings(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "testKeySecret")
+    monkeypatch.setenv("MNS_LISTENER_STORE_URL", "postgresql://user:testKeySecret@db/x")
+    monkeypatch.setenv("NOTIFY_SOCKET", "/run/testKeySecret")
+    monkeypatch.setenv("UNRELATED", "kept")
+
+    _shell(f"env > {tmp_path}/environment", env={"ADDED": "here"})(a_job_result())
+
+    environment = (tmp_path / "environment").read_text().splitlines()
+    assert [line for line in environment if "testKeySecret" in line] == []
+    assert {"UNRELATED=kept", "ADDED=here"} <= set(environment)
+
+
+def test_a_variable_withheld_may_be_passed_on_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("ALIBABA_CLOUD_REGION", "withheld")
+
+    _shell(f'echo "$ALIBABA_CLOUD_REGION" > {tmp_path}/region', env={"ALIBABA_CLOUD_REGION": "given"})(
+        a_job_result()
+    )
+
+    assert (tmp_path / "region").read_text() == "given\n"
+
+
+@pytest.mark.parametrize(
+    ("script", "outcome"),
+    [
+        pytest.param("exit 75", Retry, id="tempfail-is-again-later"),
+        pytest.param("exit 65", Reject, id="dataerr-is-never-again"),
+        pytest.param("exit 1", RuntimeError, id="other-code-is-a-failed-attempt"),
+        pytest.param("kill -KILL $$", RuntimeError, id="killed-is-a-failed-attempt"),
+    ],
+)
+def test_exit_code_decides(script: str, outcome: type[Exception]) -> None:
+    with pytest.raises(outcome) as raised:
+        _shell(f"echo because >&2; {script}")(a_job_result())
+
+    assert type(raised.value) is outcome
+    assert str(raised.value).endswith(": because")
+
+
+def test_only_the_last_two_kilobytes_of_standard_error_are_kept() -> None:
+    script = (
+        "i=0; while [ $i -lt 3000 ]; do echo 0123456789012345678901234567890123456789 >&2; i=$((i+1)); done"
+    )
+
+    with pytest.raises(RuntimeError) as raised:
+        _shell(f"{script}; printf the-end >&2; exit 2")(a_job_result())
+
+    assert str(raised.value).endswith("the-end")
+    assert len(str(raised.value)) < 2200
+
+
+def test_a_background_child_that_keeps_standard_error_open_does_not_hold_the_delivery(tmp_path: Path) -> None:
+    handler = _shell(f"sleep 600 & echo $! > {tmp_path}/pid", timeout=timedelta(seconds=60))
+
+    handler(a_job_result())
+
+    background = _pid_in(tmp_path / "pid")
+    assert not is_dead(background)
+    os.kill(background, signal.SIGKILL)
+
+
+def test_a_program_that_closes_standard_error_early_is_still_waited_for(tmp_path: Path) -> None:
+    _shell(f"exec 2>&-; sleep 0.2; echo done > {tmp_path}/done")(a_job_result())
+
+    assert (tmp_path / "done").exists()
+
+
+def test_too_slow_a_program_is_ended_and_the_attempt_failed(tmp_path: Path) -> None:
+    handler = _shell("exec sleep 600", timeout=timedelta(milliseconds=50))
+
+    with pytest.raises(TimeoutError, match=r"took longer than 0:00:00\.05"):
+        handler(a_job_result())
+
+
+def test_close_ends_the_whole_group_and_spends_no_attempt(tmp_path: Path) -> None:
+    handler = _shell(f"sleep 600 & echo $! > {tmp_path}/pid; wait")
+
+    with _called(handler) as call:
+        grandchild = _pid_in(tmp_path / "pid")
+        handler.close()
+
+        with pytest.raises(Unavailable, match="stopping"):
+            call.result(30)
+    wait_until(lambda: is_dead(grandchild))
+
+
+def test_what_ignores_sigterm_is_killed_after_the_grace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("listener.handlers.command._GRACE", timedelta(milliseconds=100))
+    handler = _shell(f"trap '' TERM; echo $$ > {tmp_path}/pid; while :; do sleep 1; done")
+
+    with _called(handler) as call:
+        pid = _pid_in(tmp_path / "pid")
+        handler.close()
+
+        with pytest.raises(Unavailable, match="SIGKILL"):
+            call.result(30)
+    assert is_dead(pid)
+
+
+def test_a_program_that_finishes_politely_when_closed_counts_as_done(tmp_path: Path) -> None:
+    handler = _shell(f"trap 'exit 0' TERM; echo $$ > {tmp_path}/pid; while :; do sleep 0.05; done")
+
+    with _called(handler) as call:
+        _pid_in(tmp_path / "pid")
+        handler.close()
+
+        assert call.result(30) is None
+
+
+def test_nothing_is_started_after_close() -> None:
+    handler = _shell("exit 0")
+    handler.close()
+
+    with pytest.raises(Unavailable):
+        handler(a_job_result())
+
+
+def test_program_ended_by_a_signal_is_a_failed_attempt_that_names_it() -> None:
+    with pytest.raises(RuntimeError, match="SIGTERM"):
+        _shell("kill -TERM $$; exit 3")(a_job_result())
+
+
+def test_relative_program_is_looked_for_in_its_directory(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\ntouch ran\n")
+    program.chmod(0o700)
+
+    command(argv=["./program"], cwd=tmp_path)(a_job_result())
+
+    assert (tmp_path / "ran").exists()
+
+
+@pytest.mark.parametrize(
+    ("options", "word"),
+    [
+        pytest.param(
+            {"argv": ["no-such-program-anywhere"]}, "no-such-program-anywhere", id="missing-program"
+        ),
+        pytest.param({"argv": []}, "argv", id="empty"),
+        pytest.param({"argv": "true"}, "argv", id="text-is-no-list"),
+        pytest.param({"argv": ["true"], "cwd": "/no/such/place"}, "/no/such/place", id="missing-directory"),
+        pytest.param({"argv": ["true"], "timeout": 0}, "timeout", id="no-time-at-all"),
+    ],
+)
+def test_what_can_not_run_is_refused_at_start(options: dict[str, object], word: str) -> None:
+    with pytest.raises(SettingsError, match=word):
+        load("command", options, where="routes.a.handlers[0]")

@@ -1,0 +1,198 @@
+"""Health and metrics over TCP and over a unix socket."""
+
+from __future__ import annotations
+
+import socket
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from listener.core.errors import SettingsError
+from listener.core.model import Dead, Done, Outcome, RecordSummary, RetryAt, Settlement
+from listener.http.app import Health, application
+from listener.http.server import Server, bind
+from listener.runtime.metrics import Metrics
+from tests.support.builders import NOON, a_delivery
+
+
+class Process:
+    """What the endpoints show, as the test wants it."""
+
+    def __init__(self) -> None:
+        self.alive = self.ready = True
+        self.metrics = Metrics()
+
+    def application(self) -> Any:
+        return application(
+            alive=lambda: Health(ok=self.alive, details={"stalled": [] if self.alive else ["poll q"]}),
+            ready=lambda: Health(ok=self.ready, details={"store": "ok" if self.ready else "away"}),
+            metrics=self.metrics.exposition,
+        )
+
+
+@contextmanager
+def serving(process: Process, bound: socket.socket) -> Iterator[None]:
+    server = Server(process.application(), bound)
+    server.start()
+    try:
+        yield
+    finally:
+        server.stop()
+
+
+@pytest.fixture
+def process() -> Process:
+    return Process()
+
+
+@pytest.fixture(params=["tcp", "unix"])
+def client(request: pytest.FixtureRequest, process: Process, tmp_path: Path) -> Iterator[httpx.Client]:
+    path = tmp_path / "http.sock"
+    bound = bind("127.0.0.1:0" if request.param == "tcp" else f"unix:{path}")
+    url = f"http://127.0.0.1:{bound.getsockname()[1]}" if request.param == "tcp" else "http://localhost"
+    transport = httpx.HTTPTransport(uds=str(path) if request.param == "unix" else None)
+    with serving(process, bound), httpx.Client(base_url=url, transport=transport, trust_env=False) as client:
+        yield client
+
+
+def test_healthz_says_whether_the_loops_turn(process: Process, client: httpx.Client) -> None:
+    good = client.get("/healthz")
+    process.alive = False
+    bad = client.get("/healthz")
+
+    assert (good.status_code, good.json()) == (200, {"ok": True, "stalled": []})
+    assert (bad.status_code, bad.json()) == (503, {"ok": False, "stalled": ["poll q"]})
+
+
+def test_readyz_is_apart_from_healthz(process: Process, client: httpx.Client) -> None:
+    process.ready = False
+
+    assert client.get("/readyz").status_code == 503
+    assert client.get("/readyz").json() == {"ok": False, "store": "away"}
+    assert client.get("/healthz").status_code == 200
+
+
+def test_metrics_are_in_the_form_of_prometheus(process: Process, client: httpx.Client) -> None:
+    process.metrics.polled("q", messages=3, seconds=0.1)
+    reply = client.get("/metrics")
+
+    assert reply.headers["content-type"].startswith("text/plain; version=0.0.4")
+    assert 'mns_listener_messages_received_total{queue="q"} 3.0' in reply.text.splitlines()
+
+
+def test_there_is_nothing_else(client: httpx.Client) -> None:
+    assert client.get("/").status_code == 404
+    assert client.post("/healthz").status_code == 405
+
+
+def test_a_stopped_server_gives_its_address_back(process: Process) -> None:
+    bound = bind("127.0.0.1:0")
+    listen = f"127.0.0.1:{bound.getsockname()[1]}"
+    with serving(process, bound):
+        pass
+
+    bind(listen).close()
+
+
+def test_a_predecessors_socket_is_taken_over(process: Process, tmp_path: Path) -> None:
+    listen = f"unix:{tmp_path / 'http.sock'}"
+    bind(listen).close()  # as a killed process leaves it
+
+    bind(listen).close()
+
+
+def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
+    file = tmp_path / "precious"
+    file.write_text("data")
+
+    with pytest.raises(SettingsError, match=r"http\.listen = 'unix:.*precious': Address already in use"):
+        bind(f"unix:{file}")
+    assert file.read_text() == "data"
+
+
+def test_a_taken_port_is_told_with_the_way_out() -> None:
+    with bind("127.0.0.1:0") as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        with pytest.raises(
+            SettingsError, match=rf"http\.listen = '{listen}': Address already in use; name another"
+        ):
+            bind(listen)
+
+
+@pytest.mark.parametrize(
+    "listen",
+    [
+        pytest.param("0.0.0.0:8471", id="everybody"),
+        pytest.param("192.0.2.1:8471", id="not-loopback"),
+        pytest.param("example.com:80", id="name"),
+        pytest.param("127.0.0.1", id="no-port"),
+        pytest.param("127.0.0.1:99999", id="port-too-large"),
+        pytest.param("127.0.0.1:²", id="no-number"),
+        pytest.param("8471", id="only-a-port"),
+        pytest.param("unix:/nowhere/at/all.sock", id="no-folder"),
+        pytest.param("unix:/tmp/" + "x" * 200, id="path-too-long"),
+        pytest.param("unix:", id="no-path"),
+    ],
+)
+def test_an_address_that_cannot_be_is_named(listen: str) -> None:
+    with pytest.raises(SettingsError, match=r"http\.listen = "):
+        bind(listen).close()
+
+
+@pytest.mark.parametrize("listen", ["localhost:0", "[::1]:0"])
+def test_loopback_has_several_names(listen: str) -> None:
+    if "::1" in listen and not _has_ipv6():
+        pytest.skip("this machine has no IPv6")
+    with bind(listen) as bound:
+        assert bound.getsockname()[1] > 0
+
+
+def _has_ipv6() -> bool:
+    try:
+        with socket.create_server(("::1", 0), family=socket.AF_INET6):
+            return True
+    except OSError:
+        return False
+
+
+class TestMetrics:
+    @pytest.mark.parametrize(
+        ("outcome", "late", "label"),
+        [
+            (Done(), False, "done"),
+            (RetryAt(at=NOON, reason=""), False, "again"),
+            (Dead(reason=""), False, "dead"),
+            (Done(), True, "late"),
+        ],
+    )
+    def test_settlements_are_counted_by_outcome(self, outcome: Outcome, late: bool, label: str) -> None:
+        metrics = Metrics()
+        metrics.settled(Settlement(delivery=a_delivery(), outcome=outcome), seconds=0.2, late=late)
+
+        labels = {"route": "videos", "handler": "log"}
+        assert value(metrics, "deliveries_settled_total", **labels, outcome=label) == 1
+        assert value(metrics, "handler_seconds_sum", **labels) == 0.2
+
+    def test_arrivals_are_counted_by_what_they_turned_out_to_be(self) -> None:
+        metrics = Metrics()
+        metrics.recorded("q", RecordSummary(new=5, duplicates=4, contradictions=3, quarantined=2, waiting=1))
+
+        kinds = {"new": 5, "duplicate": 4, "contradiction": 3, "quarantined": 2, "waiting": 1, "parked": None}
+        assert {kind: value(metrics, "results_total", queue="q", kind=kind) for kind in kinds} == kinds
+
+    def test_deletions_and_faults_are_counted(self) -> None:
+        metrics = Metrics()
+        metrics.deleted("q", messages=14, failed=2)
+        metrics.queue_failed("q", "tls")
+
+        assert value(metrics, "messages_deleted_total", queue="q", result="deleted") == 14
+        assert value(metrics, "messages_deleted_total", queue="q", result="failed") == 2
+        assert value(metrics, "queue_failures_total", queue="q", kind="tls") == 1
+
+
+def value(metrics: Metrics, name: str, **labels: str) -> float | None:
+    return metrics.registry.get_sample_value(f"mns_listener_{name}", labels)

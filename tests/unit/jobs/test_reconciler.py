@@ -1,0 +1,277 @@
+"""Asking MPS about overdue jobs, with MPS in memory and a real store."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from contextlib import closing
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from freezegun import freeze_time
+from freezegun.api import FrozenDateTimeFactory
+
+from listener.core import clock
+from listener.core.errors import FailureKind, MpsUnavailable
+from listener.core.model import LOST, Answer, JobState, Tenants
+from listener.core.ports import EVERYBODY
+from listener.intake.recorder import Intake, NullDeliverySink
+from listener.jobs.reconciler import (
+    AWAY,
+    AWAY_BACKOFF,
+    CONCURRENCY,
+    TURN,
+    MpsOf,
+    ReconcileOutcome,
+    Reconciler,
+    tenant_shards,
+)
+from listener.rules.backoff import Backoff
+from listener.rules.routing import Correlation, Match, Rule
+from listener.runtime.process import Heartbeat
+from listener.store.sql_store import SqlStore
+from tests.support.builders import NOON, a_job, a_result
+from tests.support.memory_mps import MemoryMps
+from tests.support.stores import count, deliveries, jobs, results, the_job, the_row
+
+FIRST, LONGEST, GIVE_UP = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+RULES = (Rule(name="lost", match=Match(state=LOST), handlers=("log",)), Rule(name="all", handlers=("log",)))
+EVERY = timedelta(seconds=10)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlStore]:
+    with closing(SqlStore.open(f"sqlite:///{tmp_path / 'store.db'}")) as store:
+        yield store
+
+
+@pytest.fixture(autouse=True)
+def time() -> Iterator[FrozenDateTimeFactory]:
+    with freeze_time(NOON) as frozen:
+        yield frozen
+
+
+def a_reconciler(
+    store: SqlStore, mps: MemoryMps | None, *, tenants: Tenants = EVERYBODY, mps_of: MpsOf | None = None
+) -> Reconciler:
+    intake = Intake(store=store, rules=RULES, correlation=Correlation(), sink=NullDeliverySink())
+    return Reconciler(
+        store=store,
+        intake=intake,
+        mps_of=mps_of or (lambda _tenant: mps),
+        backoff=Backoff(FIRST, LONGEST),
+        timeout=GIVE_UP,
+        tenants=tenants,
+    )
+
+
+def add_jobs(store: SqlStore, number: int = 1, **fields: Any) -> None:
+    """Overdue since noon, called job_0, job_1…"""
+    for place in range(number):
+        job_id = f"job_{place}"
+        given = {"token": f"{place:022d}", "job_id": job_id, "deadline_at": NOON} | fields
+        store.add_job(a_job(**given))
+
+
+def findings(reconciler: Reconciler) -> list[ReconcileOutcome]:
+    return sorted(outcome for _, outcome in reconciler.turn())
+
+
+def due_in(store: SqlStore) -> timedelta:
+    """How long it is until the only job is asked about again."""
+    due = the_row(store, jobs)["next_query_at"]
+    assert due is not None
+    wait: timedelta = due - clock.now()
+    return wait
+
+
+@pytest.mark.parametrize("state", ["Success", "Fail"])
+def test_an_end_is_recorded_with_its_outputs_and_delivered(store: SqlStore, state: str) -> None:
+    add_jobs(store)
+    assert findings(a_reconciler(store, MemoryMps(job_0=state))) == [ReconcileOutcome.RECORDED]
+
+    row = the_row(store, results)
+    assert (row["state"], row["source"], row["outputs"]) == (state, "query", "{}")
+    assert (the_row(store, jobs)["state"], count(store, deliveries)) == (state, 1)
+
+
+def test_nothing_is_asked_before_the_deadline(store: SqlStore, time: FrozenDateTimeFactory) -> None:
+    add_jobs(store, deadline_at=NOON + timedelta(seconds=1))
+    mps = MemoryMps(job_0="Success")
+    assert findings(a_reconciler(store, mps)) == []
+    time.tick(timedelta(seconds=1))
+
+    assert findings(a_reconciler(store, mps)) == [ReconcileOutcome.RECORDED]
+
+
+@pytest.mark.parametrize("state", ["Queuing", "Analysing", "Pondering"])
+def test_a_job_that_goes_on_is_asked_about_less_and_less_and_never_given_up(
+    store: SqlStore, time: FrozenDateTimeFactory, state: str
+) -> None:
+    add_jobs(store)
+    reconciler = a_reconciler(store, MemoryMps(job_0=state))
+    waits = []
+    for _ in range(60):
+        assert findings(reconciler) == [ReconcileOutcome.RUNNING]
+        waits.append(due_in(store))
+        time.tick(waits[-1])
+
+    for asked, wait in enumerate(waits[:6]):
+        assert FIRST * 2**asked / 2 <= wait <= FIRST * 2**asked
+    assert all(LONGEST / 2 <= wait <= LONGEST for wait in waits[6:20])
+    assert len(set(waits)) > 50  # not all at the same moments
+    assert clock.now() > NOON + GIVE_UP
+    assert (the_row(store, jobs)["state"], the_row(store, jobs)["queries"]) == (JobState.SUBMITTED, 60)
+
+
+def test_a_job_that_mps_does_not_know_is_lost_when_patience_ends_and_told_once(
+    store: SqlStore, time: FrozenDateTimeFactory
+) -> None:
+    add_jobs(store)
+    reconciler = a_reconciler(store, MemoryMps())
+    seen = []
+    while the_row(store, jobs)["finished_at"] is None:
+        seen += findings(reconciler)
+        time.tick(max(due_in(store), timedelta(0)) if the_row(store, jobs)["next_query_at"] else FIRST)
+        assert len(seen) < 100
+
+    assert (set(seen[:-1]), seen[-1]) == ({ReconcileOutcome.UNKNOWN}, ReconcileOutcome.LOST)
+    row = the_row(store, results)
+    assert (row["state"], row["source"]) == (LOST, "listener")
+    finished = the_row(store, jobs)["finished_at"]
+    assert finished == NOON + GIVE_UP
+    time.tick(GIVE_UP)
+    assert (findings(reconciler), count(store, deliveries)) == ([], 1)
+
+
+@pytest.mark.parametrize(
+    ("fields", "configured"),
+    [
+        pytest.param({"job_id": "", "state": JobState.INTENT}, True, id="intent-without-an-id"),
+        pytest.param({"function": ""}, True, id="another-type-of-job"),
+        pytest.param({}, False, id="mps-not-configured"),
+    ],
+)
+def test_what_mps_cannot_be_asked_about_is_lost_in_the_end(
+    store: SqlStore, time: FrozenDateTimeFactory, fields: dict[str, Any], configured: bool
+) -> None:
+    add_jobs(store, **fields)
+    mps = MemoryMps(job_0="Success")
+    reconciler = a_reconciler(store, mps if configured else None)
+    assert findings(reconciler) == [ReconcileOutcome.UNKNOWN]
+    time.tick(GIVE_UP)
+
+    assert (findings(reconciler), mps.asked) == ([ReconcileOutcome.LOST], [])
+    assert (the_row(store, jobs)["state"], count(store, deliveries)) == (LOST, 1)
+
+
+def test_an_outage_loses_no_job_however_long_and_makes_no_hot_loop(
+    store: SqlStore, time: FrozenDateTimeFactory
+) -> None:
+    add_jobs(store, 2 * TURN)
+    mps = MemoryMps(**{f"job_{place}": "Success" for place in range(2 * TURN)})
+    mps.away = True
+    reconciler = a_reconciler(store, mps)
+    start, turns = clock.now(), 0
+    while clock.now() < start + timedelta(hours=1):
+        time.tick(reconciler._guarded_turn(EVERY))
+        turns += 1
+
+    assert turns <= 70  # a minute apart, but for the first ones
+    assert len(mps.asked) <= turns * (AWAY + CONCURRENCY)
+    time.tick(10 * GIVE_UP)
+    reconciler.turn()
+    assert (count(store, results), count(store, jobs, jobs.c.finished_at.is_not(None))) == (0, 0)
+    assert count(store, jobs, jobs.c.queries > 0) == 0
+
+    mps.away = False
+    for _ in range(4):
+        time.tick(2 * AWAY_BACKOFF.maximum)
+        reconciler.turn()
+    assert count(store, jobs, jobs.c.state == JobState.SUCCESS) == 2 * TURN
+
+
+def test_one_job_that_always_fails_does_not_hold_up_the_others(
+    store: SqlStore, time: FrozenDateTimeFactory
+) -> None:
+    add_jobs(store, TURN)
+    mps = MemoryMps(**{f"job_{place}": "Success" for place in range(1, TURN)})
+    mps.trouble["job_0"] = MpsUnavailable("garbled", kind=FailureKind.PROTOCOL)
+    found = findings(a_reconciler(store, mps))
+
+    assert found == [ReconcileOutcome.RECORDED] * (TURN - 1) + [ReconcileOutcome.UNAVAILABLE]
+
+
+def test_a_full_turn_is_followed_by_the_next_at_once(store: SqlStore) -> None:
+    add_jobs(store, TURN + 1)
+    reconciler = a_reconciler(store, MemoryMps())
+
+    assert [reconciler._guarded_turn(EVERY) for _ in range(2)] == [timedelta(0), EVERY]
+
+
+def test_a_job_that_has_ended_is_not_asked_about_by_hand_either(store: SqlStore) -> None:
+    add_jobs(store, job_id="", state=JobState.REFUSED, finished_at=NOON)
+    mps = MemoryMps()
+
+    assert a_reconciler(store, mps).reconcile(the_job(store, f"{0:022d}")) is ReconcileOutcome.COMPLETED
+    assert (mps.asked, count(store, results)) == ([], 0)
+
+
+def test_the_callback_that_came_while_mps_was_asked_is_delivered_and_the_answer_is_a_copy(
+    store: SqlStore,
+) -> None:
+    add_jobs(store)
+    reconciler = a_reconciler(store, None)
+
+    class Slow(MemoryMps):
+        def query(self, job_id: str) -> Answer:
+            reconciler._intake.record_found([a_result(job_id=job_id)])
+            return super().query(job_id)
+
+    reconciler._mps_of = lambda _tenant: Slow(job_0="Success")
+    assert findings(reconciler) == [ReconcileOutcome.RECORDED]
+    assert (count(store, deliveries), the_row(store, results)["copies"]) == (1, 2)
+
+
+def test_a_tenant_whose_mps_is_away_does_not_hold_up_another(store: SqlStore) -> None:
+    for number, tenant in enumerate(("bad", "good")):
+        store.add_job(a_job(token=f"{number:022d}", job_id=f"job_{number}", tenant=tenant, deadline_at=NOON))
+    bad, good = MemoryMps(), MemoryMps(job_1="Success")
+    bad.away = True
+    shares = tenant_shards(["bad", "good"])
+    turns = {
+        name: findings(
+            a_reconciler(store, None, tenants=tenants, mps_of={"bad": bad, "good": good}.__getitem__)
+        )
+        for name, tenants in shares.items()
+    }
+
+    assert turns == {"": [], "bad": [ReconcileOutcome.UNAVAILABLE], "good": [ReconcileOutcome.RECORDED]}
+
+
+def test_jobs_of_a_tenant_that_is_gone_end_as_lost(store: SqlStore, time: FrozenDateTimeFactory) -> None:
+    add_jobs(store, tenant="gone")
+    reconciler = a_reconciler(store, None, tenants=tenant_shards(["here"])[""])
+    time.tick(GIVE_UP)
+
+    assert findings(reconciler) == [ReconcileOutcome.LOST]
+
+
+def test_a_stop_ends_the_loop_and_leaves_the_rest_for_the_next_process(store: SqlStore) -> None:
+    add_jobs(store, TURN)
+    stop = threading.Event()
+
+    class Stopping(MemoryMps):
+        def query(self, job_id: str) -> Answer:
+            stop.set()
+            return super().query(job_id)
+
+    mps = Stopping()
+    reconciler = a_reconciler(store, mps)
+    reconciler._stop = stop
+    reconciler.run(Heartbeat(EVERY), interval=EVERY)
+
+    assert len(mps.asked) <= CONCURRENCY
+    assert len(store.claim_overdue(at=NOON, until=NOON, limit=TURN)) >= TURN - CONCURRENCY

@@ -1,0 +1,143 @@
+"""What becomes of a delivery whose attempt failed."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from listener.core.errors import Reject, Retry, Unavailable
+from listener.core.model import Dead, Outcome, RetryAt
+from listener.rules.backoff import Backoff
+from listener.rules.retry import ERROR_LENGTH, RetryPolicy, after_failure, after_lost_lease, error_text
+from tests.support.builders import NOON, a_delivery
+
+SECOND = timedelta(seconds=1)
+BACKOFF = Backoff(SECOND, timedelta(seconds=60))
+POLICY = RetryPolicy(max_attempts=3, max_elapsed=timedelta(hours=1), backoff=BACKOFF)
+#: Jitter that leaves the whole of a wait.
+WHOLE = 1.0
+
+
+def fate_of(error: BaseException, *, age: timedelta = timedelta(0), **fields: object) -> Outcome:
+    return after_failure(a_delivery(**fields), error, POLICY, now=NOON + age, jitter=WHOLE)
+
+
+def test_a_failure_spends_an_attempt_and_waits() -> None:
+    assert fate_of(KeyError("x"), failures=1) == RetryAt(
+        at=NOON + 2 * SECOND, reason="KeyError: 'x'", spent=True
+    )
+
+
+def test_the_last_attempt_makes_a_dead_letter_that_tells_the_last_error() -> None:
+    outcome = fate_of(KeyError("x"), failures=2)
+
+    assert outcome == Dead(reason="gave up after 3 of 3 attempts; the last: KeyError: 'x'")
+
+
+def test_reject_is_final_at_the_first_attempt() -> None:
+    assert fate_of(Reject("no such customer")) == Dead(reason="Reject: no such customer")
+
+
+@pytest.mark.parametrize(
+    ("after", "wait"),
+    [
+        pytest.param(timedelta(seconds=7), timedelta(seconds=7), id="timedelta"),
+        pytest.param(0.5, timedelta(seconds=0.5), id="seconds"),
+        pytest.param(0, timedelta(0), id="at-once"),
+        pytest.param(-5, timedelta(0), id="in-the-past"),
+        pytest.param(timedelta(minutes=10), timedelta(minutes=10), id="longer-than-the-longest-wait"),
+        pytest.param(timedelta.max, timedelta(days=366), id="beyond-all-calendars"),
+        pytest.param(None, SECOND, id="left-to-the-back-off"),
+    ],
+)
+@pytest.mark.parametrize("kind", [Retry, Unavailable])
+def test_a_wait_that_is_asked_for_is_kept(
+    kind: type[Retry], after: timedelta | float | None, wait: timedelta
+) -> None:
+    outcome = fate_of(kind("later", after=after))
+
+    assert isinstance(outcome, RetryAt)
+    assert outcome.at - NOON == wait
+
+
+def test_retry_counts_as_an_attempt() -> None:
+    assert isinstance(fate_of(Retry("later"), failures=2), Dead)
+
+
+@pytest.mark.parametrize("attempt", [1, 3, 100, 10_000])
+def test_outage_never_spends_an_attempt(attempt: int) -> None:
+    outcome = fate_of(Unavailable("database down"), attempt=attempt, failures=2)
+
+    assert isinstance(outcome, RetryAt)
+    assert not outcome.spent
+    assert outcome.at - NOON <= BACKOFF.maximum
+
+
+@pytest.mark.parametrize("error", [KeyError("x"), Retry("later"), Unavailable("down")], ids=repr)
+def test_whatever_is_older_than_max_age_is_given_up(error: Exception) -> None:
+    assert isinstance(fate_of(error, age=POLICY.max_elapsed), RetryAt)
+
+    outcome = fate_of(error, age=POLICY.max_elapsed + SECOND)
+
+    assert isinstance(outcome, Dead)
+    assert "max_elapsed" in outcome.reason
+    assert error_text(error) in outcome.reason
+
+
+def test_a_lost_lease_spends_an_attempt() -> None:
+    outcome = after_lost_lease(a_delivery(), POLICY, now=NOON, jitter=WHOLE)
+
+    assert isinstance(outcome, RetryAt)
+    assert outcome.spent
+    assert outcome.at == NOON + SECOND
+
+
+def test_a_handler_that_kills_its_process_is_given_up_in_the_end() -> None:
+    assert isinstance(after_lost_lease(a_delivery(failures=2), POLICY, now=NOON, jitter=WHOLE), Dead)
+
+
+def test_backoff_doubles_up_to_its_maximum() -> None:
+    waits = [BACKOFF.delay(attempt - 1) / SECOND for attempt in (1, 2, 3, 6, 7, 8, 10_000)]
+
+    assert waits == [1, 2, 4, 32, 60, 60, 60]
+
+
+@given(st.integers(0, 10**9), st.floats(0, 1))
+def test_back_off_lies_between_the_half_and_the_whole(attempt: int, jitter: float) -> None:
+    whole = BACKOFF.delay(attempt)
+
+    assert whole / 2 <= BACKOFF.delay(attempt, jitter=jitter) <= whole
+
+
+def test_a_first_wait_above_the_longest_is_cut() -> None:
+    assert Backoff(initial=timedelta.max, maximum=SECOND).delay(50) == SECOND
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise RuntimeError("broken")
+
+
+@pytest.mark.parametrize(
+    ("error", "text"),
+    [
+        pytest.param(ValueError("bad"), "ValueError: bad", id="type-and-text"),
+        pytest.param(ValueError(), "ValueError", id="nothing-said"),
+        pytest.param(ValueError(" \n"), "ValueError", id="blank"),
+        pytest.param(ValueError("a\0b\ud800"), "ValueError: a\ufffdb\ufffd", id="unstorable"),
+        pytest.param(Mute(), "Mute: (its text can't be shown)", id="broken-error"),
+        pytest.param(SystemExit(3), "SystemExit: 3", id="not-an-exception"),
+    ],
+)
+def test_error_text_names_the_type_and_is_never_empty(error: BaseException, text: str) -> None:
+    assert error_text(error) == text
+
+
+def test_error_text_is_shortened() -> None:
+    text = error_text(ValueError("x" * 10_000))
+
+    assert len(text) == ERROR_LENGTH
+    assert text.endswith("…")

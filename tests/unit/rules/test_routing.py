@@ -1,0 +1,211 @@
+"""Which results go to which handlers."""
+
+from __future__ import annotations
+
+import time
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from listener.core.model import Job, Result, ResultStatus, RoutingDecision, Target
+from listener.rules.routing import Correlation, Match, Rule, decider, explain, facts_about, first_match
+from tests.support.builders import NOON, a_job, a_result
+
+MINUTE = timedelta(minutes=1)
+WORKFLOW = {"job_id": "", "run_id": "R1", "type": "Report", "activity_job_ids": ("j1", "j2")}
+
+
+def a_rule(name: str = "videos", **match: Any) -> Rule:
+    return Rule(name=name, match=Match(**match), handlers=("log", "webhook"))
+
+
+def matches(result: Result, *, job: Job | None = None, **match: Any) -> bool:
+    return first_match([a_rule(**match)], facts_about(result, job, "q")) is not None
+
+
+JSON = '{"route":"clips","tenant":{"id":7,"live":true},"a.b":"dotted","a":{"b":"nested"},"none":null}'
+
+
+@pytest.mark.parametrize(
+    ("match", "result", "expected"),
+    [
+        pytest.param({}, {}, True, id="no-conditions"),
+        pytest.param({"function": "VideoH2V"}, {}, True, id="function"),
+        pytest.param({"function": "videoh2v"}, {}, False, id="function-is-exact"),
+        pytest.param({"function": ["Cover", "VideoH2V"]}, {}, True, id="any-of-a-list"),
+        pytest.param({"function": ("Cover", "ASR")}, {}, False, id="none-of-a-list"),
+        pytest.param({"function": ()}, {}, True, id="an-empty-list-asks-nothing"),
+        pytest.param({"function": ""}, {}, False, id="an-empty-value-asks-for-an-empty-one"),
+        pytest.param({"type": "IPRODUCTION"}, {}, True, id="type-ignores-case"),
+        pytest.param({"type": "Transcode"}, {}, False, id="other-type"),
+        pytest.param({"state": "success"}, {}, True, id="state-ignores-case"),
+        pytest.param({"state": "Fail"}, {}, False, id="other-state"),
+        pytest.param({"queue": "q"}, {}, True, id="queue"),
+        pytest.param({"queue": "Q1"}, {}, False, id="other-queue"),
+        pytest.param({"pipeline": "p1"}, {"pipeline": "p1"}, True, id="pipeline"),
+        pytest.param({"pipeline": "p1"}, {}, False, id="no-pipeline"),
+        pytest.param({"route": "clips"}, {"user_data": JSON}, True, id="route-in-json"),
+        pytest.param({"route": "clips"}, {"user_data": "clips:1"}, True, id="route-in-text"),
+        pytest.param({"route": "clips"}, {}, False, id="no-user-data"),
+        pytest.param({"user_data": "order-*"}, {"user_data": "order-\n7"}, True, id="glob"),
+        pytest.param({"user_data": "ORDER-*"}, {"user_data": "order-7"}, False, id="glob-is-exact-in-case"),
+        pytest.param({"user_data": ["a*", "o?"]}, {"user_data": "ox"}, True, id="any-of-several-globs"),
+        pytest.param({"user_data": "*"}, {}, True, id="glob-for-anything-even-nothing"),
+        pytest.param({"data": {"tenant.id": 7}}, {"user_data": JSON}, True, id="dotted-key"),
+        pytest.param({"data": {"tenant.id": [6, 7]}}, {"user_data": JSON}, True, id="any-of-several-values"),
+        pytest.param({"data": {"tenant.id": "7"}}, {"user_data": JSON}, False, id="a-number-is-no-string"),
+        pytest.param({"data": {"tenant.live": True}}, {"user_data": JSON}, True, id="true"),
+        pytest.param({"data": {"tenant.live": 1}}, {"user_data": JSON}, False, id="true-is-not-one"),
+        pytest.param({"data": {"a.b": "dotted"}}, {"user_data": JSON}, True, id="key-with-a-dot-first"),
+        pytest.param({"data": {"a.b": "nested"}}, {"user_data": JSON}, False, id="not-what-it-hides"),
+        pytest.param({"data": {"none": []}}, {"user_data": JSON}, True, id="present-with-any-value"),
+        pytest.param({"data": {"nope": []}}, {"user_data": JSON}, False, id="not-present"),
+        pytest.param({"data": {"route.x": "y"}}, {"user_data": JSON}, False, id="path-through-a-string"),
+        pytest.param({"data": {"x": 1}}, {"user_data": "x:1"}, False, id="text-has-no-members"),
+        pytest.param({"function": "VideoH2V", "state": "Fail"}, {}, False, id="all-must-be-met"),
+    ],
+)
+def test_conditions(match: dict[str, Any], result: dict[str, Any], expected: bool) -> None:
+    assert matches(a_result(**result), **match) is expected
+
+
+@pytest.mark.parametrize(
+    ("match", "of_job"),
+    [
+        pytest.param({"function": "Cover"}, {"function": "Cover"}, id="function"),
+        pytest.param({"pipeline": "p1"}, {"pipeline": "p1"}, id="pipeline"),
+        pytest.param({"route": "clips"}, {"user_data": "clips:1"}, id="user-data"),
+    ],
+)
+def test_what_the_result_leaves_out_is_taken_from_its_job(
+    match: dict[str, Any], of_job: dict[str, Any]
+) -> None:
+    bare = a_result(function="", pipeline="", user_data=None)
+
+    assert matches(bare, job=a_job(**of_job), **match)
+    assert not matches(bare, **match)
+
+
+def test_what_the_result_says_itself_comes_before_its_job() -> None:
+    result, job = a_result(user_data="a:1"), a_job(function="Cover", user_data="b:1")
+
+    assert matches(result, job=job, function="VideoH2V", route="a")
+
+
+def test_the_first_rule_that_matches_wins() -> None:
+    rules = [a_rule("fails", state="Fail"), a_rule("videos"), a_rule("rest")]
+
+    chosen = first_match(rules, facts_about(a_result(), None, "q"))
+
+    assert chosen is rules[1]
+
+
+def test_explain_names_the_condition_that_each_rule_failed_on() -> None:
+    rules = [a_rule(state="Fail"), a_rule(data={"x": 1}), a_rule()]
+
+    explained = explain(rules, facts_about(a_result(), None, "q"))
+
+    assert explained == list(zip(rules, ["state", "data.x", ""], strict=True))
+
+
+@pytest.mark.parametrize("state", ["Analysing", "Running", "", "Paused"])
+def test_a_state_that_is_no_outcome_only_goes_to_rules_that_name_it(state: str) -> None:
+    result = a_result(state=state)
+
+    assert not matches(result)
+    assert not matches(result, function="VideoH2V")
+    assert matches(result, state=["Success", state.upper()])
+
+
+def test_patterns_full_of_stars_take_linear_time() -> None:
+    """A backtracking matcher would need longer than the age of the universe for this one."""
+    started = time.perf_counter()
+
+    assert not matches(a_result(user_data="a" * 65_536), user_data="*a" * 30 + "*b")
+    assert time.perf_counter() - started < 5
+
+
+def decision(
+    result: Result, job: Job | None = None, *, correlation: Correlation, over: bool = False, rules: Any = None
+) -> RoutingDecision:
+    rules = [a_rule()] if rules is None else rules
+    return decider(rules, correlation, now=NOON, wait_over=over)(result, job, "q")
+
+
+TARGETS = (Target("videos", "log"), Target("videos", "webhook"))
+ROUTED = RoutingDecision(status=ResultStatus.ROUTED, targets=TARGETS)
+UNKNOWN = "no job with this id is known"
+
+
+@pytest.mark.parametrize("unknown", ["deliver", "drop", "dead-letter"])
+@pytest.mark.parametrize("over", [False, True])
+def test_a_known_job_is_routed_whatever_the_policy(unknown: str, over: bool) -> None:
+    assert decision(a_result(), a_job(), correlation=Correlation(unknown, MINUTE), over=over) == ROUTED
+
+
+@pytest.mark.parametrize("unknown", ["deliver", "drop", "dead-letter"])
+def test_an_unknown_job_is_waited_for(unknown: str) -> None:
+    waiting = decision(a_result(), correlation=Correlation(unknown, MINUTE))
+
+    assert waiting == RoutingDecision(status=ResultStatus.WAITING, wait_until=NOON + MINUTE)
+
+
+AFTER_GRACE = [
+    pytest.param("deliver", ROUTED, id="deliver"),
+    pytest.param("drop", RoutingDecision(status=ResultStatus.DROPPED, reason=UNKNOWN), id="drop"),
+    pytest.param(
+        "dead-letter",
+        RoutingDecision(status=ResultStatus.REFUSED, targets=TARGETS, reason=UNKNOWN),
+        id="dead-letter",
+    ),
+]
+
+
+@pytest.mark.parametrize(("unknown", "expected"), AFTER_GRACE)
+def test_when_the_grace_is_over_the_policy_decides(unknown: str, expected: RoutingDecision) -> None:
+    assert decision(a_result(), correlation=Correlation(unknown, MINUTE), over=True) == expected
+
+
+@pytest.mark.parametrize(("unknown", "expected"), AFTER_GRACE)
+def test_without_a_grace_the_policy_decides_at_once(unknown: str, expected: RoutingDecision) -> None:
+    assert decision(a_result(), correlation=Correlation(unknown, timedelta(0))) == expected
+
+
+def test_a_workflow_is_known_by_any_of_its_activities_and_waited_for_otherwise() -> None:
+    correlation, report = Correlation("drop", MINUTE), a_result(**WORKFLOW)
+
+    assert decision(report, a_job(job_id="j2"), correlation=correlation) == ROUTED
+    assert decision(report, correlation=correlation).status is ResultStatus.WAITING
+    assert decision(report, correlation=correlation, over=True).status is ResultStatus.DROPPED
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        pytest.param("Success", ResultStatus.PARKED, id="outcome"),
+        pytest.param("Paused", ResultStatus.PARKED, id="state-never-heard-of"),
+        pytest.param("", ResultStatus.PARKED, id="no-state"),
+        pytest.param("Analysing", ResultStatus.PROGRESS, id="progress"),
+    ],
+)
+def test_what_no_route_wants_is_kept(state: str, status: ResultStatus) -> None:
+    kept = decision(a_result(state=state), a_job(), correlation=Correlation(), rules=[a_rule(queue="other")])
+
+    assert kept.status is status
+    assert kept.targets == ()
+
+
+@pytest.mark.parametrize("unknown", ["deliver", "drop", "dead-letter"])
+def test_progress_that_no_rule_can_want_is_not_waited_for(unknown: str) -> None:
+    correlation = Correlation(unknown, MINUTE)
+
+    assert decision(a_result(state="Analysing"), correlation=correlation).status is ResultStatus.PROGRESS
+
+
+def test_progress_that_a_rule_names_waits_for_its_job_like_an_outcome() -> None:
+    rules = [a_rule(state="Analysing", function="VideoH2V")]
+
+    waiting = decision(a_result(state="Analysing"), correlation=Correlation("drop", MINUTE), rules=rules)
+
+    assert waiting.status is ResultStatus.WAITING

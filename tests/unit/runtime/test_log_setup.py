@@ -1,0 +1,69 @@
+"""How this process logs."""
+
+from __future__ import annotations
+
+import io
+import json
+from typing import Any
+
+import pytest
+import structlog
+
+from listener.aliyun.credentials import AccessKey
+from listener.runtime import log_setup
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def logged(stream: io.StringIO, *, level: str = "info", format: str = "auto", **facts: Any) -> str:
+    log_setup.configure(level=level, format=format, stream=stream)
+    structlog.get_logger().info("key.read", **facts)
+    return stream.getvalue()
+
+
+def test_machines_get_one_json_object_a_line() -> None:
+    entry = json.loads(logged(io.StringIO(), queue="q", text="line\nbreak é"))
+
+    assert (entry["event"], entry["level"], entry["queue"]) == ("key.read", "info", "q")
+    assert entry["text"] == "line\nbreak é"
+    assert entry["timestamp"].endswith("Z")
+
+
+def test_people_at_a_terminal_get_text() -> None:
+    assert not logged(Terminal()).startswith("{")
+    assert logged(Terminal(), format="json").startswith("{")
+
+
+@pytest.mark.parametrize("name", sorted(log_setup.SECRET))
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_secrets_are_never_written(name: str, stream: type[io.StringIO]) -> None:
+    text = logged(stream(), **{name: "testKeySecret"})
+
+    assert "testKeySecret" not in text
+    assert "***" in text
+
+
+def test_a_key_does_not_show_its_secrets_by_accident() -> None:
+    key = AccessKey("testKeyId", "testKeySecret", "testToken")
+
+    assert "testKeyId" in logged(io.StringIO(), key=key)
+    assert "testKeySecret" not in logged(io.StringIO(), key=key)
+    assert "testToken" not in repr(key)
+
+
+def test_a_level_leaves_out_what_is_below() -> None:
+    assert logged(io.StringIO(), level="warning") == ""
+
+
+def test_a_traceback_is_part_of_its_line() -> None:
+    stream = io.StringIO()
+    log_setup.configure(stream=stream)
+    try:
+        raise ValueError("boom")
+    except ValueError:
+        structlog.get_logger().exception("poll.crashed")
+
+    assert "ValueError: boom" in json.loads(stream.getvalue())["exception"]
