@@ -5,12 +5,12 @@ of the process that is put back after each test, so that the order of tests make
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 
 import pytest
-import structlog
 from hypothesis import settings
+
+from tests.support.process_state import restored_process_state
 
 settings.register_profile("steady", deadline=None, database=None, max_examples=60)
 settings.load_profile("steady")
@@ -24,23 +24,8 @@ os.environ.pop("ALIBABA_CLOUD_SECURITY_TOKEN", None)
 
 @pytest.fixture(autouse=True)
 def _process_state() -> Iterator[None]:
-    """Put back what the command line changes for its whole process: logging and the environment."""
-    logging_before, environment_before = structlog.get_config(), dict(os.environ)
-    yield
-    structlog.configure(**logging_before)
-    _forget_cached_loggers()
-    if os.environ != environment_before:
-        os.environ.clear()
-        os.environ.update(environment_before)
-
-
-def _forget_cached_loggers() -> None:
-    """A module's logger keeps the configuration of its first use; without this, the next test would log with it."""
-    lazy = type(structlog.get_logger())
-    for name, module in list(sys.modules.items()):
-        logger = getattr(module, "log", None) if name.startswith("listener") else None
-        if isinstance(logger, lazy):
-            vars(logger).pop("bind", None)
+    with restored_process_state():
+        yield
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:

@@ -211,3 +211,22 @@ def test_no_function_is_longer_than_a_screen(path: Path) -> None:
         for node in functions_of(path)
     }
     assert {name: length for name, length in lengths.items() if length > LONGEST_FUNCTION} == {}
+
+
+TESTS = ROOT / "tests"
+
+
+@pytest.mark.parametrize("path", sorted(TESTS.rglob("*.py")), ids=lambda path: str(path.relative_to(TESTS)))
+def test_no_module_imports_a_test_module(path: Path) -> None:
+    imported = {
+        part for name in imported_by(path) if name.startswith("tests.") for part in name.split(".")[:-1]
+    }
+
+    assert [part for part in imported if part.startswith("test_") or part == "conftest"] == []
+
+
+def test_unit_tests_mirror_the_tree() -> None:
+    folders = {path.name for path in (TESTS / "unit").iterdir() if path.is_dir() and path.name[0] != "_"}
+
+    assert folders - {"handlers"} <= set(ALLOWED)
+    assert [path.name for path in (TESTS / "unit").glob("test_*.py")] == []

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import io
 import json
+import os
 from typing import Any
 
 import pytest
 import structlog
+from structlog.testing import capture_logs
 
 from listener.aliyun.credentials import AccessKey
+from listener.intake import recorder
 from listener.runtime import log_setup
+from tests.support.process_state import restored_process_state
 
 
 class Terminal(io.StringIO):
@@ -67,3 +71,23 @@ def test_a_traceback_is_part_of_its_line() -> None:
         structlog.get_logger().exception("poll.crashed")
 
     assert "ValueError: boom" in json.loads(stream.getvalue())["exception"]
+
+
+def test_after_a_test_a_module_logs_as_before_though_its_logger_was_cached() -> None:
+    with restored_process_state():
+        log_setup.configure(level="error", stream=io.StringIO())
+        recorder.log.error("cached.now")
+
+    with capture_logs() as logs:
+        recorder.log.info("seen.again")
+    assert [entry["event"] for entry in logs] == ["seen.again"]
+
+
+def test_after_a_test_the_environment_is_as_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MNS_LISTENER_KEPT", "yes")
+    with restored_process_state():
+        os.environ["MNS_LISTENER_LEFT_BEHIND"] = "yes"
+        del os.environ["MNS_LISTENER_KEPT"]
+
+    assert "MNS_LISTENER_LEFT_BEHIND" not in os.environ
+    assert os.environ["MNS_LISTENER_KEPT"] == "yes"
