@@ -54,7 +54,7 @@ class Sizes:
     messages: int = 20_000
     aside: int = 10_000  #: messages where it takes long
     warm_up: int = 2_000
-    slow: int = 2_000  #: for rivals that take one message at a time
+    slow: int = 2_000  #: for baselines that take one message at a time
     slow_far: int = 400  #: for them over the network
     quiet: int = 400  #: callbacks on a quiet queue
     half_rate_seconds: float = 10.0
@@ -164,8 +164,10 @@ def against_dramatiq(bench: Bench) -> Iterator[Figure]:
     return _against_tasks(bench, "dramatiq", "Dramatiq on Redis", runs.dramatiq_drain)
 
 
-def _against_tasks(bench: Bench, rival: str, shown: str, theirs: Callable[..., Drained]) -> Iterator[Figure]:
-    if missing := runs.missing(rival):
+def _against_tasks(
+    bench: Bench, baseline: str, shown: str, theirs: Callable[..., Drained]
+) -> Iterator[Figure]:
+    if missing := runs.missing(baseline):
         raise Skipped(missing)
     count = bench.sizes.slow
     rounds = interleaved(

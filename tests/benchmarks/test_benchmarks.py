@@ -87,11 +87,11 @@ def test_drain_of_a_few_callbacks_gives_every_figure(server: Server, tmp_path: P
     figures = {figure.name: figure for figure in against_loops(Bench(server, TINY, tmp_path))}
 
     ours = figures["drain: callbacks"].median
-    for rival, name in (
+    for baseline, name in (
         ("sample loop", "the SDK's sample loop"),
         ("bare batch loop", "the SDK's bare batch loop"),
     ):
-        ratio = figures[f"drain: listener to {rival}"].median
+        ratio = figures[f"drain: listener to {baseline}"].median
         assert ratio == pytest.approx(ours / figures[f"drain: {name}"].median)
     assert figures["drain: requests for 1,000 callbacks"].median >= 125
     assert all(figure.name in table(figures.values()) for figure in figures.values())

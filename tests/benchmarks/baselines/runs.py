@@ -1,4 +1,4 @@
-"""One drain by each of the rivals."""
+"""One drain by each of the baselines."""
 
 from __future__ import annotations
 
@@ -30,11 +30,11 @@ DRAMATIQ: Final = (
 )
 
 
-def missing(rival: str) -> str:
-    """Why this rival can't run here; empty when it can."""
-    if importlib.util.find_spec(rival) is None:
-        return f"{rival} is not installed (the extra is called bench)"
-    if rival == "dramatiq" and shutil.which("redis-server") is None:
+def missing(baseline: str) -> str:
+    """Why this baseline can't run here; empty when it can."""
+    if importlib.util.find_spec(baseline) is None:
+        return f"{baseline} is not installed (the extra is called bench)"
+    if baseline == "dramatiq" and shutil.which("redis-server") is None:
         return "dramatiq needs redis-server, which is not installed"
     return ""
 
@@ -43,7 +43,7 @@ def sdk_drain(
     folder: Path, server: Server, *, turn: str, series: str, count: int, delay: float = 0.0
 ) -> Drained:
     """The SDK's ``single`` or ``batch`` loop."""
-    store = work.new_store(folder / "rival.db", series, count)
+    store = work.new_store(folder / "baseline.db", series, count)
     server.reset(delay=delay)
     server.fill(series, count)
     _run("tests.benchmarks.baselines.sdk_loops", turn, server.url, str(store))
@@ -67,7 +67,7 @@ def _drain_tasks(
     folder: Path, name: str, command: tuple[str, ...], variables: Mapping[str, str], series: str, count: int
 ) -> Drained:
     """Enqueue everything, then start the workers; from the first job finished to the last."""
-    store = work.new_store(folder / "rival.db", series, count)
+    store = work.new_store(folder / "baseline.db", series, count)
     environment = {**variables, work.STORE_VARIABLE: str(store)}
     _run("tests.benchmarks.baselines.enqueue", name, series, str(count), **environment)
     with _child(folder / f"{name}.log", *command, **environment) as workers:
