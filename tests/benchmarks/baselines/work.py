@@ -1,4 +1,4 @@
-"""What every baseline does for a callback: read it, find its job, note the outcome, call a handler that does nothing."""
+"""What every baseline does for a callback: read it, find its job, note the outcome, call an empty handler."""
 
 from __future__ import annotations
 
