@@ -24,7 +24,8 @@ from listener.settings.sections import Settings
 from tests.support import ROOT
 
 SOURCES = sorted([*(ROOT / "listener").rglob("*.py"), *(ROOT / "handlers").rglob("*.py")])
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
+PROJECT = "https://github.com/mns-listener/mns-listener/blob/main/"
 LEVELS = {"debug", "info", "warning", "error", "exception", "log"}
 
 
@@ -175,15 +176,23 @@ def test_every_command_that_the_pages_use_exists() -> None:
 WORDS_AFTER_THE_NAME = {"on", "must", "is"}
 
 
-def test_every_link_leads_somewhere() -> None:
-    links = [(each, link) for each in PAGES for link in re.findall(r"\]\(([^)#]+)", each.read_text("utf-8"))]
-    missing = [
-        f"{each.name}: {link}"
-        for each, link in links
-        if not link.startswith("https://") and not (each.parent / link).exists()
-    ]
+def links_of(path: Path) -> Iterator[tuple[str, str]]:
+    """The links of a page to other files of the project, inline and by reference, as (target, where it leads)."""
+    for inline, reference in re.findall(
+        r"\]\(([^)#]+)|^\[[^\]]+\]: ([^\s#]+)", path.read_text("utf-8"), re.MULTILINE
+    ):
+        link = inline or reference
+        if link.startswith(PROJECT):
+            yield link, str(ROOT / link.removeprefix(PROJECT))
+        elif not link.startswith("https://"):
+            yield link, str(path.parent / link)
 
-    assert missing == []
+
+def test_every_link_leads_somewhere() -> None:
+    links = [(each.name, link, target) for each in PAGES for link, target in links_of(each)]
+
+    assert len(links) > 30
+    assert [f"{name}: {link}" for name, link, target in links if not Path(target).exists()] == []
 
 
 def test_every_test_that_the_promises_name_is_there() -> None:
