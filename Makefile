@@ -7,7 +7,7 @@ BENCH_STAMP := $(VENV)/.installed-bench
 
 export ALIBABA_CLOUD_ECS_METADATA_DISABLED := true
 
-.PHONY: demo test soak soak-fate soak-memory bench bench-quick lint clean
+.PHONY: demo test docs build soak soak-fate soak-memory bench bench-quick lint clean
 
 demo: $(STAMP)
 	$(BIN)/mns-listener demo
@@ -15,21 +15,30 @@ demo: $(STAMP)
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 4
 
-# Random faults, random kills, and an account of every callback; SEEDS=200 takes a while.
+# The documentation as a site in site/; warnings and broken links are errors (never --quiet: it hides both). No network.
+docs: $(STAMP)
+	NO_MKDOCS_2_WARNING=true $(BIN)/python -m mkdocs build --strict --clean
+
+# The sdist and the wheel in dist/, without build isolation, so without a network.
+build: $(STAMP)
+	rm -rf build dist *.egg-info/SOURCES.txt
+	$(BIN)/python -m build --no-isolation
+
+# Random faults, random kills, and a check that every callback is accounted for; SEEDS=200 takes a while.
 SEEDS ?= 50
 soak: soak-fate
 	$(BIN)/python -m tests.soak --seeds $(SEEDS)
 
-# 2,000 jobs, of whose callbacks a fifth never comes: each reaches its true state, once.
+# 2,000 jobs, a fifth of whose callbacks never arrives: each job reaches its true state, once.
 soak-fate: $(STAMP)
 	ALIBABA_CLOUD_ACCESS_KEY_ID=testKeyId ALIBABA_CLOUD_ACCESS_KEY_SECRET=testKeySecret \
 		$(BIN)/python -m tests.soak.job_outcomes
 
-# 300,000 callbacks through one process, whose memory, threads and files must not grow.
+# 300,000 callbacks through one process: its memory, threads and open files must not grow.
 soak-memory: $(STAMP)
 	$(BIN)/python -m tests.soak.memory
 
-# Every figure of docs/performance.md, in ten minutes on a machine that does nothing else; or the small form.
+# Every figure of docs/performance.md: ten minutes on an otherwise idle machine; bench-quick uses small sizes.
 bench: $(BENCH_STAMP)
 	$(BIN)/python -m tests.benchmarks
 
@@ -51,4 +60,4 @@ $(BENCH_STAMP): $(STAMP)
 	@touch $@
 
 clean:
-	rm -rf $(VENV) build dist *.egg-info
+	rm -rf $(VENV) build dist site *.egg-info
