@@ -54,7 +54,7 @@ def test_the_example_plug_in_works_and_is_short(
     points = f"[mns_listener.handlers]{setup['options.entry_points']['mns_listener.handlers']}\n"
     install(monkeypatch, tmp_path, "shout", source=_block("python"), points=points)
     runner = CoroutineRunner()
-    handler = load("shout", {"to": "ops", "patience": "1m"}, where="here")
+    handler = load("shout", {"to": "ops", "pause": "1m"}, where="here")
 
     with pytest.raises(Retry):
         runner.run(handler, a_job_result(state="Fail"))
