@@ -1,4 +1,4 @@
-"""A webhook receiver in the standard library alone: what an application beside the listener does, in any language.
+"""A webhook receiver with only the standard library: what an application next to the listener does, in any language.
 
 Usage: ``python receiver.py PORT SECRET_FILE``. Prints each verified result once.
 """
@@ -18,7 +18,7 @@ TOLERANCE = 300  #: seconds that the sender's clock may be off
 
 
 def verified(secret: str, headers: dict[str, str], body: bytes, *, now: float) -> bool:
-    """Whether somebody who knows the secret sent this body, lately (Standard Webhooks)."""
+    """Whether the sender knows the secret and sent this body recently (Standard Webhooks)."""
     message_id, timestamp = headers.get("webhook-id", ""), headers.get("webhook-timestamp", "")
     if not timestamp.isdecimal() or abs(now - int(timestamp)) > TOLERANCE:
         return False
@@ -30,7 +30,9 @@ def verified(secret: str, headers: dict[str, str], body: bytes, *, now: float) -
 
 
 def serve(port: int, secret: str) -> None:
-    seen: set[str] = set()  # an application keeps this in its database, in the transaction of the effect
+    seen: set[str] = (
+        set()
+    )  # an application stores this in its database, in the same transaction as the effect
 
     class Receiver(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
