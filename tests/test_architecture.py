@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from tests.test_layers import ALLOWED, EDGES, WITHOUT_IO
+
 ROOT = Path(__file__).parents[1]
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
 GLOSSARY = (ROOT / "docs" / "glossary.md").read_text("utf-8")
@@ -67,3 +69,17 @@ def test_every_file_of_the_reading_order_is_there() -> None:
 
     assert len(files) > 15
     assert missing(files, []) == []
+
+
+def test_the_import_rules_are_those_of_the_layer_test() -> None:
+    section = ARCHITECTURE.split("## Import rules")[1].split("\n## ")[0]
+    documented = {
+        folder: set(code_in(allowed))
+        for folder, allowed in re.findall(r"^\| `(\w+)` \| (.*) \|$", section, re.M)
+    }
+    (edges,) = re.findall(r"^\| (.*) \| everything above", section, re.MULTILINE)
+    (without_io,) = re.findall(r"^- (.*) use no sockets", section, re.MULTILINE)
+
+    assert documented == {folder: allowed for folder, allowed in ALLOWED.items() if folder not in EDGES}
+    assert code_in(edges) == [folder for folder in EDGES if folder != "__main__"]
+    assert code_in(without_io) == list(WITHOUT_IO)
