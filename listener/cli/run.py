@@ -16,7 +16,7 @@ from listener.core.errors import ListenerError
 
 if TYPE_CHECKING:
     from listener.daemon.daemon import Daemon
-    from listener.runtime.process import Signals
+    from listener.runtime.signals import Signals
 
 #: How often the main thread looks around: it feeds the watchdog, and watches for the end of a drain.
 TICK = timedelta(seconds=1)
@@ -44,7 +44,7 @@ the settings again: routes, retry and correlation change, the rest needs a resta
 def run(*, path: Path | None, drain: bool) -> None:
     """Receive callbacks and run handlers until told to stop."""
     from listener.runtime import log_setup
-    from listener.runtime.process import collected_signals
+    from listener.runtime.signals import collected_signals
 
     settings = settings_from(path)
     log_setup.configure(level=settings.log.level, format=settings.log.format)
@@ -69,11 +69,13 @@ def _serve(daemon: Daemon, signals: Signals, *, path: Path | None, drain: bool) 
 
 def _watch(daemon: Daemon, signals: Signals, *, reload: Callable[[], None], drain: bool) -> None:
     """Until a stop signal, or until everything is drained."""
-    from listener.runtime.process import STOP_SIGNALS, Watchdog, reap_orphans
+    from listener.runtime.orphans import reap_orphans
+    from listener.runtime.signals import RELOAD_SIGNAL, STOP_SIGNALS
+    from listener.runtime.systemd import Watchdog
 
     watchdog = Watchdog(daemon.liveness)
     while (number := signals.wait(DRAIN_TICK if drain else watchdog.tick(TICK))) not in STOP_SIGNALS:
-        if number is not None:
+        if number == RELOAD_SIGNAL:
             reload()
         watchdog.feed()
         reap_orphans()
@@ -94,7 +96,8 @@ def _reload(daemon: Daemon, path: Path | None) -> None:
 
 def _stopped(daemon: Daemon, signals: Signals) -> dict[str, int]:
     """Stop politely; a further signal ends the process on the spot."""
-    from listener.runtime.process import STOP_SIGNALS, notify
+    from listener.runtime.signals import STOP_SIGNALS
+    from listener.runtime.systemd import notify
 
     notify("STOPPING=1")
     counts: dict[str, int] = {}

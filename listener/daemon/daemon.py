@@ -30,9 +30,9 @@ from listener.dispatch.handler_loader import CoroutineRunner
 from listener.intake.poller_group import PollerGroup
 from listener.intake.recorder import Intake, Poller
 from listener.jobs.reconciler import AWAY_BACKOFF, CLAIM, Reconciler, tenant_shards
+from listener.runtime.liveness import Heartbeat, LivenessMonitor
 from listener.runtime.log_throttle import ThrottledLog
 from listener.runtime.metrics import Metrics
-from listener.runtime.process import Heartbeat, LivenessMonitor
 from listener.runtime.rate_limit import IntervalTimer
 from listener.settings.sections import QueueSettings, RouteSettings, Settings
 from listener.store.notifier import Notifier

@@ -16,7 +16,7 @@ import pytest
 
 from listener.emulator import Options
 from listener.emulator.server import RunningEmulator, running
-from listener.runtime.process import reap_orphans
+from listener.runtime.orphans import reap_orphans
 from tests.support.supervised import QUEUE, a_daemon, write_settings
 from tests.support.waiting import is_dead, wait_until
 
@@ -145,7 +145,7 @@ def test_only_orphans_are_reaped() -> None:
     program = textwrap.dedent(
         """
         import ctypes, os, subprocess
-        from listener.runtime.process import _reaped
+        from listener.runtime.orphans import _reaped
 
         PR_SET_CHILD_SUBREAPER = 36
         assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0

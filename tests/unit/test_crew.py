@@ -13,8 +13,8 @@ from structlog.testing import capture_logs
 from listener.core.model import Message, RecordSummary
 from listener.intake.poller_group import PollerGroup
 from listener.intake.recorder import Poller
+from listener.runtime.liveness import Heartbeat
 from listener.runtime.metrics import Metrics
-from listener.runtime.process import Heartbeat
 from tests.support.builders import a_message
 
 WAIT = timedelta(seconds=1)

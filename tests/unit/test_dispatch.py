@@ -22,8 +22,8 @@ from listener.intake.recorder import Intake
 from listener.rules.backoff import Backoff
 from listener.rules.retry import RetryPolicy
 from listener.rules.routing import Correlation, Rule
+from listener.runtime.liveness import Heartbeat
 from listener.runtime.metrics import Metrics
-from listener.runtime.process import Heartbeat
 from listener.store.sql_store import SqlStore
 from listener.store.tables import EPOCH, deliveries
 from tests.support.builders import (

@@ -19,8 +19,8 @@ from listener.core.model import Message, Result
 from listener.formats.callback import decode
 from listener.intake.recorder import BACKOFF, LONGEST_REST, Intake, Poller
 from listener.rules.routing import Correlation, Rule
+from listener.runtime.liveness import Heartbeat
 from listener.runtime.metrics import Metrics
-from listener.runtime.process import Heartbeat
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_callback, a_message, wrapped
 from tests.support.stores import count, deliveries, quarantine, results, the_row

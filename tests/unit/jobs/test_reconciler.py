@@ -30,7 +30,7 @@ from listener.jobs.reconciler import (
 )
 from listener.rules.backoff import Backoff
 from listener.rules.routing import Correlation, Match, Rule
-from listener.runtime.process import Heartbeat
+from listener.runtime.liveness import Heartbeat
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_job, a_result
 from tests.support.memory_mps import MemoryMps

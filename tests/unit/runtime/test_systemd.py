@@ -1,12 +1,9 @@
-"""What the operating system says to this process, and what it says to its supervisor."""
+"""What systemd receives: readiness, and watchdog messages only while every loop makes progress."""
 
 from __future__ import annotations
 
 import os
-import signal
 import socket
-import subprocess
-import sys
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -16,16 +13,9 @@ from freezegun import freeze_time
 from freezegun.api import FrozenDateTimeFactory
 from structlog.testing import capture_logs
 
-from listener.runtime.process import (
-    LivenessMonitor,
-    Watchdog,
-    collected_signals,
-    notify,
-    reap_orphans,
-    watchdog_interval,
-)
+from listener.runtime.liveness import LivenessMonitor
+from listener.runtime.systemd import Watchdog, notify, watchdog_interval
 
-SOON = timedelta(seconds=30)
 MINUTE = timedelta(minutes=1)
 
 
@@ -55,41 +45,6 @@ def heard(supervisor: socket.socket) -> list[str]:
             lines += supervisor.recv(4096).decode().splitlines()
         except BlockingIOError:
             return lines
-
-
-class TestSignals:
-    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
-    def test_a_signal_is_collected_and_nothing_else_happens(self, number: signal.Signals) -> None:
-        with collected_signals() as signals:
-            os.kill(os.getpid(), number)
-
-            assert signals.wait(SOON) is number
-            assert signals.wait(timedelta(0)) is None
-
-    def test_signals_are_told_one_by_one_in_their_order(self) -> None:
-        with collected_signals() as signals:
-            for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGTERM):
-                os.kill(os.getpid(), number)
-
-            found = [signals.wait(SOON) for _ in range(3)]
-
-        assert found == [signal.SIGHUP, signal.SIGTERM, signal.SIGTERM]
-
-    def test_the_earlier_handlers_are_put_back(self) -> None:
-        before = [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)]
-        with collected_signals():
-            pass
-
-        assert [signal.getsignal(n) for n in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)] == before
-        assert signal.set_wakeup_fd(-1) == -1
-
-    def test_children_can_still_be_ended_politely(self) -> None:
-        with collected_signals():
-            child = subprocess.Popen([sys.executable, "-c", "input()"], stdin=subprocess.PIPE)
-            child.terminate()
-            child.communicate(timeout=30)
-
-        assert child.returncode == -signal.SIGTERM
 
 
 class TestNotify:
@@ -145,32 +100,6 @@ class TestWatchdogInterval:
         assert watchdog_interval() == interval
 
 
-class TestVitals:
-    def test_everything_has_started_once_every_loop_has_turned(self) -> None:
-        liveness = LivenessMonitor()
-        heartbeats = [liveness.heartbeat(name, limit=MINUTE) for name in ("poll", "claim")]
-        heartbeats[0].beat()
-        assert not liveness.started
-
-        heartbeats[1].beat()
-        assert liveness.started
-
-    def test_a_loop_that_is_silent_for_too_long_has_stalled(self, time: FrozenDateTimeFactory) -> None:
-        liveness = LivenessMonitor()
-        poll, claim = (liveness.heartbeat(name, limit=MINUTE) for name in ("poll", "claim"))
-        poll.beat()
-        claim.beat()
-        time.tick(MINUTE)
-        assert liveness.stalled() == []
-
-        claim.beat()
-        time.tick(timedelta(seconds=1))
-        assert liveness.stalled() == ["poll"]
-
-        poll.beat()
-        assert liveness.stalled() == []
-
-
 class TestWatchdog:
     @pytest.fixture(autouse=True)
     def _watched(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -220,9 +149,3 @@ class TestWatchdog:
         watchdog.feed()
         assert watchdog.tick(MINUTE) == timedelta(seconds=10)
         assert watchdog.tick(timedelta(seconds=3)) == timedelta(seconds=3)
-
-
-def test_only_the_first_process_reaps_orphans() -> None:
-    with subprocess.Popen(["true"], start_new_session=True) as child:
-        assert reap_orphans() == 0
-        assert child.wait(30) == 0

@@ -1,0 +1,53 @@
+"""Which loops of this process still make progress. The limits themselves: ``listener.daemon.health``."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from datetime import timedelta
+
+from listener.core import clock
+
+
+class Heartbeat:
+    """When one loop last made progress. It beats in its own thread; any thread may ask."""
+
+    def __init__(self, limit: timedelta) -> None:
+        self._limit = limit
+        self._last: float | None = None
+
+    def beat(self) -> None:
+        self._last = clock.monotonic()
+
+    @property
+    def started(self) -> bool:
+        return self._last is not None
+
+    @property
+    def stalled(self) -> bool:
+        return self._last is not None and clock.monotonic() - self._last > self._limit.total_seconds()
+
+
+class LivenessMonitor:
+    """The heartbeats of all loops of this process. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._heartbeats: dict[str, Heartbeat] = {}
+        self._lock = threading.Lock()
+
+    def heartbeat(self, name: str, *, limit: timedelta) -> Heartbeat:
+        """A heartbeat that counts as stalled after ``limit`` without a beat."""
+        with self._lock:
+            self._heartbeats[name] = Heartbeat(limit)
+            return self._heartbeats[name]
+
+    @property
+    def started(self) -> bool:
+        """Whether every loop has beaten at least once."""
+        with self._lock:
+            return all(heartbeat.started for heartbeat in self._heartbeats.values())
+
+    def stalled(self) -> Sequence[str]:
+        """The names of the loops that have stopped making progress."""
+        with self._lock:
+            return [name for name, heartbeat in self._heartbeats.items() if heartbeat.stalled]

@@ -1,0 +1,47 @@
+"""A process has started once every loop has run, and a loop that is silent for too long has stalled."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+
+import pytest
+from freezegun import freeze_time
+from freezegun.api import FrozenDateTimeFactory
+
+from listener.runtime.liveness import LivenessMonitor
+
+MINUTE = timedelta(minutes=1)
+
+
+@pytest.fixture
+def time() -> Iterator[FrozenDateTimeFactory]:
+    with freeze_time("2024-05-01 12:00", tick=False) as frozen:
+        assert isinstance(frozen, FrozenDateTimeFactory)
+        yield frozen
+
+
+class TestLivenessMonitor:
+    def test_everything_has_started_once_every_loop_has_turned(self) -> None:
+        liveness = LivenessMonitor()
+        heartbeats = [liveness.heartbeat(name, limit=MINUTE) for name in ("poll", "claim")]
+        heartbeats[0].beat()
+        assert not liveness.started
+
+        heartbeats[1].beat()
+        assert liveness.started
+
+    def test_a_loop_that_is_silent_for_too_long_has_stalled(self, time: FrozenDateTimeFactory) -> None:
+        liveness = LivenessMonitor()
+        poll, claim = (liveness.heartbeat(name, limit=MINUTE) for name in ("poll", "claim"))
+        poll.beat()
+        claim.beat()
+        time.tick(MINUTE)
+        assert liveness.stalled() == []
+
+        claim.beat()
+        time.tick(timedelta(seconds=1))
+        assert liveness.stalled() == ["poll"]
+
+        poll.beat()
+        assert liveness.stalled() == []
