@@ -23,6 +23,7 @@ from listener.core.errors import FailureKind, QueueUnavailable, UnavailableError
 from listener.core.model import Message
 from listener.formats import safe_xml
 from listener.formats.unicode_text import shortened, storable
+from listener.settings.sections import QueueSettings
 
 _KINDS = {
     "QueueNotExist": FailureKind.MISSING,
@@ -152,6 +153,20 @@ class MnsQueue:
             code=code,
             hint=_HINTS.get(kind, ""),
         )
+
+
+def queue_from(settings: QueueSettings, keys: Credentials) -> MnsQueue:
+    """The queue that the settings name; nothing is sent yet. Raises SettingsError if its endpoint can't be used."""
+    return MnsQueue(endpoint=settings.endpoint, queue=settings.queue, name=settings.label, credentials=keys)
+
+
+def check_queue(settings: QueueSettings, keys: Credentials) -> str:
+    """Ask for the queue's attributes; returns what was found, in words. Raises UnavailableError or SettingsError."""
+    queue = queue_from(settings, keys)
+    try:
+        return queue.probe()
+    finally:
+        queue.close()
 
 
 def _kind_of_status(status: int) -> FailureKind:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -89,18 +90,16 @@ def _store(settings: Settings) -> str:
 
 
 def _handlers(settings: Settings) -> str:
-    from listener.daemon.daemon import Handlers
     from listener.dispatch.handler_loader import CoroutineRunner
+    from listener.dispatch.handlers import Handlers
 
-    handlers = Handlers(settings.routes)
-    names = [f"{target.route}/{target.handler}" for target in handlers.items()]
-    handlers.close(CoroutineRunner())
-    return ", ".join(names)
+    with closing(CoroutineRunner()) as runner, closing(Handlers(settings.routes, runner=runner)) as handlers:
+        return ", ".join(f"{target.route}/{target.handler}" for target in handlers.targets)
 
 
 def _queues(settings: Settings) -> Iterator[CheckResult]:
     from listener.aliyun.credentials import credentials
-    from listener.daemon.daemon import check_queue
+    from listener.aliyun.mns_queue import check_queue
 
     keys = credentials(settings.credentials)
     key = _looked("access key", lambda: f"{keys.get_credentials().id[:4]}…")

@@ -1,441 +1,260 @@
-"""Joins the parts into a daemon, starts them in order, and stops them in order."""
+"""The daemon: opens everything and starts every loop, reloads, and stops, each in one order.
+
+What is connected to what: ``listener.daemon.wiring``. After how long a loop counts as stalled:
+``listener.daemon.health``. What SIGHUP reloads: ``listener.daemon.reload``.
+"""
 
 from __future__ import annotations
 
-import os
-import socket
 import threading
-import uuid
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import timedelta
-from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import structlog
 
 from listener import __version__
-from listener.aliyun.credentials import Credentials
-from listener.aliyun.mns_connection import CONNECT_TIMEOUT, REPLY_TIMEOUT
-from listener.aliyun.mns_queue import MnsQueue
 from listener.aliyun.tenant_clients import TenantClients
 from listener.core import clock
-from listener.core.errors import ListenerError, StoreUnavailable
-from listener.core.model import Delivery, JobResult, Target, Tenants
-from listener.core.ports import Handler, HeartbeatSink
-from listener.dispatch import handler_loader
-from listener.dispatch.dispatcher import Dispatcher, HandlerBinding
-from listener.dispatch.enricher import Enricher
+from listener.core.errors import ListenerError
+from listener.daemon.reload import apply_reloadable, sections_needing_restart
+from listener.daemon.wiring import Loop, Parts, Resources, Wiring, handler_bindings
 from listener.dispatch.handler_loader import CoroutineRunner
-from listener.intake.poller_group import PollerGroup
-from listener.intake.recorder import Intake, Poller
-from listener.jobs.reconciler import AWAY_BACKOFF, CLAIM, Reconciler, tenant_shards
-from listener.runtime.liveness import Heartbeat, LivenessMonitor
-from listener.runtime.log_throttle import ThrottledLog
+from listener.dispatch.handlers import HandlerGenerations, Handlers
+from listener.runtime.liveness import Health, LivenessMonitor
 from listener.runtime.metrics import Metrics
-from listener.runtime.rate_limit import IntervalTimer
-from listener.settings.sections import QueueSettings, RouteSettings, Settings
-from listener.store.notifier import Notifier
-from listener.store.pruner import Pruner
+from listener.settings.sections import Settings
 from listener.store.sql_store import SqlStore
 
 if TYPE_CHECKING:
-    from listener.http.app import Health
+    import socket
+
     from listener.http.server import Server
 
 log = structlog.get_logger(__name__)
 
-#: How often leases are tended, results whose grace is over decided, and so on.
-HOUSEKEEPING = timedelta(seconds=1)
-#: The share of the time that deleting old rows may take, while the queues are empty and while they are not.
-IDLE_SHARE, BUSY_SHARE = 0.2, 0.05
-#: How long to listen for other processes at a time: a stop waits for it.
-NOTIFY_TURN = timedelta(milliseconds=300)
-#: How often to look for waiting results of which other processes know.
-OTHERS_WAITING = timedelta(seconds=3)
-#: How long a loop may be silent beyond what it may have to wait for: a store that is locked, for example.
-SLACK = timedelta(seconds=30)
-#: In drain mode: how long an empty queue is given, and how many failures in a row are too many.
-DRAIN_WAIT = timedelta(seconds=1)
+#: In drain mode: after so many failed polls in a row of one queue, the daemon gives up.
 DRAIN_FAILURES = 5
-#: What a running process can't change about itself.
-RESTART_SECTIONS = (
-    "store",
-    "mps",
-    "credentials",
-    "dispatch",
-    "service",
-    "http",
-    "log",
-    "queues",
-    "tenants",
-    "reconcile",
-    "enrich",
-)
-
-
-class Handlers:
-    """All handlers of the settings, built once and closed once."""
-
-    def __init__(self, routes: tuple[RouteSettings, ...]) -> None:
-        self._by_target: dict[Target, Handler] = {}
-        for route in routes:
-            for place, handler in enumerate(route.handlers):
-                where = f"routes.{route.name}.handlers[{place}]"
-                self._by_target[Target(route.name, handler.label)] = handler_loader.load(
-                    handler.use, handler.options, where=where
-                )
-
-    def items(self) -> Mapping[Target, Handler]:
-        return self._by_target
-
-    def close(self, runner: CoroutineRunner) -> None:
-        """Close all of them: children are ended, connections given back."""
-        for target, handler in self._by_target.items():
-            try:
-                runner.close_handler(handler, timeout=timedelta(seconds=2))
-            except Exception:  # one handler's trouble must not keep the others open
-                log.exception("handler.close_failed", route=target.route, handler=target.handler)
+#: How long coroutines have to react to their cancellation at a stop.
+COROUTINE_SHUTDOWN_TIMEOUT = timedelta(seconds=1)
 
 
 class Daemon:
-    """The whole listener. ``start``, then ``tick`` now and then, then ``stop``."""
+    """The whole listener: ``start``, then any of ``reload``, ``ready``, ``drained``, then ``stop``."""
 
     def __init__(self, settings: Settings, *, drain: bool = False) -> None:
+        """Opens nothing and starts nothing. Raises SettingsError for settings without a queue or a route."""
         settings.require_work()
         self._settings = settings
         self._drain = drain
-        self._stop = threading.Event()
-        self._threads: list[threading.Thread] = []
-        self._warnings = ThrottledLog(log)
         self.liveness = LivenessMonitor()
         self.metrics = Metrics()
-        self._server = self._bound_server()
-        self._handlers = Handlers(settings.routes)
-        self._retired: list[Handlers] = []
-        self._runner = CoroutineRunner()
-        self._store = SqlStore.open(settings.store.url)
-        self._pruner = Pruner(self._store.database, keep=settings.store.retention)
-        # A lease that is renewed only just before its end is lost to any hiccup.
-        self._lease_timer = IntervalTimer(settings.dispatch.lease / 4)
-        self._waiting_timer = IntervalTimer(OTHERS_WAITING)
-        self._clients = TenantClients(settings)
-        for tenant in ("", *settings.tenants):
-            self._clients.mps(tenant)  # a wrong endpoint stops the start, not a job hours later
-        self._enricher = Enricher(
-            store=self._store,
-            mps_of=self._clients.mps,
-            tenant_of=self._tenant_of,
-            max_wait=settings.enrich.max_wait,
-        )
-        self._dispatcher = self._new_dispatcher()
-        self._intake = Intake(
-            store=self._store,
-            rules=settings.rules(),
-            correlation=settings.correlation.value(),
-            sink=self._dispatcher,
-        )
-        self._reconcilers = {
-            name: self._new_reconciler(tenants) for name, tenants in tenant_shards(settings.tenants).items()
-        }
-        self._queues: list[MnsQueue] = []
-        self._crews = [self._new_crew(queue) for queue in settings.queues]
+        self._stopping = threading.Event()
+        self._threads: list[threading.Thread] = []  #: those that a stop waits for
+        self._running: _Running | None = None
 
-    # parts
-
-    def _new_dispatcher(self) -> Dispatcher:
-        settings = self._settings
-        return Dispatcher(
-            store=self._store,
-            bindings=self._bindings(settings, self._handlers),
-            fallback=settings.retry.policy(),
-            meter=self.metrics,
-            owner=owner_name(),
-            concurrency=settings.dispatch.concurrency,
-            # What no queue brought, but a query, is a lane of its own; where accounts are apart, it counts.
-            queues=len(settings.queues) + bool(settings.tenants),
-            lease=settings.dispatch.lease,
-            handler_timeout=settings.dispatch.handler_timeout,
-        )
-
-    def _bindings(self, settings: Settings, handlers: Handlers) -> dict[Target, HandlerBinding]:
-        policies = {rule.name: rule.retry for rule in settings.rules()}
-        enriched = {route.name for route in settings.routes if route.enrich}
-        return {
-            target: HandlerBinding(
-                run=self._runs(handler),
-                policy=policies[target.route],
-                enrich=self._enricher.enrich if target.route in enriched else None,
-            )
-            for target, handler in handlers.items().items()
-        }
-
-    def _tenant_of(self, delivery: Delivery) -> str:
-        """The job's, or that of the queue which brought the result."""
-        if delivery.job:
-            return delivery.job.tenant
-        return next((queue.tenant for queue in self._settings.queues if queue.label == delivery.queue), "")
-
-    def _new_reconciler(self, tenants: Tenants) -> Reconciler:
-        return Reconciler(
-            store=self._store,
-            intake=self._intake,
-            mps_of=self._clients.mps,
-            backoff=self._settings.reconcile.backoff(),
-            timeout=self._settings.reconcile.timeout,
-            tenants=tenants,
-            stop=self._stop,
-        )
-
-    def _runs(self, handler: Handler) -> Callable[[JobResult], None]:
-        timeout = self._settings.dispatch.handler_timeout
-        return lambda result: self._runner.run(handler, result, timeout=timeout)
-
-    def _new_crew(self, settings: QueueSettings) -> PollerGroup:
-        wait = DRAIN_WAIT if self._drain else settings.wait
-        limit = wait + CONNECT_TIMEOUT + REPLY_TIMEOUT + SLACK
-        return PollerGroup(
-            first=self._new_poller(
-                settings, wait, self.liveness.heartbeat(f"poll {settings.label}", limit=limit)
-            ),
-            helper=lambda: self._new_poller(settings, timedelta(0), Heartbeat(limit)),
-            most=settings.max_pollers,
-        )
-
-    def _new_poller(self, settings: QueueSettings, wait: timedelta, heartbeat: HeartbeatSink) -> Poller:
-        queue = _queue(settings, self._clients.keys(settings.tenant))
-        self._queues.append(queue)
-        return Poller(
-            queue=queue,
-            intake=self._intake,
-            stop=self._stop,
-            meter=self.metrics,
-            heartbeat=heartbeat,
-            wait=wait,
-            batch=settings.batch,
-        )
-
-    def _bound_server(self) -> Server | None:
-        """Bound before anything else runs, so that a taken port stops the start."""
-        if not self._settings.http.listen:
-            return None
-        from listener.http.app import application
-        from listener.http.server import Server, bind
-
-        app = application(alive=self.alive, ready=self.ready, metrics=self._exposition)
-        return Server(app, bind(self._settings.http.listen))
-
-    # starting
+    # start
 
     def start(self) -> None:
-        """Start every loop; ``liveness.started`` becomes true once each of them has turned."""
-        self._dispatcher.start()
-        claims = self.liveness.heartbeat("claim", limit=SLACK)
-        self._start_thread("claims", lambda: self._dispatcher.run_claims(self._stop, claims))
-        keeping = self.liveness.heartbeat("housekeeping", limit=SLACK)
-        self._start_thread("housekeeping", lambda: self._run_housekeeping(keeping))
-        if self._settings.store.retention:
-            deleting = self.liveness.heartbeat("retention", limit=SLACK)
-            self._start_thread("retention", lambda: self._run_pruner(deleting))
-        for name, reconciler in self._reconcilers.items():
-            self._start_reconciler(name, reconciler)
-        if self._store.database.is_postgres:
-            self._start_thread("news", self._run_notifier)
-        for crew in self._crews:
-            self._start_thread("poller", crew.run)
-        if self._server:
-            self._server.start()
+        """Open everything, then start every loop; ``liveness.started`` becomes true once each loop has run once.
 
-    def _start_reconciler(self, name: str, reconciler: Reconciler) -> None:
-        """Not among the threads that a stop waits for: a call to an MPS that hangs must not use up the handlers'
-        grace, and a job that was being asked about is asked about again."""
-        interval = self._settings.reconcile.interval
-        heartbeat = self.liveness.heartbeat(
-            f"reconcile {name}".strip(), limit=CLAIM + max(interval, AWAY_BACKOFF.maximum)
+        If a step fails, everything that the steps before it opened is closed in reverse order, and its error is
+        raised: SettingsError or StoreUnavailable.
+        """
+        with ExitStack() as undo:
+            # 1. The port, before anything else: it is usually taken because this daemon is running already, and then
+            #    neither its store nor the files of its handlers may be touched.
+            port = self._bind_port(undo)
+            # 2. The handlers: a result must not be accepted before it is known that its handlers can be called.
+            runner, handlers = self._load_handlers(undo)
+            # 3. The store, with its schema migrated to this release.
+            store = self._open_store(undo)
+            # 4. Access keys and MPS clients: a file that can't be read or a wrong endpoint stops the start, instead of
+            #    failing jobs hours later.
+            clients = self._make_clients()
+            # 5. Connect the parts. The endpoints of the queues are checked here; nothing is sent yet.
+            parts = self._connect(handlers, store, clients)
+            # 6. The threads that run handlers and settle deliveries, before anything can hand them work.
+            self._running = _Running(parts, HandlerGenerations(handlers), runner)
+            undo.callback(_close_after_failure, self.stop)
+            parts.dispatcher.start()
+            # 7. The loops; pollers are last, since everything else has to be there for what they receive.
+            for loop in parts.loops:
+                self._start_loop(loop)
+            # 8. The health endpoint: until here, there was nothing to report on. Requests have waited at the port.
+            if port:
+                self._running.server = _serve(parts, port)
+            undo.pop_all()
+
+    def _bind_port(self, undo: ExitStack) -> socket.socket | None:
+        if not self._settings.http.listen:
+            return None
+        from listener.http.server import bind
+
+        port = bind(self._settings.http.listen)
+        undo.callback(_close_after_failure, port.close)
+        return port
+
+    def _load_handlers(self, undo: ExitStack) -> tuple[CoroutineRunner, Handlers]:
+        runner = CoroutineRunner()
+        undo.callback(_close_after_failure, lambda: runner.close(grace=COROUTINE_SHUTDOWN_TIMEOUT))
+        handlers = Handlers(
+            self._settings.routes, runner=runner, timeout=self._settings.dispatch.handler_timeout
         )
-        run = partial(reconciler.run, heartbeat, interval=interval)
-        threading.Thread(target=run, name="reconcile", daemon=True).start()
+        undo.callback(_close_after_failure, handlers.close)
+        return runner, handlers
+
+    def _open_store(self, undo: ExitStack) -> SqlStore:
+        store = SqlStore.open(self._settings.store.url)
+        undo.callback(_close_after_failure, store.close)
+        return store
+
+    def _make_clients(self) -> TenantClients:
+        """Makes every client and reads every key now. They hold no connection yet."""
+        clients = TenantClients(self._settings)
+        for tenant in ("", *self._settings.tenants):
+            clients.mps(tenant)
+        return clients
+
+    def _connect(self, handlers: Handlers, store: SqlStore, clients: TenantClients) -> Parts:
+        resources = Resources(
+            handlers=handlers,
+            store=store,
+            mps_of=clients.mps,
+            keys={queue.tenant: clients.keys(queue.tenant) for queue in self._settings.queues},
+        )
+        return Wiring(
+            settings=self._settings,
+            resources=resources,
+            stop=self._stopping,
+            liveness=self.liveness,
+            metrics=self.metrics,
+            drain=self._drain,
+        ).parts()
+
+    def _start_loop(self, loop: Loop) -> None:
+        thread = threading.Thread(target=loop.run, name=loop.name, daemon=True)
+        thread.start()
+        if loop.joined:
+            self._threads.append(thread)
+
+    # stop
+
+    def stop(self) -> dict[str, int]:
+        """Stop in order; returns how many deliveries were ``unfinished``. Does nothing unless ``start`` succeeded."""
+        running, self._running = self._running, None
+        return {"unfinished": self._stop_in_order(running) if running else 0}
+
+    def _stop_in_order(self, running: _Running) -> int:
+        deadline = clock.monotonic() + self._settings.service.shutdown_timeout.total_seconds()
+        # 1. Receive nothing more, and let every loop end: long polls under way are interrupted.
+        self._stop_loops(running.parts, deadline)
+        # 2. Let handlers finish until the shutdown timeout is over. What has not begun goes back to pending.
+        unfinished = running.parts.dispatcher.stop(_time_left(deadline))
+        # 3. Close the handlers; this ends the child processes of those that did not finish.
+        running.handlers.close()
+        # 4. Cancel coroutines that are still running.
+        running.runner.close(grace=COROUTINE_SHUTDOWN_TIMEOUT)
+        # 5. Write the last outcomes; deliveries that did not finish go back to pending. Not before step 3, so that the
+        #    child process of a handler has ended when another daemon may claim its delivery.
+        running.parts.dispatcher.end()
+        # 6. Stop answering health checks, which have reported "stopping" so far.
+        if running.server:
+            running.server.stop()
+        # 7. Close the store: everything that used it has ended.
+        running.parts.store.close()
+        return unfinished
+
+    def _stop_loops(self, parts: Parts, deadline: float) -> None:
+        self._stopping.set()
+        parts.dispatcher.wake()
+        for queue in tuple(parts.queues):
+            queue.interrupt()
+        for thread in self._threads:
+            thread.join(_time_left(deadline).total_seconds())
+
+    # while it runs
 
     def describe(self) -> dict[str, Any]:
-        """What this daemon is about, for its first log line."""
+        """The fields of the first log line."""
+        parts = self._started.parts
         return {
             "version": __version__,
-            "store": self._store.database.display_url,
-            "queues": [crew.name for crew in self._crews],
+            "store": parts.store.database.display_url,
+            "queues": [group.name for group in parts.poller_groups],
             "routes": [route.name for route in self._settings.routes],
             "concurrency": self._settings.dispatch.concurrency,
             "http": self._settings.http.listen,
         }
 
-    def _start_thread(self, name: str, run: Callable[[], None]) -> None:
-        thread = threading.Thread(target=run, name=name, daemon=True)
-        self._threads.append(thread)
-        thread.start()
-
-    # running
-
-    def _wait(self, limit: timedelta) -> bool:
-        """Whether to stop, after at most this long."""
-        return self._stop.wait(limit.total_seconds())
-
-    def _run_notifier(self) -> None:
-        """Claim at once what other processes write. Without this, it would be found within a second."""
-        with closing(Notifier(self._store.database)) as notifier:
-            while not self._stop.is_set():
-                try:
-                    if notifier.wait(NOTIFY_TURN):
-                        self._dispatcher.wake()
-                except StoreUnavailable as error:
-                    self._warnings.warning("store.unavailable", doing="listen", error=str(error))
-                    self._wait(HOUSEKEEPING)
-
-    def _run_housekeeping(self, heartbeat: HeartbeatSink) -> None:
-        while not self._stop.is_set():
-            heartbeat.beat()
-            self.housekeep()
-            self._stop.wait(min(HOUSEKEEPING, self._settings.dispatch.lease / 4).total_seconds())
-
-    def housekeep(self) -> None:
-        """One turn of what must be done from time to time."""
-        for queue in tuple(self._queues):
-            queue.expire()
-        if self._lease_timer.due():
-            self._dispatcher.maintain_leases()
-        try:
-            if self._intake.has_waiting or self._waiting_timer.due():
-                self._intake.decide_waiting()
-        except StoreUnavailable as error:
-            self._warnings.warning("store.unavailable", doing="housekeeping", error=str(error))
-        except Exception:  # a defect of ours must not end the loop
-            log.exception("housekeeping.crashed")
-
-    def _run_pruner(self, heartbeat: HeartbeatSink) -> None:
-        """Delete what is old, in small steps with pauses between them: nobody is to notice."""
-        while not self._stop.is_set():
-            heartbeat.beat()
-            self._wait(self.clean())
-
-    def clean(self) -> timedelta:
-        """One step; returns how long to leave the store to others after it."""
-        began = clock.monotonic()
-        try:
-            self._pruner.step(clock.now())
-        except StoreUnavailable as error:
-            self._warnings.warning("store.unavailable", doing="delete what is old", error=str(error))
-            return HOUSEKEEPING
-        except Exception:  # a defect of ours must not end the loop
-            log.exception("retention.crashed")
-            return HOUSEKEEPING
-        if self._pruner.resting:
-            return HOUSEKEEPING
-        share = IDLE_SHARE if all(crew.idle for crew in self._crews) else BUSY_SHARE
-        # What was waited for the store counts, too: it is not to count for long.
-        return min(timedelta(seconds=(clock.monotonic() - began) / share), HOUSEKEEPING)
-
-    def alive(self) -> Health:
-        from listener.http.app import Health
-
-        stalled = self.liveness.stalled()
-        return Health(ok=not stalled, details={"stalled": list(stalled)})
-
     def ready(self) -> Health:
-        from listener.http.app import Health
-
-        details: dict[str, Any] = {
-            "started": self.liveness.started,
-            "stopping": self._stop.is_set(),
-            "stalled": list(self.liveness.stalled()),
-            "queues": {
-                crew.name: str(crew.first.trouble) if crew.first.trouble else "ok" for crew in self._crews
-            },
-            "store": self._store_state(),
-        }
-        ok = (
-            details["started"]
-            and not details["stopping"]
-            and not details["stalled"]
-            and details["store"] == "ok"
-        )
-        return Health(ok=bool(ok), details=details)
-
-    def _exposition(self) -> bytes:
-        self.metrics.ready(self.ready().ok)
-        return self.metrics.exposition()
-
-    def _store_state(self) -> str:
-        try:
-            self._store.next_due()
-        except StoreUnavailable as error:
-            return str(error)
-        return "ok"
+        """What ``/readyz`` answers."""
+        return self._started.parts.health.ready()
 
     def drained(self) -> bool:
         """Whether every queue was found empty and nothing is left to do.
 
-        Raises the last UnavailableError of a queue that can't be reached again and again.
+        Raises the last UnavailableError of a queue whose polls keep failing.
         """
-        for poller in (crew.first for crew in self._crews):
+        parts = self._started.parts
+        for poller in (group.first for group in parts.poller_groups):
             if poller.failures >= DRAIN_FAILURES:
                 raise poller.trouble or ListenerError(f"queue {poller.name}: polling fails; see the log")
-        return all(crew.idle for crew in self._crews) and not self._store.outstanding()
-
-    # reloading
+        return all(group.idle for group in parts.poller_groups) and not parts.store.outstanding()
 
     def reload(self, settings: Settings) -> list[str]:
-        """Use these routes, retries and correlation from now on; returns the sections that need a restart.
+        """Use the reloadable sections of these settings from now on; returns the changed sections that need a restart.
 
-        Raises SettingsError, and then everything stays as it was.
+        Raises SettingsError, and then nothing has changed.
         """
         settings.require_work()
-        handlers = Handlers(settings.routes)
-        self._retired.append(self._handlers)  # what they are running goes on; they are closed at the end
-        before, self._settings, self._handlers = self._settings, settings, handlers
-        self._intake.use(settings.rules(), settings.correlation.value())
-        self._dispatcher.use(self._bindings(settings, handlers), settings.retry.policy())
-        return [name for name in RESTART_SECTIONS if getattr(before, name) != getattr(settings, name)]
+        running = self._started
+        merged = apply_reloadable(self._settings, settings)
+        handlers = Handlers(merged.routes, runner=running.runner, timeout=merged.dispatch.handler_timeout)
+        running.parts.intake.use(merged.rules(), merged.correlation.value())
+        running.parts.dispatcher.use(
+            handler_bindings(merged, handlers, running.parts.enricher), merged.retry.policy()
+        )
+        running.handlers.replace(handlers)
+        self._settings = merged
+        return sections_needing_restart(merged, settings)
 
-    # stopping
-
-    def stop(self) -> dict[str, int]:
-        """Stop receiving; let handlers finish within the grace; give back the rest; close. Returns counts."""
-        deadline = clock.monotonic() + self._settings.service.shutdown_timeout.total_seconds()
-        self._stop_loops(deadline)
-        unfinished = self._dispatcher.stop(_left(deadline))
-        for handlers in (*self._retired, self._handlers):
-            handlers.close(self._runner)
-        self._runner.close(grace=timedelta(seconds=1))
-        self._dispatcher.end()
-        if self._server:
-            self._server.stop()
-        self._store.close()
-        return {"unfinished": unfinished}
-
-    def _stop_loops(self, deadline: float) -> None:
-        self._stop.set()
-        self._dispatcher.wake()
-        for queue in tuple(self._queues):
-            queue.interrupt()
-        for thread in self._threads:
-            thread.join(_left(deadline).total_seconds())
+    @property
+    def _started(self) -> _Running:
+        if self._running is None:
+            raise RuntimeError("the daemon is not running")
+        return self._running
 
 
-def check_queue(settings: QueueSettings, keys: Credentials) -> str:
-    """What a look at the queue shows. Raises UnavailableError or SettingsError."""
-    queue = _queue(settings, keys)
+class _Running:
+    """What there is between start and stop."""
+
+    def __init__(self, parts: Parts, handlers: HandlerGenerations, runner: CoroutineRunner) -> None:
+        self.parts = parts
+        self.handlers = handlers
+        self.runner = runner
+        self.server: Server | None = None
+
+
+def _serve(parts: Parts, port: socket.socket) -> Server:
+    # Imported here, since a daemon without http.listen does not need it.
+    from listener.http.app import application
+    from listener.http.server import Server
+
+    health = parts.health
+    server = Server(application(alive=health.alive, ready=health.ready, metrics=health.exposition), port)
+    server.start()
+    return server
+
+
+def _close_after_failure(close: Callable[[], object]) -> None:
+    """The error that made the start fail is the one to raise; those of closing are only logged."""
     try:
-        return queue.probe()
-    finally:
-        queue.close()
+        close()
+    except Exception:
+        log.exception("start.cleanup_failed")
 
 
-def _queue(settings: QueueSettings, keys: Credentials) -> MnsQueue:
-    return MnsQueue(endpoint=settings.endpoint, queue=settings.queue, name=settings.label, credentials=keys)
-
-
-def owner_name() -> str:
-    """Names this process for leases; never the same twice."""
-    return f"{socket.gethostname()}:{os.getpid()}:{uuid.uuid4().hex[:8]}"
-
-
-def _left(deadline: float) -> timedelta:
+def _time_left(deadline: float) -> timedelta:
     return timedelta(seconds=max(0.0, deadline - clock.monotonic()))

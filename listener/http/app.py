@@ -2,24 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Callable
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
+from listener.runtime.liveness import Health
 from listener.runtime.metrics import CONTENT_TYPE
-
-
-@dataclass(frozen=True, slots=True)
-class Health:
-    """``ok`` decides on the status code, ``details`` are shown."""
-
-    ok: bool
-    details: Mapping[str, Any]
 
 
 def application(

@@ -3,10 +3,20 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 from listener.core import clock
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """The answer to a health check. ``ok`` decides on the status code, ``details`` are shown."""
+
+    ok: bool
+    details: Mapping[str, Any]
 
 
 class Heartbeat:

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import threading
 from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
-from listener.daemon.daemon import HOUSEKEEPING, Daemon
+from listener.daemon.daemon import Daemon
+from listener.daemon.maintenance import HOUSEKEEPING_INTERVAL, PrunerLoop
 from listener.emulator import Options
 from listener.emulator.server import running
 from listener.settings.loader import load
-from listener.store.pruner import STEP
+from listener.store.pruner import STEP, Pruner
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_decoded_message, a_message, routes_all
 from tests.support.stores import count, quarantine
@@ -45,11 +47,13 @@ def test_a_daemon_deletes_what_is_old_in_steps_with_pauses(tmp_path: Path) -> No
             for number in range(2 * STEP)
         ]
         store.record(garbled, routes_all(), at=NOON)
-        daemon = Daemon(load(SETTINGS.format(store=url, folder=tmp_path, endpoint=server.url), {}))
-        pauses = [daemon.clean() for _ in range(3)]  # results, jobs, and the first of the quarantine
+        pruner = Pruner(store.database, keep=timedelta(hours=1))
+        loop = PrunerLoop(pruner, idle=lambda: False, stop=threading.Event())
+        pauses = [loop.turn() for _ in range(3)]  # results, jobs, and the first of the quarantine
         assert count(store, quarantine) == STEP
-        assert all(timedelta(0) < pause <= HOUSEKEEPING for pause in pauses)
+        assert all(timedelta(0) < pause <= HOUSEKEEPING_INTERVAL for pause in pauses)
 
+        daemon = Daemon(load(SETTINGS.format(store=url, folder=tmp_path, endpoint=server.url), {}))
         daemon.start()
         try:
             wait_until(lambda: count(store, quarantine) == 0)

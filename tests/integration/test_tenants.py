@@ -179,7 +179,7 @@ def test_a_wrong_endpoint_of_a_tenant_stops_the_start(two: Two) -> None:
     )
 
     with pytest.raises(SettingsError, match=r"mps\.endpoint = 'nonsense'"):
-        Daemon(settings)
+        Daemon(settings).start()
 
 
 def test_a_backlog_of_a_hundred_thousand_leaves_the_other_queue_its_turn(tmp_path: Path) -> None:

@@ -13,8 +13,9 @@ import pytest
 
 from listener.core.errors import SettingsError
 from listener.core.model import Dead, Done, Outcome, RecordSummary, RetryAt, Settlement
-from listener.http.app import Health, application
+from listener.http.app import application
 from listener.http.server import Server, bind
+from listener.runtime.liveness import Health
 from listener.runtime.metrics import Metrics
 from tests.support.builders import NOON, a_delivery
 

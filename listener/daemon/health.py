@@ -1,0 +1,93 @@
+"""Liveness, readiness and metrics of the daemon, and after how long a loop counts as stalled.
+
+While a loop is stalled, ``/healthz`` is 503 and systemd's watchdog receives nothing.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any
+
+from listener.aliyun.mns_connection import CONNECT_TIMEOUT, REPLY_TIMEOUT
+from listener.core.errors import StoreUnavailable
+from listener.jobs.reconciler import AWAY_BACKOFF, CLAIM
+from listener.runtime.liveness import Health, LivenessMonitor
+from listener.runtime.metrics import Metrics
+
+if TYPE_CHECKING:
+    from listener.intake.poller_group import PollerGroup
+    from listener.store.sql_store import SqlStore
+
+#: After so long without a heartbeat, a loop that only uses the store counts as stalled; a locked store takes time.
+STORE_LOOP_STALLED_AFTER = timedelta(seconds=30)
+
+
+def poller_stalled_after(wait: timedelta) -> timedelta:
+    """The limit for a poller: one long poll with its time-outs, and what the store may take for a batch."""
+    return wait + CONNECT_TIMEOUT + REPLY_TIMEOUT + STORE_LOOP_STALLED_AFTER
+
+
+def reconciler_stalled_after(interval: timedelta) -> timedelta:
+    """The limit for a reconciler: the slowest turn, and the longest pause after it."""
+    return CLAIM + max(interval, AWAY_BACKOFF.maximum)
+
+
+class HealthChecks:
+    """What the HTTP endpoints report. Safe to use from several threads."""
+
+    def __init__(
+        self,
+        *,
+        liveness: LivenessMonitor,
+        metrics: Metrics,
+        poller_groups: Sequence[PollerGroup],
+        store: SqlStore,
+        stopping: threading.Event,
+    ) -> None:
+        self._liveness = liveness
+        self._metrics = metrics
+        self._poller_groups = poller_groups
+        self._store = store
+        self._stopping = stopping
+
+    def alive(self) -> Health:
+        """Whether every loop makes progress; if not, the process should be restarted."""
+        stalled = self._liveness.stalled()
+        return Health(ok=not stalled, details={"stalled": list(stalled)})
+
+    def ready(self) -> Health:
+        """Whether everything has started, nothing has stalled, and the store answers.
+
+        The state of the queues is shown, but does not count: a restart would not bring a queue back.
+        """
+        details: dict[str, Any] = {
+            "started": self._liveness.started,
+            "stopping": self._stopping.is_set(),
+            "stalled": list(self._liveness.stalled()),
+            "queues": {
+                group.name: str(group.first.trouble) if group.first.trouble else "ok"
+                for group in self._poller_groups
+            },
+            "store": self._store_state(),
+        }
+        ok = (
+            details["started"]
+            and not details["stopping"]
+            and not details["stalled"]
+            and details["store"] == "ok"
+        )
+        return Health(ok=bool(ok), details=details)
+
+    def exposition(self) -> bytes:
+        """All metrics, for a Prometheus server."""
+        self._metrics.ready(self.ready().ok)
+        return self._metrics.exposition()
+
+    def _store_state(self) -> str:
+        try:
+            self._store.next_due()
+        except StoreUnavailable as error:
+            return str(error)
+        return "ok"

@@ -1,0 +1,138 @@
+"""The daemon's own loops: leases, waiting results, deletion of old rows, and notifications from other processes.
+
+One turn of a loop is a method; ``run`` only repeats it until the stop event is set.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from datetime import timedelta
+
+import structlog
+
+from listener.aliyun.mns_queue import MnsQueue
+from listener.core import clock
+from listener.core.errors import StoreUnavailable
+from listener.core.ports import HeartbeatSink
+from listener.dispatch.dispatcher import Dispatcher
+from listener.intake.recorder import Intake
+from listener.runtime.log_throttle import ThrottledLog
+from listener.runtime.rate_limit import IntervalTimer
+from listener.store.notifier import Notifier
+from listener.store.pruner import Pruner
+
+log = structlog.get_logger(__name__)
+
+#: The longest pause between two turns of housekeeping, and between two deletions of old rows.
+HOUSEKEEPING_INTERVAL = timedelta(seconds=1)
+#: How often to decide about waiting results that other processes recorded.
+FOREIGN_WAITING_INTERVAL = timedelta(seconds=3)
+#: The fraction of the time that deleting old rows may take: while the queues are empty, and while they are not.
+PRUNE_FRACTION_IDLE, PRUNE_FRACTION_BUSY = 0.2, 0.05
+#: How long to wait for one notification. A stop waits for it.
+NOTIFIER_WAIT = timedelta(milliseconds=300)
+
+
+class Housekeeping:
+    """Maintains leases, decides about waiting results, and breaks requests to MNS that take too long."""
+
+    def __init__(
+        self,
+        *,
+        dispatcher: Dispatcher,
+        intake: Intake,
+        queues: Sequence[MnsQueue],
+        lease: timedelta,
+        stop: threading.Event,
+    ) -> None:
+        self._dispatcher = dispatcher
+        self._intake = intake
+        self._queues = queues
+        self._stop = stop
+        self._pause = min(HOUSEKEEPING_INTERVAL, lease / 4)
+        # A lease that is renewed only just before its end would be lost by any delay.
+        self._lease_timer = IntervalTimer(lease / 4)
+        self._foreign_timer = IntervalTimer(FOREIGN_WAITING_INTERVAL)
+        self._warnings = ThrottledLog(log)
+
+    def run(self, heartbeat: HeartbeatSink) -> None:
+        while not self._stop.is_set():
+            heartbeat.beat()
+            self.turn()
+            self._stop.wait(self._pause.total_seconds())
+
+    def turn(self) -> None:
+        """Do what is due. Never raises."""
+        try:
+            self._expire_requests()
+            if self._lease_timer.due():
+                self._dispatcher.maintain_leases()
+            if self._intake.has_waiting or self._foreign_timer.due():
+                self._intake.decide_waiting()
+        except StoreUnavailable as error:
+            self._warnings.warning("store.unavailable", doing="housekeeping", error=str(error))
+        except Exception:  # a bug of ours must not end the loop
+            log.exception("housekeeping.crashed")
+
+    def _expire_requests(self) -> None:
+        for queue in tuple(self._queues):  # extra pollers add theirs meanwhile
+            queue.expire()
+
+
+class PrunerLoop:
+    """Deletes old rows in small steps, with pauses in which others can use the store."""
+
+    def __init__(self, pruner: Pruner, *, idle: Callable[[], bool], stop: threading.Event) -> None:
+        """``idle`` tells whether all queues are empty: then there is more time for it."""
+        self._pruner = pruner
+        self._idle = idle
+        self._stop = stop
+        self._warnings = ThrottledLog(log)
+
+    def run(self, heartbeat: HeartbeatSink) -> None:
+        while not self._stop.is_set():
+            heartbeat.beat()
+            self._stop.wait(self.turn().total_seconds())
+
+    def turn(self) -> timedelta:
+        """Delete a few rows; returns how long to pause after that. Never raises."""
+        began = clock.monotonic()
+        try:
+            self._pruner.step(clock.now())
+        except StoreUnavailable as error:
+            self._warnings.warning("store.unavailable", doing="delete what is old", error=str(error))
+            return HOUSEKEEPING_INTERVAL
+        except Exception:  # a bug of ours must not end the loop
+            log.exception("retention.crashed")
+            return HOUSEKEEPING_INTERVAL
+        if self._pruner.resting:
+            return HOUSEKEEPING_INTERVAL
+        fraction = PRUNE_FRACTION_IDLE if self._idle() else PRUNE_FRACTION_BUSY
+        # The time includes waiting for the store, which must not make the pause arbitrarily long.
+        return min(timedelta(seconds=(clock.monotonic() - began) / fraction), HOUSEKEEPING_INTERVAL)
+
+
+class NotifierLoop:
+    """Claims at once what other processes record; without it, a claim comes up to a second later."""
+
+    def __init__(self, notifier: Notifier, *, notify: Callable[[], None], stop: threading.Event) -> None:
+        self._notifier = notifier
+        self._notify = notify
+        self._stop = stop
+        self._warnings = ThrottledLog(log)
+
+    def run(self) -> None:
+        with closing(self._notifier):
+            while not self._stop.is_set():
+                self.turn()
+
+    def turn(self) -> None:
+        """Wait for one notification; pauses if the store is unavailable."""
+        try:
+            if self._notifier.wait(NOTIFIER_WAIT):
+                self._notify()
+        except StoreUnavailable as error:
+            self._warnings.warning("store.unavailable", doing="listen", error=str(error))
+            self._stop.wait(HOUSEKEEPING_INTERVAL.total_seconds())

@@ -1,0 +1,255 @@
+"""Builds the parts of a daemon and connects them. Does no I/O: what has to be opened is given as ``Resources``.
+
+::
+
+    pollers ──▶ Intake ──▶ store ──▶ Dispatcher ──▶ Enricher ──▶ handlers
+                  ▲
+              Reconcilers
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from functools import partial
+
+from listener.aliyun.credentials import Credentials
+from listener.aliyun.mns_queue import MnsQueue, queue_from
+from listener.core.model import Delivery, Target, Tenants
+from listener.core.ports import HeartbeatSink, MpsOf
+from listener.daemon.health import (
+    STORE_LOOP_STALLED_AFTER,
+    HealthChecks,
+    poller_stalled_after,
+    reconciler_stalled_after,
+)
+from listener.daemon.maintenance import Housekeeping, NotifierLoop, PrunerLoop
+from listener.dispatch.dispatcher import Dispatcher, HandlerBinding
+from listener.dispatch.enricher import Enricher
+from listener.dispatch.handlers import Handlers
+from listener.intake.poller_group import PollerGroup
+from listener.intake.recorder import Intake, Poller
+from listener.jobs.reconciler import Reconciler, tenant_shards
+from listener.runtime.lease_owner import owner_name
+from listener.runtime.liveness import Heartbeat, LivenessMonitor
+from listener.runtime.metrics import Metrics
+from listener.settings.sections import QueueSettings, Settings
+from listener.store.notifier import Notifier
+from listener.store.pruner import Pruner
+from listener.store.sql_store import SqlStore
+
+#: The long poll in drain mode: how long an empty queue is given to bring another message.
+DRAIN_WAIT = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Resources:
+    """What ``Daemon.start`` has opened for the parts to use."""
+
+    handlers: Handlers
+    store: SqlStore
+    mps_of: MpsOf
+    keys: Mapping[str, Credentials]  #: the access keys of queues, by tenant
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loop:
+    """What one thread of the daemon does until the stop event is set."""
+
+    name: str
+    run: Callable[[], None]
+    joined: bool = True  #: whether a stop waits for its end
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Parts:
+    """The connected parts of a daemon."""
+
+    store: SqlStore
+    intake: Intake
+    enricher: Enricher
+    dispatcher: Dispatcher
+    poller_groups: Sequence[PollerGroup]
+    queues: Sequence[MnsQueue]  #: one for each poller; grows when extra pollers are made
+    health: HealthChecks
+    loops: Sequence[Loop]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Wiring:
+    """Builds the parts, each in one method."""
+
+    settings: Settings
+    resources: Resources
+    stop: threading.Event
+    liveness: LivenessMonitor
+    metrics: Metrics
+    drain: bool = False
+    _queues: list[MnsQueue] = field(default_factory=list, init=False)
+
+    def parts(self) -> Parts:
+        """Raises SettingsError for the endpoint of a queue that can't be used."""
+        enricher = self._enricher()
+        dispatcher = self._dispatcher(enricher)
+        intake = self._intake(dispatcher)
+        poller_groups = [self._poller_group(queue, intake) for queue in self.settings.queues]
+        return Parts(
+            store=self.resources.store,
+            intake=intake,
+            enricher=enricher,
+            dispatcher=dispatcher,
+            poller_groups=poller_groups,
+            queues=self._queues,
+            health=self._health(poller_groups),
+            loops=list(self._loops(dispatcher, intake, poller_groups)),
+        )
+
+    def _enricher(self) -> Enricher:
+        return Enricher(
+            store=self.resources.store,
+            mps_of=self.resources.mps_of,
+            tenant_of=self._tenant_of,
+            max_wait=self.settings.enrich.max_wait,
+        )
+
+    def _tenant_of(self, delivery: Delivery) -> str:
+        """The job's tenant, or that of the queue which brought the result."""
+        if delivery.job:
+            return delivery.job.tenant
+        return next((queue.tenant for queue in self.settings.queues if queue.label == delivery.queue), "")
+
+    def _dispatcher(self, enricher: Enricher) -> Dispatcher:
+        settings = self.settings
+        return Dispatcher(
+            store=self.resources.store,
+            bindings=handler_bindings(settings, self.resources.handlers, enricher),
+            fallback=settings.retry.policy(),
+            meter=self.metrics,
+            owner=owner_name(),
+            concurrency=settings.dispatch.concurrency,
+            # Results of queries come from no queue. With tenants, they count as one more queue for fair shares.
+            queues=len(settings.queues) + bool(settings.tenants),
+            lease=settings.dispatch.lease,
+            handler_timeout=settings.dispatch.handler_timeout,
+        )
+
+    def _intake(self, dispatcher: Dispatcher) -> Intake:
+        return Intake(
+            store=self.resources.store,
+            rules=self.settings.rules(),
+            correlation=self.settings.correlation.value(),
+            sink=dispatcher,
+        )
+
+    def _poller_group(self, settings: QueueSettings, intake: Intake) -> PollerGroup:
+        wait = DRAIN_WAIT if self.drain else settings.wait
+        limit = poller_stalled_after(wait)
+        heartbeat = self.liveness.heartbeat(f"poll {settings.label}", limit=limit)
+        return PollerGroup(
+            first=self._poller(settings, intake, wait=wait, heartbeat=heartbeat),
+            # An extra poller ends when the queue is no longer deep, so its heartbeat is not monitored.
+            helper=lambda: self._poller(settings, intake, wait=timedelta(0), heartbeat=Heartbeat(limit)),
+            most=settings.max_pollers,
+        )
+
+    def _poller(
+        self, settings: QueueSettings, intake: Intake, *, wait: timedelta, heartbeat: HeartbeatSink
+    ) -> Poller:
+        queue = queue_from(settings, self.resources.keys[settings.tenant])
+        self._queues.append(queue)
+        return Poller(
+            queue=queue,
+            intake=intake,
+            stop=self.stop,
+            meter=self.metrics,
+            heartbeat=heartbeat,
+            wait=wait,
+            batch=settings.batch,
+        )
+
+    def _health(self, poller_groups: Sequence[PollerGroup]) -> HealthChecks:
+        return HealthChecks(
+            liveness=self.liveness,
+            metrics=self.metrics,
+            poller_groups=poller_groups,
+            store=self.resources.store,
+            stopping=self.stop,
+        )
+
+    def _loops(
+        self, dispatcher: Dispatcher, intake: Intake, poller_groups: Sequence[PollerGroup]
+    ) -> Iterator[Loop]:
+        """Every loop of the daemon, in the order in which they are started."""
+        yield Loop(name="claims", run=partial(dispatcher.run_claims, self.stop, self._heartbeat("claim")))
+        yield self._housekeeping(dispatcher, intake)
+        if self.settings.store.retention:
+            yield self._pruner(poller_groups)
+        for tenant, jobs in tenant_shards(self.settings.tenants).items():
+            yield self._reconciler(tenant, jobs, intake)
+        if self.resources.store.database.is_postgres:
+            yield self._notifier(dispatcher)
+        for group in poller_groups:
+            yield Loop(name="poller", run=group.run)
+
+    def _housekeeping(self, dispatcher: Dispatcher, intake: Intake) -> Loop:
+        housekeeping = Housekeeping(
+            dispatcher=dispatcher,
+            intake=intake,
+            queues=self._queues,
+            lease=self.settings.dispatch.lease,
+            stop=self.stop,
+        )
+        return Loop(name="housekeeping", run=partial(housekeeping.run, self._heartbeat("housekeeping")))
+
+    def _pruner(self, poller_groups: Sequence[PollerGroup]) -> Loop:
+        pruner = PrunerLoop(
+            Pruner(self.resources.store.database, keep=self.settings.store.retention),
+            idle=lambda: all(group.idle for group in poller_groups),
+            stop=self.stop,
+        )
+        return Loop(name="retention", run=partial(pruner.run, self._heartbeat("retention")))
+
+    def _reconciler(self, tenant: str, jobs: Tenants, intake: Intake) -> Loop:
+        interval = self.settings.reconcile.interval
+        reconciler = Reconciler(
+            store=self.resources.store,
+            intake=intake,
+            mps_of=self.resources.mps_of,
+            backoff=self.settings.reconcile.backoff(),
+            timeout=self.settings.reconcile.timeout,
+            tenants=jobs,
+            stop=self.stop,
+        )
+        heartbeat = self.liveness.heartbeat(
+            f"reconcile {tenant}".strip(), limit=reconciler_stalled_after(interval)
+        )
+        # A stop does not wait for it: a call to MPS that hangs must not use up the time that handlers have to finish,
+        # and a job whose query was cut off is queried again.
+        return Loop(name="reconcile", run=partial(reconciler.run, heartbeat, interval=interval), joined=False)
+
+    def _notifier(self, dispatcher: Dispatcher) -> Loop:
+        notifier = NotifierLoop(
+            Notifier(self.resources.store.database), notify=dispatcher.wake, stop=self.stop
+        )
+        return Loop(name="notifier", run=notifier.run)
+
+    def _heartbeat(self, name: str) -> Heartbeat:
+        return self.liveness.heartbeat(name, limit=STORE_LOOP_STALLED_AFTER)
+
+
+def handler_bindings(
+    settings: Settings, handlers: Handlers, enricher: Enricher
+) -> dict[Target, HandlerBinding]:
+    """Each handler with the retry policy of its route, and with the enricher where the route wants it."""
+    policies = {rule.name: rule.retry for rule in settings.rules()}
+    enriched = {route.name for route in settings.routes if route.enrich}
+    return {
+        target: HandlerBinding(
+            run=handlers.bind(target),
+            policy=policies[target.route],
+            enrich=enricher.enrich if target.route in enriched else None,
+        )
+        for target in handlers.targets
+    }
