@@ -1,0 +1,295 @@
+"""A daemon opens nothing before it starts, and a start that fails leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import socket
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from listener.core.errors import ListenerError, SettingsError, StoreUnavailable
+from listener.daemon.daemon import Daemon
+from listener.emulator import Options
+from listener.emulator.server import RunningEmulator, running
+from listener.settings.loader import load
+from listener.settings.sections import Settings
+from tests.handlers.noting import imported_noting, install_noting
+from tests.handlers.waiting import wait_until
+from tests.process.program import QUEUE, Place
+
+SETTINGS = """
+[store]
+url = "sqlite:///{folder}/listener.db"
+[http]
+listen = "127.0.0.1:{port}"
+[correlation]
+wait = "0s"
+[service]
+shutdown_timeout = "5s"
+[tenants.one]
+mps = {{ endpoint = "{mps}" }}
+credentials = {{ access_key_id_file = "{folder}/{key}", access_key_secret_file = "{folder}/secret" }}
+[[queues]]
+endpoint = "{endpoint}"
+queue = "mps-callbacks"
+tenant = "one"
+[[routes]]
+name = "all"
+enrich = false
+handlers = [
+  {{ use = "noting", name = "one", label = "one" }},
+  {{ use = "noting", name = "two", label = "{label}" }},
+]
+"""
+#: What must not happen while a Daemon is constructed, by the names of Python's audit events.
+IO_EVENTS = ("open", "os.", "socket.", "sqlite3.", "subprocess.", "_thread.start", "import")
+CONSTRUCT = """
+import sys
+from pathlib import Path
+from listener.daemon.daemon import Daemon
+from listener.settings.loader import load
+
+settings = load(Path(sys.argv[1]).read_text(), {})
+seen = []
+sys.addaudithook(lambda event, args: seen.append((event, args)))
+daemon = Daemon(settings)
+found = [each for each in seen if each[0].startswith(tuple(sys.argv[2:]))]
+sys.exit(f"constructing a Daemon did {found}" if found else 0)
+"""
+
+
+def a_free_port() -> int:
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        port: int = free.getsockname()[1]
+    return port
+
+
+def text_of(folder: Path, **changes: Any) -> str:
+    values: dict[str, Any] = {
+        "folder": folder,
+        "port": a_free_port(),
+        "mps": "http://127.0.0.1:9",
+        "key": "id",
+        "endpoint": "http://127.0.0.1:9",
+        "label": "two",
+    }
+    return SETTINGS.format(**values | changes)
+
+
+class Opened:
+    """What this process has opened and started since then, and not closed or ended."""
+
+    def __init__(self) -> None:
+        self._before = self._now()
+
+    def left(self) -> set[object]:
+        return self._now() - self._before
+
+    def _now(self) -> set[object]:
+        return {*_open_files(), *threading.enumerate()}
+
+
+def _open_files() -> Iterator[str]:
+    for descriptor in os.listdir("/proc/self/fd"):
+        try:
+            yield os.readlink(f"/proc/self/fd/{descriptor}")
+        except FileNotFoundError:
+            pass  # the one that listed the folder
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with keys, and the package ``noting`` installed."""
+    install_noting(monkeypatch, tmp_path)
+    (tmp_path / "id").write_text("testKeyId")
+    (tmp_path / "secret").write_text("testKeySecret")
+    return tmp_path
+
+
+def take_port(folder: Path) -> tuple[Settings, socket.socket]:
+    taken = socket.create_server(("127.0.0.1", 0))
+    return load(text_of(folder, port=taken.getsockname()[1]), {}), taken
+
+
+def no_database(folder: Path) -> None:
+    (folder / "listener.db").write_text("some text, and certainly not a database " * 20)
+
+
+def test_constructing_a_daemon_does_no_io(folder: Path) -> None:
+    path = folder / "listener.toml"
+    path.write_text(text_of(folder))
+    program = [sys.executable, "-c", CONSTRUCT, str(path), *IO_EVENTS]
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join([str(folder), os.getcwd()])}
+    found = subprocess.run(program, env=environment, capture_output=True, text=True, timeout=60, check=False)
+
+    assert (found.returncode, found.stderr) == (0, "")
+    assert not (folder / "listener.db").exists()
+
+
+def test_constructing_a_daemon_needs_nothing_that_a_start_needs(folder: Path) -> None:
+    no_database(folder)
+    changes = {"mps": "nonsense", "key": "no-such-file", "endpoint": "http://h:port", "label": "broken"}
+    opened = Opened()
+    Daemon(load(text_of(folder, **changes), {}))
+
+    assert opened.left() == set()
+    assert "noting" not in sys.modules
+
+
+def test_a_taken_port_fails_the_start_before_anything_else(folder: Path) -> None:
+    settings, taken = take_port(folder)
+    with taken:
+        opened = Opened()
+        with pytest.raises(SettingsError, match="Address already in use"):
+            Daemon(settings).start()
+
+        assert opened.left() == set()
+    assert "noting" not in sys.modules
+    assert not (folder / "listener.db").exists()
+
+
+@pytest.mark.parametrize(
+    ("changes", "prepare", "error", "words"),
+    [
+        pytest.param({"label": "broken"}, None, SettingsError, "broken on purpose", id="handlers"),
+        pytest.param({}, no_database, StoreUnavailable, "not a database", id="store"),
+        pytest.param({"mps": "nonsense"}, None, SettingsError, "mps.endpoint", id="tenant-endpoint"),
+        pytest.param({"key": "missing"}, None, SettingsError, "access_key_id_file", id="access-key"),
+        pytest.param({"endpoint": "http://h:port"}, None, SettingsError, "endpoint", id="queue-endpoint"),
+    ],
+)
+def test_a_start_that_fails_closes_what_it_opened(
+    folder: Path,
+    changes: dict[str, str],
+    prepare: Callable[[Path], None] | None,
+    error: type[ListenerError],
+    words: str,
+) -> None:
+    if prepare:
+        prepare(folder)
+    daemon = Daemon(load(text_of(folder, **changes), {}))
+    opened = Opened()
+    with pytest.raises(error, match=words), capture_logs() as logs:
+        daemon.start()
+
+    events = imported_noting().events
+    assert opened.left() == set()
+    assert [event for event in events if event.startswith("closed")] == [
+        event.replace("built", "closed") for event in events if event.startswith("built")
+    ]
+    assert [entry for entry in logs if entry["log_level"] != "info"] == []
+    assert daemon.stop() == {"unfinished": 0}
+
+
+@pytest.mark.parametrize("name", ["settler", "worker-1", "claims", "housekeeping", "poller", "http"])
+def test_a_start_that_gets_no_more_threads_ends_those_that_it_has_started(
+    folder: Path, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = threading.Thread.start
+
+    def refuse_one(thread: threading.Thread) -> None:
+        if thread.name == name:
+            raise RuntimeError(f"can't start new thread {name}")
+        start(thread)
+
+    daemon = Daemon(load(text_of(folder), {}))
+    opened = Opened()
+    with monkeypatch.context() as patched:
+        patched.setattr(threading.Thread, "start", refuse_one)
+        with pytest.raises(RuntimeError, match=f"can't start new thread {name}"), capture_logs():
+            daemon.start()
+
+    wait_until(lambda: not opened.left())  # some threads are told to end, but not waited for
+    assert imported_noting().events == ["built one", "built two", "closed one", "closed two"]
+    assert daemon.stop() == {"unfinished": 0}
+
+
+def test_the_errors_of_closing_do_not_hide_the_first_one(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from listener.store.sql_store import SqlStore
+
+    close = SqlStore.close
+
+    def close_and_fail(store: SqlStore) -> None:
+        close(store)
+        raise OSError("the disk is gone")
+
+    monkeypatch.setattr(SqlStore, "close", close_and_fail)
+    opened = Opened()
+    with capture_logs() as logs, pytest.raises(SettingsError, match=r"mps\.endpoint"):
+        Daemon(load(text_of(folder, mps="nonsense"), {})).start()
+
+    assert opened.left() == set()
+    assert [entry["event"] for entry in logs if entry["log_level"] == "error"] == ["start.cleanup_failed"]
+
+
+def test_a_stop_without_a_start_does_nothing(folder: Path) -> None:
+    assert Daemon(load(text_of(folder), {})).stop() == {"unfinished": 0}
+    assert "noting" not in sys.modules
+
+
+class TestReload:
+    @pytest.fixture
+    def server(self) -> Iterator[RunningEmulator]:
+        options = Options(queues=(QUEUE,), access_key_id="testKeyId", access_key_secret="testKeySecret")
+        with running(options) as server:
+            yield server
+
+    @pytest.fixture
+    def settings(self, folder: Path, server: RunningEmulator) -> Settings:
+        return load(text_of(folder, endpoint=server.url), {})
+
+    @pytest.fixture
+    def daemon(self, settings: Settings) -> Iterator[Daemon]:
+        daemon = Daemon(settings)
+        daemon.start()
+        yield daemon
+        imported_noting().may_return.set()
+        daemon.stop()
+
+    def test_fifty_reloads_leave_one_generation_of_handlers(self, daemon: Daemon, settings: Settings) -> None:
+        events = imported_noting().events
+        for _reload in range(50):
+            assert daemon.reload(settings) == []
+
+        wait_until(lambda: events.count("closed two") == 50)
+        assert events.count("built two") == 51
+
+        daemon.stop()
+        assert events.count("closed one") == events.count("closed two") == 51
+
+    def test_a_running_handler_is_closed_when_it_returns(
+        self, daemon: Daemon, settings: Settings, folder: Path, server: RunningEmulator
+    ) -> None:
+        noting = imported_noting()
+        noting.may_return.clear()
+        Place(folder, server).send("1" * 32)
+        assert noting.began.wait(30)
+
+        daemon.reload(settings)
+        assert "closed one" not in noting.events
+
+        noting.may_return.set()
+        wait_until(lambda: "closed one" in noting.events)
+        assert noting.events.index("returned one") < noting.events.index("closed one")
+
+    def test_a_reload_that_fails_changes_nothing(self, daemon: Daemon, folder: Path) -> None:
+        events = imported_noting().events
+        with pytest.raises(SettingsError, match="broken on purpose"):
+            daemon.reload(load(text_of(folder, label="broken"), {}))
+
+        assert events == ["built one", "built two", "built one", "closed one"]
+        wait_until(lambda: daemon.ready().ok)
+
+    def test_sections_that_are_not_reloaded_are_reported(self, daemon: Daemon, settings: Settings) -> None:
+        new = settings.model_copy(update={"log": settings.log.model_copy(update={"level": "debug"})})
+
+        assert [daemon.reload(new) for _reload in range(2)] == [["log"], ["log"]]

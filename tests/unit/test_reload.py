@@ -1,0 +1,35 @@
+"""Every section of the settings is either reloaded at SIGHUP, or reported as needing a restart."""
+
+from __future__ import annotations
+
+import pytest
+
+from listener.daemon.reload import RELOADABLE, apply_reloadable, sections_needing_restart
+from listener.settings.sections import LogSettings, RetrySettings, Settings
+
+CHANGED = "another value"
+
+
+@pytest.mark.parametrize("section", Settings.model_fields)
+def test_a_changed_section_is_either_reloaded_or_reported(section: str) -> None:
+    running = Settings()
+    new = running.model_copy(update={section: CHANGED})
+
+    reloaded = getattr(apply_reloadable(running, new), section) == CHANGED
+    reported = sections_needing_restart(running, new) == [section]
+
+    assert (reloaded, reported) == (section in RELOADABLE, section not in RELOADABLE)
+
+
+def test_what_is_reloadable_is_a_section() -> None:
+    assert set(RELOADABLE) <= set(Settings.model_fields)
+
+
+def test_a_section_is_reported_at_every_reload_until_the_restart() -> None:
+    running = Settings()
+    new = Settings(log=LogSettings(level="debug"), retry=RetrySettings(max_attempts=3))
+    for _reload in range(2):
+        running = apply_reloadable(running, new)
+
+        assert running.retry.max_attempts == 3
+        assert sections_needing_restart(running, new) == ["log"]
