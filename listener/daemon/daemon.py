@@ -38,6 +38,8 @@ log = structlog.get_logger(__name__)
 DRAIN_FAILURES = 5
 #: How long coroutines have to react to their cancellation at a stop.
 COROUTINE_SHUTDOWN_TIMEOUT = timedelta(seconds=1)
+#: How long a stop waits for a reconciler, which may be in a call to MPS.
+RECONCILER_SHUTDOWN_TIMEOUT = timedelta(seconds=1)
 
 
 class Daemon:
@@ -51,7 +53,6 @@ class Daemon:
         self.liveness = LivenessMonitor()
         self.metrics = Metrics()
         self._stopping = threading.Event()
-        self._threads: list[threading.Thread] = []  #: those that a stop waits for
         self._running: _Running | None = None
 
     # start
@@ -81,7 +82,7 @@ class Daemon:
             parts.dispatcher.start()
             # 7. The loops; pollers are last, since everything else has to be there for what they receive.
             for loop in parts.loops:
-                self._start_loop(loop)
+                self._running.start_loop(loop)
             # 8. The health endpoint: until here, there was nothing to report on. Requests have waited at the port.
             if port:
                 self._running.server = _serve(parts, port)
@@ -133,12 +134,6 @@ class Daemon:
             drain=self._drain,
         ).parts()
 
-    def _start_loop(self, loop: Loop) -> None:
-        thread = threading.Thread(target=loop.run, name=loop.name, daemon=True)
-        thread.start()
-        if loop.joined:
-            self._threads.append(thread)
-
     # stop
 
     def stop(self) -> dict[str, int]:
@@ -149,7 +144,7 @@ class Daemon:
     def _stop_in_order(self, running: _Running) -> int:
         deadline = clock.monotonic() + self._settings.service.shutdown_timeout.total_seconds()
         # 1. Receive nothing more, and let every loop end: long polls under way are interrupted.
-        self._stop_loops(running.parts, deadline)
+        self._stop_loops(running, deadline)
         # 2. Let handlers finish until the shutdown timeout is over. What has not begun goes back to pending.
         unfinished = running.parts.dispatcher.stop(_time_left(deadline))
         # 3. Close the handlers; this ends the child processes of those that did not finish.
@@ -162,16 +157,19 @@ class Daemon:
         # 6. Stop answering health checks, which have reported "stopping" so far.
         if running.server:
             running.server.stop()
-        # 7. Close the store: everything that used it has ended.
+        # 7. Leave the reconcilers a moment to end, then close the store: everything that used it has ended by now, but
+        #    for a reconciler whose call to MPS hangs.
+        for thread in running.may_hang:
+            thread.join(min(RECONCILER_SHUTDOWN_TIMEOUT, _time_left(deadline)).total_seconds())
         running.parts.store.close()
         return unfinished
 
-    def _stop_loops(self, parts: Parts, deadline: float) -> None:
+    def _stop_loops(self, running: _Running, deadline: float) -> None:
         self._stopping.set()
-        parts.dispatcher.wake()
-        for queue in tuple(parts.queues):
+        running.parts.dispatcher.wake()
+        for queue in tuple(running.parts.queues):  # extra pollers may still add theirs
             queue.interrupt()
-        for thread in self._threads:
+        for thread in running.threads:
             thread.join(_time_left(deadline).total_seconds())
 
     # while it runs
@@ -234,7 +232,14 @@ class _Running:
         self.parts = parts
         self.handlers = handlers
         self.runner = runner
+        self.threads: list[threading.Thread] = []
+        self.may_hang: list[threading.Thread] = []
         self.server: Server | None = None
+
+    def start_loop(self, loop: Loop) -> None:
+        thread = threading.Thread(target=loop.run, name=loop.name, daemon=True)
+        thread.start()
+        (self.may_hang if loop.may_hang else self.threads).append(thread)
 
 
 def _serve(parts: Parts, port: socket.socket) -> Server:

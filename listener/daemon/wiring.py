@@ -60,7 +60,7 @@ class Loop:
 
     name: str
     run: Callable[[], None]
-    joined: bool = True  #: whether a stop waits for its end
+    may_hang: bool = False  #: in a call that a stop can't interrupt: a stop waits for it last, and briefly
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,9 +225,11 @@ class Wiring:
         heartbeat = self.liveness.heartbeat(
             f"reconcile {tenant}".strip(), limit=reconciler_stalled_after(interval)
         )
-        # A stop does not wait for it: a call to MPS that hangs must not use up the time that handlers have to finish,
-        # and a job whose query was cut off is queried again.
-        return Loop(name="reconcile", run=partial(reconciler.run, heartbeat, interval=interval), joined=False)
+        # A call to MPS that hangs must not use up the time that handlers have to finish, and a job whose query was cut
+        # off is queried again.
+        return Loop(
+            name="reconcile", run=partial(reconciler.run, heartbeat, interval=interval), may_hang=True
+        )
 
     def _notifier(self, dispatcher: Dispatcher) -> Loop:
         notifier = NotifierLoop(
