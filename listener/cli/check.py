@@ -90,7 +90,7 @@ def _store(settings: Settings) -> str:
 
 
 def _handlers(settings: Settings) -> str:
-    from listener.dispatch.handler_loader import CoroutineRunner
+    from listener.dispatch.coroutine_runner import CoroutineRunner
     from listener.dispatch.handlers import Handlers
 
     with closing(CoroutineRunner()) as runner, closing(Handlers(settings.routes, runner=runner)) as handlers:

@@ -20,7 +20,7 @@ from listener.core import clock
 from listener.core.errors import ListenerError
 from listener.daemon.reload import apply_reloadable, sections_needing_restart
 from listener.daemon.wiring import Loop, Parts, Resources, Wiring, handler_bindings
-from listener.dispatch.handler_loader import CoroutineRunner
+from listener.dispatch.coroutine_runner import CoroutineRunner
 from listener.dispatch.handlers import HandlerGenerations, Handlers
 from listener.runtime.liveness import Health, LivenessMonitor
 from listener.runtime.metrics import Metrics

@@ -17,6 +17,7 @@ from listener.core import clock
 from listener.core.errors import StoreUnavailable
 from listener.core.ports import HeartbeatSink
 from listener.dispatch.dispatcher import Dispatcher
+from listener.dispatch.lease_keeper import renewal_interval
 from listener.intake.recorder import Intake
 from listener.runtime.log_throttle import ThrottledLog
 from listener.runtime.rate_limit import IntervalTimer
@@ -51,9 +52,9 @@ class Housekeeping:
         self._intake = intake
         self._queues = queues
         self._stop = stop
-        self._pause = min(HOUSEKEEPING_INTERVAL, lease / 4)
-        # A lease that is renewed only just before its end would be lost by any delay.
-        self._lease_timer = IntervalTimer(lease / 4)
+        renewal = renewal_interval(lease)
+        self._pause = min(HOUSEKEEPING_INTERVAL, renewal)
+        self._lease_timer = IntervalTimer(renewal)
         self._foreign_timer = IntervalTimer(FOREIGN_WAITING_INTERVAL)
         self._warnings = ThrottledLog(log)
 

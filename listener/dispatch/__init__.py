@@ -1,1 +1,1 @@
-"""claim, enrich, handle, settle: slow, retried, runs user code."""
+"""claim, enrich, handle, settle: slow, retried, and the only place that runs user code. Start with dispatcher.py."""

@@ -13,7 +13,7 @@ from listener.core.errors import Unavailable
 from listener.core.model import JobResult, Target
 from listener.core.ports import Handler
 from listener.dispatch import handler_loader
-from listener.dispatch.handler_loader import CoroutineRunner
+from listener.dispatch.coroutine_runner import CoroutineRunner
 from listener.settings.sections import RouteSettings
 
 log = structlog.get_logger(__name__)

@@ -23,7 +23,7 @@ from listener.aliyun.credentials import AccessKey, Credentials
 from listener.aliyun.mns_queue import MnsQueue
 from listener.core import clock
 from listener.core.model import Claim, DecodedMessage, Delivery, Done, Message, Settlement
-from listener.dispatch.dispatcher import job_result
+from listener.dispatch.job_result import job_result
 from listener.formats.callback import decode
 from listener.intake.recorder import decode_message
 from listener.rules.routing import Correlation, Rule, decider

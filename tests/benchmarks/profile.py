@@ -35,7 +35,7 @@ STEPS: Final[Mapping[str, tuple[tuple[str, str], tuple[str, ...]]]] = {
     "handle": (("dispatcher.py", "Dispatcher._work"), ()),
     "settle": (("claims.py", "settle"), ()),
     "transactions": (("group_commit.py", "GroupCommit.run"), ("record", "route", "claim", "settle")),
-    "tell (metrics, logs)": (("dispatcher.py", "Dispatcher._tell"), ()),
+    "report (metrics, logs)": (("settler.py", "Settler.report"), ()),
 }
 SHOWN: Final = 40
 

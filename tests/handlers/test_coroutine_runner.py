@@ -10,7 +10,7 @@ from datetime import timedelta
 import pytest
 
 from listener import JobResult, Retry, Unavailable
-from listener.dispatch.handler_loader import CoroutineRunner
+from listener.dispatch.coroutine_runner import CoroutineRunner
 from tests.support.results import a_job_result
 
 

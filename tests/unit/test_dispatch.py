@@ -17,7 +17,8 @@ from structlog.testing import capture_logs
 from listener.core import clock
 from listener.core.errors import FailureKind, Reject, Retry, StoreUnavailable, Unavailable
 from listener.core.model import Claim, Delivery, JobResult, Message, Settlement, Target
-from listener.dispatch.dispatcher import Dispatcher, HandlerBinding, job_result
+from listener.dispatch.dispatcher import Dispatcher, HandlerBinding
+from listener.dispatch.job_result import job_result
 from listener.intake.recorder import Intake
 from listener.rules.backoff import Backoff
 from listener.rules.retry import RetryPolicy
@@ -420,7 +421,7 @@ def test_what_intake_claimed_before_a_stop_is_given_back(store: SqlStore) -> Non
 def test_settling_is_repeated_until_the_store_is_back(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("listener.dispatch.dispatcher.STORE_PAUSE", timedelta(milliseconds=5))
+    monkeypatch.setattr("listener.dispatch.settler.STORE_RETRY_INTERVAL", timedelta(milliseconds=5))
     handle = Calls()
     with closing(FlakyStore.open(f"sqlite:///{tmp_path / 'store.db'}")) as store:
         assert isinstance(store, FlakyStore)

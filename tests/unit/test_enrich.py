@@ -13,8 +13,8 @@ from freezegun import freeze_time
 
 from listener.core.errors import Unavailable
 from listener.core.model import Answer, Delivery, Result, RetryAt, Source, Target
-from listener.dispatch.dispatcher import job_result
 from listener.dispatch.enricher import BACKOFF, Enricher
+from listener.dispatch.job_result import job_result
 from listener.emulator.mps.sample_results import FUNCTIONS, Work, result
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_claim, a_decoded_message, a_job, a_result, routes_all

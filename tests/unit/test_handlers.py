@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from listener.core.errors import SettingsError, Unavailable
 from listener.core.model import Target
-from listener.dispatch.handler_loader import CoroutineRunner
+from listener.dispatch.coroutine_runner import CoroutineRunner
 from listener.dispatch.handlers import HandlerGenerations, Handlers
 from listener.settings.sections import HandlerSettings, RouteSettings
 from tests.handlers.noting import imported_noting, install_noting

@@ -10,7 +10,8 @@ import pytest
 
 from listener import Retry
 from listener.core.model import JobResult
-from listener.dispatch.handler_loader import CoroutineRunner, available, load, options_of
+from listener.dispatch.coroutine_runner import CoroutineRunner
+from listener.dispatch.handler_loader import available, load, options_of
 from tests.support import ROOT
 from tests.support.packages import install
 from tests.support.results import a_job_result

@@ -8,7 +8,8 @@ from listener.handlers.python import python
 
 from listener import JobResult
 from listener.core.errors import SettingsError
-from listener.dispatch.handler_loader import CoroutineRunner, load
+from listener.dispatch.coroutine_runner import CoroutineRunner
+from listener.dispatch.handler_loader import load
 from tests.support.results import a_job_result
 
 SEEN: list[str] = []

@@ -1,0 +1,116 @@
+"""Writes the outcomes of attempts to the store, in batches, and repeats that until it succeeds."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections.abc import Callable, Sequence, Set
+from dataclasses import dataclass
+from datetime import timedelta
+
+import structlog
+
+from listener.core import clock
+from listener.core.model import Done, Settlement
+from listener.core.ports import Meter, Store
+from listener.dispatch.delivery_log import log_settlement
+from listener.dispatch.inflight import InFlight
+from listener.dispatch.store_guard import StoreGuard
+
+log = structlog.get_logger(__name__)
+
+#: How many settlements one transaction writes at most.
+SETTLE_BATCH = 256
+#: How long to wait before settling again while the store is unavailable.
+STORE_RETRY_INTERVAL = timedelta(seconds=1)
+
+
+@dataclass(frozen=True, slots=True)
+class Execution:
+    """One attempt that has ended."""
+
+    settlement: Settlement
+    seconds: float  #: how long the handler took
+
+
+class Settler:
+    """One thread that settles what workers put into its queue."""
+
+    def __init__(
+        self,
+        *,
+        store: Store,
+        in_flight: InFlight,
+        meter: Meter,
+        guard: StoreGuard,
+        on_settled: Callable[[Sequence[Settlement]], None],
+        cut_short: threading.Event,
+    ) -> None:
+        self._store = store
+        self._in_flight = in_flight
+        self._meter = meter
+        self._guard = guard
+        self._on_settled = on_settled
+        self._cut_short = cut_short
+        self._finished: queue.SimpleQueue[Execution | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="settler", daemon=True)
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def put(self, execution: Execution) -> None:
+        """Settle this soon; returns at once."""
+        self._finished.put(execution)
+
+    def end(self) -> None:
+        """Settle what was put until now, and end the thread."""
+        self._finished.put(None)
+        self._thread.join()
+
+    def report(self, execution: Execution, *, late: bool, verbose: bool = True) -> None:
+        """Count and log what became of an attempt; successes only if ``verbose``."""
+        settlement = execution.settlement
+        self._meter.settled(settlement, seconds=execution.seconds, late=late)
+        if verbose or not isinstance(settlement.outcome, Done):
+            log_settlement(settlement, late=late)
+
+    def _run(self) -> None:
+        running = True
+        while running:
+            batch, running = self._next_batch()
+            if batch:
+                self._settle(batch)
+
+    def _next_batch(self) -> tuple[list[Execution], bool]:
+        """Wait for an outcome, then take all that there are; and whether to continue after these."""
+        batch: list[Execution] = []
+        while len(batch) < SETTLE_BATCH and (not batch or not self._finished.empty()):
+            execution = self._finished.get()
+            if execution is None:
+                return batch, False
+            batch.append(execution)
+        return batch, True
+
+    def _settle(self, batch: Sequence[Execution]) -> None:
+        """Repeated until it succeeds: the handlers have run, only the store does not know it yet."""
+        settlements = [execution.settlement for execution in batch]
+        while (late := self._guard.attempt("settle", lambda: self._write(settlements))) is None:
+            if self._cut_short.wait(STORE_RETRY_INTERVAL.total_seconds()):
+                log.error(
+                    "settlements.lost", count=len(batch), hint="their leases expire, and they run again"
+                )
+                return
+        self._in_flight.release([settlement.delivery for settlement in settlements])
+        self._guard.attempt("follow settlements", lambda: self._follow(batch, settlements, late))
+
+    def _write(self, settlements: Sequence[Settlement]) -> Set[int]:
+        """The ids (of the objects) of those that came too late."""
+        return {id(settlement) for settlement in self._store.settle(settlements, at=clock.now())}
+
+    def _follow(self, batch: Sequence[Execution], settlements: Sequence[Settlement], late: Set[int]) -> None:
+        """What else is to be done about outcomes, once they are written."""
+        self._on_settled(settlements)
+        verbose = log.is_enabled_for(logging.DEBUG)
+        for execution in batch:
+            self.report(execution, late=id(execution.settlement) in late, verbose=verbose)

@@ -1,0 +1,60 @@
+"""The threads that run handlers."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+
+from listener.core.model import Delivery
+from listener.dispatch.fair_queue import FairQueue, fair_share
+
+
+class WorkerPool:
+    """A fixed number of threads that work, plus any number whose handlers hang.
+
+    Not a ThreadPoolExecutor: that can't replace a thread, and joins all of them at interpreter exit.
+    """
+
+    def __init__(self, size: int, work: Callable[[Delivery], None], *, queues: int = 1) -> None:
+        self._size = size
+        self._work = work
+        self._waiting = FairQueue(fair_share(size, queues))
+        self._lock = threading.Lock()
+        self._busy_with: dict[threading.Thread, Delivery] = {}
+        self._abandoned: set[threading.Thread] = set()
+
+    def start(self) -> None:
+        for number in range(self._size):
+            self._start_one(f"worker-{number}")
+
+    def put(self, deliveries: Sequence[Delivery]) -> None:
+        self._waiting.put(deliveries)
+
+    def replace(self, delivery: Delivery) -> None:
+        """Its handler hangs: abandon that thread, which can't be interrupted, and start another in its place."""
+        with self._lock:
+            hanging = next((one for one, busy in self._busy_with.items() if busy is delivery), None)
+            if hanging is None or hanging in self._abandoned:
+                return
+            self._abandoned.add(hanging)
+            self._waiting.done(delivery)  # its place belongs to the new thread
+        self._start_one(hanging.name)
+
+    def stop(self) -> None:
+        """Let every thread end once it is idle; does not wait for any."""
+        self._waiting.close()
+
+    def _start_one(self, name: str) -> None:
+        threading.Thread(target=self._run, name=name, daemon=True).start()
+
+    def _run(self) -> None:
+        thread = threading.current_thread()
+        while thread not in self._abandoned and (delivery := self._waiting.get()) is not None:
+            with self._lock:
+                self._busy_with[thread] = delivery
+            self._work(delivery)
+            with self._lock:
+                del self._busy_with[thread]
+                if thread not in self._abandoned:
+                    self._waiting.done(delivery)
+        self._abandoned.discard(thread)
