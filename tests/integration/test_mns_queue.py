@@ -29,7 +29,7 @@ from tests.support.builders import a_callback, wrapped
 from tests.support.emulator_clients import BareMns
 from tests.support.raw_server import http_reply, serving
 from tests.support.waiting import wait_until
-from tests.unit.test_dispatch import a_dispatcher
+from tests.unit.dispatch.test_dispatcher import a_dispatcher
 
 NOW = timedelta(0)
 LONG = timedelta(seconds=25)

@@ -15,9 +15,9 @@ from listener.core.model import Target
 from listener.dispatch.coroutine_runner import CoroutineRunner
 from listener.dispatch.handlers import HandlerGenerations, Handlers
 from listener.settings.sections import HandlerSettings, RouteSettings
-from tests.handlers.noting import imported_noting, install_noting
-from tests.handlers.results import a_job_result
-from tests.handlers.waiting import wait_until
+from tests.support.noting import imported_noting, install_noting
+from tests.support.results import a_job_result
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture

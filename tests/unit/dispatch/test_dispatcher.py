@@ -6,7 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,6 @@ from listener.core import clock
 from listener.core.errors import FailureKind, Reject, Retry, StoreUnavailable, Unavailable
 from listener.core.model import Claim, Delivery, JobResult, Message, Settlement, Target
 from listener.dispatch.dispatcher import Dispatcher, HandlerBinding
-from listener.dispatch.job_result import job_result
 from listener.intake.recorder import Intake
 from listener.rules.backoff import Backoff
 from listener.rules.retry import RetryPolicy
@@ -29,10 +28,7 @@ from listener.store.sql_store import SqlStore
 from listener.store.tables import EPOCH, deliveries
 from tests.support.builders import (
     a_callback,
-    a_delivery,
-    a_job,
     a_message,
-    a_result,
     decoded_messages,
     routes_all,
     wrapped,
@@ -531,30 +527,3 @@ def test_room_is_given_back_when_the_store_is_away(tmp_path: Path) -> None:
 
 def _message(number: int) -> Message:
     return a_message(message_id=f"m{number}", body=wrapped(a_callback(JobId=f"job-{number}")))
-
-
-class TestJobResult:
-    def test_the_jobs_own_facts_are_added(self) -> None:
-        job = a_job(reference="talk-1", pipeline="p", user_data='{"a": 1}')
-
-        given = job_result(a_delivery(job=job, result=a_result(function="")))
-
-        assert (given.reference, given.pipeline, given.function) == ("talk-1", "p", "VideoH2V")
-        assert (given.user_data, given.data, given.input) == ('{"a": 1}', {"a": 1}, job.input)
-
-    def test_user_data_of_the_callback_is_not_lost_to_a_job_without_any(self) -> None:
-        given = job_result(a_delivery(job=a_job(), result=a_result(user_data='{"a": 1}')))
-
-        assert (given.user_data, given.data) == ('{"a": 1}', {"a": 1})
-
-    def test_without_a_job_there_is_the_callback(self) -> None:
-        given = job_result(a_delivery(result=a_result(user_data="mine:1")))
-
-        assert (given.user_data, given.data, given.reference, given.input) == ("mine:1", {}, "", "")
-
-    def test_the_key_stays_and_the_attempt_counts(self) -> None:
-        first: Delivery = a_delivery()
-        second = a_delivery(attempt=2, created_at=datetime(2030, 1, 1, tzinfo=UTC))
-
-        assert job_result(first).key == job_result(second).key
-        assert (job_result(first).attempt, job_result(second).attempt) == (1, 2)

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import pytest
 
-from tests.handlers.packages import install
+from tests.support.packages import install
 
 SOURCE: Final = """
 import threading

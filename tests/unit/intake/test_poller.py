@@ -24,7 +24,7 @@ from listener.runtime.metrics import Metrics
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_callback, a_message, wrapped
 from tests.support.stores import count, deliveries, quarantine, results, the_row
-from tests.unit.test_dispatch import a_dispatcher
+from tests.unit.dispatch.test_dispatcher import a_dispatcher
 
 WAIT = timedelta(seconds=20)
 

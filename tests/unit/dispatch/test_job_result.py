@@ -1,0 +1,38 @@
+"""The document that handlers get."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from listener.core.model import Delivery
+from listener.dispatch.job_result import job_result
+from tests.support.builders import a_delivery, a_job, a_result
+
+
+def test_the_jobs_own_facts_are_added() -> None:
+    job = a_job(reference="talk-1", pipeline="p", user_data='{"a": 1}')
+
+    given = job_result(a_delivery(job=job, result=a_result(function="")))
+
+    assert (given.reference, given.pipeline, given.function) == ("talk-1", "p", "VideoH2V")
+    assert (given.user_data, given.data, given.input) == ('{"a": 1}', {"a": 1}, job.input)
+
+
+def test_user_data_of_the_callback_is_not_lost_to_a_job_without_any() -> None:
+    given = job_result(a_delivery(job=a_job(), result=a_result(user_data='{"a": 1}')))
+
+    assert (given.user_data, given.data) == ('{"a": 1}', {"a": 1})
+
+
+def test_without_a_job_there_is_the_callback() -> None:
+    given = job_result(a_delivery(result=a_result(user_data="mine:1")))
+
+    assert (given.user_data, given.data, given.reference, given.input) == ("mine:1", {}, "", "")
+
+
+def test_the_key_stays_and_the_attempt_counts() -> None:
+    first: Delivery = a_delivery()
+    second = a_delivery(attempt=2, created_at=datetime(2030, 1, 1, tzinfo=UTC))
+
+    assert job_result(first).key == job_result(second).key
+    assert (job_result(first).attempt, job_result(second).attempt) == (1, 2)
