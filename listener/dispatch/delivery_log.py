@@ -1,12 +1,19 @@
-"""Log lines about deliveries, and the fields that they have."""
+"""Log lines about deliveries: which fields they have, and how they get into the lines of users' handlers."""
 
 from __future__ import annotations
 
+import contextvars
+from collections.abc import Callable
+from typing import TypeVar
+
 import structlog
+from structlog.contextvars import bind_contextvars
 
 from listener.core.model import Dead, Delivery, Done, RetryAt, Settlement
 
 log = structlog.get_logger(__name__)
+
+Argument = TypeVar("Argument")
 
 
 def log_fields(delivery: Delivery) -> dict[str, object]:
@@ -19,6 +26,33 @@ def log_fields(delivery: Delivery) -> dict[str, object]:
         "handler": target.handler,
         "attempt": delivery.attempt,
     }
+
+
+#: structlog's own context variable of each field. Setting these directly takes half the time of ``bind_contextvars``,
+#: which matters because it is done for each delivery.
+_VARIABLES = {
+    name: token.var
+    for name, token in contextvars.Context()
+    .run(bind_contextvars, job_id="", state="", route="", handler="", attempt=0)
+    .items()
+}
+
+
+def call_with_log_fields(
+    delivery: Delivery, function: Callable[[Argument], None], argument: Argument
+) -> None:
+    """Call the function; every line that it logs through structlog carries the delivery's log fields.
+
+    The call runs in its own copy of the thread's context: nothing that is bound here, or by the function itself, is
+    left for the next call in this thread. asyncio copies that context for coroutines that are scheduled from it.
+    """
+    contextvars.copy_context().run(_bind_and_call, delivery, function, argument)
+
+
+def _bind_and_call(delivery: Delivery, function: Callable[[Argument], None], argument: Argument) -> None:
+    for name, value in log_fields(delivery).items():
+        _VARIABLES[name].set(value)
+    function(argument)
 
 
 def log_settlement(settlement: Settlement, *, late: bool) -> None:

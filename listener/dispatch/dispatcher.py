@@ -23,6 +23,7 @@ from listener.core.errors import Unavailable
 from listener.core.model import Claim, Delivery, Done, JobResult, Outcome, RetryAt, Settlement, Target
 from listener.core.ports import HeartbeatSink, Meter, Store
 from listener.dispatch.claimer import Claimer
+from listener.dispatch.delivery_log import call_with_log_fields
 from listener.dispatch.inflight import InFlight
 from listener.dispatch.job_result import job_result
 from listener.dispatch.lease_keeper import LeaseKeeper
@@ -144,7 +145,8 @@ class Dispatcher:
         try:
             if binding is None:
                 raise Unavailable(_no_handler(delivery.target), after=NO_HANDLER_WAIT)
-            binding.run(job_result(binding.enrich(delivery) if binding.enrich else delivery))
+            result = job_result(binding.enrich(delivery) if binding.enrich else delivery)
+            call_with_log_fields(delivery, binding.run, result)
         # Handlers are third-party code: not even their SystemExit may end the worker.
         except BaseException as error:
             return self._failed(delivery, error)

@@ -20,9 +20,9 @@ from listener.emulator import Options
 from listener.emulator.server import RunningEmulator, running
 from listener.settings.loader import load
 from listener.settings.sections import Settings
+from tests.support.program import QUEUE, Place
 from tests.support.noting import imported_noting, install_noting
 from tests.support.waiting import wait_until
-from tests.process.program import QUEUE, Place
 
 SETTINGS = """
 [store]

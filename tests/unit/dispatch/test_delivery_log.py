@@ -1,0 +1,156 @@
+"""The fields that log lines of users' handlers carry, and that they never reach another delivery's lines."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+import structlog
+from structlog.contextvars import bind_contextvars, get_contextvars, merge_contextvars
+from structlog.testing import LogCapture
+
+from listener.core.model import Delivery, JobResult
+from listener.dispatch.coroutine_runner import CoroutineRunner
+from listener.dispatch.delivery_log import log_fields
+from listener.dispatch.dispatcher import HandlerBinding
+from listener.store.sql_store import SqlStore
+from tests.support.builders import a_delivery, a_result
+from tests.support.waiting import wait_until
+from tests.unit.dispatch.test_dispatcher import QUICK, TARGET, dispatching, record, rows, states
+
+#: What the lines of the handler of the nth delivery carry.
+FIELDS = [
+    {
+        "job_id": f"mps-callbacks-job-{n}",
+        "state": "Success",
+        "route": "videos",
+        "handler": "log",
+        "attempt": 1,
+    }
+    for n in range(8)
+]
+
+
+class UsersLog:
+    """A logger as a user's handler would have it, with the lines that it wrote."""
+
+    def __init__(self) -> None:
+        self._capture = LogCapture()
+        self.log = structlog.wrap_logger(None, processors=[merge_contextvars, self._capture])
+
+    def lines(self, event: str) -> Sequence[dict[str, Any]]:
+        """The fields of the lines with this event, by job."""
+        lines = [dict(entry) for entry in self._capture.entries if entry["event"] == event]
+        for line in lines:
+            del line["event"], line["log_level"]
+        return sorted(lines, key=lambda line: (line["job_id"], line["attempt"]))
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlStore]:
+    with closing(SqlStore.open(f"sqlite:///{tmp_path / 'store.db'}")) as store:
+        yield store
+
+
+@pytest.fixture
+def runner() -> Iterator[CoroutineRunner]:
+    runner = CoroutineRunner()
+    yield runner
+    runner.close()
+
+
+def run_all(store: SqlStore, handle: Callable[[JobResult], None], count: int, **options: Any) -> None:
+    """Run this handler for so many deliveries until all are done."""
+    record(store, count)
+    with dispatching(store, handle, **options):
+        wait_until(lambda: states(store) == {"done": count})
+
+
+def test_lines_of_a_plain_handler_carry_the_deliverys_fields(store: SqlStore) -> None:
+    users = UsersLog()
+
+    run_all(store, lambda result: users.log.info("uploaded", size=1), 8)
+
+    assert users.lines("uploaded") == [{"size": 1} | fields for fields in FIELDS]
+
+
+def test_lines_of_coroutines_that_share_the_loop_carry_their_own_deliverys_fields(
+    store: SqlStore, runner: CoroutineRunner
+) -> None:
+    users, all_here = UsersLog(), asyncio.Barrier(8)
+
+    async def handle(result: JobResult) -> None:
+        users.log.info("began")
+        await all_here.wait()  # passed only if all eight run at the same time
+        users.log.info("ended")
+
+    run_all(store, lambda result: runner.run(handle, result), 8, concurrency=8)
+
+    assert users.lines("began") == users.lines("ended") == FIELDS
+
+
+def test_lines_of_each_attempt_carry_its_number(store: SqlStore) -> None:
+    users = UsersLog()
+
+    def handle(result: JobResult) -> None:
+        users.log.info("tried")
+        if result.attempt < 3:
+            raise ValueError("boom")
+
+    run_all(store, handle, 1, concurrency=1)
+
+    assert users.lines("tried") == [FIELDS[0] | {"attempt": attempt} for attempt in (1, 2, 3)]
+
+
+def test_a_users_field_of_the_same_name_wins(store: SqlStore) -> None:
+    users = UsersLog()
+
+    run_all(store, lambda result: users.log.info("uploaded", state="mine"), 1)
+
+    assert users.lines("uploaded") == [FIELDS[0] | {"state": "mine"}]
+
+
+def test_nothing_bound_in_a_handler_reaches_the_next_delivery_of_the_same_worker(
+    store: SqlStore, runner: CoroutineRunner
+) -> None:
+    users = UsersLog()
+
+    async def nested(result: JobResult) -> None:
+        bind_contextvars(**{f"nested_{result.job_id}": True})
+
+    def handle(result: JobResult) -> None:
+        users.log.info("began")
+        bind_contextvars(**{f"own_{result.job_id}": True})
+        runner.run(nested, result)
+        if result.attempt == 1:
+            raise ValueError("boom")
+
+    run_all(store, handle, 4, concurrency=1)
+
+    assert users.lines("began") == [
+        fields | {"attempt": attempt} for fields in FIELDS[:4] for attempt in (1, 2)
+    ]
+
+
+def test_nothing_is_bound_outside_handlers(store: SqlStore) -> None:
+    bound: list[dict[str, Any]] = []
+
+    def enrich(delivery: Delivery) -> Delivery:
+        bound.append(get_contextvars())
+        return delivery
+
+    binding = HandlerBinding(run=lambda _result: None, policy=QUICK, enrich=enrich)
+    run_all(store, binding.run, 4, concurrency=1, bindings={TARGET: binding})
+
+    assert bound == [{}] * 4
+    assert len(rows(store)) == 4
+
+
+def test_a_workflow_is_named_by_its_run(store: SqlStore) -> None:
+    fields = log_fields(a_delivery(result=a_result(job_id="", run_id="run", type="Report")))
+
+    assert fields["job_id"] == "run/Report"
