@@ -47,12 +47,12 @@ def test_the_site_builds_without_warnings_and_loads_nothing_from_elsewhere(sourc
     assert {page.name: urls for page in pages if (urls := loaded.findall(page.read_text("utf-8")))} == {}
 
 
-@pytest.mark.parametrize("link", ["nowhere.md", "mps.md#no-such-heading", "/mps.md"])
-def test_a_broken_link_fails_the_build(source: Path, link: str) -> None:
+def test_every_broken_link_is_reported_and_fails_the_build(source: Path) -> None:
+    broken = ["nowhere.md", "mps.md#no-such-heading", "/mps.md"]
     with (source / "docs" / "mns.md").open("a", encoding="utf-8") as page:
-        page.write(f"\n[broken]({link})\n")
+        page.writelines(f"\n[broken]({link})\n" for link in broken)
 
     built = build(source)
 
     assert built.returncode != 0
-    assert link in built.stderr
+    assert [link for link in broken if f"'{link}'" not in built.stderr] == []
