@@ -1,4 +1,4 @@
-"""docs/ name everything that there is, and nothing else."""
+"""The pages name every setting, event, metric, error code and command that exists, and no other."""
 
 from __future__ import annotations
 
@@ -10,12 +10,13 @@ from dataclasses import fields
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
+import click
 import pytest
 from pydantic import BaseModel, TypeAdapter
 from pydantic.fields import FieldInfo
 
 from listener.aliyun.mps_error_codes import TABLE
-from listener.cli import COMMANDS
+from listener.cli import main
 from listener.core.errors import FailureKind, ListenerError
 from listener.emulator.faults import Fault as EmulatorFault
 from listener.emulator.faults import FaultKind
@@ -34,7 +35,7 @@ def page(name: str) -> str:
 
 
 def rows(text: str, *, columns: int) -> list[list[str]]:
-    """The cells of all table rows with so many columns whose first cell is code; the code marks taken off."""
+    """The cells of all table rows with that many columns whose first cell is code, without the backticks."""
     lines = re.findall(r"^\| (`.*) \|$", text, re.MULTILINE)
     cells = [re.split(r" *\| *", line) for line in lines]
     return [[cell.strip("`") for cell in row] for row in cells if len(row) == columns]
@@ -50,7 +51,7 @@ def settings_of(
     variable: str = "MNS_LISTENER_",
     seen: frozenset[type] = frozenset(),
 ) -> Iterator[tuple[str, str, FieldInfo]]:
-    """Every setting as (path, variable, field). A section that stands at a second place is one setting there."""
+    """Every setting as (path, variable, field). A section that occurs a second time is one setting there."""
     known = set(seen)
     for name, field in model.model_fields.items():
         there, then = f"{path}{name}", f"{variable}{name.upper()}"
@@ -95,7 +96,7 @@ def test_no_setting_is_documented_that_is_none() -> None:
 
 
 def events_in(path: Path) -> Iterator[str]:
-    """Constants that are logged, or that stand in a variable which is."""
+    """Constants that are logged, or assigned to a variable that is."""
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         logged = isinstance(node, ast.Call) and getattr(node.func, "attr", "") in LEVELS and node.args
         chosen = isinstance(node, ast.Assign) and getattr(node.targets[0], "id", "") == "event"
@@ -164,16 +165,33 @@ def test_every_kind_and_key_of_the_emulators_faults_is_documented() -> None:
     assert [each.name for each in fields(EmulatorFault) if each.name not in words] == []
 
 
-def test_every_command_that_the_pages_use_exists() -> None:
-    used = {
-        word for each in PAGES for word in re.findall(r"mns-listener ([a-z-]+)\b", each.read_text("utf-8"))
-    }
+def command_lines(text: str) -> set[str]:
+    """What follows ``mns-listener`` wherever a page shows it as code; continued lines are joined."""
+    blocks = re.findall(r"```sh\n(.*?)```", text, re.DOTALL)
+    shell = "\n".join(blocks).replace("\\\n", " ")
+    inline = re.findall(r"`mns-listener ([^`]+)`", text)
+    return {*inline, *re.findall(r"(?:^|[ (])mns-listener ([^\n|&;#]+)", shell, re.MULTILINE)}
 
-    assert used - set(COMMANDS) - WORDS_AFTER_THE_NAME == set()
+
+def unknown_in(line: str) -> list[str]:
+    """The words of a command line that name no command, and the options that it does not have."""
+    words = line.split()
+    command: click.Command = main
+    while isinstance(command, click.Group) and words and re.fullmatch(r"[a-z-]+", words[0]):
+        found = command.get_command(click.Context(command), words[0])
+        if found is None:
+            return words[:1]
+        command, words = found, words[1:]
+    options = {name for each in command.params for name in (*each.opts, *each.secondary_opts)} | {"--help"}
+    return [word for word in words if re.fullmatch(r"--?[a-z][a-z-]*", word) and word not in options]
 
 
-#: "a defect of mns-listener" and the like.
-WORDS_AFTER_THE_NAME = {"on", "must", "is"}
+LINES = sorted({line for page in PAGES for line in command_lines(page.read_text("utf-8"))})
+
+
+def test_every_command_and_option_that_the_pages_use_exists() -> None:
+    assert len(LINES) > 40
+    assert {line: unknown for line in LINES if (unknown := unknown_in(line))} == {}
 
 
 def links_of(path: Path) -> Iterator[tuple[str, str]]:
