@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from structlog.testing import capture_logs
 
@@ -20,8 +21,8 @@ from listener.emulator import Options
 from listener.emulator.server import RunningEmulator, running
 from listener.settings.loader import load
 from listener.settings.sections import Settings
-from tests.support.program import QUEUE, Place
 from tests.support.noting import imported_noting, install_noting
+from tests.support.program import QUEUE, Place
 from tests.support.waiting import wait_until
 
 SETTINGS = """
@@ -236,25 +237,58 @@ def test_a_stop_without_a_start_does_nothing(folder: Path) -> None:
     assert "noting" not in sys.modules
 
 
-class TestReload:
-    @pytest.fixture
-    def server(self) -> Iterator[RunningEmulator]:
-        options = Options(queues=(QUEUE,), access_key_id="testKeyId", access_key_secret="testKeySecret")
-        with running(options) as server:
-            yield server
+@pytest.fixture
+def server() -> Iterator[RunningEmulator]:
+    options = Options(queues=(QUEUE,), access_key_id="testKeyId", access_key_secret="testKeySecret")
+    with running(options) as server:
+        yield server
 
-    @pytest.fixture
-    def settings(self, folder: Path, server: RunningEmulator) -> Settings:
-        return load(text_of(folder, endpoint=server.url), {})
 
-    @pytest.fixture
-    def daemon(self, settings: Settings) -> Iterator[Daemon]:
+@pytest.fixture
+def settings(folder: Path, server: RunningEmulator) -> Settings:
+    return load(text_of(folder, endpoint=server.url), {})
+
+
+@pytest.fixture
+def daemon(settings: Settings) -> Iterator[Daemon]:
+    daemon = Daemon(settings)
+    daemon.start()
+    yield daemon
+    imported_noting().may_return.set()
+    daemon.stop()
+
+
+class TestStop:
+    def test_nothing_is_left_and_a_second_stop_does_nothing(self, settings: Settings) -> None:
         daemon = Daemon(settings)
+        opened = Opened()
         daemon.start()
-        yield daemon
-        imported_noting().may_return.set()
-        daemon.stop()
+        wait_until(lambda: daemon.ready().ok)
 
+        assert daemon.stop() == daemon.stop() == {"unfinished": 0}
+        wait_until(lambda: not opened.left())
+        assert imported_noting().events[-2:] == ["closed one", "closed two"]
+
+    def test_health_is_answered_until_handlers_have_finished(
+        self, daemon: Daemon, settings: Settings, folder: Path, server: RunningEmulator
+    ) -> None:
+        noting = imported_noting()
+        noting.may_return.clear()
+        Place(folder, server).send("1" * 32)
+        assert noting.began.wait(30)
+        stopper = threading.Thread(target=daemon.stop, daemon=True)
+        stopper.start()
+        with httpx.Client(base_url=f"http://{settings.http.listen}", timeout=10) as client:
+            wait_until(lambda: client.get("/readyz").json()["stopping"])
+            ready, alive = client.get("/readyz"), client.get("/healthz")
+        noting.may_return.set()
+        stopper.join(30)
+
+        assert (ready.status_code, alive.status_code) == (503, 200)
+        assert not stopper.is_alive()
+
+
+class TestReload:
     def test_fifty_reloads_leave_one_generation_of_handlers(self, daemon: Daemon, settings: Settings) -> None:
         events = imported_noting().events
         for _reload in range(50):
