@@ -73,11 +73,11 @@ def _all_overdue(client: Client) -> list[tuple[Job, ReconcileOutcome]]:
 
 
 def _reconciler(client: Client, tenants: Tenants) -> Reconciler:
-    from listener.intake.recorder import Intake, NullDeliverySink
+    from listener.intake.recorder import NullDeliverySink, Recorder
     from listener.jobs.reconciler import Reconciler
 
     settings = client.settings
-    intake = Intake(
+    intake = Recorder(
         store=client.store,
         rules=settings.rules(),
         correlation=settings.correlation.value(),

@@ -18,7 +18,7 @@ from listener.core.errors import StoreUnavailable
 from listener.core.ports import HeartbeatSink
 from listener.dispatch.dispatcher import Dispatcher
 from listener.dispatch.lease_keeper import renewal_interval
-from listener.intake.recorder import Intake
+from listener.intake.recorder import Recorder
 from listener.runtime.log_throttle import ThrottledLog
 from listener.runtime.rate_limit import IntervalTimer
 from listener.store.notifier import Notifier
@@ -43,7 +43,7 @@ class Housekeeping:
         self,
         *,
         dispatcher: Dispatcher,
-        intake: Intake,
+        intake: Recorder,
         queues: Sequence[MnsQueue],
         lease: timedelta,
         stop: threading.Event,

@@ -2,7 +2,7 @@
 
 ::
 
-    pollers ──▶ Intake ──▶ store ──▶ Dispatcher ──▶ Enricher ──▶ handlers
+    pollers ──▶ Recorder ──▶ store ──▶ Dispatcher ──▶ Enricher ──▶ handlers
                   ▲
               Reconcilers
 """
@@ -29,8 +29,9 @@ from listener.daemon.maintenance import Housekeeping, NotifierLoop, PrunerLoop
 from listener.dispatch.dispatcher import Dispatcher, HandlerBinding
 from listener.dispatch.enricher import Enricher
 from listener.dispatch.handlers import Handlers
+from listener.intake.poller import Poller
 from listener.intake.poller_group import PollerGroup
-from listener.intake.recorder import Intake, Poller
+from listener.intake.recorder import Recorder
 from listener.jobs.reconciler import Reconciler, tenant_shards
 from listener.runtime.lease_owner import owner_name
 from listener.runtime.liveness import Heartbeat, LivenessMonitor
@@ -68,7 +69,7 @@ class Parts:
     """The connected parts of a daemon."""
 
     store: SqlStore
-    intake: Intake
+    intake: Recorder
     enricher: Enricher
     dispatcher: Dispatcher
     poller_groups: Sequence[PollerGroup]
@@ -135,33 +136,33 @@ class Wiring:
             handler_timeout=settings.dispatch.handler_timeout,
         )
 
-    def _intake(self, dispatcher: Dispatcher) -> Intake:
-        return Intake(
+    def _intake(self, dispatcher: Dispatcher) -> Recorder:
+        return Recorder(
             store=self.resources.store,
             rules=self.settings.rules(),
             correlation=self.settings.correlation.value(),
             sink=dispatcher,
         )
 
-    def _poller_group(self, settings: QueueSettings, intake: Intake) -> PollerGroup:
+    def _poller_group(self, settings: QueueSettings, intake: Recorder) -> PollerGroup:
         wait = DRAIN_WAIT if self.drain else settings.wait
         limit = poller_stalled_after(wait)
         heartbeat = self.liveness.heartbeat(f"poll {settings.label}", limit=limit)
         return PollerGroup(
             first=self._poller(settings, intake, wait=wait, heartbeat=heartbeat),
             # An extra poller ends when the queue is no longer deep, so its heartbeat is not monitored.
-            helper=lambda: self._poller(settings, intake, wait=timedelta(0), heartbeat=Heartbeat(limit)),
-            most=settings.max_pollers,
+            make_extra=lambda: self._poller(settings, intake, wait=timedelta(0), heartbeat=Heartbeat(limit)),
+            max_pollers=settings.max_pollers,
         )
 
     def _poller(
-        self, settings: QueueSettings, intake: Intake, *, wait: timedelta, heartbeat: HeartbeatSink
+        self, settings: QueueSettings, intake: Recorder, *, wait: timedelta, heartbeat: HeartbeatSink
     ) -> Poller:
         queue = queue_from(settings, self.resources.keys[settings.tenant])
         self._queues.append(queue)
         return Poller(
             queue=queue,
-            intake=intake,
+            recorder=intake,
             stop=self.stop,
             meter=self.metrics,
             heartbeat=heartbeat,
@@ -179,7 +180,7 @@ class Wiring:
         )
 
     def _loops(
-        self, dispatcher: Dispatcher, intake: Intake, poller_groups: Sequence[PollerGroup]
+        self, dispatcher: Dispatcher, intake: Recorder, poller_groups: Sequence[PollerGroup]
     ) -> Iterator[Loop]:
         """Every loop of the daemon, in the order in which they are started."""
         yield Loop(name="claims", run=partial(dispatcher.run_claims, self.stop, self._heartbeat("claim")))
@@ -193,7 +194,7 @@ class Wiring:
         for group in poller_groups:
             yield Loop(name="poller", run=group.run)
 
-    def _housekeeping(self, dispatcher: Dispatcher, intake: Intake) -> Loop:
+    def _housekeeping(self, dispatcher: Dispatcher, intake: Recorder) -> Loop:
         housekeeping = Housekeeping(
             dispatcher=dispatcher,
             intake=intake,
@@ -211,7 +212,7 @@ class Wiring:
         )
         return Loop(name="retention", run=partial(pruner.run, self._heartbeat("retention")))
 
-    def _reconciler(self, tenant: str, jobs: Tenants, intake: Intake) -> Loop:
+    def _reconciler(self, tenant: str, jobs: Tenants, intake: Recorder) -> Loop:
         interval = self.settings.reconcile.interval
         reconciler = Reconciler(
             store=self.resources.store,

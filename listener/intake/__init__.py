@@ -1,1 +1,1 @@
-"""receive, decode, record, delete: short and durable, and never runs user code."""
+"""receive, decode, record, delete: short and durable, and never runs user code. Start with poller.py."""

@@ -1,7 +1,8 @@
-"""The pollers of one queue: one that is always there, and helpers while the queue is deep.
+"""The pollers of one queue: one that always runs, and extra ones while the queue is deep.
 
-Only the first one parks in long polls; MNS limits how many of those may be open, and each costs a request. A batch
-that came full calls for a helper, and a helper whose batch is not full goes home.
+Only the first poller waits in long polls: MNS limits how many of those may be open, and each costs a request. A full
+batch starts an extra poller, up to the setting ``max_pollers``; an extra poller ends when its batch is not full, or
+when the handlers are slower than the queue.
 """
 
 from __future__ import annotations
@@ -11,22 +12,25 @@ from collections.abc import Callable
 
 import structlog
 
-from listener.intake.recorder import Poller
+from listener.intake.poller import Poller
 from listener.runtime.log_throttle import ThrottledLog
 
 log = structlog.get_logger(__name__)
 
 
 class PollerGroup:
-    """``most`` pollers at a time, the first one included. Helpers are made once and called again."""
+    """Decides how many pollers work on a queue: at most ``max_pollers`` at a time, the first one included.
 
-    def __init__(self, *, first: Poller, helper: Callable[[], Poller], most: int) -> None:
+    Extra pollers are made by ``make_extra`` when they are first needed, and reused.
+    """
+
+    def __init__(self, *, first: Poller, make_extra: Callable[[], Poller], max_pollers: int) -> None:
         self.first = first
-        self._make_helper = helper
-        self._most = most
+        self._make_extra = make_extra
+        self._max_extra = max_pollers - 1
         self._changed = threading.Condition()
-        self._resting: list[Poller] = []
-        self._working = 0
+        self._unused: list[Poller] = []
+        self._running = 0  #: extra pollers
         self._warnings = ThrottledLog(log)
 
     @property
@@ -35,41 +39,41 @@ class PollerGroup:
 
     @property
     def idle(self) -> bool:
-        """Whether the queue was found empty, and nobody is at work on it."""
+        """Whether the queue was found empty, and no extra poller is running."""
         with self._changed:
-            return self.first.idle and not self._working
+            return self.first.idle and not self._running
 
     def run(self) -> None:
-        """Poll until told to stop, and call for help while batches come full; then wait for the helpers."""
+        """Poll until the stop event is set, with extra pollers while batches are full; then wait for those to end."""
         for _turn in self.first.turns():
-            if self.first.needs_help:
-                self.call_helper()
+            if self.first.wants_more_pollers:
+                self.add_poller()
         with self._changed:
-            self._changed.wait_for(lambda: not self._working)
+            self._changed.wait_for(lambda: not self._running)
 
-    def call_helper(self) -> None:
-        """Start another helper, unless enough of them are at work."""
+    def add_poller(self) -> None:
+        """Start another extra poller, unless as many as allowed are running."""
         with self._changed:
-            if self._working >= self._most - 1:
+            if self._running >= self._max_extra:
                 return
-            helper = self._resting.pop() if self._resting else self._make_helper()
+            extra = self._unused.pop() if self._unused else self._make_extra()
             thread = threading.Thread(
-                target=self._help, args=(helper,), name=f"{helper.name} helper", daemon=True
+                target=self._run_extra, args=(extra,), name=f"{extra.name} extra poller", daemon=True
             )
             try:
                 thread.start()
-            except RuntimeError as error:  # the system gives no more threads: those at work go on alone
-                self._resting.append(helper)
-                self._warnings.warning("helper.not_started", queue=helper.name, error=str(error))
+            except RuntimeError as error:  # the system allows no more threads: continue with those that run
+                self._unused.append(extra)
+                self._warnings.warning("poller.not_started", queue=extra.name, error=str(error))
             else:
-                self._working += 1
+                self._running += 1
 
-    def _help(self, helper: Poller) -> None:
+    def _run_extra(self, extra: Poller) -> None:
         try:
-            for _turn in helper.turns_while_full():
-                self.call_helper()
+            for _turn in extra.turns_while_full():
+                self.add_poller()
         finally:
             with self._changed:
-                self._working -= 1
-                self._resting.append(helper)
+                self._running -= 1
+                self._unused.append(extra)
                 self._changed.notify_all()

@@ -17,7 +17,7 @@ from listener.core import clock
 from listener.core.errors import MpsRejected, UnavailableError
 from listener.core.model import LOST, Answer, Job, Result, Source, Tenants
 from listener.core.ports import EVERYBODY, HeartbeatSink, MpsOf, Store
-from listener.intake.recorder import Intake
+from listener.intake.recorder import Recorder
 from listener.rules.backoff import Backoff
 from listener.runtime.log_throttle import ThrottledLog
 
@@ -51,7 +51,7 @@ class Reconciler:
         self,
         *,
         store: Store,
-        intake: Intake,
+        intake: Recorder,
         mps_of: MpsOf,
         backoff: Backoff,
         timeout: timedelta,

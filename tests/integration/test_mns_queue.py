@@ -20,16 +20,16 @@ from listener.core import clock
 from listener.core.errors import FailureKind, QueueUnavailable, SettingsError, UnavailableError
 from listener.core.model import Message
 from listener.emulator.server import RunningEmulator
-from listener.intake.recorder import Intake
+from listener.intake.recorder import Recorder
 from listener.rules.routing import Correlation, Rule
 from listener.runtime.metrics import Metrics
 from listener.store.sql_store import SqlStore
 from listener.store.tables import quarantine, results
 from tests.support.builders import a_callback, wrapped
+from tests.support.dispatching import a_dispatcher
 from tests.support.emulator_clients import BareMns
 from tests.support.raw_server import http_reply, serving
 from tests.support.waiting import wait_until
-from tests.unit.dispatch.test_dispatcher import a_dispatcher
 
 NOW = timedelta(0)
 LONG = timedelta(seconds=25)
@@ -385,7 +385,7 @@ class TestSalvage:
 
         with closing(SqlStore.open(f"sqlite:///{tmp_path / 'store.db'}")) as store:
             messages = receive(queue)
-            recorded = an_intake(store).record("q", messages)
+            recorded = a_recorder(store).record("q", messages)
             with store.database.read() as connection:
                 ids = set(connection.scalars(select(results.c.job_id)))
                 reasons = list(connection.scalars(select(quarantine.c.reason)))
@@ -400,10 +400,10 @@ class TestSalvage:
         assert sum(counts(server).values()) == 0
 
 
-def an_intake(store: SqlStore) -> Intake:
+def a_recorder(store: SqlStore) -> Recorder:
     rules = (Rule(name="videos", handlers=("log",)),)
     sink = a_dispatcher(store, lambda _result: None, meter=Metrics())
-    return Intake(store=store, rules=rules, correlation=Correlation(), sink=sink)
+    return Recorder(store=store, rules=rules, correlation=Correlation(), sink=sink)
 
 
 def send_with_property(server: RunningEmulator, body: bytes, *, kind: str) -> None:

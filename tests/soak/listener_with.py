@@ -19,7 +19,7 @@ from sqlalchemy import Engine, event
 from listener.aliyun.mns_queue import MnsQueue
 from listener.cli import main
 from listener.core.model import Result
-from listener.intake.recorder import Poller
+from listener.intake.poller import Poller
 from listener.store import claims, ingest, schema
 from listener.store.sql_store import SqlStore
 
@@ -97,7 +97,7 @@ def _without_persist_first() -> None:
         self.idle = not messages
         if messages:
             self._delete(messages)
-            self._intake.record(self._queue.name, messages)
+            self._recorder.record(self._queue.name, messages)
         return len(messages)
 
     Poller.poll_once = poll_once  # type: ignore[method-assign]  # that is the sabotage

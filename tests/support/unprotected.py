@@ -25,19 +25,19 @@ def _no_quiet() -> None:
 
 
 def _long_pauses() -> None:
-    from listener.intake import recorder
+    from listener.intake import poller
     from listener.rules.backoff import Backoff
 
-    recorder.BACKOFF = Backoff(FOR_EVER, FOR_EVER)
+    poller.BACKOFF = Backoff(FOR_EVER, FOR_EVER)
 
 
 def _no_rest() -> None:
-    from listener.intake.recorder import Poller
+    from listener.intake.poller import Poller
 
     def no_rest(_poller: Any, _found: int, _took: timedelta) -> timedelta:
         return timedelta(0)
 
-    Poller._rest = no_rest  # type: ignore[method-assign,assignment]  # that is the sabotage
+    Poller._pause_after = no_rest  # type: ignore[method-assign,assignment]  # that is the sabotage
 
 
 PROTECTIONS: Mapping[str, Callable[[], None]] = {

@@ -19,8 +19,15 @@ from listener.dispatch.delivery_log import log_fields
 from listener.dispatch.dispatcher import HandlerBinding
 from listener.store.sql_store import SqlStore
 from tests.support.builders import a_delivery, a_result
+from tests.support.dispatching import (
+    QUICK,
+    TARGET,
+    delivery_rows,
+    delivery_states,
+    dispatching,
+    record_results,
+)
 from tests.support.waiting import wait_until
-from tests.unit.dispatch.test_dispatcher import QUICK, TARGET, dispatching, record, rows, states
 
 #: What the lines of the handler of the nth delivery carry.
 FIELDS = [
@@ -65,9 +72,9 @@ def runner() -> Iterator[CoroutineRunner]:
 
 def run_all(store: SqlStore, handle: Callable[[JobResult], None], count: int, **options: Any) -> None:
     """Run this handler for so many deliveries until all are done."""
-    record(store, count)
+    record_results(store, count)
     with dispatching(store, handle, **options):
-        wait_until(lambda: states(store) == {"done": count})
+        wait_until(lambda: delivery_states(store) == {"done": count})
 
 
 def test_lines_of_a_plain_handler_carry_the_deliverys_fields(store: SqlStore) -> None:
@@ -147,7 +154,7 @@ def test_nothing_is_bound_outside_handlers(store: SqlStore) -> None:
     run_all(store, binding.run, 4, concurrency=1, bindings={TARGET: binding})
 
     assert bound == [{}] * 4
-    assert len(rows(store)) == 4
+    assert len(delivery_rows(store)) == 4
 
 
 def test_a_workflow_is_named_by_its_run(store: SqlStore) -> None:

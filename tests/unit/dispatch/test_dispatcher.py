@@ -4,26 +4,23 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import select, update
+from sqlalchemy import update
 from structlog.testing import capture_logs
 
 from listener.core import clock
 from listener.core.errors import FailureKind, Reject, Retry, StoreUnavailable, Unavailable
-from listener.core.model import Claim, Delivery, JobResult, Message, Settlement, Target
-from listener.dispatch.dispatcher import Dispatcher, HandlerBinding
-from listener.intake.recorder import Intake
-from listener.rules.backoff import Backoff
+from listener.core.model import Claim, Delivery, JobResult, Message, Settlement
+from listener.dispatch.dispatcher import Dispatcher
+from listener.intake.recorder import Recorder
 from listener.rules.retry import RetryPolicy
 from listener.rules.routing import Correlation, Rule
-from listener.runtime.liveness import Heartbeat
-from listener.runtime.metrics import Metrics
 from listener.store.sql_store import SqlStore
 from listener.store.tables import EPOCH, deliveries
 from tests.support.builders import (
@@ -33,67 +30,24 @@ from tests.support.builders import (
     routes_all,
     wrapped,
 )
+from tests.support.dispatching import (
+    LONG,
+    NO_BACKOFF,
+    a_dispatcher,
+    delivery_rows,
+    delivery_states,
+    dispatching,
+    record_results,
+)
 from tests.support.waiting import wait_until
 
-TARGET = Target("videos", "log")
-NO_BACKOFF = Backoff(timedelta(0), timedelta(0))
-QUICK = RetryPolicy(backoff=NO_BACKOFF)
-LONG = timedelta(minutes=10)
 NO_TIME = timedelta(0)
-
-Handle = Callable[[JobResult], None]
 
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqlStore]:
     with closing(SqlStore.open(f"sqlite:///{tmp_path / 'store.db'}")) as store:
         yield store
-
-
-def a_dispatcher(store: SqlStore, handle: Handle, **options: Any) -> Dispatcher:
-    policy = options.pop("policy", QUICK)
-    defaults: dict[str, Any] = {
-        "store": store,
-        "bindings": {TARGET: HandlerBinding(run=handle, policy=policy)},
-        "fallback": policy,
-        "meter": Metrics(),
-        "owner": "host:1:0a1b2c3d",
-        "concurrency": 4,
-        "lease": LONG,
-        "handler_timeout": LONG,
-    }
-    return Dispatcher(**(defaults | options))
-
-
-@contextmanager
-def dispatching(store: SqlStore, handle: Handle, **options: Any) -> Iterator[Dispatcher]:
-    """A dispatcher that claims and works until the end of the ``with``."""
-    dispatcher = a_dispatcher(store, handle, **options)
-    stop = threading.Event()
-    claims = threading.Thread(target=lambda: dispatcher.run_claims(stop, Heartbeat(LONG)))
-    dispatcher.start()
-    claims.start()
-    try:
-        yield dispatcher
-    finally:
-        stop.set()
-        dispatcher.wake()
-        claims.join(30)
-        dispatcher.stop(timedelta(seconds=30))
-        dispatcher.end()
-
-
-def record(store: SqlStore, count: int = 1) -> None:
-    store.record(decoded_messages(count), routes_all(), at=clock.now())
-
-
-def rows(store: SqlStore) -> Sequence[Any]:
-    with store.database.read() as connection:
-        return connection.execute(select(deliveries).order_by(deliveries.c.id)).all()
-
-
-def states(store: SqlStore) -> Counter[str]:
-    return Counter(row.state for row in rows(store))
 
 
 class Calls:
@@ -129,64 +83,68 @@ class FlakyStore(SqlStore):
 
 def test_every_delivery_is_handled_once(store: SqlStore) -> None:
     handle = Calls()
-    record(store, 200)
+    record_results(store, 200)
 
     with dispatching(store, handle):
-        wait_until(lambda: states(store) == {"done": 200})
+        wait_until(lambda: delivery_states(store) == {"done": 200})
 
     assert len({result.key for result in handle.results}) == len(handle.results) == 200
 
 
 def test_a_failure_is_tried_again_with_the_same_key(store: SqlStore) -> None:
     handle = Calls(ValueError("boom"), Retry("not yet", after=0))
-    record(store)
+    record_results(store)
 
     with dispatching(store, handle):
-        wait_until(lambda: states(store) == {"done": 1})
+        wait_until(lambda: delivery_states(store) == {"done": 1})
 
     assert [result.attempt for result in handle.results] == [1, 2, 3]
     assert len({result.key for result in handle.results}) == 1
-    assert rows(store)[0].failures == 2
+    assert delivery_rows(store)[0].failures == 2
 
 
 def test_attempts_end(store: SqlStore) -> None:
-    record(store)
+    record_results(store)
     policy = RetryPolicy(max_attempts=2, backoff=NO_BACKOFF)
 
     with dispatching(store, Calls(*[ValueError("boom")] * 9), policy=policy):
-        wait_until(lambda: states(store) == {"dead": 1})
+        wait_until(lambda: delivery_states(store) == {"dead": 1})
 
-    row = rows(store)[0]
+    row = delivery_rows(store)[0]
     assert (row.failures, row.last_error) == (2, "gave up after 2 of 2 attempts; the last: ValueError: boom")
 
 
 def test_reject_is_a_dead_letter_at_once(store: SqlStore) -> None:
-    record(store)
+    record_results(store)
 
     with dispatching(store, Calls(Reject("never"))):
-        wait_until(lambda: states(store) == {"dead": 1})
+        wait_until(lambda: delivery_states(store) == {"dead": 1})
 
-    assert (rows(store)[0].attempt, rows(store)[0].last_error) == (1, "Reject: never")
+    assert (delivery_rows(store)[0].attempt, delivery_rows(store)[0].last_error) == (1, "Reject: never")
 
 
 def test_outage_never_spends_an_attempt(store: SqlStore) -> None:
     handle = Calls(*[Unavailable("database down", after=0)] * 30)
-    record(store)
+    record_results(store)
 
     with dispatching(store, handle, policy=RetryPolicy(max_attempts=1)):
-        wait_until(lambda: states(store) == {"done": 1})
+        wait_until(lambda: delivery_states(store) == {"done": 1})
 
-    assert (len(handle.results), rows(store)[0].attempt, rows(store)[0].failures) == (31, 31, 0)
+    assert (len(handle.results), delivery_rows(store)[0].attempt, delivery_rows(store)[0].failures) == (
+        31,
+        31,
+        0,
+    )
 
 
 @pytest.mark.parametrize("error", [SystemExit(3), KeyboardInterrupt(), GeneratorExit()])
 def test_not_even_a_handlers_exit_ends_the_worker(store: SqlStore, error: BaseException) -> None:
-    record(store, 5)
+    record_results(store, 5)
 
     with dispatching(store, Calls(error), concurrency=1):
-        wait_until(lambda: states(store) == {"done": 5})
+        wait_until(lambda: delivery_states(store) == {"done": 5})
 
-    assert sum(row.failures for row in rows(store)) == 1
+    assert sum(row.failures for row in delivery_rows(store)) == 1
 
 
 def test_an_error_that_cannot_say_itself_is_a_failure(store: SqlStore) -> None:
@@ -194,20 +152,20 @@ def test_an_error_that_cannot_say_itself_is_a_failure(store: SqlStore) -> None:
         def __str__(self) -> str:
             raise RuntimeError
 
-    record(store)
+    record_results(store)
     with dispatching(store, Calls(Mute(), ValueError("\0\ud800"))):
-        wait_until(lambda: states(store) == {"done": 1})
+        wait_until(lambda: delivery_states(store) == {"done": 1})
 
-    assert rows(store)[0].failures == 2
+    assert delivery_rows(store)[0].failures == 2
 
 
 def test_a_delivery_without_a_handler_waits_for_a_process_that_has_one(store: SqlStore) -> None:
-    record(store)
+    record_results(store)
 
     with dispatching(store, Calls(), bindings={}):
-        wait_until(lambda: rows(store)[0].last_error is not None)
+        wait_until(lambda: delivery_rows(store)[0].last_error is not None)
 
-    row = rows(store)[0]
+    row = delivery_rows(store)[0]
     assert (row.state, row.failures) == ("pending", 0)
     assert "no route 'videos' with a handler 'log'" in row.last_error
     assert row.next_at > clock.now()
@@ -222,7 +180,7 @@ def test_a_handler_that_hangs_is_replaced_and_counted(store: SqlStore) -> None:
             go_on.wait(60)
             raise ValueError("too late to matter")
 
-    record(store, 3)
+    record_results(store, 3)
     patience = timedelta(milliseconds=20)
     with (
         capture_logs() as logs,
@@ -232,10 +190,10 @@ def test_a_handler_that_hangs_is_replaced_and_counted(store: SqlStore) -> None:
         wait_until(lambda: tended(dispatcher) and hung(logs))
         end_lease_of(store, 1)
         dispatcher.maintain_leases()
-        wait_until(lambda: states(store) == {"done": 3})
+        wait_until(lambda: delivery_states(store) == {"done": 3})
         go_on.set()
 
-    first = rows(store)[0]
+    first = delivery_rows(store)[0]
     assert (first.attempt, first.failures) == (2, 1)
 
 
@@ -264,13 +222,13 @@ def rounds_of_ended_lease(dispatcher: Dispatcher, store: SqlStore, rounds: int) 
     seen = []
     for _ in range(rounds):
         dispatcher.maintain_leases()
-        seen.append(states(store))
+        seen.append(delivery_states(store))
     return seen
 
 
 def test_a_lease_that_is_over_is_ended_at_once(store: SqlStore) -> None:
     dispatcher = a_dispatcher(store, Calls())
-    record(store)
+    record_results(store)
     tended(dispatcher), tended(dispatcher)
 
     assert rounds_of_ended_lease(dispatcher, store, 1) == [{"pending": 1}]
@@ -278,7 +236,7 @@ def test_a_lease_that_is_over_is_ended_at_once(store: SqlStore) -> None:
 
 def test_a_new_process_lets_others_first_renew_their_leases(store: SqlStore) -> None:
     dispatcher = a_dispatcher(store, Calls())
-    record(store)
+    record_results(store)
 
     assert rounds_of_ended_lease(dispatcher, store, 2) == [{"running": 1}, {"pending": 1}]
 
@@ -287,7 +245,7 @@ def test_after_a_standstill_others_may_first_renew_their_leases(
     store: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dispatcher = a_dispatcher(store, Calls())
-    record(store)
+    record_results(store)
     tended(dispatcher), tended(dispatcher)
     let_pass(LONG, monkeypatch)
 
@@ -300,7 +258,7 @@ def test_after_an_outage_of_the_store_others_may_first_renew_their_leases(
     with closing(FlakyStore.open(f"sqlite:///{tmp_path / 'store.db'}")) as opened:
         store = FlakyStore(opened.database)
         dispatcher = a_dispatcher(store, Calls())
-        record(store)
+        record_results(store)
         tended(dispatcher), tended(dispatcher)
         store.away_for = 4
         for quarter in range(1, 5):  # it refuses at once, so the rounds are as prompt as ever
@@ -315,13 +273,13 @@ def test_leases_end_even_where_every_round_takes_long(
     store: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dispatcher = a_dispatcher(store, Calls())
-    record(store)
+    record_results(store)
     store.claim(Claim(owner="a neighbour", until=EPOCH, limit=1), at=clock.now())
     for _ in range(2):
         let_pass(LONG, monkeypatch)
         tended(dispatcher)
 
-    assert states(store) == {"pending": 1}
+    assert delivery_states(store) == {"pending": 1}
 
 
 def test_leases_are_kept_while_a_handler_runs(store: SqlStore) -> None:
@@ -331,14 +289,14 @@ def test_leases_are_kept_while_a_handler_runs(store: SqlStore) -> None:
         running.set()
         go_on.wait(60)
 
-    record(store)
+    record_results(store)
     with dispatching(store, handle) as dispatcher:
         assert running.wait(30)
-        before = rows(store)[0].lease_until
+        before = delivery_rows(store)[0].lease_until
         dispatcher.maintain_leases()
-        after = rows(store)[0].lease_until
+        after = delivery_rows(store)[0].lease_until
         go_on.set()
-        wait_until(lambda: states(store) == {"done": 1})
+        wait_until(lambda: delivery_states(store) == {"done": 1})
 
     assert after > before
 
@@ -350,7 +308,7 @@ def test_stop_lets_a_handler_finish_within_the_grace(store: SqlStore) -> None:
         running.set()
         go_on.wait(60)
 
-    record(store, 30)
+    record_results(store, 30)
     dispatcher = a_dispatcher(store, handle, concurrency=1)
     dispatcher.start()
     assert dispatcher.claim_once() == 17
@@ -360,8 +318,10 @@ def test_stop_lets_a_handler_finish_within_the_grace(store: SqlStore) -> None:
     unfinished = dispatcher.stop(timedelta(seconds=30))
     dispatcher.end()
 
-    assert (unfinished, states(store)) == (0, {"done": 1, "pending": 29})
-    assert {(row.attempt, row.failures, row.owner) for row in rows(store) if row.state == "pending"} == {
+    assert (unfinished, delivery_states(store)) == (0, {"done": 1, "pending": 29})
+    assert {
+        (row.attempt, row.failures, row.owner) for row in delivery_rows(store) if row.state == "pending"
+    } == {
         (0, 0, None),
         (1, 0, None),
     }
@@ -374,7 +334,7 @@ def test_stop_gives_back_what_does_not_finish(store: SqlStore) -> None:
         running.set()
         go_on.wait(60)
 
-    record(store)
+    record_results(store)
     dispatcher = a_dispatcher(store, handle)
     dispatcher.start()
     dispatcher.claim_once()
@@ -384,7 +344,7 @@ def test_stop_gives_back_what_does_not_finish(store: SqlStore) -> None:
     dispatcher.end()
     go_on.set()
 
-    row = rows(store)[0]
+    row = delivery_rows(store)[0]
     assert (unfinished, row.state, row.failures, row.owner) == (1, "pending", 0, None)
     assert "stopped before the handler was done" in row.last_error
 
@@ -393,11 +353,11 @@ def test_nothing_is_claimed_after_stop(store: SqlStore) -> None:
     dispatcher = a_dispatcher(store, Calls())
     dispatcher.start()
     dispatcher.stop(NO_TIME)
-    record(store)
+    record_results(store)
 
     assert (dispatcher.claim(5), dispatcher.claim_once()) == (None, 0)
     dispatcher.end()
-    assert states(store) == {"pending": 1}
+    assert delivery_states(store) == {"pending": 1}
 
 
 def test_what_intake_claimed_before_a_stop_is_given_back(store: SqlStore) -> None:
@@ -411,7 +371,7 @@ def test_what_intake_claimed_before_a_stop_is_given_back(store: SqlStore) -> Non
     dispatcher.take(claim, recorded.claimed)
     dispatcher.end()
 
-    assert states(store) == {"pending": 1}
+    assert delivery_states(store) == {"pending": 1}
 
 
 def test_settling_is_repeated_until_the_store_is_back(
@@ -422,9 +382,9 @@ def test_settling_is_repeated_until_the_store_is_back(
     with closing(FlakyStore.open(f"sqlite:///{tmp_path / 'store.db'}")) as store:
         assert isinstance(store, FlakyStore)
         store.away_for = 3
-        record(store)
+        record_results(store)
         with capture_logs() as logs, dispatching(store, handle):
-            wait_until(lambda: states(store) == {"done": 1})
+            wait_until(lambda: delivery_states(store) == {"done": 1})
 
     assert (store.away_for, len(handle.results)) == (0, 1)
     assert [entry["event"] for entry in logs].count("store.unavailable") == 1
@@ -433,7 +393,7 @@ def test_settling_is_repeated_until_the_store_is_back(
 def test_a_stop_does_not_wait_for_a_store_that_is_away(tmp_path: Path) -> None:
     with closing(FlakyStore.open(f"sqlite:///{tmp_path / 'store.db'}")) as store:
         assert isinstance(store, FlakyStore)
-        record(store)
+        record_results(store)
         dispatcher = a_dispatcher(store, Calls())
         store.away_for = 1000
         dispatcher.start()
@@ -460,9 +420,9 @@ def test_two_dispatchers_never_run_one_delivery_at_the_same_time(tmp_path: Path)
             raise Retry(after=0)
 
     with closing(SqlStore.open(url)) as one, closing(SqlStore.open(url)) as two:
-        record(one, 100)
+        record_results(one, 100)
         with dispatching(one, handle), dispatching(two, handle):
-            wait_until(lambda: states(one) == {"done": 100})
+            wait_until(lambda: delivery_states(one) == {"done": 100})
 
     assert overlaps == []
     assert set(runs.values()) == {2}
@@ -471,7 +431,7 @@ def test_two_dispatchers_never_run_one_delivery_at_the_same_time(tmp_path: Path)
 def test_intake_hands_over_what_it_recorded_without_asking_the_store_again(store: SqlStore) -> None:
     handle = Calls()
     dispatcher = a_dispatcher(store, handle)
-    intake = Intake(
+    recorder = Recorder(
         store=store,
         rules=(Rule(name="videos", handlers=("log",)),),
         correlation=Correlation(),
@@ -479,9 +439,9 @@ def test_intake_hands_over_what_it_recorded_without_asking_the_store_again(store
     )
     dispatcher.start()  # and nobody claims
 
-    recorded = intake.record("q", [a_message(message_id="m")])
+    recorded = recorder.record("q", [a_message(message_id="m")])
 
-    wait_until(lambda: states(store) == {"done": 1})
+    wait_until(lambda: delivery_states(store) == {"done": 1})
     assert (len(recorded.claimed), handle.results[0].queue) == (1, "q")
     dispatcher.stop(NO_TIME)
     dispatcher.end()
@@ -489,7 +449,7 @@ def test_intake_hands_over_what_it_recorded_without_asking_the_store_again(store
 
 def test_a_batch_larger_than_the_room_is_recorded_whole(store: SqlStore) -> None:
     dispatcher = a_dispatcher(store, Calls(), concurrency=1)
-    intake = Intake(
+    recorder = Recorder(
         store=store,
         rules=(Rule(name="videos", handlers=("log", "webhook")),),
         correlation=Correlation(),
@@ -497,27 +457,27 @@ def test_a_batch_larger_than_the_room_is_recorded_whole(store: SqlStore) -> None
     )
     messages = [_message(number) for number in range(20)]
 
-    recorded = intake.record("q", messages)
+    recorded = recorder.record("q", messages)
 
     assert (recorded.new, recorded.deliveries, len(recorded.claimed)) == (20, 40, 17)
     assert dispatcher.claim(1) is None
     dispatcher.start()
     dispatcher.stop(NO_TIME)
     dispatcher.end()
-    assert states(store)["running"] == 0
+    assert delivery_states(store)["running"] == 0
     assert store.outstanding() >= 40 - 17
 
 
 def test_room_is_given_back_when_the_store_is_away(tmp_path: Path) -> None:
     store = SqlStore.open(f"sqlite:///{tmp_path / 'store.db'}")
     dispatcher = a_dispatcher(store, Calls(), concurrency=1)
-    intake = Intake(store=store, rules=(), correlation=Correlation(), sink=dispatcher)
+    recorder = Recorder(store=store, rules=(), correlation=Correlation(), sink=dispatcher)
     with closing(store), store.database.write() as connection:
         connection.exec_driver_sql("DROP TABLE results")
 
     for _ in range(3):
         with pytest.raises(StoreUnavailable):
-            intake.record("q", [_message(number) for number in range(16)])
+            recorder.record("q", [_message(number) for number in range(16)])
 
     claim = dispatcher.claim(100)
     assert claim is not None

@@ -14,46 +14,21 @@ from freezegun import freeze_time
 from freezegun.api import FrozenDateTimeFactory
 from structlog.testing import capture_logs
 
-from listener.core.errors import FailureKind, QueueUnavailable, UnavailableError
+from listener.core.errors import FailureKind, QueueUnavailable
 from listener.core.model import Message, Result
 from listener.formats.callback import decode
-from listener.intake.recorder import BACKOFF, LONGEST_REST, Intake, Poller
+from listener.intake.poller import BACKOFF, MAX_EARLY_PAUSE, Poller
+from listener.intake.recorder import Recorder
 from listener.rules.routing import Correlation, Rule
 from listener.runtime.liveness import Heartbeat
 from listener.runtime.metrics import Metrics
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_callback, a_message, wrapped
+from tests.support.dispatching import a_dispatcher
+from tests.support.memory_queue import MemoryQueue
 from tests.support.stores import count, deliveries, quarantine, results, the_row
-from tests.unit.dispatch.test_dispatcher import a_dispatcher
 
 WAIT = timedelta(seconds=20)
-
-
-class MemoryQueue:
-    """A queue in memory: what is received stays until it is deleted. Raises the faults it is given."""
-
-    name = "mine"
-
-    def __init__(self, *messages: Message) -> None:
-        self.messages = list(messages)
-        self.faults: list[UnavailableError] = []
-        self.closed = False
-
-    def receive(self, *, limit: int, wait: timedelta) -> Sequence[Message]:
-        if self.faults:
-            raise self.faults.pop(0)
-        return self.messages[:limit]
-
-    def delete(self, messages: Sequence[Message]) -> Sequence[Message]:
-        left = [message for message in messages if message not in self.messages]
-        self.messages = [message for message in self.messages if message not in messages]
-        return left
-
-    def interrupt(self) -> None:
-        """Nothing here ever parks."""
-
-    def close(self) -> None:
-        self.closed = True
 
 
 @pytest.fixture
@@ -62,16 +37,16 @@ def store(tmp_path: Path) -> Iterator[SqlStore]:
         yield store
 
 
-def an_intake(store: SqlStore) -> Intake:
+def a_recorder(store: SqlStore) -> Recorder:
     rules = (Rule(name="videos", handlers=("log",)),)
     sink = a_dispatcher(store, lambda _result: None)
-    return Intake(store=store, rules=rules, correlation=Correlation(), sink=sink)
+    return Recorder(store=store, rules=rules, correlation=Correlation(), sink=sink)
 
 
 def a_poller(queue: MemoryQueue, store: SqlStore, **options: Any) -> Poller:
     defaults: dict[str, Any] = {
         "queue": queue,
-        "intake": an_intake(store),
+        "recorder": a_recorder(store),
         "stop": threading.Event(),
         "meter": Metrics(),
         "heartbeat": Heartbeat(WAIT),
@@ -97,12 +72,12 @@ def fault_of(poller: Poller) -> FailureKind | None:
     return poller.trouble.kind if poller.trouble else None
 
 
-def break_down(store: SqlStore) -> None:
+def break_store(store: SqlStore) -> None:
     with store.database.write() as connection:
         connection.exec_driver_sql("ALTER TABLE results RENAME TO away")
 
 
-def mend(store: SqlStore) -> None:
+def repair_store(store: SqlStore) -> None:
     with store.database.write() as connection:
         connection.exec_driver_sql("ALTER TABLE away RENAME TO results")
 
@@ -119,11 +94,11 @@ def test_a_message_is_deleted_once_its_result_is_kept(store: SqlStore) -> None:
 def test_nothing_is_deleted_while_the_store_is_away(store: SqlStore) -> None:
     queue = MemoryQueue(*messages(3))
     poller = a_poller(queue, store)
-    break_down(store)
+    break_store(store)
     poller.turn()
     assert (len(queue.messages), poller.failures) == (3, 1)
 
-    mend(store)
+    repair_store(store)
     poller.turn()
     assert (queue.messages, count(store, results), poller.trouble) == ([], 3, None)
 
@@ -145,25 +120,25 @@ def test_a_garbled_message_is_kept_and_deleted(store: SqlStore) -> None:
     assert (queue.messages, the_row(store, quarantine)["body"]) == ([], "\x01garbled")
 
 
-def test_a_defect_in_decoding_costs_only_its_own_message(
+def test_a_bug_in_decoding_costs_only_its_own_message(
     store: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def defective(body: str) -> Result:
+    def broken(body: str) -> Result:
         if body == "trap":
             raise RecursionError("deep")
         return decode(body)
 
-    monkeypatch.setattr("listener.intake.recorder.decode", defective)
+    monkeypatch.setattr("listener.intake.recorder.decode", broken)
     queue = MemoryQueue(*messages(2), a_message(message_id="trap", body="trap"))
     with capture_logs() as logs:
         a_poller(queue, store).poll_once()
 
     assert (queue.messages, count(store, results)) == ([], 2)
-    assert "RecursionError, which is a defect" in the_row(store, quarantine)["reason"]
+    assert "RecursionError, which is a bug" in the_row(store, quarantine)["reason"]
     assert [entry["event"] for entry in logs] == ["decode.crashed"]
 
 
-def test_pauses_grow_to_a_bound_and_recovery_is_told(store: SqlStore) -> None:
+def test_pauses_grow_to_a_bound_and_recovery_is_logged(store: SqlStore) -> None:
     queue = MemoryQueue()
     queue.faults = [unavailable() for _ in range(12)]
     poller = a_poller(queue, store)
@@ -188,7 +163,7 @@ def test_trouble_is_shown_until_it_is_over(store: SqlStore) -> None:
     assert (fault_of(poller), poller.failures) == (None, 0)
 
 
-def test_a_defect_of_ours_does_not_end_the_loop(store: SqlStore) -> None:
+def test_a_bug_of_ours_does_not_end_the_loop(store: SqlStore) -> None:
     class Broken(MemoryQueue):
         def delete(self, messages: Sequence[Message]) -> Sequence[Message]:
             raise ZeroDivisionError
@@ -201,8 +176,8 @@ def test_a_defect_of_ours_does_not_end_the_loop(store: SqlStore) -> None:
     assert [entry["event"] for entry in logs] == ["poll.crashed"]
 
 
-def test_an_empty_poll_that_ended_early_is_followed_by_a_short_rest(store: SqlStore) -> None:
-    assert a_poller(MemoryQueue(), store).turn() == LONGEST_REST
+def test_an_empty_poll_that_ended_early_is_followed_by_a_short_pause(store: SqlStore) -> None:
+    assert a_poller(MemoryQueue(), store).turn() == MAX_EARLY_PAUSE
 
 
 def test_a_long_poll_that_took_its_time_is_followed_by_the_next_at_once(store: SqlStore) -> None:
@@ -232,7 +207,7 @@ def test_a_poller_ends_with_its_stop_event_and_closes_its_queue(store: SqlStore)
     assert (thread.is_alive(), queue.closed) == (False, True)
 
 
-def test_a_fault_while_stopping_is_no_news(store: SqlStore) -> None:
+def test_a_fault_while_stopping_is_not_logged(store: SqlStore) -> None:
     stop, queue = threading.Event(), MemoryQueue()
     queue.faults = [unavailable()]
     poller = a_poller(queue, store, stop=stop)

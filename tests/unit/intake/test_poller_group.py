@@ -1,4 +1,4 @@
-"""Helpers at a deep queue: that they come, go home, and that a system without threads to give is borne."""
+"""Extra pollers on a deep queue: when they start and end, and what happens where no thread can be started."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ import pytest
 from structlog.testing import capture_logs
 
 from listener.core.model import Message, RecordSummary
+from listener.intake.poller import Poller
 from listener.intake.poller_group import PollerGroup
-from listener.intake.recorder import Poller
 from listener.runtime.liveness import Heartbeat
 from listener.runtime.metrics import Metrics
 from tests.support.builders import a_message
@@ -21,7 +21,7 @@ WAIT = timedelta(seconds=1)
 
 
 class Deep:
-    """A queue of so many full batches, and the intake of what it brings."""
+    """A queue of so many full batches, and the recorder of what it brings."""
 
     name = "deep"
     overflows = False
@@ -30,14 +30,14 @@ class Deep:
         self._lock = threading.Lock()
         self.batches = batches
         self.by_thread: list[str] = []
-        self.helped = threading.Event()
-        self.helped.set()
+        self.extra_came = threading.Event()
+        self.extra_came.set()
 
     def receive(self, *, limit: int, wait: timedelta) -> Sequence[Message]:
-        if "helper" in threading.current_thread().name:
-            self.helped.set()
-        elif self.by_thread:  # whoever comes first leaves something for the one whom that calls
-            assert self.helped.wait(30)
+        if "extra" in threading.current_thread().name:
+            self.extra_came.set()
+        elif self.by_thread:  # the first poller leaves something for the extra one that it starts
+            assert self.extra_came.wait(30)
         with self._lock:
             if not self.batches:
                 return ()
@@ -58,56 +58,58 @@ class Deep:
         return None
 
 
-def a_crew(queue: Deep, stop: threading.Event, *, most: int) -> PollerGroup:
+def a_group(queue: Deep, stop: threading.Event, *, max_pollers: int) -> PollerGroup:
     def poller() -> Poller:
         return Poller(
             queue=queue,
-            intake=queue,  # type: ignore[arg-type]  # all that a poller asks of it
+            recorder=queue,  # type: ignore[arg-type]  # all that a poller asks of it
             stop=stop,
             meter=Metrics(),
             heartbeat=Heartbeat(WAIT),
             wait=timedelta(0),
         )
 
-    return PollerGroup(first=poller(), helper=poller, most=most)
+    return PollerGroup(first=poller(), make_extra=poller, max_pollers=max_pollers)
 
 
 def test_a_deep_queue_is_emptied_by_several() -> None:
     queue, stop = Deep(200), threading.Event()
-    queue.helped.clear()
-    crew = a_crew(queue, stop, most=4)
-    for _turn in islice(crew.first.turns(), 200):
-        if crew.first.needs_help:
-            crew.call_helper()
+    queue.extra_came.clear()
+    group = a_group(queue, stop, max_pollers=4)
+    for _turn in islice(group.first.turns(), 200):
+        if group.first.wants_more_pollers:
+            group.add_poller()
     stop.set()
-    crew.run()
+    group.run()
 
     assert queue.batches == 0
-    assert any("helper" in name for name in queue.by_thread)
+    assert any("extra" in name for name in queue.by_thread)
     assert len(queue.by_thread) == 200
 
 
-def test_a_stopped_helper_does_not_poll() -> None:
+def test_a_stopped_extra_poller_does_not_poll() -> None:
     queue, stop = Deep(3), threading.Event()
     stop.set()
-    crew = a_crew(queue, stop, most=2)
-    crew.call_helper()
-    crew.run()
+    group = a_group(queue, stop, max_pollers=2)
+    group.add_poller()
+    group.run()
 
     assert queue.batches == 3
 
 
-def test_where_no_thread_can_be_had_the_first_poller_goes_on_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_where_no_thread_can_be_started_the_first_poller_goes_on_alone(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     def no_more(_thread: threading.Thread) -> None:
         raise RuntimeError("can't start new thread")
 
     queue, stop = Deep(3), threading.Event()
-    crew = a_crew(queue, stop, most=2)
+    group = a_group(queue, stop, max_pollers=2)
     monkeypatch.setattr(threading.Thread, "start", no_more)
     with capture_logs() as logs:
-        for _turn in islice(crew.first.turns(), 4):
-            crew.call_helper()
+        for _turn in islice(group.first.turns(), 4):
+            group.add_poller()
 
-    assert crew.idle
+    assert group.idle
     assert queue.batches == 0
-    assert logs[0]["event"] == "helper.not_started"
+    assert logs[0]["event"] == "poller.not_started"

@@ -17,7 +17,7 @@ from listener.core import clock
 from listener.core.errors import FailureKind, MpsUnavailable
 from listener.core.model import LOST, Answer, JobState, Tenants
 from listener.core.ports import EVERYBODY
-from listener.intake.recorder import Intake, NullDeliverySink
+from listener.intake.recorder import NullDeliverySink, Recorder
 from listener.jobs.reconciler import (
     AWAY,
     AWAY_BACKOFF,
@@ -56,7 +56,7 @@ def time() -> Iterator[FrozenDateTimeFactory]:
 def a_reconciler(
     store: SqlStore, mps: MemoryMps | None, *, tenants: Tenants = EVERYBODY, mps_of: MpsOf | None = None
 ) -> Reconciler:
-    intake = Intake(store=store, rules=RULES, correlation=Correlation(), sink=NullDeliverySink())
+    intake = Recorder(store=store, rules=RULES, correlation=Correlation(), sink=NullDeliverySink())
     return Reconciler(
         store=store,
         intake=intake,

@@ -1,0 +1,156 @@
+"""receive → record → delete, one batch after the other, and how long to pause after each.
+
+Messages are deleted only after they were recorded: a crash in between has them delivered again, never lost.
+"""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections.abc import Iterator, Sequence
+from datetime import timedelta
+
+import structlog
+
+from listener.core import clock
+from listener.core.errors import QueueUnavailable, StoreUnavailable, UnavailableError
+from listener.core.model import Message
+from listener.core.ports import HeartbeatSink, Meter, Queue
+from listener.intake.recorder import Recorder
+from listener.rules.backoff import Backoff
+from listener.runtime.log_throttle import ThrottledLog
+
+log = structlog.get_logger(__name__)
+
+#: How long to back off after MNS throttled a request, or a poll failed for any other reason (MNS or the store is
+#: unavailable), with up to 50 % jitter. The end of every outage is noticed within the maximum.
+BACKOFF = Backoff(timedelta(seconds=0.5), timedelta(seconds=8))
+#: How long to pause at most after an empty long poll that MNS answered early: a message that arrives in the meantime
+#: waits no longer than this.
+MAX_EARLY_PAUSE = timedelta(seconds=1)
+
+
+class Poller:
+    """Polls one queue. One turn is ``poll_once``; ``run`` only repeats it. For one thread."""
+
+    def __init__(
+        self,
+        *,
+        queue: Queue,
+        recorder: Recorder,
+        stop: threading.Event,
+        meter: Meter,
+        heartbeat: HeartbeatSink,
+        wait: timedelta,
+        batch: int = 16,
+    ) -> None:
+        self._queue = queue
+        self._recorder = recorder
+        self._stop = stop
+        self._meter = meter
+        self._heartbeat = heartbeat
+        self._wait = wait
+        self._batch = batch
+        self._failures = 0
+        self._warnings = ThrottledLog(log)
+        self.idle = False  #: whether the last turn found the queue empty
+        self.full = False  #: whether it brought as many messages as a batch can hold
+        self.trouble: UnavailableError | None = None  #: what the last turn failed with
+
+    @property
+    def name(self) -> str:
+        return self._queue.name
+
+    @property
+    def wants_more_pollers(self) -> bool:
+        """Whether the queue holds more than this poller can receive, and there is capacity to handle it."""
+        return self.full and not self._recorder.overflows
+
+    @property
+    def failures(self) -> int:
+        """How many turns have failed in a row."""
+        return self._failures
+
+    def run(self) -> None:
+        """Poll until the stop event is set."""
+        for _turn in self.turns():
+            pass
+
+    def turns(self) -> Iterator[None]:
+        """Poll until the stop event is set; yields after every turn, before the pause that follows it."""
+        while not self._stop.is_set():
+            self._heartbeat.beat()
+            pause = self.turn()
+            yield
+            self._stop.wait(pause.total_seconds())
+        self._queue.close()
+
+    def turns_while_full(self) -> Iterator[None]:
+        """Poll as long as ``wants_more_pollers`` holds; yields after each turn after which it does."""
+        self.full = True
+        while self.wants_more_pollers and not self._stop.is_set():
+            self.turn()
+            if self.wants_more_pollers:
+                yield
+        self._queue.close()
+
+    def turn(self) -> timedelta:
+        """Poll once, whatever happens; returns how long to pause before the next turn."""
+        try:
+            started = clock.monotonic()
+            found = self.poll_once()
+            self._recovered()
+        except UnavailableError as error:
+            return self._failed(error)
+        except (
+            Exception
+        ):  # a bug of ours must not end the loop: it is logged, and the messages are redelivered
+            log.exception("poll.crashed", queue=self._queue.name)
+            self.full = False
+            return self._back_off()
+        return self._pause_after(found, timedelta(seconds=clock.monotonic() - started))
+
+    def poll_once(self) -> int:
+        """Receive, decode, record and delete one batch; returns its size."""
+        started = clock.monotonic()
+        messages = self._queue.receive(limit=self._batch, wait=self._wait)
+        self._meter.polled(self._queue.name, messages=len(messages), seconds=clock.monotonic() - started)
+        self.idle, self.full = not messages, len(messages) == self._batch
+        if messages:
+            recorded = self._recorder.record(self._queue.name, messages)
+            self._meter.recorded(self._queue.name, recorded)
+            self._delete(messages)
+        return len(messages)
+
+    def _delete(self, messages: Sequence[Message]) -> None:
+        left = self._queue.delete(messages)
+        self._meter.deleted(self._queue.name, messages=len(messages) - len(left), failed=len(left))
+        if left:  # they are redelivered, and then counted as duplicates
+            log.info("messages.not_deleted", queue=self._queue.name, count=len(left))
+
+    def _pause_after(self, found: int, took: timedelta) -> timedelta:
+        """MNS answers a long poll at once when too many are open; without a pause that would be a busy loop."""
+        early = self._wait - took
+        return min(early, MAX_EARLY_PAUSE) if not found and early > self._wait / 10 else timedelta(0)
+
+    def _failed(self, error: UnavailableError) -> timedelta:
+        self.idle, self.full, self.trouble = False, False, error
+        if self._stop.is_set():
+            return timedelta(0)
+        if isinstance(error, QueueUnavailable):
+            self._meter.queue_failed(self._queue.name, error.kind)
+        event = "store.unavailable" if isinstance(error, StoreUnavailable) else "queue.unavailable"
+        self._warnings.warning(event, queue=self._queue.name, kind=error.kind, error=str(error))
+        return self._back_off()
+
+    def _back_off(self) -> timedelta:
+        pause = BACKOFF.delay(self._failures, jitter=random.random())
+        self._failures += 1
+        return pause
+
+    def _recovered(self) -> None:
+        self.trouble = None
+        if self._failures:
+            log.info("queue.recovered", queue=self._queue.name, failures=self._failures)
+            self._failures = 0
+            self._warnings.reset()
