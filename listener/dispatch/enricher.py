@@ -1,4 +1,4 @@
-"""Gets the outputs of a job that went well, which its callback does not carry, before the handler is called."""
+"""Fetches the outputs of a successful job from MPS before its handler is called: the callback does not contain them."""
 
 from __future__ import annotations
 
@@ -20,18 +20,19 @@ from listener.runtime.log_throttle import ThrottledLog
 
 log = structlog.get_logger(__name__)
 
-#: QueryIProductionJob knows no other jobs.
+#: The only type of job that QueryIProductionJob can be asked about.
 ENRICHED_TYPE = "iproduction"
-#: How many answers are remembered, for the other handlers of the same results.
-REMEMBERED = 256
-#: How long MPS is not asked after calls that did not reach it; and for how long one trial call may take.
+#: How many answers are cached for the other handlers of the same results.
+CACHED_ANSWERS = 256
+#: How long the circuit breaker stays open after calls that did not reach MPS.
 BACKOFF = Backoff(timedelta(seconds=1), timedelta(seconds=30))
-TRIAL = timedelta(seconds=25)
+#: How long one trial call may take before the next one is allowed.
+TRIAL_TIMEOUT = timedelta(seconds=25)
 
 
 @dataclass(slots=True)
 class CircuitBreaker:
-    """The MPS of one tenant is away: until a moment nobody but the first waits for it in vain."""
+    """Open: the MPS of one tenant is unavailable, and calls fail at once until it is time for a trial call."""
 
     error: UnavailableError
     until: float  #: monotonic seconds
@@ -39,7 +40,7 @@ class CircuitBreaker:
 
 
 class Enricher:
-    """Asks once for each result; the answer is kept with it. Safe to use from several threads."""
+    """Queries each result once; the answer is stored with the result. Safe to use from several threads."""
 
     def __init__(
         self,
@@ -54,14 +55,14 @@ class Enricher:
         self._tenant_of = tenant_of
         self._max_wait = max_wait
         self._lock = threading.Lock()
-        self._asked: OrderedDict[str, Future[str]] = OrderedDict()  #: by the result's slot
+        self._answers: OrderedDict[str, Future[str]] = OrderedDict()  #: by the result's dedup key
         self._breakers: dict[str, CircuitBreaker] = {}
         self._warnings = ThrottledLog(log)
 
     def enrich(self, delivery: Delivery) -> Delivery:
-        """The delivery with its outputs, or as it is where there is nothing to ask.
+        """The delivery with its outputs; unchanged if there is nothing to fetch, or after ``max_wait`` without MPS.
 
-        Raises Unavailable, which spends no attempt, while MPS can't be asked, for at most ``max_wait``.
+        Raises Unavailable, which uses up no attempt, while MPS (until then) or the store is unavailable.
         """
         tenant = self._tenant_of(delivery)
         mps = self._mps_of(tenant) if _needs_outputs(delivery) else None
@@ -74,50 +75,50 @@ class Enricher:
         return replace(delivery, result=replace(delivery.result, outputs=outputs))
 
     def _single_flight(self, delivery: Delivery, ask: Callable[[], str]) -> str:
-        """The answer for this result. Its other handlers wait for the first one's question, and share it."""
+        """The answer for this result: the first of its handlers to ask queries MPS, the others wait and share that."""
         dedup_key = delivery.result.dedup_key
         with self._lock:
-            known = self._asked.get(dedup_key)
+            known = self._answers.get(dedup_key)
             if known is None:
-                mine = self._asked[dedup_key] = Future()
-                while len(self._asked) > REMEMBERED:
-                    self._asked.popitem(last=False)
+                mine = self._answers[dedup_key] = Future()
+                while len(self._answers) > CACHED_ANSWERS:
+                    self._answers.popitem(last=False)
         if known is not None:
             return known.result()
         try:
             mine.set_result(ask())
-        except BaseException as error:  # whatever it is, those who wait must not wait for ever
+        except BaseException as error:  # whatever it is, the other handlers must not be left waiting
             with self._lock:
-                self._asked.pop(dedup_key, None)
+                self._answers.pop(dedup_key, None)
             mine.set_exception(error)
         return mine.result()
 
     def _ask(self, mps: MediaProcessing, delivery: Delivery, tenant: str) -> str:
-        self._refuse_while_away(tenant)
+        self._refuse_while_open(tenant)
         try:
             outputs = mps.query(delivery.result.job_id).result.outputs or ""
         except MpsRejected as error:
             log.warning("outputs.unknown", job_id=delivery.result.job_id, error=str(error))
             outputs = ""
         except UnavailableError as error:
-            self._note_outage(tenant, error)
+            self._open_breaker(tenant, error)
             raise
         with self._lock:
             self._breakers.pop(tenant, None)
         self._store.save_outputs(delivery.result, outputs)
         return outputs
 
-    def _refuse_while_away(self, tenant: str) -> None:
-        """Raises the error that told so. When the pause is over one tries, and the others leave it to that one."""
+    def _refuse_while_open(self, tenant: str) -> None:
+        """Raises the error that opened the breaker. Once its time is over, one call is let through as a trial."""
         with self._lock:
             breaker = self._breakers.get(tenant)
             if breaker is None:
                 return
             if clock.monotonic() < breaker.until:
-                raise breaker.error.with_traceback(None)  # which would grow with every raise
-            breaker.until = clock.monotonic() + TRIAL.total_seconds()
+                raise breaker.error.with_traceback(None)  # the traceback would grow with every raise
+            breaker.until = clock.monotonic() + TRIAL_TIMEOUT.total_seconds()
 
-    def _note_outage(self, tenant: str, error: UnavailableError) -> None:
+    def _open_breaker(self, tenant: str, error: UnavailableError) -> None:
         with self._lock:
             before = self._breakers.get(tenant)
             failures = before.failures + 1 if before else 1
@@ -128,7 +129,7 @@ class Enricher:
         event = "store.unavailable" if isinstance(error, StoreUnavailable) else "mps.unavailable"
         self._warnings.warning(event, doing="enrich", kind=error.kind, error=str(error))
         if event == "store.unavailable" or clock.now() - delivery.created_at < self._max_wait:
-            raise Unavailable(f"the outputs can't be had now: {error}") from error
+            raise Unavailable(f"the outputs are not available yet: {error}") from error
         log.warning("outputs.timeout", job_id=delivery.result.job_id, max_wait=str(self._max_wait))
         return delivery
 

@@ -1,7 +1,7 @@
 """The listener with something done to it: ``python -m tests.soak.listener_with [options] run …``
 
-``--crash-at`` kills the process on the spot when it comes to a named point for the first time, ``--without`` takes a
-protection away, ``--pages`` makes the disk small. Everything else is the listener as it is.
+``--crash-at`` kills the process when it reaches a named point for the first time, ``--without`` removes a protection,
+``--pages`` makes the disk small. Everything else is the unchanged listener.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from listener.store.sql_store import SqlStore
 
 
 def crash(*_: object, **__: object) -> None:
-    """End as a power cut would end it: nothing is flushed, nobody is told. Only the first process does so."""
+    """End as a power cut would end it: nothing is flushed, nothing is reported. Only the first process does so."""
     try:
         (Path(os.environ["SOAK_FOLDER"]) / "crashed").touch(exist_ok=False)
     except FileExistsError:
@@ -80,12 +80,14 @@ POINTS: Mapping[str, Callable[[], None]] = {
     "before-settle": lambda: _before(SqlStore, "settle"),
     "in-settle": lambda: _after(claims, "_write_done"),
     "after-settle": lambda: _after(SqlStore, "settle", when=lambda _: True),
-    "in-decide-waiting": lambda: _after(ingest, "decide_waiting", when=lambda told: told.deliveries > 0),
+    "in-decide-waiting": lambda: _after(
+        ingest, "decide_waiting", when=lambda recorded: recorded.deliveries > 0
+    ),
 }
 
 
 def _without_dedup_key() -> None:
-    """Every copy of a result is taken for a new one."""
+    """Every copy of a result counts as a new one."""
     Result.dedup_key = property(lambda self: f"{self.key}#{os.getpid()}#{id(self)}")  # type: ignore[method-assign,assignment]  # that is the sabotage
 
 
@@ -122,7 +124,7 @@ def _without_transaction() -> None:
 
 
 def _without_settling() -> None:
-    """What handlers did is never written down."""
+    """Outcomes of handlers are never written."""
     SqlStore.settle = lambda *_, **__: ()  # type: ignore[method-assign]  # that is the sabotage
 
 

@@ -64,7 +64,7 @@ class Calls:
 
 
 class FlakyStore(SqlStore):
-    """The same store, away for as many settlements or renewals as it is told."""
+    """The same store, unavailable for the next ``away_for`` settlements or renewals."""
 
     away_for = 0
 
@@ -437,7 +437,7 @@ def test_intake_hands_over_what_it_recorded_without_asking_the_store_again(store
         correlation=Correlation(),
         sink=dispatcher,
     )
-    dispatcher.start()  # and nobody claims
+    dispatcher.start()  # without a thread that claims
 
     recorded = recorder.record("q", [a_message(message_id="m")])
 

@@ -32,8 +32,8 @@ class Outputs(MemoryMps):
 
     def query(self, job_id: str) -> Answer:
         answer = super().query(job_id)
-        told = a_result(job_id=job_id, source=Source.QUERY, outputs=self.text)
-        return answer if answer.result.state != "Success" else Answer(result=told)
+        found = a_result(job_id=job_id, source=Source.QUERY, outputs=self.text)
+        return answer if answer.result.state != "Success" else Answer(result=found)
 
 
 @pytest.fixture
@@ -53,9 +53,9 @@ def an_enricher(store: SqlStore, mps: MemoryMps | None) -> Enricher:
     )
 
 
-def claimed(store: SqlStore, *told: Result, handlers: Sequence[str] = ("one",)) -> list[Delivery]:
+def claimed(store: SqlStore, *recorded: Result, handlers: Sequence[str] = ("one",)) -> list[Delivery]:
     targets = [Target("all", name) for name in handlers]
-    store.record([a_decoded_message(result=each) for each in told], routes_all(*targets), at=NOON)
+    store.record([a_decoded_message(result=each) for each in recorded], routes_all(*targets), at=NOON)
     return list(store.claim(a_claim(), at=NOON))
 
 
@@ -101,7 +101,7 @@ def test_a_retry_does_not_ask_again_not_even_after_a_restart(store: SqlStore, mp
 
 
 @pytest.mark.parametrize(
-    "told",
+    "recorded",
     [
         pytest.param(done(type="Transcode"), id="another-type"),
         pytest.param(done(state="Fail"), id="failed"),
@@ -109,8 +109,10 @@ def test_a_retry_does_not_ask_again_not_even_after_a_restart(store: SqlStore, mp
         pytest.param(a_result(job_id="", run_id="run", type="Report"), id="workflow"),
     ],
 )
-def test_nobody_is_asked_where_there_is_nothing_to_ask(store: SqlStore, mps: Outputs, told: Result) -> None:
-    (delivery,) = claimed(store, told)
+def test_mps_is_not_queried_where_there_is_nothing_to_ask(
+    store: SqlStore, mps: Outputs, recorded: Result
+) -> None:
+    (delivery,) = claimed(store, recorded)
 
     assert an_enricher(store, mps).enrich(delivery) == delivery
     assert mps.asked == []
@@ -163,14 +165,14 @@ def test_the_outputs_of_every_function_reach_the_handler_typed(
 EMPTY = {"VideoH2V", "VideoDelogo", "ImageH2V", "ImageDelogo", "VideoDetext"}
 
 
-def test_an_outage_delays_without_spending_an_attempt_until_patience_ends(
+def test_an_outage_delays_without_spending_an_attempt_until_max_wait_is_over(
     store: SqlStore, mps: Outputs
 ) -> None:
     with freeze_time(NOON) as time:
         mps.away = True
         (delivery,) = claimed(store, done())
         enricher = an_enricher(store, mps)
-        with pytest.raises(Unavailable, match="can't be had now") as caught:
+        with pytest.raises(Unavailable, match="not available yet") as caught:
             enricher.enrich(delivery)
         assert caught.value.counts is False
 
@@ -182,8 +184,8 @@ def test_an_outage_delays_without_spending_an_attempt_until_patience_ends(
 def test_while_mps_is_away_one_call_now_and_then_finds_out(store: SqlStore, mps: Outputs) -> None:
     with freeze_time(NOON) as time:
         mps.away = True
-        told = [done(job_id=f"job-{number}") for number in range(50)]
-        deliveries = claimed(store, *told)
+        successes = [done(job_id=f"job-{number}") for number in range(50)]
+        deliveries = claimed(store, *successes)
         enricher = an_enricher(store, mps)
         for _ in range(60):
             refused(enricher, deliveries)
@@ -191,7 +193,7 @@ def test_while_mps_is_away_one_call_now_and_then_finds_out(store: SqlStore, mps:
         assert 4 <= len(mps.asked) <= 8  # not 3,000: pauses of 1, 2, 4, 8, 16 and then 30 seconds
 
         mps.away = False
-        mps.states = {each.job_id: "Success" for each in told}
+        mps.states = {each.job_id: "Success" for each in successes}
         time.tick(BACKOFF.maximum)
         assert {enricher.enrich(delivery).result.outputs for delivery in deliveries} == {OUTPUTS}
         assert BACKOFF.initial < BACKOFF.maximum
