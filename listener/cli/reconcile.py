@@ -77,7 +77,7 @@ def _reconciler(client: Client, tenants: Tenants) -> Reconciler:
     from listener.jobs.reconciler import Reconciler
 
     settings = client.settings
-    intake = Recorder(
+    recorder = Recorder(
         store=client.store,
         rules=settings.rules(),
         correlation=settings.correlation.value(),
@@ -85,7 +85,7 @@ def _reconciler(client: Client, tenants: Tenants) -> Reconciler:
     )
     return Reconciler(
         store=client.store,
-        intake=intake,
+        recorder=recorder,
         mps_of=client.clients.mps,
         backoff=settings.reconcile.backoff(),
         timeout=settings.reconcile.timeout,

@@ -210,7 +210,7 @@ class Daemon:
         running = self._started
         merged = apply_reloadable(self._settings, settings)
         handlers = Handlers(merged.routes, runner=running.runner, timeout=merged.dispatch.handler_timeout)
-        running.parts.intake.use(merged.rules(), merged.correlation.value())
+        running.parts.recorder.use(merged.rules(), merged.correlation.value())
         running.parts.dispatcher.use(
             handler_bindings(merged, handlers, running.parts.enricher), merged.retry.policy()
         )

@@ -43,13 +43,13 @@ class Housekeeping:
         self,
         *,
         dispatcher: Dispatcher,
-        intake: Recorder,
+        recorder: Recorder,
         queues: Sequence[MnsQueue],
         lease: timedelta,
         stop: threading.Event,
     ) -> None:
         self._dispatcher = dispatcher
-        self._intake = intake
+        self._recorder = recorder
         self._queues = queues
         self._stop = stop
         renewal = renewal_interval(lease)
@@ -70,8 +70,8 @@ class Housekeeping:
             self._expire_requests()
             if self._lease_timer.due():
                 self._dispatcher.maintain_leases()
-            if self._intake.has_waiting or self._foreign_timer.due():
-                self._intake.decide_waiting()
+            if self._recorder.has_waiting or self._foreign_timer.due():
+                self._recorder.decide_waiting()
         except StoreUnavailable as error:
             self._warnings.warning("store.unavailable", doing="housekeeping", error=str(error))
         except Exception:  # a bug of ours must not end the loop

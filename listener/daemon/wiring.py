@@ -69,7 +69,7 @@ class Parts:
     """The connected parts of a daemon."""
 
     store: SqlStore
-    intake: Recorder
+    recorder: Recorder
     enricher: Enricher
     dispatcher: Dispatcher
     poller_groups: Sequence[PollerGroup]
@@ -94,17 +94,17 @@ class Wiring:
         """Raises SettingsError for the endpoint of a queue that can't be used."""
         enricher = self._enricher()
         dispatcher = self._dispatcher(enricher)
-        intake = self._intake(dispatcher)
-        poller_groups = [self._poller_group(queue, intake) for queue in self.settings.queues]
+        recorder = self._recorder(dispatcher)
+        poller_groups = [self._poller_group(queue, recorder) for queue in self.settings.queues]
         return Parts(
             store=self.resources.store,
-            intake=intake,
+            recorder=recorder,
             enricher=enricher,
             dispatcher=dispatcher,
             poller_groups=poller_groups,
             queues=self._queues,
             health=self._health(poller_groups),
-            loops=list(self._loops(dispatcher, intake, poller_groups)),
+            loops=list(self._loops(dispatcher, recorder, poller_groups)),
         )
 
     def _enricher(self) -> Enricher:
@@ -136,7 +136,7 @@ class Wiring:
             handler_timeout=settings.dispatch.handler_timeout,
         )
 
-    def _intake(self, dispatcher: Dispatcher) -> Recorder:
+    def _recorder(self, dispatcher: Dispatcher) -> Recorder:
         return Recorder(
             store=self.resources.store,
             rules=self.settings.rules(),
@@ -144,25 +144,27 @@ class Wiring:
             sink=dispatcher,
         )
 
-    def _poller_group(self, settings: QueueSettings, intake: Recorder) -> PollerGroup:
+    def _poller_group(self, settings: QueueSettings, recorder: Recorder) -> PollerGroup:
         wait = DRAIN_WAIT if self.drain else settings.wait
         limit = poller_stalled_after(wait)
         heartbeat = self.liveness.heartbeat(f"poll {settings.label}", limit=limit)
         return PollerGroup(
-            first=self._poller(settings, intake, wait=wait, heartbeat=heartbeat),
+            first=self._poller(settings, recorder, wait=wait, heartbeat=heartbeat),
             # An extra poller ends when the queue is no longer deep, so its heartbeat is not monitored.
-            make_extra=lambda: self._poller(settings, intake, wait=timedelta(0), heartbeat=Heartbeat(limit)),
+            make_extra=lambda: self._poller(
+                settings, recorder, wait=timedelta(0), heartbeat=Heartbeat(limit)
+            ),
             max_pollers=settings.max_pollers,
         )
 
     def _poller(
-        self, settings: QueueSettings, intake: Recorder, *, wait: timedelta, heartbeat: HeartbeatSink
+        self, settings: QueueSettings, recorder: Recorder, *, wait: timedelta, heartbeat: HeartbeatSink
     ) -> Poller:
         queue = queue_from(settings, self.resources.keys[settings.tenant])
         self._queues.append(queue)
         return Poller(
             queue=queue,
-            recorder=intake,
+            recorder=recorder,
             stop=self.stop,
             meter=self.metrics,
             heartbeat=heartbeat,
@@ -180,24 +182,24 @@ class Wiring:
         )
 
     def _loops(
-        self, dispatcher: Dispatcher, intake: Recorder, poller_groups: Sequence[PollerGroup]
+        self, dispatcher: Dispatcher, recorder: Recorder, poller_groups: Sequence[PollerGroup]
     ) -> Iterator[Loop]:
         """Every loop of the daemon, in the order in which they are started."""
         yield Loop(name="claims", run=partial(dispatcher.run_claims, self.stop, self._heartbeat("claim")))
-        yield self._housekeeping(dispatcher, intake)
+        yield self._housekeeping(dispatcher, recorder)
         if self.settings.store.retention:
             yield self._pruner(poller_groups)
         for tenant, jobs in tenant_shards(self.settings.tenants).items():
-            yield self._reconciler(tenant, jobs, intake)
+            yield self._reconciler(tenant, jobs, recorder)
         if self.resources.store.database.is_postgres:
             yield self._notifier(dispatcher)
         for group in poller_groups:
             yield Loop(name="poller", run=group.run)
 
-    def _housekeeping(self, dispatcher: Dispatcher, intake: Recorder) -> Loop:
+    def _housekeeping(self, dispatcher: Dispatcher, recorder: Recorder) -> Loop:
         housekeeping = Housekeeping(
             dispatcher=dispatcher,
-            intake=intake,
+            recorder=recorder,
             queues=self._queues,
             lease=self.settings.dispatch.lease,
             stop=self.stop,
@@ -212,11 +214,11 @@ class Wiring:
         )
         return Loop(name="retention", run=partial(pruner.run, self._heartbeat("retention")))
 
-    def _reconciler(self, tenant: str, jobs: Tenants, intake: Recorder) -> Loop:
+    def _reconciler(self, tenant: str, jobs: Tenants, recorder: Recorder) -> Loop:
         interval = self.settings.reconcile.interval
         reconciler = Reconciler(
             store=self.resources.store,
-            intake=intake,
+            recorder=recorder,
             mps_of=self.resources.mps_of,
             backoff=self.settings.reconcile.backoff(),
             timeout=self.settings.reconcile.timeout,

@@ -51,7 +51,7 @@ class Reconciler:
         self,
         *,
         store: Store,
-        intake: Recorder,
+        recorder: Recorder,
         mps_of: MpsOf,
         backoff: Backoff,
         timeout: timedelta,
@@ -59,7 +59,7 @@ class Reconciler:
         stop: threading.Event | None = None,
     ) -> None:
         self._store = store
-        self._intake = intake
+        self._recorder = recorder
         self._mps_of = mps_of
         self._backoff = backoff
         self._timeout = timeout
@@ -146,7 +146,7 @@ class Reconciler:
         if not answer.result.terminal:
             self._postpone(job, clock.now())
             return ReconcileOutcome.RUNNING
-        self._intake.record_found([answer.result])
+        self._recorder.record_found([answer.result])
         return ReconcileOutcome.RECORDED
 
     def _unknown(self, job: Job) -> ReconcileOutcome:
@@ -154,7 +154,7 @@ class Reconciler:
         if job.deadline_at is None or now < job.deadline_at + self._timeout:
             self._postpone(job, now)
             return ReconcileOutcome.UNKNOWN
-        self._intake.record_found([lost(job, now=now)])
+        self._recorder.record_found([lost(job, now=now)])
         return ReconcileOutcome.LOST
 
     def _postpone(self, job: Job, now: datetime) -> None:

@@ -56,10 +56,10 @@ def time() -> Iterator[FrozenDateTimeFactory]:
 def a_reconciler(
     store: SqlStore, mps: MemoryMps | None, *, tenants: Tenants = EVERYBODY, mps_of: MpsOf | None = None
 ) -> Reconciler:
-    intake = Recorder(store=store, rules=RULES, correlation=Correlation(), sink=NullDeliverySink())
+    recorder = Recorder(store=store, rules=RULES, correlation=Correlation(), sink=NullDeliverySink())
     return Reconciler(
         store=store,
-        intake=intake,
+        recorder=recorder,
         mps_of=mps_of or (lambda _tenant: mps),
         backoff=Backoff(FIRST, LONGEST),
         timeout=GIVE_UP,
@@ -227,7 +227,7 @@ def test_the_callback_that_came_while_mps_was_asked_is_delivered_and_the_answer_
 
     class Slow(MemoryMps):
         def query(self, job_id: str) -> Answer:
-            reconciler._intake.record_found([a_result(job_id=job_id)])
+            reconciler._recorder.record_found([a_result(job_id=job_id)])
             return super().query(job_id)
 
     reconciler._mps_of = lambda _tenant: Slow(job_0="Success")
