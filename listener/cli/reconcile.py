@@ -10,7 +10,7 @@ import click
 
 from listener.cli.common import config_option, json_option, print_json, print_table, settings_from
 from listener.core.errors import UnavailableError, UsageError
-from listener.core.ports import EVERYBODY
+from listener.core.ports import ALL_TENANTS
 
 if TYPE_CHECKING:
     from listener.client import Client
@@ -54,7 +54,7 @@ def reconcile(*, names: tuple[str, ...], overdue: bool, path: Path | None, as_js
 
 
 def _named(client: Client, names: Sequence[str]) -> list[tuple[Job, ReconcileOutcome]]:
-    reconciler = _reconciler(client, EVERYBODY)
+    reconciler = _reconciler(client, ALL_TENANTS)
     return [(job, reconciler.reconcile(job)) for job in map(client.find, names)]
 
 

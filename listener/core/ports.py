@@ -1,4 +1,4 @@
-"""The seams: what the engine asks of the outside world, with the promises that every implementation keeps."""
+"""The interfaces of the engine to the outside world, with the guarantees that every implementation gives."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from listener.core.model import (
 )
 
 Decide = Callable[[Result, Job | None, str], RoutingDecision]
-"""Says what is to become of a result: (result, its job if known, the queue it came from). Pure."""
+"""Decides what happens to a result: (result, its job if known, the queue it came from). Pure."""
 
 
-EVERYBODY = Tenants()
+ALL_TENANTS = Tenants()
 
 
 class Queue(Protocol):
-    """One MNS queue. Raises QueueUnavailable, and nothing of its SDK's. One thread at a time, except interrupt()."""
+    """One MNS queue. Raises QueueUnavailable, never an error of its SDK. One thread at a time, except interrupt()."""
 
     @property
     def name(self) -> str: ...
@@ -40,13 +40,13 @@ class Queue(Protocol):
         """Wait for messages; an empty queue is an empty sequence, not an error."""
 
     def delete(self, messages: Sequence[Message]) -> Sequence[Message]:
-        """Delete those whose handle is still good; return the ones that were not deleted."""
+        """Delete those whose receipt handle is still valid; return the ones that were not deleted."""
 
     def interrupt(self) -> None:
-        """End a receive that is parked in another thread; it returns an empty sequence or raises QueueUnavailable."""
+        """End a receive that blocks in another thread; it returns an empty sequence or raises QueueUnavailable."""
 
     def close(self) -> None:
-        """Give the connection back. The queue may be used again; it then connects anew."""
+        """Close the connection. The queue can be used again; it reconnects then."""
 
 
 class Handler(Protocol):
@@ -60,85 +60,130 @@ class Handler(Protocol):
     def __call__(self, result: JobResult, /) -> Awaitable[None] | None: ...
 
 
-class Store(Protocol):
-    """What must survive a crash. Every method is one transaction: it happened wholly, or it raises StoreUnavailable
-    and nothing of it did. Safe to use from several threads and several processes."""
+# The store: what must survive a crash. One small protocol per client; ``Store`` is all of them.
+#
+# Every method of these protocols is one transaction: either all of it is committed when the method returns, or it
+# raises StoreUnavailable and nothing has changed. All methods may be called from several threads, and several
+# processes may use the same database.
 
-    def add_job(self, job: Job) -> None:
-        """Write an intent, or a job of somebody else's that has its id already. Raises UsageError if its reference
-        or its id is taken; a refused job gives up its reference."""
 
-    def bind_job(self, token: str, job_id: str, at: datetime) -> None:
-        """Note the id that MPS gave. Binding again with the same id changes nothing."""
-
-    def refuse_job(self, token: str, error: str, at: datetime) -> None:
-        """Note that MPS refused the submission, unless the job turned out to exist after all."""
-
-    def find_job(self, name: str) -> Job | None:
-        """The job with this job id, reference or token."""
-
-    def claim_overdue(
-        self, *, at: datetime, until: datetime, limit: int, tenants: Tenants = EVERYBODY
-    ) -> Sequence[Job]:
-        """Unfinished jobs of these tenants whose time for a query has come, longest overdue first. They are the
-        caller's until ``until``: no other process gets them before."""
-
-    def postpone(self, job: Job, *, until: datetime, asked: bool) -> None:
-        """Let an unfinished job be until then; ``asked`` tells whether MPS was asked about it.
-
-        Nothing happens to a job that has got its id meanwhile: there is something new to ask.
-        """
-
-    def save_outputs(self, result: Result, outputs: str) -> None:
-        """Keep the Result of a query, as MPS wrote it, with a recorded result."""
+class ResultWriter(Protocol):
+    """Records results. See above for what all methods of a store promise."""
 
     def record(
         self, batch: Sequence[DecodedMessage], decide: Decide, *, at: datetime, claim: Claim | None = None
     ) -> RecordSummary:
-        """Write results, their deliveries and the quarantine of one batch, each result at most once for ever.
+        """Write the results of one batch, their deliveries, and the messages that could not be decoded.
 
-        Up to ``claim.limit`` of the new deliveries belong to ``claim.owner`` from the start.
+        A result is written at most once: later copies are only counted. The first ``claim.limit`` new deliveries are
+        already claimed for ``claim.owner``.
         """
 
+
+class ResultStore(ResultWriter, Protocol):
+    """What intake needs."""
+
     def decide_waiting(self, decide: Decide, *, at: datetime, limit: int) -> RecordSummary:
-        """Decide again about results whose grace has ended, or whose job has become known meanwhile."""
+        """Decide again about results whose wait is over, or whose job has been added in the meantime."""
+
+
+class JobStore(ResultWriter, Protocol):
+    """What a submission needs."""
+
+    def add_job(self, job: Job) -> None:
+        """Write an intent, or an externally submitted job that has its id already.
+
+        Raises UsageError if its reference or its id already exists. A refused job releases its reference.
+        """
+
+    def bind_job(self, token: str, job_id: str, at: datetime) -> None:
+        """Save the id that MPS assigned. Binding the same id again changes nothing."""
+
+    def refuse_job(self, token: str, error: str, at: datetime) -> None:
+        """Save that MPS rejected the submission, unless the job has an id by now and therefore exists."""
+
+    def find_job(self, name: str) -> Job | None:
+        """The job with this job id, reference or token."""
+
+
+class DeliveryStore(Protocol):
+    """What dispatch needs."""
 
     def claim(self, claim: Claim, *, at: datetime) -> Sequence[Delivery]:
-        """Take pending deliveries that are due, oldest first and evenly over the queues they came from. No
-        delivery is ever claimed twice at the same time."""
+        """Claim pending deliveries that are due: oldest first, and evenly across the queues they came from.
+
+        No delivery is ever claimed by two owners at the same time.
+        """
 
     def renew(self, deliveries: Sequence[Delivery], *, until: datetime) -> None:
-        """Keep the leases of attempts that are still the current ones. Asks the store even if there are none."""
+        """Extend the leases of those attempts that are still current.
+
+        An empty sequence still opens a transaction, so that the caller learns whether the store is available.
+        """
 
     def rescue_expired(
         self, outcome: Callable[[Delivery], Outcome], *, at: datetime, limit: int
     ) -> Sequence[Settlement]:
-        """Settle running deliveries whose lease has ended: their process crashed or their handler hangs."""
+        """Settle running deliveries whose lease has expired: their process crashed, or their handler hangs."""
 
     def settle(self, settlements: Sequence[Settlement], *, at: datetime) -> Sequence[Settlement]:
-        """Write what became of attempts; returns those that came too late because another attempt had begun."""
+        """Write the outcomes of attempts; returns those that came too late because another attempt had started."""
+
+
+class OverdueStore(Protocol):
+    """What reconciliation needs."""
+
+    def claim_overdue(
+        self, *, at: datetime, until: datetime, limit: int, tenants: Tenants = ALL_TENANTS
+    ) -> Sequence[Job]:
+        """Unfinished jobs of these tenants that are due for a query, longest overdue first.
+
+        They belong to the caller until ``until``; no other process gets them before that.
+        """
+
+    def postpone(self, job: Job, *, until: datetime, asked: bool) -> None:
+        """Schedule the next query about an unfinished job; ``asked`` says whether MPS has just been queried.
+
+        Does nothing if the job has got its id in the meantime: it is due at once then.
+        """
+
+
+class OutputStore(Protocol):
+    """What enrichment needs."""
+
+    def save_outputs(self, result: Result, outputs: str) -> None:
+        """Save the outputs of a job, verbatim as MPS returned them, with its recorded result."""
+
+
+class Backlog(Protocol):
+    """What the daemon needs to know about the remaining work."""
 
     def next_due(self) -> datetime | None:
-        """When the earliest pending delivery is due; None if there is none."""
+        """When the earliest pending delivery is due; None if nothing is pending."""
 
     def outstanding(self) -> int:
-        """How much is still to be done: deliveries pending or running, results waiting for their jobs."""
+        """How much remains to be done: deliveries pending or running, and results that wait for their jobs."""
 
-    def close(self) -> None: ...
+
+class Store(ResultStore, JobStore, DeliveryStore, OverdueStore, OutputStore, Backlog, Protocol):
+    """All of the store, for those who open and close it."""
+
+    def close(self) -> None:
+        """Close all connections."""
 
 
 class JobSubmitter(Protocol):
-    """Takes jobs for MPS. Raises MpsUnavailable (may be tried again) and MpsRejected (may not)."""
+    """Submits jobs to MPS. Raises MpsUnavailable (can be retried) and MpsRejected (permanent)."""
 
     def submit(self, job: Job, *, user_data: str | None) -> Submitted:
-        """Submit; returns the job's id, and its outcome where the reply tells one."""
+        """Submit; returns the job's id, and its outcome where the reply contains one."""
 
 
 class MediaProcessing(JobSubmitter, Protocol):
     """The MPS API. Raises MpsUnavailable and MpsRejected."""
 
     def query(self, job_id: str) -> Answer:
-        """Ask what has become of a job. MpsRejected: MPS does not know it, or knows it no more."""
+        """Ask for the state of a job. MpsRejected: MPS does not know the job, or no longer."""
 
 
 MpsOf = Callable[[str], MediaProcessing | None]
@@ -160,19 +205,19 @@ class Meter(Protocol):
 
 
 class HeartbeatSink(Protocol):
-    """A loop says here that it turned; one that is silent for too long is taken for dead."""
+    """A loop reports each iteration here; one that is silent for too long counts as stalled."""
 
     def beat(self) -> None: ...
 
 
 class DeliverySink(Protocol):
-    """Who runs deliveries in this process: intake gives it what it has just recorded."""
+    """Runs deliveries in this process: intake hands over what it has just recorded."""
 
     def claim(self, wanted: int) -> Claim | None:
-        """A claim for at most this many deliveries; None when there is no room. ``take`` must follow."""
+        """A claim for at most this many deliveries; None when there is no capacity. ``take`` must follow."""
 
     def take(self, claim: Claim, claimed: Sequence[Delivery]) -> None:
-        """Run these, which the claim brought."""
+        """Run these deliveries, which were claimed with this claim."""
 
     def wake(self) -> None:
         """There may be something to claim."""

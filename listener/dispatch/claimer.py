@@ -8,7 +8,7 @@ from datetime import datetime, timedelta
 
 from listener.core import clock
 from listener.core.model import Claim, Delivery, RetryAt, Settlement
-from listener.core.ports import HeartbeatSink, Store
+from listener.core.ports import DeliveryStore, HeartbeatSink
 from listener.dispatch.inflight import InFlight
 from listener.dispatch.store_guard import StoreGuard
 from listener.dispatch.worker_pool import WorkerPool
@@ -31,7 +31,7 @@ class Claimer:
     def __init__(
         self,
         *,
-        store: Store,
+        store: DeliveryStore,
         in_flight: InFlight,
         workers: WorkerPool,
         guard: StoreGuard,

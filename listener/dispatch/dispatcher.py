@@ -21,7 +21,7 @@ from datetime import datetime, timedelta
 from listener.core import clock
 from listener.core.errors import Unavailable
 from listener.core.model import Claim, Delivery, Done, JobResult, Outcome, RetryAt, Settlement, Target
-from listener.core.ports import HeartbeatSink, Meter, Store
+from listener.core.ports import DeliveryStore, HeartbeatSink, Meter
 from listener.dispatch.claimer import Claimer
 from listener.dispatch.delivery_log import call_with_log_fields
 from listener.dispatch.inflight import InFlight
@@ -52,7 +52,7 @@ class Dispatcher:
     def __init__(
         self,
         *,
-        store: Store,
+        store: DeliveryStore,
         bindings: Mapping[Target, HandlerBinding],
         fallback: RetryPolicy,
         meter: Meter,

@@ -14,7 +14,7 @@ import structlog
 from listener.core import clock
 from listener.core.errors import MpsRejected, StoreUnavailable, Unavailable, UnavailableError
 from listener.core.model import SUCCESS, Delivery
-from listener.core.ports import MediaProcessing, MpsOf, Store
+from listener.core.ports import MediaProcessing, MpsOf, OutputStore
 from listener.rules.backoff import Backoff
 from listener.runtime.log_throttle import ThrottledLog
 
@@ -45,7 +45,7 @@ class Enricher:
     def __init__(
         self,
         *,
-        store: Store,
+        store: OutputStore,
         mps_of: MpsOf,
         tenant_of: Callable[[Delivery], str],
         max_wait: timedelta,

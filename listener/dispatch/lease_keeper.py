@@ -10,7 +10,7 @@ import structlog
 
 from listener.core import clock
 from listener.core.model import Delivery, Settlement
-from listener.core.ports import Store
+from listener.core.ports import DeliveryStore
 from listener.dispatch.delivery_log import log_fields
 from listener.dispatch.inflight import InFlight
 from listener.dispatch.store_guard import StoreGuard
@@ -38,7 +38,7 @@ class LeaseKeeper:
     def __init__(
         self,
         *,
-        store: Store,
+        store: DeliveryStore,
         in_flight: InFlight,
         workers: WorkerPool,
         guard: StoreGuard,

@@ -13,7 +13,7 @@ import structlog
 
 from listener.core import clock
 from listener.core.model import Done, Settlement
-from listener.core.ports import Meter, Store
+from listener.core.ports import DeliveryStore, Meter
 from listener.dispatch.delivery_log import log_settlement
 from listener.dispatch.inflight import InFlight
 from listener.dispatch.store_guard import StoreGuard
@@ -40,7 +40,7 @@ class Settler:
     def __init__(
         self,
         *,
-        store: Store,
+        store: DeliveryStore,
         in_flight: InFlight,
         meter: Meter,
         guard: StoreGuard,

@@ -10,7 +10,7 @@ import structlog
 from listener.core import clock
 from listener.core.errors import Undecodable
 from listener.core.model import Claim, DecodedMessage, Delivery, Message, RecordSummary, Result
-from listener.core.ports import DeliverySink, Store
+from listener.core.ports import DeliverySink, ResultStore
 from listener.formats.callback import decode
 from listener.rules.routing import Correlation, Rule, decider
 
@@ -26,7 +26,7 @@ class Recorder:
     def __init__(
         self,
         *,
-        store: Store,
+        store: ResultStore,
         rules: Sequence[Rule],
         correlation: Correlation,
         sink: DeliverySink,

@@ -19,7 +19,7 @@ from typing import Any
 
 from listener.core.errors import ListenerError, UsageError
 from listener.core.model import Job, JobState
-from listener.core.ports import Store
+from listener.core.ports import JobStore
 from listener.formats.durations import to_duration
 from listener.jobs.request import JobRequest, check_text, compose_user_data
 
@@ -96,7 +96,7 @@ def submit_all(
     lines: Iterable[Line],
     *,
     submit: Callable[[JobRequest], Job],
-    store: Store,
+    store: JobStore,
     resume: bool,
     concurrency: int,
 ) -> Iterator[Report]:
@@ -154,7 +154,7 @@ def _text(name: str, value: Any) -> str:
     raise UsageError(f"{name} = {value!r} is no text")
 
 
-def _submit_line(line: Line, submit: Callable[[JobRequest], Job], store: Store, resume: bool) -> Report:
+def _submit_line(line: Line, submit: Callable[[JobRequest], Job], store: JobStore, resume: bool) -> Report:
     if line.request is None:
         return Report(line=line.number, outcome=LineOutcome.BAD, reason=line.problem)
     reference = line.request.reference

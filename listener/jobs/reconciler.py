@@ -16,7 +16,7 @@ import structlog
 from listener.core import clock
 from listener.core.errors import MpsRejected, UnavailableError
 from listener.core.model import LOST, Answer, Job, Result, Source, Tenants
-from listener.core.ports import EVERYBODY, HeartbeatSink, MpsOf, Store
+from listener.core.ports import ALL_TENANTS, HeartbeatSink, MpsOf, OverdueStore
 from listener.intake.recorder import Recorder
 from listener.rules.backoff import Backoff
 from listener.runtime.log_throttle import ThrottledLog
@@ -50,12 +50,12 @@ class Reconciler:
     def __init__(
         self,
         *,
-        store: Store,
+        store: OverdueStore,
         recorder: Recorder,
         mps_of: MpsOf,
         backoff: Backoff,
         timeout: timedelta,
-        tenants: Tenants = EVERYBODY,
+        tenants: Tenants = ALL_TENANTS,
         stop: threading.Event | None = None,
     ) -> None:
         self._store = store

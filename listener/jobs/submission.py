@@ -23,7 +23,7 @@ from listener.core.model import (
     RoutingDecision,
     Submitted,
 )
-from listener.core.ports import JobSubmitter, Store
+from listener.core.ports import JobStore, JobSubmitter
 from listener.formats import user_data
 from listener.jobs.request import JobRequest, check
 
@@ -45,7 +45,7 @@ THROTTLE_TIMEOUT = timedelta(minutes=1)
 def submit(
     request: JobRequest,
     *,
-    store: Store,
+    store: JobStore,
     mps: JobSubmitter,
     deadline: timedelta | None = None,
     tenant: str = "",
@@ -86,7 +86,7 @@ def _submit_through_throttling(mps: JobSubmitter, job: Job) -> Submitted:
     return mps.submit(job, user_data=user_data.embed_token(job.user_data, job.token))
 
 
-def _keep_outcome(store: Store, submitted: Submitted, *, at: datetime) -> None:
+def _keep_outcome(store: JobStore, submitted: Submitted, *, at: datetime) -> None:
     """A function that is answered at once may never be called back: what the reply tells is a result, too.
 
     It is written as one that waits, and the daemon, which knows the routes, takes it from there.

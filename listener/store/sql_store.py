@@ -22,7 +22,7 @@ from listener.core.model import (
     Settlement,
     Tenants,
 )
-from listener.core.ports import EVERYBODY, Decide
+from listener.core.ports import ALL_TENANTS, Decide
 from listener.store import claims, ingest, schema
 from listener.store.database import Database
 from listener.store.group_commit import GroupCommit
@@ -93,7 +93,7 @@ class SqlStore:
     # reconciliation
 
     def claim_overdue(
-        self, *, at: datetime, until: datetime, limit: int, tenants: Tenants = EVERYBODY
+        self, *, at: datetime, until: datetime, limit: int, tenants: Tenants = ALL_TENANTS
     ) -> Sequence[Job]:
         with self.database.write() as connection:
             overdue = (

@@ -16,7 +16,7 @@ from freezegun.api import FrozenDateTimeFactory
 from listener.core import clock
 from listener.core.errors import FailureKind, MpsUnavailable
 from listener.core.model import LOST, Answer, JobState, Tenants
-from listener.core.ports import EVERYBODY
+from listener.core.ports import ALL_TENANTS
 from listener.intake.recorder import NullDeliverySink, Recorder
 from listener.jobs.reconciler import (
     AWAY,
@@ -54,7 +54,7 @@ def time() -> Iterator[FrozenDateTimeFactory]:
 
 
 def a_reconciler(
-    store: SqlStore, mps: MemoryMps | None, *, tenants: Tenants = EVERYBODY, mps_of: MpsOf | None = None
+    store: SqlStore, mps: MemoryMps | None, *, tenants: Tenants = ALL_TENANTS, mps_of: MpsOf | None = None
 ) -> Reconciler:
     recorder = Recorder(store=store, rules=RULES, correlation=Correlation(), sink=NullDeliverySink())
     return Reconciler(
