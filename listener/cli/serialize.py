@@ -1,52 +1,40 @@
-"""The words as plain values, for JSON and for people."""
+"""Jobs, results, deliveries and quarantined messages as dictionaries: the JSON that the CLI prints."""
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
-from listener.core.model import Delivery, Job, Quarantined
+from listener.core.model import Delivery, Job, Quarantined, Result
 from listener.store.queries import StoredResult
+
+#: The fields of a job by which it is identified come first; all others follow in the order of the dataclass.
+_JOB_HEAD = ("job_id", "reference", "token", "state")
+JOB_KEYS = (*_JOB_HEAD, *(each.name for each in fields(Job) if each.name not in _JOB_HEAD))
+#: The fields of a result: identity first, the vendor's own texts last.
+_RESULT_HEAD, _RESULT_TAIL = ("job_id", "run_id", "type", "function", "state"), ("outputs", "raw")
+_RESULT_OTHERS = tuple(
+    each.name for each in fields(Result) if each.name not in (*_RESULT_HEAD, *_RESULT_TAIL)
+)
 
 
 def job_dict(job: Job) -> dict[str, Any]:
-    return {
-        "job_id": job.job_id,
-        "reference": job.reference,
-        "token": job.token,
-        "state": job.state,
-        "function": job.function,
-        "pipeline": job.pipeline,
-        "input": job.input,
-        "output": job.output,
-        "params": job.params,
-        "notify_url": job.notify_url,
-        "user_data": job.user_data,
-        "error": job.error,
-        "created_at": job.created_at,
-        "submitted_at": job.submitted_at,
-        "finished_at": job.finished_at,
-    }
+    """All fields of a job."""
+    return {name: getattr(job, name) for name in JOB_KEYS}
 
 
 def result_dict(stored: StoredResult) -> dict[str, Any]:
+    """All fields of a result, and what the store knows about it."""
     result = stored.result
     return {
         "id": stored.id,
-        "job_id": result.job_id,
-        "run_id": result.run_id,
-        "type": result.type,
-        "function": result.function,
-        "state": result.state,
-        "code": result.code,
-        "message": result.message,
-        "user_data": result.user_data,
-        "source": result.source,
+        **{name: getattr(result, name) for name in (*_RESULT_HEAD, *_RESULT_OTHERS)},
         "queue": stored.queue,
         "status": stored.status,
         "received_at": stored.received_at,
         "copies": stored.copies,
         "contradictions": stored.contradictions,
-        "raw": result.raw,
+        **{name: getattr(result, name) for name in _RESULT_TAIL},
     }
 
 

@@ -44,7 +44,7 @@ class Result:
     ``state`` is normalised (``TranscodeSuccess`` reads ``Success``); everything as the vendor wrote it is in ``raw``.
     """
 
-    job_id: str  #: empty for a workflow, which has a run id instead
+    job_id: str  #: empty for a workflow, which has a run id instead, and for a lost intent, which has its token only
     state: str
     type: str = ""  #: ``IProduction``, ``Transcode``, ``Report``…; the set is open
     run_id: str = ""
@@ -63,8 +63,9 @@ class Result:
 
     @property
     def key(self) -> str:
-        """What the result is about: the job id, or run id and phase of a workflow (Start and Report are two things)."""
-        return self.job_id or f"{self.run_id}/{self.type}"
+        """What the result is about: the job id; or run id and phase of a workflow, since Start and Report are two
+        results; or the token of a lost intent."""
+        return self.job_id or (f"{self.run_id}/{self.type}" if self.run_id else self.token)
 
     @property
     def terminal(self) -> bool:
@@ -72,13 +73,24 @@ class Result:
 
     @property
     def terminal_id(self) -> str:
-        """The id of the job, or the run id of the workflow, that ends with this; empty when nothing does."""
+        """What ends with this result: the job id, the run id of the workflow, or the token of the lost intent.
+
+        Empty when nothing ends with it.
+        """
         started = self.run_id and self.type.casefold() == "start"
-        return "" if started or not self.terminal else self.job_id or self.run_id
+        return "" if started or not self.terminal else self.job_id or self.run_id or self.lost_intent
+
+    @property
+    def lost_intent(self) -> str:
+        """The token of the intent that this result declares lost; empty for every other result.
+
+        MPS never gave that job an id, so its token is all there is to identify it.
+        """
+        return self.token if self.source is Source.LISTENER and not self.job_id else ""
 
     @property
     def dedup_key(self) -> str:
-        """The place that only one result may ever take: one for all ends of a job or workflow, one per other state."""
+        """Unique among all results: one key for all terminal states of a job or workflow, one per other state."""
         return self.terminal_id or (self.key if self.terminal else f"{self.key}#{self.state}")
 
 
@@ -97,6 +109,10 @@ class JobState(StrEnum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """What we know of a submitted job."""
+
+    # A new field needs a column of the same name in store/tables.py and a migration that adds it, with a default in
+    # the database (server_default), because the previous release goes on inserting rows during a rolling upgrade.
+    # store/rows.py and cli/serialize.py follow from the fields; tests/contract/test_rows.py fails on what is missing.
 
     token: str  #: our mark, which rides in the user data; unique
     function: str = ""
@@ -186,12 +202,17 @@ class RoutingDecision:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedMessage:
-    """One message with what decoding made of it: a result, or the reason why it is none."""
+    """One entry of a batch to record: a message with its result, a message that could not be decoded, or a result
+    that no message brought (the answer to a query, the reply to a submission, a job declared lost)."""
 
-    queue: str
-    message: Message
-    result: Result | None
-    reason: str = ""
+    queue: str = ""  #: empty without a message
+    message: Message | None = None
+    result: Result | None  #: None if the message could not be decoded
+    reason: str = ""  #: why it could not be decoded
+
+    def __post_init__(self) -> None:
+        if self.message is None and self.result is None:
+            raise ValueError("neither a message nor a result")
 
 
 class DeliveryState(StrEnum):

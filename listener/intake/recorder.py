@@ -16,9 +16,6 @@ from listener.rules.routing import Correlation, Rule, decider
 
 log = structlog.get_logger(__name__)
 
-#: Stands for the message of a result that no message brought.
-NO_MESSAGE = Message(message_id="", receipt_handle="", body="")
-
 
 class Recorder:
     """One for all pollers of the process, and for the reconciler. Safe to use from several threads."""
@@ -56,9 +53,7 @@ class Recorder:
     def record_found(self, results: Sequence[Result]) -> RecordSummary:
         """Record results that no queue brought: MPS was queried, or a job is considered lost. Raises
         StoreUnavailable."""
-        return self._record(
-            [DecodedMessage(queue="", message=NO_MESSAGE, result=result) for result in results]
-        )
+        return self._record([DecodedMessage(result=result) for result in results])
 
     def decide_waiting(self, *, limit: int = 500) -> RecordSummary:
         """Route waiting results whose wait is over or whose job has become known. Raises StoreUnavailable."""

@@ -172,11 +172,13 @@ def tenant_shards(names: Iterable[str]) -> dict[str, Tenants]:
 
 
 def lost(job: Job, *, now: datetime) -> Result:
-    """Our own verdict on a job of which nothing was heard and nothing could be learned."""
+    """Our own result for a job of which no callback came and about which MPS could not tell anything.
+
+    An intent, which never got an id, is identified by its token (``Result.lost_intent``).
+    """
     since = f" since {job.submitted_at.isoformat()}" if job.submitted_at else ""
     return Result(
         job_id=job.job_id,
-        run_id="" if job.job_id else job.token,
         state=LOST,
         type="IProduction" if job.function else LOST,
         function=job.function,

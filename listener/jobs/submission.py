@@ -18,7 +18,6 @@ from listener.core.model import (
     DecodedMessage,
     Job,
     JobState,
-    Message,
     ResultStatus,
     RoutingDecision,
     Submitted,
@@ -87,19 +86,14 @@ def _submit_through_throttling(mps: JobSubmitter, job: Job) -> Submitted:
 
 
 def _keep_outcome(store: JobStore, submitted: Submitted, *, at: datetime) -> None:
-    """A function that is answered at once may never be called back: what the reply tells is a result, too.
+    """Some functions return their outcome in the reply and may never send a callback: the reply is a result, too.
 
-    It is written as one that waits, and the daemon, which knows the routes, takes it from there.
+    It is recorded as waiting; the daemon, which knows the routes, takes it from there.
     """
     if submitted.outcome is None:
         return
-    decoded_message = DecodedMessage(
-        queue="",
-        message=Message(message_id="", receipt_handle="", body=""),
-        result=submitted.outcome,
-    )
     decision = RoutingDecision(status=ResultStatus.WAITING, wait_until=at)
-    store.record([decoded_message], lambda _result, _job, _queue: decision, at=at)
+    store.record([DecodedMessage(result=submitted.outcome)], lambda _result, _job, _queue: decision, at=at)
 
 
 def _intent(request: JobRequest, *, deadline: timedelta | None, tenant: str) -> Job:

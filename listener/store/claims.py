@@ -1,6 +1,6 @@
-"""Deliveries between claim and settlement: who has which, until when, and what became of it.
+"""Deliveries between claim and settlement: who owns which, until when, and how each attempt ended.
 
-Statements are built once: building them takes SQLAlchemy longer than it takes SQLite to carry them out.
+Statements are built once: building one takes SQLAlchemy longer than executing it takes SQLite.
 """
 
 from __future__ import annotations
@@ -16,13 +16,13 @@ from listener.core.model import Claim, Dead, Delivery, DeliveryState, Done, Outc
 from listener.store.compiled import ByValues, Select, Update
 from listener.store.postgres import notify
 from listener.store.rows import delivery_of, job_of, result_of
-from listener.store.tables import Instant, deliveries, jobs, results
+from listener.store.tables import UtcTimestamp, deliveries, jobs, results
 
 PENDING, RUNNING = DeliveryState.PENDING, DeliveryState.RUNNING
 
 
 def _literal(value: str) -> Any:
-    """Written into the statement, since a partial index is only used where the planner can see the value."""
+    """A literal in the SQL text: the planner only uses a partial index if it can see the value."""
     return literal(str(value), literal_execute=True)
 
 
@@ -32,20 +32,21 @@ IS_DEAD = deliveries.c.state == _literal(DeliveryState.DEAD)
 _OF_QUEUE = deliveries.c.queue == bindparam("of_queue")
 
 
-def _hops() -> Any:
-    """The queues that have pending deliveries: hops over the index, so that its length does not matter."""
-    hops = select(func.min(deliveries.c.queue).label("queue")).where(IS_PENDING).cte("hops", recursive=True)
+def _select_pending_queues() -> Any:
+    """The queues that have pending deliveries, by a loose index scan: one lookup per queue, not per delivery."""
+    queues = select(func.min(deliveries.c.queue).label("queue")).where(IS_PENDING)
+    found = queues.cte("pending_queues", recursive=True)
     following = (
         select(func.min(deliveries.c.queue))
-        .where(IS_PENDING, deliveries.c.queue > hops.c.queue)
+        .where(IS_PENDING, deliveries.c.queue > found.c.queue)
         .scalar_subquery()
     )
-    hops = hops.union_all(select(following).where(hops.c.queue.is_not(None)))
-    return select(hops.c.queue)
+    found = found.union_all(select(following).where(found.c.queue.is_not(None)))
+    return select(found.c.queue)
 
 
-_PENDING_QUEUES = _hops()
-_SOONEST = select(func.min(deliveries.c.next_at)).where(IS_PENDING, _OF_QUEUE)
+_PENDING_QUEUES = _select_pending_queues()
+_EARLIEST = select(func.min(deliveries.c.next_at)).where(IS_PENDING, _OF_QUEUE)
 _DUE = (
     select(deliveries.c.id)
     .where(IS_PENDING, _OF_QUEUE, deliveries.c.next_at <= bindparam("now"))
@@ -73,28 +74,28 @@ _RENEW = (
     )
     .values(lease_until=bindparam("until"))
 )
-_ENDED = (
+_EXPIRED = (
     select(deliveries.c.id)
     .where(_IS_RUNNING, deliveries.c.lease_until < bindparam("now"))
     .order_by(deliveries.c.lease_until)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
 )
-_BY_ID = {table: Select(table.c.id) for table in (deliveries, results, jobs)}
+_SELECT = {table: Select(table.c.id) for table in (deliveries, results, jobs)}
 
 
 def _settlement(attempts: Any, kind: type[Outcome]) -> Any:
     is_open = deliveries.c.state == RUNNING
     if kind is Done:
-        # A handler that returned after its lease had ended has done its work all the same, as long as nobody
-        # began another attempt: then there is nothing to repeat, and nothing to replay.
+        # A handler that returned after its lease expired has done its work all the same, unless another attempt
+        # has started: there is nothing to repeat, and nothing to replay.
         is_open = is_open | (deliveries.c.state == PENDING) | (deliveries.c.state == DeliveryState.DEAD)
     current = attempts & (deliveries.c.attempt == bindparam("of_attempt"))
     return update(deliveries).where(current, is_open).values(**_columns(kind))
 
 
 def _columns(kind: type[Outcome]) -> dict[str, Any]:
-    settled_at = bindparam("now", type_=Instant)
+    settled_at = bindparam("now", type_=UtcTimestamp)
     columns: dict[str, Any] = {"owner": None, "lease_until": None, "next_at": None, "settled_at": settled_at}
     if kind is Done:
         return {**columns, "state": DeliveryState.DONE, "last_error": None}
@@ -102,14 +103,19 @@ def _columns(kind: type[Outcome]) -> dict[str, Any]:
     columns["last_error"] = bindparam("reason")
     if kind is Dead:
         return {**columns, "state": DeliveryState.DEAD}
-    return {**columns, "state": PENDING, "next_at": bindparam("again_at", type_=Instant), "settled_at": None}
+    return {
+        **columns,
+        "state": PENDING,
+        "next_at": bindparam("again_at", type_=UtcTimestamp),
+        "settled_at": None,
+    }
 
 
-_SETTLE_DONE = ByValues(lambda marks: _settlement(deliveries.c.id.in_(marks), Done))
+_SETTLE_DONE = ByValues(lambda placeholders: _settlement(deliveries.c.id.in_(placeholders), Done))
 _SETTLE: dict[type[Outcome], Update] = {
     kind: Update(_settlement(deliveries.c.id == bindparam("row_id"), kind)) for kind in (RetryAt, Dead)
 }
-_BECOME: dict[type[Outcome], DeliveryState] = {
+_STATE_AFTER: dict[type[Outcome], DeliveryState] = {
     Done: DeliveryState.DONE,
     RetryAt: DeliveryState.PENDING,
     Dead: DeliveryState.DEAD,
@@ -117,7 +123,7 @@ _BECOME: dict[type[Outcome], DeliveryState] = {
 
 
 def claim(connection: Connection, wanted: Claim, *, at: datetime) -> Sequence[Delivery]:
-    """See ``Store.claim``."""
+    """See ``DeliveryStore.claim``."""
     ids = _due(connection, wanted, at=at)
     if not ids:
         return ()
@@ -126,7 +132,7 @@ def claim(connection: Connection, wanted: Claim, *, at: datetime) -> Sequence[De
 
 
 def renew(connection: Connection, running: Sequence[Delivery], *, until: datetime) -> None:
-    """See ``Store.renew``."""
+    """See ``DeliveryStore.renew``."""
     if not running:
         return
     attempts = [(delivery.id, delivery.attempt) for delivery in running]
@@ -137,43 +143,43 @@ def renew(connection: Connection, running: Sequence[Delivery], *, until: datetim
 def rescue_expired(
     connection: Connection, outcome: Callable[[Delivery], Outcome], *, at: datetime, limit: int
 ) -> Sequence[Settlement]:
-    """See ``Store.rescue_expired``."""
-    ids = list(connection.scalars(_ENDED, {"now": at, "most": limit}))
-    ended = [Settlement(delivery=delivery, outcome=outcome(delivery)) for delivery in load(connection, ids)]
-    _write(connection, ended, at=at)
-    return ended
+    """See ``DeliveryStore.rescue_expired``."""
+    ids = list(connection.scalars(_EXPIRED, {"now": at, "most": limit}))
+    expired = [Settlement(delivery=delivery, outcome=outcome(delivery)) for delivery in load(connection, ids)]
+    _write(connection, expired, at=at)
+    return expired
 
 
 def settle(
     connection: Connection, settlements: Sequence[Settlement], *, at: datetime
 ) -> Sequence[Settlement]:
-    """See ``Store.settle``."""
+    """See ``DeliveryStore.settle``."""
     written = _write(connection, settlements, at=at)
     return () if written == len(settlements) else _late(connection, settlements)
 
 
-def soonest(connection: Connection) -> datetime | None:
-    """When the earliest pending delivery is due."""
+def next_due(connection: Connection) -> datetime | None:
+    """See ``Backlog.next_due``."""
     queues = _pending_queues(connection)
-    return min((connection.scalar(_SOONEST, {"of_queue": queue}) for queue in queues), default=None)
+    return min((connection.scalar(_EARLIEST, {"of_queue": queue}) for queue in queues), default=None)
 
 
 def load(connection: Connection, ids: Sequence[int]) -> list[Delivery]:
-    """Whole deliveries, in the order of ``ids``."""
+    """Deliveries with their results and jobs, in the order of ``ids``."""
     if not ids:
         return []
-    rows = by_id(connection, deliveries, ids)
-    found = by_id(connection, results, {row["result"] for row in rows.values()})
-    known = by_id(connection, jobs, {row["job"] for row in found.values() if row["job"]})
+    rows = _by_id(connection, deliveries, ids)
+    found = _by_id(connection, results, {row["result"] for row in rows.values()})
+    known = _by_id(connection, jobs, {row["job"] for row in found.values() if row["job"]})
     return [_delivery(rows[row_id], found, known) for row_id in ids if row_id in rows]
 
 
-def by_id(connection: Connection, table: Any, ids: Iterable[int]) -> dict[int, Any]:
-    """Rows by their ids."""
-    return {row["id"]: row for row in _BY_ID[table].run(connection, ids)}
+def _by_id(connection: Connection, table: Any, ids: Iterable[int]) -> dict[int, Any]:
+    """The rows with these ids, by id."""
+    return {row["id"]: row for row in _SELECT[table].run(connection, ids)}
 
 
-def count_open(connection: Connection) -> int:
+def count_unsettled(connection: Connection) -> int:
     """How many deliveries are pending or running."""
     return sum(
         connection.scalar(select(func.count()).select_from(deliveries).where(is_open)) or 0
@@ -192,7 +198,7 @@ def _pending_queues(connection: Connection) -> list[str]:
 
 
 def _due(connection: Connection, wanted: Claim, *, at: datetime) -> list[int]:
-    """Ids of pending deliveries, of each queue in turn."""
+    """Ids of due deliveries, taken from the queues in turn."""
     found = [
         _due_of(connection, queue, min(wanted.limit, wanted.capacity_for(queue)), at=at)
         for queue in _pending_queues(connection)
@@ -206,13 +212,15 @@ def _due_of(connection: Connection, queue: str, limit: int, *, at: datetime) -> 
 
 
 def _write(connection: Connection, settlements: Sequence[Settlement], *, at: datetime) -> int:
-    """Write the fates of attempts that are still the current ones; returns how many were."""
+    """Write the outcomes of those attempts that are still current; returns how many were."""
     if any(isinstance(entry.outcome, RetryAt) and entry.outcome.at <= at for entry in settlements):
         notify(connection)
-    in_order = sorted(settlements, key=_id)  # two processes may both hold one: neither waits in a circle
+    in_order = sorted(
+        settlements, key=_id
+    )  # by id, so that processes that settle the same deliveries do not deadlock
     done = [entry.delivery for entry in in_order if isinstance(entry.outcome, Done)]
     return _write_done(connection, done, at=at) + sum(
-        _write_alike(connection, kind, in_order, at=at) for kind in _SETTLE
+        _write_each(connection, kind, in_order, at=at) for kind in _SETTLE
     )
 
 
@@ -228,7 +236,7 @@ def _write_done(connection: Connection, done: Sequence[Delivery], *, at: datetim
     return sum(cursor.rowcount for cursor in cursors)
 
 
-def _write_alike(
+def _write_each(
     connection: Connection, kind: type[Outcome], settlements: Sequence[Settlement], *, at: datetime
 ) -> int:
     parameters = [
@@ -250,15 +258,15 @@ def _parameters(outcome: Outcome, at: datetime) -> dict[str, Any]:
         case Dead():
             return {"spent": 1, "reason": outcome.reason, "now": at}
         case Done():
-            raise AssertionError("written all at once")
+            raise AssertionError("_write_done has written these")
 
 
 def _late(connection: Connection, settlements: Sequence[Settlement]) -> Sequence[Settlement]:
-    rows = by_id(connection, deliveries, {entry.delivery.id for entry in settlements})
+    rows = _by_id(connection, deliveries, {entry.delivery.id for entry in settlements})
     return [entry for entry in settlements if not _took_effect(entry, rows.get(entry.delivery.id))]
 
 
 def _took_effect(entry: Settlement, row: Any) -> bool:
     if row is None or row["attempt"] != entry.delivery.attempt:
         return False
-    return bool(row["state"] == _BECOME[type(entry.outcome)])
+    return bool(row["state"] == _STATE_AFTER[type(entry.outcome)])

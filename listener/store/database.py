@@ -1,4 +1,4 @@
-"""Opens the database, and is the one door where its errors become ours."""
+"""Opens the database, hands out transactions, and translates all of its errors to ours."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ _PASSWORD = re.compile(r"://.*@", re.DOTALL)
 
 
 class Database:
-    """One database: hands out transactions; one thread at a time writes where the database wants that."""
+    """One database: hands out transactions; on SQLite to one writing thread at a time."""
 
     def __init__(self, url: str) -> None:
         self.url = _parsed(url)
@@ -34,17 +34,17 @@ class Database:
         self.one_writer = not self.is_postgres
         dialect: Any = self.engine.dialect
         self._driver_error: type[Exception] = dialect.loaded_dbapi.Error
-        # SQLite's own waiting for its write lock is a sleep; threads of one process can do better.
+        # SQLite waits for its write lock by sleeping; a lock between our own threads wakes up at once.
         self._writer: AbstractContextManager[Any] = threading.Lock() if self.one_writer else nullcontext()
 
     @property
     def display_url(self) -> str:
-        """The URL, fit for logs: without a password."""
+        """The URL without its password, for logs."""
         return self.url.render_as_string(hide_password=True)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
-        """A transaction that may write: all of it is durable on leaving, or none of it happened."""
+        """A transaction that may write: on leaving, all of it is durable, or nothing of it happened."""
         with self.translated(), self._writer, self.engine.connect() as connection:
             connection = connection.execution_options(writes=True)
             with connection.begin():
@@ -52,15 +52,15 @@ class Database:
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
-        """A consistent view: the same moment for all of its statements."""
+        """A consistent snapshot for all statements of the transaction."""
         with self.translated(), self.engine.connect() as connection:
-            if self.is_postgres:  # SQLite knows no other
+            if self.is_postgres:  # SQLite always does this
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
             with connection.begin():
                 yield connection
 
     def maintain(self, *statements: str) -> None:
-        """Carry out what can't be part of a transaction, such as VACUUM."""
+        """Execute statements that can't be part of a transaction, such as VACUUM."""
         with self.translated(), self._writer:
             connection = self.engine.raw_connection()
             try:
@@ -70,14 +70,14 @@ class Database:
                 for statement in statements:
                     driver.execute(statement)
             finally:
-                connection.invalidate()  # nobody is to get it as it is now
+                connection.invalidate()  # in autocommit mode it must not go back into the pool
 
     def close(self) -> None:
         self.engine.dispose()
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """The door: no error of SQLAlchemy or of the driver gets out of here."""
+        """Translates every error of SQLAlchemy and of the driver to StoreUnavailable."""
         try:
             yield
         except PoolTimeout as error:
@@ -90,15 +90,15 @@ class Database:
             raise self._unavailable(error) from error
 
     def _unavailable(self, error: BaseException | None) -> StoreUnavailable:
-        # What came first is the news; what failed after it only tells that nothing goes any more.
+        # Report the first error; the ones that followed from it only say that the connection is unusable.
         while error is not None and isinstance(error.__context__, self._driver_error):
             error = error.__context__
-        said = " ".join(str(error).split())  # libpq's are of several lines
+        message = " ".join(str(error).split())  # those of libpq have several lines
         return StoreUnavailable(
-            f"store {self.display_url}: {said}",
+            f"store {self.display_url}: {message}",
             kind=FailureKind.CONNECTION,
             code=getattr(error, "sqlstate", None) or "",
-            hint=hint(said),
+            hint=hint(message),
         )
 
 
@@ -142,7 +142,7 @@ def _sqlite(url: URL) -> Engine:
 
     @event.listens_for(engine, "connect")
     def prepare(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # the driver must not begin transactions on its own
+        connection.isolation_level = None  # the driver must not open transactions itself
         cursor = connection.cursor()
         cursor.execute("PRAGMA journal_mode = WAL")
         cursor.execute("PRAGMA synchronous = FULL")  # a commit that returned survives a power cut
@@ -151,7 +151,7 @@ def _sqlite(url: URL) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         writes = connection.get_execution_options().get("writes", False)
-        # A deferred transaction that turns to writing late can't wait for the lock: it fails at once.
+        # A deferred transaction that starts to write later can't wait for the lock: it fails at once.
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine

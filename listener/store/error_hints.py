@@ -1,21 +1,21 @@
-"""What people are told to do about an error of the database."""
+"""What operators should do about errors of the database, and about a schema of another release."""
 
 from __future__ import annotations
 
 from typing import Final
 
-#: Words in the database's own message, and the way out; the first that fits counts.
+#: Phrases of the database's own messages, and what to do; the first match counts.
 _HINTS: Final = (
     # SQLite
     (
         ("unable to open", "readonly database"),
-        "see that the file and its folder are writable for the user that runs mns-listener",
+        "check that the file and its folder are writable for the user that runs mns-listener",
     ),
     (
         ("not a database", "malformed"),
-        "name another file in store.url, or put a backup in its place",
+        "name another file in store.url, or restore a backup in its place",
     ),
-    (("disk is full", "No space left"), "make room there; nothing is deleted from the queues meanwhile"),
+    (("disk is full", "No space left"), "free disk space; nothing is deleted from the queues meanwhile"),
     (
         ("database is locked",),
         "another process holds the database; `fuser` tells which; replicas want PostgreSQL",
@@ -23,21 +23,21 @@ _HINTS: Final = (
     # PostgreSQL
     (
         ("password authentication failed", "no password supplied", "pg_hba.conf"),
-        "mend user and password in store.url, or what pg_hba.conf on the server says of them",
+        "fix user and password in store.url, or the entry for this user in pg_hba.conf on the server",
     ),
-    (('role "',), "mend the user in store.url, or create it with `createuser`"),
-    (('database "',), "mend the name in store.url, or create the database with `createdb`"),
+    (('role "',), "fix the user in store.url, or create it with `createuser`"),
+    (('database "',), "fix the name in store.url, or create the database with `createdb`"),
     (
         ("resolve host", "translate host name"),
-        "mend the host in store.url",
+        "fix the host in store.url",
     ),
     (
         ("Connection refused", "No such file or directory", "timeout expired", "No route to host"),
-        "see that PostgreSQL runs there and may be reached, or mend host and port in store.url",
+        "check that PostgreSQL runs there and is reachable, or fix host and port in store.url",
     ),
     (
         ("too many clients", "connection slots"),
-        "let max_connections on the server be 16 for each replica, or put a pooler between",
+        "set max_connections on the server to 16 per replica, or use a connection pooler",
     ),
     (("permission denied",), "grant the user of store.url all rights on its database and schema"),
     (
@@ -50,5 +50,14 @@ _HINTS: Final = (
 
 
 def hint(reason: str) -> str:
-    """What to do about it; empty where the message says enough."""
-    return next((way_out for words, way_out in _HINTS if any(word in reason for word in words)), "")
+    """What to do about this message of the database; empty if there is nothing to add."""
+    return next((advice for phrases, advice in _HINTS if any(phrase in reason for phrase in phrases)), "")
+
+
+def schema_hint(found: str, *, head: str) -> str:
+    """What to do about a schema version (empty: no schema) where this release needs ``head``; empty if they match."""
+    if found == head:
+        return ""
+    if found > head:
+        return "install the release that wrote it, or a later one"
+    return "run `mns-listener store upgrade`; `mns-listener run` does the same when it starts"

@@ -1,4 +1,4 @@
-"""Group commit: what several threads want to write at the same moment becomes one transaction, and one fsync."""
+"""Group commit: writes that several threads want at the same time share one transaction and one fsync."""
 
 from __future__ import annotations
 
@@ -14,15 +14,16 @@ from listener.store.database import Database
 
 Value = TypeVar("Value")
 
-#: More than this would make the first one wait for long.
-LARGEST_GROUP = 32
-#: PostgreSQL's codes for a deadlock, and for a row that another transaction wrote since we looked.
+#: How many writes share a transaction at most; the first one waits for all of them.
+MAX_GROUP = 32
+#: PostgreSQL's codes for a deadlock, and for a row that another transaction inserted after we looked.
 CONFLICTS = frozenset({"40P01", "23505"})
-CONFLICTS_IN_A_ROW = 3
+#: How often a write is retried after such conflicts.
+MAX_RETRIES = 3
 
 
 class _Write(Generic[Value]):
-    """One thread's work, and what came of it."""
+    """One thread's work, and its return value or error."""
 
     def __init__(self, work: Callable[[Connection], Value]) -> None:
         self.work = work
@@ -37,11 +38,11 @@ class _Write(Generic[Value]):
 
 
 class GroupCommit:
-    """Whoever gets the lock carries out what all the others are waiting for, too.
+    """The thread that gets the lock executes the waiting work of all others, too.
 
-    Only where the database has one writer at a time anyway; elsewhere everybody has a transaction of their own. Work
-    may be carried out twice: if one of a group fails, or two processes are in each other's way, the transaction is
-    undone, and each is done alone.
+    This is for databases with a single writer; on others every thread has its own transaction. Work may be executed
+    more than once: if one of a group fails, or two processes conflict, the transaction is rolled back, and each piece
+    of work is executed on its own.
     """
 
     def __init__(self, database: Database) -> None:
@@ -50,19 +51,19 @@ class GroupCommit:
         self._waiting: deque[_Write[Any]] = deque()
 
     def run(self, work: Callable[[Connection], Value]) -> Value:
-        """What ``work`` returns, once it is durable; or raises what it raises, and then nothing of it happened."""
+        """What ``work`` returns, once it is durable. Raises what ``work`` raises; then nothing of it was written."""
         if not self._database.one_writer:
             return self._run_alone(work)
         mine = _Write(work)
         self._waiting.append(mine)
         with self._leader:
             while not mine.ended:
-                self._carry_out(self._next_group())
+                self._execute(self._next_group())
         return mine.outcome()
 
     def _run_alone(self, work: Callable[[Connection], Value]) -> Value:
-        """Again, where another process wanted the same rows at the same moment, and one of the two had to yield."""
-        for _ in range(CONFLICTS_IN_A_ROW):
+        """Retry if another process wrote the same rows at the same time and the database rolled ours back."""
+        for _ in range(MAX_RETRIES):
             try:
                 return self._run_once(work)
             except StoreUnavailable as error:
@@ -75,9 +76,9 @@ class GroupCommit:
             return work(connection)
 
     def _next_group(self) -> Sequence[_Write[Any]]:
-        return [self._waiting.popleft() for _ in range(min(len(self._waiting), LARGEST_GROUP))]
+        return [self._waiting.popleft() for _ in range(min(len(self._waiting), MAX_GROUP))]
 
-    def _carry_out(self, group: Sequence[_Write[Any]]) -> None:
+    def _execute(self, group: Sequence[_Write[Any]]) -> None:
         try:
             with self._database.write() as connection:
                 for write in group:
@@ -85,11 +86,11 @@ class GroupCommit:
         except Exception as error:
             if len(group) > 1:
                 for write in group:
-                    self._carry_out([write])
+                    self._execute([write])
                 return
             group[0].error = error
         except BaseException:
-            self._waiting.extend(group)  # only this thread is ending; the others carry on
+            self._waiting.extend(group)  # only this thread is ending; another one executes the work
             raise
         for write in group:
             write.ended = True

@@ -1,4 +1,4 @@
-"""What an operator does with a store as a whole: see how it is, make it smaller, take everything out of it."""
+"""What operators do with a store: show its status, reclaim disk space, export everything."""
 
 from __future__ import annotations
 
@@ -14,36 +14,39 @@ from listener.core.errors import SettingsError
 from listener.store import schema
 from listener.store.claims import IS_PENDING
 from listener.store.database import Database
+from listener.store.error_hints import schema_hint
 from listener.store.queries import Queries
 from listener.store.rows import mapping
 from listener.store.tables import deliveries, jobs, metadata, quarantine, results
 
-#: What is exported, in this order: later ones refer to earlier ones.
+#: The exported tables, in this order: later ones refer to earlier ones.
 TABLES: Final = (jobs, results, deliveries, quarantine)
-#: Rows that an export holds in memory.
+#: How many rows an export holds in memory.
 EXPORT_BATCH = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoreStatus:
-    """How a store is."""
+    """The status of a store."""
 
     store: str  #: its URL without a password
-    schema: str  #: empty where nothing ever was
+    schema: str  #: empty if the database is empty
     head: str  #: the schema of this release
     bytes: int
-    rows: Mapping[str, Mapping[str, int]]  #: by table and state; none where the schema is not this release's
+    rows: Mapping[
+        str, Mapping[str, int]
+    ]  #: by table and state; empty if the schema is not that of this release
     oldest_pending: datetime | None
-    bytes_per_job: int | None  #: everything divided by the jobs, or by the results where no jobs are known
+    bytes_per_job: int | None  #: total size divided by the jobs, or by the results if there are no jobs
 
     @property
     def hint(self) -> str:
-        """What there is to do; empty when all is well."""
-        return _hint(self.schema)
+        """What to do; empty if there is nothing to do."""
+        return schema_hint(self.schema, head=self.head)
 
 
 def status(database: Database) -> StoreStatus:
-    """Raises SettingsError where there is no store yet, and StoreUnavailable."""
+    """Raises SettingsError if there is no store yet, and StoreUnavailable."""
     found = _found_version(database)
     size = _size(database)
     rows = Queries(database).counts() if found == schema.HEAD else {}
@@ -60,9 +63,9 @@ def status(database: Database) -> StoreStatus:
 
 
 def vacuum(database: Database) -> tuple[int, int]:
-    """Give room back to the file system, and let the planner know what is there; returns bytes before and after.
+    """Reclaim disk space and update the planner's statistics; returns bytes before and after.
 
-    SQLite lets nobody write meanwhile, and needs as much room again; PostgreSQL disturbs nobody.
+    SQLite blocks all writers meanwhile, and needs as much free space as the store is large; PostgreSQL blocks nothing.
     """
     _require_current(database)
     before = _size(database)
@@ -74,23 +77,26 @@ def vacuum(database: Database) -> tuple[int, int]:
 
 
 def export(database: Database) -> Iterator[dict[str, Any]]:
-    """Every row as plain values, first of all its table; all from the same moment, a few in memory at a time."""
+    """Every row as JSON values, with the name of its table first; one consistent snapshot, a few rows in memory."""
     _require_current(database)
     with database.read() as connection:
         streaming = connection.execution_options(stream_results=True, yield_per=EXPORT_BATCH)
         for table in TABLES:
             for row in streaming.execute(select(table).order_by(table.c.id)):
-                yield {"table": table.name, **{name: _plain(value) for name, value in mapping(row).items()}}
+                yield {
+                    "table": table.name,
+                    **{name: _json_value(value) for name, value in mapping(row).items()},
+                }
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
 
 
 def _found_version(database: Database) -> str:
-    """Looking at a SQLite file that is not there would make one."""
+    """The schema version. Checks first that the SQLite file exists, because connecting would create it."""
     if not database.is_postgres and not os.path.exists(database.url.database or ""):
-        raise SettingsError(f"there is no store {database.display_url}; {_hint('')}")
+        raise SettingsError(f"there is no store {database.display_url}; {schema_hint('', head=schema.HEAD)}")
     return schema.version(database)
 
 
@@ -99,20 +105,12 @@ def _require_current(database: Database) -> None:
     if found != schema.HEAD:
         raise SettingsError(
             f"store {database.display_url} has schema {found or 'none'}, "
-            f"this release needs {schema.HEAD}; {_hint(found)}"
+            f"this release needs {schema.HEAD}; {schema_hint(found, head=schema.HEAD)}"
         )
 
 
-def _hint(found: str) -> str:
-    if found == schema.HEAD:
-        return ""
-    if found > schema.HEAD:
-        return "install the release that wrote it, or a later one"
-    return "run `mns-listener store upgrade`; `mns-listener run` does the same at its start"
-
-
 def _size(database: Database) -> int:
-    """Bytes on disk: of the file with what is not yet merged into it, or of our tables with their indexes."""
+    """Bytes on disk: of the file and its write-ahead log, or of our tables with their indexes."""
     if not database.is_postgres:
         path = database.url.database or ""
         return sum(os.path.getsize(name) for name in (path, f"{path}-wal") if os.path.exists(name))

@@ -1,4 +1,4 @@
-"""Hears from other processes that there are deliveries to claim; only PostgreSQL can tell."""
+"""Waits for notifications of other processes that there are deliveries to claim (PostgreSQL only)."""
 
 from __future__ import annotations
 
@@ -12,32 +12,32 @@ from listener.store.postgres import CHANNEL
 
 
 class Notifier:
-    """Hears what ``postgres.notify`` tells, on a connection of its own. For one thread."""
+    """Receives what ``postgres.notify`` sends, on a connection of its own. For one thread."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
         self._connection: Connection | None = None
 
     def wait(self, limit: timedelta) -> bool:
-        """Whether there was news within this time. Raises StoreUnavailable, and then connects anew the next time.
+        """Whether a notification came within this time. Raises StoreUnavailable; the next call reconnects then.
 
-        A new connection is news, too: nobody heard what was told before.
+        Opening a connection counts as a notification, too, because earlier ones were missed.
         """
         try:
             with self._database.translated():
-                return self._heard(limit)
+                return self._notified(limit)
         except BaseException:
             self.close()
             raise
 
     def close(self) -> None:
-        """Let go of the connection."""
+        """Close the connection."""
         connection, self._connection = self._connection, None
         if connection is not None:
-            connection.invalidate()  # it still listens, and must not go back to the others
+            connection.invalidate()  # it still listens, and must not go back into the pool
             connection.close()
 
-    def _heard(self, limit: timedelta) -> bool:
+    def _notified(self, limit: timedelta) -> bool:
         if self._connection is None:
             autocommit = {"isolation_level": "AUTOCOMMIT"}
             self._connection = self._database.engine.connect().execution_options(**autocommit)

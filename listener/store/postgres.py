@@ -1,6 +1,6 @@
-"""What only PostgreSQL needs and can do: patience with a network, locks with a meaning, news for other processes.
+"""What only PostgreSQL needs and offers: connection time-outs, advisory locks, notifications to other processes.
 
-Nothing here imports the driver; whoever names PostgreSQL in store.url has it installed.
+Nothing here imports the driver, which is only installed where store.url names PostgreSQL.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import sqlalchemy
 from sqlalchemy import Connection, Engine, func, select
 from sqlalchemy.engine import URL
 
-#: Says that there are deliveries which nobody has claimed yet.
+#: The notification channel: there are unclaimed deliveries.
 CHANNEL: Final = "mns_listener_deliveries"
-#: Keys of advisory locks: "mnsl", and what is locked.
+#: Keys of advisory locks: "mnsl", and a number for the purpose.
 UPGRADE_LOCK: Final = (0x6D6E736C, 1)
-RETENTION_LOCK: Final = (0x6D6E736C, 2)
-#: A server that vanished without a word is noticed within half a minute. What store.url says wins.
-_PATIENCE: Final = {
+PRUNE_LOCK: Final = (0x6D6E736C, 2)
+#: Notice a dead server within half a minute. Parameters in store.url take precedence.
+_CONNECTION_TIMEOUTS: Final = {
     "connect_timeout": "10",
     "keepalives_idle": "10",
     "keepalives_interval": "5",
@@ -26,32 +26,32 @@ _PATIENCE: Final = {
     "application_name": "mns-listener",
 }
 
-_LOCK = select(func.pg_advisory_xact_lock(*UPGRADE_LOCK))
-_TRY_RETENTION = select(func.pg_try_advisory_xact_lock(*RETENTION_LOCK))
-_ANNOUNCE = select(func.pg_notify(CHANNEL, ""))
+_WAIT_FOR_UPGRADE_LOCK = select(func.pg_advisory_xact_lock(*UPGRADE_LOCK))
+_TRY_PRUNE_LOCK = select(func.pg_try_advisory_xact_lock(*PRUNE_LOCK))
+_NOTIFY = select(func.pg_notify(CHANNEL, ""))
 
 
 def engine(url: URL) -> Engine:
-    """Raises ModuleNotFoundError where the driver is not installed."""
-    patience = {name: value for name, value in _PATIENCE.items() if name not in url.query}
-    return sqlalchemy.create_engine(url, pool_pre_ping=True, connect_args=patience)
+    """Raises ModuleNotFoundError if the driver is not installed."""
+    defaults = {name: value for name, value in _CONNECTION_TIMEOUTS.items() if name not in url.query}
+    return sqlalchemy.create_engine(url, pool_pre_ping=True, connect_args=defaults)
 
 
 def is_postgres(connection: Connection) -> bool:
     return connection.dialect.name == "postgresql"
 
 
-def wait_for_upgrades(connection: Connection) -> None:
-    """No other process upgrades the schema until this transaction ends."""
-    connection.execute(_LOCK)
+def lock_upgrades(connection: Connection) -> None:
+    """Wait until no other process upgrades the schema; none can until this transaction ends."""
+    connection.execute(_WAIT_FOR_UPGRADE_LOCK)
 
 
-def may_clean(connection: Connection) -> bool:
-    """Whether no other process deletes old rows until this transaction ends."""
-    return bool(connection.scalar(_TRY_RETENTION))
+def may_prune(connection: Connection) -> bool:
+    """Whether this process alone may delete old rows until this transaction ends."""
+    return bool(connection.scalar(_TRY_PRUNE_LOCK))
 
 
 def notify(connection: Connection) -> None:
-    """Tell all processes, once this is committed, that there are deliveries to claim."""
+    """Notify all processes, once this is committed, that there are deliveries to claim."""
     if is_postgres(connection):
-        connection.execute(_ANNOUNCE)
+        connection.execute(_NOTIFY)

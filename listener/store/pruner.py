@@ -1,8 +1,11 @@
-"""Deletes what is long finished, in steps so small that nobody notices.
+"""Retention: deletes completed records after a while, in steps so small that other work is not held up.
 
-A pass walks over the results, the jobs and the quarantine in the order in which they were written, and ends where they
-are too young. Each step looks at so many rows and no more, however much the store holds; what must stay is passed over,
-and looked at again in the next pass.
+A pass walks over results, jobs and quarantine in the order in which they were written, and stops at rows that are too
+young. Each step looks at a fixed number of rows, however large the store is; rows that must stay are skipped and
+looked at again in the next pass.
+
+How large a step is and how long passes rest is set here (STEP, REST); which share of the time steps may take, and so
+the pause between two steps, is set in the daemon (IDLE_SHARE, BUSY_SHARE in ``listener/daemon``).
 """
 
 from __future__ import annotations
@@ -14,50 +17,50 @@ from sqlalchemy import Connection, delete, or_, select
 
 from listener.core.model import DeliveryState, ResultStatus
 from listener.store.database import Database
-from listener.store.postgres import is_postgres, may_clean
+from listener.store.postgres import is_postgres, may_prune
 from listener.store.tables import deliveries, jobs, quarantine, results
 
-#: Rows that one transaction looks at: others wait for it a few milliseconds.
+#: How many rows one transaction looks at; other writers wait for it for a few milliseconds.
 STEP = 20
-#: Between two passes: whatever has become old enough meanwhile can wait.
+#: The pause between two passes.
 REST = timedelta(minutes=10)
 
 _CLOSED = (DeliveryState.DONE, DeliveryState.DROPPED)
-#: Results that wait for their job, or for a route.
+#: Results that still wait for their job, or for a route.
 _OPEN = (ResultStatus.WAITING, ResultStatus.PARKED)
 
 
 class Pruner:
-    """Keeps results, jobs and quarantine for so long. For one thread."""
+    """Keeps results, jobs and quarantine for the duration ``keep``; zero keeps them with no limit. For one thread."""
 
     def __init__(self, database: Database, *, keep: timedelta) -> None:
         self._database = database
         self._keep = keep
         self._tables = (results, jobs, quarantine)
-        self._at = 0  #: which of the tables
-        self._after = 0  #: and the last row that was looked at
+        self._at = 0  #: index of the current table
+        self._after = 0  #: id of the last row that was looked at in it
         self._rest_until: datetime | None = None
-        self.resting = False  #: whether the last step had nothing to do, or left it to another process
+        self.resting = False  #: whether the last step had nothing to do, or another process was pruning
 
     def step(self, now: datetime) -> int:
-        """Look at a few rows and delete those that may go; returns how many. Raises StoreUnavailable.
+        """Look at a few rows and delete those that have expired; returns how many. Raises StoreUnavailable.
 
-        A result goes with its deliveries: all of them done or dropped, and that for long enough. A job goes once its
-        results are gone. What is unfinished, parked or dead stays for ever.
+        A result is deleted together with its deliveries, once all of them have been done or dropped for long enough;
+        a job once its results are deleted. What is unfinished, parked or dead is never deleted.
         """
         self.resting = not self._keep or (self._rest_until is not None and now < self._rest_until)
         if self.resting:
             return 0
         with self._database.write() as connection:
-            if is_postgres(connection) and not may_clean(connection):
+            if is_postgres(connection) and not may_prune(connection):
                 self.resting = True
                 return 0
-            old, more, deleted = self._clean(connection, now - self._keep)
+            old, more, deleted = self._prune(connection, now - self._keep)
         self._move(old, more=more, now=now)
         return deleted
 
-    def _clean(self, connection: Connection, before: datetime) -> tuple[list[int], bool, int]:
-        """The rows looked at that are old, whether there may be more of them, and how many were deleted."""
+    def _prune(self, connection: Connection, before: datetime) -> tuple[list[int], bool, int]:
+        """The ids of the old rows among those looked at, whether there may be more, and how many were deleted."""
         table = self._tables[self._at]
         since = table.c.created_at if table is jobs else table.c.received_at
         rows = connection.execute(
@@ -68,7 +71,7 @@ class Pruner:
         return old, len(rows) == STEP and len(old) > 0, deleted
 
     def _move(self, old: list[int], *, more: bool, now: datetime) -> None:
-        """On to the next rows, the next table, or a rest."""
+        """Continue with the next rows, the next table, or a rest."""
         if more:
             self._after = old[-1]
             return
@@ -84,7 +87,7 @@ def _delete(connection: Connection, table: Any, old: list[int], before: datetime
     return connection.execute(delete(quarantine).where(quarantine.c.id.in_(old))).rowcount
 
 
-# Each question is one look into an index by the ids of this step, whatever a planner thinks of the tables.
+# Each query looks up the ids of this step in an index, whatever the planner's statistics say about the tables.
 
 
 def _delete_results(connection: Connection, old: list[int], before: datetime) -> int:

@@ -1,4 +1,4 @@
-"""What people ask the store: listings in pages, one thing whole, and what they do about dead letters."""
+"""What operators ask the store: listings in pages, the history of one job, counts. Only reads."""
 
 from __future__ import annotations
 
@@ -7,21 +7,20 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, func, or_, select, update
+from sqlalchemy import Connection, Select, func, or_, select
 
-from listener.core.model import Delivery, DeliveryState, Job, JobState, Quarantined, Result, ResultStatus
-from listener.core.ports import Decide
-from listener.store import ingest
-from listener.store.claims import IS_DEAD, load
+from listener.core.model import Delivery, Job, JobState, Quarantined, Result, ResultStatus
+from listener.store import job_rows
+from listener.store.claims import load
 from listener.store.database import Database
-from listener.store.postgres import notify
+from listener.store.routed_result import KnownJob
 from listener.store.rows import job_of, mapping, quarantined_of, result_of
 from listener.store.tables import deliveries, jobs, quarantine, results, results_named
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredResult:
-    """A result as it is in the store."""
+    """A recorded result."""
 
     id: int
     result: Result
@@ -42,14 +41,17 @@ class JobHistory:
 
 
 class Queries:
-    """Reads, and the few writes that people ask for."""
+    """Each method reads one consistent snapshot."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     def jobs(self, *, state: str = "", before: int = 0, limit: int = 50) -> Sequence[tuple[int, Job]]:
-        """Newest first, with row ids; ``before`` takes the last id of the page before. ``state`` in any case."""
-        page = _page(select(jobs), jobs, before, limit)
+        """Newest first, with row ids; ``before`` takes the last id of the previous page.
+
+        The case of ``state`` does not matter.
+        """
+        page = page_of(select(jobs), jobs, before, limit)
         if state:
             known = {each.casefold(): each for each in JobState}
             page = page.where(jobs.c.state == known.get(state.casefold(), state))
@@ -57,93 +59,38 @@ class Queries:
             return [(row.id, job_of(mapping(row))) for row in connection.execute(page)]
 
     def history(self, name: str) -> JobHistory | None:
-        """By job id, run id, reference or token; None if nothing is known."""
+        """The job with this job id, run id, reference or token; None if nothing is known about it."""
         with self._database.read() as connection:
-            job = connection.execute(
-                select(jobs).where(or_(jobs.c.job_id == name, jobs.c.reference == name, jobs.c.token == name))
-            ).first()
-            stored = _stored_results(connection, _is_about(job, name))
-            if job is None and not stored:
+            known = job_rows.find(connection, name)
+            stored = _stored_results(connection, _belongs_to(known, name))
+            if known is None and not stored:
                 return None
             found = _deliveries_of(connection, [entry.id for entry in stored])
-        return JobHistory(job=job_of(mapping(job)) if job else None, results=stored, deliveries=found)
+        return JobHistory(job=known.job if known else None, results=stored, deliveries=found)
 
     def results(
         self, *, status: ResultStatus | None = None, before: int = 0, limit: int = 50
     ) -> Sequence[StoredResult]:
         """Newest first."""
-        page = _page(select(results), results, before, limit)
+        page = page_of(select(results), results, before, limit)
         if status:
             page = page.where(results.c.status == status)
         with self._database.read() as connection:
             return [_stored_result(row) for row in connection.execute(page)]
 
-    def dead(self, *, route: str = "", before: int = 0, limit: int = 50) -> Sequence[Delivery]:
-        """Dead letters, newest first."""
-        page = _page(select(deliveries.c.id), deliveries, before, limit).where(IS_DEAD)
-        if route:
-            page = page.where(deliveries.c.route == route)
-        with self._database.read() as connection:
-            return load(connection, list(connection.scalars(page)))
-
-    def dead_letter(self, delivery_id: int) -> Delivery | None:
-        with self._database.read() as connection:
-            found = load(connection, [delivery_id])
-        return found[0] if found and found[0].state is DeliveryState.DEAD else None
-
-    def replay(self, ids: Sequence[int], decide: Decide, *, at: datetime) -> Sequence[int]:
-        """Make dead letters pending again, with all their attempts; returns those that were dead letters.
-
-        One that never had a route, because its job was unknown, is routed by today's rules.
-        """
-        with self._database.write() as connection:
-            replayed = _revive(connection, ids, at=at)
-            routed = _reroute(connection, [row for row in ids if row not in replayed], decide, at=at)
-        return [row for row in ids if row in replayed or row in routed]
-
-    def drop(self, ids: Sequence[int], *, at: datetime) -> Sequence[int]:
-        """Put dead letters away; returns those that were dead letters."""
-        with self._database.write() as connection:
-            dropped = connection.scalars(
-                update(deliveries)
-                .where(deliveries.c.id.in_(ids), deliveries.c.state == DeliveryState.DEAD)
-                .values(state=DeliveryState.DROPPED, settled_at=at)
-                .returning(deliveries.c.id)
-            )
-            return sorted(dropped)
-
-    def route_parked(self, decide: Decide, *, at: datetime, batch: int = 500) -> tuple[int, int]:
-        """Try today's rules on all parked results, a batch in a transaction.
-
-        Returns how many were looked at and how many deliveries came of it.
-        """
-        looked = written = last = 0
-        while True:
-            with self._database.write() as connection:
-                rows = _parked(connection, after=last, limit=batch)
-                if not rows:
-                    return looked, written
-                written += ingest.route_again(connection, rows, decide, at=at).deliveries
-            looked, last = looked + len(rows), rows[-1]["id"]
-
     def quarantined(self, *, before: int = 0, limit: int = 50) -> Sequence[Quarantined]:
         """Newest first."""
         with self._database.read() as connection:
-            page = _page(select(quarantine), quarantine, before, limit)
+            page = page_of(select(quarantine), quarantine, before, limit)
             return [quarantined_of(mapping(row)) for row in connection.execute(page)]
 
-    def dead_letters(self) -> int:
-        """How many there are, without looking at anything else."""
-        with self._database.read() as connection:
-            return connection.scalar(select(func.count()).select_from(deliveries).where(IS_DEAD)) or 0
-
     def counts(self) -> dict[str, dict[str, int]]:
-        """How many rows there are of each kind and state. Reads all there is: for people, not for every second."""
+        """How many rows there are of each kind and state. Reads whole tables: for operators, not for monitoring."""
         with self._database.read() as connection:
             return {
-                "jobs": _by(connection, jobs.c.state),
-                "results": _by(connection, results.c.status),
-                "deliveries": _by(connection, deliveries.c.state),
+                "jobs": _count_by(connection, jobs.c.state),
+                "results": _count_by(connection, results.c.status),
+                "deliveries": _count_by(connection, deliveries.c.state),
                 "quarantine": {"messages": connection.scalar(select(func.count(quarantine.c.id))) or 0},
                 "copies": {
                     "duplicates": connection.scalar(select(func.coalesce(func.sum(results.c.copies - 1), 0)))
@@ -152,25 +99,19 @@ class Queries:
             }
 
 
-def _is_about(job: Any, name: str) -> Any:
-    """The results of a job, or of the job or workflow that goes by this name."""
-    named = (job.job_id or job.token) if job else name
-    return or_(*results_named(named), results.c.job == (job.id if job else 0))
+def _belongs_to(known: KnownJob | None, name: str) -> Any:
+    """The results of a known job, or else of the job or workflow with this id."""
+    named = (known.job.job_id or known.job.token) if known else name
+    return or_(*results_named(named), results.c.job == (known.id if known else 0))
 
 
-def _page(listing: Select[Any], table: Any, before: int, limit: int) -> Select[Any]:
+def page_of(listing: Select[Any], table: Any, before: int, limit: int) -> Select[Any]:
+    """Newest first; ``before`` is the last id of the previous page, 0 for the first page."""
     ordered = listing.order_by(table.c.id.desc()).limit(limit)
     return ordered.where(table.c.id < before) if before else ordered
 
 
-def _parked(connection: Connection, *, after: int, limit: int) -> list[RowMapping]:
-    """Oldest first."""
-    parked = select(results).where(results.c.status == ResultStatus.PARKED, results.c.id > after)
-    oldest = parked.order_by(results.c.id).limit(limit).with_for_update()
-    return [mapping(row) for row in connection.execute(oldest)]
-
-
-def _by(connection: Connection, column: Any) -> dict[str, int]:
+def _count_by(connection: Connection, column: Any) -> dict[str, int]:
     counted = connection.execute(select(column, func.count()).group_by(column))
     return {row[0]: row[1] for row in counted}
 
@@ -197,36 +138,3 @@ def _stored_result(row: Any) -> StoredResult:
 def _deliveries_of(connection: Connection, result_ids: Sequence[int]) -> list[Delivery]:
     ids = select(deliveries.c.id).where(deliveries.c.result.in_(result_ids)).order_by(deliveries.c.id)
     return load(connection, list(connection.scalars(ids)))
-
-
-def _revive(connection: Connection, ids: Sequence[int], *, at: datetime) -> set[int]:
-    revived = connection.scalars(
-        update(deliveries)
-        .where(deliveries.c.id.in_(ids), deliveries.c.state == DeliveryState.DEAD, deliveries.c.handler != "")
-        # Its age counts from now, or a delivery that died of old age could never be replayed.
-        .values(state=DeliveryState.PENDING, failures=0, next_at=at, settled_at=None, created_at=at)
-        .returning(deliveries.c.id)
-    )
-    notify(connection)
-    return set(revived)
-
-
-def _reroute(connection: Connection, ids: Sequence[int], decide: Decide, *, at: datetime) -> set[int]:
-    dead = {
-        row.result: row.id
-        for row in connection.execute(
-            select(deliveries.c.result, deliveries.c.id)
-            .where(deliveries.c.id.in_(ids), deliveries.c.state == DeliveryState.DEAD)
-            .order_by(deliveries.c.id)
-            .with_for_update()
-        )
-    }
-    rows = [mapping(row) for row in connection.execute(select(results).where(results.c.id.in_(sorted(dead))))]
-    if rows:
-        ingest.route_again(connection, rows, decide, at=at)
-        connection.execute(
-            update(deliveries)
-            .where(deliveries.c.id.in_(sorted(dead.values())))
-            .values(state=DeliveryState.DROPPED, settled_at=at)
-        )
-    return set(dead.values())

@@ -1,17 +1,18 @@
-"""Between rows and words, both ways."""
+"""Converts the values of ``core.model`` to rows and back."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 from collections.abc import Mapping
+from dataclasses import fields
 from datetime import datetime
+from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Row, RowMapping
 
 from listener.core.model import (
-    DecodedMessage,
     Delivery,
     DeliveryState,
     Job,
@@ -27,83 +28,48 @@ Values = dict[str, Any]
 Columns = Mapping[str, Any] | RowMapping
 """A row by the names of its columns."""
 
-# Looking up is several times as fast as calling the enumeration.
+#: A job's columns are its fields.
+JOB_FIELDS = tuple(each.name for each in fields(Job))
+#: Fields that are unique where they are given: "" is stored as NULL, which is not compared.
+UNIQUE_IF_GIVEN = ("job_id", "reference")
+#: Fields of a result that are not columns as they are: details are JSON; activities are JSON pairs in one column.
+JSON_FIELDS = ("details", "activity_job_ids", "activity_states")
+RESULT_FIELDS = tuple(each.name for each in fields(Result) if each.name not in JSON_FIELDS)
+
+_job_columns = itemgetter(*JOB_FIELDS)
+_result_columns = itemgetter(*RESULT_FIELDS)
+
+# A look-up is several times as fast as calling the enumeration.
 _DELIVERY_STATES = {state.value: state for state in DeliveryState}
 _SOURCES = {source.value: source for source in Source}
 
 
 def values_of_job(job: Job) -> Values:
-    return {
-        "token": job.token,
-        "job_id": job.job_id or None,
-        "reference": job.reference or None,
-        "function": job.function,
-        "pipeline": job.pipeline,
-        "input": job.input,
-        "output": job.output,
-        "params": job.params,
-        "model": job.model,
-        "schedule_params": job.schedule_params,
-        "notify_url": job.notify_url,
-        "user_data": job.user_data,
-        "state": job.state,
-        "error": job.error,
-        "created_at": job.created_at,
-        "submitted_at": job.submitted_at,
-        "finished_at": job.finished_at,
-        "tenant": job.tenant,
-        "deadline_at": job.deadline_at,
-        "next_query_at": None if job.finished_at else job.deadline_at,
-        "queries": job.queries,
-    }
+    """The row of a job: a column for each field."""
+    values = {name: getattr(job, name) for name in JOB_FIELDS}
+    for name in UNIQUE_IF_GIVEN:
+        values[name] = values[name] or None
+    return {**values, "next_query_at": None if job.finished_at else job.deadline_at}
 
 
 def job_of(row: Columns) -> Job:
-    return Job(
-        token=row["token"],
-        job_id=row["job_id"] or "",
-        reference=row["reference"] or "",
-        function=row["function"],
-        pipeline=row["pipeline"],
-        input=row["input"],
-        output=row["output"],
-        params=row["params"],
-        model=row["model"],
-        schedule_params=row["schedule_params"],
-        notify_url=row["notify_url"],
-        user_data=row["user_data"],
-        state=row["state"],
-        error=row["error"],
-        created_at=row["created_at"],
-        submitted_at=row["submitted_at"],
-        finished_at=row["finished_at"],
-        tenant=row["tenant"],
-        deadline_at=row["deadline_at"],
-        queries=row["queries"],
-    )
+    """The inverse of ``values_of_job``."""
+    values = dict(zip(JOB_FIELDS, _job_columns(row), strict=True))
+    for name in UNIQUE_IF_GIVEN:
+        values[name] = values[name] or ""
+    return Job(**values)
 
 
 def values_of_result(
     result: Result, decision: RoutingDecision, *, job: int | None, queue: str, message_id: str, at: datetime
 ) -> Values:
+    """The row of a new result: a column for each field, but for those that are stored as JSON, and how it came."""
     return {
-        "dedup_key": result.dedup_key,
-        "job_id": result.job_id,
-        "run_id": result.run_id,
-        "job": job,
-        "type": result.type,
-        "function": result.function,
-        "state": result.state,
-        "code": result.code,
-        "message": result.message,
+        **{name: getattr(result, name) for name in RESULT_FIELDS},
         "details": json.dumps(result.details) if result.details else None,
-        "user_data": result.user_data,
-        "token": result.token,
         "activities": _activities_of(result),
-        "pipeline": result.pipeline,
-        "source": result.source,
-        "raw": result.raw,
-        "outputs": result.outputs,
+        "dedup_key": result.dedup_key,
+        "job": job,
         "queue": queue,
         "message_id": message_id,
         "status": decision.status,
@@ -115,22 +81,14 @@ def values_of_result(
 
 
 def result_of(row: Columns) -> Result:
+    """The result in this row."""
+    values = dict(zip(RESULT_FIELDS, _result_columns(row), strict=True))
+    values["source"] = _SOURCES[values["source"]]
+    details = row["details"]
     return Result(
-        job_id=row["job_id"],
-        run_id=row["run_id"],
-        type=row["type"],
-        function=row["function"],
-        state=row["state"],
-        code=row["code"],
-        message=row["message"],
-        details=tuple(json.loads(row["details"])) if row["details"] else (),
-        user_data=row["user_data"],
-        token=row["token"],
+        **values,
+        details=tuple(json.loads(details)) if details else (),
         **_activities(row["activities"]),
-        pipeline=row["pipeline"],
-        source=_SOURCES[row["source"]],
-        raw=row["raw"],
-        outputs=row["outputs"],
     )
 
 
@@ -150,6 +108,7 @@ def _activities(text: str | None) -> dict[str, Any]:
 
 
 def delivery_of(row: Mapping[str, Any], result: Result, job: Job | None) -> Delivery:
+    """The delivery in this row, with its result and job."""
     return Delivery(
         id=row["id"],
         target=Target(row["route"], row["handler"]),
@@ -168,22 +127,23 @@ def delivery_of(row: Mapping[str, Any], result: Result, job: Job | None) -> Deli
     )
 
 
-def values_of_quarantined(decoded_message: DecodedMessage, *, at: datetime) -> Values:
-    """A message that is garbled so badly that its id is lost is known by its text."""
-    digest = hashlib.sha256(decoded_message.message.body.encode()).hexdigest()
+def values_of_quarantined(queue: str, message: Message, *, reason: str, at: datetime) -> Values:
+    """The row of a message that could not be decoded. Without a message id its body identifies it."""
+    digest = hashlib.sha256(message.body.encode()).hexdigest()
     return {
-        "queue": decoded_message.queue,
-        "message_id": decoded_message.message.message_id or f"sha256:{digest}",
-        "body": decoded_message.message.body,
-        "reason": decoded_message.reason,
-        "dequeue_count": decoded_message.message.dequeue_count,
-        "enqueued_at": decoded_message.message.enqueued_at,
+        "queue": queue,
+        "message_id": message.message_id or f"sha256:{digest}",
+        "body": message.body,
+        "reason": reason,
+        "dequeue_count": message.dequeue_count,
+        "enqueued_at": message.enqueued_at,
         "received_at": at,
         "copies": 1,
     }
 
 
 def quarantined_of(row: Columns) -> Quarantined:
+    """The quarantined message in this row; its receipt handle is not stored."""
     return Quarantined(
         id=row["id"],
         queue=row["queue"],
@@ -201,4 +161,5 @@ def quarantined_of(row: Columns) -> Quarantined:
 
 
 def mapping(row: Row[Any]) -> RowMapping:
+    """The row by column name; SQLAlchemy's own name for this looks private."""
     return row._mapping

@@ -1,4 +1,4 @@
-"""The schema's version: read it cheaply, and bring an older one up to date with Alembic."""
+"""The schema version: read it cheaply, and migrate an older schema with Alembic."""
 
 from __future__ import annotations
 
@@ -10,30 +10,31 @@ from sqlalchemy import Connection, inspect, text
 from listener.core.errors import SettingsError
 from listener.store import postgres
 from listener.store.database import Database
+from listener.store.error_hints import schema_hint
 
-#: The newest revision. A test holds it equal to Alembic's head, so that a start needs no import of Alembic.
+#: The newest revision. A test verifies that it is Alembic's head; this way a start need not import Alembic.
 HEAD = "0004"
 
 log = structlog.get_logger(__name__)
 
 
 def version(database: Database) -> str:
-    """The revision that the database is at; empty for a new one."""
+    """The revision of the database; empty for a new one."""
     with database.read() as connection:
         return _version(connection)
 
 
 def upgrade(database: Database) -> bool:
-    """Bring the schema to HEAD; tells whether there was anything to do.
+    """Migrate the schema to HEAD; returns whether there was anything to do.
 
-    Raises SettingsError when a newer release has been here: its schema is unknown to this one.
+    Raises SettingsError if the schema is that of a newer release, which this one does not know.
     """
     if version(database) == HEAD:
         return False
     with database.write() as connection:
         if database.is_postgres:
-            postgres.wait_for_upgrades(connection)
-        found = _version(connection)  # again, now that no other process can be at it
+            postgres.lock_upgrades(connection)
+        found = _version(connection)  # again, now that no other process can be migrating it
         if found == HEAD:
             return False
         _refuse_unknown(found, database.display_url)
@@ -52,7 +53,7 @@ def _refuse_unknown(found: str, display_url: str) -> None:
     if found > HEAD:
         raise SettingsError(
             f"store {display_url} has schema {found}, which is newer than this release knows ({HEAD}); "
-            "install the release that wrote it, or a later one"
+            f"{schema_hint(found, head=HEAD)}"
         )
 
 

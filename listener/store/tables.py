@@ -1,4 +1,4 @@
-"""The tables. Migrations create them; a test holds the two equal."""
+"""The tables. Migrations create them; a test verifies that both are equal."""
 
 from __future__ import annotations
 
@@ -28,32 +28,30 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 
 
-def microseconds(at: datetime) -> int:
-    """Since 1970."""
+def to_microseconds(at: datetime) -> int:
+    """Whole microseconds since 1970."""
     return (at - EPOCH) // MICROSECOND
 
 
-def instant(number: int) -> datetime:
-    """The inverse of ``microseconds``."""
+def from_microseconds(number: int) -> datetime:
+    """The inverse of ``to_microseconds``."""
     return EPOCH + timedelta(microseconds=number)
 
 
-class Instant(TypeDecorator[datetime]):
-    """An aware datetime, held as whole microseconds since 1970: small, exact, sorted alike everywhere."""
+class UtcTimestamp(TypeDecorator[datetime]):
+    """An aware datetime, stored as whole microseconds since 1970: small, exact, sorted the same on every database."""
 
     impl = BigInteger
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        return None if value is None else microseconds(value)
+        return None if value is None else to_microseconds(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        return None if value is None else instant(value)
+        return None if value is None else from_microseconds(value)
 
 
-RowId = BigInteger().with_variant(
-    Integer, "sqlite"
-)  #: only INTEGER PRIMARY KEY counts up by itself on SQLite
+RowId = BigInteger().with_variant(Integer, "sqlite")  #: SQLite autoincrements INTEGER PRIMARY KEY only
 
 metadata = MetaData()
 
@@ -80,12 +78,12 @@ jobs = Table(
     Column("user_data", Text),
     Column("state", String(32), nullable=False),
     Column("error", Text, nullable=False),
-    Column("created_at", Instant, nullable=False),
-    Column("submitted_at", Instant),
-    Column("finished_at", Instant),
+    Column("created_at", UtcTimestamp, nullable=False),
+    Column("submitted_at", UtcTimestamp),
+    Column("finished_at", UtcTimestamp),
     Column("tenant", Text, nullable=False, server_default=""),
-    Column("deadline_at", Instant),
-    Column("next_query_at", Instant),  #: none once the job is finished
+    Column("deadline_at", UtcTimestamp),
+    Column("next_query_at", UtcTimestamp),  #: when MPS is to be asked about it; NULL once the job is finished
     Column("queries", Integer, nullable=False, server_default="0"),
     Index("jobs_by_state", "state", "id"),
     _partial_index("jobs_overdue", "next_query_at", where="next_query_at IS NOT NULL"),
@@ -98,7 +96,7 @@ results = Table(
     Column("dedup_key", Text, nullable=False, unique=True),
     Column("job_id", String(256), nullable=False),
     Column("run_id", String(256), nullable=False),
-    Column("job", RowId),  #: jobs.id, once the job is known
+    Column("job", RowId),  #: jobs.id; NULL until the job is known
     Column("type", Text, nullable=False),
     Column("function", Text, nullable=False),
     Column("state", Text, nullable=False),
@@ -114,22 +112,22 @@ results = Table(
     Column("queue", Text, nullable=False),
     Column("message_id", Text, nullable=False),
     Column("status", String(16), nullable=False),
-    Column("wait_until", Instant),
-    Column("received_at", Instant, nullable=False),
+    Column("wait_until", UtcTimestamp),
+    Column("received_at", UtcTimestamp, nullable=False),
     Column("copies", Integer, nullable=False),
     Column("contradictions", Integer, nullable=False),
-    Column("outputs", Text),  #: the Result of a query, as MPS wrote it
+    Column("outputs", Text),  #: the outputs that a query returned, verbatim
     Index("results_by_status", "status", "id"),
     _partial_index("results_by_job", "job", where="job IS NOT NULL"),
     _partial_index("results_by_run_id", "run_id", where="run_id != ''"),
-    # The deduplication key of an outcome is its job's id, and has an index already.
+    # The deduplication key of an outcome is its job's id, which the unique constraint indexes already.
     _partial_index("results_progress", "job_id", where="job_id != dedup_key AND job_id != ''"),
     _partial_index("results_waiting", "wait_until", where="wait_until IS NOT NULL"),
 )
 
 
 def results_named(name: str) -> Sequence[ColumnElement[bool]]:
-    """Conditions that together find the results of the job or workflow with this id, each in the words of an index."""
+    """Conditions that together find the results of the job or workflow with this id; an index serves each of them."""
     nothing = literal("", literal_execute=True)
     columns = results.c
     return (
@@ -150,12 +148,12 @@ deliveries = Table(
     Column("state", String(16), nullable=False),
     Column("attempt", Integer, nullable=False),
     Column("failures", Integer, nullable=False),
-    Column("next_at", Instant),
+    Column("next_at", UtcTimestamp),
     Column("owner", Text),
-    Column("lease_until", Instant),
+    Column("lease_until", UtcTimestamp),
     Column("last_error", Text),
-    Column("created_at", Instant, nullable=False),
-    Column("settled_at", Instant),
+    Column("created_at", UtcTimestamp, nullable=False),
+    Column("settled_at", UtcTimestamp),
     Index("deliveries_by_result", "result"),
     _partial_index("deliveries_pending", "queue", "next_at", where="state = 'pending'"),
     _partial_index("deliveries_running", "lease_until", where="state = 'running'"),
@@ -172,8 +170,8 @@ quarantine = Table(
     Column("body", Text, nullable=False),
     Column("reason", Text, nullable=False),
     Column("dequeue_count", Integer, nullable=False),
-    Column("enqueued_at", Instant),
-    Column("received_at", Instant, nullable=False),
+    Column("enqueued_at", UtcTimestamp),
+    Column("received_at", UtcTimestamp, nullable=False),
     Column("copies", Integer, nullable=False),
     UniqueConstraint("queue", "message_id", name="quarantine_once"),
 )

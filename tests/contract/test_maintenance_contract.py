@@ -25,6 +25,8 @@ from listener.core.model import (
 from listener.rules.routing import Correlation, decider
 from listener.store import maintenance, pruner, schema
 from listener.store.database import Database
+from listener.store.dead_letters import DeadLetters
+from listener.store.parked import reroute_parked
 from listener.store.pruner import REST, STEP, Pruner
 from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
@@ -114,8 +116,8 @@ class TestRetention:
         settle(store, recorded.claimed[1:], Dead(reason=""))
 
         assert clean(store) == 0
-        (left,) = Queries(store.database).dead()
-        Queries(store.database).drop([left.id], at=NOON)
+        (left,) = DeadLetters(store.database).page()
+        DeadLetters(store.database).drop([left.id], at=NOON)
         assert clean(store) == 2
 
     def test_the_result_of_an_unfinished_job_stays(self, store: SqlStore) -> None:
@@ -166,7 +168,7 @@ class TestRetention:
             return
         handle(one, 1, Done())
         with one.database.write() as connection:
-            assert pruner.may_clean(connection)
+            assert pruner.may_prune(connection)
             assert Pruner(two.database, keep=KEEP).step(LATER) == 0
         assert Pruner(two.database, keep=KEEP).step(LATER) == 1
 
@@ -308,17 +310,17 @@ class TestGrowth:
 
     def test_listings_read_no_table_from_end_to_end(self, large: SqlStore) -> None:
         handle(large, 3, Dead(reason=""), prefix="dead")
-        queries = Queries(large.database)
+        queries, dead_letters = Queries(large.database), DeadLetters(large.database)
         with explained(large) as plans:
             queries.jobs(state="success", before=7)
             queries.results(status=ResultStatus.PARKED, before=7)
-            queries.dead(route="videos", before=7)
-            queries.dead(before=7)
-            queries.dead_letters()
+            dead_letters.page(route="videos", before=7)
+            dead_letters.page(before=7)
+            dead_letters.count()
             queries.quarantined(before=7)
             queries.history(JOB_ID)
             queries.history("nobody")
-            queries.route_parked(routes_all(), at=NOON)
+            reroute_parked(large.database, routes_all(), at=NOON)
 
         assert plans.scans() == []
 

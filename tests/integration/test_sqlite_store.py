@@ -27,7 +27,7 @@ def test_a_file_that_cannot_be_opened_is_named_with_the_way_out(file: Path) -> N
     file.mkdir()
 
     with pytest.raises(
-        StoreUnavailable, match=r"store\.db: unable to open database file; see that .*writable"
+        StoreUnavailable, match=r"store\.db: unable to open database file; check that .*writable"
     ):
         opened(file)
 
@@ -37,7 +37,7 @@ def test_a_file_that_cannot_be_written_is_named_with_the_way_out(file: Path) -> 
         with store.database.engine.connect() as connection:  # the pool's only one; root may write everywhere
             connection.exec_driver_sql("PRAGMA query_only = ON")
 
-        with pytest.raises(StoreUnavailable, match=r"store\.db.*readonly database; see that .*writable"):
+        with pytest.raises(StoreUnavailable, match=r"store\.db.*readonly database; check that .*writable"):
             store.record([a_decoded_message()], routes_all(), at=NOON)
 
 
@@ -75,7 +75,7 @@ def test_a_full_disk_is_unavailable_and_the_batch_is_not_half_there(file: Path) 
             connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
         big = a_decoded_message(result=None, message=a_decoded_message().message, reason="x" * 200_000)
 
-        with pytest.raises(StoreUnavailable, match=r"disk is full; make room"):
+        with pytest.raises(StoreUnavailable, match=r"disk is full; free disk space"):
             store.record([a_decoded_message(), big], routes_all(), at=NOON)
 
         assert store.outstanding() == 0

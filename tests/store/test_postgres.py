@@ -19,8 +19,8 @@ from listener.core.errors import SettingsError, StoreUnavailable
 from listener.core.model import Delivery, Done, JobState, RetryAt, Settlement, Target
 from listener.intake.recorder import decode_message
 from listener.store import ingest
+from listener.store.dead_letters import DeadLetters
 from listener.store.notifier import Notifier
-from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
 from tests.support import ROOT, postgres
 from tests.support.builders import (
@@ -92,7 +92,7 @@ class TestProcesses:
 
             def replay(_number: int) -> int:
                 together.wait(30)
-                return len(Queries(store.database).replay(dead, routes_all(), at=NOON))
+                return len(DeadLetters(store.database).replay(dead, routes_all(), at=NOON))
 
             with ThreadPoolExecutor(2) as threads:
                 assert sum(threads.map(replay, range(2))) == 20
@@ -195,7 +195,7 @@ class TestOutages:
             store.record(decoded_messages(4), routes_all(), at=NOON)
             claimed = store.claim(a_claim(limit=2), at=NOON)
             fragile.stop(how)
-            with pytest.raises(StoreUnavailable, match="see that PostgreSQL runs there"):
+            with pytest.raises(StoreUnavailable, match="check that PostgreSQL runs there"):
                 store.record(decoded_messages(8), routes_all(), at=NOON)
             fragile.start()
 
@@ -243,7 +243,7 @@ class TestWords:
         server.execute(f"CREATE ROLE {postgres.GUARDED} LOGIN PASSWORD 'right'")
         url = server.url(user=postgres.GUARDED, password="testKeySecret")
 
-        with pytest.raises(StoreUnavailable, match="mend user and password") as told:
+        with pytest.raises(StoreUnavailable, match="fix user and password") as told:
             SqlStore.open(url)
 
         assert "testKeySecret" not in str(told.value)
@@ -262,9 +262,9 @@ class TestWords:
     @pytest.mark.parametrize(
         ("place", "way_out"),
         [
-            pytest.param("127.0.0.1:1", "see that PostgreSQL runs there", id="port"),
-            pytest.param("/name?host=/nonexistent", "see that PostgreSQL runs there", id="socket"),
-            pytest.param("no-such-host.invalid", "mend the host in store.url", id="host"),
+            pytest.param("127.0.0.1:1", "check that PostgreSQL runs there", id="port"),
+            pytest.param("/name?host=/nonexistent", "check that PostgreSQL runs there", id="socket"),
+            pytest.param("no-such-host.invalid", "fix the host in store.url", id="host"),
         ],
     )
     def test_a_place_where_nobody_listens_is_told_with_the_way_out(self, place: str, way_out: str) -> None:
@@ -291,7 +291,7 @@ class TestWords:
     def test_a_server_that_is_full_says_what_to_raise(self, fragile: PostgresServer) -> None:
         with (
             ExitStack() as opened,
-            pytest.raises(StoreUnavailable, match="let max_connections on the server"),
+            pytest.raises(StoreUnavailable, match="set max_connections on the server"),
         ):
             fill(fragile.new_store(), opened)
 

@@ -1,0 +1,102 @@
+"""What operators do about dead letters: list them, replay them, delete them permanently."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import Connection, func, select, update
+
+from listener.core.model import Delivery, DeliveryState
+from listener.core.ports import Decide
+from listener.store import ingest
+from listener.store.claims import IS_DEAD, load
+from listener.store.database import Database
+from listener.store.postgres import notify
+from listener.store.queries import page_of
+from listener.store.rows import mapping
+from listener.store.tables import deliveries, results
+
+
+class DeadLetters:
+    """The deliveries that were given up. Each method is one transaction."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def page(self, *, route: str = "", before: int = 0, limit: int = 50) -> Sequence[Delivery]:
+        """Newest first; ``before`` takes the last id of the previous page."""
+        page = page_of(select(deliveries.c.id), deliveries, before, limit).where(IS_DEAD)
+        if route:
+            page = page.where(deliveries.c.route == route)
+        with self._database.read() as connection:
+            return load(connection, list(connection.scalars(page)))
+
+    def find(self, delivery_id: int) -> Delivery | None:
+        """The dead letter with this id."""
+        with self._database.read() as connection:
+            found = load(connection, [delivery_id])
+        return found[0] if found and found[0].state is DeliveryState.DEAD else None
+
+    def count(self) -> int:
+        """How many there are; reads nothing but their index."""
+        with self._database.read() as connection:
+            return connection.scalar(select(func.count()).select_from(deliveries).where(IS_DEAD)) or 0
+
+    def replay(self, ids: Sequence[int], decide: Decide, *, at: datetime) -> Sequence[int]:
+        """Make dead letters pending again, with all their attempts; returns those that were dead letters.
+
+        One that never had a route, because its job was unknown, is routed by ``decide``.
+        """
+        with self._database.write() as connection:
+            replayed = _make_pending(connection, ids, at=at)
+            routed = _reroute(connection, [row for row in ids if row not in replayed], decide, at=at)
+        return [row for row in ids if row in replayed or row in routed]
+
+    def drop(self, ids: Sequence[int], *, at: datetime) -> Sequence[int]:
+        """Delete dead letters permanently; returns those that were dead letters.
+
+        Their rows stay, marked as dropped, until retention deletes them.
+        """
+        with self._database.write() as connection:
+            dropped = connection.scalars(
+                update(deliveries)
+                .where(deliveries.c.id.in_(ids), deliveries.c.state == DeliveryState.DEAD)
+                .values(state=DeliveryState.DROPPED, settled_at=at)
+                .returning(deliveries.c.id)
+            )
+            return sorted(dropped)
+
+
+def _make_pending(connection: Connection, ids: Sequence[int], *, at: datetime) -> set[int]:
+    pending = connection.scalars(
+        update(deliveries)
+        .where(deliveries.c.id.in_(ids), deliveries.c.state == DeliveryState.DEAD, deliveries.c.handler != "")
+        # Its age counts from now, or a delivery that exceeded retry.max_elapsed could never be replayed.
+        .values(state=DeliveryState.PENDING, failures=0, next_at=at, settled_at=None, created_at=at)
+        .returning(deliveries.c.id)
+    )
+    notify(connection)
+    return set(pending)
+
+
+def _reroute(connection: Connection, ids: Sequence[int], decide: Decide, *, at: datetime) -> set[int]:
+    """Route the results of dead letters without a route; these dead letters are dropped, others take their place."""
+    dead = {
+        row.result: row.id
+        for row in connection.execute(
+            select(deliveries.c.result, deliveries.c.id)
+            .where(deliveries.c.id.in_(ids), deliveries.c.state == DeliveryState.DEAD)
+            .order_by(deliveries.c.id)
+            .with_for_update()
+        )
+    }
+    rows = [mapping(row) for row in connection.execute(select(results).where(results.c.id.in_(sorted(dead))))]
+    if rows:
+        ingest.route_again(connection, rows, decide, at=at)
+        connection.execute(
+            update(deliveries)
+            .where(deliveries.c.id.in_(sorted(dead.values())))
+            .values(state=DeliveryState.DROPPED, settled_at=at)
+        )
+    return set(dead.values())

@@ -1,0 +1,105 @@
+"""Which job a result belongs to, and which jobs it finishes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime
+from itertools import groupby
+
+from sqlalchemy import Connection, bindparam, select, update
+
+from listener.core.model import TERMINAL_STATES, Job, JobState, Result
+from listener.store import job_rows
+from listener.store.compiled import ByValues, Select
+from listener.store.routed_result import KnownJob, RoutedResult
+from listener.store.rows import job_of, mapping
+from listener.store.tables import UtcTimestamp, jobs
+
+# Statements of every batch, built once.
+_JOBS_BY_ID = Select(jobs.c.job_id)
+_FINISH = ByValues(
+    lambda placeholders: (
+        update(jobs)
+        .where(jobs.c.id.in_(placeholders), jobs.c.finished_at.is_(None))
+        .values(
+            state=bindparam("to"),
+            error=bindparam("text"),
+            finished_at=bindparam("now", type_=UtcTimestamp),
+            next_query_at=None,
+        )
+    )
+)
+
+
+def find_jobs(connection: Connection, found: Sequence[Result], *, at: datetime) -> dict[str, KnownJob]:
+    """The jobs that these results are about: by job id, or by token for lost intents.
+
+    A token brings the id of a job whose submitter never learned it. A token that comes with the job id of another job
+    is somebody's copy of the user data and is ignored.
+    """
+    wanted = {name for result in found for name in _ids(result)}
+    known = {row["job_id"]: KnownJob(row["id"], job_of(row)) for row in _JOBS_BY_ID.run(connection, wanted)}
+    known |= _lost_intents(connection, found)
+    tokens: dict[str, str] = {}
+    for result in found:
+        if result.token and result.job_id and result.job_id not in known:
+            tokens.setdefault(result.token, result.job_id)
+    for token, job_id in sorted(tokens.items()):
+        # Two tokens may claim one job id; the first one has it then.
+        if job_id not in known and (entry := job_rows.bind(connection, token, job_id, at=at)):
+            known[job_id] = entry
+    return known
+
+
+def job_for(result: Result, known: Mapping[str, KnownJob]) -> KnownJob | None:
+    """The job of this result, among those that ``find_jobs`` returned."""
+    if result.lost_intent:
+        return known.get(result.lost_intent)
+    return next((known[name] for name in _ids(result) if name in known), None)
+
+
+def ended_activities(result: Result, known: Mapping[str, KnownJob]) -> Sequence[tuple[KnownJob, str]]:
+    """The known jobs among a workflow's activities that have ended, with their states."""
+    return [
+        (known[job_id], state)
+        for job_id, state in zip(result.activity_job_ids, result.activity_states, strict=False)
+        if job_id in known and state in TERMINAL_STATES
+    ]
+
+
+def finish_jobs(connection: Connection, routed: Sequence[RoutedResult], *, at: datetime) -> None:
+    """Finish the jobs whose outcomes these results are; jobs that are finished already stay as they are."""
+    finished = {known.id: (state, text) for entry in routed for known, state, text in _finished_by(entry)}
+    by_end = sorted(finished, key=lambda row_id: (finished[row_id], row_id))
+    for (state, text), row_ids in groupby(by_end, key=finished.__getitem__):
+        _FINISH.run(connection, list(row_ids), to=state, text=text, now=at)
+
+
+def _ids(result: Result) -> Sequence[str]:
+    """The ids by which the job may be registered: its own, or those of the workflow and of its activities."""
+    return [name for name in (result.job_id, result.run_id, *result.activity_job_ids) if name]
+
+
+def _lost_intents(connection: Connection, found: Sequence[Result]) -> dict[str, KnownJob]:
+    """Intents that are declared lost, by their tokens; locked, so that none gets its id at the same time."""
+    tokens = {result.lost_intent for result in found if result.lost_intent}
+    if not tokens:
+        return {}
+    rows = connection.execute(
+        select(jobs).where(jobs.c.token.in_(tokens), jobs.c.job_id.is_(None)).with_for_update()
+    )
+    return {row.token: KnownJob(row.id, job_of(mapping(row))) for row in rows}
+
+
+def _finished_by(entry: RoutedResult) -> Iterator[tuple[KnownJob, str, str]]:
+    """The jobs that end with this result: job, state, error text."""
+    result = entry.result
+    for known, state in entry.activities:
+        text = "" if state == JobState.SUCCESS else f"so ended the activity of workflow {result.run_id}"
+        yield known, state, text
+    if entry.known and result.terminal_id and _is_outcome_of(result, entry.known.job):
+        yield entry.known, result.state, job_rows.error_text(result)
+
+
+def _is_outcome_of(result: Result, job: Job) -> bool:
+    return result.terminal_id == (job.job_id or job.token)

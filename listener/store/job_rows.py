@@ -1,0 +1,97 @@
+"""Rows of jobs: add, bind to the id that MPS assigned, refuse, find."""
+
+from __future__ import annotations
+
+import re
+from datetime import datetime
+
+from sqlalchemy import Connection, case, literal, or_, select, update
+from sqlalchemy.exc import IntegrityError
+
+from listener.core.errors import UsageError
+from listener.core.model import Job, JobState, Result
+from listener.store.routed_result import KnownJob
+from listener.store.rows import job_of, mapping, result_of, values_of_job
+from listener.store.tables import UtcTimestamp, jobs, results, results_named
+
+
+def add(connection: Connection, job: Job) -> None:
+    """See ``JobStore.add_job``."""
+    if job.reference:  # whoever tries again after a rejection wants the same reference
+        connection.execute(
+            update(jobs)
+            .where(jobs.c.reference == job.reference, jobs.c.state == JobState.REFUSED)
+            .values(reference=None)
+        )
+    try:
+        connection.execute(jobs.insert(), values_of_job(job))
+    except IntegrityError as error:
+        name = job.reference if re.search("jobs[._]reference", str(error.orig)) else job.job_id
+        raise UsageError(
+            f"{name!r} is taken by another job; choose another, "
+            f"or look at it with `mns-listener jobs show {name}`"
+        ) from error
+    if job.job_id:
+        _adopt_results(connection, job.token, job.job_id, at=job.created_at)
+
+
+def bind(connection: Connection, token: str, job_id: str, *, at: datetime) -> KnownJob | None:
+    """Give a job its id unless it has one; returns the job if it got the id. A job that was declared lost stays so."""
+    is_lost = jobs.c.state == JobState.LOST
+    row = connection.execute(
+        update(jobs)
+        .where(jobs.c.token == token, jobs.c.job_id.is_(None))
+        .values(
+            job_id=job_id,
+            state=case((is_lost, jobs.c.state), else_=JobState.SUBMITTED),
+            submitted_at=at,
+            finished_at=case((is_lost, jobs.c.finished_at), else_=None),
+            error=case((is_lost, jobs.c.error), else_=""),
+            next_query_at=case((is_lost, None), else_=jobs.c.deadline_at),
+        )
+        .returning(jobs)
+    ).first()
+    if row is None:
+        return None
+    _adopt_results(connection, token, job_id, at=at)
+    return KnownJob(row.id, job_of(mapping(row)))
+
+
+def refuse(connection: Connection, token: str, error: str, *, at: datetime) -> None:
+    """See ``JobStore.refuse_job``."""
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.token == token, jobs.c.job_id.is_(None))
+        .values(state=JobState.REFUSED, error=error, finished_at=at, next_query_at=None)
+    )
+
+
+def find(connection: Connection, name: str) -> KnownJob | None:
+    """The job with this job id, reference or token."""
+    named = or_(jobs.c.job_id == name, jobs.c.reference == name, jobs.c.token == name)
+    row = connection.execute(select(jobs).where(named)).first()
+    return KnownJob(row.id, job_of(mapping(row))) if row else None
+
+
+def error_text(result: Result) -> str:
+    """What a job's ``error`` says after this outcome; empty after success."""
+    return "" if result.state == JobState.SUCCESS else f"{result.code}: {result.message}".strip(": ")
+
+
+def _adopt_results(connection: Connection, token: str, job_id: str, *, at: datetime) -> None:
+    """Link the results that came before the job was known. They need not wait any longer; an outcome among them
+    finishes the job."""
+    own = select(jobs.c.id).where(jobs.c.token == token).scalar_subquery()
+    sooner = case((results.c.wait_until.is_not(None), literal(at, UtcTimestamp)), else_=None)
+    for condition in results_named(job_id):
+        connection.execute(
+            update(results).where(condition, results.c.job.is_(None)).values(job=own, wait_until=sooner)
+        )
+    outcome = connection.execute(select(results).where(results.c.dedup_key == job_id)).first()
+    if outcome is not None:
+        result = result_of(mapping(outcome))
+        connection.execute(
+            update(jobs)
+            .where(jobs.c.token == token, jobs.c.finished_at.is_(None))
+            .values(state=result.state, error=error_text(result), finished_at=at, next_query_at=None)
+        )

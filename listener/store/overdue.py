@@ -1,0 +1,54 @@
+"""Jobs whose callback is overdue: claim them for a query, and schedule the next one."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, select, update
+
+from listener.core.model import Job, Tenants
+from listener.store.compiled import Select
+from listener.store.rows import job_of
+from listener.store.tables import jobs
+
+_JOBS_BY_ROW_ID = Select(jobs.c.id)
+
+
+def claim(
+    connection: Connection, *, at: datetime, until: datetime, limit: int, tenants: Tenants
+) -> Sequence[Job]:
+    """See ``OverdueStore.claim_overdue``."""
+    overdue = (
+        select(jobs.c.id)
+        .where(jobs.c.next_query_at.is_not(None), jobs.c.next_query_at <= at, *_belongs_to(tenants))
+        .order_by(jobs.c.next_query_at)
+        .limit(limit)
+        .with_for_update(skip_locked=True)
+    )
+    ids = list(connection.scalars(overdue))
+    if not ids:
+        return ()
+    connection.execute(update(jobs).where(jobs.c.id.in_(ids)).values(next_query_at=until))
+    rows = {row["id"]: row for row in _JOBS_BY_ROW_ID.run(connection, ids)}
+    return [job_of(rows[row_id]) for row_id in ids]
+
+
+def postpone(connection: Connection, job: Job, *, until: datetime, asked: bool) -> None:
+    """See ``OverdueStore.postpone``."""
+    same_id = jobs.c.job_id == job.job_id if job.job_id else jobs.c.job_id.is_(None)
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.token == job.token, jobs.c.finished_at.is_(None), same_id)
+        .values(next_query_at=until, queries=jobs.c.queries + int(asked))
+    )
+
+
+def _belongs_to(tenants: Tenants) -> list[ColumnElement[bool]]:
+    """Conditions on the tenant, if there are any."""
+    conditions: list[ColumnElement[bool]] = []
+    if tenants.only:
+        conditions.append(jobs.c.tenant.in_(tenants.only))
+    if tenants.without:
+        conditions.append(jobs.c.tenant.not_in(tenants.without))
+    return conditions

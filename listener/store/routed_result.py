@@ -1,0 +1,38 @@
+"""One result on its way into the store: with its job, where that is known, and the decision about it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from listener.core.model import Job, Result, ResultStatus, RoutingDecision
+
+
+@dataclass(frozen=True, slots=True)
+class KnownJob:
+    """A job with the id of its row."""
+
+    id: int
+    job: Job
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RoutedResult:
+    """A result and everything that is written because of it."""
+
+    result: Result
+    queue: str
+    message_id: str
+    known: KnownJob | None
+    decision: RoutingDecision
+    dedup_key: str
+    activities: Sequence[tuple[KnownJob, str]] = ()  #: jobs that ended within this workflow, and their states
+
+    @property
+    def job(self) -> Job | None:
+        return self.known.job if self.known else None
+
+
+def count_status(routed: Sequence[RoutedResult], status: ResultStatus) -> int:
+    """How many of these results have this status."""
+    return sum(1 for entry in routed if entry.decision.status is status)
