@@ -81,11 +81,11 @@ def _bad(what: str, error: ListenerError) -> CheckResult:
 
 def _store(settings: Settings) -> str:
     from listener.cli.common import opened_store
-    from listener.store.queries import Queries
+    from listener.store.dead_letters import DeadLetters
 
     with opened_store(settings) as store:
         left = store.outstanding()
-        dead = Queries(store.database).dead_letters()
+        dead = DeadLetters(store.database).count()
         return f"{store.database.display_url}: {left} outstanding, {dead} dead letters"
 
 

@@ -49,10 +49,10 @@ def dead() -> None:
 @json_option
 def list_dead(*, route: str, before: int | None, limit: int, path: Path | None, as_json: bool) -> None:
     """List dead letters, newest first."""
-    from listener.store.queries import Queries
+    from listener.store.dead_letters import DeadLetters
 
     with opened_store(settings_from(path)) as store:
-        page = Queries(store.database).dead(route=route, before=before or 0, limit=limit)
+        page = DeadLetters(store.database).page(route=route, before=before or 0, limit=limit)
     if as_json:
         print_json([delivery_dict(delivery) for delivery in page])
         return
@@ -81,10 +81,10 @@ def list_dead(*, route: str, before: int | None, limit: int, path: Path | None, 
 @json_option
 def show_dead(*, letter: int, path: Path | None, as_json: bool) -> None:
     """Show one dead letter with the callback that it is about."""
-    from listener.store.queries import Queries
+    from listener.store.dead_letters import DeadLetters
 
     with opened_store(settings_from(path)) as store:
-        delivery = Queries(store.database).dead_letter(letter)
+        delivery = DeadLetters(store.database).find(letter)
     if delivery is None:
         raise UsageError(f"there is no dead letter {letter}; `mns-listener dead list` shows them")
     facts = delivery_dict(delivery) | {"user_data": delivery.result.user_data, "raw": delivery.result.raw}
@@ -134,22 +134,22 @@ def _each(
         raise UsageError("name dead letters by their ids, or say --all")
     if route and not everything:
         raise UsageError("--route goes with --all; ids name dead letters of any route")
-    from listener.store.queries import Queries
+    from listener.store.dead_letters import DeadLetters
 
     with opened_store(settings) as store:
-        queries = Queries(store.database)
-        ids = _all(queries, route) if everything else list(dict.fromkeys(letters))
+        dead_letters = DeadLetters(store.database)
+        ids = _all(dead_letters, route) if everything else list(dict.fromkeys(letters))
         changed: list[int] = []
         for start in range(0, len(ids), PAGE):
             page = ids[start : start + PAGE]
             at = clock.now()
-            changed += queries.replay(page, decide, at=at) if decide else queries.drop(page, at=at)
+            changed += dead_letters.replay(page, decide, at=at) if decide else dead_letters.drop(page, at=at)
     _report(changed, [letter for letter in ids if letter not in changed], done=done, as_json=as_json)
 
 
-def _all(queries: Any, route: str) -> list[int]:
+def _all(dead_letters: Any, route: str) -> list[int]:
     ids: list[int] = []
-    while page := queries.dead(route=route, before=ids[-1] if ids else 0, limit=PAGE):
+    while page := dead_letters.page(route=route, before=ids[-1] if ids else 0, limit=PAGE):
         ids += [delivery.id for delivery in page]
     return ids
 

@@ -78,12 +78,12 @@ def list_results(
 @json_option
 def route_parked(*, path: Path | None, as_json: bool) -> None:
     """Try the routes as they are now on results that no route wanted."""
-    from listener.store.queries import Queries
+    from listener.store.parked import reroute_parked
 
     settings = settings_from(path)
     decide = decider(settings.rules(), Correlation(), now=clock.now(), wait_over=True)
     with opened_store(settings) as store:
-        looked, deliveries = Queries(store.database).route_parked(decide, at=clock.now())
+        looked, deliveries = reroute_parked(store.database, decide, at=clock.now())
     if as_json:
         print_json({"looked_at": looked, "deliveries": deliveries})
     else:

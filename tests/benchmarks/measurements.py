@@ -18,6 +18,7 @@ from typing import Any, Final
 from listener.core import clock
 from listener.core.model import ResultStatus
 from listener.store.database import Database
+from listener.store.dead_letters import DeadLetters
 from listener.store.queries import Queries
 from tests.benchmarks import handlers
 from tests.benchmarks.baselines import runs
@@ -338,9 +339,9 @@ def _drain_into(bench: Bench, store: str) -> Drained:
 
 def _listings(store: str, shown: str) -> Figure:
     database = Database(store)
-    queries = Queries(database)
+    queries, dead_letters = Queries(database), DeadLetters(database)
     with closing(database):
-        pages = _pages(queries, middle=queries.results(limit=1)[0].id // 2)
+        pages = _pages(queries, dead_letters, middle=queries.results(limit=1)[0].id // 2)
         taken = {name: _repeated(page, times=5) for name, page in pages.items()}
     worst = max(taken, key=lambda name: statistics.median(taken[name]))
     return Figure(
@@ -348,16 +349,16 @@ def _listings(store: str, shown: str) -> Figure:
     )
 
 
-def _pages(queries: Queries, *, middle: int) -> Mapping[str, Callable[[], object]]:
+def _pages(queries: Queries, dead_letters: DeadLetters, *, middle: int) -> Mapping[str, Callable[[], object]]:
     """The first page of each list and one from its middle, by everything that a list can be narrowed to."""
     pages: dict[str, Callable[[], object]] = {}
     for place, before in (("first", 0), ("middle", middle)):
         at: dict[str, Any] = {"before": before, "limit": PAGE}
         pages[f"jobs, {place}"] = partial(queries.jobs, **at)
         pages[f"results, {place}"] = partial(queries.results, **at)
-        pages[f"dead, {place}"] = partial(queries.dead, **at)
+        pages[f"dead, {place}"] = partial(dead_letters.page, **at)
         for route in ("videos", "nowhere"):
-            pages[f"dead of {route}, {place}"] = partial(queries.dead, route=route, **at)
+            pages[f"dead of {route}, {place}"] = partial(dead_letters.page, route=route, **at)
         for state in ("Success", "Fail", "submitted", "Lost"):
             pages[f"jobs {state}, {place}"] = partial(queries.jobs, state=state, **at)
         for status in ResultStatus:

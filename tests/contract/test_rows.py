@@ -17,8 +17,8 @@ from listener.store.queries import Queries
 from listener.store.rows import JSON_FIELDS, job_of, values_of_job
 from listener.store.sql_store import SqlStore
 from listener.store.tables import jobs, results
-from tests.builders import NOON, a_decoded_message, routes_all
-from tests.contract.stores import the_job
+from tests.support.builders import NOON, a_decoded_message, routes_all
+from tests.support.stores import the_job
 
 #: Values that their fields' types do not allow to be made up.
 SPECIAL: dict[str, Any] = {

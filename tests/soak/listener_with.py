@@ -20,7 +20,7 @@ from listener.aliyun.mns_queue import MnsQueue
 from listener.cli import main
 from listener.core.model import Result
 from listener.intake.poller import Poller
-from listener.store import claims, ingest, schema
+from listener.store import claims, delivery_rows, ingest, schema
 from listener.store.sql_store import SqlStore
 
 
@@ -112,7 +112,7 @@ def _without_renewal() -> None:
 
 def _without_transaction() -> None:
     """A batch is committed piece by piece."""
-    original = ingest.insert_deliveries
+    original = delivery_rows.insert_deliveries
 
     def committing(connection: Any, *arguments: Any, **named: Any) -> Any:
         connection.exec_driver_sql("COMMIT")
@@ -120,7 +120,7 @@ def _without_transaction() -> None:
         connection.exec_driver_sql("BEGIN IMMEDIATE")
         return original(connection, *arguments, **named)
 
-    ingest.insert_deliveries = committing
+    delivery_rows.insert_deliveries = committing
 
 
 def _without_settling() -> None:
