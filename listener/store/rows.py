@@ -7,7 +7,7 @@ import json
 from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from sqlalchemy import Row, RowMapping
@@ -36,8 +36,8 @@ UNIQUE_IF_GIVEN = ("job_id", "reference")
 JSON_FIELDS = ("details", "activity_job_ids", "activity_states")
 RESULT_FIELDS = tuple(each.name for each in fields(Result) if each.name not in JSON_FIELDS)
 
-_job_columns = itemgetter(*JOB_FIELDS)
-_result_columns = itemgetter(*RESULT_FIELDS)
+_job_values, _job_columns = attrgetter(*JOB_FIELDS), itemgetter(*JOB_FIELDS)
+_result_values, _result_columns = attrgetter(*RESULT_FIELDS), itemgetter(*RESULT_FIELDS)
 
 # A look-up is several times as fast as calling the enumeration.
 _DELIVERY_STATES = {state.value: state for state in DeliveryState}
@@ -46,7 +46,7 @@ _SOURCES = {source.value: source for source in Source}
 
 def values_of_job(job: Job) -> Values:
     """The row of a job: a column for each field."""
-    values = {name: getattr(job, name) for name in JOB_FIELDS}
+    values = dict(zip(JOB_FIELDS, _job_values(job), strict=True))
     for name in UNIQUE_IF_GIVEN:
         values[name] = values[name] or None
     return {**values, "next_query_at": None if job.finished_at else job.deadline_at}
@@ -65,7 +65,7 @@ def values_of_result(
 ) -> Values:
     """The row of a new result: a column for each field, but for those that are stored as JSON, and how it came."""
     return {
-        **{name: getattr(result, name) for name in RESULT_FIELDS},
+        **dict(zip(RESULT_FIELDS, _result_values(result), strict=True)),
         "details": json.dumps(result.details) if result.details else None,
         "activities": _activities_of(result),
         "dedup_key": result.dedup_key,

@@ -173,5 +173,5 @@ quarantine = Table(
     Column("enqueued_at", UtcTimestamp),
     Column("received_at", UtcTimestamp, nullable=False),
     Column("copies", Integer, nullable=False),
-    UniqueConstraint("queue", "message_id", name="quarantine_once"),
+    UniqueConstraint("queue", "message_id", name="quarantine_message"),
 )

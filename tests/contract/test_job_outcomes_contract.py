@@ -10,11 +10,22 @@ from typing import Any
 import pytest
 
 from listener.core.errors import UsageError
-from listener.core.model import LOST, DeliveryState, JobState, Result, ResultStatus, Source, Target, Tenants
+from listener.core.model import (
+    LOST,
+    DecodedMessage,
+    DeliveryState,
+    JobState,
+    Result,
+    ResultStatus,
+    Source,
+    Target,
+    Tenants,
+)
 from listener.jobs.reconciler import lost
 from listener.rules.routing import Correlation, Match, Rule, decider
+from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
-from tests.support.builders import JOB_ID, NOON, TOKEN, a_decoded_message, a_job, a_result
+from tests.support.builders import JOB_ID, NOON, TOKEN, a_claim, a_decoded_message, a_job, a_result
 from tests.support.stores import OpenStore, count, deliveries, jobs, results, states, the_job
 
 LATER = NOON + timedelta(hours=1)
@@ -70,6 +81,30 @@ class TestLost:
         assert (tell(store, decision).deliveries, tell(store, decision).deliveries) == (1, 0)
         job = the_job(store, TOKEN)
         assert (job.state, job.finished_at, count(store, deliveries)) == (JobState.LOST, LATER, 1)
+
+    def test_an_intent_is_identified_by_its_token_alone(self, store: SqlStore) -> None:
+        store.add_job(a_job(**INTENT))
+        recorded = store.record(
+            [DecodedMessage(result=lost(the_job(store, TOKEN), now=LATER))],
+            ALL,
+            at=LATER,
+            claim=a_claim(),
+        )
+
+        (delivery,) = recorded.claimed
+        result = delivery.result
+        assert (result.job_id, result.run_id, result.token) == ("", "", TOKEN)
+        assert result.lost_intent == result.terminal_id == result.key == result.dedup_key == TOKEN
+        assert delivery.job is not None
+        assert delivery.job.token == TOKEN
+        history = Queries(store.database).history(TOKEN)
+        assert history is not None
+        assert [stored.result for stored in history.results] == [result]
+
+    def test_a_callback_with_a_token_is_no_lost_intent(self) -> None:
+        assert a_result(token=TOKEN).lost_intent == ""
+        assert a_result(job_id="", run_id="run", token=TOKEN).lost_intent == ""
+        assert lost(a_job(), now=LATER).lost_intent == ""
 
     def test_without_a_route_it_is_a_dead_letter(self, store: SqlStore) -> None:
         store.add_job(a_job())

@@ -15,6 +15,7 @@ from listener.core.errors import UsageError
 from listener.core.model import (
     Claim,
     Dead,
+    DecodedMessage,
     Delivery,
     Done,
     Job,
@@ -166,6 +167,17 @@ class TestRecording:
         delivery = claim_one(store)
 
         assert (delivery.result, delivery.queue, delivery.attempt) == (result, "mps-callbacks", 1)
+
+    def test_a_result_that_no_message_brought_belongs_to_no_queue(self, store: SqlStore) -> None:
+        store.record([DecodedMessage(result=a_result())], routes_all(), at=NOON)
+
+        row = the_row(store, results)
+        assert (row["queue"], row["message_id"]) == ("", "")
+        assert claim_one(store).queue == ""
+
+    def test_an_entry_needs_a_message_or_a_result(self) -> None:
+        with pytest.raises(ValueError, match="neither a message nor a result"):
+            DecodedMessage(result=None)
 
     def test_claimed_deliveries_belong_to_their_owner_from_the_start(self, store: SqlStore) -> None:
         recorded = store.record(decoded_messages(5), routes_all(), at=NOON, claim=a_claim(limit=3))

@@ -1,6 +1,6 @@
-"""Deadlines and tenants of jobs, and what a query told about a result.
+"""Deadlines and tenants of jobs, and the outputs that a query returned.
 
-New columns have defaults in the database, so that a process of the release before can go on writing meanwhile.
+New columns have defaults in the database, so that processes of the previous release can go on inserting rows.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Indexes for listings and for deleting what is old. A process of the release before is not disturbed by them.
+"""Indexes for listings and for retention. Processes of the previous release are not affected.
 
-PostgreSQL lets nobody write to a table while an index of it is made: seconds for a million rows.
+PostgreSQL blocks writes to a table while it creates an index: seconds for a million rows.
 """
 
 from __future__ import annotations

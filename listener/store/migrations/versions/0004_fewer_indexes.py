@@ -1,8 +1,8 @@
-"""One index of all job ids less: outcomes are found by their deduplication keys.
+"""Drops the index of all job ids: outcomes are found by their deduplication keys.
 
-A process of the release before finds what it looks for all the same, only more slowly.
+Processes of the previous release still work, only more slowly.
 
-PostgreSQL lets nobody read or write the results while this reads through them: seconds for a million rows.
+PostgreSQL blocks reads and writes of the results while it creates the index: seconds for a million rows.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ down_revision = "0003"
 
 
 def upgrade() -> None:
-    # First what wants the strongest lock: to ask for more of a lock that others hold too is to wait in a circle.
+    # The statement that needs the strongest lock comes first: upgrading a lock that others share can deadlock.
     op.drop_index("results_by_job_id", "results")
     progress = sa.text("job_id != dedup_key AND job_id != ''")
     op.create_index(

@@ -85,7 +85,7 @@ def _create_quarantine() -> None:
         sa.Column("received_at", sa.BigInteger(), nullable=False),
         sa.Column("copies", sa.Integer(), nullable=False),
         sa.PrimaryKeyConstraint("id"),
-        sa.UniqueConstraint("queue", "message_id", name="quarantine_once"),
+        sa.UniqueConstraint("queue", "message_id", name="quarantine_message"),
     )
 
 
