@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 
 import pytest
 
-from tests.test_layers import ALLOWED, EDGES, WITHOUT_IO
+from tests.support import ROOT
+from tests.support.import_rules import ALLOWED, EDGES, WITHOUT_IO
 
-ROOT = Path(__file__).parents[1]
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
 GLOSSARY = (ROOT / "docs" / "glossary.md").read_text("utf-8")
 CHANGES = 25

@@ -11,30 +11,10 @@ from pathlib import Path
 import pytest
 
 from tests.support import ROOT
+from tests.support.import_rules import ALLOWED, WITHOUT_IO
 
 LISTENER = ROOT / "listener"
 
-#: What each folder or module at the top of ``listener`` may import of its siblings, from the words to the edge.
-ALLOWED: dict[str, set[str]] = {
-    "core": set(),
-    "formats": {"core"},
-    "rules": {"core", "formats"},
-    "runtime": {"core"},
-    "settings": {"core", "formats", "rules"},
-    "intake": {"core", "formats", "rules", "runtime"},
-    "dispatch": {"core", "formats", "rules", "runtime", "settings"},
-    "jobs": {"core", "formats", "rules", "runtime", "settings", "intake"},
-    "store": {"core"},
-    "emulator": {"core", "formats"},
-    "aliyun": {"core", "formats", "runtime", "settings"},
-    "http": {"core", "runtime"},
-}
-#: These join the sides: each may import everything above, and those before it here.
-EDGES = ("client", "daemon", "demo", "cli", "__main__")
-ALLOWED |= {name: {*ALLOWED, *EDGES[:place]} for place, name in enumerate(EDGES)}
-
-#: Folders that decide and coordinate: what they do can be tested without network, disk, database or process.
-WITHOUT_IO = ("core", "formats", "rules", "intake", "dispatch", "jobs")
 #: Other people's packages that these folders may use; none of them does I/O when it is called as it is here.
 PURE_PACKAGES = {"pydantic", "pydantic_core", "structlog", "tenacity", "typing_extensions"}
 #: Modules of the standard library by which a program reaches the outside.
