@@ -31,6 +31,7 @@ HOUSEKEEPING_INTERVAL = timedelta(seconds=1)
 #: How often to decide about waiting results that other processes recorded.
 FOREIGN_WAITING_INTERVAL = timedelta(seconds=3)
 #: The fraction of the time that deleting old rows may take: while the queues are empty, and while they are not.
+#: The size of a deletion step, and the pause between two passes, are set in ``store/pruner.py`` (STEP, REST).
 PRUNE_FRACTION_IDLE, PRUNE_FRACTION_BUSY = 0.2, 0.05
 #: How long to wait for one notification. A stop waits for it.
 NOTIFIER_WAIT = timedelta(milliseconds=300)

@@ -4,8 +4,8 @@ A pass walks over results, jobs and quarantine in the order in which they were w
 young. Each step looks at a fixed number of rows, however large the store is; rows that must stay are skipped and
 looked at again in the next pass.
 
-How large a step is and how long passes rest is set here (STEP, REST); which share of the time steps may take, and so
-the pause between two steps, is set in the daemon (IDLE_SHARE, BUSY_SHARE in ``listener/daemon``).
+The size of a step and the pause between two passes are set here (STEP, REST). The fraction of the time that steps may
+take, and thus the pause between two steps, is set in ``daemon/maintenance.py`` (PRUNE_FRACTION_IDLE, _BUSY).
 """
 
 from __future__ import annotations
