@@ -107,7 +107,7 @@ def _parsed(url: str) -> URL:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:
         raise SettingsError(
-            f"store.url = {_PASSWORD.sub('://***@', url)!r} is no database URL; write sqlite:///listener.db or postgresql://user@host/name"
+            f"store.url = {_PASSWORD.sub('://***@', url)!r} is not a valid database URL; use sqlite:///listener.db or postgresql://user@host/name"
         ) from error
     if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")
@@ -132,7 +132,7 @@ def _engine(url: URL) -> Engine:
 
 def _sqlite(url: URL) -> Engine:
     if url.database in (None, "", ":memory:"):
-        raise SettingsError(f"store.url = {url} keeps nothing; name a file, as in sqlite:///listener.db")
+        raise SettingsError(f"store.url = {url} stores nothing; name a file, e.g. sqlite:///listener.db")
     folder = Path(url.database or "").absolute().parent
     if not folder.is_dir():
         raise SettingsError(

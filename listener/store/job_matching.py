@@ -95,7 +95,7 @@ def _finished_by(entry: RoutedResult) -> Iterator[tuple[KnownJob, str, str]]:
     """The jobs that end with this result: job, state, error text."""
     result = entry.result
     for known, state in entry.activities:
-        text = "" if state == JobState.SUCCESS else f"so ended the activity of workflow {result.run_id}"
+        text = "" if state == JobState.SUCCESS else f"reported by workflow {result.run_id}"
         yield known, state, text
     if entry.known and result.terminal_id and _is_outcome_of(result, entry.known.job):
         yield entry.known, result.state, job_rows.error_text(result)

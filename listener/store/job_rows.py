@@ -26,11 +26,7 @@ def add(connection: Connection, job: Job) -> None:
     try:
         connection.execute(jobs.insert(), values_of_job(job))
     except IntegrityError as error:
-        name = job.reference if re.search("jobs[._]reference", str(error.orig)) else job.job_id
-        raise UsageError(
-            f"{name!r} is taken by another job; choose another, "
-            f"or look at it with `mns-listener jobs show {name}`"
-        ) from error
+        raise UsageError(_conflict(job, str(error.orig))) from error
     if job.job_id:
         _adopt_results(connection, job.token, job.job_id, at=job.created_at)
 
@@ -76,6 +72,16 @@ def find(connection: Connection, name: str) -> KnownJob | None:
 def error_text(result: Result) -> str:
     """What a job's ``error`` says after this outcome; empty after success."""
     return "" if result.state == JobState.SUCCESS else f"{result.code}: {result.message}".strip(": ")
+
+
+def _conflict(job: Job, message: str) -> str:
+    """Which of the job's unique names exists already, from the database's message."""
+    if re.search("jobs[._]reference", message):
+        return (
+            f"reference {job.reference!r} already exists; choose another, "
+            f"or look at its job with `mns-listener jobs show {job.reference}`"
+        )
+    return f"job {job.job_id!r} is already registered; look at it with `mns-listener jobs show {job.job_id}`"
 
 
 def _adopt_results(connection: Connection, token: str, job_id: str, *, at: datetime) -> None:

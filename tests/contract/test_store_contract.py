@@ -302,7 +302,7 @@ class TestJobs:
     def test_a_reference_is_taken_once(self, store: SqlStore) -> None:
         store.add_job(an_intent(reference="talk-1"))
 
-        with pytest.raises(UsageError, match=r"'talk-1' is taken.*choose another"):
+        with pytest.raises(UsageError, match=r"reference 'talk-1' already exists; choose another"):
             store.add_job(an_intent(reference="talk-1", token="x" * 22))
 
         assert count(store, jobs) == 1

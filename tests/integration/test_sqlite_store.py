@@ -102,11 +102,13 @@ def test_a_commit_survives_a_power_cut(file: Path) -> None:
     ("url", "told"),
     [
         pytest.param(
-            "listener.db", r"store\.url = 'listener\.db' is no database URL; write sqlite:///", id="path"
+            "listener.db",
+            r"store\.url = 'listener\.db' is not a valid database URL; use sqlite:///",
+            id="path",
         ),
         pytest.param("mysql://u@h/n", r"'mysql', which is not supported; use sqlite:///", id="mysql"),
-        pytest.param("sqlite://", r"keeps nothing; name a file, as in sqlite:///listener\.db", id="memory"),
-        pytest.param("sqlite:///:memory:", r"keeps nothing; name a file", id="memory-too"),
+        pytest.param("sqlite://", r"stores nothing; name a file, e\.g\. sqlite:///listener\.db", id="memory"),
+        pytest.param("sqlite:///:memory:", r"stores nothing; name a file", id="memory-too"),
         pytest.param("postgresql+pg8000://u:hidden@h/n", r"u:\*\*\*@h/n needs a driver", id="no-driver"),
     ],
 )

@@ -170,7 +170,7 @@ def test_refused_job_is_kept_with_the_reason_and_gives_up_its_reference(
 
 def test_reference_is_taken_once(place: Place, store: SqlStore, mps: MpsClient) -> None:
     first = submission.submit(a_request(reference="talk-7"), store=store, mps=mps)
-    with pytest.raises(UsageError, match="'talk-7' is taken"):
+    with pytest.raises(UsageError, match="reference 'talk-7' already exists"):
         submission.submit(a_request(reference="talk-7"), store=store, mps=mps)
 
     assert jobs_at_mps(place) == [first.job_id]

@@ -168,10 +168,10 @@ def test_wrong_usage_is_told_in_words(
 @pytest.mark.parametrize(
     ("url", "exit_code", "words"),
     [
-        ("garbage", 78, "no database URL"),
-        ("postgresql://user:hunter2@127.0.0.1:port/name", 78, "no database URL"),
+        ("garbage", 78, "not a valid database URL"),
+        ("postgresql://user:hunter2@127.0.0.1:port/name", 78, "not a valid database URL"),
         ("mysql://user:hunter2@h/n", 78, "not supported"),
-        ("sqlite://", 78, "keeps nothing"),
+        ("sqlite://", 78, "stores nothing"),
         ("sqlite:////nonexistent/l.db", 78, "does not exist"),
         ("sqlite:////proc/l.db", 69, "writable"),
     ],
