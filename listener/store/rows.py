@@ -49,7 +49,8 @@ def values_of_job(job: Job) -> Values:
     values = dict(zip(JOB_FIELDS, _job_values(job), strict=True))
     for name in UNIQUE_IF_GIVEN:
         values[name] = values[name] or None
-    return {**values, "next_query_at": None if job.finished_at else job.deadline_at}
+    values["next_query_at"] = None if job.finished_at else job.deadline_at
+    return values
 
 
 def job_of(row: Columns) -> Job:
