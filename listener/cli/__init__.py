@@ -1,4 +1,4 @@
-"""The command line. Each command lives in a module of its own, imported when it is used."""
+"""The command line. Each command has its own module, which is imported only when the command is used."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import click
 from listener.core.errors import ListenerError
 from listener.formats.unicode_text import storable
 
-#: Command names and where they are: in this order in the help.
+#: Commands and where they are defined, in the order of the help text.
 COMMANDS = {
     "run": "listener.cli.run:run",
     "check": "listener.cli.check:check",
@@ -21,12 +21,14 @@ COMMANDS = {
     "jobs": "listener.cli.jobs:jobs",
     "reconcile": "listener.cli.reconcile:reconcile",
     "results": "listener.cli.results:results",
-    "dead": "listener.cli.dead_letters:dead",
+    "dead-letters": "listener.cli.dead_letters:dead_letters",
     "quarantine": "listener.cli.quarantine:quarantine",
     "store": "listener.cli.store:store",
     "demo": "listener.cli.demo:demo",
     "emulator": "listener.cli.emulator:emulator",
 }
+#: Other names for commands; not listed in the help text.
+ALIASES = {"dlq": "dead-letters"}
 INTERNAL_ERROR = 70  #: EX_SOFTWARE
 
 EPILOG = """\b
@@ -38,18 +40,19 @@ Examples:
   mns-listener jobs list --state Fail
 
 \b
-Exit status: 0 done, 1 failed, 2 wrong usage, 69 something can't be reached,
-78 the settings can't work.
+Exit status: 0 success, 1 failure, 2 usage error, 69 unavailable (a service, the
+store or a file), 70 a bug in mns-listener, 78 invalid configuration.
 """
 
 
 class Commands(click.Group):
-    """Imports a command when it is asked for, and turns our errors into words and exit codes."""
+    """Imports a command when it is used, and maps our errors to messages and exit codes."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
         return list(COMMANDS)
 
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        cmd_name = ALIASES.get(cmd_name, cmd_name)
         if cmd_name not in COMMANDS:
             return None
         module, _, name = COMMANDS[cmd_name].partition(":")
@@ -59,7 +62,9 @@ class Commands(click.Group):
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         for argument in args:
             if not argument.isascii() and storable(argument) != argument:
-                raise click.UsageError(f"argument {argument!r} is not UTF-8; no store could hold it", ctx=ctx)
+                raise click.UsageError(
+                    f"argument {argument!r} is not valid UTF-8, so it cannot be stored; use UTF-8", ctx=ctx
+                )
         return super().parse_args(ctx, args)
 
     def invoke(self, ctx: click.Context) -> Any:
@@ -69,15 +74,15 @@ class Commands(click.Group):
             _fail(ctx, str(error), error.exit_code)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
-        except OSError as error:  # a full disk behind standard output, a folder that may not be made
+        except OSError as error:  # e.g. standard output on a full disk, or no permission to create a folder
             _fail(ctx, f"{error.filename or 'output'}: {error.strerror or error}", ListenerError.exit_code)
         except Exception as error:
             if os.environ.get("MNS_LISTENER_TRACEBACK"):
                 raise
             _fail(
                 ctx,
-                f"internal error: {type(error).__name__}: {error}; this is a defect of mns-listener, "
-                "please report it with what MNS_LISTENER_TRACEBACK=1 prints",
+                f"internal error (a bug in mns-listener): {type(error).__name__}: {error}; "
+                "please report it with the traceback that MNS_LISTENER_TRACEBACK=1 prints",
                 INTERNAL_ERROR,
             )
 
@@ -90,10 +95,12 @@ def _fail(ctx: click.Context, message: str, exit_code: int) -> NoReturn:
 @click.command(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="mns-listener")
 def main() -> None:
-    """Stand at the MNS queue where ApsaraVideo MPS puts its callbacks, and see every job to its handler."""
+    """Consume ApsaraVideo MPS job callbacks from Alibaba Cloud MNS queues and deliver each result to its handler."""
     from listener.runtime import log_setup
 
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="backslashreplace")  # a terminal in ASCII is no reason to fail
+        sys.stdout.reconfigure(errors="backslashreplace")  # do not fail on an ASCII terminal
 
-    log_setup.configure(level="warning")  # run sets up its own; elsewhere standard output is for answers
+    log_setup.configure(
+        level="warning"
+    )  # `run` configures its own; for other commands standard output is the result

@@ -1,4 +1,4 @@
-"""``mns-listener check``: would it run, and if not, what is to be done?"""
+"""``mns-listener check``: verify that the daemon can run, or say what to fix."""
 
 from __future__ import annotations
 
@@ -20,18 +20,18 @@ Examples:
   mns-listener check -c listener.toml --json
 
 \b
-Looks at settings, store, handlers, access key and queues, changes nothing in the
-queues, and exits with the status of the first thing that is wrong.
+Checks settings, store, handlers, access key and queues. It does not receive or
+change any message. The exit status is that of the first check that failed, else 0.
 """
 
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """What one look showed. ``exit_code`` is 0 when it is well."""
+    """The result of one check. ``exit_code`` is 0 if it passed."""
 
-    what: str
+    name: str
     ok: bool
-    found: str
+    detail: str
     exit_code: int = 0
 
 
@@ -40,13 +40,13 @@ class CheckResult:
 @json_option
 @click.pass_context
 def check(ctx: click.Context, *, path: Path | None, as_json: bool) -> None:
-    """See whether the daemon could run with these settings."""
+    """Verify that the daemon can run with these settings."""
     results = list(_results(path))
     if as_json:
         print_json({"ok": all(one.ok for one in results), "checks": [asdict(one) for one in results]})
     else:
-        rows = [("ok" if one.ok else "FAILED", one.what, one.found) for one in results]
-        print_table(("", "what", "found"), rows, empty="nothing to check")
+        rows = [("ok" if one.ok else "FAILED", one.name, one.detail) for one in results]
+        print_table(("", "check", "detail"), rows, empty="nothing to check")
     ctx.exit(next((one.exit_code for one in results if not one.ok), 0))
 
 
@@ -55,28 +55,28 @@ def _results(path: Path | None) -> Iterator[CheckResult]:
         settings = settings_from(path)
         settings.require_work()
     except ListenerError as error:
-        yield _bad("settings", error)
+        yield _failed("settings", error)
         return
-    yield CheckResult("settings", True, _described(settings))
-    yield _looked("store", lambda: _store(settings))
-    yield _looked("handlers", lambda: _handlers(settings))
+    yield CheckResult("settings", True, _summary(settings))
+    yield _run_check("store", lambda: _store(settings))
+    yield _run_check("handlers", lambda: _handlers(settings))
     yield from _queues(settings)
 
 
-def _described(settings: Settings) -> str:
+def _summary(settings: Settings) -> str:
     queues = ", ".join(queue.label for queue in settings.queues)
     return f"queues {queues}; routes {', '.join(route.name for route in settings.routes)}"
 
 
-def _looked(what: str, look: Callable[[], str]) -> CheckResult:
+def _run_check(name: str, inspect: Callable[[], str]) -> CheckResult:
     try:
-        return CheckResult(what, True, look())
+        return CheckResult(name, True, inspect())
     except ListenerError as error:
-        return _bad(what, error)
+        return _failed(name, error)
 
 
-def _bad(what: str, error: ListenerError) -> CheckResult:
-    return CheckResult(what, False, str(error), error.exit_code)
+def _failed(name: str, error: ListenerError) -> CheckResult:
+    return CheckResult(name, False, str(error), error.exit_code)
 
 
 def _store(settings: Settings) -> str:
@@ -84,9 +84,9 @@ def _store(settings: Settings) -> str:
     from listener.store.dead_letters import DeadLetters
 
     with opened_store(settings) as store:
-        left = store.outstanding()
+        outstanding = store.outstanding()
         dead = DeadLetters(store.database).count()
-        return f"{store.database.display_url}: {left} outstanding, {dead} dead letters"
+        return f"{store.database.display_url}: {outstanding} outstanding, {dead} dead letters"
 
 
 def _handlers(settings: Settings) -> str:
@@ -102,8 +102,8 @@ def _queues(settings: Settings) -> Iterator[CheckResult]:
     from listener.aliyun.mns_queue import check_queue
 
     keys = credentials(settings.credentials)
-    key = _looked("access key", lambda: f"{keys.get_credentials().id[:4]}…")
+    key = _run_check("access key", lambda: f"{keys.get_credentials().id[:4]}…")
     yield key
     if key.ok:
         for queue in settings.queues:
-            yield _looked(f"queue {queue.label}", partial(check_queue, queue, keys))
+            yield _run_check(f"queue {queue.label}", partial(check_queue, queue, keys))

@@ -1,4 +1,4 @@
-"""What commands share: finding the settings, opening the store, and printing."""
+"""Shared by all commands: loading the settings, opening the store, and printing."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from listener.settings.loader import settings_from
 from listener.settings.sections import Settings
 from listener.store.sql_store import SqlStore
 
-__all__ = ["settings_from"]  # commands take it from here, with the rest
+__all__ = ["settings_from"]  # re-exported, so that commands import all shared functions from here
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
 PIPE_WIDTH = 100_000
-#: What identifies a row; no database counts further.
+#: The id of a row: a positive 64-bit integer.
 ROW_ID = click.IntRange(1, 2**63 - 1)
-#: What strangers send may hold control characters, and those are a terminal's commands.
+#: Untrusted text may hold control characters, which a terminal would interpret; they are printed as escapes.
 _VISIBLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {10: "\\n", 13: "\\r"}
 
 
@@ -36,23 +36,23 @@ def config_option(command: Command) -> Command:
         type=click.Path(dir_okay=False, path_type=Path),
         envvar="MNS_LISTENER_CONFIG",
         show_envvar=True,
-        help="Settings file.  [default: ./listener.toml if it is there]",
+        help="Settings file.  [default: ./listener.toml if it exists]",
     )(command)
 
 
 def json_option(command: Command) -> Command:
-    return click.option("--json", "as_json", is_flag=True, help="Print JSON for programs.")(command)
+    return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")(command)
 
 
 def page_options(command: Command) -> Command:
     limit = click.option(
-        "--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Rows to show at most."
+        "--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Maximum number of rows."
     )
     before = click.option(
         "--before",
         type=ROW_ID,
         default=None,
-        help="Show what comes after this id in the listing.",
+        help="Continue a listing after the row with this id.",
     )
     return limit(before(command))
 
@@ -67,12 +67,12 @@ def opened_store(settings: Settings) -> Iterator[SqlStore]:
 
 
 def print_json(value: Any) -> None:
-    plain = codecs.lookup(sys.stdout.encoding or "ascii").name != "utf-8"
-    click.echo(json.dumps(value, ensure_ascii=plain, default=_plain))
+    ascii_only = codecs.lookup(sys.stdout.encoding or "ascii").name != "utf-8"
+    click.echo(json.dumps(value, ensure_ascii=ascii_only, default=_json_value))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) -> None:
-    """A table for people; ``empty`` is said when there are no rows."""
+    """Print a table, or the text ``empty`` if there are no rows."""
     if not rows:
         click.echo(empty)
         return
@@ -82,8 +82,8 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty:
 
     table = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row))  # Text: brackets in values are no markup
-    # As wide as the terminal; a pipe gets whole lines, since nobody can widen it.
+        table.add_row(*(Text(_cell(value)) for value in row))  # Text: brackets in values are not markup
+    # As wide as the terminal; lines written to a pipe or file are never wrapped.
     console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
     with console.capture() as captured:
         console.print(table)
@@ -91,9 +91,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty:
         click.echo(line.rstrip())
 
 
-def print_fields(facts: Mapping[str, Any]) -> None:
-    """Names and values, one a line; empty values are left out."""
-    shown = {name: _cell(value) for name, value in facts.items() if value not in (None, "", (), [])}
+def print_fields(fields: Mapping[str, Any]) -> None:
+    """Print names and values, one per line; empty values are omitted."""
+    shown = {name: _cell(value) for name, value in fields.items() if value not in (None, "", (), [])}
     width = max((len(name) for name in shown), default=0)
     for name, value in shown.items():
         click.echo(f"{name:<{width}}  {value}")
@@ -105,5 +105,5 @@ def _cell(value: Any) -> str:
     return "" if value is None else str(value).translate(_VISIBLE)
 
 
-def _plain(value: Any) -> Any:
+def _json_value(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else str(value)

@@ -1,4 +1,4 @@
-"""``mns-listener dead``: dead letters, and what to do about them."""
+"""``mns-listener dead-letters``: list, replay and delete dead letters."""
 
 from __future__ import annotations
 
@@ -29,21 +29,21 @@ PAGE = 500
 
 EPILOG = """\b
 Examples:
-  mns-listener dead list
-  mns-listener dead show 17
-  mns-listener dead replay 17 18
-  mns-listener dead replay --all --route captions
-  mns-listener dead drop 19
+  mns-listener dead-letters list
+  mns-listener dead-letters show 17
+  mns-listener dead-letters replay 17 18
+  mns-listener dead-letters replay --all --route captions
+  mns-listener dead-letters drop 19
 """
 
 
 @click.group(epilog=EPILOG)
-def dead() -> None:
-    """Look at dead letters; replay or drop them."""
+def dead_letters() -> None:
+    """List, replay or delete dead letters (alias: dlq)."""
 
 
-@dead.command("list", epilog=EPILOG)
-@click.option("--route", default="", help="Only this route's.")
+@dead_letters.command("list", epilog=EPILOG)
+@click.option("--route", default="", help="Only dead letters of this route.")
 @page_options
 @config_option
 @json_option
@@ -57,7 +57,7 @@ def list_dead(*, route: str, before: int | None, limit: int, path: Path | None, 
         print_json([delivery_dict(delivery) for delivery in page])
         return
     print_table(
-        ("id", "job", "state", "route", "handler", "attempts", "died", "reason"),
+        ("id", "job", "state", "route", "handler", "attempts", "failed at", "reason"),
         [
             (
                 delivery.id,
@@ -75,54 +75,56 @@ def list_dead(*, route: str, before: int | None, limit: int, path: Path | None, 
     )
 
 
-@dead.command("show", epilog=EPILOG)
-@click.argument("letter", type=ROW_ID)
+@dead_letters.command("show", epilog=EPILOG)
+@click.argument("dead_letter_id", metavar="ID", type=ROW_ID)
 @config_option
 @json_option
-def show_dead(*, letter: int, path: Path | None, as_json: bool) -> None:
-    """Show one dead letter with the callback that it is about."""
+def show_dead(*, dead_letter_id: int, path: Path | None, as_json: bool) -> None:
+    """Show one dead letter with its callback."""
     from listener.store.dead_letters import DeadLetters
 
     with opened_store(settings_from(path)) as store:
-        delivery = DeadLetters(store.database).find(letter)
+        delivery = DeadLetters(store.database).find(dead_letter_id)
     if delivery is None:
-        raise UsageError(f"there is no dead letter {letter}; `mns-listener dead list` shows them")
-    facts = delivery_dict(delivery) | {"user_data": delivery.result.user_data, "raw": delivery.result.raw}
-    print_json(facts) if as_json else print_fields(facts)
+        raise UsageError(
+            f"no dead letter has the id {dead_letter_id}; list them with `mns-listener dead-letters list`"
+        )
+    fields = delivery_dict(delivery) | {"user_data": delivery.result.user_data, "raw": delivery.result.raw}
+    print_json(fields) if as_json else print_fields(fields)
 
 
-@dead.command("replay", epilog=EPILOG)
-@click.argument("letters", type=ROW_ID, nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="All dead letters, or all of --route.")
-@click.option("--route", default="", help="With --all: only this route's.")
+@dead_letters.command("replay", epilog=EPILOG)
+@click.argument("ids", metavar="[ID]...", type=ROW_ID, nargs=-1)
+@click.option(
+    "--all", "everything", is_flag=True, help="All dead letters, or with --route all of that route."
+)
+@click.option("--route", default="", help="With --all: only dead letters of this route.")
 @config_option
 @json_option
-def replay(
-    *, letters: tuple[int, ...], everything: bool, route: str, path: Path | None, as_json: bool
-) -> None:
-    """Run dead letters again, with all their attempts."""
+def replay(*, ids: tuple[int, ...], everything: bool, route: str, path: Path | None, as_json: bool) -> None:
+    """Return dead letters to the daemon, with a full set of attempts."""
     settings = settings_from(path)
     decide = _decide(settings)
-    _each(
-        settings, letters, everything=everything, route=route, as_json=as_json, done="replayed", decide=decide
-    )
+    _each(settings, ids, everything=everything, route=route, as_json=as_json, done="replayed", decide=decide)
 
 
-@dead.command("drop", epilog=EPILOG)
-@click.argument("letters", type=ROW_ID, nargs=-1)
-@click.option("--all", "everything", is_flag=True, help="All dead letters, or all of --route.")
-@click.option("--route", default="", help="With --all: only this route's.")
+@dead_letters.command("drop", epilog=EPILOG)
+@click.argument("ids", metavar="[ID]...", type=ROW_ID, nargs=-1)
+@click.option(
+    "--all", "everything", is_flag=True, help="All dead letters, or with --route all of that route."
+)
+@click.option("--route", default="", help="With --all: only dead letters of this route.")
 @config_option
 @json_option
-def drop(*, letters: tuple[int, ...], everything: bool, route: str, path: Path | None, as_json: bool) -> None:
-    """Put dead letters away for good. Their results stay in the store."""
+def drop(*, ids: tuple[int, ...], everything: bool, route: str, path: Path | None, as_json: bool) -> None:
+    """Delete dead letters permanently. Their results stay in the store."""
     settings = settings_from(path)
-    _each(settings, letters, everything=everything, route=route, as_json=as_json, done="dropped", decide=None)
+    _each(settings, ids, everything=everything, route=route, as_json=as_json, done="dropped", decide=None)
 
 
 def _each(
     settings: Settings,
-    letters: tuple[int, ...],
+    ids: tuple[int, ...],
     *,
     everything: bool,
     route: str,
@@ -130,26 +132,28 @@ def _each(
     done: str,
     decide: Decide | None,
 ) -> None:
-    if everything == bool(letters):
-        raise UsageError("name dead letters by their ids, or say --all")
+    if everything == bool(ids):
+        raise UsageError("specify the ids of dead letters, or --all; use one of the two")
     if route and not everything:
-        raise UsageError("--route goes with --all; ids name dead letters of any route")
+        raise UsageError(
+            "--route requires --all; remove --route, since ids already identify dead letters of any route"
+        )
     from listener.store.dead_letters import DeadLetters
 
     with opened_store(settings) as store:
-        dead_letters = DeadLetters(store.database)
-        ids = _all(dead_letters, route) if everything else list(dict.fromkeys(letters))
+        letters = DeadLetters(store.database)
+        chosen = _all(letters, route) if everything else list(dict.fromkeys(ids))
         changed: list[int] = []
-        for start in range(0, len(ids), PAGE):
-            page = ids[start : start + PAGE]
+        for start in range(0, len(chosen), PAGE):
+            page = chosen[start : start + PAGE]
             at = clock.now()
-            changed += dead_letters.replay(page, decide, at=at) if decide else dead_letters.drop(page, at=at)
-    _report(changed, [letter for letter in ids if letter not in changed], done=done, as_json=as_json)
+            changed += letters.replay(page, decide, at=at) if decide else letters.drop(page, at=at)
+    _report(changed, [one for one in chosen if one not in changed], done=done, as_json=as_json)
 
 
-def _all(dead_letters: Any, route: str) -> list[int]:
+def _all(letters: Any, route: str) -> list[int]:
     ids: list[int] = []
-    while page := dead_letters.page(route=route, before=ids[-1] if ids else 0, limit=PAGE):
+    while page := letters.page(route=route, before=ids[-1] if ids else 0, limit=PAGE):
         ids += [delivery.id for delivery in page]
     return ids
 
@@ -160,9 +164,9 @@ def _report(changed: list[int], missing: list[int], *, done: str, as_json: bool)
     else:
         click.echo(f"{done} {len(changed)} dead letters")
     if missing:
-        raise UsageError(f"no dead letters: {', '.join(map(str, missing))}")
+        raise UsageError(f"not the ids of dead letters: {', '.join(map(str, missing))}")
 
 
 def _decide(settings: Settings) -> Decide:
-    """Today's rules; that the job is unknown no longer counts, since a person has decided."""
+    """Apply the current routes. An unknown job does not matter any more: an operator asked for the replay."""
     return decider(settings.rules(), Correlation(), now=clock.now(), wait_over=True)

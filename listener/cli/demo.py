@@ -1,4 +1,4 @@
-"""``mns-listener demo``: the whole line, on this machine."""
+"""``mns-listener demo``: an end-to-end run on this machine."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ Examples:
   mns-listener demo --keep ./demo
 
 \b
-Starts an emulator of MNS and MPS, submits jobs through the official SDK, lets some
-callbacks come twice, early, late, wrapped or garbled, and runs the real daemon
-meanwhile. Needs no account. Exit status 0 only if every job had exactly one outcome
-at the right handler and every garbled message is in quarantine.
+Starts an emulator of MNS and MPS, submits jobs through the official SDK, makes some
+callbacks duplicate, early, late, wrapped or garbled, and runs the real daemon.
+Needs no Alibaba Cloud account. Exit status: 0 if exactly one outcome of every job
+reached the right handler and every garbled message is in quarantine, else 1.
 """
 
 
@@ -36,30 +36,30 @@ at the right handler and every garbled message is in quarantine.
     "--jobs",
     type=click.IntRange(1, 100_000),
     default=None,
-    help="Submit this many jobs, cycling through the functions.  [default: one of each, and a failing one]",
+    help="Submit this many jobs, cycling through the functions.  [default: one per function, and one that fails]",
 )
 @click.option(
     "--keep",
     type=click.Path(file_okay=False, path_type=Path),
     default=None,
-    help="Keep settings, store, log and results in this folder.",
+    help="Keep settings, store, log and results in this new or empty folder.",
 )
 @json_option
 @click.pass_context
 def demo(ctx: click.Context, *, jobs: int | None, keep: Path | None, as_json: bool) -> None:
-    """Show the whole line on this machine, without an account."""
+    """Run an end-to-end demo on this machine, without an account."""
     os.environ["ALIBABA_CLOUD_ECS_METADATA_DISABLED"] = "true"
-    for name in ("HTTP_PROXY", "http_proxy"):  # all of it happens here, and the SDK knows no exceptions
+    for name in ("HTTP_PROXY", "http_proxy"):  # all calls go to loopback, and the SDK ignores NO_PROXY
         os.environ.pop(name, None)
-    from listener.demo import sandbox as sandbox
+    from listener.demo import sandbox
 
-    with _folder(keep) as folder, _progress(quiet=as_json) as tell:
-        report = sandbox.run_demo(sandbox.make_jobs(jobs), folder=folder, tell=tell)
+    with _folder(keep) as folder, _progress(quiet=as_json) as report_progress:
+        report = sandbox.run_demo(sandbox.make_jobs(jobs), folder=folder, report_progress=report_progress)
     if as_json:
         print_json(report.counts)
     else:
         _show(report, keep)
-    ctx.exit(0 if report.right else 1)
+    ctx.exit(0 if report.correct else 1)
 
 
 @contextmanager
@@ -69,16 +69,19 @@ def _folder(keep: Path | None) -> Iterator[Path]:
             yield Path(name)
         return
     if "?" in str(keep.absolute()):
-        raise click.BadParameter(f"{keep} holds a ?, which ends a path in store.url", param_hint="--keep")
+        raise click.BadParameter(
+            f"{keep} contains a ?, which would end the path in store.url; use another folder",
+            param_hint="--keep",
+        )
     keep.mkdir(parents=True, exist_ok=True)
     if any(keep.iterdir()):
-        raise click.BadParameter(f"{keep} is not empty; name a new folder", param_hint="--keep")
+        raise click.BadParameter(f"{keep} is not empty; use a new or empty folder", param_hint="--keep")
     yield keep.absolute()
 
 
 @contextmanager
 def _progress(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
-    """Bars on a terminal, nothing elsewhere: whoever pipes wants the end."""
+    """Progress bars on a terminal; nothing if standard error is not a terminal."""
     if quiet or not sys.stderr.isatty():
         yield lambda what, done, total: None
         return
@@ -94,18 +97,18 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
 def _show(report: DemoReport, keep: Path | None) -> None:
     rows = [_row(job_report) for job_report in report.job_reports]
     print_table(
-        ("job", "function", "user data", "twist", "route", "handler", "outcome"), rows, empty="no jobs"
+        ("job", "function", "user data", "fault", "route", "handler", "outcome"), rows, empty="no jobs"
     )
     counts = report.counts
     click.echo(
         f"\n{counts['submitted']} jobs, {counts['dispatched']} handled once each, "
-        f"{counts['duplicates']} duplicates absorbed, {counts['quarantined']} garbled messages in quarantine, "
+        f"{counts['duplicates']} duplicates ignored, {counts['quarantined']} garbled messages in quarantine, "
         f"{counts['lost']} lost, in {counts['seconds']} s"
     )
     if keep:
-        click.echo(f"Everything is in {keep}: try `mns-listener jobs list -c {keep}/listener.toml`")
-    if not report.right:
-        click.echo("This is NOT what should have happened.", err=True)
+        click.echo(f"Files kept in {keep}; try `mns-listener jobs list -c {keep}/listener.toml`")
+    if not report.correct:
+        click.echo("The demo failed: the outcomes above are not the expected ones.", err=True)
 
 
 def _row(job_report: JobReport) -> tuple[str, ...]:
@@ -117,5 +120,5 @@ def _row(job_report: JobReport) -> tuple[str, ...]:
         job_report.demo_job.fault or ("fails" if job_report.demo_job.fails else ""),
         ", ".join(line["route"] for line in lines) or "-",
         "jsonl" if lines else "-",
-        (lines[0]["state"] if lines else "LOST") + ("" if job_report.right else "  <-- wrong"),
+        (lines[0]["state"] if lines else "LOST") + ("" if job_report.correct else "  <-- unexpected"),
     )

@@ -1,4 +1,4 @@
-"""``mns-listener emulator``: the local stand-in for MNS and MPS on a port."""
+"""``mns-listener emulator``: a local emulator of MNS and MPS on one port."""
 
 from __future__ import annotations
 
@@ -25,21 +25,21 @@ Examples:
   mns-listener emulator --faults faults.toml --seed 7
 
 \b
-A file of faults is TOML (or JSON) with one table for each fault:
+A faults file is TOML (or JSON) with one table per fault:
   [[fault]]
   kind = "stall"                  # see below
   operation = "*Receive*"         # also: service, queue, function
   probability = 0.05              # also: every, skip, count, start, stop
 Kinds for requests: latency, stall, reset, hang-up, drop-reply, truncate, error,
 throttle, reject-signature, clock-skew, expire-handles, empty-poll, early.
-Kinds for callbacks: drop, duplicate, late, reorder, garble. Their own keys are
-seconds, status, body (xml, html, empty), keep, copies and after.
+Kinds for callbacks: drop, duplicate, late, reorder, garble. Some kinds have
+parameters: seconds, status, body (xml, html, empty), keep, copies, after.
 
 \b
-Everything lives in memory and is gone when the emulator stops. The pipeline
-88c6ca184c0e47b2a17a1b6ef2c6a1f0 is there from the start. A job whose Input names
-an object with "fail" in its key ends in Fail. GET /_emulator/state shows queues,
-jobs and counts; /_emulator/faults shows the faults and how often each happened.
+All state is in memory and is lost when the emulator stops. The pipeline
+88c6ca184c0e47b2a17a1b6ef2c6a1f0 exists from the start. A job whose Input is an
+object with "fail" in its key ends in state Fail. GET /_emulator/state shows queues,
+jobs and counts; /_emulator/faults shows the faults and how often each occurred.
 """
 
 
@@ -51,7 +51,9 @@ def _durations(context: click.Context, option: click.Parameter, given: tuple[str
     try:
         return {function: float(seconds) for function, _, seconds in pairs}
     except ValueError as error:
-        raise click.BadParameter(f"{', '.join(given)}: write FUNCTION=SECONDS, such as Cover=0.5") from error
+        raise click.BadParameter(
+            f"{', '.join(given)} is not valid; use FUNCTION=SECONDS, e.g. Cover=0.5"
+        ) from error
 
 
 def _queue_names(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
@@ -60,7 +62,8 @@ def _queue_names(context: click.Context, option: click.Parameter, given: tuple[s
     for name in given:
         if not QUEUE_NAME.fullmatch(name) or len(name) > QUEUE_NAME_LENGTH:
             raise click.BadParameter(
-                f"{name}: write letters, digits and hyphens, {QUEUE_NAME_LENGTH} at most, no hyphen first"
+                f"{name} is not a valid queue name; use up to {QUEUE_NAME_LENGTH} letters, digits and hyphens, "
+                "starting with a letter or digit"
             )
     return given
 
@@ -79,12 +82,16 @@ def _faults(context: click.Context, option: click.Parameter, path: Path | None) 
 @click.command(epilog=EPILOG)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
-    "--port", type=click.IntRange(0, 65_535), default=8470, show_default=True, help="0 takes a free port."
+    "--port",
+    type=click.IntRange(0, 65_535),
+    default=8470,
+    show_default=True,
+    help="Port to listen on; 0 picks a free port.",
 )
 @click.option(
     "--port-file",
     type=click.Path(dir_okay=False, path_type=Path),
-    help="Write the port here once the emulator listens.",
+    help="Write the port to this file once the emulator accepts connections.",
 )
 @click.option(
     "--queue",
@@ -92,19 +99,27 @@ def _faults(context: click.Context, option: click.Parameter, path: Path | None) 
     multiple=True,
     metavar="NAME",
     callback=_queue_names,
-    help="Create this queue at the start; may be given again.",
+    help="Create this queue at startup; repeatable.",
 )
-@click.option("--access-key-id", default="testKeyId", show_default=True, help="The one key that is accepted.")
-@click.option("--access-key-secret", default="testKeySecret", show_default=True, help="Its secret.")
 @click.option(
-    "--job-seconds", type=click.FloatRange(min=0), default=1.0, show_default=True, help="How long a job runs."
+    "--access-key-id", default="testKeyId", show_default=True, help="The only access key id that is accepted."
+)
+@click.option(
+    "--access-key-secret", default="testKeySecret", show_default=True, help="The secret of that key."
+)
+@click.option(
+    "--job-seconds",
+    type=click.FloatRange(min=0),
+    default=1.0,
+    show_default=True,
+    help="Duration of a job in seconds.",
 )
 @click.option(
     "--fail-rate",
     type=RATE,
     default=0.0,
     show_default=True,
-    help="Share of jobs that fail.",
+    help="Fraction of jobs that fail.",
 )
 @click.option(
     "--duration",
@@ -112,52 +127,60 @@ def _faults(context: click.Context, option: click.Parameter, path: Path | None) 
     multiple=True,
     metavar="FUNCTION=SECONDS",
     callback=_durations,
-    help="How long jobs of one function run; may be given again.",
+    help="Duration of the jobs of one function; repeatable.",
 )
 @click.option(
-    "--lost-rate", type=RATE, default=0.0, show_default=True, help="Share of callbacks that are never sent."
+    "--lost-rate",
+    type=RATE,
+    default=0.0,
+    show_default=True,
+    help="Fraction of callbacks that are never sent.",
 )
 @click.option(
     "--unknown-rate",
     type=RATE,
     default=0.0,
     show_default=True,
-    help="Share of jobs that queries do not find.",
+    help="Fraction of jobs that queries do not find.",
 )
 @click.option(
     "--calls-per-second",
     type=click.IntRange(min=0),
     default=100,
     show_default=True,
-    help="Throttle each API action of MPS beyond this; 0 never does.",
+    help="Rate limit for each MPS API action; 0 means no limit.",
 )
 @click.option(
-    "--lenient-handles", is_flag=True, help="Keep old receipt handles valid after a change of visibility."
+    "--lenient-handles", is_flag=True, help="Keep old receipt handles valid after ChangeMessageVisibility."
 )
-@click.option("--malformed", is_flag=True, help="Give query results in the documented ill-formed shapes.")
+@click.option(
+    "--malformed",
+    is_flag=True,
+    help="Return query results in the ill-formed variants that the MPS documentation shows.",
+)
 @click.option(
     "--faults",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     callback=_faults,
-    help="Let things go wrong as this file says.",
+    help="Inject the faults that this file defines.",
 )
-@click.option("--seed", type=int, help="Repeat the same ids, failures and faults.")
-@click.option("--allow-remote", is_flag=True, help="Let --host be an address that other machines can reach.")
+@click.option("--seed", type=int, help="Seed for reproducible ids, failures and faults.")
+@click.option("--allow-remote", is_flag=True, help="Allow a --host that other machines can reach.")
 def emulator(*, host: str, port_file: Path | None, allow_remote: bool, **settings: Any) -> None:
-    """Run a local emulator of the MNS queue service and the MPS job service.
+    """Run a local emulator of MNS and MPS.
 
-    One port serves both. Point MNS clients at http://HOST:PORT and MPS clients at the endpoint HOST:PORT with the
-    protocol http.
+    One port serves both services. Point MNS clients at http://HOST:PORT, and MPS clients at the endpoint HOST:PORT with
+    the protocol http.
     """
     if not allow_remote and not _is_loopback(host):
         raise click.BadParameter(
-            f"{host} can be reached from other machines; use 127.0.0.1, or say --allow-remote",
+            f"{host} can be reached from other machines; use 127.0.0.1, or add --allow-remote",
             param_hint="--host",
         )
     from listener.emulator.options import Options
     from listener.emulator.server import running
 
-    # Blocked before the server's thread starts, so that only the wait below ever sees them.
+    # Blocked before the server's thread starts, so that only the sigwait below receives them.
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
@@ -165,7 +188,9 @@ def emulator(*, host: str, port_file: Path | None, allow_remote: bool, **setting
             _announce(server, port_file)
             signal.sigwait(signals)
     except OSError as error:
-        raise click.ClickException(f"can't listen on {host}:{settings['port']}: {error.strerror}") from error
+        raise click.ClickException(
+            f"cannot listen on {host}:{settings['port']}: {error.strerror}; choose another --host or --port"
+        ) from error
 
 
 def _announce(server: RunningEmulator, port_file: Path | None) -> None:
@@ -175,11 +200,11 @@ def _announce(server: RunningEmulator, port_file: Path | None) -> None:
         f"MPS endpoint {server.url.removeprefix('http://')} with protocol http, access key {key})"
     )
     if port_file:
-        _write_whole(port_file, f"{server.port}\n")
+        _write_atomically(port_file, f"{server.port}\n")
 
 
-def _write_whole(path: Path, text: str) -> None:
-    """Whoever waits for the file finds it either missing or complete."""
+def _write_atomically(path: Path, text: str) -> None:
+    """A program that waits for the file never reads a partially written one."""
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     with os.fdopen(handle, "w") as file:
         file.write(text)

@@ -1,4 +1,4 @@
-"""``mns-listener jobs``: what is known of submitted jobs."""
+"""``mns-listener jobs``: list and inspect jobs, wait for them, register external ones."""
 
 from __future__ import annotations
 
@@ -31,11 +31,15 @@ Examples:
 
 @click.group(epilog=EPILOG)
 def jobs() -> None:
-    """Look at submitted jobs."""
+    """List and inspect jobs."""
 
 
 @jobs.command("list", epilog=EPILOG)
-@click.option("--state", default="", help="intent, submitted, refused, Success, Fail, Cancelled or Lost.")
+@click.option(
+    "--state",
+    default="",
+    help="Only jobs in this state: intent, submitted, refused, Success, Fail, Cancelled or Lost.",
+)
 @page_options
 @config_option
 @json_option
@@ -74,38 +78,40 @@ def list_jobs(*, state: str, before: int | None, limit: int, path: Path | None, 
 def show_job(*, name: str, path: Path | None, as_json: bool) -> None:
     """Show one job with its results and deliveries.
 
-    NAME is a job id, a workflow's run id, a reference or a token.
+    NAME is a job id, a workflow run id, a reference or a token.
     """
     from listener.store.queries import Queries
 
     with opened_store(settings_from(path)) as store:
         history = Queries(store.database).history(name)
     if history is None:
-        raise UsageError(f"no job {name!r} is known here; `mns-listener jobs list` shows the ones that are")
+        raise UsageError(f"no job {name!r} in this store; list jobs with `mns-listener jobs list`")
     job = job_dict(history.job) if history.job else None
-    found = [result_dict(stored) for stored in history.results]
-    sent = [delivery_dict(delivery) for delivery in history.deliveries]
+    results = [result_dict(stored) for stored in history.results]
+    deliveries = [delivery_dict(delivery) for delivery in history.deliveries]
     if as_json:
-        print_json({"job": job, "results": found, "deliveries": sent})
+        print_json({"job": job, "results": results, "deliveries": deliveries})
         return
-    print_fields(job or {"job": "not submitted here"})
-    for title, facts in [("result", facts) for facts in found] + [("delivery", facts) for facts in sent]:
+    print_fields(job or {"job": "not in this store"})
+    for title, fields in [("result", one) for one in results] + [("delivery", one) for one in deliveries]:
         click.echo(f"\n{title}")
-        print_fields(facts)
+        print_fields(fields)
 
 
 @jobs.command("wait", epilog=EPILOG)
 @click.argument("names", nargs=-1, required=True)
-@click.option("--timeout", default="", help="For each job, as in 10m.  [default: for ever]")
+@click.option(
+    "--timeout", default="", help="Maximum time to wait for each job, e.g. 10m.  [default: no limit]"
+)
 @config_option
 @json_option
 @click.pass_context
 def wait(
     ctx: click.Context, *, names: tuple[str, ...], timeout: str, path: Path | None, as_json: bool
 ) -> None:
-    """Wait until the daemon has recorded the outcomes of jobs.
+    """Wait until the daemon has recorded the outcome of each job.
 
-    NAMES are job ids, references or tokens. Exit status: 0 if all are Success, 1 if one is not, 124 if time ran out.
+    NAMES are job ids, references or tokens. Exit status: 0 if all ended in Success, 1 if one did not, 124 on timeout.
     """
     from listener.cli.submit import awaited
     from listener.client import Client
@@ -122,12 +128,16 @@ def wait(
 
 @jobs.command("register", epilog=EPILOG)
 @click.argument("job_id")
-@click.option("--function", default="", help="With it, MPS can be asked about the job once it is overdue.")
-@click.option("--pipeline", default="", help="The pipeline that it is in.")
-@click.option("--data", default=None, help="User data to route by, where the callback brings none.")
-@click.option("--reference", default="", help="Your own name for the job; unique.")
-@click.option("--deadline", default="", help="When its callback is overdue, as in 30m.")
-@click.option("--tenant", default="", help="The [tenants] table whose account it is in.")
+@click.option(
+    "--function",
+    default="",
+    help="Enables status polling: MPS is queried once the job is overdue.",
+)
+@click.option("--pipeline", default="", help="The MPS pipeline of the job.")
+@click.option("--data", default=None, help="User data for routing, used if the callback has none.")
+@click.option("--reference", default="", help="Your own unique name for the job.")
+@click.option("--deadline", default="", help="Time until the callback counts as overdue, e.g. 30m.")
+@click.option("--tenant", default="", help="The [tenants] table of the account that the job runs in.")
 @config_option
 @json_option
 def register(
@@ -142,9 +152,9 @@ def register(
     path: Path | None,
     as_json: bool,
 ) -> None:
-    """Make a job known that other software submitted.
+    """Register an externally submitted job.
 
-    JOB_ID is what MPS answered: of any type of job, or a workflow's run id.
+    JOB_ID is the job id that MPS returned, for any type of job, or a workflow run id.
     """
     from listener.client import Client
     from listener.formats.durations import parse_duration

@@ -1,4 +1,4 @@
-"""``mns-listener quarantine``: messages that are no callbacks, whole."""
+"""``mns-listener quarantine``: messages that could not be decoded, stored verbatim."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ Examples:
 
 @click.group(epilog=EPILOG)
 def quarantine() -> None:
-    """Look at messages that could not be decoded."""
+    """List messages that could not be decoded."""
 
 
 @quarantine.command("list", epilog=EPILOG)

@@ -1,4 +1,4 @@
-"""``mns-listener reconcile``: ask MPS about jobs by hand."""
+"""``mns-listener reconcile``: query job status at MPS on demand."""
 
 from __future__ import annotations
 
@@ -23,25 +23,23 @@ Examples:
   mns-listener reconcile --job talk-7 --job 39f8e0bc005e4f309379701645f4a1b2
 
 \b
-What MPS answers is recorded like a callback, and the daemon delivers it. The daemon
-does the same by itself once a job's deadline has passed.
-Exit status: 69 if MPS could not be reached for one of them, else 0.
+The answer of MPS is recorded like a callback, and the daemon delivers it. The daemon
+does the same by itself once the deadline of a job has passed.
+Exit status: 69 if MPS was unavailable for at least one job, else 0.
 """
 
 
 @click.command(epilog=EPILOG)
-@click.option(
-    "--job", "names", multiple=True, help="A job id, reference or token; may be given several times."
-)
-@click.option("--overdue", is_flag=True, help="All jobs whose callback is overdue.")
+@click.option("--job", "names", multiple=True, help="A job id, reference or token; repeatable.")
+@click.option("--overdue", is_flag=True, help="Query all jobs whose callback is overdue.")
 @config_option
 @json_option
 def reconcile(*, names: tuple[str, ...], overdue: bool, path: Path | None, as_json: bool) -> None:
-    """Ask MPS what has become of jobs, and record the answers."""
+    """Query job status at MPS and record it."""
     from listener.client import Client
 
     if overdue == bool(names):
-        raise UsageError("name jobs with --job, or say --overdue")
+        raise UsageError("specify jobs with --job, or --overdue; use one of the two")
     with Client(settings_from(path)) as client:
         found = _all_overdue(client) if overdue else _named(client, names)
     rows = [(job.job_id or job.reference or job.token, job.function, outcome) for job, outcome in found]
@@ -59,7 +57,7 @@ def _named(client: Client, names: Sequence[str]) -> list[tuple[Job, ReconcileOut
 
 
 def _all_overdue(client: Client) -> list[tuple[Job, ReconcileOutcome]]:
-    """Of each tenant until there are no more, or until its MPS can't be reached."""
+    """For each tenant, until no overdue job is left or its MPS is unavailable."""
     from listener.jobs.reconciler import ReconcileOutcome, tenant_shards
 
     found: list[tuple[Job, ReconcileOutcome]] = []

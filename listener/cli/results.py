@@ -1,4 +1,4 @@
-"""``mns-listener results``: what callbacks said, also where no route wanted it."""
+"""``mns-listener results``: recorded results, including those that matched no route."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ from listener.rules.routing import Correlation, decider
 EPILOG = """\b
 Examples:
   mns-listener results list
-  mns-listener results list --only parked
-  mns-listener results route-parked
+  mns-listener results list --status parked
+  mns-listener results reroute
 """
 
 
 @click.group(epilog=EPILOG)
 def results() -> None:
-    """Look at recorded results; route parked ones."""
+    """List recorded results; reroute parked ones."""
 
 
 @results.command("list", epilog=EPILOG)
 @click.option(
-    "--only", type=click.Choice([str(one) for one in ResultStatus]), help="Only results of this fate."
+    "--status", type=click.Choice([str(one) for one in ResultStatus]), help="Only results with this status."
 )
 @page_options
 @config_option
 @json_option
 def list_results(
-    *, only: str | None, before: int | None, limit: int, path: Path | None, as_json: bool
+    *, status: str | None, before: int | None, limit: int, path: Path | None, as_json: bool
 ) -> None:
     """List results, newest first."""
     from listener.store.queries import Queries
 
     with opened_store(settings_from(path)) as store:
-        status = ResultStatus(only) if only else None
-        page = Queries(store.database).results(status=status, before=before or 0, limit=limit)
+        wanted = ResultStatus(status) if status else None
+        page = Queries(store.database).results(status=wanted, before=before or 0, limit=limit)
     if as_json:
         print_json([result_dict(stored) for stored in page])
         return
     print_table(
-        ("id", "job", "type", "function", "state", "user data", "queue", "fate", "received", "copies"),
+        ("id", "job", "type", "function", "state", "user data", "queue", "status", "received", "copies"),
         [
             (
                 stored.id,
@@ -73,18 +73,18 @@ def list_results(
     )
 
 
-@results.command("route-parked", epilog=EPILOG)
+@results.command("reroute", epilog=EPILOG)
 @config_option
 @json_option
-def route_parked(*, path: Path | None, as_json: bool) -> None:
-    """Try the routes as they are now on results that no route wanted."""
+def reroute(*, path: Path | None, as_json: bool) -> None:
+    """Re-evaluate routing of parked results, with the current routes."""
     from listener.store.parked import reroute_parked
 
     settings = settings_from(path)
     decide = decider(settings.rules(), Correlation(), now=clock.now(), wait_over=True)
     with opened_store(settings) as store:
-        looked, deliveries = reroute_parked(store.database, decide, at=clock.now())
+        examined, deliveries = reroute_parked(store.database, decide, at=clock.now())
     if as_json:
-        print_json({"looked_at": looked, "deliveries": deliveries})
+        print_json({"examined": examined, "deliveries": deliveries})
     else:
-        click.echo(f"looked at {looked} parked results: {deliveries} deliveries")
+        click.echo(f"examined {examined} parked results, created {deliveries} deliveries")

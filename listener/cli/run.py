@@ -32,17 +32,18 @@ Examples:
   MNS_LISTENER_LOG__LEVEL=debug mns-listener run
 
 \b
-SIGTERM or SIGINT stops: nothing more is received, handlers may finish within
-service.shutdown_timeout, the rest goes back to pending. A second one means now. SIGHUP reads
-the settings again: routes, retry and correlation change, the rest needs a restart.
+SIGTERM or SIGINT stops the daemon: it receives no more messages, lets handlers finish
+within service.shutdown_timeout, and returns the rest to pending. A second signal
+terminates it immediately. SIGHUP reloads routes, retry and correlation from the
+settings file; other settings require a restart.
 """
 
 
 @click.command(epilog=EPILOG)
 @config_option
-@click.option("--drain", is_flag=True, help="End when every queue is empty and nothing is left to do.")
+@click.option("--drain", is_flag=True, help="Exit once all queues are empty and all deliveries are settled.")
 def run(*, path: Path | None, drain: bool) -> None:
-    """Receive callbacks and run handlers until told to stop."""
+    """Run the daemon: receive callbacks and call handlers."""
     from listener.runtime import log_setup
     from listener.runtime.signals import collected_signals
 
@@ -84,7 +85,7 @@ def _watch(daemon: Daemon, signals: Signals, *, reload: Callable[[], None], drai
 
 
 def _reload(daemon: Daemon, path: Path | None) -> None:
-    """Take over the settings as they are now; bad ones are told and change nothing."""
+    """Reload the settings; invalid ones are logged and change nothing."""
     import structlog
 
     log = structlog.get_logger("listener")
@@ -106,7 +107,8 @@ def _stopped(daemon: Daemon, signals: Signals) -> dict[str, int]:
     while stopper.is_alive():
         if signals.wait(STOP_TICK) in STOP_SIGNALS:
             click.echo(
-                "second signal: ending now; unfinished deliveries come back when their leases end", err=True
+                "second signal: terminating now; unfinished deliveries are retried when their leases expire",
+                err=True,
             )
             os._exit(STOPPED_BY_FORCE)
     return counts

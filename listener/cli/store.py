@@ -1,4 +1,4 @@
-"""``mns-listener store``: the store as a whole."""
+"""``mns-listener store``: status and maintenance of the store."""
 
 from __future__ import annotations
 
@@ -30,14 +30,14 @@ Examples:
 
 @click.group(epilog=EPILOG)
 def store() -> None:
-    """See how the store is; upgrade it, shrink it, or take everything out."""
+    """Show the status of the store; migrate, compact or export it."""
 
 
 @store.command("status", epilog=EPILOG)
 @config_option
 @json_option
 def show_status(*, path: Path | None, as_json: bool) -> None:
-    """Show schema, size and what is in the store. Reads all of it."""
+    """Show schema, size and row counts. Scans the whole store."""
     from listener.store import maintenance
 
     with _database(path) as database:
@@ -51,23 +51,23 @@ def show_status(*, path: Path | None, as_json: bool) -> None:
 @store.command(epilog=EPILOG)
 @config_option
 def upgrade(*, path: Path | None) -> None:
-    """Bring the schema up to this release, making the store where there is none.
+    """Migrate the schema to this release.
 
-    The daemon does the same at its start.
+    Creates the store if it does not exist. The daemon does the same at startup.
     """
     from listener.store import schema
 
     with _database(path) as database:
         since = schema.version(database)
         done = schema.upgrade(database)
-        now = f"{since or 'nothing'} → {schema.HEAD}" if done else f"{schema.HEAD}, nothing to do"
+        now = f"{since or 'none'} → {schema.HEAD}" if done else f"{schema.HEAD}, up to date"
         click.echo(f"{database.display_url}: schema {now}")
 
 
 @store.command(epilog=EPILOG)
 @config_option
 def vacuum(*, path: Path | None) -> None:
-    """Give room back that deleted rows have left. On SQLite nobody can write meanwhile."""
+    """Reclaim disk space of deleted rows. On SQLite this blocks all writers until it has finished."""
     from listener.store import maintenance
 
     with _database(path) as database:
@@ -80,11 +80,14 @@ def vacuum(*, path: Path | None) -> None:
     "--output",
     type=click.File("w", encoding="utf-8", atomic=True),
     default="-",
-    help="File to write, whole or not at all.  [default: standard output]",
+    help="Output file, written atomically.  [default: standard output]",
 )
 @config_option
 def export(*, output: TextIO, path: Path | None) -> None:
-    """Write all jobs, results, deliveries and quarantined messages as JSON lines."""
+    """Export all records as JSON lines.
+
+    That is, all jobs, results, deliveries and quarantined messages.
+    """
     from listener.store import maintenance
 
     with _database(path) as database:
@@ -94,7 +97,7 @@ def export(*, output: TextIO, path: Path | None) -> None:
 
 @contextmanager
 def _database(path: Path | None) -> Iterator[Database]:
-    """The database as it is, with whatever schema."""
+    """The database with whatever schema it has; nothing is migrated."""
     from listener.store.database import Database
 
     with closing(Database(settings_from(path).store.url)) as database:

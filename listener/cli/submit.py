@@ -1,4 +1,4 @@
-"""``mns-listener submit``: submit one job, or many from a file, and keep their ids."""
+"""``mns-listener submit``: submit one job, or many from a file."""
 
 from __future__ import annotations
 
@@ -34,13 +34,13 @@ Examples:
   mns-listener submit --from jobs.csv --resume
 
 \b
-The job is written to the store before the call is made, so that its callback finds
-it whatever happens in between. A line of --from holds function, input, output,
-params, route, data, reference and so on; --resume passes over the references that
-were submitted before.
+The job is written to the store before MPS is called, so that its callback is matched
+even after a crash in between. A line of --from has the fields function, input,
+output, params, route, data, reference and so on; --resume skips lines whose
+reference was already submitted.
 
 \b
-Exit status of --wait: 0 Success, 1 any other outcome, 124 timed out.
+Exit status with --wait: 0 Success, 1 any other outcome, 124 timeout.
 """
 
 
@@ -53,48 +53,67 @@ Exit status of --wait: 0 Success, 1 any other outcome, 124 timed out.
     help="Submit each line of a .jsonl or .csv file.",
 )
 @click.option(
-    "--format", "form", type=click.Choice(["jsonl", "csv"]), help="Of --from.  [default: by its name]"
+    "--format",
+    "form",
+    type=click.Choice(["jsonl", "csv"]),
+    help="Format of the --from file.  [default: by its extension]",
 )
-@click.option("--resume", is_flag=True, help="With --from: pass over what was submitted before.")
+@click.option("--resume", is_flag=True, help="With --from: skip lines that were already submitted.")
 @click.option(
-    "--report", type=click.File("w", encoding="utf-8", lazy=True), help="With --from: a JSON line for each."
+    "--report",
+    type=click.File("w", encoding="utf-8", lazy=True),
+    help="With --from: write one JSON line per input line to this file.",
 )
-@click.option("--abreast", type=click.IntRange(1, 64), default=8, show_default=True, help="Calls at a time.")
-@click.option("--input", "input_url", default="", help="oss://BUCKET.oss-REGION.aliyuncs.com/OBJECT")
+@click.option(
+    "--concurrency",
+    type=click.IntRange(1, 64),
+    default=8,
+    show_default=True,
+    help="With --from: number of concurrent MPS calls.",
+)
+@click.option(
+    "--input", "input_url", default="", help="Input file: oss://BUCKET.oss-REGION.aliyuncs.com/OBJECT"
+)
 @click.option(
     "--output",
     "output_url",
     default="",
-    help="The same form; {source} {timestamp} {sequenceId} {resultType} are filled in.",
+    help="Output file, as --input; MPS replaces {source}, {timestamp}, {sequenceId} and {resultType}.",
 )
-@click.option("--params", default="{}", show_default=True, help="JobParams, a JSON object.")
-@click.option("--pipeline", default=None, help="MPS pipeline id.  [default: mps.pipeline of the settings]")
+@click.option("--params", default="{}", show_default=True, help="JobParams of the function, a JSON object.")
+@click.option("--pipeline", default=None, help="MPS pipeline id.  [default: the setting mps.pipeline]")
 @click.option(
-    "--notify-url", default=None, help="mns://… of the queue to call back.  [default: mps.notify_url]"
+    "--notify-url",
+    default=None,
+    help="mns://… URL of the callback queue.  [default: the setting mps.notify_url]",
 )
-@click.option("--route", default="", help="The route that the result is to take.")
+@click.option("--route", default="", help="Deliver the result to this route.")
 @click.option("--data", default="", help="User data for the handler: text, or a JSON object.")
-@click.option("--user-data", default=None, help="The whole user data, instead of --route and --data.")
-@click.option("--reference", default="", help="Your own name for the job; unique.")
+@click.option("--user-data", default=None, help="Complete user data, instead of --route and --data.")
+@click.option("--reference", default="", help="Your own unique name for the job.")
 @click.option(
-    "--deadline", default="", help="When the callback is overdue, as in 30m.  [default: by the settings]"
+    "--deadline",
+    default="",
+    help="Time until the callback counts as overdue, e.g. 30m.  [default: from the settings]",
 )
 @click.option("--tenant", default="", help="The [tenants] table whose account to use.")
-@click.option("--wait", "waits", is_flag=True, help="Wait for the outcome.")
-@click.option("--timeout", default="", help="Of --wait, as in 10m.  [default: for ever]")
-@click.option("--model", default="", help="ModelId; best left out.")
-@click.option("--schedule-params", default="", help="ScheduleParams; best left out.")
+@click.option("--wait", "waits", is_flag=True, help="Wait until the daemon has recorded the outcome.")
+@click.option(
+    "--timeout", default="", help="With --wait: maximum time to wait, e.g. 10m.  [default: no limit]"
+)
+@click.option("--model", default="", help="ModelId of the API; advanced, usually omitted.")
+@click.option("--schedule-params", default="", help="ScheduleParams of the API; advanced, usually omitted.")
 @config_option
 @json_option
 def submit(*, path: Path | None, as_json: bool, **options: Any) -> None:
     """Submit one smart-production job, or many with --from.
 
-    FUNCTION is the algorithm, such as Cover, CaptionExtraction or ASR.
+    FUNCTION is the MPS function, e.g. Cover, CaptionExtraction or ASR.
     """
     from listener.client import Client
 
     if bool(options["function"]) == bool(options["source"]):
-        raise UsageError("name a FUNCTION, or give a file of requests with --from")
+        raise UsageError("specify a FUNCTION, or a file of requests with --from; use one of the two")
     _check_alone(options)
     settings = settings_from(path)
     mps = settings.tenant(options["tenant"]).mps
@@ -109,13 +128,13 @@ def submit(*, path: Path | None, as_json: bool, **options: Any) -> None:
 
 
 def _check_alone(options: dict[str, Any]) -> None:
-    """Options that speak of one job can't be meant for every line of a file."""
+    """Reject options that describe a single job when a file is submitted."""
     alone = ("input_url", "output_url", "data", "user_data", "reference", "deadline", "waits")
     given = [name for name in alone if options[name]]
     if options["source"] and given:
         name = {"input_url": "input", "output_url": "output", "user_data": "user-data", "waits": "wait"}
         raise UsageError(
-            f"--{name.get(given[0], given[0])} is for one job; with --from, write it into the lines"
+            f"--{name.get(given[0], given[0])} applies to a single job; with --from, put it into each line of the file"
         )
 
 
@@ -133,7 +152,7 @@ def _one(client: Client, request: JobRequest, options: dict[str, Any], *, as_jso
 
 
 def awaited(client: Client, name: str, timeout: str) -> tuple[Any, int]:
-    """The job with its outcome, and the exit status that tells it."""
+    """Wait for the job; return it with the exit status for its outcome."""
     from listener.core.model import JobState
     from listener.formats.durations import parse_duration
 
@@ -154,7 +173,7 @@ def _request(options: dict[str, Any]) -> JobRequest:
     from listener.jobs.request import JobRequest, compose_user_data
 
     if options["user_data"] is not None and (options["route"] or options["data"]):
-        raise UsageError("--user-data is the whole user data; give it alone, or --route and --data")
+        raise UsageError("--user-data cannot be combined with --route or --data; use one form")
     composed = compose_user_data(options["route"], options["data"])
     try:
         deadline = parse_duration(options["deadline"]) if options["deadline"] else None
@@ -176,7 +195,7 @@ def _request(options: dict[str, Any]) -> JobRequest:
 
 
 def _many(client: Client, options: dict[str, Any], *, as_json: bool) -> int:
-    """Submit each line; 1 if any was bad or failed."""
+    """Submit each line; return exit status 1 if any line was invalid or failed."""
     from listener.jobs.bulk_submission import LineOutcome, submit_all
 
     counts: Counter[str] = Counter()
@@ -185,15 +204,16 @@ def _many(client: Client, options: dict[str, Any], *, as_json: bool) -> int:
         submit=lambda request: client.submit(request, tenant=options["tenant"]),
         store=client.store,
         resume=options["resume"],
-        concurrency=options["abreast"],
+        concurrency=options["concurrency"],
     )
-    with _progress(quiet=as_json) as tell:
+    with _progress(quiet=as_json) as report_progress:
         for report in reports:
             counts[report.outcome] += 1
-            _note(report, options["report"])
-            tell(report)
-    told = {str(outcome): counts[outcome] for outcome in LineOutcome}
-    print_json(told) if as_json else click.echo(", ".join(f"{count} {name}" for name, count in told.items()))
+            _write_report(report, options["report"])
+            report_progress(report)
+    summary = {str(outcome): counts[outcome] for outcome in LineOutcome}
+    text = ", ".join(f"{count} {name}" for name, count in summary.items())
+    print_json(summary) if as_json else click.echo(text)
     return 1 if counts[LineOutcome.BAD] or counts[LineOutcome.FAILED] else 0
 
 
@@ -208,7 +228,7 @@ def _lines(options: dict[str, Any]) -> Iterator[Any]:
     return read(source, source=Path(source.name).name, defaults=defaults)
 
 
-def _note(report: Report, file: IO[str] | None) -> None:
+def _write_report(report: Report, file: IO[str] | None) -> None:
     from listener.formats.lenient_json import render
     from listener.jobs.bulk_submission import LineOutcome
 
@@ -220,7 +240,7 @@ def _note(report: Report, file: IO[str] | None) -> None:
 
 @contextmanager
 def _progress(*, quiet: bool) -> Iterator[Callable[[Report], None]]:
-    """A running count on a terminal; nothing elsewhere."""
+    """A running count on a terminal; nothing if standard error is not a terminal."""
     if quiet or not sys.stderr.isatty():
         yield lambda report: None
         return

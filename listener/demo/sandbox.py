@@ -45,9 +45,9 @@ from listener.store.sql_store import SqlStore
 QUEUE = "mps-callbacks"
 BUCKET = "oss://demo.oss-cn-shanghai.aliyuncs.com"
 GARBAGE = ("this is no callback", base64.b64encode(b'{"Type": "IProduction", "JobId":').decode())
-#: How long everything may take before the demo gives up on it.
-PATIENCE = 120.0
-LOOK_AGAIN = 0.1
+#: Maximum duration of the demo, in seconds.
+DEMO_TIMEOUT = 120.0
+POLL_INTERVAL = 0.1
 
 _FOREIGN = (
     "MNS_LISTENER_",
@@ -105,17 +105,17 @@ handlers = [{{ use = "jsonl", path = {everything_else} }}]
 """
 
 
-#: Hears what happens as (what, done, of).
-Tell = Callable[[str, int, int], None]
+#: Called with (what, done, total).
+ReportProgress = Callable[[str, int, int], None]
 
 
 class DemoFailed(ListenerError):
-    """The demo could not be played to its end."""
+    """The demo could not be completed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DemoJob:
-    """One job of the play: what is submitted, what happens to its callback, and where its result belongs."""
+    """One job of the demo: what is submitted, the fault of its callback, and the expected route."""
 
     number: int
     function: str
@@ -139,14 +139,14 @@ class DemoJob:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobReport:
-    """What became of one job, by the evidence of the handlers' files."""
+    """The outcome of one job, according to the files that the handlers wrote."""
 
     demo_job: DemoJob
     job: Job
-    deliveries: Sequence[dict[str, Any]]  #: lines that handlers wrote about it
+    deliveries: Sequence[dict[str, Any]]  #: lines that handlers wrote for it
 
     @property
-    def right(self) -> bool:
+    def correct(self) -> bool:
         return [(line["route"], line["state"]) for line in self.deliveries] == [
             (self.demo_job.wanted_route, self.demo_job.wanted_state)
         ]
@@ -158,10 +158,10 @@ class DemoReport:
     counts: dict[str, float]
 
     @property
-    def right(self) -> bool:
-        return all(job_report.right for job_report in self.job_reports) and self.counts["quarantined"] == len(
-            GARBAGE
-        )
+    def correct(self) -> bool:
+        return all(job_report.correct for job_report in self.job_reports) and self.counts[
+            "quarantined"
+        ] == len(GARBAGE)
 
 
 def make_jobs(jobs: int | None) -> list[DemoJob]:
@@ -180,22 +180,22 @@ def make_jobs(jobs: int | None) -> list[DemoJob]:
     ]
 
 
-def run_demo(demo_jobs: Sequence[DemoJob], *, folder: Path, tell: Tell) -> DemoReport:
-    """Play it in ``folder``; ``tell`` hears what happens as (what, done, of). Raises DemoFailed."""
+def run_demo(demo_jobs: Sequence[DemoJob], *, folder: Path, report_progress: ReportProgress) -> DemoReport:
+    """Run the demo in ``folder``; ``report_progress`` is called with (what, done, total). Raises DemoFailed."""
     started = time.monotonic()
-    # As many jobs at a time as MPS runs by default; the more there are, the shorter each.
+    # As many concurrent jobs as MPS runs by default; the more jobs, the shorter each one.
     options = Options(job_seconds=min(0.5, 60 / max(len(demo_jobs), 1)), calls_per_second=100)
     with running(options) as emulator, closing(Sandbox.built(folder, emulator.url, options)) as sandbox:
         with sandbox.daemon() as check:
-            submitted = sandbox.submit_all(demo_jobs, tell, check)
+            submitted = sandbox.submit_all(demo_jobs, report_progress, check)
             sandbox.add_faults(submitted)
-            sandbox.wait(len(demo_jobs), tell, check)
+            sandbox.wait(len(demo_jobs), report_progress, check)
         return sandbox.report(submitted, time.monotonic() - started)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sandbox:
-    """The services, the queue, the pipeline and the store of one play."""
+    """The emulator, queue, pipeline and store of one demo run."""
 
     folder: Path
     store: SqlStore
@@ -226,7 +226,7 @@ class Sandbox:
 
     @contextmanager
     def daemon(self) -> Iterator[Callable[[], None]]:
-        """The real daemon, as a process of its own; gives a call that raises DemoFailed if it has ended."""
+        """The real daemon in its own process; yields a function that raises DemoFailed if the daemon has exited."""
         command = [sys.executable, "-m", "listener", "run", "-c", str(self.folder / "listener.toml")]
         with (self.folder / "listener.log").open("wb") as log:
             process = subprocess.Popen(command, env=self.environment, stderr=log)  # noqa: S603 - our own program
@@ -239,32 +239,32 @@ class Sandbox:
         self._check(process)
 
     def _check(self, process: subprocess.Popen[bytes]) -> None:
-        """Raises DemoFailed if the daemon has ended other than it was told to."""
+        """Raises DemoFailed if the daemon has exited unexpectedly."""
         if process.poll():
             last = (self.folder / "listener.log").read_text(encoding="utf-8").splitlines()[-3:]
-            raise DemoFailed("\n".join([f"the daemon ended with status {process.returncode}:", *last]))
+            raise DemoFailed("\n".join([f"the daemon exited with status {process.returncode}:", *last]))
 
     def submit_all(
-        self, demo_jobs: Sequence[DemoJob], tell: Tell, check: Callable[[], None]
+        self, demo_jobs: Sequence[DemoJob], report_progress: ReportProgress, check: Callable[[], None]
     ) -> list[tuple[DemoJob, Job]]:
-        """Submit all of them, a few at a time, as the command line does."""
+        """Submit all jobs, a few concurrently, as the command line does."""
         submitted: list[tuple[DemoJob, Job]] = []
         with ThreadPoolExecutor(4) as pool:
             jobs = pool.map(lambda demo_job: self._submit_one(demo_job, check), demo_jobs)
             for demo_job, job in zip(demo_jobs, jobs, strict=True):
                 submitted.append((demo_job, job))
-                tell("submitted", len(submitted), len(demo_jobs))
+                report_progress("submitted", len(submitted), len(demo_jobs))
         return submitted
 
     def _submit_one(self, demo_job: DemoJob, check: Callable[[], None]) -> Job:
         request = self._request(demo_job)
         if demo_job.fault != "early":
             return submission.submit(request, store=self.store, mps=self.mps)
-        return submission.submit(request, store=self.store, mps=_Overtaken(self, check))
+        return submission.submit(request, store=self.store, mps=_DelayedReply(self, check))
 
     def _request(self, demo_job: DemoJob) -> JobRequest:
         function = FUNCTIONS[demo_job.function]
-        # Topic-wrapped and late callbacks are sent by the demo itself; the default pipeline sends none.
+        # The demo sends topic-wrapped and late callbacks itself; the default pipeline sends none.
         own_callback = demo_job.fault in ("topic", "late")
         name = f"{'fail' if demo_job.fails else 'talk'}-{demo_job.number}"
         return JobRequest(
@@ -279,7 +279,7 @@ class Sandbox:
         )
 
     def add_faults(self, submitted: Sequence[tuple[DemoJob, Job]]) -> None:
-        """What happens in the field: garbage, copies, topics, delays."""
+        """Inject the faults of real deployments: garbage, duplicates, topic wrappers, delays."""
         for text in GARBAGE:
             self._post(text)
         for demo_job, job in submitted:
@@ -294,19 +294,19 @@ class Sandbox:
         self.queue.set_encoding(False)
         self.queue.send_message(Posted(body, delay))
 
-    def wait(self, total: int, tell: Tell, check: Callable[[], None]) -> None:
-        """Until nothing is outstanding and every twist has had its effect."""
-        deadline = time.monotonic() + PATIENCE
+    def wait(self, total: int, report_progress: ReportProgress, check: Callable[[], None]) -> None:
+        """Wait until nothing is outstanding and every fault has had its effect."""
+        deadline = time.monotonic() + DEMO_TIMEOUT
         while time.monotonic() < deadline:
             check()
             counts = Queries(self.store.database).counts()
-            tell("handled", min(counts["deliveries"].get("done", 0), total), total)
+            report_progress("handled", min(counts["deliveries"].get("done", 0), total), total)
             if self._settled(counts, total):
                 return
-            time.sleep(LOOK_AGAIN)  # nothing to wait on: the daemon is another process
+            time.sleep(POLL_INTERVAL)  # polling: the daemon is another process
 
     def _settled(self, counts: dict[str, dict[str, int]], total: int) -> bool:
-        expected = total if total == 0 else 1  # copies: one duplicate, if there was a job to copy
+        expected = total if total == 0 else 1  # one duplicate, if there was a job to duplicate
         return (
             sum(counts["deliveries"].get(state, 0) for state in ("done", "dead")) >= total
             and counts["quarantine"]["messages"] >= len(GARBAGE)
@@ -339,7 +339,7 @@ class Sandbox:
         )
 
     def _evidence(self) -> list[dict[str, Any]]:
-        """What handlers wrote, from their own files."""
+        """The lines that handlers wrote to their files."""
         return [
             json.loads(line)
             for path in sorted(self.folder.glob("*.jsonl"))
@@ -348,8 +348,8 @@ class Sandbox:
 
 
 @dataclass(frozen=True, slots=True)
-class _Overtaken:
-    """MPS whose reply comes only after the callback has been handled: the submitter does not know the id yet."""
+class _DelayedReply:
+    """MPS whose reply arrives only after the callback was handled, so the submitter does not know the job id yet."""
 
     sandbox: Sandbox
     check: Callable[[], None]
@@ -357,19 +357,21 @@ class _Overtaken:
     def submit(self, job: Job, *, user_data: str | None) -> Submitted:
         submitted = self.sandbox.mps.submit(job, user_data=user_data)
         job_id = submitted.job_id
-        deadline = time.monotonic() + PATIENCE / 4
+        deadline = time.monotonic() + DEMO_TIMEOUT / 4
         queries = Queries(self.sandbox.store.database)
         while time.monotonic() < deadline:
             self.check()
             history = queries.history(job_id)
             if history and history.results:
                 return submitted
-            time.sleep(LOOK_AGAIN)  # the daemon is another process
-        raise DemoFailed(f"no callback of job {job_id} came within {PATIENCE / 4:.0f} s")
+            time.sleep(POLL_INTERVAL)  # the daemon is another process
+        raise DemoFailed(
+            f"timed out waiting for the callback of job {job_id}: none within {DEMO_TIMEOUT / 4:.0f} s"
+        )
 
 
 def _settings(folder: Path, url: str) -> str:
-    """As JSON strings, which are TOML strings too: a folder may be called anything."""
+    """Paths are rendered as JSON strings, which are valid TOML strings, since a folder may have any name."""
     files = {
         route.replace("-", "_"): json.dumps(f"{folder}/{route}.jsonl")
         for route in (CAPTIONS, COVERS, FAILURES, REST)
@@ -380,12 +382,12 @@ def _settings(folder: Path, url: str) -> str:
 
 
 def _environment() -> dict[str, str]:
-    """Without what would turn the daemon from the demo's own services: the user's settings, key and supervisor."""
+    """The environment without settings, keys and supervisor variables that would redirect the daemon."""
     return {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
 
 
 def _callback(job: Job) -> str:
-    """The callback that MPS sends for a job that went well (facts: mps 1.1)."""
+    """The callback that MPS sends for a successful job."""
     return json.dumps(
         {
             "Code": "Success",
@@ -405,7 +407,7 @@ def _encoded(text: str) -> str:
 
 
 def _notification(text: str) -> str:
-    """What a topic's subscription puts around a message (facts: mns 2.7)."""
+    """The wrapper that a topic subscription puts around a message."""
     published = int(clock.now().timestamp() * 1000)
     return (
         '<Notification xmlns="http://mns.aliyuncs.com/doc/v1/"><TopicOwner>1234567890</TopicOwner>'

@@ -69,9 +69,9 @@ def test_json_holds_the_promised_numbers_and_nothing_else(started: Any) -> None:
 
 @pytest.mark.parametrize("jobs", [1, 40])
 def test_any_number_of_jobs_comes_out_whole(tmp_path: Path, jobs: int) -> None:
-    report = run_demo(make_jobs(jobs), folder=tmp_path, tell=lambda _what, _done, _of: None)
+    report = run_demo(make_jobs(jobs), folder=tmp_path, report_progress=lambda _what, _done, _of: None)
 
-    assert report.right
+    assert report.correct
     assert (report.counts["dispatched"], report.counts["lost"]) == (jobs, 0)
 
 
@@ -107,7 +107,7 @@ def test_right_endings_are_right() -> None:
     report = DemoReport(
         job_reports=[an_ending(number) for number in range(len(make_jobs(None)))], counts=counts()
     )
-    assert report.right
+    assert report.correct
 
 
 @pytest.mark.parametrize(
@@ -125,14 +125,14 @@ def test_one_wrong_ending_makes_the_demo_fail(
     report = DemoReport(job_reports=[an_ending(1), an_ending(deliveries=deliveries)], counts=counts())
     _show(report, None)
 
-    assert not report.right
+    assert not report.correct
     printed = capsys.readouterr()
-    assert "<-- wrong" in printed.out
-    assert "NOT what should have happened" in printed.err
+    assert "<-- unexpected" in printed.out
+    assert "The demo failed" in printed.err
 
 
 def test_garbage_that_is_not_in_quarantine_makes_the_demo_fail() -> None:
-    assert not DemoReport(job_reports=[an_ending()], counts=counts(quarantined=1)).right
+    assert not DemoReport(job_reports=[an_ending()], counts=counts(quarantined=1)).correct
 
 
 def test_line_that_a_handler_lost_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -145,9 +145,9 @@ def test_line_that_a_handler_lost_is_seen(tmp_path: Path, monkeypatch: pytest.Mo
         return look(sandbox)
 
     monkeypatch.setattr(sandbox.Sandbox, "_evidence", lossy)
-    report = run_demo(make_jobs(3), folder=tmp_path, tell=lambda _what, _done, _of: None)
+    report = run_demo(make_jobs(3), folder=tmp_path, report_progress=lambda _what, _done, _of: None)
 
-    assert not report.right
+    assert not report.correct
     assert report.counts["lost"] > 0
     assert report.counts["dispatched"] == 3
 
@@ -158,4 +158,4 @@ def test_daemon_that_dies_ends_the_demo_with_its_last_words(
     monkeypatch.setattr(sandbox, "SETTINGS", sandbox.SETTINGS + "\n[surprise]\nkey = 1\n")
 
     with pytest.raises(DemoFailed, match=r"status 78(.|\n)*surprise is an unknown key"):
-        run_demo(make_jobs(2), folder=tmp_path, tell=lambda _what, _done, _of: None)
+        run_demo(make_jobs(2), folder=tmp_path, report_progress=lambda _what, _done, _of: None)

@@ -88,7 +88,7 @@ class TestBulk:
 
     def test_all_threads_together_keep_to_the_rate(self, place: Place) -> None:
         write_lines(place, 220)
-        program = submit(place, "--from", "jobs.jsonl", "--abreast", "16", mps__rate_limit="90")
+        program = submit(place, "--from", "jobs.jsonl", "--concurrency", "16", mps__rate_limit="90")
 
         assert (program.wait(), program.stdout) == (0, "220 submitted, 0 skipped, 0 bad, 0 failed\n")
         # On a busy machine, calls that waited for their turn may go out together: hardly one is throttled and repeated.

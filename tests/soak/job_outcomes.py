@@ -75,7 +75,7 @@ def play(place: Place, number: int) -> None:
     # Longer than a busy machine needs to get a callback through, else MPS is asked about jobs that are well.
     settings = HASTY | {"reconcile__deadline": "5s"}
     daemon = place.run(**settings).ready()
-    bulk = submit(place, "--from", "jobs.jsonl", "--abreast", "16", **settings)
+    bulk = submit(place, "--from", "jobs.jsonl", "--concurrency", "16", **settings)
     assert bulk.wait(seconds=30 + number / 10) == 1  # replies were dropped
     wait_until(lambda: not _jobs(place, JobState.SUBMITTED), seconds=30 + number / 10)
     wait_until(lambda: _all_brought(place, number) and not place.messages_left())

@@ -16,14 +16,14 @@ def test_all_well(place: Place, printed: Callable[..., Any]) -> None:
     answer = printed("check")
 
     assert answer["ok"] is True
-    assert [one["what"] for one in answer["checks"]][:4] == ["settings", "store", "handlers", "access key"]
+    assert [one["name"] for one in answer["checks"]][:4] == ["settings", "store", "handlers", "access key"]
     assert {one["exit_code"] for one in answer["checks"]} == {0}
-    assert "about 1 messages waiting" in answer["checks"][-1]["found"]
+    assert "about 1 messages waiting" in answer["checks"][-1]["detail"]
     assert place.messages_left() == 1
 
 
 @pytest.mark.parametrize(
-    ("settings", "exit_code", "what", "words"),
+    ("settings", "exit_code", "name", "words"),
     [
         pytest.param({"dispatch__concurrency": "0"}, 78, "settings", "dispatch.concurrency", id="settings"),
         pytest.param({"queues": "[]"}, 78, "settings", "[[queues]]", id="no-queues"),
@@ -39,15 +39,15 @@ def test_each_trouble_has_its_words_and_its_exit_status(
     printed: Callable[..., Any],
     settings: dict[str, str],
     exit_code: int,
-    what: str,
+    name: str,
     words: str,
 ) -> None:
     answer = printed("check", exit_code=exit_code, **settings)
 
     (bad, *_) = [one for one in answer["checks"] if not one["ok"]]
     assert answer["ok"] is False
-    assert bad["what"].startswith(what)
-    assert words in bad["found"]
+    assert bad["name"].startswith(name)
+    assert words in bad["detail"]
 
 
 def test_queue_that_cannot_be_reached(place: Place, invoke: Invoke) -> None:

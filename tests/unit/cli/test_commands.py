@@ -30,7 +30,7 @@ def commands(command: click.Command = main, *path: str) -> Iterator[tuple[str, .
             yield from commands(child, *path, name)
 
 
-LISTINGS = [("jobs", "list"), ("results", "list"), ("dead", "list"), ("quarantine", "list")]
+LISTINGS = [("jobs", "list"), ("results", "list"), ("dead-letters", "list"), ("quarantine", "list")]
 
 
 @pytest.mark.parametrize("path", list(commands()), ids=" ".join)
@@ -52,6 +52,11 @@ def test_listing_of_an_empty_store_is_an_empty_array(
     place: Place, printed: Callable[..., Any], path: tuple[str, ...]
 ) -> None:
     assert printed(*path) == []
+
+
+def test_dlq_is_an_alias_of_dead_letters(place: Place, printed: Callable[..., Any], invoke: Invoke) -> None:
+    assert printed("dlq", "list") == []
+    assert "dead letters (alias: dlq)" in invoke("--help").stdout
 
 
 @pytest.mark.parametrize("path", LISTINGS, ids=" ".join)
@@ -139,19 +144,28 @@ def test_output_in_an_old_encoding_loses_nothing(full: Place) -> None:
             ["run", "-c", "nothing.toml"], 78, "'nothing.toml' can't be read", id="no-settings-file"
         ),
         pytest.param(["jobs", "list", "-c", "/"], 2, "is a directory", id="settings-are-a-folder"),
-        pytest.param(["jobs", "show", "x"], 2, "no job 'x' is known", id="job"),
-        pytest.param(["dead", "show", "7"], 2, "no dead letter 7", id="dead-letter"),
-        pytest.param(["dead", "show", "9" * 30], 2, "not in the range", id="huge-id"),
+        pytest.param(["jobs", "show", "x"], 2, "no job 'x' in this store", id="job"),
+        pytest.param(["dead-letters", "show", "7"], 2, "no dead letter has the id 7", id="dead-letter"),
+        pytest.param(["dead-letters", "show", "9" * 30], 2, "not in the range", id="huge-id"),
         pytest.param(["jobs", "list", "--before", "9" * 30], 2, "not in the range", id="huge-page"),
         pytest.param(["jobs", "list", "--limit", "0"], 2, "not in the range", id="no-limit"),
-        pytest.param(["dead", "replay"], 2, "or say --all", id="replay-what"),
-        pytest.param(["dead", "replay", "--all", "7"], 2, "or say --all", id="replay-all-and-one"),
-        pytest.param(["dead", "drop", "7", "--route", "r"], 2, "--route goes with --all", id="route-and-id"),
-        pytest.param(["results", "list", "--only", "x"], 2, "is not one of", id="fate"),
-        pytest.param(["jobs", "show", "\udcff"], 2, "is not UTF-8", id="bytes"),
-        pytest.param(["dead", "list", "--route", "a\udcffb"], 2, "is not UTF-8", id="bytes-in-option"),
+        pytest.param(["dead-letters", "replay"], 2, "specify the ids of dead letters", id="replay-what"),
+        pytest.param(
+            ["dead-letters", "replay", "--all", "7"],
+            2,
+            "specify the ids of dead letters",
+            id="replay-all-and-one",
+        ),
+        pytest.param(
+            ["dead-letters", "drop", "7", "--route", "r"], 2, "--route requires --all", id="route-and-id"
+        ),
+        pytest.param(["results", "list", "--status", "x"], 2, "is not one of", id="status"),
+        pytest.param(["jobs", "show", "\udcff"], 2, "is not valid UTF-8", id="bytes"),
+        pytest.param(
+            ["dead-letters", "list", "--route", "a\udcffb"], 2, "is not valid UTF-8", id="bytes-in-option"
+        ),
         pytest.param(["demo", "--jobs", "0"], 2, "not in the range", id="demo-without-jobs"),
-        pytest.param(["demo", "--keep", "why?"], 2, "holds a ?", id="demo-folder"),
+        pytest.param(["demo", "--keep", "why?"], 2, "contains a ?", id="demo-folder"),
         pytest.param(["submit", "Cover"], 2, "Input", id="submit-nothing"),
     ],
 )
@@ -187,7 +201,9 @@ def test_store_that_cannot_be_used_is_told_without_its_password(
 
 @settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(
-    path=st.sampled_from([(), *LISTINGS, ("jobs", "show"), ("dead", "show"), ("dead", "drop"), ("submit",)]),
+    path=st.sampled_from(
+        [(), *LISTINGS, ("jobs", "show"), ("dead-letters", "show"), ("dead-letters", "drop"), ("submit",)]
+    ),
     more=st.lists(
         st.one_of(
             st.text(st.characters(exclude_characters="\0"), max_size=20),

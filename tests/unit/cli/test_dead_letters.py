@@ -33,7 +33,7 @@ def letters(place: Place, printed: Callable[..., Any]) -> list[dict[str, Any]]:
     (place.folder / "broken").touch()
     place.send("job-1", "job-2", "job-3")
     assert place.run("--drain").wait() == 0
-    found: list[dict[str, Any]] = printed("dead", "list")
+    found: list[dict[str, Any]] = printed("dead-letters", "list")
     assert len(found) == 3
     return found
 
@@ -42,11 +42,11 @@ def test_dead_letters_are_shown_replayed_and_dropped(
     place: Place, letters: list[dict[str, Any]], printed: Callable[..., Any], invoke: Invoke
 ) -> None:
     first, second, third = (letter["id"] for letter in reversed(letters))
-    shown = printed("dead", "show", str(first))
+    shown = printed("dead-letters", "show", str(first))
     assert ("no use" in shown["last_error"], '"JobId"' in shown["raw"]) == (True, True)
 
     (place.folder / "broken").unlink()
-    assert printed("dead", "replay", str(first), str(second), str(first)) == {
+    assert printed("dead-letters", "replay", str(first), str(second), str(first)) == {
         "replayed": [first, second],
         "missing": [],
     }
@@ -54,9 +54,9 @@ def test_dead_letters_are_shown_replayed_and_dropped(
     assert place.run("--drain").wait() == 0
     assert place.delivery_states() == {"done": 2, "dead": 1}
 
-    assert printed("dead", "drop", str(third)) == {"dropped": [third], "missing": []}
+    assert printed("dead-letters", "drop", str(third)) == {"dropped": [third], "missing": []}
     assert place.delivery_states() == {"done": 2, "dropped": 1}
-    assert invoke("dead", "list").stdout == "no dead letters\n"
+    assert invoke("dead-letters", "list").stdout == "no dead letters\n"
     assert len(printed("results", "list")) == 3  # nothing that came is ever thrown away
 
 
@@ -65,9 +65,12 @@ def test_ids_that_are_no_dead_letters_are_named(
 ) -> None:
     known = letters[0]["id"]
 
-    assert printed("dead", "drop", str(known), "777", exit_code=2) == {"dropped": [known], "missing": [777]}
-    result = invoke("dead", "replay", str(known))
-    assert (result.exit_code, f"no dead letters: {known}" in result.stderr) == (2, True)
+    assert printed("dead-letters", "drop", str(known), "777", exit_code=2) == {
+        "dropped": [known],
+        "missing": [777],
+    }
+    result = invoke("dead-letters", "replay", str(known))
+    assert (result.exit_code, f"not the ids of dead letters: {known}" in result.stderr) == (2, True)
 
 
 def test_all_of_a_route_and_no_other_are_replayed(
@@ -78,14 +81,14 @@ def test_all_of_a_route_and_no_other_are_replayed(
 ) -> None:
     monkeypatch.setattr(dead_module, "PAGE", 2)  # more than one page of them
 
-    assert printed("dead", "replay", "--all", "--route", "other") == {"replayed": [], "missing": []}
-    replayed = printed("dead", "replay", "--all", "--route", "all")["replayed"]
+    assert printed("dead-letters", "replay", "--all", "--route", "other") == {"replayed": [], "missing": []}
+    replayed = printed("dead-letters", "replay", "--all", "--route", "all")["replayed"]
     assert sorted(replayed) == sorted(letter["id"] for letter in letters)
     assert place.delivery_states() == {"pending": 3}
 
 
 def test_table_of_dead_letters_has_no_trailing_blanks(letters: list[dict[str, Any]], invoke: Invoke) -> None:
-    lines = invoke("dead", "list").stdout.splitlines()
+    lines = invoke("dead-letters", "list").stdout.splitlines()
 
     assert len(lines) == 4
     assert [line for line in lines if line != line.rstrip()] == []
@@ -98,12 +101,12 @@ def test_parked_results_are_routed_once_the_settings_want_them(
     place.settings(PICKY)
     place.send("job-1", "job-2")
     assert place.run("--drain").wait() == 0
-    assert len(printed("results", "list", "--only", "parked")) == 2
-    assert printed("results", "route-parked") == {"looked_at": 2, "deliveries": 0}
+    assert len(printed("results", "list", "--status", "parked")) == 2
+    assert printed("results", "reroute") == {"examined": 2, "deliveries": 0}
 
     place.settings(ALL_TO_FILE)
-    assert printed("results", "route-parked") == {"looked_at": 2, "deliveries": 2}
-    assert printed("results", "route-parked") == {"looked_at": 0, "deliveries": 0}
+    assert printed("results", "reroute") == {"examined": 2, "deliveries": 2}
+    assert printed("results", "reroute") == {"examined": 0, "deliveries": 0}
     assert place.run("--drain").wait() == 0
     assert {line["job_id"] for line in place.lines()} == {"job-1", "job-2"}
 
