@@ -1,4 +1,4 @@
-"""What operators can watch, in Prometheus' terms. Names are the words of the product; labels are few and bounded."""
+"""Prometheus metrics. Metric names use the terms of the glossary; label sets are small and bounded."""
 
 from __future__ import annotations
 
@@ -14,14 +14,16 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
 class Metrics:
-    """Keeps the promises of ``listener.core.ports.Meter``; counters are safe to use from several threads."""
+    """Implements ``listener.core.ports.Meter``; may be called from several threads."""
 
     def __init__(self) -> None:
         self.registry = registry = CollectorRegistry()
-        self._polls = Counter("mns_listener_polls", "Receives sent", ["queue", "result"], registry=registry)
-        self._poll_seconds = Histogram(
-            "mns_listener_poll_seconds",
-            "How long a receive took",
+        self._polls = Counter(
+            "mns_listener_polls", "ReceiveMessage calls", ["queue", "result"], registry=registry
+        )
+        self._poll_duration = Histogram(
+            "mns_listener_poll_duration_seconds",
+            "Duration of ReceiveMessage calls, including the long poll",
             ["queue"],
             buckets=SECONDS,
             registry=registry,
@@ -33,29 +35,32 @@ class Metrics:
             "mns_listener_messages_deleted", "Messages deleted", ["queue", "result"], registry=registry
         )
         self._failures = Counter(
-            "mns_listener_queue_failures", "Requests that failed", ["queue", "kind"], registry=registry
+            "mns_listener_queue_failures",
+            "Failed MNS requests by kind of failure",
+            ["queue", "kind"],
+            registry=registry,
         )
         self._results = Counter(
-            "mns_listener_results", "What arrivals turned out to be", ["queue", "kind"], registry=registry
+            "mns_listener_results", "Results by status", ["queue", "kind"], registry=registry
         )
-        self._deliveries = Counter(
-            "mns_listener_deliveries_settled",
-            "Attempts ended",
+        self._attempts = Counter(
+            "mns_listener_delivery_attempts",
+            "Delivery attempts by outcome",
             ["route", "handler", "outcome"],
             registry=registry,
         )
-        self._handler_seconds = Histogram(
-            "mns_listener_handler_seconds",
-            "How long a handler took",
+        self._handler_duration = Histogram(
+            "mns_listener_handler_duration_seconds",
+            "Duration of handler calls",
             ["route", "handler"],
             buckets=SECONDS,
             registry=registry,
         )
-        self._ready = Gauge("mns_listener_ready", "1 while everything turns", registry=registry)
+        self._ready = Gauge("mns_listener_ready", "1 if ready, else 0", registry=registry)
 
     def polled(self, queue: str, *, messages: int, seconds: float) -> None:
         _child(self._polls, queue, "messages" if messages else "empty").inc()
-        _child(self._poll_seconds, queue).observe(seconds)
+        _child(self._poll_duration, queue).observe(seconds)
         _child(self._messages, queue).inc(messages)
 
     def queue_failed(self, queue: str, kind: str) -> None:
@@ -80,24 +85,24 @@ class Metrics:
 
     def settled(self, settlement: Settlement, *, seconds: float, late: bool) -> None:
         target = settlement.delivery.target
-        _child(self._deliveries, target.route, target.handler, "late" if late else _outcome(settlement)).inc()
-        _child(self._handler_seconds, target.route, target.handler).observe(seconds)
+        _child(self._attempts, target.route, target.handler, "late" if late else _outcome(settlement)).inc()
+        _child(self._handler_duration, target.route, target.handler).observe(seconds)
 
     def ready(self, ready: bool) -> None:
         self._ready.set(int(ready))
 
     def exposition(self) -> bytes:
-        """The text that a Prometheus server scrapes."""
+        """All metrics in the Prometheus text format."""
         return generate_latest(self.registry)
 
 
 def _outcome(settlement: Settlement) -> str:
     if isinstance(settlement.outcome, Done):
         return "done"
-    return "again" if isinstance(settlement.outcome, RetryAt) else "dead"
+    return "retry" if isinstance(settlement.outcome, RetryAt) else "dead"
 
 
 @lru_cache(maxsize=1024)
 def _child(metric: Any, *labels: str) -> Any:
-    """The metric with these labels; looked up for every delivery, and there are few of them."""
+    """The child of a metric for these labels; cached, since it is needed for every delivery."""
     return metric.labels(*labels)

@@ -165,7 +165,7 @@ class TestMetrics:
         ("outcome", "late", "label"),
         [
             (Done(), False, "done"),
-            (RetryAt(at=NOON, reason=""), False, "again"),
+            (RetryAt(at=NOON, reason=""), False, "retry"),
             (Dead(reason=""), False, "dead"),
             (Done(), True, "late"),
         ],
@@ -175,8 +175,8 @@ class TestMetrics:
         metrics.settled(Settlement(delivery=a_delivery(), outcome=outcome), seconds=0.2, late=late)
 
         labels = {"route": "videos", "handler": "log"}
-        assert value(metrics, "deliveries_settled_total", **labels, outcome=label) == 1
-        assert value(metrics, "handler_seconds_sum", **labels) == 0.2
+        assert value(metrics, "delivery_attempts_total", **labels, outcome=label) == 1
+        assert value(metrics, "handler_duration_seconds_sum", **labels) == 0.2
 
     def test_arrivals_are_counted_by_what_they_turned_out_to_be(self) -> None:
         metrics = Metrics()
