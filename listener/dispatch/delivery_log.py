@@ -65,7 +65,7 @@ def log_settlement(settlement: Settlement, *, late: bool) -> None:
     match settlement.outcome:
         case RetryAt(at=at, reason=reason, spent=spent):
             log.info(
-                "delivery.settled", outcome="again", at=at.isoformat(), reason=reason, spent=spent, **fields
+                "delivery.settled", outcome="retry", at=at.isoformat(), reason=reason, spent=spent, **fields
             )
         case Dead(reason=reason):
             log.warning("delivery.settled", outcome="dead", reason=reason, **fields)
