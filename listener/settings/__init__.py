@@ -1,1 +1,1 @@
-"""The settings: TOML and environment in, one frozen, checked object out."""
+"""Settings: read from TOML and the environment into one frozen, validated object."""

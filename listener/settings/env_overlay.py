@@ -1,8 +1,8 @@
-"""Settings from the environment, laid over those from the file.
+"""Settings from the environment, which override those from the file.
 
-``MNS_LISTENER_`` and the path with ``__`` between its parts: ``MNS_LISTENER_STORE__URL``,
-``MNS_LISTENER_QUEUES__0__WAIT``. ``MNS_LISTENER_QUEUES`` and ``MNS_LISTENER_ROUTES`` hold whole arrays. Values
-are read as TOML, and as plain text where they are none.
+A variable is named ``MNS_LISTENER_`` and the path of the setting, joined by ``__``: ``MNS_LISTENER_STORE__URL``,
+``MNS_LISTENER_QUEUES__0__WAIT``. List items are addressed by index. ``MNS_LISTENER_QUEUES`` and
+``MNS_LISTENER_ROUTES`` hold whole arrays. Values are parsed as TOML, or taken as plain text if they are not TOML.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ PREFIX = "MNS_LISTENER_"
 
 
 def overlay(document: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
-    """The document with what the environment says put over it."""
+    """A copy of the document, overridden by the variables in ``environ``."""
     overlaid: Any = _copied(document)
     for name in sorted(environ):
         path = name.removeprefix(PREFIX).lower().split("__")
@@ -44,11 +44,14 @@ def _put(target: Any, path: list[str], value: Any, name: str) -> None:
 
 
 def _child(target: Any, key: str, default: Any, name: str) -> Any:
-    """``target[key]``, made if absent; a list may grow by one at its end."""
+    """``target[key]``, created if absent; a list may grow by one item at its end."""
     if isinstance(target, dict):
         return target.setdefault(key, default)
     if not isinstance(target, list) or not key.isdecimal() or int(key) > len(target):
-        raise SettingsError(f"environment variable {name}: there is no place {key!r}")
+        raise SettingsError(
+            f"environment variable {name}: no setting has this path, because of {key!r}; "
+            "list items are addressed by index, from 0 without gaps"
+        )
     if int(key) == len(target):
         target.append(default)
     return target[int(key)]

@@ -1,4 +1,4 @@
-"""Errors in the settings, in words: which key, which value, which rule."""
+"""Error messages for invalid settings: which key, which value, which rule."""
 
 from __future__ import annotations
 
@@ -9,14 +9,14 @@ from pydantic import BaseModel
 
 
 def explain(detail: Any, document: Any, model: type[BaseModel]) -> str:
-    """What one error of pydantic's is about: the key, its value in the document, and the rule or the way out."""
+    """The message for one pydantic error: the key, its value in the document, and the rule or the fix."""
     where = _shown(detail["loc"])
     if detail["type"] == "extra_forbidden":
         return f"{where} is an unknown key; {_known(detail['loc'], model)}"
     if detail["type"] == "missing":
         return f"{where} is missing; add {detail['loc'][-1]} = …"
     if detail["type"] in ("model_type", "model_attributes_type"):
-        return f"{where} must be a table; write {_as_table(detail['loc'])}"
+        return f"{where} must be a table; use {_as_table(detail['loc'])}"
     rule = detail["msg"].removeprefix("Value error, ")
     value = _at(document, detail["loc"])
     return (
@@ -27,7 +27,7 @@ def explain(detail: Any, document: Any, model: type[BaseModel]) -> str:
 
 
 def _as_table(path: Sequence[Any]) -> str:
-    """How a table is written at this place: as a section, or inline within a list."""
+    """The TOML syntax of a table at this path: a section, or inline within a list."""
     return "{ key = value }" if isinstance(path[-1], int) else f"[{_shown(path)}]"
 
 
@@ -52,12 +52,12 @@ def _at(document: Any, path: Iterable[Any]) -> Any:
 
 
 def _known(path: Iterable[Any], top: type[BaseModel]) -> str:
-    """The keys that would have been right at this place."""
+    """The keys that are valid at this path."""
     model: Any = top
     for part in list(path)[:-1]:
-        if part in model.model_fields:  # else it is a place in a list, or a name that the user chose
+        if part in model.model_fields:  # otherwise it is a list index, or a name that the user chose
             model = section_of(model.model_fields[part].annotation)
-    return "known here: " + ", ".join(model.model_fields)
+    return "valid keys: " + ", ".join(model.model_fields)
 
 
 def section_of(annotation: Any) -> Any:

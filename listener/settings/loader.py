@@ -1,4 +1,4 @@
-"""Where settings come from: a file, and the environment of this process."""
+"""Loads settings from a file and the environment of this process."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ DEFAULT_CONFIG = Path("listener.toml")
 
 
 def settings_from(path: Path | str | None = None) -> Settings:
-    """Settings from a file and the environment; without a path from ./listener.toml, if it is there.
+    """Settings from a file and the environment. Without a path, ./listener.toml is read if it exists.
 
     Raises SettingsError.
     """
@@ -28,15 +28,15 @@ def settings_from(path: Path | str | None = None) -> Settings:
     try:
         text = found.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
-        reason = error.strerror if isinstance(error, OSError) else "it is not UTF-8"
-        raise SettingsError(f"settings file {str(found)!r} can't be read: {reason}") from error
+        reason = error.strerror if isinstance(error, OSError) else "it is not valid UTF-8"
+        raise SettingsError(f"cannot read the settings file {str(found)!r}: {reason}") from error
     return load(text, os.environ, source=str(found))
 
 
 def load(text: str, environ: Mapping[str, str], *, source: str = "settings") -> Settings:
-    """Settings from TOML text and the environment, which wins. ``source`` is the file's name, for errors.
+    """Settings from TOML text and the environment, which takes precedence. ``source`` names the file in errors.
 
-    Raises SettingsError that names every wrong key with its value and the rule.
+    Raises SettingsError, which names every invalid key with its value and the rule.
     """
     try:
         document = tomllib.loads(text)

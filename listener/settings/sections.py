@@ -1,6 +1,6 @@
-"""The settings: TOML and environment in, one frozen, checked object out.
+"""The sections of the settings as frozen, validated models.
 
-How the environment names a setting: ``listener.settings.env_overlay``.
+For the names of environment variables see ``listener.settings.env_overlay``.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from listener.rules.backoff import Backoff
 from listener.rules.retry import RetryPolicy
 from listener.rules.routing import Correlation, Match, Rule
 
-LONGEST_WAIT = timedelta(seconds=30)  #: facts: MNS holds a long poll for 30 s at most
-LARGEST_BATCH = 16  #: facts: MNS hands out 16 messages at most
+LONGEST_WAIT = timedelta(seconds=30)  #: the longest long poll that MNS allows
+LARGEST_BATCH = 16  #: MNS returns at most 16 messages per call
 
 
 def _off(given: object) -> object:
@@ -39,23 +39,25 @@ class Section(BaseModel):
 
 
 class StoreSettings(Section):
-    """Where jobs, results and deliveries are kept."""
+    """The database of jobs, results and deliveries."""
 
     url: str = (
         "sqlite:///listener.db"  #: sqlite:///relative, sqlite:////absolute or postgresql://user@host/name
     )
-    retention: DurationOrOff = timedelta(days=30)  #: how long what is finished is kept; 0 or "off": for ever
+    retention: DurationOrOff = timedelta(
+        days=30
+    )  #: how long completed records are kept; 0 or "off": no limit
 
 
 class MpsSettings(Section):
-    """The MPS API, for submitting and asking."""
+    """The MPS API, for submissions and queries."""
 
-    region: str = ""  #: for example cn-shanghai; with neither region nor endpoint, MPS is never called
-    endpoint: str = ""  #: for example http://127.0.0.1:8470; by default mts.<region>.aliyuncs.com over https
-    #: Calls per second in all; the account's limit is 100.
+    region: str = ""  #: e.g. cn-shanghai; without region and endpoint, MPS is never called
+    endpoint: str = ""  #: e.g. http://127.0.0.1:8470; default: mts.<region>.aliyuncs.com over https
+    #: Calls per second in total; the limit of an account is 100.
     rate_limit: Annotated[float, Field(gt=0, le=100)] = 90
-    pipeline: str = ""  #: the pipeline that jobs go to when the submitter names none
-    notify_url: str = ""  #: the NotifyUrl of jobs whose submitter gives none
+    pipeline: str = ""  #: the pipeline of jobs submitted without one
+    notify_url: str = ""  #: the NotifyUrl of jobs submitted without one
 
     @property
     def configured(self) -> bool:
@@ -63,7 +65,7 @@ class MpsSettings(Section):
 
 
 class CredentialsSettings(Section):
-    """Files that hold the keys; without them alibabacloud-credentials' default chain is asked."""
+    """Files that hold the access key; without them the default chain of alibabacloud-credentials is used."""
 
     access_key_id_file: Path | None = None
     access_key_secret_file: Path | None = None
@@ -73,51 +75,55 @@ class CredentialsSettings(Section):
     def _both_or_none(self) -> Self:
         if (self.access_key_id_file is None) != (self.access_key_secret_file is None):
             raise ValueError(
-                "access_key_id_file and access_key_secret_file go together; give both or neither"
+                "access_key_id_file and access_key_secret_file belong together; set both or neither"
             )
         return self
 
 
 class CorrelationSettings(Section):
-    """What to do with a result whose job nobody has submitted here."""
+    """How to handle a result whose job is not in the store."""
 
     unknown: Literal["deliver", "dead-letter", "drop"] = "deliver"
-    wait: Duration = timedelta(seconds=5)  #: how long a result waits for its job to become known
+    wait: Duration = timedelta(seconds=5)  #: how long a result waits for its job to be recorded
 
     def value(self) -> Correlation:
         return Correlation(unknown=self.unknown, wait=self.wait)
 
 
 class TenantSettings(Section):
-    """Another account or region in the same daemon."""
+    """An additional account or region in the same daemon."""
 
     credentials: CredentialsSettings = CredentialsSettings()
     mps: MpsSettings = MpsSettings()
 
 
 class ReconcileSettings(Section):
-    """Asking MPS about jobs whose callback is overdue. Needs [mps]; without it such jobs end as Lost."""
+    """Polls MPS for jobs whose callback is overdue. Requires [mps]; without it such jobs end as Lost."""
 
-    deadline: Duration = timedelta(hours=6)  #: after submission, unless function, route or job say otherwise
-    deadlines: dict[str, Duration] = {}  #: by function
-    interval: PositiveDuration = timedelta(seconds=10)  #: how often to look for overdue jobs
-    initial_backoff: PositiveDuration = timedelta(minutes=1)  #: between the first two queries about a job
+    deadline: Duration = timedelta(
+        hours=6
+    )  #: time after submission, unless set for the function, route or job
+    deadlines: dict[str, Duration] = {}  #: per function
+    interval: PositiveDuration = timedelta(seconds=10)  #: how often to check for overdue jobs
+    initial_backoff: PositiveDuration = timedelta(minutes=1)  #: between the first two queries for a job
     max_backoff: PositiveDuration = timedelta(hours=1)
-    timeout: Duration = timedelta(days=3)  #: after the deadline, a job that MPS can't tell about is Lost
+    timeout: Duration = timedelta(
+        days=3
+    )  #: a job that MPS cannot report on is Lost this long after its deadline
 
     def backoff(self) -> Backoff:
         return Backoff(self.initial_backoff, self.max_backoff)
 
 
 class EnrichSettings(Section):
-    """Asking MPS for the outputs of jobs that went well, before their handlers are called."""
+    """Queries MPS for the outputs of successful jobs before their handlers are called."""
 
-    #: A delivery waits this long for MPS, then goes to its handler without outputs.
+    #: A delivery waits this long for MPS, then its handler is called without outputs.
     max_wait: Duration = timedelta(minutes=10)
 
 
 class DispatchSettings(Section):
-    """How handlers are run."""
+    """How handlers are called."""
 
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 16
     lease: Annotated[Duration, Field(ge=timedelta(seconds=2))] = timedelta(seconds=30)
@@ -125,7 +131,7 @@ class DispatchSettings(Section):
 
 
 class RetrySettings(Section):
-    """How often and how long a delivery is tried."""
+    """How often and for how long a delivery is retried."""
 
     max_attempts: Annotated[int, Field(ge=1)] = 10
     max_elapsed: Duration = timedelta(days=1)
@@ -143,13 +149,15 @@ class RetrySettings(Section):
 class ServiceSettings(Section):
     """How the process starts and stops."""
 
-    shutdown_timeout: Duration = timedelta(seconds=25)  #: how long handlers may go on after SIGTERM
+    shutdown_timeout: Duration = timedelta(
+        seconds=25
+    )  #: how long running handlers may continue after SIGTERM
 
 
 class HttpSettings(Section):
-    """Health and metrics."""
+    """The server for health and metrics."""
 
-    listen: str = "127.0.0.1:8471"  #: host:port on loopback, unix:/path/to/socket, or "" for none
+    listen: str = "127.0.0.1:8471"  #: host:port on loopback, unix:/path/to/socket, or "" to disable it
 
 
 class LogSettings(Section):
@@ -158,29 +166,31 @@ class LogSettings(Section):
 
 
 class QueueSettings(Section):
-    """One MNS queue to stand at."""
+    """One MNS queue to consume."""
 
     url: str = ""  #: mns://<account>.mns.<region>.aliyuncs.com/queues/<queue>, as in a job's NotifyUrl
-    endpoint: str = ""  #: http(s)://…, where it differs from the one in url
-    queue: str = ""  #: the queue's name, where there is no url
-    name: str = ""  #: how logs, metrics and rules call it; by default the queue's name
-    tenant: str = ""  #: whose credentials to use: the name of a [tenants] table
+    endpoint: str = ""  #: http(s)://…, if it differs from the one in url
+    queue: str = ""  #: the name of the queue, if url is not set
+    name: str = ""  #: its name in logs, metrics and routes; default: the name of the queue
+    tenant: str = ""  #: the [tenants] table whose credentials to use
     wait: Annotated[Duration, Field(ge=timedelta(0), le=LONGEST_WAIT)] = LONGEST_WAIT
     batch: Annotated[int, Field(ge=1, le=LARGEST_BATCH)] = LARGEST_BATCH
-    max_pollers: Annotated[int, Field(ge=1, le=16)] = 8  #: at a deep queue; an idle one has a single poller
+    max_pollers: Annotated[int, Field(ge=1, le=16)] = (
+        8  #: for a queue with a backlog; an idle queue has one poller
+    )
 
     @model_validator(mode="before")
     @classmethod
-    def _taken_apart(cls, given: Any) -> Any:
+    def _split_url(cls, given: Any) -> Any:
         if not isinstance(given, Mapping) or not given.get("url"):
             return given
         endpoint, queue = split_queue_url(str(given["url"]))
         return {"endpoint": endpoint, "queue": queue, "name": queue} | dict(given)
 
     @model_validator(mode="after")
-    def _found(self) -> Self:
+    def _complete(self) -> Self:
         if not self.endpoint or not self.queue:
-            raise ValueError('give url = "mns://…/queues/NAME", or endpoint and queue')
+            raise ValueError('set url = "mns://…/queues/NAME", or endpoint and queue')
         if urlsplit(self.endpoint).scheme not in ("http", "https") or urlsplit(self.endpoint).path.strip("/"):
             raise ValueError(f"endpoint = {self.endpoint!r} must be http(s)://host[:port] without a path")
         return self
@@ -191,7 +201,7 @@ class QueueSettings(Section):
 
 
 class HandlerSettings(BaseModel):
-    """One handler of a route; every key besides use and name is the handler's own option."""
+    """One handler of a route; every key except use and name is an option of the handler."""
 
     model_config = ConfigDict(extra="allow", frozen=True)
 
@@ -215,11 +225,11 @@ OneOrMore = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
 class MatchSettings(Section):
-    """All that is given must hold; a list means any of its values."""
+    """All conditions given must match; a list matches any of its values."""
 
     route: OneOrMore = ()
     user_data: OneOrMore = ()  #: glob on the raw text
-    data: dict[str, Any] = {}  #: keys of JSON user data
+    data: dict[str, Any] = {}  #: members of JSON user data
     function: OneOrMore = ()
     state: OneOrMore = ()
     type: OneOrMore = ()
@@ -234,20 +244,22 @@ class RouteSettings(Section):
     name: Annotated[str, Field(min_length=1, max_length=100)]
     match: MatchSettings = MatchSettings()
     handlers: Annotated[tuple[HandlerSettings, ...], Field(min_length=1)]
-    enrich: bool = True  #: whether handlers get the outputs, where MPS is configured
-    deadline: Duration | None = None  #: of jobs submitted for this route, instead of reconcile.deadline
+    enrich: bool = True  #: whether handlers get the outputs, if MPS is configured
+    deadline: Duration | None = None  #: for jobs submitted to this route, instead of reconcile.deadline
     retry: RetrySettings | None = None
 
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         twice = _repeated(handler.label for handler in self.handlers)
         if twice:
-            raise ValueError(f'two handlers are called {twice!r}; give one of them another name = "…"')
+            raise ValueError(
+                f'two handlers have the name {twice!r}; set a different name = "…" for one of them'
+            )
         return self
 
 
 class Settings(Section):
-    """All of it. ``loader.load`` makes one."""
+    """All settings. Created by ``loader.load``."""
 
     store: StoreSettings = StoreSettings()
     mps: MpsSettings = MpsSettings()
@@ -267,17 +279,21 @@ class Settings(Section):
     @model_validator(mode="after")
     def _distinct(self) -> Self:
         if twice := _repeated(route.name for route in self.routes):
-            raise ValueError(f"two routes are called {twice!r}; names must differ")
+            raise ValueError(f"two routes have the name {twice!r}; names must be unique")
         if twice := _repeated(queue.label for queue in self.queues):
-            raise ValueError(f'two queues are called {twice!r}; give one of them another name = "…"')
+            raise ValueError(
+                f'two queues have the name {twice!r}; set a different name = "…" for one of them'
+            )
         return self
 
     @model_validator(mode="after")
     def _tenants_known(self) -> Self:
-        for place, queue in enumerate(self.queues):
+        for index, queue in enumerate(self.queues):
             if queue.tenant and queue.tenant not in self.tenants:
                 known = ", ".join(self.tenants) or "none"
-                raise ValueError(f"queues[{place}].tenant = {queue.tenant!r} is no tenant; known: {known}")
+                raise ValueError(
+                    f"queues[{index}].tenant = {queue.tenant!r} is not a known tenant; known: {known}"
+                )
         return self
 
     def rules(self) -> tuple[Rule, ...]:
@@ -292,26 +308,26 @@ class Settings(Section):
         )
 
     def tenant(self, name: str) -> TenantSettings:
-        """A tenant's settings; the top level's for "". Raises SettingsError."""
+        """The settings of a tenant; for "" those of the top level. Raises SettingsError."""
         if not name:
             return TenantSettings(credentials=self.credentials, mps=self.mps)
         if name not in self.tenants:
             known = ", ".join(self.tenants) or "none"
-            raise SettingsError(f"there is no tenant {name!r} in the settings; known: {known}")
+            raise SettingsError(f"no tenant {name!r} in the settings; known: {known}")
         return self.tenants[name]
 
     def deadline_of(self, function: str, user_data_text: str | None) -> timedelta:
-        """How long after its submission a job's callback is overdue: the route's, the function's or the general one."""
+        """The time after which a callback is overdue: that of the route, else of the function, else the default."""
         named = user_data.parse(user_data_text).route
         by_route = (route.deadline for route in self.routes if named and named in route.match.route)
         found = next((deadline for deadline in by_route if deadline is not None), None)
         return self.reconcile.deadlines.get(function, self.reconcile.deadline) if found is None else found
 
     def require_work(self) -> None:
-        """Raises SettingsError unless there is a queue to stand at and a route to take."""
+        """Raises SettingsError unless there is at least one queue and one route."""
         for name, what in (("queues", self.queues), ("routes", self.routes)):
             if not what:
-                raise SettingsError(f"the settings have no [[{name}]]; the daemon needs at least one")
+                raise SettingsError(f"the settings have no [[{name}]]; add at least one")
 
 
 def _repeated(names: Iterable[str]) -> str:

@@ -243,7 +243,7 @@ class TestFaults:
 
         assert error.kind is FailureKind.CLOCK
         assert any(f"this clock is {seconds} s behind" in str(error) for seconds in range(1190, 1211))
-        assert "set this machine's clock" in str(error)
+        assert "correct the clock of this machine" in str(error)
 
     def test_nobody_listens(self) -> None:
         with serving([b""]) as raw:
@@ -301,17 +301,17 @@ class TestFaults:
         with serving([None]) as raw:
             error = failure_of(raw.url)
 
-        assert (error.kind, "no answer in time" in str(error)) == (FailureKind.TIMEOUT, True)
+        assert (error.kind, "timed out" in str(error)) == (FailureKind.TIMEOUT, True)
 
     def test_tls_to_a_plain_port(self) -> None:
         with serving([http_reply(status="400 Bad Request")]) as raw:
             error = failure_of(raw.url.replace("http:", "https:"))
 
         assert error.kind is FailureKind.TLS
-        assert "see that the endpoint is right" in str(error)
+        assert "verify the endpoint" in str(error)
 
     def test_an_endpoint_that_can_be_none(self) -> None:
-        with pytest.raises(SettingsError, match=r"endpoint = 'ftp://x' can't be used"):
+        with pytest.raises(SettingsError, match=r"endpoint = 'ftp://x' is not valid"):
             MnsQueue(endpoint="ftp://x", queue="q", name="q", credentials=Credentials(lambda: KEY))
 
     def test_a_fault_that_passes_is_over(self, server: RunningEmulator) -> None:
@@ -346,7 +346,7 @@ class TestProbing:
         with (
             serving([http_reply(b"<html>Log in</html>")]) as raw,
             a_queue(raw.url) as queue,
-            pytest.raises(QueueUnavailable, match="not MNS's"),
+            pytest.raises(QueueUnavailable, match="not from MNS"),
         ):
             queue.probe()
 

@@ -169,7 +169,9 @@ def test_trouble_of_one_does_not_hold_up_the_other(two: Two, kind: FaultKind, op
 def test_a_queue_of_a_tenant_that_is_not_there_stops_the_start(two: Two) -> None:
     text = '[tenants.here]\n[[queues]]\nurl = "mns://a.mns.cn-shanghai.aliyuncs.com/queues/q"\ntenant = "there"\n'
 
-    with pytest.raises(SettingsError, match=r"queues\[0\]\.tenant = 'there' is no tenant; known: here"):
+    with pytest.raises(
+        SettingsError, match=r"queues\[0\]\.tenant = 'there' is not a known tenant; known: here"
+    ):
         load(text, {})
 
 

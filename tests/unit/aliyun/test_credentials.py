@@ -42,7 +42,7 @@ def test_a_file_that_is_gone_for_a_moment_is_an_outage(files: CredentialsSetting
     (tmp_path / "secret").unlink()
 
     with pytest.raises(
-        UnavailableError, match=r"access_key_secret_file = '.*secret' can't be read"
+        UnavailableError, match=r"access_key_secret_file = '.*secret' cannot be read"
     ) as caught:
         keys.get_credentials()
     assert caught.value.kind is FailureKind.CREDENTIALS
@@ -54,8 +54,8 @@ def test_a_file_that_is_gone_for_a_moment_is_an_outage(files: CredentialsSetting
 @pytest.mark.parametrize(
     ("content", "told"),
     [
-        pytest.param(None, "can't be read: .*; name a file that", id="missing"),
-        pytest.param(b" \n", "is empty; put the value into it", id="empty"),
+        pytest.param(None, "cannot be read: .*; use a file that", id="missing"),
+        pytest.param(b" \n", "is empty; write the value to this file", id="empty"),
         pytest.param(b"\xff\xfe", "can't be read: ", id="no-text"),
     ],
 )
@@ -113,7 +113,7 @@ def test_no_key_anywhere_is_told_with_the_way_out(tmp_path: Path) -> None:
     told = asked_of_the_chain(tmp_path)
 
     assert told.startswith(
-        f"credentials no Alibaba Cloud access key was found; set {KEY_ID} and {KEY_SECRET}, or"
+        f"credentials no Alibaba Cloud access key found; set {KEY_ID} and {KEY_SECRET}, or"
     )
     assert "access_key_id_file" in told
 

@@ -29,10 +29,10 @@ PAGE = (ROOT / "docs" / "mps.md").read_text("utf-8")
         ("Forbidden.RAM", Action.OPERATOR, FailureKind.DENIED),
         ("PermissionDenied.ResourceAccess", Action.OPERATOR, FailureKind.DENIED),
         ("InvalidIdentity.ServiceDisabled", Action.OPERATOR, FailureKind.DENIED),
-        ("InvalidParameter", Action.GIVE_UP, None),
-        ("InvalidParameter.NeverHeardOf.AtAll", Action.GIVE_UP, None),
-        ("ThrottlingIsNotThis", Action.GIVE_UP, None),
-        ("", Action.GIVE_UP, None),
+        ("InvalidParameter", Action.PERMANENT, None),
+        ("InvalidParameter.NeverHeardOf.AtAll", Action.PERMANENT, None),
+        ("ThrottlingIsNotThis", Action.PERMANENT, None),
+        ("", Action.PERMANENT, None),
     ],
 )
 def test_codes_are_sorted_by_family(code: str, action: Action, kind: FailureKind | None) -> None:
@@ -57,7 +57,7 @@ def test_a_code_that_nobody_documents_goes_by_its_status(status: int, kind: Fail
 
 
 def test_a_documented_code_counts_more_than_its_status() -> None:
-    assert action_of("InvalidParameter.InvalidState", 403).action == Action.GIVE_UP
+    assert action_of("InvalidParameter.InvalidState", 403).action == Action.PERMANENT
     assert action_of("InvalidAccessKeyId.NotFound", 404).kind == FailureKind.CREDENTIALS
 
 
@@ -67,7 +67,7 @@ def test_the_longest_match_has_the_say() -> None:
 
 def test_exactly_what_is_given_up_has_no_fault() -> None:
     assert {code for code, rule in TABLE.items() if rule.kind is None} == {
-        code for code, rule in TABLE.items() if rule.action == Action.GIVE_UP
+        code for code, rule in TABLE.items() if rule.action == Action.PERMANENT
     }
 
 
@@ -86,4 +86,4 @@ def test_the_page_shows_the_table_as_it_is() -> None:
     section = PAGE.split("\n## Error codes\n")[1].split("\n## ")[0]
     rows = re.findall(r"^\| `([\w.]+)` \| (.+) \| (.+) \|$", section, re.MULTILINE)
 
-    assert rows == [(code, rule.action, rule.hint or "nothing: it passes") for code, rule in TABLE.items()]
+    assert rows == [(code, rule.action, rule.hint or "nothing: transient") for code, rule in TABLE.items()]

@@ -141,7 +141,10 @@ def test_output_in_an_old_encoding_loses_nothing(full: Place) -> None:
     [
         pytest.param(["nonsense"], 2, "No such command", id="command"),
         pytest.param(
-            ["run", "-c", "nothing.toml"], 78, "'nothing.toml' can't be read", id="no-settings-file"
+            ["run", "-c", "nothing.toml"],
+            78,
+            "cannot read the settings file 'nothing.toml'",
+            id="no-settings-file",
         ),
         pytest.param(["jobs", "list", "-c", "/"], 2, "is a directory", id="settings-are-a-folder"),
         pytest.param(["jobs", "show", "x"], 2, "no job 'x' in this store", id="job"),
@@ -226,4 +229,4 @@ def test_odd_input_never_ends_in_an_internal_error(
 def test_unknown_key_of_the_settings_is_told_with_the_known_ones(place: Place, invoke: Invoke) -> None:
     result = invoke("jobs", "list", store__uri="x")
     assert result.exit_code == 78
-    assert "store.uri is an unknown key; known here: url" in result.stderr
+    assert "store.uri is an unknown key; valid keys: url" in result.stderr

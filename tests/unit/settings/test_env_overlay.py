@@ -65,7 +65,9 @@ def test_the_document_itself_stays_as_it_is() -> None:
     ],
 )
 def test_a_variable_without_a_place_is_named(document: dict[str, Any], name: str) -> None:
-    with pytest.raises(SettingsError, match=f"environment variable MNS_LISTENER_{name}: there is no place"):
+    with pytest.raises(
+        SettingsError, match=f"environment variable MNS_LISTENER_{name}: no setting has this path"
+    ):
         overlay(document, {f"MNS_LISTENER_{name}": "v"})
 
 
@@ -78,4 +80,7 @@ def test_any_variable_is_laid_over_or_refused(path: list[str], value: str) -> No
     except SettingsError as error:
         told = str(error)
 
-    assert all(section in told for section in document) or f"MNS_LISTENER_{name}: there is no place" in told
+    assert (
+        all(section in told for section in document)
+        or f"MNS_LISTENER_{name}: no setting has this path" in told
+    )

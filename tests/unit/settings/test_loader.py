@@ -110,21 +110,21 @@ def test_what_the_url_says_may_be_overridden() -> None:
     ("text", "told"),
     [
         pytest.param("x = [", "is not valid TOML: ", id="no-toml"),
-        pytest.param("[sotre]", "sotre is an unknown key; known here: store, ", id="unknown-section"),
-        pytest.param("[store]\nulr = 1", "store.ulr is an unknown key; known here: url", id="unknown-key"),
+        pytest.param("[sotre]", "sotre is an unknown key; valid keys: store, ", id="unknown-section"),
+        pytest.param("[store]\nulr = 1", "store.ulr is an unknown key; valid keys: url", id="unknown-key"),
         pytest.param(
             '[[queues]]\nurll = "x"',
-            "queues[0].urll is an unknown key; known here: url, ",
+            "queues[0].urll is an unknown key; valid keys: url, ",
             id="unknown-in-list",
         ),
         pytest.param(
             '[[routes]]\nname = "a"\nhandlers = [{use = "log"}]\nmatch = {states = 1}',
-            "routes[0].match.states is an unknown key; known here: route, ",
+            "routes[0].match.states is an unknown key; valid keys: route, ",
             id="unknown-below-a-list",
         ),
         pytest.param(
             '[[routes]]\nname = "a"\nhandlers = [{use = "log"}]\nretry = {max = 1}',
-            "routes[0].retry.max is an unknown key; known here: max_attempts, ",
+            "routes[0].retry.max is an unknown key; valid keys: max_attempts, ",
             id="unknown-in-an-optional-section",
         ),
         pytest.param("[dispatch]\nconcurrency = 0", "dispatch.concurrency = 0: ", id="too-small"),
@@ -140,10 +140,10 @@ def test_what_the_url_says_may_be_overridden() -> None:
             id="choice",
         ),
         pytest.param('[log]\nlevel = "loud"', "log.level = 'loud': Input should be 'debug'", id="level"),
-        pytest.param("store = 5", "store must be a table; write [store]", id="no-section"),
+        pytest.param("store = 5", "store must be a table; use [store]", id="no-section"),
         pytest.param(
             'routes = [{name = "a", handlers = ["log"]}]',
-            "routes[0].handlers[0] must be a table; write { key = value }",
+            "routes[0].handlers[0] must be a table; use { key = value }",
             id="no-table",
         ),
         pytest.param("queues = 5", "queues = 5: ", id="no-list"),
@@ -156,7 +156,7 @@ def test_what_the_url_says_may_be_overridden() -> None:
         pytest.param('[[routes]]\nname = "a"\nhandlers = []', "routes[0].handlers: ", id="no-handlers"),
         pytest.param("[[queues]]\nwait = 31", "queues[0].wait = 31: ", id="wait"),
         pytest.param("[[queues]]\nbatch = 17", "queues[0].batch = 17: ", id="batch"),
-        pytest.param("[[queues]]\n", "queues[0]: give url = ", id="no-url"),
+        pytest.param("[[queues]]\n", "queues[0]: set url = ", id="no-url"),
         pytest.param(
             '[[queues]]\nurl = "mps"', "queues[0]: 'mps' is no queue URL; write mns://", id="bad-url"
         ),
@@ -167,7 +167,7 @@ def test_what_the_url_says_may_be_overridden() -> None:
         ),
         pytest.param(
             '[credentials]\naccess_key_id_file = "/x"',
-            "credentials: access_key_id_file and access_key_secret_file go together",
+            "credentials: access_key_id_file and access_key_secret_file belong together",
             id="half-a-key",
         ),
     ],
@@ -193,10 +193,13 @@ def test_all_problems_are_told_at_once() -> None:
     [
         (
             'routes = [{name="a", handlers=[{use="log"}]}, {name="a", handlers=[{use="log"}]}]',
-            "two routes are called 'a'",
+            "two routes have the name 'a'",
         ),
-        ('routes = [{name="a", handlers=[{use="log"}, {use="log"}]}]', "two handlers are called 'log'"),
-        (f'queues = [{{url="{QUEUE_URL}"}}, {{url="{QUEUE_URL}"}}]', "two queues are called 'mps-callbacks'"),
+        ('routes = [{name="a", handlers=[{use="log"}, {use="log"}]}]', "two handlers have the name 'log'"),
+        (
+            f'queues = [{{url="{QUEUE_URL}"}}, {{url="{QUEUE_URL}"}}]',
+            "two queues have the name 'mps-callbacks'",
+        ),
     ],
 )
 def test_names_must_differ(text: str, told: str) -> None:
