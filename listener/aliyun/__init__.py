@@ -1,1 +1,1 @@
-"""The only code that knows the services of Alibaba Cloud and their SDKs."""
+"""Adapters for MNS and MPS: the only code that uses the SDKs of Alibaba Cloud."""

@@ -1,4 +1,4 @@
-"""The access key: from files, from the environment, or from alibabacloud-credentials' default chain."""
+"""The access key: from files, the environment, or the default chain of alibabacloud-credentials."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from listener.core.errors import FailureKind, SettingsError, UnavailableError
 from listener.settings.sections import CredentialsSettings
 
 KEY_ID, KEY_SECRET = "ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"
-TOKEN = "ALIBABA_CLOUD_SECURITY_TOKEN"  # noqa: S105 - a variable's name
+TOKEN = "ALIBABA_CLOUD_SECURITY_TOKEN"  # noqa: S105 - the name of a variable
 
 
 @dataclass(frozen=True, slots=True)
 class AccessKey:
-    """One key as it is now; keys of the chain rotate, so ask again for every request."""
+    """A snapshot of the key. Keys of the chain rotate, so get a new one for every request."""
 
     id: str
     secret: str = field(repr=False)
     security_token: str = field(default="", repr=False)
 
-    # What the SDK's signer asks for (facts: mns 1.3). A token of None would break every request.
+    # The interface of the SDK's signer. A token of None would break every request.
 
     def get_access_key_id(self) -> str:
         return self.id
@@ -37,20 +37,20 @@ class AccessKey:
 
 
 class Credentials:
-    """Gives the current key. Safe to use from several threads. Raises UnavailableError."""
+    """Provides the current key. May be used from several threads. Raises UnavailableError."""
 
     def __init__(self, source: Callable[[], AccessKey]) -> None:
         self._source = source
 
     def get_credentials(self) -> AccessKey:
-        """Named as the SDK's ``credentials_provider`` wants it."""
+        """The method that the SDK calls on a ``credentials_provider``."""
         return self._source()
 
 
 def credentials(settings: CredentialsSettings) -> Credentials:
-    """What the settings name, else the default chain. Raises SettingsError for files that can't be read now."""
+    """The files in the settings, else the default chain. Raises SettingsError for files that cannot be read."""
     if settings.access_key_id_file and settings.access_key_secret_file:
-        files = _Files(settings)
+        files = _KeyFiles(settings)
         try:
             files()
         except UnavailableError as error:
@@ -59,10 +59,10 @@ def credentials(settings: CredentialsSettings) -> Credentials:
     return Credentials(_Chain())
 
 
-class _Files:
-    """Read anew for every request: a rotated secret is a new file, and such files are a few bytes in memory.
+class _KeyFiles:
+    """Reads the files for every request, since a rotated secret is a new file; the page cache makes this cheap.
 
-    A file that is gone for a moment while it is replaced is an outage, not a mistake in the settings.
+    A file that is missing while it is being replaced is an outage, not a configuration error.
     """
 
     def __init__(self, settings: CredentialsSettings) -> None:
@@ -84,28 +84,28 @@ def _text_of(path: Path | None, name: str) -> str:
         text = path.read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:
         raise UnavailableError(
-            f"credentials.{name} = {str(path)!r} can't be read: {error}",
+            f"credentials.{name} = {str(path)!r} cannot be read: {error}",
             kind=FailureKind.CREDENTIALS,
-            hint="name a file that the user who runs mns-listener may read",
+            hint="use a file that the user running mns-listener can read",
         ) from error
     if not text:
         raise UnavailableError(
             f"credentials.{name} = {str(path)!r} is empty",
             kind=FailureKind.CREDENTIALS,
-            hint="put the value into it",
+            hint="write the value to this file",
         )
     return text
 
 
 class _Chain:
-    """The default chain. Its first link, the environment, is asked here, since the package weighs 15 MB."""
+    """The default chain. Its first link, the environment, is implemented here, since the package takes 15 MB."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._client: Any = None
 
     def __call__(self) -> AccessKey:
-        # A line break at the end, as files and pipes leave it, can't be sent as a header.
+        # A trailing line break, as left by files and pipes, cannot be sent in a header.
         key_id, secret, token = (os.environ.get(name, "").strip() for name in (KEY_ID, KEY_SECRET, TOKEN))
         if key_id and secret:
             return AccessKey(key_id, secret, token)
@@ -121,7 +121,7 @@ class _Chain:
                 found = self._client.get_credential()
         except CredentialException as error:
             raise UnavailableError(
-                "no Alibaba Cloud access key was found",
+                "no Alibaba Cloud access key found",
                 kind=FailureKind.CREDENTIALS,
                 hint=f"set {KEY_ID} and {KEY_SECRET}, or [credentials] access_key_id_file and "
                 f"access_key_secret_file ({error})",

@@ -1,6 +1,6 @@
-"""One connection to MNS: the SDK signs and connects, this sees to it that nothing ever waits for ever.
+"""One connection to MNS: the SDK signs requests, this module enforces time-outs.
 
-The SDK has no time-out over HTTPS, repeats requests silently, and flattens every fault into text (facts: mns 1.2).
+The SDK has no time-out over HTTPS, repeats requests silently, and turns every error into text.
 """
 
 from __future__ import annotations
@@ -23,10 +23,10 @@ from listener.aliyun.credentials import Credentials
 from listener.core import clock
 from listener.core.errors import SettingsError
 
-#: A reply of 16 messages of 64 KB, XML-escaped, is far below this; what is larger is not MNS.
+#: A reply of 16 messages of 64 KB, XML-escaped, is far below this; a larger reply is not from MNS.
 LARGEST_REPLY = 16 * 1024 * 1024
 CONNECT_TIMEOUT = timedelta(seconds=4)
-#: How much longer than its poll wait a reply may take.
+#: How much longer than the long poll a reply may take.
 REPLY_TIMEOUT = timedelta(seconds=4)
 
 
@@ -38,7 +38,7 @@ class Reply:
 
 
 class Connection:
-    """Used by one thread; ``interrupt`` and ``expire`` come from others."""
+    """Used by one thread; ``interrupt`` and ``expire`` are called from others."""
 
     def __init__(self, endpoint: str, credentials: Credentials) -> None:
         self._interrupted = False
@@ -48,17 +48,19 @@ class Connection:
         try:
             self._client = MNSClient(endpoint, credentials_provider=credentials)
         except (MNSExceptionBase, http.client.InvalidURL) as error:
-            raise SettingsError(f"endpoint = {endpoint!r} can't be used: {error}") from error
+            raise SettingsError(
+                f"endpoint = {endpoint!r} is not valid: {str(error).strip()}; expected http(s)://host[:port]"
+            ) from error
 
     def exchange(self, method: str, uri: str, *, body: bytes = b"") -> Reply:
         """One request and its reply. Raises OSError, HTTPException or what the credentials raise."""
-        return self._sent_twice_at_most(method, uri, body, timedelta(0))
+        return self._send_with_one_retry(method, uri, body, timedelta(0))
 
     def poll(self, uri: str, *, wait: timedelta) -> Reply | None:
-        """A GET that the server may hold for ``wait``; None when it was interrupted."""
+        """A GET that the server may hold for up to ``wait``; None if it was interrupted."""
         self._parked = True
         try:
-            return None if self._interrupted else self._sent_twice_at_most("GET", uri, b"", wait)
+            return None if self._interrupted else self._send_with_one_retry("GET", uri, b"", wait)
         except (OSError, http.client.HTTPException):
             if self._interrupted:
                 return None
@@ -67,13 +69,13 @@ class Connection:
             self._parked = False
 
     def interrupt(self) -> None:
-        """End a poll under way, and every later one at once."""
+        """End the running poll, and every later poll immediately."""
         self._interrupted = True
         if self._parked:
             self._hang_up()
 
     def expire(self) -> None:
-        """Break an exchange that is over its time: a peer that sends a byte now and then outwits time-outs."""
+        """Abort an exchange that exceeds its deadline: a peer that sends single bytes evades socket time-outs."""
         deadline = self._deadline
         if deadline is not None and clock.monotonic() > deadline:
             self._hung_up = True
@@ -86,12 +88,12 @@ class Connection:
         connection = self._client.http.conn.sock
         if connection is not None:
             try:
-                # The plain socket's, since a TLS socket would tear down the state that the reader is using.
+                # Of the plain socket: on a TLS socket it would destroy state that the reading thread is using.
                 socket.socket.shutdown(connection, socket.SHUT_RDWR)
             except OSError:
-                pass  # closed meanwhile, which is as good
+                pass  # already closed
 
-    def _sent_twice_at_most(self, method: str, uri: str, body: bytes, wait: timedelta) -> Reply:
+    def _send_with_one_retry(self, method: str, uri: str, body: bytes, wait: timedelta) -> Reply:
         request = RequestInternal(method, uri, data=body or "")
         self._client.build_header(RequestBase(), request)
         kept_open = self._client.http.conn.sock is not None
@@ -99,7 +101,7 @@ class Connection:
             try:
                 return self._send(request, wait)
             except (ConnectionError, ssl.SSLEOFError):
-                # The peer may close an idle connection at any time; what it did receive is safe to repeat.
+                # The peer may close an idle connection at any time; all requests are safe to repeat.
                 if not kept_open or self._hung_up or self._interrupted:
                     raise
                 return self._send(request, wait)
@@ -112,7 +114,7 @@ class Connection:
             yield
         except (OSError, http.client.HTTPException) as error:
             if self._hung_up:
-                raise TimeoutError("the reply was not whole in time") from error
+                raise TimeoutError("timed out waiting for the complete reply") from error
             raise
         finally:
             self._deadline = None
@@ -127,21 +129,21 @@ class Connection:
                 raise ConnectionAbortedError("interrupted")
             connection.request(request.method, request.uri, request.data or None, request.header)
             response = connection.getresponse()
-            return Reply(response.status, _whole_body(response), response.headers.get("Date", ""))
-        except BaseException:  # whatever it was, what is left of the reply must not be read as the next one
+            return Reply(response.status, _complete_body(response), response.headers.get("Date", ""))
+        except BaseException:  # the rest of this reply must not be read as the next one
             connection.close()
             raise
 
     def _connect(self, connection: Any) -> None:
         connection.timeout = CONNECT_TIMEOUT.total_seconds()
-        # Over http the SDK has a connect() of its own, which makes mere text of every error. Both of these switch
-        # Nagle's delay off.
+        # The SDK's connect() for http turns every error into text, so it is bypassed. Both of these disable Nagle's
+        # algorithm.
         over_tls = isinstance(connection, http.client.HTTPSConnection)
         (http.client.HTTPSConnection if over_tls else http.client.HTTPConnection).connect(connection)
 
 
-def _whole_body(response: http.client.HTTPResponse) -> bytes:
+def _complete_body(response: http.client.HTTPResponse) -> bytes:
     body = response.read(LARGEST_REPLY)
-    if response.length:  # read() with a limit does not complain about a body that was cut off
+    if response.length:  # read() with a limit does not detect a truncated body
         raise http.client.IncompleteRead(body, response.length)
     return body

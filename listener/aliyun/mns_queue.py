@@ -1,6 +1,6 @@
-"""Queues of MNS: requests as its API wants them, replies decoded element by element.
+"""MNS queues: builds the requests of its API and decodes replies element by element.
 
-The SDK's own decoding loses a whole batch for one message that it can't decode (facts: mns 1.6).
+The SDK's decoder loses a whole batch if it cannot decode one message.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ _KINDS = {
     "QpsLimitExceeded": FailureKind.THROTTLED,
 }
 _HINTS = network_errors.HINTS | {
-    FailureKind.MISSING: "create it in this region and account, or mend [[queues]] in the settings",
-    FailureKind.DENIED: "give the RAM user mns:ReceiveMessage and mns:DeleteMessage on the queue's messages",
-    FailureKind.CREDENTIALS: "see that access key id and secret belong together and are active",
-    FailureKind.CLOCK: "set this machine's clock; MNS refuses requests that are more than 15 minutes off",
+    FailureKind.MISSING: "create it in this region and account, or fix [[queues]] in the settings",
+    FailureKind.DENIED: "grant the RAM user mns:ReceiveMessage and mns:DeleteMessage on the messages of the queue",
+    FailureKind.CREDENTIALS: "verify that access key id and secret belong together and are active",
+    FailureKind.CLOCK: "correct the clock of this machine; MNS rejects requests that are off by more than 15 minutes",
 }
 
 
 class MnsQueue:
-    """Keeps the promises of ``listener.core.ports.Queue``. One of these has one connection."""
+    """Implements ``listener.core.ports.Queue`` on one connection."""
 
     def __init__(self, *, endpoint: str, queue: str, name: str, credentials: Credentials) -> None:
         self.name = name
         self._path = f"/queues/{queue}"
-        self._shown = f"queue {queue} at {endpoint}"
+        self._description = f"queue {queue} at {endpoint}"
         self._connection = Connection(endpoint, credentials)
 
     def receive(self, *, limit: int, wait: timedelta) -> Sequence[Message]:
@@ -63,7 +63,7 @@ class MnsQueue:
             return self._messages(reply)
         if _code(reply.body) == "MessageNotExist":
             return ()
-        raise self._refused(reply)
+        raise self._error_of(reply)
 
     def delete(self, messages: Sequence[Message]) -> Sequence[Message]:
         handles = [message.receipt_handle for message in messages if message.receipt_handle]
@@ -71,7 +71,7 @@ class MnsQueue:
         return [each for each in messages if not each.receipt_handle or each.receipt_handle in failed]
 
     def _delete(self, handles: Sequence[str]) -> set[str]:
-        """Delete by handle; returns the handles that were refused."""
+        """Delete by handle; returns the handles that were rejected."""
         elements = "".join(f"<ReceiptHandle>{escape(handle)}</ReceiptHandle>" for handle in handles)
         body = f'<ReceiptHandles xmlns="http://mns.aliyuncs.com/doc/v1/">{elements}</ReceiptHandles>'
         with self._translated():
@@ -80,28 +80,28 @@ class MnsQueue:
             return set()
         failed = _failed_handles(reply.body)
         if not failed:
-            raise self._refused(reply)
+            raise self._error_of(reply)
         return failed
 
     def probe(self) -> str:
-        """Ask for the queue's attributes without touching a message; returns what was found, in words."""
+        """Read the attributes of the queue without touching a message; returns a description."""
         with self._translated():
             reply = self._connection.exchange("GET", self._path)
         if reply.status == http.client.OK:
             root = _root(reply.body)
             if root is None or safe_xml.local(root.tag) != "Queue":
-                raise self._refused(reply)
+                raise self._error_of(reply)
             found = safe_xml.children_text(root)
             return f"about {found.get('ActiveMessages', '?')} messages waiting"
         if _code(reply.body) == "AccessDenied":
-            return "reachable; its attributes may not be read with this key"
-        raise self._refused(reply)
+            return "reachable; this key has no permission to read its attributes"
+        raise self._error_of(reply)
 
     def interrupt(self) -> None:
         self._connection.interrupt()
 
     def expire(self) -> None:
-        """Break an exchange that is over its time; from another thread, now and then."""
+        """Abort an exchange that exceeds its deadline; called periodically from another thread."""
         self._connection.expire()
 
     def close(self) -> None:
@@ -109,22 +109,23 @@ class MnsQueue:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """The one door where foreign errors become ours."""
+        """The only place where errors of sockets, HTTP and the SDK are translated."""
         try:
             yield
         except QueueUnavailable:
             raise
         except UnavailableError as error:
-            raise QueueUnavailable(f"{self._shown}: {error}", kind=error.kind) from error
+            raise QueueUnavailable(f"{self._description}: {error}", kind=error.kind) from error
         except (OSError, http.client.HTTPException) as error:
             kind = network_errors.failure_kind(error)
             raise QueueUnavailable(
-                f"{self._shown}: {network_errors.describe(error)}", kind=kind, hint=_HINTS.get(kind, "")
+                f"{self._description}: {network_errors.describe(error)}", kind=kind, hint=_HINTS.get(kind, "")
             ) from error
         except ValueError as error:
-            # http.client refuses a header: the key holds a line break or the like. (A TLS error is both kinds.)
+            # http.client rejects a header: the key contains a line break or the like.
+            # (A TLS error may be a ValueError too, but is an OSError first.)
             raise QueueUnavailable(
-                f"{self._shown}: the access key holds characters that can't be sent",
+                f"{self._description}: the access key contains characters that cannot be sent in a header",
                 kind=FailureKind.CREDENTIALS,
                 hint=_HINTS[FailureKind.CREDENTIALS],
             ) from error
@@ -133,22 +134,22 @@ class MnsQueue:
         root = _root(reply.body)
         found = _salvaged(reply.body) if root is None else _elements(root)
         if not found:
-            raise self._refused(reply)
+            raise self._error_of(reply)
         return found
 
-    def _refused(self, reply: Reply) -> QueueUnavailable:
-        """The error that a reply stands for."""
+    def _error_of(self, reply: Reply) -> QueueUnavailable:
+        """The error that a reply describes."""
         root = _root(reply.body)
         if root is None or safe_xml.local(root.tag) != "Error":
             return QueueUnavailable(
-                f"{self._shown}: HTTP {reply.status} with a body that is not MNS's: {_excerpt(reply.body)}",
+                f"{self._description}: HTTP {reply.status} with a body that is not from MNS: {_excerpt(reply.body)}",
                 kind=_kind_of_status(reply.status),
             )
         error = safe_xml.children_text(root)
         code = error.get("Code", "")
         kind = _KINDS.get(code) or _kind_of_status(reply.status)
         return QueueUnavailable(
-            f"{self._shown}: {code}: {error.get('Message', '')}{_skew(kind, reply.date)}",
+            f"{self._description}: {code}: {error.get('Message', '')}{_skew(kind, reply.date)}",
             kind=kind,
             code=code,
             hint=_HINTS.get(kind, ""),
@@ -173,12 +174,12 @@ def _kind_of_status(status: int) -> FailureKind:
     if status == http.client.TOO_MANY_REQUESTS:
         return FailureKind.THROTTLED
     if status == http.client.REQUEST_TIMEOUT:
-        return FailureKind.CLOCK  # facts: TimeExpired comes as 408
+        return FailureKind.CLOCK  # MNS sends TimeExpired with status 408
     return FailureKind.SERVER if status >= http.client.INTERNAL_SERVER_ERROR else FailureKind.PROTOCOL
 
 
 def _skew(kind: FailureKind, date: str) -> str:
-    """How far this clock is off, by the server's own Date header."""
+    """The offset of this clock, according to the Date header of the server."""
     if kind is not FailureKind.CLOCK or not date:
         return ""
     try:
@@ -206,7 +207,7 @@ def _code(body: bytes) -> str:
 
 
 def _failed_handles(body: bytes) -> set[str]:
-    """The handles that a batch delete refused; empty when the reply is about something else."""
+    """The handles that a batch delete rejected; empty if the reply is a different error."""
     root = _root(body)
     if root is None or safe_xml.local(root.tag) != "Errors":
         return set()
@@ -214,7 +215,7 @@ def _failed_handles(body: bytes) -> set[str]:
 
 
 def _elements(root: Any) -> Sequence[Message]:
-    """The messages of a reply; none in a document that is not MNS's, such as a portal's login page."""
+    """The messages of a reply; none if the document is not from MNS, e.g. the login page of a portal."""
     elements = root if safe_xml.local(root.tag) == "Messages" else [root]
     return [
         _message(safe_xml.children_text(element))
@@ -229,7 +230,7 @@ def _message(parts: dict[str, str]) -> Message:
         receipt_handle=parts.get("ReceiptHandle", ""),
         body=parts.get("MessageBody", ""),
         dequeue_count=_number(parts.get("DequeueCount", "")) or 1,
-        enqueued_at=_moment(_number(parts.get("EnqueueTime", ""))),
+        enqueued_at=_timestamp(_number(parts.get("EnqueueTime", ""))),
     )
 
 
@@ -237,7 +238,7 @@ def _number(text: str) -> int:
     return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
 
 
-def _moment(milliseconds: int) -> datetime | None:
+def _timestamp(milliseconds: int) -> datetime | None:
     try:
         return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds else None
     except (OverflowError, ValueError, OSError):
@@ -245,8 +246,8 @@ def _moment(milliseconds: int) -> datetime | None:
 
 
 def _salvaged(body: bytes) -> Sequence[Message]:
-    """The messages of an ill-formed reply, each on its own: MNS keeps bodies as sent, and one that XML can't
-    carry must not take its neighbours with it."""
+    """The messages of an ill-formed reply, each parsed separately: MNS stores bodies as sent, and one that is not
+    valid XML must not affect the others of its batch."""
     return [_salvage(piece) for piece in re.findall(rb"<Message>.*?</Message>", body, re.DOTALL)]
 
 

@@ -1,4 +1,4 @@
-"""The only place that knows the MPS API and its SDK, which is imported when the first call is made (0.6 s, 59 MB)."""
+"""The only code that uses the MPS SDK, which is imported at the first call (0.6 s, 59 MB)."""
 
 from __future__ import annotations
 
@@ -29,13 +29,13 @@ from listener.settings.sections import MpsSettings
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
 REPLY_TIMEOUT = timedelta(seconds=15)
-#: Functions whose outcome comes with the reply to the submission.
+#: Functions whose outcome is in the reply to the submission.
 ANSWERED_AT_ONCE = frozenset({"TextToSpeech"})
 
 
 @dataclass(frozen=True, slots=True)
 class Endpoint:
-    """Where the API is, in the SDK's terms."""
+    """The address of the API, as the SDK expects it."""
 
     host: str
     protocol: str
@@ -51,14 +51,14 @@ class Endpoint:
             if usable and parts.port != 0:
                 return cls(parts.netloc, parts.scheme)
         except ValueError:
-            pass  # not even a URL; said below
+            pass  # not a URL at all; reported below
         raise SettingsError(
             f"mps.endpoint = {settings.endpoint!r} must be http(s)://host[:port] without a path"
         )
 
 
 class MpsClient:
-    """Keeps the promises of ``listener.core.ports.MediaProcessing``. Safe to use from several threads."""
+    """Implements ``listener.core.ports.MediaProcessing``. May be used from several threads."""
 
     def __init__(self, settings: MpsSettings, credentials: Credentials) -> None:
         self._endpoint = Endpoint.of(settings)
@@ -87,7 +87,7 @@ class MpsClient:
         job_id = answer.body.job_id
         if not job_id:
             raise MpsUnavailable(
-                "SubmitIProductionJob answered without a JobId; whether there is a job is unknown",
+                "SubmitIProductionJob returned no JobId; it is unknown whether a job was created",
                 kind=FailureKind.PROTOCOL,
             )
         return Submitted(job_id=str(job_id), outcome=_outcome(job, str(job_id), answer.body.result))
@@ -101,7 +101,7 @@ class MpsClient:
         return _answer_of(job_id, answer.body)
 
     def add_pipeline(self, name: str, *, queue: str) -> str:
-        """Make a pipeline whose callbacks go to a queue of the same account and region; returns its id."""
+        """Create a pipeline with callbacks to a queue of the same account and region; returns its id."""
         from alibabacloud_mts20140618 import models
 
         request = models.AddPipelineRequest(name=name, notify_config=json.dumps({"QueueName": queue}))
@@ -110,7 +110,7 @@ class MpsClient:
         return str(answer.body.pipeline.id)
 
     def _current(self) -> Any:
-        """A client with the key as it is now, at a moment when the rate limit lets another call through."""
+        """A client with the current key, after waiting for the rate limit."""
         self._rate.wait()
         key = self._credentials.get_credentials()
         with self._lock:
@@ -135,7 +135,7 @@ class MpsClient:
 
     @contextmanager
     def _translated(self, call: str) -> Iterator[None]:
-        """The one door where foreign errors become ours."""
+        """The only place where errors of the SDK are translated."""
         where = f"MPS at {self._endpoint.protocol}://{self._endpoint.host}: {call}"
         try:
             yield
@@ -143,22 +143,22 @@ class MpsClient:
             raise
         except UnavailableError as error:  # there is no access key
             raise MpsUnavailable(f"{where}: {error}", kind=error.kind, code=error.code) from error
-        except Exception as error:  # the SDK passes on whatever its HTTP stack raises
+        except Exception as error:  # the SDK does not wrap the errors of its HTTP stack
             if getattr(error, "code", None):
-                raise _answered(where, error) from error
-            raise _unreached(where, error) from error
+                raise _error_reply(where, error) from error
+            raise _no_reply(where, error) from error
 
 
 def _answer_of(job_id: str, body: Any) -> Answer:
-    """The reply, read as a callback is: QueryIProductionJob and callbacks use the same words (facts: mps 2.2)."""
-    told = _told(body.result)
+    """The reply, decoded like a callback: QueryIProductionJob and callbacks have the same members."""
+    members = _members(body.result)
     document = {
         "Type": "IProduction",
         "JobId": job_id,
         "FunctionName": body.function_name or "",
         "State": body.state or "",
-        "Code": told.get("Code", ""),
-        "Message": told.get("Message", ""),
+        "Code": members.get("Code", ""),
+        "Message": members.get("Message", ""),
         "PipelineId": body.pipeline_id or "",
         "UserData": body.user_data or "",
     }
@@ -166,28 +166,28 @@ def _answer_of(job_id: str, body: Any) -> Answer:
         result = decode(json.dumps(document))
     except Undecodable as error:
         raise MpsUnavailable(
-            f"QueryIProductionJob about {job_id} answered what can't be read: {error}",
+            f"QueryIProductionJob for {job_id} returned a reply that cannot be decoded: {error}",
             kind=FailureKind.PROTOCOL,
         ) from error
     return Answer(result=replace(result, source=Source.QUERY, outputs=body.result or ""))
 
 
 def _outcome(job: Job, job_id: str, reply: str | None) -> Result | None:
-    """The outcome that a reply to a submission holds: of TextToSpeech it is all there will be (facts: mps 1.1).
+    """The outcome in the reply to a submission: TextToSpeech sends no other.
 
-    For other functions the documentation shows a Result there, too, but that is taken for an echo, since the job
-    has only been queued by then.
+    The documentation shows a Result in the replies of other functions too, but it is ignored as an echo, since the
+    job has only been queued at that time.
     """
-    told = _told(reply)
-    if job.function not in ANSWERED_AT_ONCE or not told.get("Code"):
+    members = _members(reply)
+    if job.function not in ANSWERED_AT_ONCE or not members.get("Code"):
         return None
-    document = {"Type": "IProduction", "JobId": job_id, "FunctionName": job.function, "Code": told["Code"]}
-    result = decode(json.dumps({**document, "Message": told.get("Message", "")}))
+    document = {"Type": "IProduction", "JobId": job_id, "FunctionName": job.function, "Code": members["Code"]}
+    result = decode(json.dumps({**document, "Message": members.get("Message", "")}))
     return replace(result, source=Source.REPLY, user_data=job.user_data, outputs=reply or "")
 
 
-def _told(result: str | None) -> dict[str, Any]:
-    """Code and Message inside Result, where it is readable; its other shapes are for listener.formats.job_outputs."""
+def _members(result: str | None) -> dict[str, Any]:
+    """The members of Result, if it is a JSON object; listener.formats.job_outputs reads its other forms."""
     try:
         value = lenient_json.parse(result or "")
     except lenient_json.BadJson:
@@ -199,14 +199,14 @@ def _runtime() -> Any:
     from darabonba.runtime import RuntimeOptions
 
     return RuntimeOptions(
-        autoretry=False,  # a submission that is sent twice is two jobs
+        autoretry=False,  # a submission sent twice creates two jobs
         connect_timeout=int(CONNECT_TIMEOUT.total_seconds() * 1000),
         read_timeout=int(REPLY_TIMEOUT.total_seconds() * 1000),
     )
 
 
-def _answered(where: str, error: Any) -> MpsUnavailable | MpsRejected:
-    """What an error reply stands for: see the table in docs/mps.md."""
+def _error_reply(where: str, error: Any) -> MpsUnavailable | MpsRejected:
+    """The error for an error reply; see the table in docs/mps.md."""
     code, text = str(error.code or ""), f"{where}: {error.code}: {error.message}"
     status = getattr(error, "status_code", None) or getattr(error, "statusCode", None) or 0
     rule = mps_error_codes.action_of(code, int(status))
@@ -215,8 +215,8 @@ def _answered(where: str, error: Any) -> MpsUnavailable | MpsRejected:
     return MpsUnavailable(text, kind=rule.kind, code=code, hint=rule.hint)
 
 
-def _unreached(where: str, error: Exception) -> MpsUnavailable:
-    """There was no reply: whether the request was carried out is unknown, unless nobody listened."""
+def _no_reply(where: str, error: Exception) -> MpsUnavailable:
+    """The error for a missing reply: unless the connection was refused, MPS may have executed the request."""
     cause = network_errors.root_cause(error)
     kind = network_errors.failure_kind(cause)
     return MpsUnavailable(

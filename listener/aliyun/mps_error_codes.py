@@ -1,8 +1,8 @@
-"""What the error codes of MPS and of its gateway ask of us: one table, shown to people in docs/mps.md.
+"""How to react to the error codes of MPS and its gateway: one table, which docs/mps.md shows.
 
-Sources: the vendor's table of general error codes and the gateway's client-error pages (facts: mps 2.4). Neither
-names a code for single calls, so the table is by family: a row counts for its code and for all codes below it, the
-longest match first. What we conclude from a code is our own inference.
+Sources: the vendor's table of general error codes and the client-error pages of the gateway. Neither lists codes per
+call, so the table is by family: a row applies to its code and all codes below it; the longest match wins. The
+actions are our own inference.
 """
 
 from __future__ import annotations
@@ -16,28 +16,28 @@ from listener.core.errors import FailureKind
 
 
 class Action(StrEnum):
-    """Who has to do something about an error."""
+    """What an error requires."""
 
-    RETRY = "retry"  #: nobody: it passes by itself
-    GIVE_UP = "give up"  #: the submitter: the same request will always be refused
-    OPERATOR = "operator"  #: whoever runs this: no request at all works until it is mended
+    RETRY = "retry"  #: transient: retried automatically
+    PERMANENT = "permanent"  #: permanent, not retried: the submitter must change the request
+    OPERATOR = "operator"  #: retried, but no request succeeds until an operator fixes it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ErrorRule:
-    """What to do about one error reply."""
+    """How to react to one error reply."""
 
     action: Action
-    kind: FailureKind | None = None  #: None exactly when the request is given up
-    hint: str = ""  #: what a person should do next; empty where there is nothing to do
+    kind: FailureKind | None = None  #: None if and only if the error is permanent
+    hint: str = ""  #: what to do next; empty if there is nothing to do
 
 
 def _retry(kind: FailureKind, hint: str = "") -> ErrorRule:
     return ErrorRule(action=Action.RETRY, kind=kind, hint=hint)
 
 
-def _give_up(hint: str = "") -> ErrorRule:
-    return ErrorRule(action=Action.GIVE_UP, hint=hint)
+def _permanent(hint: str = "") -> ErrorRule:
+    return ErrorRule(action=Action.PERMANENT, hint=hint)
 
 
 def _operator(kind: FailureKind, hint: str) -> ErrorRule:
@@ -45,21 +45,21 @@ def _operator(kind: FailureKind, hint: str) -> ErrorRule:
 
 
 _KEY: Final = _operator(
-    FailureKind.CREDENTIALS, "see that access key id and secret belong together and are active"
+    FailureKind.CREDENTIALS, "verify that access key id and secret belong together and are active"
 )
-_CLOCK: Final = _operator(FailureKind.CLOCK, "set this machine's clock")
+_CLOCK: Final = _operator(FailureKind.CLOCK, "correct the clock of this machine")
 _RAM: Final = _operator(
-    FailureKind.DENIED, "give the RAM user mts:SubmitIProductionJob and mts:QueryIProductionJob on *"
+    FailureKind.DENIED, "grant the RAM user mts:SubmitIProductionJob and mts:QueryIProductionJob on *"
 )
 _SERVER: Final = _retry(FailureKind.SERVER)
-_JSON: Final = _give_up("see that JobParams is a JSON object with the members that the function knows")
+_JSON: Final = _permanent("verify that JobParams is a JSON object with members that the function supports")
 
 TABLE: Final[Mapping[str, ErrorRule]] = {
     "Throttling": _retry(FailureKind.THROTTLED),
     "InternalError": _SERVER,
     "ServiceUnavailable": _SERVER,
-    # The nonce is new for every request, so this one arrived twice; the first copy may have been carried out.
-    "SignatureNonceUsed": _retry(FailureKind.CONNECTION, "see that no proxy on the way repeats requests"),
+    # The nonce is unique per request, so this request arrived twice; the first copy may have been executed.
+    "SignatureNonceUsed": _retry(FailureKind.CONNECTION, "verify that no proxy in between repeats requests"),
     "InvalidAccessKeyId": _KEY,
     "IncompleteSignature": _KEY,
     "SignatureDoesNotMatch": _KEY,
@@ -67,45 +67,52 @@ TABLE: Final[Mapping[str, ErrorRule]] = {
     "IllegalTimestamp": _CLOCK,
     "InvalidTimeStamp": _CLOCK,
     "InvalidIdentity.ServiceDisabled": _operator(
-        FailureKind.DENIED, "see that MPS is activated for this account and is paid for"
+        FailureKind.DENIED, "verify that MPS is activated for this account and has no overdue payment"
     ),
     "Forbidden": _RAM,
     "PermissionDenied": _RAM,
     "PermissionDenied.ResourceAccess": _operator(
-        FailureKind.DENIED, "let MPS' role AliyunMTSDefaultRole use the buckets, the queue and the pipeline"
+        FailureKind.DENIED,
+        "grant the MPS role AliyunMTSDefaultRole access to the buckets, the queue and the pipeline",
     ),
     "PermissionDenied.ResourceQuotaExceed": _operator(
-        FailureKind.DENIED, "wait until queued jobs are done, or ask the vendor for a higher quota"
+        FailureKind.DENIED, "wait until queued jobs have finished, or request a higher quota"
     ),
-    "MissingParameter": _give_up("give the parameter that is missing"),
-    "InvalidParameter": _give_up("correct the parameter that the message names"),
-    "InvalidParameter.NullValue": _give_up("give the parameter that is missing"),
-    "InvalidParameter.EmptyValue": _give_up("give the parameter that is empty"),
-    "InvalidParameter.InvalidState": _give_up("see that the pipeline is active and the resource is ready"),
-    "InvalidParameter.NotSupported": _give_up("use a value that the function supports"),
-    "InvalidParameter.OutOfRange": _give_up("use a value within its range"),
-    "InvalidParameter.ResourceNotFound": _give_up("see that input, pipeline and job exist in this region"),
-    "InvalidParameter.ResourceContentBad": _give_up("see that the input file is whole"),
-    "InvalidParameter.ResourceNotSupported": _give_up("convert the input to a format that MPS supports"),
-    "InvalidParameter.NoAudioStream": _give_up("use an input that has sound"),
-    "InvalidParameter.ResourceDeleted": _give_up("use an input and a pipeline that still exist"),
+    "MissingParameter": _permanent("add the missing parameter"),
+    "InvalidParameter": _permanent("fix the parameter that the message names"),
+    "InvalidParameter.NullValue": _permanent("add the missing parameter"),
+    "InvalidParameter.EmptyValue": _permanent("set the parameter that is empty"),
+    "InvalidParameter.InvalidState": _permanent(
+        "verify that the pipeline is active and the resource is ready"
+    ),
+    "InvalidParameter.NotSupported": _permanent("use a value that the function supports"),
+    "InvalidParameter.OutOfRange": _permanent("use a value within the range"),
+    "InvalidParameter.ResourceNotFound": _permanent(
+        "verify that input, pipeline and job exist in this region"
+    ),
+    "InvalidParameter.ResourceContentBad": _permanent(
+        "verify that the input file is complete and not corrupt"
+    ),
+    "InvalidParameter.ResourceNotSupported": _permanent("convert the input to a format that MPS supports"),
+    "InvalidParameter.NoAudioStream": _permanent("use an input with an audio stream"),
+    "InvalidParameter.ResourceDeleted": _permanent("use an input and a pipeline that still exist"),
     "InvalidParameter.JsonFormatInvalid": _JSON,
     "InvalidParameter.JsonObjectFormatInvalid": _JSON,
     "InvalidParameter.JsonArrayFormatInvalid": _JSON,
-    "InvalidParameter.UUIDFormatInvalid": _give_up("use an id of 32 characters out of 0-9 and a-f"),
-    "InvalidParameter.Format": _give_up("correct the form of the parameter that the message names"),
-    "InvalidParameter.NumberFormatInvalid": _give_up("write the number in plain digits"),
-    "InvalidParameter.BucketNameInvalid": _give_up("correct the bucket in the OSS URL"),
-    "InvalidParameter.LocationInvalid": _give_up("use a bucket in the region of the MPS endpoint"),
-    "InvalidParameter.ObjectKeyInvalid": _give_up("correct the object key in the OSS URL"),
+    "InvalidParameter.UUIDFormatInvalid": _permanent("use an id of 32 characters from 0-9 and a-f"),
+    "InvalidParameter.Format": _permanent("fix the format of the parameter that the message names"),
+    "InvalidParameter.NumberFormatInvalid": _permanent("write the number as plain digits"),
+    "InvalidParameter.BucketNameInvalid": _permanent("fix the bucket name in the OSS URL"),
+    "InvalidParameter.LocationInvalid": _permanent("use a bucket in the region of the MPS endpoint"),
+    "InvalidParameter.ObjectKeyInvalid": _permanent("fix the object key in the OSS URL"),
 }
 _FOLDED: Final = {code.casefold(): rule for code, rule in TABLE.items()}
 
 
 def action_of(code: str, status: int = 0) -> ErrorRule:
-    """What to do about an error reply: by its code, else by its HTTP status, else the request is given up.
+    """How to react to an error reply: by its code, else by its HTTP status; anything else is permanent.
 
-    Capitals make no difference, since the documentation does not always write a code in the same way.
+    Case is ignored, since the documentation does not spell codes consistently.
     """
     family = code.strip().casefold()
     while family:
@@ -116,9 +123,9 @@ def action_of(code: str, status: int = 0) -> ErrorRule:
 
 
 def _by_status(status: int) -> ErrorRule:
-    """What a code that nobody documents comes down to; the statuses are HTTP's own."""
+    """The rule for an undocumented code, from the HTTP status."""
     if status >= 500:
         return _SERVER
     if status == 429:
         return TABLE["Throttling"]
-    return _RAM if status in (401, 403) else _give_up()
+    return _RAM if status in (401, 403) else _permanent()

@@ -1,4 +1,4 @@
-"""Why something could not be reached, read off the exceptions of sockets, TLS and HTTP."""
+"""Classifies the exceptions of sockets, TLS and HTTP."""
 
 from __future__ import annotations
 
@@ -20,19 +20,19 @@ _KINDS: tuple[tuple[type[BaseException], FailureKind], ...] = (
     (OSError, FailureKind.CONNECTION),
 )
 HINTS = {
-    FailureKind.REFUSED: "nothing listens there; see that the endpoint is right and the service runs",
-    FailureKind.TLS: "see that the endpoint is right and that its certificate authority is trusted here",
-    FailureKind.DNS: "see that the endpoint's host name is right and that this machine can resolve it",
+    FailureKind.REFUSED: "connection refused; verify the endpoint, and that the service is running",
+    FailureKind.TLS: "verify the endpoint, and that this machine trusts its certificate authority",
+    FailureKind.DNS: "verify the host name of the endpoint, and that this machine can resolve it",
 }
 
 
 def failure_kind(error: BaseException) -> FailureKind:
-    """The class of a network error; CONNECTION where nothing better is known."""
+    """The class of a network error; CONNECTION if it is none of the known ones."""
     return next((kind for each, kind in _KINDS if isinstance(error, each)), FailureKind.CONNECTION)
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """The error at the bottom of a chain: libraries wrap the socket's own error several times."""
+    """The innermost error of a chain: libraries wrap the error of the socket several times."""
     seen = {id(error)}
     while True:
         inner = getattr(error, "inner_exception", None) or error.__cause__ or error.__context__
@@ -43,9 +43,9 @@ def root_cause(error: BaseException) -> BaseException:
 
 
 def describe(error: BaseException) -> str:
-    """The error in few words."""
+    """A short description of the error."""
     if isinstance(error, TimeoutError):
-        return "no answer in time"
+        return "timed out"
     if isinstance(error, OSError) and error.errno in errno.errorcode and error.strerror:
         return error.strerror.lower()
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__

@@ -1,4 +1,4 @@
-"""Keys and MPS clients of the settings' tenants."""
+"""Access keys and MPS clients of the tenants."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from listener.settings.sections import Settings
 
 
 class TenantClients:
-    """Keys and MPS clients by tenant, each made when it is first asked for. Safe to use from several threads."""
+    """Access keys and MPS clients by tenant, created on first use. May be used from several threads."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -19,14 +19,14 @@ class TenantClients:
         self._clients: dict[str, MpsClient | None] = {}
 
     def keys(self, tenant: str) -> Credentials:
-        """Raises SettingsError for a tenant that the settings do not know."""
+        """Raises SettingsError for a tenant that is not in the settings."""
         with self._lock:
             if tenant not in self._keys:
                 self._keys[tenant] = credentials(self._settings.tenant(tenant).credentials)
             return self._keys[tenant]
 
     def mps(self, tenant: str) -> MpsClient | None:
-        """None where MPS is not configured, or the tenant is unknown by now."""
+        """None if MPS is not configured, or the tenant is not in the settings any more."""
         with self._lock:
             if tenant not in self._clients:
                 self._clients[tenant] = self._new_client(tenant)
