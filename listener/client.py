@@ -1,6 +1,6 @@
-"""The listener as a library: submit jobs, register those of others, wait for outcomes.
+"""The listener as a library: submit jobs, register external jobs, wait for outcomes.
 
-The command line uses the same. ::
+The command line uses it too. ::
 
     import listener
 
@@ -31,12 +31,12 @@ from listener.settings.loader import settings_from
 from listener.settings.sections import Settings
 from listener.store.sql_store import SqlStore
 
-#: How often the store is looked at while waiting: soon at first, then less.
-FIRST_LOOK, LAST_LOOK = timedelta(milliseconds=50), timedelta(seconds=1)
+#: How often the store is polled while waiting: the first interval, and the maximum.
+MIN_POLL_INTERVAL, MAX_POLL_INTERVAL = timedelta(milliseconds=50), timedelta(seconds=1)
 
 
 class Client:
-    """One store and its accounts. Safe to use from several threads. Close it, or use it in ``with``."""
+    """One store and its accounts. May be used from several threads. Close it, or use it in ``with``."""
 
     def __init__(self, settings: Settings | Path | str | None = None) -> None:
         self.settings = settings if isinstance(settings, Settings) else settings_from(settings)
@@ -55,7 +55,7 @@ class Client:
         self.store.close()
 
     def check(self, request: JobRequest, *, tenant: str = "") -> list[str]:
-        """Warnings about what is unusual. Raises UsageError for what can't work."""
+        """Warnings about unusual values. Raises UsageError for values that cannot work."""
         return check(request, region=self.settings.tenant(tenant).mps.region)
 
     def submit(self, request: JobRequest, *, tenant: str = "") -> Job:
@@ -63,9 +63,7 @@ class Client:
         mps = self.clients.mps(tenant)
         settings = self.settings.tenant(tenant).mps
         if mps is None:
-            raise SettingsError(
-                "MPS is not configured; set mps.region, for example to cn-shanghai, or mps.endpoint"
-            )
+            raise SettingsError("MPS is not configured; set mps.region, e.g. to cn-shanghai, or mps.endpoint")
         return submission.submit(
             request,
             store=self.store,
@@ -86,13 +84,13 @@ class Client:
         deadline: timedelta | None = None,
         tenant: str = "",
     ) -> Job:
-        """Make a job known that other software submitted; results that came before wait for nothing more.
+        """Register an externally submitted job; results that arrived earlier stop waiting for it.
 
-        ``job_id`` may be a workflow's run id. Without a function MPS can't be asked about it. Raises UsageError.
+        ``job_id`` may be a workflow run id. Without a function MPS cannot be queried for it. Raises UsageError.
         """
         self.settings.tenant(tenant)
         if self.store.find_job(job_id):
-            raise UsageError(f"job {job_id!r} is known already; see `mns-listener jobs show {job_id}`")
+            raise UsageError(f"job {job_id!r} is already registered; see `mns-listener jobs show {job_id}`")
         now = clock.now()
         limit = self.settings.deadline_of(function, user_data) if deadline is None else deadline
         job = Job(
@@ -115,23 +113,23 @@ class Client:
         """A job by its id, reference or token. Raises UsageError."""
         job = self.store.find_job(name)
         if job is None:
-            raise UsageError(
-                f"no job {name!r} is known here; `mns-listener jobs list` shows the ones that are"
-            )
+            raise UsageError(f"no job {name!r} in this store; list jobs with `mns-listener jobs list`")
         return job
 
     def wait(self, job: Job | str, *, timeout: timedelta | float | None = None) -> Job:
-        """The job, once its outcome is recorded by the daemon. Raises TimeoutError, and UsageError."""
+        """Wait until the daemon has recorded the outcome; returns the job. Raises TimeoutError and UsageError."""
         name = job if isinstance(job, str) else job.token
         limit = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
         deadline = None if limit is None else clock.monotonic() + limit
-        pause = FIRST_LOOK.total_seconds()
+        pause = MIN_POLL_INTERVAL.total_seconds()
         while (found := self.find(name)).finished_at is None:
             left = pause if deadline is None else min(pause, deadline - clock.monotonic())
             if left <= 0:
-                raise TimeoutError(f"job {found.job_id or name} has no outcome after {limit:g} s")
-            time.sleep(left)  # the outcome is another process' to write
-            pause = min(pause * 2, LAST_LOOK.total_seconds())
+                raise TimeoutError(
+                    f"timed out waiting for job {found.job_id or name}: no outcome within {limit:g} s"
+                )
+            time.sleep(left)  # polling: the daemon is another process
+            pause = min(pause * 2, MAX_POLL_INTERVAL.total_seconds())
         return found
 
 
@@ -156,7 +154,7 @@ def submit(
     """Submit one job with the settings of ./listener.toml and the environment, or with those of ``client``.
 
     ``params`` is JSON text, a mapping, or a builder of ``listener.jobs.job_params``. ``others`` are the further
-    fields of ``listener.jobs.request.JobRequest``. Raises what ``Client.submit`` raises.
+    fields of ``listener.jobs.request.JobRequest``. Raises the errors of ``Client.submit``.
     """
     used = client or _default()
     mps = used.settings.tenant(tenant).mps
@@ -172,10 +170,10 @@ def submit(
 
 
 def wait(job: Job | str, *, timeout: timedelta | float | None = None, client: Client | None = None) -> Job:
-    """The job, once its outcome is recorded. ``timeout`` in seconds. Raises TimeoutError."""
+    """Wait until the outcome is recorded; returns the job. ``timeout`` is in seconds. Raises TimeoutError."""
     return (client or _default()).wait(job, timeout=timeout)
 
 
 def register(job_id: str, *, client: Client | None = None, **fields: Any) -> Job:
-    """Make a job known that other software submitted; fields as of ``Client.register``."""
+    """Register an externally submitted job; the fields are those of ``Client.register``."""
     return (client or _default()).register(job_id, **fields)

@@ -1,1 +1,1 @@
-"""The words of the product, the interfaces between its parts, and the one place that asks the time."""
+"""The data model, the interfaces between the parts, and the clock."""

@@ -1,4 +1,4 @@
-"""The one place that asks the time, so that tests can freeze it."""
+"""The only place that reads the clock, so that tests can freeze it."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from datetime import UTC, datetime
 
 
 def now() -> datetime:
-    """The wall clock, aware, in UTC."""
+    """The wall clock: an aware datetime in UTC."""
     return datetime.now(UTC)
 
 
 def monotonic() -> float:
-    """Seconds that never jump; for intervals within this process only."""
+    """Seconds of the monotonic clock; only for intervals within this process."""
     return time.monotonic()

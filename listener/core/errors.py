@@ -1,20 +1,20 @@
-"""Every error of ours, sorted by what is done about it.
+"""All errors of this package, by how they are handled.
 
 ::
 
     ListenerError
-    ├── SettingsError          stop; exit 78; names the setting, its value and the way out
-    ├── UsageError             stop; exit 2; the request itself is wrong, no call was made
-    ├── UnavailableError       retry with back-off; at a prompt exit 69
+    ├── SettingsError          stop; exit 78; names the setting, its value and the fix
+    ├── UsageError             stop; exit 2; the request is invalid, no call was made
+    ├── UnavailableError       retry with back-off; on the command line exit 69
     │   ├── QueueUnavailable       MNS: network, time-out, throttling, 5xx, refused credentials, no such queue
     │   ├── MpsUnavailable         the MPS API: the same
     │   └── StoreUnavailable       the database; nothing is deleted from the queue meanwhile
-    ├── MpsRejected            give up this request: MPS understood it and said no
-    ├── Undecodable            quarantine the message, whole, with this reason
-    └── HandlerDecision        what a handler raises to decide about its own delivery
-        ├── Retry                  again later
-        │   └── Unavailable            again later, and it does not count as an attempt
-        └── Reject                 never again: dead letter at once
+    ├── MpsRejected            permanent, not retried: MPS rejected the request
+    ├── Undecodable            quarantine the message verbatim, with this reason
+    └── HandlerDecision        raised by a handler to decide about its delivery
+        ├── Retry                  retry later
+        │   └── Unavailable            retry later, not counted as an attempt
+        └── Reject                 no retry: dead letter immediately
 
 Any other exception that a handler raises is a failed attempt.
 """
@@ -27,34 +27,34 @@ from typing import ClassVar
 
 
 class ListenerError(Exception):
-    """Root of all errors of this package. ``str(error)`` is fit for a person to read."""
+    """Root of all errors of this package. ``str(error)`` is a message for users."""
 
     exit_code: ClassVar[int] = 1
 
 
 class SettingsError(ListenerError):
-    """The settings can't work. Restarting will not help, hence exit code 78 (EX_CONFIG)."""
+    """Invalid configuration. A restart will not help, hence exit code 78 (EX_CONFIG)."""
 
     exit_code = 78
 
 
 class UsageError(ListenerError):
-    """What was asked for can't be right; nothing was sent."""
+    """The request is invalid; nothing was sent."""
 
     exit_code = 2
 
 
 class FailureKind(StrEnum):
-    """Why something could not be reached: the class that decides on words and back-off."""
+    """The class of a failure, which determines the hint and the back-off."""
 
     TIMEOUT = "timeout"
-    REFUSED = "refused"  #: nobody listens there: certainly nothing was carried out
+    REFUSED = "refused"  #: connection refused: certainly nothing was executed
     CONNECTION = "connection"
     DNS = "dns"
     TLS = "tls"
     THROTTLED = "throttled"
     SERVER = "server"
-    PROTOCOL = "protocol"  #: an answer that is not the service's, such as a proxy's HTML page
+    PROTOCOL = "protocol"  #: a reply that is not from the service, e.g. the HTML page of a proxy
     CREDENTIALS = "credentials"
     CLOCK = "clock"
     MISSING = "missing"  #: the queue or pipeline does not exist
@@ -62,33 +62,33 @@ class FailureKind(StrEnum):
 
 
 class UnavailableError(ListenerError):
-    """The other side can't be used now; it may be later."""
+    """A service or the store is unavailable; it may be available later."""
 
     exit_code = 69
 
     def __init__(self, message: str, *, kind: FailureKind, code: str = "", hint: str = "") -> None:
         super().__init__(f"{message}; {hint}" if hint else message)
         self.kind = kind
-        self.code = code  #: the vendor's error code, where there was one
+        self.code = code  #: the vendor's error code, if any
         self.hint = hint
 
 
 class QueueUnavailable(UnavailableError):
-    """The MNS queue can't be used now."""
+    """The MNS queue is unavailable."""
 
 
 class MpsUnavailable(UnavailableError):
-    """The MPS API can't be used now. The request may or may not have been carried out."""
+    """The MPS API is unavailable. The request may or may not have been executed."""
 
 
 class StoreUnavailable(UnavailableError):
-    """The store can't be used now."""
+    """The store is unavailable."""
 
 
 class MpsRejected(ListenerError):
-    """MPS refused the request for good.
+    """MPS rejected the request permanently.
 
-    ``code`` is the vendor's error code, for example ``InvalidParameter.JsonFormatInvalid``.
+    ``code`` is the vendor's error code, e.g. ``InvalidParameter.JsonFormatInvalid``.
     """
 
     def __init__(self, message: str, *, code: str = "") -> None:
@@ -97,7 +97,7 @@ class MpsRejected(ListenerError):
 
 
 class Undecodable(ListenerError):
-    """A message body is no callback. ``reason`` goes into quarantine with it."""
+    """A message body is not a callback. ``reason`` is stored with it in quarantine."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
@@ -105,13 +105,13 @@ class Undecodable(ListenerError):
 
 
 class HandlerDecision(ListenerError):
-    """What a handler may raise to say what becomes of its delivery."""
+    """Base of the errors that a handler may raise to decide about its delivery."""
 
 
 class Retry(HandlerDecision):
-    """Run this delivery again later; counts as an attempt.
+    """Retry this delivery later; counts as an attempt.
 
-    ``after`` is the wait until then, in seconds or as a timedelta; without it the route's back-off decides.
+    ``after`` is the delay, in seconds or as a timedelta; without it the back-off of the route applies.
     """
 
     counts: ClassVar[bool] = True
@@ -122,13 +122,13 @@ class Retry(HandlerDecision):
 
 
 class Unavailable(Retry):
-    """What the handler needs is down. Run this delivery again later, without spending an attempt."""
+    """A dependency of the handler is down. Retry this delivery later, without spending an attempt."""
 
     counts = False
 
 
 class Reject(HandlerDecision):
-    """This delivery will never succeed: make it a dead letter now, with this reason."""
+    """This delivery cannot succeed: make it a dead letter immediately, with this reason."""
 
     def __init__(self, reason: str) -> None:
         super().__init__(reason)

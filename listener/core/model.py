@@ -1,4 +1,4 @@
-"""The words of the product as frozen values: they never ask the time and never do I/O."""
+"""The data model as frozen values, which never read the clock and never do I/O."""
 
 from __future__ import annotations
 
@@ -17,31 +17,31 @@ class Source(StrEnum):
     CALLBACK = "callback"
     QUERY = "query"
     REPLY = "reply"  #: the reply to the submission itself
-    LISTENER = "listener"  #: our own verdict: the job is lost
+    LISTENER = "listener"  #: our own result: the job is Lost
 
 
 SUCCESS, FAIL, CANCELLED, LOST = "Success", "Fail", "Cancelled", "Lost"
 TERMINAL_STATES = frozenset({SUCCESS, FAIL, CANCELLED, LOST})
-#: States in which a job is known to be on its way (QueryIProductionJob, QuerySmarttagJob, QueryJobList).
+#: States of a job that is still in progress (QueryIProductionJob, QuerySmarttagJob, QueryJobList).
 PROGRESS_STATES = frozenset({"Queuing", "Analysing", "Submitted", "Processing", "Transcoding", "Running"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
-    """One arrival from the queue; the same message may well arrive again."""
+    """One message received from the queue; the same message may be received again."""
 
     message_id: str
     receipt_handle: str
-    body: str  #: as it stood on the wire: not yet base64-decoded, not yet unwrapped
-    dequeue_count: int = 1  #: 1 on first arrival
+    body: str  #: as received: not base64-decoded, not unwrapped
+    dequeue_count: int = 1  #: 1 on first receipt
     enqueued_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """What one callback (or one query) claims about a job.
+    """The content of one callback (or one query) about a job.
 
-    ``state`` is normalised (``TranscodeSuccess`` reads ``Success``); everything as the vendor wrote it is in ``raw``.
+    ``state`` is normalised (``TranscodeSuccess`` becomes ``Success``); the vendor's original text is in ``raw``.
     """
 
     job_id: str  #: empty for a workflow, which has a run id instead, and for a lost intent, which has its token only
@@ -52,14 +52,14 @@ class Result:
     code: str = ""
     message: str = ""
     details: tuple[Any, ...] = ()
-    user_data: str | None = None  #: exactly what the submitter gave, our token taken off
-    token: str = ""  #: our own mark from the user data, where there was one
-    activity_job_ids: tuple[str, ...] = ()  #: a workflow's activities
-    activity_states: tuple[str, ...] = ()  #: theirs, normalised, in the same order
+    user_data: str | None = None  #: the exact text of the submitter, without our token
+    token: str = ""  #: our token from the user data, if any
+    activity_job_ids: tuple[str, ...] = ()  #: the activities of a workflow
+    activity_states: tuple[str, ...] = ()  #: their normalised states, in the same order
     pipeline: str = ""
     source: Source = Source.CALLBACK
     raw: str = ""  #: the callback's JSON text
-    outputs: str | None = None  #: the Result of a query, as MPS wrote it; None: not asked
+    outputs: str | None = None  #: the Result of a query, verbatim; None: not queried
 
     @property
     def key(self) -> str:
@@ -95,11 +95,11 @@ class Result:
 
 
 class JobState(StrEnum):
-    """Our own view of a job, before and after MPS knows it."""
+    """The state of a job in our store, before and after MPS knows it."""
 
-    INTENT = "intent"  #: stored, the call not yet answered
-    SUBMITTED = "submitted"  #: MPS gave a job id
-    REFUSED = "refused"  #: MPS refused the submission; there is no job
+    INTENT = "intent"  #: stored; no reply to the submission yet
+    SUBMITTED = "submitted"  #: MPS returned a job id
+    REFUSED = "refused"  #: MPS rejected the submission; there is no job
     SUCCESS = SUCCESS
     FAIL = FAIL
     CANCELLED = CANCELLED
@@ -108,16 +108,16 @@ class JobState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
-    """What we know of a submitted job."""
+    """A submitted job in our store."""
 
     # A new field needs a column of the same name in store/tables.py and a migration that adds it, with a default in
     # the database (server_default), because the previous release goes on inserting rows during a rolling upgrade.
     # store/rows.py and cli/serialize.py follow from the fields; tests/contract/test_rows.py fails on what is missing.
 
-    token: str  #: our mark, which rides in the user data; unique
+    token: str  #: our token, part of the user data; unique
     function: str = ""
-    job_id: str = ""  #: MPS' id; empty until MPS has answered
-    reference: str = ""  #: the submitter's own name for the job; unique where given
+    job_id: str = ""  #: the id from MPS; empty until MPS has replied
+    reference: str = ""  #: the submitter's own name for the job; unique if given
     pipeline: str = ""
     input: str = ""
     output: str = ""
@@ -125,28 +125,28 @@ class Job:
     model: str = ""
     schedule_params: str = ""
     notify_url: str = ""
-    user_data: str | None = None  #: as the submitter gave it
+    user_data: str | None = None  #: as given by the submitter
     state: str = JobState.INTENT
     error: str = ""
     created_at: datetime
     submitted_at: datetime | None = None
     finished_at: datetime | None = None
-    tenant: str = ""  #: whose account it is in; empty for the only one
-    deadline_at: datetime | None = None  #: when its callback is overdue; None: never
-    queries: int = 0  #: how often MPS has been asked about it
+    tenant: str = ""  #: the tenant of its account; empty for the default one
+    deadline_at: datetime | None = None  #: when its callback becomes overdue; None: never
+    queries: int = 0  #: how often MPS was queried for it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenants:
-    """Which tenants' jobs are meant: all of them, unless it says otherwise."""
+    """A selection of tenants: all, unless restricted."""
 
-    only: Sequence[str] = ()  #: these and no others
-    without: Sequence[str] = ()  #: all but these
+    only: Sequence[str] = ()  #: only these
+    without: Sequence[str] = ()  #: all except these
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Quarantined:
-    """A message that could not be decoded, kept whole."""
+    """A message that could not be decoded, stored verbatim."""
 
     id: int
     queue: str
@@ -158,28 +158,28 @@ class Quarantined:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:
-    """What MPS says to a submission."""
+    """The reply of MPS to a submission."""
 
     job_id: str
-    outcome: Result | None = None  #: where the reply itself tells how the job ended, as for TextToSpeech
+    outcome: Result | None = None  #: the outcome, if the reply contains it, as for TextToSpeech
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What MPS says when asked about a job."""
+    """The reply of MPS to a query for a job."""
 
     result: Result  #: its ``state`` may still be Queuing or Analysing
 
 
 class ResultStatus(StrEnum):
-    """What became of a result when it was recorded."""
+    """How a result was handled when it was recorded."""
 
     ROUTED = "routed"  #: it has deliveries
-    WAITING = "waiting"  #: its job is not known yet; the grace runs
-    PARKED = "parked"  #: no route wants it; kept and shown
-    PROGRESS = "progress"  #: not an outcome; kept
-    DROPPED = "dropped"  #: job unknown, and the settings say to drop such results
-    REFUSED = "refused"  #: job unknown, and the settings say to make it a dead letter
+    WAITING = "waiting"  #: its job is not known yet; it waits for ``correlation.wait``
+    PARKED = "parked"  #: no route matches; stored and listed
+    PROGRESS = "progress"  #: not a terminal state; stored
+    DROPPED = "dropped"  #: job unknown; dropped according to the settings
+    REFUSED = "refused"  #: job unknown; a dead letter according to the settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,7 +192,7 @@ class Target:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingDecision:
-    """What is to become of a result: decided by a pure function, carried out by the store."""
+    """How to handle a result: decided by a pure function, carried out by the store."""
 
     status: ResultStatus
     targets: Sequence[Target] = ()
@@ -220,7 +220,7 @@ class DeliveryState(StrEnum):
     RUNNING = "running"
     DONE = "done"
     DEAD = "dead"
-    DROPPED = "dropped"  #: a dead letter that somebody put away
+    DROPPED = "dropped"  #: a dead letter that was deleted
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -231,9 +231,9 @@ class Delivery:
     target: Target
     result: Result
     job: Job | None
-    queue: str  #: where the result arrived; empty when no queue brought it
-    attempt: int  #: which run this is, from 1; every start counts, also those that a crash ended
-    failures: int  #: attempts spent; what ``max_attempts`` limits
+    queue: str  #: the queue of the result; empty if it did not come from a queue
+    attempt: int  #: the number of this run, from 1; every start counts, including those that a crash ended
+    failures: int  #: attempts spent, limited by ``max_attempts``
     state: DeliveryState
     created_at: datetime
     next_at: datetime | None = None
@@ -255,7 +255,7 @@ class Done:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryAt:
-    """Back to pending, to be run at ``at``. ``spent`` tells whether an attempt was used up."""
+    """Back to pending, to be retried at ``at``. ``spent``: whether an attempt was spent."""
 
     at: datetime
     reason: str
@@ -264,7 +264,7 @@ class RetryAt:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Dead:
-    """Given up: a dead letter."""
+    """Failed permanently: a dead letter."""
 
     reason: str
 
@@ -274,7 +274,7 @@ Outcome = Done | RetryAt | Dead
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
-    """What became of one attempt at one delivery; void if the attempt is no longer the current one."""
+    """The outcome of one attempt at a delivery; ignored if the attempt is no longer the current one."""
 
     delivery: Delivery
     outcome: Outcome
@@ -282,12 +282,12 @@ class Settlement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
-    """Who takes deliveries, until when, and how many at most."""
+    """A claim for deliveries: the owner, the lease, and the maximum number."""
 
     owner: str
     until: datetime
     limit: int
-    #: How many of one queue at most, where it has been given some already; ``capacity`` holds for all the others.
+    #: The maximum per queue, for queues with deliveries in flight; ``capacity`` applies to all others.
     capacities: Mapping[str, int] = field(default_factory=dict)
     capacity: int | None = None
 
@@ -297,24 +297,24 @@ class Claim:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordSummary:
-    """What one batch did to the store."""
+    """The effect of one batch on the store."""
 
     new: int = 0
-    duplicates: int = 0  #: copies of what was known
+    duplicates: int = 0  #: copies of recorded results
     contradictions: int = 0  #: another terminal state for a job that already has one
     quarantined: int = 0
     waiting: int = 0
     parked: int = 0
     deliveries: int = 0
-    claimed: Sequence[Delivery] = ()  #: deliveries that the caller owns already
+    claimed: Sequence[Delivery] = ()  #: deliveries that are already leased to the caller
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
-    """What a handler gets: one result, with what we know about its job and its delivery.
+    """The argument of a handler: one result, with data of its job and delivery.
 
-    ``key`` stays the same for every attempt at this delivery and differs from every other delivery's: use it to
-    make an effect happen once.
+    ``key`` is the same for every attempt at this delivery and different for every other delivery: use it as an
+    idempotency key.
     """
 
     key: str
@@ -328,7 +328,7 @@ class JobResult:
     message: str
     details: tuple[Any, ...] = ()
     user_data: str | None = None
-    data: Mapping[str, Any] = field(default_factory=dict)  #: user data, where it is a JSON object
+    data: Mapping[str, Any] = field(default_factory=dict)  #: user data, if it is a JSON object
     reference: str = ""
     run_id: str = ""
     pipeline: str = ""
@@ -336,11 +336,11 @@ class JobResult:
     input: str = ""
     output: str = ""
     source: str = Source.CALLBACK
-    outputs: Outputs | None = None  #: what the job made, by a query; None where MPS was not asked
+    outputs: Outputs | None = None  #: the outputs of the job, from a query; None if MPS was not queried
     raw: str = ""
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as plain JSON values; keys in the order of the fields."""
+        """The same as plain JSON values; keys in field order."""
         return {name: _plain(getattr(self, name)) for name in self.__dataclass_fields__}
 
 

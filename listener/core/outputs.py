@@ -1,4 +1,4 @@
-"""What a job made, as frozen values: the words for ``listener.formats.job_outputs``, which reads them."""
+"""The outputs of a job as frozen values; ``listener.formats.job_outputs`` reads them."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ class OutputFile:
     """A file that the job wrote."""
 
     path: str  #: the object's key in its bucket (inferred from the samples)
-    bucket: str = ""  #: empty when the job's output is not known
-    url: str = ""  #: ``oss://BUCKET.oss-REGION.aliyuncs.com/KEY``; empty when the job's output is not known
+    bucket: str = ""  #: empty if the Output of the job is unknown
+    url: str = ""  #: ``oss://BUCKET.oss-REGION.aliyuncs.com/KEY``; empty if the Output of the job is unknown
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InlineFile:
-    """A file that came within the reply: the speech of TextToSpeech."""
+    """A file inside the reply: the speech of TextToSpeech."""
 
     content: str = field(repr=False)  #: base64
 
@@ -29,13 +29,13 @@ class InlineFile:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CoverImage:
-    """A cover image; it is among the files too."""
+    """A cover image; it is also listed in ``files``."""
 
     path: str
     bucket: str = ""
     url: str = ""
     score: float | None = None  #: the higher the better
-    time_ms: float | None = None  #: where in the video
+    time_ms: float | None = None  #: its time in the video
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,25 +49,25 @@ class Segment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Outputs:
-    """What one ``Result`` says."""
+    """The contents of one ``Result``."""
 
-    code: str = ""  #: ``Success``, or why the job failed
-    message: str = ""  #: for people; never compare it
-    files: tuple[OutputFile, ...] = ()  #: everything that was written
+    code: str = ""  #: ``Success``, or the reason of the failure
+    message: str = ""  #: for users; do not compare it
+    files: tuple[OutputFile, ...] = ()  #: all files that were written
     inline: tuple[InlineFile, ...] = ()
     covers: tuple[CoverImage, ...] = ()  #: of Cover
     segments: tuple[Segment, ...] = ()  #: of MusicSegmentDetect: each chorus
     splits: tuple[Segment, ...] = ()  #: of VideoSplit: each clip
     beats: tuple[float, ...] = ()  #: seconds; AudioBeatDetection usually writes them to a file instead
     down_beats: tuple[float, ...] = ()
-    details: tuple[Any, ...] = ()  #: JSON values as they came
-    others: tuple[Any, ...] = ()  #: JSON values that were read, and are of no shape we know
-    malformed: bool = False  #: the text had to be mended, or not all of it could be read
-    problems: tuple[str, ...] = ()  #: what could not be read
+    details: tuple[Any, ...] = ()  #: JSON values, unchanged
+    others: tuple[Any, ...] = ()  #: JSON values of unknown shape
+    malformed: bool = False  #: the text had to be repaired, or parts of it could not be read
+    problems: tuple[str, ...] = ()  #: the parts that could not be read
     raw: str = field(default="", repr=False)  #: the text itself
 
     def as_dict(self) -> dict[str, Any]:
-        """The same as plain JSON values, keys in the order of the fields; all numbers are finite."""
+        """The same as plain JSON values, keys in field order; all numbers are finite."""
         plain: dict[str, Any] = _plain(self)
         return plain
 

@@ -1,6 +1,6 @@
-"""From a message body to a result: taken out of whatever wraps it, and read in whatever spelling it comes.
+"""Decodes a message body to a result: removes all wrappers and accepts all spellings of its members.
 
-Facts: mps section 1 for the callbacks, mns 2.7 for what a topic wraps around them.
+For the tolerated input see docs/mps.md.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from listener.core.model import CANCELLED, FAIL, PROGRESS_STATES, SUCCESS, Resul
 from listener.formats import lenient_json, safe_xml, user_data
 from listener.formats.unicode_text import storable
 
-#: base64 of a topic's wrapping of base64 of a callback is three; one to spare.
+#: base64 of a topic's wrapper of base64 of a callback makes three; one in reserve.
 MAX_WRAPPINGS: Final = 4
-#: Ids, types and states are looked up by index; an id has 32 characters.
+#: Ids, types and states are indexed columns; an id has 32 characters.
 MAX_LABEL: Final = 256
 
 _BLANK: Final = string.whitespace + "\ufeff"
-#: A topic's JSON is told from a callback, which has a string ``Message`` too, by one of these.
+#: These members distinguish the JSON of a topic from a callback, which has a string ``Message`` too.
 _NOTIFICATION_MEMBERS: Final = frozenset({"topicname", "subscriber", "messagemd5"})
 _STATES: Final = {state.lower(): state for state in PROGRESS_STATES} | {
     "success": SUCCESS,
@@ -38,10 +38,10 @@ _STATES: Final = {state.lower(): state for state in PROGRESS_STATES} | {
 
 
 def decode(body: str) -> Result:
-    """The result that a message body claims. Raises Undecodable, and nothing else, if it claims none.
+    """The result in a message body. Raises Undecodable, and nothing else, if there is none.
 
-    The body may be base64 or not, bare or wrapped by a topic as XML or JSON, and base64 again inside; both
-    spellings of every key are read. An unknown type or state is a normal case.
+    The body may be base64 or plain, bare or wrapped by a topic as XML or JSON, and base64 again inside; both
+    spellings of every key are accepted. An unknown type or state is not an error.
     """
     text, callback = _unwrapped(body)
     members = _with_inner_members(callback)
@@ -79,7 +79,7 @@ def _unwrapped(body: str) -> tuple[str, dict[str, Any]]:
             inner = _inside_xml(text) if text.startswith("<") else _inside_base64(text)
         text = storable(inner).strip(_BLANK)
         if not text:
-            raise Undecodable("the message is wrapped around an empty body")
+            raise Undecodable("the message body is a wrapper with empty content")
     raise Undecodable(f"the body is wrapped more than {MAX_WRAPPINGS} times")
 
 
@@ -94,7 +94,7 @@ def _json_object(text: str) -> dict[str, Any]:
 
 
 def _inside_json(members: Mapping[str, Any]) -> str | None:
-    """What a topic's JSON is wrapped around; None if the document is no such thing."""
+    """The content of the JSON wrapper of a topic; None if the document is not such a wrapper."""
     message = members.get("message")
     return message if isinstance(message, str) and not _NOTIFICATION_MEMBERS.isdisjoint(members) else None
 
@@ -106,12 +106,14 @@ def _inside_xml(text: str) -> str:
         raise Undecodable(f"the body looks like XML, but {error}") from error
     members = safe_xml.children_text(root)
     if "Message" not in members:
-        raise Undecodable(f"the body is XML ({safe_xml.local(root.tag)[:40]}), but no topic's Notification")
+        raise Undecodable(
+            f"the body is XML ({safe_xml.local(root.tag)[:40]}), but not the Notification of a topic"
+        )
     return members["Message"]
 
 
 def _inside_base64(text: str) -> str:
-    """Strict, as a lax decoder makes garbage of what is no base64; line breaks alone are let pass."""
+    """Strict, since a lenient decoder turns other text into garbage; only line breaks are ignored."""
     try:
         return base64.b64decode(text.replace("\r", "").replace("\n", ""), validate=True).decode()
     except ValueError as error:
@@ -119,9 +121,9 @@ def _inside_base64(text: str) -> str:
 
 
 def _with_inner_members(members: dict[str, Any]) -> dict[str, Any]:
-    """Without an id of its own, with the members of its one ``…Notify`` member too.
+    """If the document has no id, the members of its single ``…Notify`` member are added.
 
-    The documents disagree on whether FpShot and MediaCensor callbacks are nested so (facts: mps 1.3).
+    The documentation is inconsistent on whether FpShot and MediaCensor callbacks are nested like this.
     """
     if "jobid" not in members and "runid" not in members:
         nested = [
@@ -135,9 +137,9 @@ def _with_inner_members(members: dict[str, Any]) -> dict[str, Any]:
 
 
 def _folded(value: Any) -> dict[str, Any]:
-    """Members by lower-cased name, nulls left out; of two spellings, PascalCase is believed.
+    """Members by lower-cased name, without nulls; of two spellings, PascalCase takes precedence.
 
-    Real callbacks carry ``jobId`` and ``JobId`` side by side (facts: mps 1.2).
+    Real callbacks contain both ``jobId`` and ``JobId``.
     """
     if not isinstance(value, dict):
         return {}
@@ -151,7 +153,7 @@ def _folded(value: Any) -> dict[str, Any]:
 
 
 def _inner_result(value: Any) -> dict[str, Any]:
-    """TextToSpeech replies say how it went only in ``result``, a JSON object as text (facts: mps 1.1)."""
+    """TextToSpeech replies have the outcome only in ``result``, a JSON object as text."""
     if isinstance(value, str) and value.lstrip().startswith("{"):
         try:
             value = lenient_json.parse(value)
@@ -161,7 +163,7 @@ def _inner_result(value: Any) -> dict[str, Any]:
 
 
 def _state(members: Mapping[str, Any], execution: Mapping[str, Any]) -> str:
-    """Normalised where its meaning is known, else letter for letter; without one, derived from the code."""
+    """The state, normalised if its meaning is known, else verbatim; if missing, derived from the code."""
     state = _label(members, "State") or _label(execution, "State")
     if state:
         return _STATES.get(state.lower(), state)
@@ -170,7 +172,7 @@ def _state(members: Mapping[str, Any], execution: Mapping[str, Any]) -> str:
 
 
 def _user_data(members: Mapping[str, Any], execution: Mapping[str, Any]) -> dict[str, Any]:
-    """The submitter's text and our token. A workflow has its user data at its input."""
+    """The text of the submitter and our token. A workflow has its user data in its input."""
     wire = members.get("userdata", _folded(execution.get("input")).get("userdata"))
     text, token = user_data.extract_token(None if wire is None else _text(wire))
     return {"user_data": text, "token": token}
@@ -183,7 +185,7 @@ def _details(value: Any) -> tuple[Any, ...]:
 
 
 def _activities(execution: Mapping[str, Any]) -> dict[str, Any]:
-    """Those that are jobs, each once, in the order of the list, which is not the order of time."""
+    """The activities that are jobs, each once, in the order of the list, which is not chronological."""
     listed = execution.get("activitylist")
     found: dict[str, str] = {}
     for activity in map(_folded, listed if isinstance(listed, list) else ()):
@@ -203,7 +205,7 @@ def _label(members: Mapping[str, Any], name: str) -> str:
 
 
 def _text(value: Any) -> str:
-    """A string as it is, None as "", and anything else as its JSON text."""
+    """A string unchanged, None as "", and anything else as its JSON text."""
     if isinstance(value, str):
         return value
     return "" if value is None else lenient_json.render(value)

@@ -1,4 +1,4 @@
-"""Durations as people write them in settings: ``30s``, ``5m``, ``1h30m``, ``250ms``, ``2d``."""
+"""Durations as text in settings: ``30s``, ``5m``, ``1h30m``, ``250ms``, ``2d``."""
 
 from __future__ import annotations
 
@@ -23,37 +23,37 @@ _UNITS = {
 
 
 def parse_duration(text: str) -> timedelta:
-    """Read ``1h30m`` and the like; a bare number is seconds, since the environment can only hold text.
+    """Parse ``1h30m`` and the like; a bare number is seconds, since environment variables are always text.
 
-    Raises ValueError, whose text names the value and the forms allowed. Never negative.
+    Raises ValueError, which names the value and the valid forms. Never negative.
     """
     stripped = text.strip()
     try:
         return _sum_of_parts(stripped) if _TEXT.fullmatch(stripped) else _seconds(float(stripped))
     except (ValueError, OverflowError) as error:
-        raise ValueError(f"{text!r} is no duration; give {FORMS}") from error
+        raise ValueError(f"{text!r} is not a valid duration; use {FORMS}") from error
 
 
 def to_duration(value: object) -> timedelta:
-    """Make a duration of whatever a settings file or a caller holds. Raises ValueError."""
+    """Convert a value from a settings file or a caller to a duration. Raises ValueError."""
     if isinstance(value, str):
         return parse_duration(value)
     if isinstance(value, timedelta) and value >= timedelta(0):
         return value
     try:
-        # True is an int to Python, but `timeout = true` is a mistake.
+        # In Python True is an int, but `timeout = true` is an error.
         if isinstance(value, int | float) and not isinstance(value, bool):
             return _seconds(value)
     except (ValueError, OverflowError):
-        pass  # said below, in words that name the value
-    raise ValueError(f"{value!r} is no duration; give {FORMS}")
+        pass  # reported below, with the value
+    raise ValueError(f"{value!r} is not a valid duration; use {FORMS}")
 
 
 Duration = Annotated[timedelta, BeforeValidator(to_duration)]
 """A timedelta for pydantic models and handler options, never negative."""
 
 PositiveDuration = Annotated[Duration, Field(gt=timedelta(0))]
-"""The same for what makes no sense as nought, such as a time limit."""
+"""The same, but not zero, e.g. for a time limit."""
 
 
 def _sum_of_parts(text: str) -> timedelta:

@@ -1,8 +1,8 @@
-"""What a job made, read from the ``Result`` that QueryIProductionJob answers with.
+"""Reads the outputs of a job from the ``Result`` that QueryIProductionJob returns.
 
-``Result`` is JSON text whose ``Data`` is usually JSON text again, in a shape of each function's own; some documented
-samples are no JSON at all (facts: mps 3). So everything is read by its shape and not by the function's name, text
-is mended where the documentation itself slips, and whatever can't be read is flagged and kept in ``raw``.
+``Result`` is JSON text whose ``Data`` is usually JSON text again, in a shape specific to the function; some
+documented samples are not valid JSON. So values are read by shape rather than by function name, known errors of the
+documented samples are repaired, and whatever cannot be read is reported and stored in ``raw``.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from listener.core.outputs import CoverImage, InlineFile, OutputFile, Outputs, S
 from listener.formats import lenient_json
 from listener.formats.unicode_text import shortened, storable
 
-#: How often JSON text may be wrapped in JSON text; twice is documented.
+#: How often JSON text may be nested in JSON text; twice is documented.
 MAX_WRAPS: Final = 5
-#: How deep results may stand in results; once is documented.
+#: How deep results may be nested in results; once is documented.
 MAX_NESTING: Final = 5
-#: More than this tells nobody more.
+#: More problems than this add no information.
 MAX_PROBLEMS: Final = 20
-#: Members of a reply around what the function made.
+#: Members of a reply that are not outputs of the function.
 _ENVELOPE: Final = frozenset({"code", "message", "data", "details"})
 _IDENTITY: Final = frozenset({"functionname", "jobid", "requestid", "state", "type", "userdata"})
 
 _ADDRESS: Final = re.compile(r"(oss|https?)://([^./\s]+)([^/\s]*)/([^?#]*)(.*)", re.DOTALL)
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]{40,}+={0,2}+")
-#: Text in quotes, closed or not; a bare word, perhaps with its colon; full-width signs; objects glued together.
+#: Quoted text, closed or not; a bare word with an optional colon; full-width punctuation; adjacent objects.
 _TOKEN: Final = re.compile(
     r'(?P<text>"(?:[^"\\]++|\\.)*+"?)'
     r"|(?P<word>[A-Za-z_][\w-]*+)(?P<colon>\s*+[:\uff1a])?"
@@ -42,10 +42,10 @@ _SIGNS: Final = {"\uff1a": ":", "\uff0c": ","}
 
 
 def read(function: str, result_text: str | None, *, output: str = "") -> Outputs:
-    """Read a ``Result``; never raises, whatever the text, in linear time.
+    """Read a ``Result``; never raises for any text, and takes linear time.
 
-    ``output`` is the job's Output, an OSS URL: it says which bucket the paths belong to. No text, ``null`` and
-    blanks are an empty result.
+    ``output`` is the Output of the job, an OSS URL, which determines the bucket of the paths. No text, ``null`` and
+    white space are an empty result.
     """
     raw = storable(result_text or "")
     reading = _Reading(speech=function.casefold() == "texttospeech", home=output)
@@ -53,20 +53,20 @@ def read(function: str, result_text: str | None, *, output: str = "") -> Outputs
     return reading.outputs(raw)
 
 
-def _mended(text: str) -> Any:
-    """The value of text that is JSON but for the slips of the documentation. Raises jsontext.BadJson.
+def _repaired(text: str) -> Any:
+    """The value of text that is JSON except for the errors of the documented samples. Raises lenient_json.BadJson.
 
-    Those are: objects one after the other without an array around them, full-width colons and commas between
-    members, and names of members without quotes.
+    These are: adjacent objects without an enclosing array, full-width colons and commas between members, and
+    unquoted member names.
     """
-    text = _TOKEN.sub(_mended_token, text)
+    text = _TOKEN.sub(_repair_token, text)
     try:
         return lenient_json.parse(text)
     except lenient_json.BadJson:
         return lenient_json.parse(f"[{text}]")
 
 
-def _mended_token(match: re.Match[str]) -> str:
+def _repair_token(match: re.Match[str]) -> str:
     if match["colon"]:
         return f'"{match["word"]}":'
     if match["sign"]:
@@ -75,7 +75,7 @@ def _mended_token(match: re.Match[str]) -> str:
 
 
 class _Reading:
-    """Collects what a result says while it is walked through once."""
+    """Collects the contents of a result in one traversal."""
 
     def __init__(self, *, speech: bool, home: str) -> None:
         self._speech = speech
@@ -84,20 +84,20 @@ class _Reading:
         self._found: dict[str, list[Any]] = {}
         self._depth = 0
         self._problems: list[str] = []
-        self._was_mended = False
+        self._was_repaired = False
 
     def outputs(self, raw: str) -> Outputs:
         found: dict[str, Any] = {name: tuple(values) for name, values in self._found.items()}
         return Outputs(
             **found,
             **self._facts,
-            malformed=self._was_mended or bool(self._problems),
+            malformed=self._was_repaired or bool(self._problems),
             problems=tuple(self._problems),
             raw=raw,
         )
 
     def document(self, text: str) -> None:
-        """The whole of a Result."""
+        """Read a complete Result."""
         value = self._unwrapped("Result", text)
         for part in value if isinstance(value, list) else [value]:
             if isinstance(part, dict) and _folded(part).keys() & (_ENVELOPE | _IDENTITY):
@@ -108,7 +108,7 @@ class _Reading:
     def _envelope(self, members: Mapping[str, Any]) -> None:
         for name in ("code", "message"):
             if members.get(name) is not None:
-                self._facts[name] = _said(members[name])
+                self._facts[name] = _as_text(members[name])
         self._data(self._unwrapped("Data", members.get("data")))
         self._details(self._unwrapped("Details", members.get("details")))
         self._data({name: members[name] for name in members if name not in _ENVELOPE | _IDENTITY})
@@ -131,7 +131,7 @@ class _Reading:
                 self._keep("others", item)
 
     def _item(self, item: dict[str, Any], members: dict[str, Any]) -> None:
-        """One thing that the function made, told by its members."""
+        """One output, classified by its members."""
         if "file" in members or "output" in members:
             self._file(members.get("file", members.get("output")))
         elif "url" in members:
@@ -144,7 +144,7 @@ class _Reading:
             self._group(item)
 
     def _group(self, item: dict[str, Any]) -> None:
-        """An object around lists of things."""
+        """An object that contains lists of outputs."""
         others = {}
         for name, value in item.items():
             if name.casefold() in ("result", "splitresult"):
@@ -157,9 +157,9 @@ class _Reading:
             self._keep("others", others)
 
     def _group_result(self, name: str, value: Any) -> None:
-        """Its list; or a whole result again, as in the reply of TextToSpeech."""
+        """A list of outputs, or a complete result again, as in the reply of TextToSpeech."""
         if self._depth == MAX_NESTING:
-            self._unreadable(f"{name} stands in {name} more than {MAX_NESTING} deep")
+            self._unreadable(f"{name} is nested in {name} more than {MAX_NESTING} deep")
             return
         self._depth += 1
         if isinstance(value, str):
@@ -172,13 +172,13 @@ class _Reading:
         for beat in _listed(self._unwrapped(name, value)):
             seconds = _number(beat)
             if seconds is None:
-                self._unreadable(f"a beat is {_shown(beat)}, which is no number of seconds")
+                self._unreadable(f"a beat is {_excerpt(beat)}, which is not a number of seconds")
             else:
                 self._keep(name, seconds)
 
     def _file(self, value: Any) -> OutputFile | None:
         if not isinstance(value, str) or not value.strip():
-            self._unreadable(f"a file is {_shown(value)}, which is no path")
+            self._unreadable(f"a file is {_excerpt(value)}, which is not a path")
             return None
         if self._is_inline(value):
             self._keep("inline", InlineFile(content=value))
@@ -188,7 +188,7 @@ class _Reading:
         return file
 
     def _is_inline(self, value: str) -> bool:
-        """Whether this is a file itself: base64 of RIFF, or for TextToSpeech of anything."""
+        """Whether this is the content of a file: base64 of RIFF, or for TextToSpeech of anything."""
         if not (self._speech or value.startswith("UklGR")) or not _BASE64.fullmatch(value):
             return False
         try:
@@ -203,7 +203,7 @@ class _Reading:
         score, time_ms = (_number(members.get(name)) for name in ("score", "time"))
         for name, number in (("score", score), ("time", time_ms)):
             if number is None and members.get(name) is not None:
-                self._unreadable(f"a cover's {name} is {_shown(members[name])}, which is no number")
+                self._unreadable(f"a cover's {name} is {_excerpt(members[name])}, which is not a number")
         self._keep(
             "covers",
             CoverImage(path=file.path, bucket=file.bucket, url=file.url, score=score, time_ms=time_ms),
@@ -213,14 +213,14 @@ class _Reading:
         members = _folded(item)
         start, end = (_number(members[name]) for name in ends)
         if start is None or end is None:
-            first, last = (_shown(members[name]) for name in ends)
-            self._unreadable(f"a segment is from {first} to {last}, which are no seconds")
+            first, last = (_excerpt(members[name]) for name in ends)
+            self._unreadable(f"a segment is from {first} to {last}, which are not numbers of seconds")
             self._keep("others", item)
             return
-        self._keep(kind, Segment(start=start, end=end, title=_said(members.get("title") or "")))
+        self._keep(kind, Segment(start=start, end=end, title=_as_text(members.get("title") or "")))
 
     def _unwrapped(self, what: str, value: Any) -> Any:
-        """The value within text within text; None where there is nothing, or nothing that can be read."""
+        """The value inside nested JSON text; None if it is empty or cannot be read."""
         for _ in range(MAX_WRAPS):
             if not isinstance(value, str):
                 return value
@@ -233,7 +233,7 @@ class _Reading:
                 self._unreadable(f"{what}: {error}")
                 return None
         if isinstance(value, str):
-            self._unreadable(f"{what} is text wrapped in text more than {MAX_WRAPS} times")
+            self._unreadable(f"{what} is JSON text nested in JSON text more than {MAX_WRAPS} times")
             return None
         return value
 
@@ -242,10 +242,10 @@ class _Reading:
             return lenient_json.parse(text)
         except lenient_json.BadJson as error:
             try:
-                value = _mended(text)
+                value = _repaired(text)
             except lenient_json.BadJson:
-                raise error from None  # where the text itself goes wrong, not its mended copy
-        self._was_mended = True
+                raise error from None  # positions refer to the original text, not the repaired copy
+        self._was_repaired = True
         return value
 
     def _keep(self, name: str, value: Any) -> None:
@@ -257,7 +257,7 @@ class _Reading:
 
 
 def located(path: str, *, output: str) -> OutputFile:
-    """A path of a result as a file: a key in the bucket of ``output``, or a whole address, which is kept."""
+    """A path of a result as a file: a key in the bucket of ``output``, or a complete URL, which is used as is."""
     whole = _ADDRESS.fullmatch(path)
     if whole:
         return OutputFile(path=whole[4], bucket=whole[2], url=path)
@@ -268,19 +268,19 @@ def located(path: str, *, output: str) -> OutputFile:
 
 
 def _folded(members: Mapping[str, Any]) -> dict[str, Any]:
-    """Members by their names without capitals: MPS writes one name now so, now so."""
+    """Members by case-folded name, since MPS is not consistent in its spelling."""
     return {name.casefold(): value for name, value in members.items()}
 
 
 def _listed(value: Any) -> Iterable[Any]:
-    """The items of a list, or one thing as the only one; nothing of nothing."""
+    """The items of a list, or a single value as the only item; nothing for an empty value."""
     if value is None or value == {}:
         return ()
     return value if isinstance(value, list) else (value,)
 
 
 def _number(value: Any) -> float | None:
-    """A finite number, also when it is written as text."""
+    """A finite number, also if it is given as text."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     if isinstance(value, str) and len(value) > 40:
@@ -292,9 +292,9 @@ def _number(value: Any) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def _said(value: Any) -> str:
+def _as_text(value: Any) -> str:
     return value if isinstance(value, str) else lenient_json.render(value)
 
 
-def _shown(value: Any) -> str:
-    return shortened(_said(value), 60)
+def _excerpt(value: Any) -> str:
+    return shortened(_as_text(value), 60)

@@ -1,4 +1,4 @@
-"""JSON from strangers: what comes out can be stored, written as strict JSON again, and walked recursively."""
+"""Parses untrusted JSON: the value can be stored, rendered as strict JSON, and traversed recursively."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, Final
 
 from listener.formats.unicode_text import storable
 
-#: Deeper nesting than this would make trouble for whoever writes the value as JSON again.
+#: Deeper nesting could exceed the recursion limit of the JSON encoder.
 MAX_DEPTH: Final = 64
 
 #: A surrogate pair (kept), a lone surrogate, NUL, or any other escape (kept); in this order.
@@ -22,14 +22,14 @@ _ESCAPE: Final = re.compile(
 
 
 class BadJson(ValueError):
-    """The text is no JSON that we read; says why."""
+    """The text is not JSON, or not of the accepted kind; the message says why."""
 
 
 def parse(text: str) -> Any:
-    """The value. Raises BadJson for anything else, for nesting beyond MAX_DEPTH and for endless integers.
+    """The value. Raises BadJson for anything else, for nesting beyond MAX_DEPTH and for integers of excessive length.
 
-    Strings hold no NUL and no lone surrogates, and numbers are finite: ``NaN``, ``Infinity`` and floats that
-    overflow become strings with their own spelling. Control characters within strings are allowed.
+    Strings contain no NUL and no lone surrogates, and numbers are finite: ``NaN``, ``Infinity`` and floats that
+    overflow become strings with the original spelling. Control characters within strings are allowed.
     """
     try:
         value = _DECODER.decode(_without_bad_escapes(storable(text)))
@@ -43,7 +43,7 @@ def parse(text: str) -> Any:
 
 
 def render(value: Any) -> str:
-    """The value as compact JSON text, members in the order given."""
+    """The value as compact JSON text, members in their given order."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
 
 
@@ -64,7 +64,7 @@ def _may_be_deep(text: str) -> bool:
 
 
 def _is_deeper(value: Any, limit: int) -> bool:
-    """Walk level by level: linear time, and no recursion that could itself go too deep."""
+    """Traverse level by level: linear time, and no recursion that could itself exceed its limit."""
     level = [value]
     for _ in range(limit):
         level = [child for item in level for child in _containers_in(item)]

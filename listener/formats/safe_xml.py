@@ -1,4 +1,4 @@
-"""XML from strangers: parsed without document types, read without namespaces."""
+"""Parses untrusted XML: document types are rejected, namespaces ignored."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 
 
 class BadXml(ValueError):
-    """The text is no XML that we read; says why."""
+    """The text is not XML, or not of the accepted kind; the message says why."""
 
 
 class _NoDoctype(TreeBuilder):
-    """Entities can only be declared in a document type, so refusing that refuses every expansion attack."""
+    """Entities can only be declared in a document type, so rejecting it prevents every expansion attack."""
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> NoReturn:
         raise BadXml(f"it declares a document type ({name[:40]})")
@@ -25,13 +25,13 @@ def parse(text: str | bytes) -> Element[Any]:
         root: Element[Any] = parser.close()
     except BadXml:
         raise
-    except (ParseError, ValueError, LookupError) as error:  # LookupError: an encoding nobody knows
+    except (ParseError, ValueError, LookupError) as error:  # LookupError: an unknown encoding
         raise BadXml(f"it is not well-formed: {error}") from error
     return root
 
 
 def local(tag: str) -> str:
-    """The name without its namespace, which is ``…/v1/``, ``…/v1`` or none (facts: mns 2.1)."""
+    """The name without its namespace, which is ``…/v1/``, ``…/v1`` or none ."""
     return tag.rpartition("}")[2]
 
 

@@ -1,4 +1,4 @@
-"""Text that every store, file and terminal can hold."""
+"""Makes text safe for every database, file and terminal."""
 
 from __future__ import annotations
 
@@ -8,17 +8,17 @@ _REPLACEMENT: Final = "\ufffd"
 
 
 def storable(text: str) -> str:
-    """The text with NUL and lone surrogates replaced: PostgreSQL refuses the one, UTF-8 the other."""
+    """The text with NUL and lone surrogates replaced: PostgreSQL rejects the former, UTF-8 the latter."""
     if "\0" in text:
         text = text.replace("\0", _REPLACEMENT)
     try:
         text.encode()
     except UnicodeEncodeError:
-        # The round trip through UTF-16 first joins pairs that arrived as two characters.
+        # The round trip through UTF-16 first joins surrogate pairs that arrived as two characters.
         text = text.encode("utf-16-le", "surrogatepass").decode("utf-16-le", "replace")
     return text
 
 
 def shortened(text: str, limit: int) -> str:
-    """At most ``limit`` characters; an ellipsis shows that something was cut off."""
+    """At most ``limit`` characters; an ellipsis marks truncated text."""
     return text if len(text) <= limit else text[: limit - 1] + "…"

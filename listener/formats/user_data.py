@@ -1,7 +1,7 @@
-"""User data: the one text that travels with a job to MPS and comes back in its callback.
+"""User data: the text that is sent to MPS with a job and comes back in its callback.
 
-It carries two things at once: what the submitter gave, and our own mark (the token), by which a callback
-finds its job even if the job id was never saved. ``embed_token`` puts the mark on, ``extract_token`` takes it off.
+It carries the text of the submitter and our own token, which matches a callback to its job even if the job id was
+never saved. ``embed_token`` adds the token, ``extract_token`` removes it.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ from listener.formats import lenient_json
 
 #: The member that holds the token in JSON user data.
 MEMBER: Final = "mnsl"
-#: What a seal adds at most: a comma, the member's name, a colon, and the token in quotes.
-LONGEST_SEAL: Final = 35
+#: The most characters that embedding adds: a comma, the member name, a colon, and the token in quotes.
+MAX_TOKEN_OVERHEAD: Final = 35
 
 _TOKEN: Final = re.compile(r"[A-Za-z0-9_-]{22}")
 _JSON_BLANK: Final = " \t\r\n"
@@ -26,21 +26,21 @@ _LAST_MEMBER: Final = re.compile(rf',?"{MEMBER}":"({_TOKEN.pattern})"(?=\}}[{_JS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UserData:
-    """What the submitter's text says to us."""
+    """The parsed text of the submitter."""
 
-    text: str = ""  #: as given; empty for none
-    route: str = ""  #: the JSON member ``route``, or what stands before the first colon of other text
-    fields: Mapping[str, Any] = field(default_factory=dict)  #: the members, where the text is a JSON object
+    text: str = ""  #: as given; empty if there is none
+    route: str = ""  #: the JSON member ``route``, or the part before the first colon of other text
+    fields: Mapping[str, Any] = field(default_factory=dict)  #: the members, if the text is a JSON object
 
 
 def embed_token(user_data: str | None, token: str) -> str:
-    """The text to send: the submitter's with our token in it, at most 35 characters longer.
+    """The text to send: that of the submitter with our token, at most 35 characters longer.
 
-    A JSON object stays one, with ``"mnsl"`` as its last member; other text gets the suffix ``#mnsl=TOKEN``.
+    A JSON object stays a JSON object, with ``"mnsl"`` as its last member; other text gets the suffix ``#mnsl=TOKEN``.
     A token is 22 characters of ``A-Z a-z 0-9 _ -``.
     """
     if not _TOKEN.fullmatch(token):
-        raise ValueError(f"not a token: {token!r}")
+        raise ValueError(f"{token!r} is not a valid token; expected 22 characters of A-Z a-z 0-9 _ -")
     text = user_data or ""
     members = _members(text)
     if members is None:
@@ -50,9 +50,9 @@ def embed_token(user_data: str | None, token: str) -> str:
 
 
 def extract_token(wire: str | None) -> tuple[str | None, str]:
-    """Take the token off: (what the submitter gave, token). Without a seal: (the text as it is, "").
+    """Split into (text of the submitter, token). Without a token: (the unchanged text, "").
 
-    None, ``""`` and the text ``null`` on the wire all mean that there is no user data (facts: mps 2.2).
+    None, ``""`` and the text ``null`` on the wire all mean that there is no user data.
     """
     if wire is None or wire in {"", "null"}:
         return None, ""
@@ -60,14 +60,14 @@ def extract_token(wire: str | None) -> tuple[str | None, str]:
     if match is None:
         return wire, ""
     text, token = wire[: match.start()] + wire[match.end() :], match[1]
-    # Only what seal() makes is a seal; user data may well look like one.
+    # Only text that embed_token() produces counts; user data may happen to look like it.
     return (text or None, token) if embed_token(text, token) == wire else (wire, "")
 
 
 def parse(user_data: str | None) -> UserData:
-    """What the submitter's text (its seal already off) says: a route, and fields where it is a JSON object.
+    """Parse the text of the submitter, without the token: a route, and fields if it is a JSON object.
 
-    Never raises: text that is no JSON is text. Text that only looks like JSON names no route.
+    Never raises: anything that is not JSON is text. Text that merely looks like JSON has no route.
     """
     text = "" if user_data is None or user_data == "null" else user_data
     members = _members(text)

@@ -1,7 +1,7 @@
-"""Submits many jobs from a stream of requests: a few at a time, in constant memory, and once each.
+"""Submits many jobs from a stream of requests: concurrently, in constant memory, and each exactly once.
 
-Every line has a reference, its own or one made of its place and text, and the store knows which references were
-submitted. So a run that was cut off can be resumed, and none of its jobs is submitted twice.
+Every line has a reference, its own or one derived from its line number and text, and the store knows which references
+were submitted. So an interrupted run can be resumed without submitting a job twice.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from listener.core.ports import JobStore
 from listener.formats.durations import to_duration
 from listener.jobs.request import JobRequest, check_text, compose_user_data
 
-#: What a line may hold; ``route`` and ``data`` together stand for ``user_data``.
+#: The fields of a line; ``route`` and ``data`` are combined to ``user_data``.
 FIELDS = (
     *("function", "input", "output", "params", "pipeline", "notify_url", "route", "data", "user_data"),
     *("reference", "model", "schedule_params", "deadline"),
@@ -31,17 +31,17 @@ FIELDS = (
 
 
 class LineOutcome(StrEnum):
-    """What became of one line."""
+    """The outcome of one line."""
 
     SUBMITTED = "submitted"
-    SKIPPED = "skipped"  #: it was submitted before
-    BAD = "bad"  #: the line itself is wrong; nothing was sent
-    FAILED = "failed"  #: MPS refused it, or could not be reached
+    SKIPPED = "skipped"  #: already submitted
+    BAD = "bad"  #: the line is invalid; nothing was sent
+    FAILED = "failed"  #: MPS rejected the job or was unavailable
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Line:
-    """One request, or the reason why the line is none."""
+    """One request, or the reason why the line is invalid."""
 
     number: int  #: from 1
     request: JobRequest | None = None
@@ -50,7 +50,7 @@ class Line:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Report:
-    """What became of one line, for people and for files."""
+    """The outcome of one line, for the terminal and for report files."""
 
     line: int
     outcome: LineOutcome
@@ -60,15 +60,15 @@ class Report:
 
 
 def jsonl_lines(texts: Iterable[str], *, source: str, defaults: Mapping[str, str]) -> Iterator[Line]:
-    """Requests from JSON objects, one a line; blank lines are passed over."""
+    """Requests from JSON objects, one per line; blank lines are skipped."""
     for number, text in enumerate(texts, 1):
         if text.strip():
             yield _line(number, partial(json.loads, text), text=text, source=source, defaults=defaults)
 
 
 def csv_lines(texts: Iterable[str], *, source: str, defaults: Mapping[str, str]) -> Iterator[Line]:
-    """Requests from CSV, whose first row names the fields; empty cells count as not given. A row is known by the line
-    that it ends on."""
+    """Requests from CSV with a header row; empty cells count as not given. The number of a row is that of its last
+    line."""
     rows = csv.reader(texts, strict=True)
     names: list[str] = []
     while True:
@@ -77,7 +77,7 @@ def csv_lines(texts: Iterable[str], *, source: str, defaults: Mapping[str, str])
         except StopIteration:
             return
         except csv.Error as error:
-            yield Line(number=rows.line_num, problem=f"the line is no CSV: {error}")
+            yield Line(number=rows.line_num, problem=f"the line is not valid CSV: {error}")
             continue
         if not names:
             names = row
@@ -88,7 +88,7 @@ def csv_lines(texts: Iterable[str], *, source: str, defaults: Mapping[str, str])
 
 def _cells(names: Sequence[str], row: Sequence[str]) -> dict[str, str]:
     if len(row) > len(names):
-        raise UsageError(f"the line has {len(row)} cells, but the first line names {len(names)} fields")
+        raise UsageError(f"the line has {len(row)} cells, but the header row has only {len(names)}")
     return {name.strip(): value for name, value in zip(names, row, strict=False) if value}
 
 
@@ -100,15 +100,15 @@ def submit_all(
     resume: bool,
     concurrency: int,
 ) -> Iterator[Report]:
-    """Submit them, ``concurrency`` at a time; reports come in the order of the lines, as soon as they can."""
+    """Submit all lines, up to ``concurrency`` at the same time; reports are in the order of the lines."""
     with ThreadPoolExecutor(concurrency, thread_name_prefix="submit") as pool:
-        under_way: deque[Future[Report]] = deque()
+        running: deque[Future[Report]] = deque()
         for line in lines:
-            under_way.append(pool.submit(_submit_line, line, submit, store, resume))
-            while len(under_way) >= 2 * concurrency or (under_way and under_way[0].done()):
-                yield under_way.popleft().result()
-        while under_way:
-            yield under_way.popleft().result()
+            running.append(pool.submit(_submit_line, line, submit, store, resume))
+            while len(running) >= 2 * concurrency or (running and running[0].done()):
+                yield running.popleft().result()
+        while running:
+            yield running.popleft().result()
 
 
 def _line(
@@ -116,10 +116,10 @@ def _line(
 ) -> Line:
     try:
         if not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text):
-            raise UsageError("the line is not UTF-8")
+            raise UsageError("the line is not valid UTF-8")
         request = _request(read(), defaults)
     except json.JSONDecodeError as error:
-        return Line(number=number, problem=f"the line is no JSON: {error}")
+        return Line(number=number, problem=f"the line is not valid JSON: {error}")
     except (ValueError, RecursionError, UsageError) as error:
         return Line(number=number, problem=str(error) or type(error).__name__)
     if request.reference:
@@ -130,14 +130,14 @@ def _line(
 
 def _request(given: Any, defaults: Mapping[str, str]) -> JobRequest:
     if not isinstance(given, Mapping):
-        raise UsageError(f"the line is no object but {type(given).__name__}")
+        raise UsageError(f"the line must be a JSON object, not {type(given).__name__}")
     unknown = [str(name) for name in given if name not in FIELDS]
     if unknown:
-        raise UsageError(f"unknown field {unknown[0]!r}; known: {', '.join(FIELDS)}")
+        raise UsageError(f"unknown field {unknown[0]!r}; valid fields: {', '.join(FIELDS)}")
     fields = {**defaults, **{name: value for name, value in given.items() if value is not None}}
     texts = {name: _text(name, value) for name, value in fields.items() if name != "deadline"}
     if "user_data" in texts and ("route" in texts or "data" in texts):
-        raise UsageError("user_data is the whole user data; give it alone, or route and data")
+        raise UsageError("user_data cannot be combined with route or data; use one form")
     composed = compose_user_data(texts.pop("route", ""), texts.pop("data", ""))
     deadline = to_duration(fields["deadline"]) if fields.get("deadline") else None
     known: dict[str, Any] = {"function": "", "user_data": composed, **texts}
@@ -145,13 +145,13 @@ def _request(given: Any, defaults: Mapping[str, str]) -> JobRequest:
 
 
 def _text(name: str, value: Any) -> str:
-    """Params and data may stand as JSON in JSON; everything else is text."""
+    """Params and data may be given as JSON values; everything else is text."""
     if isinstance(value, str):
         check_text(name, value)
         return value
     if name in ("params", "data", "user_data", "schedule_params") and isinstance(value, dict | list):
         return json.dumps(value, ensure_ascii=False)
-    raise UsageError(f"{name} = {value!r} is no text")
+    raise UsageError(f"{name} = {value!r} must be text")
 
 
 def _submit_line(line: Line, submit: Callable[[JobRequest], Job], store: JobStore, resume: bool) -> Report:
@@ -171,11 +171,13 @@ def _submit_line(line: Line, submit: Callable[[JobRequest], Job], store: JobStor
 
 
 def _skipped(number: int, known: Job) -> Report:
-    """An intent without an id was perhaps submitted: its callback will tell, a second submission would not help."""
+    """An intent without a job id may have been submitted; its callback will show, so it is not submitted again."""
     return Report(
         line=number,
         outcome=LineOutcome.SKIPPED,
         reference=known.reference,
         job_id=known.job_id,
-        reason="submitted before" if known.job_id else "sent before; its callback will tell the job id",
+        reason="already submitted"
+        if known.job_id
+        else "already sent; the job id will be known from its callback",
     )

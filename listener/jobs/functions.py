@@ -1,6 +1,6 @@
-"""The smart-production functions, as far as the documentation names them. The set is open: unknown names pass.
+"""The documented smart-production functions. The set is open: unknown names are accepted.
 
-Source: the pages of SubmitIProductionJob and of its algorithm-specific parameters (facts: mps 3).
+Source: the vendor's pages of SubmitIProductionJob and its function-specific parameters.
 """
 
 from __future__ import annotations
@@ -14,15 +14,15 @@ from listener.jobs import job_params
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Function:
-    """One function: what it needs, a set of JobParams that works, and what its result tells."""
+    """One function: its requirements, a set of JobParams that works, and the contents of its result."""
 
     about: str
-    placeholder: str = ""  #: what Output must hold because the function returns several files
-    suffix: str = ""  #: a usual suffix of Output; empty where the function writes no file
-    given: job_params.Params  #: an example of what it takes
-    gives: tuple[
-        str, ...
-    ] = ()  #: the fields of ``outputs.Outputs`` that its result fills; often there are none
+    placeholder: str = (
+        ""  #: the placeholder that Output must contain, since the function writes several files
+    )
+    suffix: str = ""  #: a usual suffix of Output; empty if the function writes no file
+    given: job_params.Params  #: example JobParams
+    gives: tuple[str, ...] = ()  #: the fields of ``outputs.Outputs`` that its result fills; often none
 
     @property
     def name(self) -> str:

@@ -1,14 +1,14 @@
-"""JobParams of each function, as values that are checked when they are made.
+"""JobParams of each function, as values that are validated on creation.
 
 ::
 
     >>> CaptionExtraction(fps=5, roi=((0.5, 1), (0, 1)), sep=False).to_json()
     '{"fps":5,"roi":[[0.5,1],[0,1]],"sep":false}'
 
-A class is named as its function. What is not given is left out, so that MPS' own default holds. A value that can't
-be right raises ValueError, which names the field, the value and the rule. The documentation disagrees with itself
-over the years (facts: mps 3); where it does, both forms are taken. JSON written by hand is never refused, since the
-set of functions and members is open: ``problems`` warns about it.
+A class has the name of its function. A field that is not given is omitted, so that the default of MPS applies. An
+invalid value raises ValueError, which names the field, the value and the rule. Where versions of the documentation
+disagree, both forms are accepted. Handwritten JSON is never rejected, since the set of functions and members is
+open: ``problems`` warns about it.
 """
 
 from __future__ import annotations
@@ -23,13 +23,13 @@ from typing import Any, ClassVar, Final
 from listener.formats import lenient_json
 from listener.formats.unicode_text import shortened
 
-Fractions = tuple[float, float]  #: from and to, as fractions of the picture
+Fractions = tuple[float, float]  #: start and end, as fractions of the picture
 Box = tuple[float, float, float, float]  #: x, y, width, height, as fractions of the picture
 
 
 @dataclass(frozen=True, slots=True)
 class Constraint:
-    """What a member may be, in words and as a check of its JSON value."""
+    """The valid values of a member: a description, and a check of its JSON value."""
 
     kind: str
     range: str
@@ -45,18 +45,18 @@ class ParamSpec:
 
     key: str  #: its name in the JSON
     rule: Constraint
-    default: str = ""  #: what MPS takes when it is left out, in words; empty where that is not documented
+    default: str = ""  #: the default of MPS, as a description; empty if it is not documented
     about: str
-    taken: Callable[[Any], Any] = lambda value: value  #: from what a caller may give to the field's value
-    written: Callable[[Any], Any] = lambda value: value  #: from the field's value to JSON
+    taken: Callable[[Any], Any] = lambda value: value  #: converts an argument to the value of the field
+    written: Callable[[Any], Any] = lambda value: value  #: converts the value of the field to JSON
     required: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Params:
-    """JobParams of one function. This class itself has no members, like those of many functions."""
+    """JobParams of one function. This base class has no members, like many functions."""
 
-    #: Whether the documentation says which members there are.
+    #: Whether the members are documented.
     documented: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
@@ -70,7 +70,7 @@ class Params:
             object.__setattr__(self, name, value)  # a list becomes a tuple, so that the value is frozen
 
     def as_params(self) -> dict[str, Any]:
-        """The members that were given, by MPS' names, as plain JSON values."""
+        """The members that were given, by their MPS names, as plain JSON values."""
         return {
             member.key: _as_json(member.written(value))
             for name, member in param_specs(type(self)).items()
@@ -78,19 +78,19 @@ class Params:
         }
 
     def to_json(self) -> str:
-        """What SubmitIProductionJob takes as JobParams."""
+        """The JSON text for the parameter JobParams of SubmitIProductionJob."""
         return lenient_json.render(self.as_params())
 
 
 def param_specs(params: type[Params]) -> dict[str, ParamSpec]:
-    """The members of a function's JobParams, by the names of our fields, in their order."""
+    """The members of JobParams by the names of our fields, in their order."""
     return {part.name: part.metadata["member"] for part in fields(params)}
 
 
 def problems(function: str, params: Mapping[str, Any]) -> list[str]:
-    """Warnings about JobParams written by hand: members that are unknown, out of range or missing.
+    """Warnings about handwritten JobParams: members that are unknown, out of range or missing.
 
-    An unknown function, and one whose members nobody documents, gives none. Never raises.
+    There are none for unknown functions and for functions with undocumented members. Never raises.
     """
     known = PARAMS_BY_FUNCTION.get(function)
     if known is None or not known.documented:
@@ -103,7 +103,7 @@ def problems(function: str, params: Mapping[str, Any]) -> list[str]:
         if key in params and not member.rule.holds(params[key])
     ]
     missing = [
-        f"JobParams lacks {key}, which {function} needs: {member.about}"
+        f"JobParams.{key} is missing, but {function} requires it: {member.about}"
         for key, member in members.items()
         if member.required and key not in params
     ]
@@ -114,12 +114,12 @@ def _unknown(function: str, key: str, members: Mapping[str, ParamSpec]) -> str:
     folded = {name.casefold(): name for name in members}
     near = get_close_matches(str(key).casefold()[:100], folded, n=1)
     guess = f"; did you mean {folded[near[0]]}?" if near else ""
-    takes = f"it takes {', '.join(members)}" if members else "it takes none"
-    return f"JobParams.{shortened(str(key), 100)} is not documented for {function}, {takes}{guess}"
+    takes = f"valid members: {', '.join(members)}" if members else "it has no members"
+    return f"JobParams.{shortened(str(key), 100)} is not documented for {function}; {takes}{guess}"
 
 
 def _member(key: str, rule: Constraint, about: str, **more: Any) -> Any:
-    """A field that may be left out."""
+    """An optional field."""
     return field(default=None, metadata={"member": ParamSpec(key=key, rule=rule, about=about, **more)})
 
 
@@ -136,7 +136,7 @@ def _is_number(value: Any) -> bool:
 
 
 def _is_range(value: Any) -> bool:
-    """Two fractions, the smaller one first."""
+    """Two fractions in ascending order."""
     return (
         isinstance(value, list)
         and len(value) == 2
@@ -149,7 +149,7 @@ def _is_box(value: Any) -> bool:
     if not (isinstance(value, list) and len(value) == 4 and all(map(_is_number, value))):
         return False
     x, y, width, height = value
-    # A hair more than 1, since sums of fractions are not exact.
+    # Slightly more than 1, since sums of fractions are not exact.
     return (
         all(0 <= number <= 1 for number in value)
         and min(width, height) > 0
@@ -162,7 +162,7 @@ def _are_boxes(value: Any) -> bool:
 
 
 def _are_boxes_or_text(value: Any) -> bool:
-    """Boxes, or the same as JSON text, which the page of 2021 asks for."""
+    """Boxes, or the same as JSON text, which the documentation of 2021 requires."""
     if not isinstance(value, str):
         return _are_boxes(value)
     try:
@@ -198,7 +198,7 @@ def _matching(kind: str, form: str, pattern: str) -> Constraint:
 
 
 def _clock(value: Any) -> Any:
-    """A timedelta as the text that ASR takes; a fraction of a second is left away."""
+    """A timedelta as text for ASR; fractions of a second are dropped."""
     if not isinstance(value, timedelta) or value < timedelta(0):
         return value
     seconds = int(value.total_seconds())
@@ -206,7 +206,7 @@ def _clock(value: Any) -> Any:
 
 
 def _settings(value: Any) -> Any:
-    """Names with numbers as the text that FaceBeauty takes."""
+    """Names with numbers as text for FaceBeauty."""
     if not isinstance(value, Mapping):
         return value
     return ",".join(f"{name}={number}" for name, number in value.items())
@@ -288,7 +288,7 @@ class CaptionExtraction(Params):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoDetext(Params):
-    """Where the captions are: a list, or the same as JSON text, which the page of 2021 asks for."""
+    """Where the captions are: a list, or the same as JSON text, which the documentation of 2021 requires."""
 
     boxes: Sequence[Box] | str | None = _member(
         "Text",
@@ -300,7 +300,7 @@ class VideoDetext(Params):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoGreenScreenMatting(Params):
-    """The new background. In 2021 both members were required; today's page knows ``bgimage`` only, and not as such."""
+    """The new background. In 2021 both members were required; the current page has ``bgimage`` only, as optional."""
 
     bgimage: str | None = _member(
         "bgimage", _URL, "the new background; then the video is MP4", default="none: WEBM with alpha"
@@ -376,7 +376,7 @@ class TextToSpeech(AsyncTextToSpeech):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImageCartoonize(Params):
-    """Members there may be, but no source says which."""
+    """There may be members, but none are documented."""
 
     documented: ClassVar[bool] = False
 
@@ -388,7 +388,7 @@ class AudioQualityAssessment(Params):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FaceBeauty(Params):
-    """How much of what, for example ``{"whiten": 20, "smooth": 50, "face_thin": 50}``."""
+    """Strength of each effect, e.g. ``{"whiten": 20, "smooth": 50, "face_thin": 50}``."""
 
     beauty_params: str | Mapping[str, int] | None = _member(
         "beauty_params",

@@ -1,6 +1,6 @@
-"""Asks MPS about jobs whose callback is overdue, so that each reaches a known fate even when no callback comes.
+"""Queries MPS for jobs whose callback is overdue, so that each reaches a terminal state even without a callback.
 
-Its answers go the way of callbacks: the same record, the same compare-and-set, the same routes.
+The answers are processed like callbacks: same recording, same compare-and-set, same routes.
 """
 
 from __future__ import annotations
@@ -23,29 +23,29 @@ from listener.runtime.log_throttle import ThrottledLog
 
 log = structlog.get_logger(__name__)
 
-#: How many jobs one turn asks about, with how many calls at a time.
+#: The number of jobs per turn, and of concurrent queries.
 TURN, CONCURRENCY = 32, 4
-#: For how long a turn's jobs are this process's: the slowest turn and then some.
+#: How long the jobs of a turn are reserved for this process: longer than the slowest turn.
 CLAIM = timedelta(minutes=5)
-#: After so many calls in a row that did not reach MPS, it counts as away, and the turn's other jobs wait.
-AWAY = 4
-#: How long to leave MPS alone after turns in which no call reached it.
-AWAY_BACKOFF = Backoff(timedelta(seconds=1), timedelta(minutes=1))
+#: After this many consecutive failed calls, MPS counts as unavailable, and the other jobs of the turn are postponed.
+MAX_FAILURES = 4
+#: The delay between turns while MPS is unavailable.
+UNAVAILABLE_BACKOFF = Backoff(timedelta(seconds=1), timedelta(minutes=1))
 
 
 class ReconcileOutcome(StrEnum):
-    """What asking about one job came to."""
+    """The outcome of reconciling one job."""
 
-    RECORDED = "recorded"  #: it has ended, and its result is recorded
-    RUNNING = "running"  #: MPS is at it
-    UNKNOWN = "unknown"  #: MPS does not know it (any more), or it can't be asked about
-    LOST = "lost"  #: given up
-    COMPLETED = "completed"  #: it had ended before; nobody was asked
-    UNAVAILABLE = "unavailable"  #: MPS could not be asked
+    RECORDED = "recorded"  #: the job has ended, and its result is recorded
+    RUNNING = "running"  #: the job is still running
+    UNKNOWN = "unknown"  #: MPS does not know the job (any more), or it cannot be queried
+    LOST = "lost"  #: timed out without an answer; recorded as Lost
+    COMPLETED = "completed"  #: the job had already ended; no query was made
+    UNAVAILABLE = "unavailable"  #: MPS was unavailable
 
 
 class Reconciler:
-    """One turn is ``turn``; ``run`` only repeats it. One for each tenant, so that none waits for another's MPS."""
+    """``turn`` is one turn of the loop, ``run`` repeats it. One per tenant, so that tenants do not block each other."""
 
     def __init__(
         self,
@@ -65,30 +65,30 @@ class Reconciler:
         self._timeout = timeout
         self._tenants = tenants
         self._stop = stop or threading.Event()
-        self._failures = 0  #: calls in a row that did not reach MPS
-        self._turns_away = 0  #: turns in a row in which none did
+        self._failures = 0  #: consecutive failed calls
+        self._failed_turns = 0  #: consecutive turns in which all calls failed
         self._warnings = ThrottledLog(log)
 
     def run(self, heartbeat: HeartbeatSink, *, interval: timedelta) -> None:
-        """Until the stop event is set."""
+        """Repeat ``turn`` until the stop event is set."""
         while not self._stop.is_set():
             heartbeat.beat()
             self._stop.wait(self._guarded_turn(interval).total_seconds())
 
     def turn(self) -> Sequence[tuple[Job, ReconcileOutcome]]:
-        """Ask about jobs that are overdue. Raises StoreUnavailable."""
+        """Query overdue jobs. Raises StoreUnavailable."""
         now = clock.now()
         overdue = self._store.claim_overdue(at=now, until=now + CLAIM, limit=TURN, tenants=self._tenants)
         self._failures = 0
-        found = _ask_concurrently(overdue, self.reconcile)
+        found = _query_concurrently(overdue, self.reconcile)
         self._pace([outcome for _, outcome in found])
         return found
 
     def reconcile(self, job: Job) -> ReconcileOutcome:
-        """Ask about one job and write down what is found. Raises StoreUnavailable."""
+        """Query one job and record the answer. Raises StoreUnavailable."""
         if job.finished_at is not None:
             return ReconcileOutcome.COMPLETED
-        if self._failures >= AWAY or self._stop.is_set():
+        if self._failures >= MAX_FAILURES or self._stop.is_set():
             return self._unavailable(job)
         try:
             answer = self._ask(job)
@@ -102,25 +102,25 @@ class Reconciler:
         return self._answered(job, answer)
 
     def _guarded_turn(self, interval: timedelta) -> timedelta:
-        """How long to wait until the next turn; at once while there is more to ask."""
+        """Run a turn; returns the delay until the next one, which is zero while more jobs are due."""
         try:
             asked = self.turn()
         except UnavailableError as error:
             self._warnings.warning("store.unavailable", doing="reconcile", error=str(error))
             return interval
-        except Exception:  # a defect of ours must not end the loop
+        except Exception:  # a bug must not end the loop
             log.exception("reconcile.crashed")
             return interval
-        pause = AWAY_BACKOFF.delay(self._turns_away - 1) if self._turns_away else timedelta(0)
+        pause = UNAVAILABLE_BACKOFF.delay(self._failed_turns - 1) if self._failed_turns else timedelta(0)
         return max(pause, timedelta(0) if len(asked) == TURN else interval)
 
     def _pace(self, found: Sequence[ReconcileOutcome]) -> None:
-        """Longer pauses while no call reaches MPS; none once one does."""
+        """Increase the delay while all calls fail; reset it once a call succeeds."""
         reached = [outcome for outcome in found if outcome is not ReconcileOutcome.UNAVAILABLE]
         if reached:
-            self._turns_away = 0
+            self._failed_turns = 0
         elif found:
-            self._turns_away += 1
+            self._failed_turns += 1
 
     def _ask(self, job: Job) -> Answer | None:
         mps = self._mps_of(job.tenant)
@@ -133,11 +133,11 @@ class Reconciler:
             return None
 
     def _unavailable(self, job: Job) -> ReconcileOutcome:
-        """Not asked, and never taken for lost because of that."""
+        """Postpone a job that could not be queried; this never makes it Lost."""
         wait = (
             timedelta(0)
             if self._stop.is_set()
-            else AWAY_BACKOFF.delay(self._turns_away) * random.uniform(1, 2)
+            else UNAVAILABLE_BACKOFF.delay(self._failed_turns) * random.uniform(1, 2)
         )
         self._store.postpone(job, until=clock.now() + wait, asked=False)
         return ReconcileOutcome.UNAVAILABLE
@@ -158,7 +158,7 @@ class Reconciler:
         return ReconcileOutcome.LOST
 
     def _postpone(self, job: Job, now: datetime) -> None:
-        """Never past the moment at which it would be given up."""
+        """Postpone, but not beyond the time at which the job becomes Lost."""
         until = now + self._backoff.delay(job.queries, jitter=random.random())
         if job.deadline_at is not None and now < job.deadline_at + self._timeout:
             until = min(until, job.deadline_at + self._timeout)
@@ -166,7 +166,7 @@ class Reconciler:
 
 
 def tenant_shards(names: Iterable[str]) -> dict[str, Tenants]:
-    """A share of the jobs for each tenant, by name. The nameless one's holds those of tenants that are gone, too."""
+    """The jobs of each tenant, by name. The default tenant "" includes jobs of tenants that were removed."""
     known = tuple(names)
     return {"": Tenants(without=known)} | {name: Tenants(only=(name,)) for name in known}
 
@@ -183,34 +183,34 @@ def lost(job: Job, *, now: datetime) -> Result:
         type="IProduction" if job.function else LOST,
         function=job.function,
         code=LOST,
-        message=f"no callback came{since}, and MPS could not tell what became of the job by {now.isoformat()}",
+        message=f"no callback received{since}, and MPS could not report the job status by {now.isoformat()}",
         user_data=job.user_data,
         token=job.token,
         source=Source.LISTENER,
     )
 
 
-def _ask_concurrently(
-    jobs: Sequence[Job], ask: Callable[[Job], ReconcileOutcome]
+def _query_concurrently(
+    jobs: Sequence[Job], query: Callable[[Job], ReconcileOutcome]
 ) -> Sequence[tuple[Job, ReconcileOutcome]]:
-    """Ask about all of them, CONCURRENCY at a time; raises what asking raised.
+    """Query all jobs with CONCURRENCY threads; raises the first error.
 
-    In daemon threads, since those of a ThreadPoolExecutor would hold up the end of the process.
+    Uses daemon threads, since the threads of a ThreadPoolExecutor would delay the exit of the process.
     """
-    left = iter(jobs)  # shared: a list's iterator hands out each job once
+    left = iter(jobs)  # shared by the threads: a list iterator returns each job once
     found: list[tuple[Job, ReconcileOutcome]] = []
     errors: list[Exception] = []
 
     def work() -> None:
         try:
             for job in left:
-                found.append((job, ask(job)))
+                found.append((job, query(job)))
                 if errors:
                     break
-        except Exception as error:  # raised below, where the threads were started
+        except Exception as error:  # raised below, in the calling thread
             errors.append(error)
 
-    threads = [threading.Thread(target=work, name="ask", daemon=True) for _ in jobs[:CONCURRENCY]]
+    threads = [threading.Thread(target=work, name="query", daemon=True) for _ in jobs[:CONCURRENCY]]
     for thread in threads:
         thread.start()
     for thread in threads:

@@ -1,4 +1,4 @@
-"""What a submitter may ask for, and what can be known to be wrong with it before anything is sent."""
+"""The request to submit a job, and its validation before anything is sent."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ _REGION = re.compile(
     r"(?:^|\.)(?:oss-|mns\.)(?P<region>[a-z]{2}-[a-z0-9-]+?)(?:-internal(?:-vpc)?|-vpc)?\.aliyuncs\.com"
 )
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
-#: All placeholders that the documentation names (facts: mps 2.1).
+#: All documented placeholders.
 PLACEHOLDERS = ("{source}", "{timestamp}", "{sequenceId}", "{resultType}")
-#: What related functions of MPS take at most; the documentation gives no figure for this one (facts: mps 2.1).
+#: The limit of related MPS calls; for this call none is documented.
 LONGEST_USER_DATA = 1024
 LONGEST_REFERENCE = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest:
-    """The nine parameters of SubmitIProductionJob, and what this ledger wants to know."""
+    """The nine parameters of SubmitIProductionJob, and our own fields."""
 
     function: str
     input: str = ""
@@ -41,8 +41,8 @@ class JobRequest:
     user_data: str | None = None
     model: str = ""
     schedule_params: str = ""
-    reference: str = ""  #: the submitter's own name for the job; unique where given
-    deadline: timedelta | None = None  #: after which its callback is overdue; None: as the settings say
+    reference: str = ""  #: the submitter's own name for the job; unique if given
+    deadline: timedelta | None = None  #: after which its callback is overdue; None: from the settings
 
     @property
     def params_json(self) -> str:
@@ -50,35 +50,39 @@ class JobRequest:
 
 
 def compose_user_data(route: str, data: str) -> str | None:
-    """User data that names a route: JSON data gets a member ``route``, other text is put behind a colon."""
+    """User data with a route: JSON data gets a member ``route``, other text the prefix ``ROUTE:``."""
     if not route:
         return data or None
     if user_data.parse(f"{route}:").route != route:
         raise UsageError(
-            f"route {route!r} can't stand in user data: it must hold no colon, start with none of "
-            '{ [ " and have no blanks around it'
+            f"route {route!r} cannot be used in user data; use a name without colons and without leading or "
+            'trailing white space that does not start with { [ or "'
         )
     members = json_object(data)
     if members is None:
         return f"{route}:{data}"
     if "route" in members:
-        raise UsageError(f"the data names the route {members['route']!r} itself; give one of the two")
-    # Put in by hand: to read and write JSON anew would change how numbers are written.
+        raise UsageError(
+            f"the data already has the member route = {members['route']!r}; use that or --route, not both"
+        )
+    # Inserted as text: parsing and rendering the JSON would change the spelling of numbers.
     rest = data.lstrip()[1:].lstrip()
     return f'{{"route": {json.dumps(route, ensure_ascii=False)}{", " if members else ""}{rest}'
 
 
 def check(request: JobRequest, *, region: str = "") -> list[str]:
-    """Warnings about what is unusual; ``region`` is that of MPS, where known.
+    """Warnings about unusual values; ``region`` is that of MPS, if known.
 
-    Raises UsageError for what can't work; nothing is sent.
+    Raises UsageError for values that cannot work; nothing is sent.
     """
     if not request.function:
-        raise UsageError("no function is given; see `mns-listener submit --help` for the names")
+        raise UsageError("no function is given; see `mns-listener submit --help`")
     for name in ("function", "input", "output", "notify_url", "user_data", "reference", "pipeline"):
         check_text(name, getattr(request, name) or "")
     if len(request.reference) > LONGEST_REFERENCE:
-        raise UsageError(f"reference = {request.reference!r} is longer than {LONGEST_REFERENCE} characters")
+        raise UsageError(
+            f"reference = {request.reference!r} is too long; use at most {LONGEST_REFERENCE} characters"
+        )
     _check_params(request)
     _check_oss("Input", request.input)
     if request.output:
@@ -91,13 +95,13 @@ def check(request: JobRequest, *, region: str = "") -> list[str]:
 
 
 def check_text(name: str, value: str) -> None:
-    """Raises UsageError for text that no database or no request can hold."""
+    """Raises UsageError for text that cannot be stored or sent."""
     if storable(value) != value:
-        raise UsageError(f"{name} = {value!r} holds a NUL or half a character (a lone surrogate)")
+        raise UsageError(f"{name} = {value!r} contains a NUL or a lone surrogate; remove it")
 
 
 def json_object(text: str) -> dict[str, object] | None:
-    """The object that the text holds; None if it holds none."""
+    """The JSON object in the text; None if it is anything else."""
     try:
         value = lenient_json.parse(text)
     except lenient_json.BadJson:
@@ -109,13 +113,13 @@ def _check_params(request: JobRequest) -> None:
     if json_object(request.params_json) is None:
         known = FUNCTIONS.get(request.function)
         example = json.dumps(known.example if known else {})
-        raise UsageError(f"JobParams = {request.params!r} is no JSON object; for example '{example}'")
+        raise UsageError(f"JobParams = {request.params!r} is not a JSON object; use e.g. '{example}'")
 
 
 def _check_oss(name: str, url: str) -> None:
     if not _OSS.fullmatch(url):
         raise UsageError(
-            f"{name} = {url!r} is no OSS URL; write oss://BUCKET.oss-REGION.aliyuncs.com/path/of/object, "
+            f"{name} = {url!r} is not a valid OSS URL; expected oss://BUCKET.oss-REGION.aliyuncs.com/OBJECT "
             "with a bucket of 3 to 63 lower-case letters, digits and hyphens"
         )
 
@@ -124,14 +128,14 @@ def _check_placeholders(request: JobRequest) -> None:
     unknown = [found for found in _PLACEHOLDER.findall(request.output) if found not in PLACEHOLDERS]
     if unknown:
         raise UsageError(
-            f"Output = {request.output!r} holds {unknown[0]}, which nobody fills in; "
-            f"known placeholders: {' '.join(PLACEHOLDERS)}"
+            f"Output = {request.output!r} contains the unknown placeholder {unknown[0]}; "
+            f"use one of {' '.join(PLACEHOLDERS)}"
         )
     known = FUNCTIONS.get(request.function)
     if known and known.placeholder and known.placeholder not in request.output:
         raise UsageError(
-            f"Output = {request.output!r} lacks {known.placeholder}: {request.function} returns several files, "
-            f"which would overwrite each other; put {known.placeholder} before the file name's extension"
+            f"Output = {request.output!r} has no {known.placeholder}: {request.function} writes several files, "
+            f"which would overwrite each other; add {known.placeholder} before the file extension"
         )
 
 
@@ -143,7 +147,7 @@ def _check_notify_url(url: str) -> None:
 
 
 def _check_regions(request: JobRequest, region: str) -> None:
-    """Bucket, queue and MPS must be in one region (facts: mps 4.1); only what the URLs show can be compared."""
+    """Bucket, queue and MPS must be in one region; only regions that appear in the URLs can be compared."""
     seen = {
         "MPS": region,
         "Input": _region_of(request.input),
@@ -153,7 +157,7 @@ def _check_regions(request: JobRequest, region: str) -> None:
     shown = {name: found for name, found in seen.items() if found}
     if len(set(shown.values())) > 1:
         places = ", ".join(f"{name} in {found}" for name, found in shown.items())
-        raise UsageError(f"all must be in one region, but there is {places}")
+        raise UsageError(f"all must be in the same region, but found {places}")
 
 
 def _region_of(url: str) -> str:
@@ -166,17 +170,15 @@ def _function_warnings(request: JobRequest) -> list[str]:
         return job_params.problems(request.function, json_object(request.params_json) or {})
     near = get_close_matches(request.function, FUNCTIONS, n=1)
     guess = f"; did you mean {near[0]}?" if near else ""
-    return [
-        f"function {request.function!r} is not among the documented ones{guess}; it is submitted as it is"
-    ]
+    return [f"function {request.function!r} is not a documented function{guess}; it is submitted unchanged"]
 
 
 def _user_data_warnings(request: JobRequest) -> list[str]:
     length = len((request.user_data or "").encode())
-    if length <= LONGEST_USER_DATA - user_data.LONGEST_SEAL:
+    if length <= LONGEST_USER_DATA - user_data.MAX_TOKEN_OVERHEAD:
         return []
     warning = (
-        f"user data of {length} bytes: MPS may refuse or cut it, related functions take {LONGEST_USER_DATA}; "
-        "keep large data elsewhere, and send a key to it"
+        f"user data of {length} bytes: MPS may reject or truncate it, since related calls accept {LONGEST_USER_DATA}; "
+        "store large data elsewhere, and send its key"
     )
     return [warning]

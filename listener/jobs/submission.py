@@ -1,7 +1,7 @@
-"""Submits jobs so that none is ever lost: the intent is written first, then the call is made, then the id is kept.
+"""Submits jobs so that none is lost: the intent is stored first, then MPS is called, then the job id is stored.
 
-Our token rides in the job's user data. If the reply is lost, or this process ends between call and reply, the
-callback brings the token back, and with it the job id.
+Our token is part of the user data of the job. If the reply is lost, or this process dies between call and reply, the
+callback returns the token together with the job id.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from listener.core.ports import JobStore, JobSubmitter
 from listener.formats import user_data
 from listener.jobs.request import JobRequest, check
 
-#: After these faults it is certain that MPS did not take the job.
+#: After these failures it is certain that MPS did not accept the job.
 _NOT_SENT = frozenset(
     {
         FailureKind.REFUSED,
@@ -50,10 +50,10 @@ def submit(
     tenant: str = "",
     region: str = "",
 ) -> Job:
-    """Submit one job; returns it with its id. ``deadline`` is for a request that names none itself.
+    """Submit one job; returns it with its id. ``deadline`` applies to a request without one.
 
     Raises UsageError and SettingsError (nothing was sent), MpsRejected (there is no job) and MpsUnavailable. After
-    the last one the job may or may not exist; it is kept as an intent, and its callback will tell.
+    the last one the job may or may not exist; it stays an intent, and its callback will show.
     """
     check(request, region=region)
     limit = deadline if request.deadline is None else request.deadline
@@ -81,7 +81,7 @@ def submit(
     reraise=True,
 )
 def _submit_through_throttling(mps: JobSubmitter, job: Job) -> Submitted:
-    """Submit, and wait out throttling, which refuses a call before anything is done."""
+    """Submit, and retry while throttled: MPS rejects a throttled call before it has any effect."""
     return mps.submit(job, user_data=user_data.embed_token(job.user_data, job.token))
 
 

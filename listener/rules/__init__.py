@@ -1,1 +1,1 @@
-"""Decisions as pure functions: which results go to which handlers, and what becomes of a failed attempt."""
+"""Decisions as pure functions: which results go to which handlers, and when failed attempts are retried."""

@@ -1,12 +1,12 @@
-"""How long to wait between two tries: one rule for everything that is tried again."""
+"""The delay between two attempts: one rule for everything that is retried."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import timedelta
 
-#: Doublings beyond this change nothing; a float can hold them, a timedelta may not.
-_MOST_DOUBLINGS = 64
+#: More doublings than this change nothing, and could overflow.
+_MAX_DOUBLINGS = 64
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +21,6 @@ class Backoff:
 
         ``jitter`` is a random number from 0 to 1: the delay lies between half of the full delay (0) and all of it (1).
         """
-        doublings = min(max(failures, 0), _MOST_DOUBLINGS)
+        doublings = min(max(failures, 0), _MAX_DOUBLINGS)
         full = min(self.initial.total_seconds() * 2.0**doublings, self.maximum.total_seconds())
         return timedelta(seconds=full * (0.5 + jitter / 2))

@@ -1,4 +1,4 @@
-"""What becomes of a delivery whose attempt failed: decided here as a value, carried out by the engine."""
+"""The outcome of a failed attempt: decided here as a value, carried out by the dispatcher."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from listener.core.model import Dead, Delivery, Outcome, RetryAt
 from listener.formats.unicode_text import shortened, storable
 from listener.rules.backoff import Backoff
 
-#: What is kept of an error's text.
+#: The maximum length of a stored error text.
 ERROR_LENGTH: Final = 500
-#: A handler may ask for any wait; beyond this, adding it to the time could overflow.
-_LONGEST_ASKED: Final = timedelta(days=366)
-_LOST_LEASE: Final = "the attempt never ended: its process died or its handler hung until the lease was over"
+#: A handler may request any delay; a longer one could overflow when added to the current time.
+_MAX_REQUESTED_DELAY: Final = timedelta(days=366)
+_LOST_LEASE: Final = "the attempt did not end: its process died, or its handler hung until the lease expired"
 #: The default back-off of a delivery.
 BACKOFF: Final = Backoff(timedelta(seconds=1), timedelta(minutes=10))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RetryPolicy:
-    """How often and how long a delivery is tried."""
+    """How often and for how long a delivery is retried."""
 
     max_attempts: int = 10
     max_elapsed: timedelta = timedelta(days=1)
@@ -35,7 +35,7 @@ def after_failure(
     """The outcome of a delivery whose handler raised ``error``; ``jitter`` is random, from 0 to 1.
 
     ``Reject`` is final at once. ``Unavailable`` never spends an attempt, so that only ``max_elapsed`` ends it;
-    anything else spends one of ``max_attempts``. A wait that ``Retry`` or ``Unavailable`` asks for is kept.
+    anything else spends one of ``max_attempts``. A delay that ``Retry`` or ``Unavailable`` requests is used.
     """
     text = error_text(error)
     if isinstance(error, Reject):
@@ -43,31 +43,31 @@ def after_failure(
     if not isinstance(error, Retry):
         return _spend(delivery, text, policy, now=now, wait=_next_wait(delivery, policy, jitter))
     if error.counts:
-        wait = _asked(error, otherwise=_next_wait(delivery, policy, jitter))
+        wait = _requested(error, otherwise=_next_wait(delivery, policy, jitter))
         return _spend(delivery, text, policy, now=now, wait=wait)
-    wait = _asked(error, otherwise=policy.backoff.delay(delivery.attempt - 1, jitter=jitter))
+    wait = _requested(error, otherwise=policy.backoff.delay(delivery.attempt - 1, jitter=jitter))
     return _too_old(delivery, text, policy, now=now) or RetryAt(at=now + wait, reason=text, spent=False)
 
 
 def after_lost_lease(delivery: Delivery, policy: RetryPolicy, *, now: datetime, jitter: float) -> Outcome:
-    """The outcome of a delivery whose attempt was never settled. That counts: the handler may be the cause."""
+    """The outcome of a delivery whose attempt was never settled. It counts, since the handler may be the cause."""
     return _spend(delivery, _LOST_LEASE, policy, now=now, wait=_next_wait(delivery, policy, jitter))
 
 
 def error_text(error: BaseException) -> str:
-    """The error for people: its type and what it says, at most ERROR_LENGTH characters, never empty."""
+    """The error as text: its type and message, at most ERROR_LENGTH characters, never empty."""
     try:
-        said = str(error).strip()
-    except Exception:  # an error of a stranger's, which may be broken itself
-        said = "(its text can't be shown)"
+        message = str(error).strip()
+    except Exception:  # a third-party exception, whose __str__ may raise
+        message = "(its text cannot be shown)"
     name = type(error).__name__
-    return shortened(storable(f"{name}: {said}" if said else name), ERROR_LENGTH)
+    return shortened(storable(f"{name}: {message}" if message else name), ERROR_LENGTH)
 
 
 def _spend(delivery: Delivery, text: str, policy: RetryPolicy, *, now: datetime, wait: timedelta) -> Outcome:
     spent = delivery.failures + 1
     if spent >= policy.max_attempts:
-        return Dead(reason=f"gave up after {spent} of {policy.max_attempts} attempts; the last: {text}")
+        return Dead(reason=f"gave up after {spent} of {policy.max_attempts} attempts; last error: {text}")
     return _too_old(delivery, text, policy, now=now) or RetryAt(at=now + wait, reason=text)
 
 
@@ -75,7 +75,7 @@ def _too_old(delivery: Delivery, text: str, policy: RetryPolicy, *, now: datetim
     if now - delivery.created_at <= policy.max_elapsed:
         return None
     return Dead(
-        reason=f"gave up because it is older than max_elapsed ({policy.max_elapsed}); the last: {text}"
+        reason=f"gave up because it is older than max_elapsed ({policy.max_elapsed}); last error: {text}"
     )
 
 
@@ -83,6 +83,6 @@ def _next_wait(delivery: Delivery, policy: RetryPolicy, jitter: float) -> timede
     return policy.backoff.delay(delivery.failures, jitter=jitter)
 
 
-def _asked(error: Retry, *, otherwise: timedelta) -> timedelta:
-    """An asked-for wait of zero is a wish too, so only None falls back."""
-    return otherwise if error.after is None else min(max(error.after, timedelta(0)), _LONGEST_ASKED)
+def _requested(error: Retry, *, otherwise: timedelta) -> timedelta:
+    """A requested delay of zero is valid, so only None falls back."""
+    return otherwise if error.after is None else min(max(error.after, timedelta(0)), _MAX_REQUESTED_DELAY)

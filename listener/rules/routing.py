@@ -1,4 +1,4 @@
-"""Which results go to which handlers: the first rule that matches, and the verdict on one result."""
+"""Which results go to which handlers: the first rule that matches, and the decision for one result."""
 
 from __future__ import annotations
 
@@ -27,27 +27,27 @@ from listener.rules.retry import RetryPolicy
 
 _NOTHING: Final = object()
 _SEVERAL: Final = (list, tuple)
-_TOLD_LOST: Final = "the job had been given up as lost, and that was told"
-_UNKNOWN_JOB: Final = "no job with this id is known"
+_REPORTED_LOST: Final = "the job was already reported as Lost"
+_UNKNOWN_JOB: Final = "no job with this id in the store"
 
 OneOrMany = str | Sequence[str]
-"""One value, or a list or tuple of which any will do; an empty one asks for nothing."""
+"""One value, or a list or tuple of alternatives; an empty one matches everything."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Match:
-    """What a rule asks of a result; conditions left out are met by everything.
+    """The conditions of a rule; an omitted condition matches everything.
 
     Values compare exactly, except ``type`` and ``state``, which ignore case.
     """
 
-    route: OneOrMany = ()  #: the route that the user data names
-    user_data: OneOrMany = ()  #: shell patterns over the whole text
+    route: OneOrMany = ()  #: the route in the user data
+    user_data: OneOrMany = ()  #: shell patterns for the whole text
     data: Mapping[str, Any] = field(
         default_factory=dict
-    )  #: members of JSON user data; ``a.b`` looks inside ``a``
+    )  #: members of JSON user data; ``a.b`` is the member ``b`` of ``a``
     function: OneOrMany = ()
-    state: OneOrMany = ()  #: without it only terminal states match
+    state: OneOrMany = ()  #: if omitted, only terminal states match
     type: OneOrMany = ()
     queue: OneOrMany = ()
     pipeline: OneOrMany = ()
@@ -55,7 +55,7 @@ class Match:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rule:
-    """One route: a name, what it asks for, and who gets it."""
+    """One route: its name, conditions and handlers."""
 
     name: str
     match: Match = field(default_factory=Match)
@@ -64,13 +64,13 @@ class Rule:
     targets: tuple[Target, ...] = field(init=False, repr=False)
 
     def __post_init__(self) -> None:
-        # Asked for with every result, so they are made once.
+        # Needed for every result, so they are created once.
         object.__setattr__(self, "targets", tuple(Target(self.name, handler) for handler in self.handlers))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutingFacts:
-    """All that rules may ask about."""
+    """Everything that conditions can refer to."""
 
     result: Result
     job: Job | None
@@ -87,7 +87,7 @@ class RoutingFacts:
 
 
 class UnknownJobPolicy(StrEnum):
-    """What to do with a result whose job is still not known when the grace is over."""
+    """How to handle a result whose job is still unknown after ``correlation.wait``."""
 
     DELIVER = "deliver"
     DEAD_LETTER = "dead-letter"
@@ -96,20 +96,20 @@ class UnknownJobPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Correlation:
-    """How results find their jobs: how long to wait for one, and what to do without."""
+    """How long a result waits for its job, and how it is handled without."""
 
     unknown: str = UnknownJobPolicy.DELIVER
     wait: timedelta = timedelta(0)
 
 
 def facts_about(result: Result, job: Job | None, queue: str) -> RoutingFacts:
-    """The facts; what the result leaves out is taken from its job."""
+    """The facts of a result; missing ones are taken from its job."""
     text = result.user_data if result.user_data is not None or job is None else job.user_data
     return RoutingFacts(result=result, job=job, queue=queue, user_data=user_data.parse(text))
 
 
 def first_match(rules: Sequence[Rule], facts: RoutingFacts) -> Rule | None:
-    """The first rule all of whose conditions are met. Order is precedence."""
+    """The first rule whose conditions all match. The order is the precedence."""
     return next((rule for rule in rules if not mismatch(rule.match, facts)), None)
 
 
@@ -119,17 +119,17 @@ def explain(rules: Sequence[Rule], facts: RoutingFacts) -> Sequence[tuple[Rule, 
 
 
 def mismatch(match: Match, facts: RoutingFacts) -> str:
-    """The name of the first condition that is not met; empty when all are met."""
+    """The name of the first condition that does not match; empty if all match."""
     return next((name for name, met in _conditions(match, facts) if not met), "")
 
 
 def decider(rules: Sequence[Rule], correlation: Correlation, *, now: datetime, wait_over: bool) -> Decide:
-    """The decision about results, with the rules and the time already in it."""
+    """A function that decides about results, with the given rules and time."""
 
     def decide(result: Result, job: Job | None, queue: str) -> RoutingDecision:
         facts = facts_about(result, job, queue)
-        if job is not None and _was_told_lost(job, result):
-            return RoutingDecision(status=ResultStatus.DROPPED, reason=_TOLD_LOST)
+        if job is not None and _was_reported_lost(job, result):
+            return RoutingDecision(status=ResultStatus.DROPPED, reason=_REPORTED_LOST)
         if job is None and (
             decision := _without_job(rules, correlation, facts, now=now, wait_over=wait_over)
         ):
@@ -139,8 +139,8 @@ def decider(rules: Sequence[Rule], correlation: Correlation, *, now: datetime, w
     return decide
 
 
-def _was_told_lost(job: Job, result: Result) -> bool:
-    """Not so for a workflow of which the lost job was only an activity."""
+def _was_reported_lost(job: Job, result: Result) -> bool:
+    """False for a workflow of which the lost job is only an activity."""
     own = job.job_id in (result.job_id, result.run_id)
     return own and job.state == LOST and result.source != Source.LISTENER
 
@@ -148,7 +148,7 @@ def _was_told_lost(job: Job, result: Result) -> bool:
 def _without_job(
     rules: Sequence[Rule], correlation: Correlation, facts: RoutingFacts, *, now: datetime, wait_over: bool
 ) -> RoutingDecision | None:
-    """The verdict on a result whose job is not known; None to treat it as if it were."""
+    """The decision for a result whose job is unknown; None to route it as usual."""
     if _is_mere_progress(rules, facts.result):
         return None
     if correlation.wait > timedelta(0) and not wait_over:
@@ -168,7 +168,7 @@ def _routed(rules: Sequence[Rule], facts: RoutingFacts) -> RoutingDecision:
         return RoutingDecision(status=ResultStatus.REFUSED, reason=f"lost: {facts.result.message}")
     if facts.result.state in PROGRESS_STATES:
         return RoutingDecision(status=ResultStatus.PROGRESS)
-    return RoutingDecision(status=ResultStatus.PARKED, reason="no route wants it")
+    return RoutingDecision(status=ResultStatus.PARKED, reason="no route matches")
 
 
 def _targets(rule: Rule | None) -> tuple[Target, ...]:
@@ -176,16 +176,16 @@ def _targets(rule: Rule | None) -> tuple[Target, ...]:
 
 
 def _is_mere_progress(rules: Sequence[Rule], result: Result) -> bool:
-    """Nothing would be gained by waiting for the job of a progress report that no rule can want."""
+    """Whether this is a progress report that no rule can match, so waiting for its job is pointless."""
     return result.state in PROGRESS_STATES and not any(_accepts_state(rule.match, result) for rule in rules)
 
 
 def _conditions(match: Match, facts: RoutingFacts) -> Iterator[tuple[str, bool]]:
     result, given = facts.result, facts.user_data
     yield "state", _accepts_state(match, result)
-    # Most rules leave most conditions out, and this runs for every result.
+    # Most rules omit most conditions, and this runs for every result.
     if match.type != ():
-        yield "type", _any_of(match.type, result.type, _same_word)
+        yield "type", _any_of(match.type, result.type, _equal_ignoring_case)
     if match.function != ():
         yield "function", _any_of(match.function, facts.function)
     if match.queue != ():
@@ -196,17 +196,17 @@ def _conditions(match: Match, facts: RoutingFacts) -> Iterator[tuple[str, bool]]
         yield "route", _any_of(match.route, given.route)
     if match.user_data != ():
         # fnmatch compiles to atomic groups, so that a pattern with many stars does not backtrack.
-        yield "user_data", _any_of(match.user_data, given.text, _fits_pattern)
+        yield "user_data", _any_of(match.user_data, given.text, _matches_pattern)
     for path, wanted in match.data.items():
         found = _at(given.fields, path)
-        yield f"data.{path}", found is not _NOTHING and _any_of(wanted, found, _same_value)
+        yield f"data.{path}", found is not _NOTHING and _any_of(wanted, found, _equal_json)
 
 
 def _accepts_state(match: Match, result: Result) -> bool:
-    """A state that is no outcome of a job, and Lost, only go to rules that name them."""
+    """States that are not terminal, and Lost, only match rules that name them."""
     if isinstance(match.state, _SEVERAL) and not match.state:
         return result.terminal and result.state != LOST
-    return _any_of(match.state, result.state, _same_word)
+    return _any_of(match.state, result.state, _equal_ignoring_case)
 
 
 def _any_of(wanted: Any, found: Any, same: Callable[[Any, Any], bool] = operator.eq) -> bool:
@@ -215,21 +215,21 @@ def _any_of(wanted: Any, found: Any, same: Callable[[Any, Any], bool] = operator
     return not wanted or any(same(each, found) for each in wanted)
 
 
-def _same_word(wanted: str, found: str) -> bool:
+def _equal_ignoring_case(wanted: str, found: str) -> bool:
     return wanted.casefold() == found.casefold()
 
 
-def _fits_pattern(wanted: str, text: str) -> bool:
+def _matches_pattern(wanted: str, text: str) -> bool:
     return fnmatchcase(text, wanted)
 
 
-def _same_value(wanted: Any, found: Any) -> bool:
-    """JSON's idea of equality: ``true`` is not 1."""
+def _equal_json(wanted: Any, found: Any) -> bool:
+    """Equality of JSON values: ``true`` is not 1."""
     return bool(wanted == found) and isinstance(wanted, bool) == isinstance(found, bool)
 
 
 def _at(fields: Mapping[str, Any], path: str) -> Any:
-    """The member at a dotted path; a key that holds dots itself is found first."""
+    """The member at a dotted path; a key that contains dots takes precedence."""
     if path in fields:
         return fields[path]
     value: Any = fields

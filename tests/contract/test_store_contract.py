@@ -217,14 +217,14 @@ class TestRecording:
 
     def test_an_undecodable_message_is_kept_whole_and_its_copies_are_counted(self, store: SqlStore) -> None:
         garbled = a_decoded_message(
-            result=None, reason="no JSON", message=a_message(body="\ufffdé<", message_id="m")
+            result=None, reason="not valid JSON", message=a_message(body="\ufffdé<", message_id="m")
         )
 
         recorded = [store.record([garbled, garbled], routes_all(), at=NOON) for _ in range(2)]
 
         assert [each.quarantined for each in recorded] == [2, 2]
         row = the_row(store, quarantine)
-        assert (row["body"], row["reason"], row["copies"]) == ("\ufffdé<", "no JSON", 4)
+        assert (row["body"], row["reason"], row["copies"]) == ("\ufffdé<", "not valid JSON", 4)
 
     def test_messages_without_an_id_are_kept_apart(self, store: SqlStore) -> None:
         bodies = ("first", "second", "first")

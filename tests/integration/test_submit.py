@@ -231,7 +231,7 @@ def test_key_file_that_is_gone_makes_a_refused_job(place: Place, store: SqlStore
         pytest.param({"input": "talk.mp4"}, ["Input", "'talk.mp4'", "oss://BUCKET"], id="input"),
         pytest.param({"input": ""}, ["Input", "oss://BUCKET"], id="no-input"),
         pytest.param({"output": "https://x/y"}, ["Output", "'https://x/y'", "oss://BUCKET"], id="output"),
-        pytest.param({"params": "[1]"}, ["JobParams", "'[1]'", "for example"], id="params-no-object"),
+        pytest.param({"params": "[1]"}, ["JobParams", "'[1]'", "use e.g."], id="params-no-object"),
         pytest.param({"params": "{mode:1}"}, ["JobParams", "{mode:1}"], id="params-no-json"),
         pytest.param(
             {"function": "Cover", "output": f"{INPUT}.jpg"}, ["Output", "{sequenceId}", "before"], id="cover"
@@ -279,7 +279,7 @@ def test_route_and_data_make_user_data(route: str, data: str, composed: str | No
 
 @pytest.mark.parametrize("route", ["a:b", " a", "a ", "{a", '"a'])
 def test_route_that_would_not_come_back_is_refused(route: str) -> None:
-    with pytest.raises(UsageError, match="can't stand in user data"):
+    with pytest.raises(UsageError, match="cannot be used in user data"):
         compose_user_data(route, "x")
 
 

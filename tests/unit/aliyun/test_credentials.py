@@ -56,7 +56,7 @@ def test_a_file_that_is_gone_for_a_moment_is_an_outage(files: CredentialsSetting
     [
         pytest.param(None, "cannot be read: .*; use a file that", id="missing"),
         pytest.param(b" \n", "is empty; write the value to this file", id="empty"),
-        pytest.param(b"\xff\xfe", "can't be read: ", id="no-text"),
+        pytest.param(b"\xff\xfe", "cannot be read: ", id="no-text"),
     ],
 )
 def test_a_file_that_never_was_a_key_stops_the_start(

@@ -111,7 +111,10 @@ def test_attempts_end(store: SqlStore) -> None:
         wait_until(lambda: delivery_states(store) == {"dead": 1})
 
     row = delivery_rows(store)[0]
-    assert (row.failures, row.last_error) == (2, "gave up after 2 of 2 attempts; the last: ValueError: boom")
+    assert (row.failures, row.last_error) == (
+        2,
+        "gave up after 2 of 2 attempts; last error: ValueError: boom",
+    )
 
 
 def test_reject_is_a_dead_letter_at_once(store: SqlStore) -> None:

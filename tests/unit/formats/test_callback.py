@@ -365,7 +365,7 @@ def test_the_token_survives_user_data_that_comes_back_as_an_object() -> None:
     [
         pytest.param("", "no body", id="empty"),
         pytest.param(" \ufeff\n", "no body", id="blank"),
-        pytest.param(wrapped("", "topic-xml"), "empty body", id="empty-topic-message"),
+        pytest.param(wrapped("", "topic-xml"), "empty content", id="empty-topic-message"),
         pytest.param(CAPTION_CUT_OFF, "not JSON", id="cut-off"),
         pytest.param(wrapped(CAPTION_CUT_OFF, "base64"), "not JSON", id="cut-off-in-base64"),
         pytest.param(wrapped(a_callback(), "base64")[:-3], "base64", id="base64-cut-off"),
@@ -381,7 +381,9 @@ def test_the_token_survives_user_data_that_comes_back_as_an_object() -> None:
         pytest.param(
             '{"ANotify":{"JobId":"1"},"BNotify":{"JobId":"2"}}', "neither a JobId", id="two-notifies"
         ),
-        pytest.param("<html><body>Bad Gateway</body></html>", "no topic's Notification", id="a-web-page"),
+        pytest.param(
+            "<html><body>Bad Gateway</body></html>", "not the Notification of a topic", id="a-web-page"
+        ),
         pytest.param("<!DOCTYPE html><html/>", "document type", id="document-type"),
         pytest.param(a_callback(JobId="a" * 257), "257 characters", id="endless-job-id"),
         pytest.param(a_callback(State="a" * 257), "257 characters", id="endless-state"),

@@ -136,8 +136,8 @@ def test_nothing_is_an_empty_result_and_no_problem(text: str | None) -> None:
     [
         pytest.param("<html>", "Result: it is not JSON", id="no-json"),
         pytest.param(a_result('{"result":[{"file":'), "Data: it is not JSON", id="cut-off"),
-        pytest.param(a_result({"result": [{"file": 7}]}), "a file is 7, which is no path", id="file"),
-        pytest.param(a_result([{"Url": "", "Score": 1}]), "a file is , which is no path", id="empty-path"),
+        pytest.param(a_result({"result": [{"file": 7}]}), "a file is 7, which is not a path", id="file"),
+        pytest.param(a_result([{"Url": "", "Score": 1}]), "a file is , which is not a path", id="empty-path"),
         pytest.param(a_result([{"Url": "a", "Score": "high"}]), "score is high", id="score"),
         pytest.param(a_result([{"Url": "a", "Time": "NaN"}]), "time is NaN", id="time"),
         pytest.param(a_result([{"start": "x", "end": 2}]), "from x to 2", id="segment"),
@@ -158,7 +158,7 @@ def test_text_wrapped_without_end_is_given_up() -> None:
     for _ in range(6):
         text = json.dumps(text)
 
-    assert read("VideoClip", text).problems == ("Result is text wrapped in text more than 5 times",)
+    assert read("VideoClip", text).problems == ("Result is JSON text nested in JSON text more than 5 times",)
 
 
 def test_results_in_results_without_end_are_given_up() -> None:
@@ -166,7 +166,7 @@ def test_results_in_results_without_end_are_given_up() -> None:
     for _ in range(60):
         value = {"result": value}
 
-    assert read("VideoClip", json.dumps(value)).problems == ("result stands in result more than 5 deep",)
+    assert read("VideoClip", json.dumps(value)).problems == ("result is nested in result more than 5 deep",)
 
 
 def test_covers_have_score_and_time_and_are_files_too() -> None:

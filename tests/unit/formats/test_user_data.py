@@ -108,7 +108,7 @@ def test_what_only_looks_like_a_seal_stays_as_it_is(wire: str) -> None:
 
 @pytest.mark.parametrize("token", ["", "short", TOKEN + "x", "é" * 22, TOKEN[:-1] + "\n", TOKEN + "\n"])
 def test_what_is_no_token_is_refused(token: str) -> None:
-    with pytest.raises(ValueError, match="not a token"):
+    with pytest.raises(ValueError, match="not a valid token"):
         embed_token("abc", token)
 
 

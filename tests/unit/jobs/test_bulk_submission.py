@@ -68,15 +68,15 @@ def test_lines_hold_json_in_json_and_take_what_they_leave_out_from_the_defaults(
 @pytest.mark.parametrize(
     ("text", "words"),
     [
-        pytest.param("{", "no JSON", id="no-json"),
-        pytest.param("[1]", "no object but list", id="array"),
+        pytest.param("{", "not valid JSON", id="no-json"),
+        pytest.param("[1]", "must be a JSON object, not list", id="array"),
         pytest.param(a_line(outptu="x"), "unknown field 'outptu'", id="unknown-field"),
-        pytest.param(a_line(function=7), "function = 7 is no text", id="number"),
-        pytest.param(a_line(deadline="soon"), "'soon' is no duration", id="deadline"),
-        pytest.param(a_line(user_data="x", route="r"), "give it alone", id="both-user-data"),
+        pytest.param(a_line(function=7), "function = 7 must be text", id="number"),
+        pytest.param(a_line(deadline="soon"), "'soon' is not a valid duration", id="deadline"),
+        pytest.param(a_line(user_data="x", route="r"), "cannot be combined", id="both-user-data"),
         pytest.param("[" * 100_000, "recursion", id="deep"),
-        pytest.param('{"function": "caf\udce9"}', "not UTF-8", id="latin-1"),
-        pytest.param(a_line(reference="\ud800"), "half a character", id="lone-surrogate"),
+        pytest.param('{"function": "caf\udce9"}', "not valid UTF-8", id="latin-1"),
+        pytest.param(a_line(reference="\ud800"), "lone surrogate", id="lone-surrogate"),
     ],
 )
 def test_a_bad_line_is_named_with_its_reason_and_its_neighbours_are_read(text: str, words: str) -> None:
@@ -111,7 +111,7 @@ def test_csv_that_is_none_is_a_bad_line() -> None:
     lines = read_csv(f'function,input\n"a"b,c\nVideoH2V,{INPUT}\n')
 
     assert [bool(line.request) for line in lines] == [False, True]
-    assert "no CSV" in lines[0].problem
+    assert "not valid CSV" in lines[0].problem
 
 
 class Desk:
@@ -164,7 +164,7 @@ def test_resuming_submits_only_what_was_not_submitted_or_was_refused(store: SqlS
 
     assert sorted(desk.taken) == ["new", "no"]
     assert outcomes(reports) == {"skipped": 2, "submitted": 2}
-    assert "its callback will tell" in reports[0].reason
+    assert "known from its callback" in reports[0].reason
 
 
 def test_few_lines_are_under_way_at_a_time_and_memory_does_not_grow_with_the_file() -> None:

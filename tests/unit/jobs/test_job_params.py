@@ -150,8 +150,8 @@ def test_builders_are_values() -> None:
         ("Cover", {"model": "gif"}, "did you mean Model?"),
         ("CaptionExtraction", {"fps": "5"}, "JobParams.fps = '5' should be a whole number, 2 to 10"),
         ("VideoDelogo", {"Logo": [[0, 0, 640, 480]]}, "JobParams.Logo = [[0, 0, 640, 480]] should be boxes"),
-        ("AudioMixing", {}, "JobParams lacks inputs"),
-        ("VideoH2V", {"fps": 5}, "it takes none"),
+        ("AudioMixing", {}, "JobParams.inputs is missing"),
+        ("VideoH2V", {"fps": 5}, "it has no members"),
     ],
 )
 def test_members_written_by_hand_are_warned_about(function: str, given: dict[str, Any], warning: str) -> None:

@@ -19,10 +19,10 @@ from listener.core.model import LOST, Answer, JobState, Tenants
 from listener.core.ports import ALL_TENANTS
 from listener.intake.recorder import NullDeliverySink, Recorder
 from listener.jobs.reconciler import (
-    AWAY,
-    AWAY_BACKOFF,
     CONCURRENCY,
+    MAX_FAILURES,
     TURN,
+    UNAVAILABLE_BACKOFF,
     MpsOf,
     ReconcileOutcome,
     Reconciler,
@@ -180,7 +180,7 @@ def test_an_outage_loses_no_job_however_long_and_makes_no_hot_loop(
         turns += 1
 
     assert turns <= 70  # a minute apart, but for the first ones
-    assert len(mps.asked) <= turns * (AWAY + CONCURRENCY)
+    assert len(mps.asked) <= turns * (MAX_FAILURES + CONCURRENCY)
     time.tick(10 * GIVE_UP)
     reconciler.turn()
     assert (count(store, results), count(store, jobs, jobs.c.finished_at.is_not(None))) == (0, 0)
@@ -188,7 +188,7 @@ def test_an_outage_loses_no_job_however_long_and_makes_no_hot_loop(
 
     mps.away = False
     for _ in range(4):
-        time.tick(2 * AWAY_BACKOFF.maximum)
+        time.tick(2 * UNAVAILABLE_BACKOFF.maximum)
         reconciler.turn()
     assert count(store, jobs, jobs.c.state == JobState.SUCCESS) == 2 * TURN
 

@@ -34,7 +34,7 @@ def test_a_failure_spends_an_attempt_and_waits() -> None:
 def test_the_last_attempt_makes_a_dead_letter_that_tells_the_last_error() -> None:
     outcome = fate_of(KeyError("x"), failures=2)
 
-    assert outcome == Dead(reason="gave up after 3 of 3 attempts; the last: KeyError: 'x'")
+    assert outcome == Dead(reason="gave up after 3 of 3 attempts; last error: KeyError: 'x'")
 
 
 def test_reject_is_final_at_the_first_attempt() -> None:
@@ -128,7 +128,7 @@ class Mute(Exception):
         pytest.param(ValueError(), "ValueError", id="nothing-said"),
         pytest.param(ValueError(" \n"), "ValueError", id="blank"),
         pytest.param(ValueError("a\0b\ud800"), "ValueError: a\ufffdb\ufffd", id="unstorable"),
-        pytest.param(Mute(), "Mute: (its text can't be shown)", id="broken-error"),
+        pytest.param(Mute(), "Mute: (its text cannot be shown)", id="broken-error"),
         pytest.param(SystemExit(3), "SystemExit: 3", id="not-an-exception"),
     ],
 )

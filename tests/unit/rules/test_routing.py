@@ -135,7 +135,7 @@ def decision(
 
 TARGETS = (Target("videos", "log"), Target("videos", "webhook"))
 ROUTED = RoutingDecision(status=ResultStatus.ROUTED, targets=TARGETS)
-UNKNOWN = "no job with this id is known"
+UNKNOWN = "no job with this id in the store"
 
 
 @pytest.mark.parametrize("unknown", ["deliver", "drop", "dead-letter"])

@@ -131,7 +131,7 @@ def test_what_the_url_says_may_be_overridden() -> None:
         pytest.param('[dispatch]\nconcurrency = "many"', "dispatch.concurrency = 'many': ", id="no-number"),
         pytest.param(
             '[dispatch]\nlease = "soon"',
-            "dispatch.lease = 'soon': 'soon' is no duration; give ",
+            "dispatch.lease = 'soon': 'soon' is not a valid duration; use ",
             id="no-duration",
         ),
         pytest.param(
@@ -158,7 +158,9 @@ def test_what_the_url_says_may_be_overridden() -> None:
         pytest.param("[[queues]]\nbatch = 17", "queues[0].batch = 17: ", id="batch"),
         pytest.param("[[queues]]\n", "queues[0]: set url = ", id="no-url"),
         pytest.param(
-            '[[queues]]\nurl = "mps"', "queues[0]: 'mps' is no queue URL; write mns://", id="bad-url"
+            '[[queues]]\nurl = "mps"',
+            "queues[0]: 'mps' is not a valid queue URL; expected mns://",
+            id="bad-url",
         ),
         pytest.param(
             '[[queues]]\nqueue = "q"\nendpoint = "mns.example.com"',
@@ -224,7 +226,7 @@ def test_a_queue_url_is_taken_apart(url: str, endpoint: str) -> None:
     ["", "q", "mns://h", "mns://h/queues/", "mns://h/topics/t", "ftp://h/queues/q", "mns://h/queues/a/b"],
 )
 def test_what_is_no_queue_url_is_refused(url: str) -> None:
-    with pytest.raises(ValueError, match="is no queue URL; write mns://"):
+    with pytest.raises(ValueError, match="is not a valid queue URL; expected mns://"):
         split_queue_url(url)
 
 
