@@ -1,4 +1,4 @@
-"""Run a program for every result: the result as JSON on its standard input, the outcome as its exit code."""
+"""Run a program for every result: JSON on its standard input, the outcome as its exit code."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ from listener.formats.durations import PositiveDuration
 
 from .document import document
 
-#: From sysexits.h: EX_DATAERR says that the input is no good, EX_TEMPFAIL that another try may do.
+#: From sysexits.h: EX_DATAERR means invalid input, EX_TEMPFAIL a transient failure.
 EXIT_REJECT, EXIT_RETRY = 65, 75
 
-#: Not inherited by the program: cloud credentials, our own settings (a database password), systemd's socket.
+#: Not inherited by the program: cloud credentials, our settings (with a database password), the systemd socket.
 _WITHHELD = ("ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALICLOUD_", "MNS_LISTENER_", "NOTIFY_SOCKET", "WATCHDOG_")
-_GRACE = timedelta(seconds=5)
-_TAIL = 2048
-_TICK = 0.05
+_KILL_TIMEOUT = timedelta(seconds=5)
+_TAIL_BYTES = 2048
+_POLL_INTERVAL = 0.05
 
 
 def command(
@@ -41,19 +41,19 @@ def command(
 ) -> Command:
     """Build a handler that runs ``argv``, without a shell. Raises ValueError if there is no such program."""
     if cwd is not None and not cwd.is_dir():
-        raise ValueError(f"cwd = {str(cwd)!r} is no directory")
-    if shutil.which(_beside(argv[0], cwd), path=(env or {}).get("PATH")) is None:
-        raise ValueError(f"argv: there is no program {argv[0]!r}, or it may not be executed")
+        raise ValueError(f"cwd = {str(cwd)!r} is not a directory; use an existing one")
+    if shutil.which(_relative_to(argv[0], cwd), path=(env or {}).get("PATH")) is None:
+        raise ValueError(f"argv: program {argv[0]!r} not found or not executable; fix its path or PATH")
     return Command(argv, timeout=timeout, env=env or {}, cwd=cwd)
 
 
-def _beside(program: str, cwd: Path | None) -> str:
-    """Where a relative path leads: the program is looked for after the change of directory."""
+def _relative_to(program: str, cwd: Path | None) -> str:
+    """Resolves a relative path as the child does, after the change of directory."""
     return os.path.join(cwd, program) if cwd is not None and os.sep in program else program
 
 
 class Command:
-    """Runs one process group a call; none of them outlives its timeout or ``close()``."""
+    """Runs one process group per call; none outlives its timeout or ``close()``."""
 
     def __init__(
         self, argv: Sequence[str], *, timeout: timedelta, env: Mapping[str, str], cwd: Path | None
@@ -74,11 +74,11 @@ class Command:
             if not finished:
                 _end([process])
         if not finished:
-            raise TimeoutError(f"{self._argv[0]} took longer than {self._timeout}{errors.tail()}")
+            raise TimeoutError(f"{self._argv[0]} exceeded the timeout of {self._timeout}{errors.tail()}")
         self._settle(process.returncode, errors.tail())
 
     def close(self) -> None:
-        """End what still runs, politely at first; its deliveries spend no attempt."""
+        """Terminate running programs, with SIGTERM first; their deliveries spend no attempt."""
         with self._lock:
             self._closed = True
             left = list(self._running)
@@ -96,7 +96,7 @@ class Command:
             process.stderr.close()
 
     def _start(self, result: JobResult) -> subprocess.Popen[bytes]:
-        # A file rather than a pipe: whether and when the program reads it can't block or break us.
+        # A file rather than a pipe, so that a program that does not read it cannot block us or cause EPIPE.
         with self._lock, open(os.memfd_create("result"), "w+b") as stdin:
             if self._closed:
                 raise Unavailable("the listener is stopping")
@@ -131,40 +131,39 @@ class Command:
     def _settle(self, code: int, tail: str) -> None:
         if code == 0:
             return
-        said = f"{self._argv[0]} ended with {_ending(code)}{tail}"
+        reason = f"{self._argv[0]} ended with {_ending(code)}{tail}"
         if code == EXIT_RETRY:
-            raise Retry(said)
+            raise Retry(reason)
         if code == EXIT_REJECT:
-            raise Reject(said)
+            raise Reject(reason)
         if self._closed:
-            raise Unavailable(f"the listener is stopping; {said}")
-        raise RuntimeError(said)
+            raise Unavailable(f"the listener is stopping; {reason}")
+        raise RuntimeError(reason)
 
 
 class _Errors:
-    """What a program writes to standard error, of which only the end is kept."""
+    """The standard error of a program, of which only the end is kept."""
 
     def __init__(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stderr is not None
         self._process = process
         self._pipe = process.stderr.fileno()
-        self._ready = select.poll()  # unlike select(), fit for any number of open files
+        self._ready = select.poll()  # unlike select(), not limited to 1024 open files
         self._ready.register(self._pipe, select.POLLIN)
         self._kept = b""
 
     def follow(self, deadline: float) -> bool:
-        """Read until the program has ended (true) or the time is over (false).
+        """Read until the program has ended (true) or the deadline has passed (false).
 
-        The end of the pipe alone is no sign: the program may close it early, or leave it to a background
-        process.
+        The end of the pipe is not sufficient: the program may close it early, or pass it to a background process.
         """
         while self._process.poll() is None:
             left = deadline - time.monotonic()
             if left <= 0:
                 return False
-            if not self._read(min(left, _TICK)):
+            if not self._read(min(left, _POLL_INTERVAL)):
                 return self._wait(left)
-        self._read(0)  # what was written just before the end; a pipe holds no more than one read
+        self._read(0)  # the output just before the exit; a pipe never holds more than one read
         return True
 
     def tail(self) -> str:
@@ -179,37 +178,37 @@ class _Errors:
         return True
 
     def _read(self, wait: float) -> bool:
-        """Read what comes within so many seconds; false at the end of the pipe."""
+        """Read what arrives within ``wait`` seconds; false at the end of the pipe."""
         if not self._ready.poll(wait * 1000):
             return True
         piece = os.read(self._pipe, 65536)
-        self._kept = (self._kept + piece)[-_TAIL:]
+        self._kept = (self._kept + piece)[-_TAIL_BYTES:]
         return bool(piece)
 
 
 def _end(processes: Collection[subprocess.Popen[bytes]]) -> None:
-    """End whole groups: SIGTERM, then SIGKILL for what is left after the grace, which all of them share."""
+    """Terminate process groups: SIGTERM, then SIGKILL for those still running after the shared timeout."""
     for process in processes:
         _signal_group(process, signal.SIGTERM)
-    deadline = time.monotonic() + _GRACE.total_seconds()
+    deadline = time.monotonic() + _KILL_TIMEOUT.total_seconds()
     while any(_group_lives(process) for process in processes) and time.monotonic() < deadline:
-        time.sleep(_TICK)  # nothing can be waited on: most of a group are not our children
+        time.sleep(_POLL_INTERVAL)  # polling: most processes of a group are not our children
     for process in processes:
         _signal_group(process, signal.SIGKILL)
-        with suppress(subprocess.TimeoutExpired):  # a process that hangs inside the kernel can't be helped
-            process.wait(_GRACE.total_seconds())
+        with suppress(subprocess.TimeoutExpired):  # a process that hangs in the kernel cannot be killed
+            process.wait(_KILL_TIMEOUT.total_seconds())
 
 
 def _group_lives(process: subprocess.Popen[bytes]) -> bool:
-    process.poll()  # a leader that nobody has waited for counts as alive
+    process.poll()  # reap the leader, since a zombie counts as alive
     return _signal_group(process, 0)
 
 
 def _signal_group(process: subprocess.Popen[bytes], number: int) -> bool:
     try:
-        os.killpg(process.pid, number)  # the leader of a session has its own id as that of the group
+        os.killpg(process.pid, number)  # the process group id of a session leader is its own id
     except (ProcessLookupError, PermissionError):
-        return False  # gone, or running as somebody else by its own doing
+        return False  # gone, or running as another user (setuid)
     return True
 
 

@@ -1,4 +1,4 @@
-"""The JSON document that handlers hand on: one result, in one line."""
+"""The JSON document of a result, as handlers pass it on."""
 
 from __future__ import annotations
 
@@ -10,5 +10,5 @@ from listener import JobResult
 def document(result: JobResult) -> bytes:
     """The result as one JSON object in UTF-8, without a line break."""
     text = json.dumps(result.as_dict(), ensure_ascii=False, separators=(",", ":"))
-    # A callback may hold half a surrogate pair, which UTF-8 can't carry; what replaces it is its JSON escape.
+    # A callback may contain a lone surrogate, which is not valid UTF-8; it is replaced by its JSON escape.
     return text.encode("utf-8", "backslashreplace")

@@ -1,4 +1,4 @@
-"""Append every result to a file, one JSON object a line."""
+"""Append every result to a file, one JSON object per line."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ def jsonl(*, path: Path, fsync: bool = False) -> JsonLines:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JsonLines:
-    """Appends lines that never mix with those of other threads and processes.
+    """Appends lines atomically with respect to other threads and processes.
 
-    The file is opened for each line, so that it may be renamed or removed (logrotate) at any time.
+    The file is opened for each line, so that it may be renamed or removed at any time, e.g. by logrotate.
     """
 
     path: Path
     fsync: bool = False
 
     def __call__(self, result: JobResult, /) -> None:
-        """Append one line. Raises Unavailable when the file can't be written, such as on a full disk."""
+        """Append one line. Raises Unavailable if the file cannot be written, e.g. on a full disk."""
         try:
             self._append(document(result) + b"\n")
         except OSError as error:
@@ -49,22 +49,22 @@ class JsonLines:
     def _append(self, line: bytes) -> None:
         file = os.open(self.path, os.O_RDWR | os.O_APPEND | os.O_CREAT | os.O_CLOEXEC, 0o640)
         try:
-            fcntl.flock(file, fcntl.LOCK_EX)  # released by close, or by the end of a crashed process
+            fcntl.flock(file, fcntl.LOCK_EX)  # released by close, or by the exit of a crashed process
             size = os.fstat(file).st_size
-            _write_whole(file, _line_break_if_torn(file, size) + line, size)
+            _write_atomically(file, _line_break_if_incomplete(file, size) + line, size)
             if self.fsync:
                 os.fsync(file)
         finally:
             os.close(file)
 
 
-def _line_break_if_torn(file: int, size: int) -> bytes:
-    """A line break if a crashed writer left half a line behind; what it holds of that line is kept."""
+def _line_break_if_incomplete(file: int, size: int) -> bytes:
+    """A line break if a crashed writer left a partially written line, which is kept."""
     return b"\n" if size and os.pread(file, 1, size - 1) != b"\n" else b""
 
 
-def _write_whole(file: int, data: bytes, size: int) -> None:
-    """Write all or nothing: a disk that fills up takes the first part of a line only."""
+def _write_atomically(file: int, data: bytes, size: int) -> None:
+    """Write all or nothing: a disk that fills up may accept only the first part of a line."""
     if os.write(file, data) < len(data):
         os.ftruncate(file, size)
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

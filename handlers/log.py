@@ -10,17 +10,17 @@ import structlog
 
 from listener import JobResult
 
-#: The log says what happened; the vendor's whole text and the decoded copy of the user data would drown it.
-_LEFT_OUT = frozenset({"raw", "data"})
+#: Omitted for readability: the original text of the callback, and the decoded copy of the user data.
+_OMITTED = frozenset({"raw", "data"})
 
 
 def log(*, level: Literal["debug", "info", "warning", "error"] = "info") -> Callable[[JobResult], None]:
-    """Build a handler that writes one line ``result.received`` for each result, empty fields left out."""
+    """Build a handler that writes one line ``result.received`` per result, without empty fields."""
     number = logging.getLevelNamesMapping()[level.upper()]
     logger = structlog.get_logger("listener.handlers.log")
 
     def write(result: JobResult) -> None:
-        fields = {name: value for name, value in result.as_dict().items() if value and name not in _LEFT_OUT}
+        fields = {name: value for name, value in result.as_dict().items() if value and name not in _OMITTED}
         logger.log(number, "result.received", **fields)
 
     return write

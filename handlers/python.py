@@ -1,4 +1,4 @@
-"""Call a Python function of the user's, in the listener's own process."""
+"""Call a user-supplied Python function in the process of the listener."""
 
 from __future__ import annotations
 
@@ -14,13 +14,15 @@ from listener import JobResult
 def python(*, callable: str) -> Callable[[JobResult], Awaitable[None] | None]:
     """Find ``package.module:attribute``, a plain or async callable that takes one JobResult.
 
-    Raises ValueError if there is no such thing. An optional ``close`` attribute is called at the end.
+    Raises ValueError if it is not found. An optional ``close`` attribute is called at shutdown.
     """
     target = _imported(callable)
     if inspect.isclass(target):
-        raise ValueError(f"callable = {callable!r} is a class; name a function or an instance")
+        raise ValueError(f"callable = {callable!r} is a class; use a function or an instance")
     if not hasattr(target, "__call__"):  # noqa: B004 - the builtin callable() is hidden by the option's name
-        raise ValueError(f"callable = {callable!r} can't be called; it is {type(target).__name__}")
+        raise ValueError(
+            f"callable = {callable!r} is not callable but {type(target).__name__}; use a function"
+        )
     _check_takes_one_argument(target, callable)
     return cast("Callable[[JobResult], Awaitable[None] | None]", target)
 
@@ -28,14 +30,14 @@ def python(*, callable: str) -> Callable[[JobResult], Awaitable[None] | None]:
 def _imported(name: str) -> Any:
     module, colon, attribute = name.partition(":")
     if not (module and colon and attribute):
-        raise ValueError(f'callable = {name!r} must read "package.module:attribute"')
+        raise ValueError(f'callable = {name!r} is not valid; expected "package.module:attribute"')
     try:
         return attrgetter(attribute)(importlib.import_module(module))
-    # The user's module may raise anything while it is imported.
+    # The module may raise any exception when it is imported.
     except Exception as error:
         raise ValueError(
-            f"callable = {name!r} can't be imported: {type(error).__name__}: {error}; "
-            "it must be installed beside the listener or be on PYTHONPATH"
+            f"callable = {name!r} cannot be imported: {type(error).__name__}: {error}; "
+            "install it in the environment of the listener or add it to PYTHONPATH"
         ) from error
 
 
@@ -47,4 +49,4 @@ def _check_takes_one_argument(target: Callable[..., Any], name: str) -> None:
             f"callable = {name!r} must take exactly one argument, the JobResult: {error}"
         ) from error
     except ValueError:
-        pass  # written in C, without a signature to check
+        pass  # implemented in C, without a signature

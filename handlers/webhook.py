@@ -1,4 +1,4 @@
-"""Send every result to a URL, signed by the Standard Webhooks scheme (standardwebhooks.com)."""
+"""Send every result to a URL, signed according to Standard Webhooks (standardwebhooks.com)."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ from listener.formats.durations import PositiveDuration
 
 from .document import document
 
-_LONGEST_WAIT = timedelta(hours=1)
+_MAX_RETRY_AFTER = timedelta(hours=1)
 _BODY_LIMIT = 65536
-_QUOTED = 200
+_EXCERPT_LENGTH = 200
 _SAFE_ID = re.compile(r"[!-~]{1,200}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 _HEADER_VALUE = re.compile(r"[!-~]([ \t!-~]*[!-~])?|")
@@ -47,13 +47,13 @@ def webhook(
         headers=_headers(headers or {}),
         timeout=timeout.total_seconds(),
         limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
-        follow_redirects=False,  # a redirected POST loses its body or its secrets
+        follow_redirects=False,  # a redirected POST loses its body or leaks its secrets
     )
     return Webhook(target, client=client, signer=signer, timeout=timeout)
 
 
 class Webhook:
-    """Posts the JSON document of a result. 2xx is done, 410 Reject; 429 and 503 may name a wait."""
+    """Posts the JSON document of a result. 2xx is done, 410 Reject; 429 and 503 may request a delay."""
 
     def __init__(
         self, url: httpx.URL, *, client: httpx.Client, signer: Signer | None, timeout: timedelta
@@ -69,8 +69,8 @@ class Webhook:
     def __call__(self, result: JobResult, /) -> None:
         """Send one result.
 
-        Raises Unavailable if no connection came about, Retry or Reject if the receiver said so, and
-        RuntimeError or TimeoutError for anything else than 2xx.
+        Raises Unavailable if no connection could be made, Retry or Reject if the receiver requests it, and
+        RuntimeError or TimeoutError for anything other than 2xx.
         """
         body = document(result)
         request = self._client.build_request(
@@ -79,10 +79,12 @@ class Webhook:
         with self._call(), self._translated():
             response = self._client.send(request, stream=True)
             text = _beginning(response, time.monotonic() + self._timeout.total_seconds())
-        _settle(response, f"{_shown(self._url)} answered {response.status_code}: {text[:_QUOTED]}")
+        _settle(
+            response, f"{_redacted(self._url)} responded {response.status_code}: {text[:_EXCERPT_LENGTH]}"
+        )
 
     def close(self) -> None:
-        """Take no more calls, and give the connections back once the last running call has ended."""
+        """Reject further calls, and close the connections once the last running call has ended."""
         with self._lock:
             self._closed = True
         self._close_if_idle()
@@ -101,7 +103,7 @@ class Webhook:
             self._close_if_idle()
 
     def _close_if_idle(self) -> None:
-        # Closing a socket under a thread that reads from it would free its number for somebody else's file.
+        # Closing a socket while a thread reads from it would free its descriptor for another file.
         with self._lock:
             if self._closed and not self._calls:
                 self._client.close()
@@ -119,39 +121,39 @@ class Webhook:
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
-        """Sort what went wrong: nothing was sent (Unavailable), or it may have arrived (an attempt)."""
+        """Classify errors: nothing was sent (Unavailable), or the request may have arrived (an attempt)."""
         try:
             yield
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
-            raise Unavailable(f"{_shown(self._url)} can't be reached: {error}") from error
+            raise Unavailable(f"{_redacted(self._url)} is unreachable: {error}") from error
         except httpx.TimeoutException as error:
-            raise TimeoutError(f"{_shown(self._url)} did not answer within {self._timeout}") from error
+            raise TimeoutError(f"{_redacted(self._url)} did not respond within {self._timeout}") from error
         except httpx.TransportError as error:
-            raise RuntimeError(f"{_shown(self._url)}: {type(error).__name__}: {error}") from error
+            raise RuntimeError(f"{_redacted(self._url)}: {type(error).__name__}: {error}") from error
 
 
-def _settle(response: httpx.Response, said: str) -> None:
+def _settle(response: httpx.Response, reason: str) -> None:
     if response.is_success:
         return
     if response.status_code == httpx.codes.GONE:
-        raise Reject(said)
+        raise Reject(reason)
     if response.status_code in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE):
-        raise Retry(said, after=wait_asked_for(response.headers.get("retry-after", "")))
-    raise RuntimeError(said)
+        raise Retry(reason, after=requested_delay(response.headers.get("retry-after", "")))
+    raise RuntimeError(reason)
 
 
-def wait_asked_for(retry_after: str) -> timedelta | None:
-    """Read Retry-After, seconds or an HTTP date; None if it says nothing usable. At most one hour."""
+def requested_delay(retry_after: str) -> timedelta | None:
+    """Parse Retry-After, seconds or an HTTP date; None if it is not valid. At most one hour."""
     text = retry_after.strip()
     if re.fullmatch(r"[0-9]+", text):
-        # Cut before it is a number: there is no limit to what a server may send.
-        wait = _LONGEST_WAIT if len(text) > 9 else timedelta(seconds=int(text))
+        # Checked by length first, since a server may send any number of digits.
+        wait = _MAX_RETRY_AFTER if len(text) > 9 else timedelta(seconds=int(text))
     else:
-        wait = _until(text)
-    return min(wait, _LONGEST_WAIT) if wait > timedelta(0) else None
+        wait = _time_until(text)
+    return min(wait, _MAX_RETRY_AFTER) if wait > timedelta(0) else None
 
 
-def _until(date: str) -> timedelta:
+def _time_until(date: str) -> timedelta:
     try:
         moment = parsedate_to_datetime(date)
     except ValueError:
@@ -160,7 +162,7 @@ def _until(date: str) -> timedelta:
 
 
 def _beginning(response: httpx.Response, deadline: float) -> str:
-    """The start of the answer's body, for messages; the status decides, so a long or broken rest is left."""
+    """The start of the response body, for messages; the rest is ignored, since only the status matters."""
     body = b""
     try:
         for piece in response.iter_raw(4096):
@@ -168,21 +170,21 @@ def _beginning(response: httpx.Response, deadline: float) -> str:
             if len(body) >= _BODY_LIMIT or time.monotonic() > deadline:
                 break
     except httpx.TransportError:
-        pass  # as above
+        pass  # the rest is ignored
     finally:
         response.close()
     return body.decode("utf-8", "replace").strip()
 
 
 def _message_id(key: str) -> str:
-    """The key itself, or its hash where it is too long or has characters that a header can't carry."""
+    """The key, or its hash if it is too long or has characters that are not valid in a header."""
     return (
         key if _SAFE_ID.fullmatch(key) else hashlib.sha256(key.encode("utf-8", "surrogatepass")).hexdigest()
     )
 
 
-def _shown(url: httpx.URL) -> str:
-    """The URL for messages, without what may be secret: user, password and query."""
+def _redacted(url: httpx.URL) -> str:
+    """The URL for messages, without parts that may be secret: user, password and query."""
     return str(url.copy_with(username=None, password=None, query=None, fragment=None))
 
 
@@ -190,20 +192,20 @@ def _url(text: str) -> httpx.URL:
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL:
-        # Its words may hold half of a password that was not percent-encoded.
+        # The message of the error may contain part of a password that was not percent-encoded.
         raise ValueError("url is not valid; special characters must be percent-encoded") from None
     if url.scheme not in ("http", "https") or not url.host:
-        raise ValueError(f"url must begin with http:// or https:// and name a host, not {_shown(url)!r}")
+        raise ValueError(f"url must begin with http:// or https:// and name a host, not {_redacted(url)!r}")
     return url
 
 
 def _secret(file: Path) -> str:
-    """Read and check the signing secret; no error shows any of it."""
+    """Read and check the signing secret; no error message contains any of it."""
     try:
         text = file.read_text("ascii").strip().removeprefix("whsec_")
         secret = base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
     except (UnicodeDecodeError, binascii.Error):
-        raise ValueError(f"secret_file {str(file)!r} must hold whsec_… or base64") from None
+        raise ValueError(f"secret_file {str(file)!r} must contain whsec_… or base64") from None
     if not secret:
         raise ValueError(f"secret_file {str(file)!r} is empty")
     return text
@@ -213,9 +215,9 @@ def _headers(extra: dict[str, str]) -> httpx.Headers:
     for name, value in extra.items():
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             raise ValueError(
-                f"headers: {name!r} can't be sent; names and values must be plain ASCII, one line"
+                f"headers: {name!r} cannot be sent; use plain ASCII on one line for names and values"
             )
-    # Unpacked, a small answer could fill the memory.
+    # No compression, since a small response could expand to fill the memory.
     headers = httpx.Headers(
         {"user-agent": f"mns-listener/{__version__}", "accept": "*/*", "accept-encoding": "identity"}
     )

@@ -1,1 +1,1 @@
-"""What this process serves over HTTP: health and metrics."""
+"""The HTTP server of this process: health and metrics."""

@@ -16,7 +16,7 @@ from listener.runtime.metrics import CONTENT_TYPE
 def application(
     *, alive: Callable[[], Health], ready: Callable[[], Health], metrics: Callable[[], bytes]
 ) -> Starlette:
-    """``/healthz``: the loops turn. ``/readyz``: and the store answers. ``/metrics``: for Prometheus."""
+    """``/healthz``: all loops are running. ``/readyz``: the store is available too. ``/metrics``: Prometheus text."""
 
     def healthz(_request: Request) -> Response:
         return _answer(alive())

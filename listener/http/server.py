@@ -1,4 +1,4 @@
-"""Runs an application on a loopback address or a unix socket, in a thread of its own."""
+"""Runs an application on a loopback address or a unix socket, in its own thread."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 
 class StoppableServer(uvicorn.Server):
-    """uvicorn's server, which stops when it is told to instead of looking ten times a second."""
+    """A uvicorn server that stops on an event instead of polling ten times a second."""
 
     def __init__(self, config: uvicorn.Config) -> None:
         super().__init__(config)
@@ -74,8 +74,8 @@ def bind(listen: str) -> socket.socket:
         return _bind_unix(listen.removeprefix("unix:")) if listen.startswith("unix:") else _bind_tcp(listen)
     except OSError as error:
         raise SettingsError(
-            f"http.listen = {listen!r}: {error.strerror or error}; name another address, "
-            'or "" for no health and metrics server'
+            f"http.listen = {listen!r}: {error.strerror or error}; use another address, "
+            'or "" to disable the server for health and metrics'
         ) from error
 
 
@@ -84,7 +84,7 @@ def _bind_tcp(listen: str) -> socket.socket:
     host = host.strip("[]")
     if not _is_port(port) or not _is_loopback(host):
         raise SettingsError(
-            f"http.listen = {listen!r}: give a loopback address and a port, as in 127.0.0.1:8471, or unix:/path"
+            f"http.listen = {listen!r}: use a loopback address with a port, e.g. 127.0.0.1:8471, or unix:/path"
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
@@ -94,7 +94,7 @@ def _bind_tcp(listen: str) -> socket.socket:
 
 def _bind_unix(path: str) -> socket.socket:
     if Path(path).exists() and stat.S_ISSOCK(os.stat(path).st_mode):
-        Path(path).unlink()  # a predecessor's, which nobody listens at unless the settings are shared
+        Path(path).unlink()  # left by a predecessor; in use only if another process has the same settings
     return _bound(socket.socket(socket.AF_UNIX, socket.SOCK_STREAM), path)
 
 

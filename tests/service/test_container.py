@@ -126,7 +126,7 @@ def test_receiver_takes_what_the_webhook_handler_sends_once_and_nothing_forged(t
         url = f"http://127.0.0.1:{receiver.stdout.readline().split()[-1]}/mps"
         known = load("webhook", {"url": url, "secret_file": str(SECRET)}, where="here")
         stranger = load("webhook", {"url": url, "secret_file": str(forged)}, where="here")
-        with pytest.raises(RuntimeError, match="answered 401"):
+        with pytest.raises(RuntimeError, match="responded 401"):
             stranger(a_job_result(job_id="forged"))
         known(a_job_result(job_id="one", key="1"))
         known(a_job_result(job_id="one", key="1"))

@@ -41,8 +41,8 @@ def test_upgrade_makes_the_store_and_then_finds_nothing_to_do(call: Call) -> Non
     first, second = call("upgrade"), call("upgrade")
 
     assert (first.exit_code, second.exit_code) == (0, 0)
-    assert f"schema nothing → {schema.HEAD}" in first.stdout
-    assert "nothing to do" in second.stdout
+    assert f"schema none → {schema.HEAD}" in first.stdout
+    assert "up to date" in second.stdout
 
 
 def test_status_tells_what_there_is(call: Call, url: str) -> None:

@@ -141,7 +141,7 @@ def test_a_program_that_closes_standard_error_early_is_still_waited_for(tmp_path
 def test_too_slow_a_program_is_ended_and_the_attempt_failed(tmp_path: Path) -> None:
     handler = _shell("exec sleep 600", timeout=timedelta(milliseconds=50))
 
-    with pytest.raises(TimeoutError, match=r"took longer than 0:00:00\.05"):
+    with pytest.raises(TimeoutError, match=r"exceeded the timeout of 0:00:00\.05"):
         handler(a_job_result())
 
 
@@ -160,7 +160,7 @@ def test_close_ends_the_whole_group_and_spends_no_attempt(tmp_path: Path) -> Non
 def test_what_ignores_sigterm_is_killed_after_the_grace(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("listener.handlers.command._GRACE", timedelta(milliseconds=100))
+    monkeypatch.setattr("listener.handlers.command._KILL_TIMEOUT", timedelta(milliseconds=100))
     handler = _shell(f"trap '' TERM; echo $$ > {tmp_path}/pid; while :; do sleep 1; done")
 
     with _called(handler) as call:

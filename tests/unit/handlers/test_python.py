@@ -64,9 +64,9 @@ def test_bound_arguments_count_as_given() -> None:
             "no_such_module_anywhere:f", "No module named 'no_such_module_anywhere'", id="no-module"
         ),
         pytest.param(f"{__name__}:nothing", "nothing", id="no-attribute"),
-        pytest.param("just.a.module", "must read", id="no-colon"),
+        pytest.param("just.a.module", "is not valid", id="no-colon"),
         pytest.param(f"{__name__}:Inner", "is a class", id="class"),
-        pytest.param(f"{__name__}:NUMBER", "can't be called", id="no-callable"),
+        pytest.param(f"{__name__}:NUMBER", "is not callable", id="no-callable"),
         pytest.param(f"{__name__}:two", "exactly one argument", id="two-arguments"),
     ],
 )

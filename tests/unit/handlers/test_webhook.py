@@ -12,7 +12,7 @@ import pytest
 from freezegun import freeze_time
 from hypothesis import given
 from hypothesis import strategies as st
-from listener.handlers.webhook import wait_asked_for, webhook
+from listener.handlers.webhook import requested_delay, webhook
 from standardwebhooks import Webhook as Verifier
 
 from listener import Reject, Retry, Unavailable
@@ -126,7 +126,7 @@ def test_status_decides(status: int, outcome: type[Exception], receiver: Receive
         webhook(url=f"{receiver.url}?token=testKeySecret")(a_job_result())
 
     assert type(raised.value) is outcome
-    assert f"answered {status}: because xxx" in str(raised.value)
+    assert f"responded {status}: because xxx" in str(raised.value)
     assert len(str(raised.value)) < 300
     assert "testKeySecret" not in str(raised.value)
     assert len(receiver.requests) == 1
@@ -180,12 +180,12 @@ def test_retry_after_reaches_the_engine(receiver: Receiver) -> None:
 )
 def test_retry_after_is_read(text: str, wait: timedelta | None) -> None:
     with freeze_time(NOON):
-        assert wait_asked_for(text) == wait
+        assert requested_delay(text) == wait
 
 
 @given(st.text() | st.from_regex(r"[0-9A-Za-z ,:+-]*", fullmatch=True))
 def test_no_retry_after_breaks_the_rule_of_one_hour(text: str) -> None:
-    wait = wait_asked_for(text)
+    wait = requested_delay(text)
 
     assert wait is None or timedelta(0) < wait <= timedelta(hours=1)
 
@@ -194,14 +194,14 @@ def test_refused_connection_spends_no_attempt() -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))  # taken, but nobody listens
 
-        with pytest.raises(Unavailable, match="can't be reached"):
+        with pytest.raises(Unavailable, match="is unreachable"):
             webhook(url=f"http://127.0.0.1:{unused.getsockname()[1]}/")(a_job_result())
 
 
 def test_an_answer_that_does_not_come_in_time_is_a_failed_attempt(receiver: Receiver) -> None:
     receiver.gate.clear()
 
-    with pytest.raises(TimeoutError, match="did not answer within"):
+    with pytest.raises(TimeoutError, match="did not respond within"):
         webhook(url=receiver.url, timeout=timedelta(milliseconds=100))(a_job_result())
 
     assert receiver.arrived.wait(30)

@@ -119,7 +119,7 @@ def test_a_taken_port_is_told_with_the_way_out() -> None:
     with bind("127.0.0.1:0") as taken:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(
-            SettingsError, match=rf"http\.listen = '{listen}': Address already in use; name another"
+            SettingsError, match=rf"http\.listen = '{listen}': Address already in use; use another"
         ):
             bind(listen)
 
