@@ -1,6 +1,6 @@
-"""A faithful local emulator of MNS 2015-06-06 and MPS 2014-06-18; one port serves both, state lives in memory.
+"""A faithful local emulator of MNS 2015-06-06 and MPS 2014-06-18; both services on one port, all state in memory.
 
-``Emulator`` is the state, ``listener.emulator.server.running`` puts it on a port.
+``Emulator`` is the state, ``listener.emulator.server.running`` serves it on a port.
 """
 
 from __future__ import annotations

@@ -21,7 +21,7 @@ from listener.emulator.mns.queue import Draft, body_md5, draft
 
 
 def application(emulator: Emulator) -> Starlette:
-    """The services are the router's last resort rather than routes: their own addressing is all they need."""
+    """The services are the default of the router rather than routes, since they do their own routing."""
     control = Control(emulator)
     app = Starlette(routes=[Mount("/_emulator", app=loopback_only(control.application()))])
     app.router.redirect_slashes = False
@@ -49,12 +49,12 @@ class Services:
             await send({"type": "http.response.body", "body": reply.body[: reply.keep], "more_body": True})
         if reply.transmission != Transmission.STALLED:
             scope["state"]["connection"].end(reset=reply.transmission == Transmission.RESET)
-        # Comes back once the connection is gone; uvicorn would otherwise answer in our place.
+        # Returns once the connection is closed; otherwise uvicorn would send a reply itself.
         await receive()
 
     @staticmethod
     def _start(reply: Reply, request: Request) -> Message:
-        """The head of a reply. A 204 has no length, every other reply has one."""
+        """The head of a reply. A 204 has no content-length, every other reply has one."""
         fields = [
             ("date", format_datetime(clock.now() + reply.skew, usegmt=True)),
             ("content-type", reply.content_type),
@@ -69,7 +69,7 @@ class Services:
 
 
 async def read_request(scope: Scope, receive: Receive) -> Request | None:
-    """Read a request whole; None if the client leaves before its end."""
+    """Read a complete request; None if the client disconnects first."""
     body = b""
     more = True
     while more:
@@ -93,7 +93,7 @@ async def read_request(scope: Scope, receive: Receive) -> Request | None:
 
 
 class Control:
-    """What tests and demos do to the emulator behind the services' back; needs no signature."""
+    """Control of the emulator for tests and demos, bypassing the services; needs no signature."""
 
     def __init__(self, emulator: Emulator) -> None:
         self._emulator = emulator
@@ -118,16 +118,18 @@ class Control:
         return Response(status_code=204)
 
     async def put_message(self, request: ControlRequest) -> Response:
-        """Put a text into a queue as it is, even one that makes the reply which brings it ill-formed.
+        """Put a text into a queue verbatim, even if it makes the reply that contains it ill-formed.
 
-        Query: ``delay`` in seconds; ``escape=true`` for a text that shall arrive whole whatever is in it. The queue
-        is created if need be.
+        Query: ``delay`` in seconds; ``escape=true`` to escape the text so that it arrives unchanged. The queue is
+        created if it does not exist.
         """
         name = request.path_params["name"]
         queue = self._emulator.mns.queues.get(name) or self._emulator.mns.create(name)
         delay = request.query_params.get("delay", "0")
         if not delay.isdecimal():
-            return PlainTextResponse("delay is a number of seconds", status_code=400)
+            return PlainTextResponse(
+                f"delay = {delay!r} is not valid; use a whole number of seconds", status_code=400
+            )
         text = (await request.body()).decode("utf-8", "surrogateescape")
         if request.query_params.get("escape") == "true":
             stored = queue.send([draft(text, delay_seconds=int(delay))])[0]
@@ -136,11 +138,11 @@ class Control:
         return JSONResponse({"MessageId": stored.message_id}, status_code=201)
 
     async def show_faults(self, request: ControlRequest) -> Response:
-        """Every fault that is set, with how often it matched (``seen``) and really happened."""
+        """All faults, with how often each matched (``seen``) and took effect (``happened``)."""
         return JSONResponse(self._emulator.faults.report())
 
     async def add_faults(self, request: ControlRequest) -> Response:
-        """Set one fault, or a list of them, beside those that are set."""
+        """Add one fault or a list of faults."""
         try:
             self._emulator.faults.add(parse(json.loads(await request.body())))
         except ValueError as error:
@@ -153,7 +155,7 @@ class Control:
 
 
 def loopback_only(app: ASGIApp) -> ASGIApp:
-    """Let only this machine in, whatever address the port is bound to."""
+    """Allow requests from this machine only, whatever address the port is bound to."""
 
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         client: Any = scope.get("client")

@@ -1,4 +1,4 @@
-"""The emulator as a whole: both services over one state, without a port."""
+"""The emulator: both services with shared state, without a port."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from listener.emulator.options import Options
 
 
 class Emulator:
-    """One account with its queues, pipelines and jobs. Lives on one event loop; nothing here locks."""
+    """One account with its queues, pipelines and jobs. Runs on one event loop, so it needs no locks."""
 
     def __init__(self, options: Options | None = None) -> None:
         self.options = options or Options()
@@ -38,22 +38,22 @@ class Emulator:
         self._closing = asyncio.Event()
 
     def _rng(self, purpose: str) -> Random:
-        """A generator for one purpose, so that the fate of the jobs does not hang on how often a queue was polled."""
+        """One generator per purpose, so that the outcome of jobs does not depend on how often a queue was polled."""
         return self._rngs.setdefault(purpose, Random(self._seed(purpose)))
 
     def _seed(self, purpose: str) -> str | None:
         return None if self.options.seed is None else f"{self.options.seed}/{purpose}"
 
     async def answer(self, request: Request) -> Reply:
-        """Answer one request: an address below ``/queues`` or about the account is MNS, all else is MPS."""
+        """Answer one request: paths below ``/queues`` and account requests are MNS, all others MPS."""
         if request.path.startswith("/queues") or "accountmeta" in request.query:
-            exchange = self._mns_errand(request)
+            exchange = self._mns_exchange(request)
         else:
-            exchange = self._mps_errand(request)
+            exchange = self._mps_exchange(request)
         self.requests[exchange.occasion.operation or "unknown"] += 1
         return await self._injector.answer(exchange)
 
-    def _mns_errand(self, request: Request) -> Exchange:
+    def _mns_exchange(self, request: Request) -> Exchange:
         operation = mns_service.identify(request)
         queue = request.path.split("/")[2] if request.path.startswith("/queues/") else ""
         return Exchange(
@@ -63,7 +63,7 @@ class Emulator:
             expire_handles=lambda: self.mns.queues[queue].expire_handles() if queue in self.mns.queues else 0,
         )
 
-    def _mps_errand(self, request: Request) -> Exchange:
+    def _mps_exchange(self, request: Request) -> Exchange:
         call = mps_service.read_call(request)
         jobs = len(self.engine.jobs)
 
@@ -71,7 +71,7 @@ class Emulator:
             return self.mps.answer(call, request, skew=skew)
 
         def finish_job() -> bool:
-            """End the job that this call has submitted, if it did."""
+            """Finish the job that this call submitted, if any."""
             if len(self.engine.jobs) == jobs:
                 return False
             self.engine.finish_now(next(reversed(self.engine.jobs.values())))
@@ -87,27 +87,27 @@ class Emulator:
         )
 
     async def _pause(self, seconds: float) -> None:
-        """Wait, but not beyond the emulator's end."""
+        """Wait, but not longer than the emulator runs."""
         try:
             await asyncio.wait_for(self._closing.wait(), seconds)
         except TimeoutError:
-            pass  # the usual way for a pause to end
+            pass  # the normal end of a pause
 
     def deliver(self, queue: str, text: str) -> bool:
-        """Put a callback into a queue; False when the queue is not there."""
+        """Put a callback into a queue; False if the queue does not exist."""
         if queue not in self.mns.queues:
             return False
         self.mns.queues[queue].send([draft(text)])
         return True
 
     def wake(self) -> None:
-        """Look at the clock again: for a test that has moved it."""
+        """Re-read the clock: for tests that have changed it."""
         self.engine.advance()
         for queue in self.mns.queues.values():
             queue.wake()
 
     def reset(self) -> None:
-        """Back to the start: no queues, no jobs, the pipelines of a new account, all counts at zero."""
+        """Reset to the initial state: no queues, no jobs, the pipelines of a new account, all counts at zero."""
         self.mns.reset()
         self.mps.reset()
         self.sender.reset()
@@ -117,7 +117,7 @@ class Emulator:
             rng.seed(self._seed(purpose))
 
     def close(self) -> None:
-        """End what waits, so that no task outlives the server."""
+        """End all waiting calls, so that no task outlives the server."""
         self._closing.set()
         self.engine.stop()
         self.sender.stop()
@@ -125,7 +125,7 @@ class Emulator:
             queue.release()
 
     def state(self) -> dict[str, Any]:
-        """Everything a test or a curious person wants to see, as plain JSON values."""
+        """The state of queues, jobs and counters as plain JSON values."""
         return {
             "queues": {
                 name: {

@@ -1,6 +1,6 @@
-"""Lets faults strike at requests: around the request as the services would carry it out.
+"""Injects faults into requests, before and after the service executes them.
 
-A reply's ``transmission`` tells the server what to do with the connection.
+A reply's ``transmission`` tells the server how to handle the connection.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ ENDINGS = {
     FaultKind.RESET: Transmission.RESET,
     FaultKind.HANG_UP: Transmission.HUNG_UP,
 }
-#: Refusals by their name of the error: of MNS, of MPS.
+#: Error codes of rejections, per service.
 REFUSALS = {
     FaultKind.THROTTLE: {"mns": "TooManyRequests", "mps": "Throttling.User"},
     FaultKind.REJECT_SIGNATURE: {"mns": "SignatureDoesNotMatch", "mps": "SignatureDoesNotMatch"},
@@ -31,17 +31,17 @@ REFUSALS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Exchange:
-    """One request on its way to its service."""
+    """One request and how its service executes it."""
 
     occasion: Occasion
-    carry_out: Callable[[timedelta], Awaitable[Reply]]  #: with the service's clock off by so much
+    carry_out: Callable[[timedelta], Awaitable[Reply]]  #: executes the request, with this clock skew
     refuse: Callable[[str], Reply]  #: the reply for an error code
-    expire_handles: Callable[[], int] = lambda: 0  #: how many of them there were
-    finish_job: Callable[[], bool] = lambda: False  #: end the job that was submitted; False if none was
+    expire_handles: Callable[[], int] = lambda: 0  #: returns how many handles there were
+    finish_job: Callable[[], bool] = lambda: False  #: finishes the submitted job; False if there is none
 
 
 class FaultInjector:
-    """Carries errands out, faults permitting."""
+    """Executes requests, subject to faults."""
 
     def __init__(self, faults: Faults, *, pause: Callable[[float], Awaitable[None]]) -> None:
         self._faults = faults
@@ -70,7 +70,7 @@ class FaultInjector:
 
 
 def _instead(strikes: Strikes, exchange: Exchange) -> Reply | None:
-    """What is answered instead of carrying the request out, if anything."""
+    """The reply instead of executing the request, if any."""
     for kind, transmission in ENDINGS.items():
         if kind in strikes and not strikes[kind].fault.after:
             _happens(strikes[kind])
@@ -94,7 +94,7 @@ def _refused(strike: Strike, exchange: Exchange, code: str) -> Reply:
 
 
 def _damaged(reply: Reply, strikes: Strikes) -> Reply:
-    """What becomes of the reply to a request that was carried out."""
+    """The reply to an executed request, after faults that affect replies."""
     if FaultKind.DROP_REPLY in strikes:
         _happens(strikes[FaultKind.DROP_REPLY])
         return replace(reply, transmission=Transmission.HUNG_UP)

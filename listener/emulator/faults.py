@@ -1,8 +1,8 @@
-"""Faults: what can go wrong on purpose, when it strikes, and how often it really happened.
+"""Faults: what is injected, when, and how often it took effect.
 
-A fault matches occasions: requests by service, operation, queue and function, callbacks by queue and function. Out of
-the matching occasions it picks by probability, by count or every n-th one. The picks of each fault come from a random
-generator of its own, so that the same seed gives the same picks whatever else goes on.
+A fault matches occasions: requests by service, operation, queue and function, callbacks by queue and function. Of the
+matching occasions it selects by probability, by count or every n-th one. Each fault has its own random generator, so
+that the same seed selects the same occasions, independent of everything else.
 """
 
 from __future__ import annotations
@@ -22,34 +22,32 @@ from listener.core import clock
 
 
 class FaultError(ValueError):
-    """A fault that can't be; the text names the key and its value."""
+    """An invalid fault; the message names the key and its value."""
 
 
 class FaultKind(StrEnum):
-    """What goes wrong."""
+    """The kind of a fault."""
 
     # Requests
-    LATENCY = "latency"  #: the answer takes ``seconds`` more
-    STALL = "stall"  #: the connection is taken and never answered
+    LATENCY = "latency"  #: the reply takes ``seconds`` longer
+    STALL = "stall"  #: the connection is accepted, but never answered
     RESET = "reset"  #: the connection ends with a TCP reset
-    HANG_UP = "hang-up"  #: the connection is closed in good order, without an answer
-    DROP_REPLY = "drop-reply"  #: the request is carried out, the connection then closed without an answer
-    TRUNCATE = "truncate"  #: carried out; only the share ``keep`` of the reply's body arrives
-    ERROR = "error"  #: not carried out; ``status`` with a ``body`` in XML, HTML or none
-    THROTTLE = "throttle"  #: not carried out; TooManyRequests or Throttling.User
-    REJECT_SIGNATURE = "reject-signature"  #: not carried out; SignatureDoesNotMatch
-    CLOCK_SKEW = "clock-skew"  #: the service's own clock is ``seconds`` fast, or slow if negative
-    EXPIRE_HANDLES = "expire-handles"  #: all receipt handles of the queue die before it is carried out
-    EMPTY_POLL = "empty-poll"  #: a receive finds nothing, at once, whatever is there
-    EARLY = "early"  #: a job is over and called back ``seconds`` before its submission is answered
+    HANG_UP = "hang-up"  #: the connection is closed cleanly, without a reply
+    DROP_REPLY = "drop-reply"  #: executed, then the connection is closed without a reply
+    TRUNCATE = "truncate"  #: executed; only the fraction ``keep`` of the reply body is sent
+    ERROR = "error"  #: not executed; ``status`` with a ``body`` in XML, HTML or none
+    THROTTLE = "throttle"  #: not executed; TooManyRequests or Throttling.User
+    REJECT_SIGNATURE = "reject-signature"  #: not executed; SignatureDoesNotMatch
+    CLOCK_SKEW = "clock-skew"  #: the clock of the service is ``seconds`` ahead, or behind if negative
+    EXPIRE_HANDLES = "expire-handles"  #: all receipt handles of the queue expire before execution
+    EMPTY_POLL = "empty-poll"  #: a receive immediately returns no messages, even if there are some
+    EARLY = "early"  #: a job ends and is called back ``seconds`` before its submission is answered
     # Callbacks
     DROP = "drop"  #: the callback is never sent
-    DUPLICATE = "duplicate"  #: the callback is sent ``copies`` times more
+    DUPLICATE = "duplicate"  #: the callback is sent ``copies`` more times
     LATE = "late"  #: the callback is sent ``seconds`` later
-    REORDER = (
-        "reorder"  #: the callback is held back until the next one to its queue went by, ``seconds`` at most
-    )
-    GARBLE = "garble"  #: the callback's text is cut to the share ``keep``
+    REORDER = "reorder"  #: the callback is held back until the next one to its queue, at most ``seconds``
+    GARBLE = "garble"  #: the text of the callback is truncated to the fraction ``keep``
 
 
 CALLBACK_KINDS = frozenset(
@@ -60,7 +58,7 @@ REQUEST_KINDS = frozenset(FaultKind) - CALLBACK_KINDS
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Occasion:
-    """Something at which a fault may strike."""
+    """An event that a fault may affect."""
 
     service: Literal["mns", "mps", "callback"]
     operation: str = ""
@@ -70,28 +68,28 @@ class Occasion:
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One way in which things go wrong. The four patterns are those of a shell; ``*`` matches everything."""
+    """One fault. The four patterns are shell patterns; ``*`` matches everything."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     kind: FaultKind
-    name: str = ""  #: to know it by in reports
+    name: str = ""  #: its name in reports
     service: str = "*"  #: ``mns`` or ``mps``; callback faults need none
-    operation: str = "*"  #: such as ``BatchReceiveMessage`` or ``*Receive*``
+    operation: str = "*"  #: e.g. ``BatchReceiveMessage`` or ``*Receive*``
     queue: str = "*"
     function: str = "*"
     probability: float = 1.0
-    every: int = 1  #: strike at every n-th matching occasion only
-    skip: int = 0  #: leave the first ones alone
-    count: int | None = None  #: strike so many times at most
-    start: float = 0.0  #: seconds after the fault was set
-    stop: float | None = None  #: seconds after the fault was set
+    every: int = 1  #: only every n-th matching occasion
+    skip: int = 0  #: ignore this many matching occasions first
+    count: int | None = None  #: at most this many times
+    start: float = 0.0  #: seconds after the fault was added
+    stop: float | None = None  #: seconds after the fault was added
     seconds: float = 0.5
     status: int = 503
     body: Literal["xml", "html", "empty"] = "xml"
     keep: float = 0.5
     copies: int = 1
-    after: bool = False  #: for stall, reset and hang-up: carry the request out first
+    after: bool = False  #: for stall, reset and hang-up: execute the request first
 
     def __post_init__(self) -> None:
         checks = (
@@ -119,17 +117,17 @@ class Fault:
 
 
 class Strike:
-    """An installed fault with its counts; also what the place of an accident gets to see."""
+    """An active fault with its counters."""
 
     def __init__(self, fault: Fault, *, rng: Random) -> None:
         self.fault = fault
-        self.happened = 0  #: how often it really took effect
+        self.happened = 0  #: how often it took effect
         self._seen = self._picked = 0
         self._since = clock.now()
         self._rng = rng
 
     def picks(self, occasion: Occasion) -> bool:
-        """Whether the fault strikes at this occasion."""
+        """Whether the fault applies to this occasion."""
         fault = self.fault
         if not fault.matches(occasion) or not self._in_time(clock.now()):
             return False
@@ -150,7 +148,7 @@ class Strike:
 
 
 class Faults:
-    """The faults that are set."""
+    """All active faults."""
 
     def __init__(self, faults: Iterable[Fault], *, seed: int | None) -> None:
         self._seed = seed
@@ -167,12 +165,12 @@ class Faults:
         self._set.clear()
 
     def reset(self) -> None:
-        """Back to the faults of the start."""
+        """Restore the initial faults."""
         self.clear()
         self.add(self._first)
 
     def strikes(self, occasion: Occasion) -> dict[FaultKind, Strike]:
-        """The faults that strike at this occasion, the first of each kind."""
+        """The faults that apply to this occasion, the first of each kind."""
         struck: dict[FaultKind, Strike] = {}
         for strike in self._set:
             if strike.picks(occasion):
@@ -180,7 +178,7 @@ class Faults:
         return struck
 
     def happened(self, kind: str) -> int:
-        """How often faults of a kind really happened."""
+        """How often faults of a kind took effect."""
         return sum(strike.happened for strike in self._set if strike.fault.kind == kind)
 
     def report(self) -> list[dict[str, Any]]:
@@ -193,7 +191,7 @@ def parse(document: Any) -> list[Fault]:
         document = document["fault"]
     items = [document] if isinstance(document, Mapping) else document
     if not isinstance(items, list):
-        raise FaultError("faults are a list of tables, each with a kind")
+        raise FaultError("faults must be a list of tables, each with a kind")
     return list(_parsed(items))
 
 

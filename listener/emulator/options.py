@@ -1,4 +1,4 @@
-"""What an emulator can be told at its start."""
+"""The options of an emulator."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from listener.emulator.faults import Fault
 
-#: The pipeline that every emulator has from its start: Active, with no notification bound to it.
+#: The pipeline that every emulator has from the start: Active, without notification.
 DEFAULT_PIPELINE_ID = "88c6ca184c0e47b2a17a1b6ef2c6a1f0"
 
 
@@ -16,26 +16,26 @@ class Options:
     """How one emulator behaves. The defaults are those of the documented services."""
 
     host: str = "127.0.0.1"
-    port: int = 0  #: 0 takes a free port
+    port: int = 0  #: 0 picks a free port
     access_key_id: str = "testKeyId"
     access_key_secret: str = field(default="testKeySecret", repr=False)
-    seed: int | None = None  #: makes ids, failures and faults repeatable
-    queues: tuple[str, ...] = ()  #: queues that are there from the start
+    seed: int | None = None  #: makes ids, failures and faults reproducible
+    queues: tuple[str, ...] = ()  #: queues that exist from the start
 
-    #: Keep a receipt handle valid after ChangeMessageVisibility has given out the next one. The documentation reads
-    #: as strict; the integration tests of the official PHP SDK want lenient.
+    #: Keep a receipt handle valid after ChangeMessageVisibility has issued a new one. The documentation suggests
+    #: strict handles; the integration tests of the official PHP SDK require lenient ones.
     lenient_handles: bool = False
 
     job_seconds: float = 1.0  #: how long a job is Analysing
     durations: Mapping[str, float] = field(default_factory=dict)  #: the same for single functions
     concurrency: int = 10  #: jobs that run at the same time, over all pipelines
     queue_limit: int = 10_000  #: jobs that may wait in one pipeline
-    calls_per_second: int = 100  #: per API action; 0 switches throttling off
-    fail_rate: float = 0.0  #: share of the jobs that end in Fail
-    lost_rate: float = 0.0  #: share of the callbacks that are never sent
-    unknown_rate: float = 0.0  #: share of the jobs that queries do not find
+    calls_per_second: int = 100  #: per API action; 0: no limit
+    fail_rate: float = 0.0  #: fraction of jobs that end in Fail
+    lost_rate: float = 0.0  #: fraction of callbacks that are never sent
+    unknown_rate: float = 0.0  #: fraction of jobs that queries do not find
     #: TextToSpeech is answered in the reply to its submission, and the documentation does not say whether it is also
     #: called back. Ours is, so that every function has a callback.
     text_to_speech_callback: bool = True
     malformed: bool = False  #: query results in the ill-formed shapes that the documentation shows
-    faults: tuple[Fault, ...] = ()  #: set from the start
+    faults: tuple[Fault, ...] = ()  #: active from the start

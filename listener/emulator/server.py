@@ -1,4 +1,4 @@
-"""Put an emulator on a port: uvicorn in a thread, started and stopped cleanly."""
+"""Serves an emulator on a port: uvicorn in a thread, started and stopped cleanly."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from listener.emulator.emulator import Emulator
 from listener.emulator.options import Options
 
 T = TypeVar("T")
-#: Longer than any long poll, so that a client which polls never finds its connection closed.
+#: Longer than any long poll, so that the connection of a polling client is never closed.
 KEEP_ALIVE_SECONDS = 75
-#: The official MPS SDK writes all parameters into the query, whatever their length.
+#: The official MPS SDK puts all parameters into the query, regardless of length.
 HEAD_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RunningEmulator:
-    """An emulator that listens."""
+    """A running emulator."""
 
     url: str  #: ``http://127.0.0.1:PORT``, the endpoint for clients of MNS
     port: int
@@ -37,11 +37,11 @@ class RunningEmulator:
     _stopping: asyncio.Event
 
     def stop(self) -> None:
-        """Have the server stop; ``running`` waits for its end."""
+        """Stop the server; ``running`` waits until it has ended."""
         self._loop.call_soon_threadsafe(self._stopping.set)
 
     def call(self, function: Callable[[Emulator], T]) -> T:
-        """Run a function on the emulator's own loop and hand back what it returns; from any other thread."""
+        """Run a function on the event loop of the emulator and return its value; from any other thread."""
         outcome: Future[T] = Future()
 
         def run() -> None:
@@ -55,7 +55,7 @@ class RunningEmulator:
 
 
 class EmulatorServer(uvicorn.Server):
-    """uvicorn's server, which stops when it is told to instead of looking ten times a second."""
+    """A uvicorn server that stops on an event instead of polling ten times a second."""
 
     def __init__(
         self, config: uvicorn.Config, emulator: Emulator, listening: Callable[[asyncio.Event], None]
@@ -66,7 +66,7 @@ class EmulatorServer(uvicorn.Server):
 
     @contextlib.contextmanager
     def capture_signals(self) -> Iterator[None]:
-        """Signals are the business of whoever starts the emulator."""
+        """Leave signals to the program that starts the emulator."""
         yield
 
     async def main_loop(self) -> None:
@@ -75,7 +75,7 @@ class EmulatorServer(uvicorn.Server):
         await stopping.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the port, break every connection, let their tasks end."""
+        """Close the port, abort all connections, and wait for their tasks."""
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):
@@ -85,9 +85,9 @@ class EmulatorServer(uvicorn.Server):
             await asyncio.wait(self.server_state.tasks)
 
 
-class Gathering:
-    """A transport that sends what is written in one turn of the loop as one packet: uvicorn writes a reply's head
-    and body apart, and the second system call costs a load test a quarter of its pace."""
+class BufferedTransport:
+    """A transport that sends all writes of one loop iteration together: uvicorn writes head and body of a reply
+    separately, and the second system call costs a quarter of the throughput in load tests."""
 
     def __init__(self, transport: asyncio.Transport) -> None:
         self._transport = transport
@@ -113,7 +113,7 @@ class Gathering:
 
 
 def protocol() -> type[asyncio.Protocol]:
-    """The HTTP protocol that uvicorn would choose itself, taught to show its connection to the application."""
+    """The HTTP protocol that uvicorn would choose, extended to expose its connection to the application."""
     base: Any
     if importlib.util.find_spec("httptools"):
         from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as base  # noqa: N813 - one of two
@@ -126,14 +126,14 @@ def protocol() -> type[asyncio.Protocol]:
             self.app_state: dict[str, Any] = {**self.app_state, "connection": self}
 
         def connection_made(self, transport: Any) -> None:
-            super().connection_made(Gathering(transport))
+            super().connection_made(BufferedTransport(transport))
 
         def gone(self) -> bool:
-            """Has the client closed its end?"""
+            """Whether the client has closed its end."""
             return bool(self.transport.is_closing())
 
         def end(self, *, reset: bool) -> None:
-            """Break off: with a TCP reset at once, or in good order once what was written is out."""
+            """Close the connection: immediately with a TCP reset, or cleanly after all data was sent."""
             if not reset:
                 self.transport.close()
                 return
@@ -150,7 +150,7 @@ def protocol() -> type[asyncio.Protocol]:
 def listen(host: str, port: int) -> socket.socket:
     """A bound socket; raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    # asyncio switches Nagle's delay off only where the protocol number says TCP.
+    # asyncio disables Nagle's algorithm only if the protocol number is TCP.
     bound = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     try:
         bound.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -163,7 +163,7 @@ def listen(host: str, port: int) -> socket.socket:
 
 @contextlib.contextmanager
 def running(options: Options | None = None) -> Iterator[RunningEmulator]:
-    """Run an emulator in a thread of its own for the length of a ``with``. Raises OSError if the port is taken."""
+    """Run an emulator in its own thread for the duration of a ``with``. Raises OSError if the port is in use."""
     options = options or Options()
     started: Future[RunningEmulator] = Future()
     bound = listen(options.host, options.port)
@@ -178,7 +178,7 @@ def running(options: Options | None = None) -> Iterator[RunningEmulator]:
 
 
 def _run(options: Options, bound: socket.socket, started: Future[RunningEmulator]) -> None:
-    """The thread. What goes wrong before the port is open is raised where ``running`` was called."""
+    """The thread. Errors before the port is open are raised by ``running``."""
     try:
         with bound:
             asyncio.run(_serve(Emulator(options), bound, started))

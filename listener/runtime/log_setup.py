@@ -1,4 +1,4 @@
-"""How this process logs: JSON lines for machines, colours on a terminal, never a secret."""
+"""Configures logging: JSON lines, or colours on a terminal; secrets are masked."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from typing import Any, TextIO
 import structlog
 from structlog.typing import Processor
 
-#: Facts that are never written, whoever logs them.
+#: Fields whose values are always masked.
 SECRET = frozenset({"secret", "access_key_secret", "security_token", "authorization", "password"})
 
 
 def configure(*, level: str = "info", format: str = "auto", stream: TextIO | None = None) -> None:
-    """Set up logging for the whole process. Called once, at the edge.
+    """Configure logging for the whole process. Called once by the command line.
 
     ``level`` is debug, info, warning or error; ``format`` is json, console, or auto: console on a terminal.
     """
     out = stream or sys.stderr
-    # Libraries' own logs are not ours to print: the credentials package logs tracebacks of every link it tries.
+    # Suppress the logs of libraries: the credentials package logs a traceback for every provider it tries.
     logging.getLogger().addHandler(logging.NullHandler())
     plain = format == "json" or (format == "auto" and not out.isatty())
     structlog.configure(
@@ -53,7 +53,7 @@ def _console() -> list[Processor]:
 
 
 def hide_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Write stars for facts whose name says that they are secret."""
+    """Mask the values of secret fields."""
     for name in event.keys() & SECRET:
         event[name] = "***"
     return event

@@ -1,4 +1,4 @@
-"""Warnings about what goes on and on: said at once, then at most once a minute, with a count."""
+"""Warnings about lasting conditions: logged immediately, then at most once a minute with a count."""
 
 from __future__ import annotations
 
@@ -9,31 +9,31 @@ from typing import Any
 
 from listener.core import clock
 
-EVERY = timedelta(minutes=1)
+INTERVAL = timedelta(minutes=1)
 
 
 class ThrottledLog:
-    """One source of warnings. Safe to share between threads."""
+    """One source of warnings. May be used from several threads."""
 
     def __init__(self, log: Any) -> None:
         self._log = log
         self._lock = threading.Lock()
-        self._said_at: dict[tuple[str, object], float] = {}
-        self._unsaid: dict[tuple[str, object], int] = {}
+        self._logged_at: dict[tuple[str, object], float] = {}
+        self._suppressed: dict[tuple[str, object], int] = {}
 
-    def warning(self, event: str, **facts: Any) -> None:
+    def warning(self, event: str, **fields: Any) -> None:
         """Log it, unless the same event of the same kind was logged within the last minute."""
-        about = (event, facts.get("kind"))
+        about = (event, fields.get("kind"))
         with self._lock:
             now = clock.monotonic()
-            if now - self._said_at.get(about, -math.inf) < EVERY.total_seconds():
-                self._unsaid[about] = self._unsaid.get(about, 0) + 1
+            if now - self._logged_at.get(about, -math.inf) < INTERVAL.total_seconds():
+                self._suppressed[about] = self._suppressed.get(about, 0) + 1
                 return
-            self._said_at[about] = now
-            repeated = self._unsaid.pop(about, 0)
-        self._log.warning(event, **facts, repeated=repeated)
+            self._logged_at[about] = now
+            repeated = self._suppressed.pop(about, 0)
+        self._log.warning(event, **fields, repeated=repeated)
 
     def reset(self) -> None:
-        """What is warned of is over; the next one is news again, but still not more than once a minute."""
+        """The condition is over; resets the count, but the limit of one warning per minute stays."""
         with self._lock:
-            self._unsaid.clear()
+            self._suppressed.clear()

@@ -1,4 +1,4 @@
-"""How often: a limit on calls per second that all threads share, and a loop's own measure."""
+"""Timers and rates: a rate limit shared by threads, a rate meter and an interval timer for loops."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from listener.core import clock
 
 
 class IntervalTimer:
-    """Says now and then that it is time again; at once when first asked. For one thread."""
+    """Reports once per interval that it is due; immediately on first use. For one thread."""
 
     def __init__(self, interval: timedelta) -> None:
         self._interval = interval.total_seconds()
@@ -24,7 +24,7 @@ class IntervalTimer:
 
 
 class RateMeter:
-    """How many a second, measured anew over each quarter of one. For one thread."""
+    """Events per second, measured in windows of a quarter second. For one thread."""
 
     WINDOW = 0.25
 
@@ -33,7 +33,7 @@ class RateMeter:
         self._count = 0
 
     def after(self, more: int) -> float | None:
-        """Count these; the pace, if a window has just ended."""
+        """Count ``more`` events; returns the rate if a window has just ended, else None."""
         self._count += more
         elapsed = clock.monotonic() - self._since
         if elapsed < self.WINDOW:
@@ -44,7 +44,7 @@ class RateMeter:
 
 
 class RateLimiter:
-    """Spreads calls evenly: each one waits for its turn. Safe to use from several threads."""
+    """Spaces calls evenly: each one waits for its slot. May be used from several threads."""
 
     def __init__(self, per_second: float) -> None:
         self._interval = 1 / per_second
@@ -53,7 +53,7 @@ class RateLimiter:
         self._stopped = threading.Event()
 
     def wait(self) -> None:
-        """Until it is this call's turn, or ``stop`` was called."""
+        """Wait for the slot of this call, or until ``stop`` is called."""
         with self._lock:
             now = clock.monotonic()
             turn = max(self._next, now)
@@ -62,5 +62,5 @@ class RateLimiter:
             self._stopped.wait(turn - now)
 
     def stop(self) -> None:
-        """Let everybody through: the process is ending."""
+        """Release all waiting calls, since the process is shutting down."""
         self._stopped.set()

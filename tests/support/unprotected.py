@@ -21,7 +21,7 @@ def _no_deadline() -> None:
 def _no_quiet() -> None:
     from listener.runtime import log_throttle
 
-    log_throttle.EVERY = timedelta(0)
+    log_throttle.INTERVAL = timedelta(0)
 
 
 def _long_pauses() -> None:

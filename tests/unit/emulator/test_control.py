@@ -84,7 +84,7 @@ def test_queue_name_is_checked_at_the_prompt() -> None:
     result = CliRunner().invoke(command, ["--queue", "-wrong"])
 
     assert result.exit_code == 2
-    assert "-wrong: write letters" in result.output
+    assert "-wrong is not a valid queue name" in result.output
 
 
 def test_request_that_breaks_off_is_no_request() -> None:
@@ -156,7 +156,7 @@ def test_taken_port_is_named_at_the_prompt() -> None:
         done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
 
     assert done.returncode == 1
-    assert f"can't listen on 127.0.0.1:{port}" in done.stderr
+    assert f"cannot listen on 127.0.0.1:{port}" in done.stderr
 
 
 def test_durations_and_faults_are_read_at_the_prompt(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from freezegun import freeze_time
 from freezegun.api import FrozenDateTimeFactory
 from structlog.testing import capture_logs
 
-from listener.runtime.log_throttle import EVERY, ThrottledLog
+from listener.runtime.log_throttle import INTERVAL, ThrottledLog
 
 SECOND = timedelta(seconds=1)
 
@@ -62,7 +62,7 @@ def test_a_reset_forgets_what_was_not_said(time: FrozenDateTimeFactory, throttle
         throttled.warning("x")
         throttled.warning("x")
         throttled.reset()
-        time.tick(EVERY)
+        time.tick(INTERVAL)
         throttled.warning("x")
 
     assert [entry["repeated"] for entry in logs] == [0, 0]
