@@ -21,7 +21,7 @@ from listener.core import clock
 
 READY, HIDDEN, GONE = range(3)
 HANDLE_BYTES = 24  #: gives 32 base64 letters, which may hold + and /
-#: What a receipt handle looks like, ours or one copied from the documentation.
+#: The format of a receipt handle, ours or one from the documentation.
 HANDLE_FORM = re.compile(r"[0-9]{1,2}-[A-Za-z0-9+/=]{8,128}")
 
 
@@ -43,18 +43,18 @@ class Attributes:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Draft:
-    """A message that is to be sent. ``body`` and ``properties`` stand here as they will in a reply, escaped."""
+    """A message to be sent. ``body`` and ``properties`` are already escaped, as in a reply."""
 
     body: str
     md5: str
-    delay_seconds: int | None = None  #: None leaves it to the queue
+    delay_seconds: int | None = None  #: None: the default of the queue
     priority: int = 8
     group: str = ""
     properties: str = ""
 
 
 class StoredMessage:
-    """A message as its queue keeps it. Plain slots, since a load test makes a hundred thousand of them."""
+    """A message in its queue. Uses plain slots, since a load test creates a hundred thousand of them."""
 
     __slots__ = (
         "body",
@@ -81,7 +81,7 @@ class StoredMessage:
         self.group = draft.group
         self.properties = draft.properties
         self.enqueued_ms = at
-        self.first_ms = at  #: equals the time of sending until somebody receives it
+        self.first_ms = at  #: the time of sending until it is first received
         self.visible_ms = at
         self.count = 0
         self.place = GONE
@@ -89,7 +89,7 @@ class StoredMessage:
 
 
 class HandleRejected(Exception):
-    """A receipt handle can't be used. ``code`` is the documented error code."""
+    """A receipt handle is not valid. ``code`` is the documented error code."""
 
     def __init__(self, code: str) -> None:
         super().__init__(code)
@@ -127,7 +127,7 @@ class EmulatedQueue:
     # Sending
 
     def send(self, drafts: Iterable[Draft]) -> list[StoredMessage]:
-        """Take messages in, and wake a long poll at once. A delayed message gets a handle from the start."""
+        """Store messages, and wake a long poll immediately. A delayed message has a handle from the start."""
         at = now_ms()
         stored = [self._store(draft, at) for draft in drafts]
         self.wake()
@@ -165,7 +165,7 @@ class EmulatedQueue:
         return taken
 
     async def receive(self, limit: int, *, wait: float, gone: Callable[[], bool]) -> list[StoredMessage]:
-        """Receive, waiting up to ``wait`` seconds for a first message. A caller that is gone gets none."""
+        """Receive, waiting up to ``wait`` seconds for the first message. A disconnected caller gets none."""
         loop = asyncio.get_running_loop()
         deadline = loop.time() + wait
         while not (gone() or self._released):
@@ -182,7 +182,7 @@ class EmulatedQueue:
         return [message for _, _, message in heapq.nsmallest(limit, self._live_ready())]
 
     def wake(self) -> None:
-        """Let the longest waiting poll have a look, if there is something to see."""
+        """Wake the oldest waiting poll if a message is available."""
         if not self._waiters:
             return
         self._promote(now_ms())
@@ -190,14 +190,14 @@ class EmulatedQueue:
         self._arm()
 
     def release(self) -> None:
-        """End every long poll now, as if its time were over; the queue is done with."""
+        """End all long polls as if they had timed out; used when the queue is removed."""
         self._released = True
         while self._waiters:
             _resolve(self._waiters.popleft())
         self._disarm()
 
     async def _parked(self, seconds: float) -> bool:
-        """Wait for a call of ``wake``; False when the time was over first."""
+        """Wait for a call of ``wake``; False on timeout."""
         if seconds <= 0:
             return False
         waiter = asyncio.get_running_loop().create_future()
@@ -220,7 +220,7 @@ class EmulatedQueue:
                 return
 
     def _arm(self) -> None:
-        """Set the one timer to the moment at which the next hidden message comes back, while anybody waits."""
+        """Set the timer to the time at which the next hidden message becomes visible, while a poll waits."""
         self._disarm()
         if self._waiters and self._hidden:
             delay = max(self._hidden[0][0] - now_ms(), 1) / 1000
@@ -238,13 +238,13 @@ class EmulatedQueue:
         self.deleted += 1
 
     def change_visibility(self, handle: str, seconds: int) -> StoredMessage:
-        """Hide a received message for so long from now on; it gets a new handle."""
+        """Set the visibility timeout of a received message; it gets a new handle."""
         message = self._held(handle)
         self._hide(message, now_ms() + seconds * 1000, keep=self._lenient)
         return message
 
     def expire_handles(self) -> int:
-        """Make every handle that is out there dead, and its message visible; returns how many there were."""
+        """Expire all receipt handles and make their messages visible; returns their number."""
         held = [message for message in self._messages.values() if message.place == HIDDEN and message.count]
         for message in held:
             self._show(message)
@@ -272,7 +272,7 @@ class EmulatedQueue:
             del self._by_handle[handle]
         message.handles = ()
 
-    # Places
+    # Heaps
 
     def _show(self, message: StoredMessage) -> None:
         self._forget_handles(message)
@@ -297,7 +297,7 @@ class EmulatedQueue:
             heapq.heapify(self._hidden)
 
     def _promote(self, at: int) -> None:
-        """Bring the state up to the time: what has aged out goes, what is visible again comes back."""
+        """Advance the state to the current time: drop expired messages, make hidden ones visible again."""
         oldest = at - self.attributes.message_retention_period * 1000
         while self._by_age and (self._by_age[0].place == GONE or self._by_age[0].enqueued_ms <= oldest):
             message = self._by_age.popleft()
@@ -318,7 +318,7 @@ class EmulatedQueue:
     def _live_ready(self) -> Iterator[tuple[int, int, StoredMessage]]:
         return (entry for entry in self._ready if entry[2].place == READY)
 
-    # Numbers
+    # Counts
 
     def counts(self) -> dict[str, int]:
         """How many messages are active, inactive (received) and delayed."""
@@ -333,7 +333,7 @@ class EmulatedQueue:
 
 
 def draft(text: str, *, delay_seconds: int | None = None) -> Draft:
-    """A message from a text that needs no further checks."""
+    """A message from a text, without validation."""
     return Draft(body=escape(text), md5=body_md5(text), delay_seconds=delay_seconds)
 
 

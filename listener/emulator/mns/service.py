@@ -39,7 +39,7 @@ class Mns:
         return self._operations.queues
 
     async def answer(self, operation: str, request: Request, *, skew: timedelta = timedelta(0)) -> Reply:
-        """Carry out one operation. Never raises MnsError: an error is a reply too."""
+        """Execute one operation. Never raises MnsError; errors are replies."""
         try:
             self._check_signature(request, clock.now() + skew)
             carry_out = self._operations.by_name.get(operation)
@@ -90,7 +90,7 @@ class Mns:
         return self._operations.queue(name)
 
     def create(self, name: str, attributes: Attributes | None = None) -> EmulatedQueue:
-        """Make a queue without asking whether the name may be used."""
+        """Create a queue without validating its name."""
         return self._operations.create(name, attributes)
 
     def _check_signature(self, request: Request, at: datetime) -> None:
@@ -119,7 +119,7 @@ class Mns:
 
     @staticmethod
     def _check_digest(request: Request) -> None:
-        """Content-MD5 is optional. Clients send the base64 of the hex digest or that of the raw digest; both count."""
+        """Content-MD5 is optional; accepted is the base64 of the hex digest or of the raw digest."""
         given = request.headers.get("content-md5")
         if not given:
             return
@@ -130,7 +130,7 @@ class Mns:
 
 
 def _check_date(headers: dict[str, str], at: datetime) -> str:
-    """The date as it was sent, if it is near enough."""
+    """The date of the request, if it is within the allowed skew."""
     date = headers.get("x-mns-date") or headers.get("date")
     if not date:
         raise MnsError("MissingDateHeader")
@@ -145,7 +145,7 @@ def _check_date(headers: dict[str, str], at: datetime) -> str:
 
 
 def identify(request: Request) -> str:
-    """The operation that verb and address ask for; empty if they ask for none."""
+    """The operation for method and path; empty if there is none."""
     if "accountmeta" in request.query:
         return {"PUT": "SetAccountAttributes", "GET": "GetAccountAttributes"}.get(request.method, "")
     parts = request.path.strip("/").split("/")

@@ -1,4 +1,4 @@
-"""Callbacks of jobs on their way into queues, with everything that may happen to them there."""
+"""Sends the callbacks of jobs to queues, subject to faults."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from listener.emulator.faults import FaultKind, Faults, Occasion, Strike
 from listener.emulator.mps.jobs import EmulatedJob
 
 Deliver = Callable[[str, str], bool]
-"""Put a text into a queue by its name; False when there is no such queue."""
+"""Put a text into a queue by name; False if the queue does not exist."""
 
 
 def document(job: EmulatedJob) -> str:
-    """The callback's JSON, keys in the documented order; AudioMixing has no Details and words of its own."""
+    """The callback's JSON, keys in the documented order; AudioMixing has no Details and its own Message."""
     mixing = job.function == "AudioMixing"
     members: dict[str, Any] = {"Code": job.code}
     if not mixing:
@@ -36,14 +36,14 @@ def document(job: EmulatedJob) -> str:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PendingCallback:
-    """A callback that waits for another one to overtake it."""
+    """A callback that is held back until another one overtakes it."""
 
     text: str
     strikes: dict[FaultKind, Strike]
 
 
 class CallbackSender:
-    """Brings each job's callback to its queues: base64, once, at once, unless a fault strikes."""
+    """Sends the callback of each job to its queues: base64, once, immediately, unless a fault applies."""
 
     def __init__(self, deliver: Deliver, *, faults: Faults, rng: Random, lost_rate: float) -> None:
         self.sent = self.lost = self.dropped = 0
@@ -60,7 +60,7 @@ class CallbackSender:
             self._bring(text, queue, function=job.function)
 
     def stop(self) -> None:
-        """Forget what was to come later."""
+        """Discard all scheduled callbacks."""
         for timer in self._timers:
             timer.cancel()
         self._timers.clear()
@@ -83,7 +83,7 @@ class CallbackSender:
             self._put(text, queue, strikes)
 
     def _put(self, text: str, queue: str, strikes: dict[FaultKind, Strike], *, late: bool = False) -> None:
-        """Put a callback into its queue, and behind it those that it has overtaken."""
+        """Put a callback into its queue, followed by those that it has overtaken."""
         if FaultKind.GARBLE in strikes:
             text = text[: int(len(text) * strikes[FaultKind.GARBLE].fault.keep)]
         copies = strikes[FaultKind.DUPLICATE].fault.copies if FaultKind.DUPLICATE in strikes else 0

@@ -26,7 +26,7 @@ BAD_CONTENT_TEXT = "The resource operated cannot be used, because its content is
 
 @dataclass(kw_only=True, eq=False)
 class Pipeline:
-    """A pipeline with the jobs that wait in it."""
+    """A pipeline with its waiting jobs."""
 
     id: str
     name: str
@@ -41,14 +41,14 @@ class Pipeline:
 
 @dataclass(kw_only=True, eq=False)
 class EmulatedJob:
-    """A job as MPS keeps it; ``parameters`` are those of its submission."""
+    """A job of the emulated MPS; ``parameters`` are those of its submission."""
 
     id: str
     number: int
     pipeline: Pipeline
     parameters: dict[str, str]
     fails: bool
-    forgotten: bool = False  #: queries are told that there is no such job
+    forgotten: bool = False  #: queries do not find the job
     state: str = "Queuing"
     result: str = ""
     code: str = "Success"
@@ -66,7 +66,7 @@ class EmulatedJob:
 
     @property
     def destinations(self) -> list[str]:
-        """The queues that are told, each once: that of NotifyUrl and that which the pipeline is bound to."""
+        """The queues for the callback, without duplicates: that of NotifyUrl and that of the pipeline."""
         named = NOTIFY_URL.fullmatch(self.parameters.get("NotifyUrl", ""))
         queues = [named["queue"] if named else "", self.pipeline.notify.get("QueueName", "")]
         return [queue for queue in dict.fromkeys(queues) if queue]
@@ -89,7 +89,7 @@ class JobEngine:
         self._timer: asyncio.TimerHandle | None = None
 
     def submit(self, pipeline: Pipeline, parameters: dict[str, str]) -> EmulatedJob:
-        """Take a job in. Whether it is going to fail is settled here, by the seed or by its input."""
+        """Accept a job. Whether it will fail is decided here, by the seed or by its input."""
         unlucky, forgotten = (
             self._rng.random() < rate for rate in (self._options.fail_rate, self._options.unknown_rate)
         )
@@ -111,17 +111,17 @@ class JobEngine:
         return job
 
     def finish_now(self, job: EmulatedJob) -> None:
-        """End a job that has not even begun."""
+        """Finish a job that has not started."""
         if job in job.pipeline.waiting:
             job.pipeline.waiting.remove(job)
             self._finish(job)
 
     def new_id(self) -> str:
-        """32 lower-case hex letters, as all ids of MPS."""
+        """32 lower-case hexadecimal digits, as all MPS ids."""
         return f"{self._rng.getrandbits(128):032x}"
 
     def advance(self) -> None:
-        """Bring all jobs up to the time: finish what is due, start what has room."""
+        """Advance all jobs to the current time: finish jobs that are due, start jobs up to the concurrency limit."""
         at = _now()
         while self._running and self._running[0][0] <= at:
             self._finish(heapq.heappop(self._running)[2])
@@ -133,7 +133,7 @@ class JobEngine:
             self.soon(max(self._running[0][0] - at, 0.001))
 
     def soon(self, seconds: float) -> None:
-        """Advance after so many seconds; a timer that is set already gives way."""
+        """Schedule ``advance`` after this many seconds; replaces the current timer."""
         self.stop()
         self._timer = asyncio.get_running_loop().call_later(seconds, self.advance)
 
@@ -181,7 +181,7 @@ class JobEngine:
 
 
 def loose_object(text: str) -> dict[str, Any] | None:
-    """JobParams taken apart; None when they are no JSON object.
+    """Parsed JobParams; None if they are not a JSON object.
 
     The documentation's own samples write ``{mode:"gif"}`` and ``null``, so keys may lack their quotes and nothing
     at all is an empty object.

@@ -39,7 +39,7 @@ SPEECH = "UklGRiQAAABXQVZFZm10IBAAAAABAAEAgD4AAAB9AAACABAAZGF0YQAAAAA="
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Work:
-    """What a result is made from. ``params`` is JobParams taken apart."""
+    """What a result is made from. ``params`` is the parsed JobParams."""
 
     function: str
     input: str
@@ -49,7 +49,7 @@ class Work:
 
 
 def result(work: Work, *, malformed: bool = False) -> str:
-    """The ``Result`` of a job that went well; an unknown function has the empty shape."""
+    """The ``Result`` of a successful job; empty for an unknown function."""
     shape = SHAPES.get(work.function, _empty)
     text = shape(work)
     return MALFORMED.get(work.function, _data_as_object)(text) if malformed else text
@@ -130,7 +130,7 @@ def _async_speech(work: Work) -> str:
 
 
 def _speech(work: Work) -> str:
-    """TextToSpeech carries its audio along, and its Data is an object."""
+    """TextToSpeech includes the audio, and its Data is an object."""
     data = {"result": [{"file": SPEECH}]}
     return _json({"Message": "The job is completed successfully", "Data": data, "Code": "Success"})
 
@@ -159,7 +159,7 @@ SHAPES: dict[str, Callable[[Work], str]] = {
 
 
 def _glued(text: str) -> str:
-    """Two objects one after the other, where there should be an array."""
+    """Two adjacent objects instead of an array."""
     outer = json.loads(text)
     outer["Data"] = "".join(_json(item) for item in json.loads(outer["Data"]))
     return _json(outer)

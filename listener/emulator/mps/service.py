@@ -73,7 +73,7 @@ ERRORS = {
 
 
 class MpsError(Exception):
-    """An error of the service, by its code; ``what`` names the parameter or thing it is about."""
+    """An error of the service, by its code; ``what`` names the parameter or resource."""
 
     def __init__(self, code: str, what: str = "") -> None:
         super().__init__(code)
@@ -84,7 +84,7 @@ class MpsError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One API call, whichever way it was written down."""
+    """One API call, independent of its encoding."""
 
     action: str
     version: str
@@ -122,16 +122,16 @@ class Mps:
         self.reset()
 
     def reset(self) -> None:
-        """Forget everything; the pipelines that an account has from its start are there again."""
+        """Reset all state to that of a new account, including its default pipelines."""
         self._nonces.clear()
         self._calls.clear()
         self._engine.reset()
         self._add(DEFAULT_PIPELINE_ID, "mts-default-pipeline")
-        # Jobs without a PipelineId run in a pipeline that nobody can see or bind a queue to.
+        # Jobs without a PipelineId run in a hidden pipeline, which cannot be listed or bound to a queue.
         self._nameless = self._add("", "")
 
     def answer(self, call: Call, request: Request, *, skew: timedelta = timedelta(0)) -> Reply:
-        """Carry out one call. Never raises MpsError: an error is a reply too."""
+        """Execute one call. Never raises MpsError; errors are replies."""
         request_id = self.request_id()
         try:
             self._check_signature(call, request, clock.now() + skew)
@@ -161,7 +161,7 @@ class Mps:
         digits = f"{self._rng.getrandbits(128):032X}"
         return "-".join((digits[:8], digits[8:12], digits[12:16], digits[16:20], digits[20:]))
 
-    # Who may ask, and how often
+    # Authentication and rate limits
 
     def _check_signature(self, call: Call, request: Request, at: datetime) -> None:
         if request.headers.get("authorization", "").startswith("ACS3-"):
@@ -212,12 +212,12 @@ class Mps:
         if nonce in self._nonces:
             raise MpsError("SignatureNonceUsed")
         self._nonces[nonce] = at
-        # A replay older than this is refused by its time already. Insertion order is time order.
+        # An older replay is already rejected by its timestamp. Insertion order is chronological.
         while (oldest := next(iter(self._nonces))) and at - self._nonces[oldest] > 2 * CLOCK_TOLERANCE:
             del self._nonces[oldest]
 
     def _check_pace(self, action: str) -> None:
-        """At most so many calls of one action in any second."""
+        """Enforce the rate limit of one action."""
         at = clock.now()
         recent = self._calls.setdefault(action, deque())
         while recent and at - recent[0] >= timedelta(seconds=1):
@@ -251,7 +251,7 @@ class Mps:
             raise MpsError("InvalidParameter.Format", "NotifyUrl")
 
     def _pipeline_for(self, pipeline_id: str) -> Pipeline:
-        """The pipeline that a job goes to. A paused one takes jobs too; they wait."""
+        """The pipeline of a job. A paused pipeline accepts jobs too; they wait."""
         pipeline = self._pipeline(pipeline_id) if pipeline_id else self._nameless
         if len(pipeline.waiting) >= self._options.queue_limit:
             raise MpsError("PermissionDenied.ResourceQuotaExceed", f'"{pipeline_id}"')
@@ -316,7 +316,7 @@ class Mps:
         return {"Pipeline": _pipeline_document(pipeline)}
 
     def _update_pipeline(self, call: Call) -> Document:
-        """Name and State must be sent again; what is not sent otherwise keeps its value."""
+        """Name and State are required; other parameters keep their value if omitted."""
         pipeline = self._pipeline(call.required("PipelineId"))
         name, state = call.required("Name"), call.required("State")
         if state not in {"Active", "Paused"}:
@@ -329,7 +329,7 @@ class Mps:
 
 
 def read_call(request: Request) -> Call:
-    """Find out what is asked for: RPC v1 says so in parameters, ACS3 in headers. XML is the default answer."""
+    """Parse the call: RPC v1 uses parameters, ACS3 headers. The default format is XML."""
     parameters = dict(parse_qsl(request.raw_query, keep_blank_values=True))
     if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
         parameters |= parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True)
@@ -357,7 +357,7 @@ def _check_oss_url(name: str, url: str) -> None:
     parts = OSS_URL.fullmatch(url)
     if parts is None:
         raise MpsError("InvalidParameter.Format", name)
-    # The documentation's samples mask part of a bucket's name with asterisks; whoever pastes one may keep them.
+    # The samples in the documentation mask part of the bucket name with asterisks; these are accepted.
     if not BUCKET.fullmatch(parts["bucket"].replace("*", "0")):
         raise MpsError("InvalidParameter.BucketNameInvalid", name)
     if not parts["key"] or len(parts["key"].encode()) > 1023:
@@ -385,7 +385,7 @@ def _whole(call: Call, name: str, *, default: int, high: int) -> int:
 
 
 def _job_document(job: EmulatedJob) -> Document:
-    """All values are strings; what was not given at the submission is left out."""
+    """All values are strings; parameters that were not submitted are omitted."""
     names = ("FunctionName", "Input", "Output", "JobParams", "PipelineId", "UserData")
     document = {"JobId": job.id, "State": job.state}
     document |= {name: job.parameters[name] for name in names if name in job.parameters}
@@ -419,7 +419,7 @@ def _reply(status: int, document: Document, *, root: str, as_json: bool) -> Repl
 
 
 def _xml(name: str, value: Any) -> str:
-    """A JSON value as the gateway writes it in XML: a list repeats its element."""
+    """Render a JSON value as XML, as the gateway does: a list repeats its element."""
     if isinstance(value, list):
         return "".join(_xml(name, item) for item in value)
     inner = "".join(_xml(*item) for item in value.items()) if isinstance(value, dict) else escape(str(value))
