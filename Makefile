@@ -7,13 +7,13 @@ BENCH_STAMP := $(VENV)/.installed-bench
 
 export ALIBABA_CLOUD_ECS_METADATA_DISABLED := true
 
-.PHONY: demo test docs build soak soak-fate soak-memory bench bench-quick lint clean
+.PHONY: demo test docs build soak soak-jobs soak-memory bench bench-quick lint clean
 
 demo: $(STAMP)
 	$(BIN)/mns-listener demo
 
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 4
+	$(BIN)/python -m pytest -n 4 --dist loadgroup
 
 # The documentation as a site in site/; warnings and broken links are errors (never --quiet: it hides both). No network.
 docs: $(STAMP)
@@ -26,11 +26,11 @@ build: $(STAMP)
 
 # Random faults, random kills, and a check that every callback is accounted for; SEEDS=200 takes a while.
 SEEDS ?= 50
-soak: soak-fate
+soak: soak-jobs
 	$(BIN)/python -m tests.soak --seeds $(SEEDS)
 
 # 2,000 jobs, a fifth of whose callbacks never arrives: each job reaches its true state, once.
-soak-fate: $(STAMP)
+soak-jobs: $(STAMP)
 	ALIBABA_CLOUD_ACCESS_KEY_ID=testKeyId ALIBABA_CLOUD_ACCESS_KEY_SECRET=testKeySecret \
 		$(BIN)/python -m tests.soak.job_outcomes
 

@@ -28,6 +28,20 @@ def _process_state() -> Iterator[None]:
         yield
 
 
+#: Fixtures that take long and are made once for a module: in a parallel run, their tests go to one worker, and first.
+EXPENSIVE = ("reports", "calm", "accounts", "outages", "fragile", "sdist")
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """After the order is made random: start with what takes longest, so that no worker is left with it at the end."""
+    for item in items:
+        expensive = [name for name in EXPENSIVE if name in getattr(item, "fixturenames", ())]
+        if expensive:
+            item.add_marker(pytest.mark.xdist_group(f"{item.path.name}:{expensive[0]}"))
+    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+
+
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print the seed of the order, also where the run is quiet and so has no header."""
     terminalreporter.write_line(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from concurrent.futures import Future
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -96,19 +97,26 @@ def _reload(daemon: Daemon, path: Path | None) -> None:
 
 
 def _stopped(daemon: Daemon, signals: Signals) -> dict[str, int]:
-    """Stop politely; a further signal ends the process on the spot."""
+    """Stop gracefully; another signal ends the process immediately. Raises what stopping raised."""
     from listener.runtime.signals import STOP_SIGNALS
     from listener.runtime.systemd import notify
 
     notify("STOPPING=1")
-    counts: dict[str, int] = {}
-    stopper = threading.Thread(target=lambda: counts.update(daemon.stop()), name="stop", daemon=True)
-    stopper.start()
-    while stopper.is_alive():
+    counts: Future[dict[str, int]] = Future()
+    threading.Thread(target=_resolve, args=(counts, daemon.stop), name="stop", daemon=True).start()
+    while not counts.done():
         if signals.wait(STOP_TICK) in STOP_SIGNALS:
             click.echo(
                 "second signal: terminating now; unfinished deliveries are retried when their leases expire",
                 err=True,
             )
             os._exit(STOPPED_BY_FORCE)
-    return counts
+    return counts.result()
+
+
+def _resolve(counts: Future[dict[str, int]], stop: Callable[[], dict[str, int]]) -> None:
+    """An error while stopping must reach the main thread, and so the exit status."""
+    try:
+        counts.set_result(stop())
+    except BaseException as error:
+        counts.set_exception(error)

@@ -247,7 +247,7 @@ class Wiring:
 def handler_bindings(
     settings: Settings, handlers: Handlers, enricher: Enricher
 ) -> dict[Target, HandlerBinding]:
-    """Each handler with the retry policy of its route, and with the enricher where the route wants it."""
+    """Each handler with the retry policy of its route, and with the enricher where the route enables it."""
     policies = {rule.name: rule.retry for rule in settings.rules()}
     enriched = {route.name for route in settings.routes if route.enrich}
     return {

@@ -29,6 +29,7 @@ from tests.support.builders import a_callback, wrapped
 from tests.support.dispatching import a_dispatcher
 from tests.support.emulator_clients import BareMns
 from tests.support.raw_server import http_reply, serving
+from tests.support.sqlite import new_sqlite_store
 from tests.support.waiting import wait_until
 
 NOW = timedelta(0)
@@ -383,7 +384,7 @@ class TestSalvage:
             put(server, body)
         send_with_property(server, bodies[13], kind="HOLOGRAM")
 
-        with closing(SqlStore.open(f"sqlite:///{tmp_path / 'store.db'}")) as store:
+        with new_sqlite_store(tmp_path) as store:
             messages = receive(queue)
             recorded = a_recorder(store).record("q", messages)
             with store.database.read() as connection:

@@ -23,6 +23,7 @@ from listener.settings.loader import load
 from listener.settings.sections import Settings
 from listener.store.sql_store import SqlStore
 from tests.support.builders import decoded_messages, routes_all
+from tests.support.sqlite import new_sqlite_store
 from tests.support.stores import count, deliveries, jobs
 from tests.support.waiting import wait_until
 
@@ -186,7 +187,7 @@ def test_a_wrong_endpoint_of_a_tenant_stops_the_start(two: Two) -> None:
 
 def test_a_backlog_of_a_hundred_thousand_leaves_the_other_queue_its_turn(tmp_path: Path) -> None:
     at = clock.now()
-    with closing(SqlStore.open(f"sqlite:///{tmp_path / 'store.db'}")) as store:
+    with new_sqlite_store(tmp_path) as store:
         store.record(decoded_messages(1, queue="deep"), routes_all(), at=at)
         with store.database.write() as connection:
             connection.exec_driver_sql(MANY_MORE)

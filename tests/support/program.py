@@ -20,6 +20,7 @@ from listener.emulator.server import RunningEmulator
 from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
 from tests.support.builders import a_callback, wrapped
+from tests.support.sqlite import new_sqlite
 
 T = TypeVar("T")
 
@@ -169,8 +170,10 @@ class Place:
         )
         path = self.folder / name
         path.write_text(text, encoding="utf-8")
-        with self.store():
-            return path  # made here and now: every program would have to import Alembic for it
+        store = self.folder / "listener.db"
+        if not store.exists():
+            new_sqlite(store)  # else every program would have to import Alembic and migrate
+        return path
 
     def start(self, *arguments: str, **settings: str) -> Program:
         """Start the program; ``dispatch__lease="1s"`` sets one setting, an upper-case name any variable."""

@@ -13,14 +13,16 @@ from listener.store.rows import job_of, mapping
 from listener.store.sql_store import SqlStore
 from listener.store.tables import deliveries, jobs, quarantine, results
 from tests.support import postgres
+from tests.support.sqlite import new_sqlite
 
 #: Makes the URL of a new store, given a folder of the test's own. Its schema is today's, or there is none yet.
 BACKENDS: Final[Mapping[str, Callable[[Path], str]]] = {
-    "sqlite": lambda folder: f"sqlite:///{folder / 'store.db'}",
+    "sqlite": lambda folder: new_sqlite(folder / "store.db"),
     "postgresql": lambda _folder: postgres.server().new_store(),
 }
 #: The same for an empty database.
-EMPTY: Final[Mapping[str, Callable[[Path], str]]] = BACKENDS | {
+EMPTY: Final[Mapping[str, Callable[[Path], str]]] = {
+    "sqlite": lambda folder: f"sqlite:///{folder / 'store.db'}",
     "postgresql": lambda _folder: postgres.server().new_database(),
 }
 

@@ -5,9 +5,13 @@ from __future__ import annotations
 import socket
 from collections.abc import Callable
 from pathlib import Path
+from typing import cast
 
 import pytest
 
+from listener.cli.run import _stopped
+from listener.daemon.daemon import Daemon
+from listener.runtime.signals import collected_signals
 from tests.support.command_line import Invoke
 from tests.support.program import Place
 
@@ -72,3 +76,15 @@ def test_store_that_cannot_be_used_is_named(
     result = invoke("run")
 
     assert (result.exit_code, "listener.db" in result.stderr) == (UNAVAILABLE, True)
+
+
+class StuckAtItsEnd:
+    """A daemon whose stop fails."""
+
+    def stop(self) -> dict[str, int]:
+        raise OSError("the disk is gone")
+
+
+def test_an_error_while_stopping_is_raised_in_the_main_thread() -> None:
+    with collected_signals() as signals, pytest.raises(OSError, match="the disk is gone"):
+        _stopped(cast(Daemon, StuckAtItsEnd()), signals)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +26,7 @@ from tests.support.dispatching import (
     dispatching,
     record_results,
 )
+from tests.support.sqlite import new_sqlite_store
 from tests.support.waiting import wait_until
 
 #: What the lines of the handler of the nth delivery carry.
@@ -59,7 +59,7 @@ class UsersLog:
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqlStore]:
-    with closing(SqlStore.open(f"sqlite:///{tmp_path / 'store.db'}")) as store:
+    with new_sqlite_store(tmp_path) as store:
         yield store
 
 

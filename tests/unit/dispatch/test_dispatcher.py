@@ -39,6 +39,7 @@ from tests.support.dispatching import (
     dispatching,
     record_results,
 )
+from tests.support.sqlite import new_sqlite_store
 from tests.support.waiting import wait_until
 
 NO_TIME = timedelta(0)
@@ -46,7 +47,7 @@ NO_TIME = timedelta(0)
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqlStore]:
-    with closing(SqlStore.open(f"sqlite:///{tmp_path / 'store.db'}")) as store:
+    with new_sqlite_store(tmp_path) as store:
         yield store
 
 

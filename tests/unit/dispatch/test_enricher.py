@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
@@ -19,6 +18,7 @@ from listener.emulator.mps.sample_results import FUNCTIONS, Work, result
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_claim, a_decoded_message, a_job, a_result, routes_all
 from tests.support.memory_mps import MemoryMps
+from tests.support.sqlite import new_sqlite_store
 from tests.support.stores import results, the_row
 
 MAX_WAIT = timedelta(minutes=10)
@@ -38,7 +38,7 @@ class Outputs(MemoryMps):
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqlStore]:
-    with closing(SqlStore.open(f"sqlite:///{tmp_path / 'store.db'}")) as store:
+    with new_sqlite_store(tmp_path) as store:
         yield store
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -26,6 +25,7 @@ from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_callback, a_message, wrapped
 from tests.support.dispatching import a_dispatcher
 from tests.support.memory_queue import MemoryQueue
+from tests.support.sqlite import new_sqlite_store
 from tests.support.stores import count, deliveries, quarantine, results, the_row
 
 WAIT = timedelta(seconds=20)
@@ -33,7 +33,7 @@ WAIT = timedelta(seconds=20)
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqlStore]:
-    with closing(SqlStore.open(f"sqlite:///{tmp_path / 'store.db'}")) as store:
+    with new_sqlite_store(tmp_path) as store:
         yield store
 
 

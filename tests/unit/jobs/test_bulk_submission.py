@@ -7,7 +7,6 @@ import threading
 import tracemalloc
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ from listener.jobs.bulk_submission import Line, LineOutcome, Report, csv_lines, 
 from listener.jobs.request import JobRequest
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_job
+from tests.support.sqlite import new_sqlite_store
 
 INPUT = "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4"
 CONCURRENCY = 4
@@ -26,7 +26,7 @@ CONCURRENCY = 4
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqlStore]:
-    with closing(SqlStore.open(f"sqlite:///{tmp_path / 'store.db'}")) as store:
+    with new_sqlite_store(tmp_path) as store:
         yield store
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -34,6 +33,7 @@ from listener.runtime.liveness import Heartbeat
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_job, a_result
 from tests.support.memory_mps import MemoryMps
+from tests.support.sqlite import new_sqlite_store
 from tests.support.stores import count, deliveries, jobs, results, the_job, the_row
 
 FIRST, LONGEST, GIVE_UP = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
@@ -43,7 +43,7 @@ EVERY = timedelta(seconds=10)
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqlStore]:
-    with closing(SqlStore.open(f"sqlite:///{tmp_path / 'store.db'}")) as store:
+    with new_sqlite_store(tmp_path) as store:
         yield store
 
 
