@@ -68,7 +68,11 @@ def test_wrong_key_is_told_and_never_shown(
 
 
 def test_no_key_at_all(place: Place, invoke: Invoke, monkeypatch: pytest.MonkeyPatch) -> None:
+    from alibabacloud_credentials.utils import auth_util
+
     monkeypatch.delenv("ALIBABA_CLOUD_ACCESS_KEY_ID")
+    # The package reads the environment when it is imported, which an earlier test may have done.
+    monkeypatch.setattr(auth_util, "environment_access_key_id", None)
     monkeypatch.setenv("HOME", str(place.folder))  # where no profile is
     result = invoke("check")
 
