@@ -8,6 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from listener.core.idempotency_key import idempotency_key
 from listener.core.outputs import Outputs
 
 
@@ -244,8 +245,8 @@ class Delivery:
 
     @property
     def key(self) -> str:
-        """The idempotency key: the same for every attempt, different for every other delivery."""
-        return f"{self.result.key}:{self.result.state}:{self.target.route}:{self.target.handler}"
+        """The idempotency key of this delivery."""
+        return idempotency_key(self.result.key, self.result.state, self.target.route, self.target.handler)
 
 
 @dataclass(frozen=True, slots=True)

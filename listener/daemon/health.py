@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from listener.aliyun.mns_connection import CONNECT_TIMEOUT, REPLY_TIMEOUT
 from listener.core.errors import StoreUnavailable
-from listener.jobs.reconciler import CLAIM, UNAVAILABLE_BACKOFF
+from listener.jobs.reconciler import CLAIM
+from listener.rules.backoff import MPS_BACKOFF
 from listener.runtime.liveness import Health, LivenessMonitor
 from listener.runtime.metrics import Metrics
 
@@ -31,7 +32,7 @@ def poller_stalled_after(wait: timedelta) -> timedelta:
 
 def reconciler_stalled_after(interval: timedelta) -> timedelta:
     """The limit for a reconciler: the slowest turn, and the longest pause after it."""
-    return CLAIM + max(interval, UNAVAILABLE_BACKOFF.maximum)
+    return CLAIM + max(interval, MPS_BACKOFF.maximum)
 
 
 class HealthChecks:

@@ -15,7 +15,7 @@ from listener.core import clock
 from listener.core.errors import MpsRejected, StoreUnavailable, Unavailable, UnavailableError
 from listener.core.model import SUCCESS, Delivery
 from listener.core.ports import MediaProcessing, MpsOf, OutputStore
-from listener.rules.backoff import Backoff
+from listener.rules.backoff import ENRICH_BACKOFF
 from listener.runtime.log_throttle import ThrottledLog
 
 log = structlog.get_logger(__name__)
@@ -24,8 +24,6 @@ log = structlog.get_logger(__name__)
 ENRICHED_TYPE = "iproduction"
 #: How many answers are cached for the other handlers of the same results.
 CACHED_ANSWERS = 256
-#: How long the circuit breaker stays open after calls that did not reach MPS.
-BACKOFF = Backoff(timedelta(seconds=1), timedelta(seconds=30))
 #: How long one trial call may take before the next one is allowed.
 TRIAL_TIMEOUT = timedelta(seconds=25)
 
@@ -122,7 +120,7 @@ class Enricher:
         with self._lock:
             before = self._breakers.get(tenant)
             failures = before.failures + 1 if before else 1
-            until = clock.monotonic() + BACKOFF.delay(failures - 1).total_seconds()
+            until = clock.monotonic() + ENRICH_BACKOFF.delay(failures - 1).total_seconds()
             self._breakers[tenant] = CircuitBreaker(error, until, failures)
 
     def _without(self, delivery: Delivery, error: UnavailableError) -> Delivery:

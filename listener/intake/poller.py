@@ -17,14 +17,11 @@ from listener.core.errors import QueueUnavailable, StoreUnavailable, Unavailable
 from listener.core.model import Message
 from listener.core.ports import HeartbeatSink, Meter, Queue
 from listener.intake.recorder import Recorder
-from listener.rules.backoff import Backoff
+from listener.rules import backoff
 from listener.runtime.log_throttle import ThrottledLog
 
 log = structlog.get_logger(__name__)
 
-#: How long to back off after MNS throttled a request, or a poll failed for any other reason (MNS or the store is
-#: unavailable), with up to 50 % jitter. The end of every outage is noticed within the maximum.
-BACKOFF = Backoff(timedelta(seconds=0.5), timedelta(seconds=8))
 #: How long to pause at most after an empty long poll that MNS answered early: a message that arrives in the meantime
 #: waits no longer than this.
 MAX_EARLY_PAUSE = timedelta(seconds=1)
@@ -144,7 +141,7 @@ class Poller:
         return self._back_off()
 
     def _back_off(self) -> timedelta:
-        pause = BACKOFF.delay(self._failures, jitter=random.random())
+        pause = backoff.MNS_BACKOFF.delay(self._failures, jitter=random.random())
         self._failures += 1
         return pause
 

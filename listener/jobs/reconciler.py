@@ -18,7 +18,7 @@ from listener.core.errors import MpsRejected, UnavailableError
 from listener.core.model import LOST, Answer, Job, Result, Source, Tenants
 from listener.core.ports import ALL_TENANTS, HeartbeatSink, MpsOf, OverdueStore
 from listener.intake.recorder import Recorder
-from listener.rules.backoff import Backoff
+from listener.rules.backoff import MPS_BACKOFF, Backoff
 from listener.runtime.log_throttle import ThrottledLog
 
 log = structlog.get_logger(__name__)
@@ -29,8 +29,6 @@ TURN, CONCURRENCY = 32, 4
 CLAIM = timedelta(minutes=5)
 #: After this many consecutive failed calls, MPS counts as unavailable, and the other jobs of the turn are postponed.
 MAX_FAILURES = 4
-#: The delay between turns while MPS is unavailable.
-UNAVAILABLE_BACKOFF = Backoff(timedelta(seconds=1), timedelta(minutes=1))
 
 
 class ReconcileOutcome(StrEnum):
@@ -111,7 +109,7 @@ class Reconciler:
         except Exception:  # a bug must not end the loop
             log.exception("reconcile.crashed")
             return interval
-        pause = UNAVAILABLE_BACKOFF.delay(self._failed_turns - 1) if self._failed_turns else timedelta(0)
+        pause = MPS_BACKOFF.delay(self._failed_turns - 1) if self._failed_turns else timedelta(0)
         return max(pause, timedelta(0) if len(asked) == TURN else interval)
 
     def _pace(self, found: Sequence[ReconcileOutcome]) -> None:
@@ -137,7 +135,7 @@ class Reconciler:
         wait = (
             timedelta(0)
             if self._stop.is_set()
-            else UNAVAILABLE_BACKOFF.delay(self._failed_turns) * random.uniform(1, 2)
+            else MPS_BACKOFF.delay(self._failed_turns) * random.uniform(1, 2)
         )
         self._store.postpone(job, until=clock.now() + wait, asked=False)
         return ReconcileOutcome.UNAVAILABLE

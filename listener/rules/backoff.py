@@ -24,3 +24,13 @@ class Backoff:
         doublings = min(max(failures, 0), _MAX_DOUBLINGS)
         full = min(self.initial.total_seconds() * 2.0**doublings, self.maximum.total_seconds())
         return timedelta(seconds=full * (0.5 + jitter / 2))
+
+
+#: After failed polls of a queue, throttled ones included; with jitter. Every recovery is noticed within its maximum.
+MNS_BACKOFF = Backoff(timedelta(seconds=0.5), timedelta(seconds=8))
+#: After turns of the reconciler in which no call reached MPS.
+MPS_BACKOFF = Backoff(timedelta(seconds=1), timedelta(minutes=1))
+#: After failed attempts to fetch outputs from a tenant's MPS.
+ENRICH_BACKOFF = Backoff(timedelta(seconds=1), timedelta(seconds=30))
+#: Between the attempts at a delivery, unless [retry] or the route sets its own.
+DELIVERY_BACKOFF = Backoff(timedelta(seconds=1), timedelta(minutes=10))

@@ -9,15 +9,13 @@ from typing import Final
 from listener.core.errors import Reject, Retry
 from listener.core.model import Dead, Delivery, Outcome, RetryAt
 from listener.formats.unicode_text import shortened, storable
-from listener.rules.backoff import Backoff
+from listener.rules.backoff import DELIVERY_BACKOFF, Backoff
 
 #: The maximum length of a stored error text.
 ERROR_LENGTH: Final = 500
 #: A handler may request any delay; a longer one could overflow when added to the current time.
 _MAX_REQUESTED_DELAY: Final = timedelta(days=366)
 _LOST_LEASE: Final = "the attempt did not end: its process died, or its handler hung until the lease expired"
-#: The default back-off of a delivery.
-BACKOFF: Final = Backoff(timedelta(seconds=1), timedelta(minutes=10))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +24,7 @@ class RetryPolicy:
 
     max_attempts: int = 10
     max_elapsed: timedelta = timedelta(days=1)
-    backoff: Backoff = BACKOFF
+    backoff: Backoff = DELIVERY_BACKOFF
 
 
 def after_failure(

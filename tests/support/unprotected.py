@@ -25,10 +25,9 @@ def _no_quiet() -> None:
 
 
 def _long_pauses() -> None:
-    from listener.intake import poller
-    from listener.rules.backoff import Backoff
+    from listener.rules import backoff
 
-    poller.BACKOFF = Backoff(FOR_EVER, FOR_EVER)
+    backoff.MNS_BACKOFF = backoff.Backoff(FOR_EVER, FOR_EVER)
 
 
 def _no_rest() -> None:

@@ -12,9 +12,10 @@ from freezegun import freeze_time
 
 from listener.core.errors import Unavailable
 from listener.core.model import Answer, Delivery, Result, RetryAt, Source, Target
-from listener.dispatch.enricher import BACKOFF, Enricher
+from listener.dispatch.enricher import Enricher
 from listener.dispatch.job_result import job_result
 from listener.emulator.mps.sample_results import FUNCTIONS, Work, result
+from listener.rules.backoff import ENRICH_BACKOFF
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_claim, a_decoded_message, a_job, a_result, routes_all
 from tests.support.memory_mps import MemoryMps
@@ -194,9 +195,9 @@ def test_while_mps_is_away_one_call_now_and_then_finds_out(store: SqlStore, mps:
 
         mps.away = False
         mps.states = {each.job_id: "Success" for each in successes}
-        time.tick(BACKOFF.maximum)
+        time.tick(ENRICH_BACKOFF.maximum)
         assert {enricher.enrich(delivery).result.outputs for delivery in deliveries} == {OUTPUTS}
-        assert BACKOFF.initial < BACKOFF.maximum
+        assert ENRICH_BACKOFF.initial < ENRICH_BACKOFF.maximum
 
 
 def refused(enricher: Enricher, deliveries: Sequence[Delivery]) -> None:
@@ -212,6 +213,6 @@ def test_a_question_that_failed_is_asked_anew_by_the_next_attempt(store: SqlStor
         enricher = an_enricher(store, mps)
         refused(enricher, [delivery])
         mps.away = False
-        time.tick(BACKOFF.initial)
+        time.tick(ENRICH_BACKOFF.initial)
 
         assert enricher.enrich(delivery).result.outputs == OUTPUTS

@@ -16,8 +16,9 @@ from structlog.testing import capture_logs
 from listener.core.errors import FailureKind, QueueUnavailable
 from listener.core.model import Message, Result
 from listener.formats.callback import decode
-from listener.intake.poller import BACKOFF, MAX_EARLY_PAUSE, Poller
+from listener.intake.poller import MAX_EARLY_PAUSE, Poller
 from listener.intake.recorder import Recorder
+from listener.rules.backoff import MNS_BACKOFF
 from listener.rules.routing import Correlation, Rule
 from listener.runtime.liveness import Heartbeat
 from listener.runtime.metrics import Metrics
@@ -146,8 +147,8 @@ def test_pauses_grow_to_a_bound_and_recovery_is_logged(store: SqlStore) -> None:
         pauses = [poller.turn() for _ in range(12)]
         poller.turn()
 
-    assert BACKOFF.initial / 2 <= pauses[0] <= BACKOFF.initial
-    assert all(BACKOFF.maximum / 2 <= pause <= BACKOFF.maximum for pause in pauses[6:])
+    assert MNS_BACKOFF.initial / 2 <= pauses[0] <= MNS_BACKOFF.initial
+    assert all(MNS_BACKOFF.maximum / 2 <= pause <= MNS_BACKOFF.maximum for pause in pauses[6:])
     assert [entry["event"] for entry in logs] == ["queue.unavailable", "queue.recovered"]
     assert logs[-1]["failures"] == 12
 

@@ -21,13 +21,12 @@ from listener.jobs.reconciler import (
     CONCURRENCY,
     MAX_FAILURES,
     TURN,
-    UNAVAILABLE_BACKOFF,
     MpsOf,
     ReconcileOutcome,
     Reconciler,
     tenant_shards,
 )
-from listener.rules.backoff import Backoff
+from listener.rules.backoff import MPS_BACKOFF, Backoff
 from listener.rules.routing import Correlation, Match, Rule
 from listener.runtime.liveness import Heartbeat
 from listener.store.sql_store import SqlStore
@@ -188,7 +187,7 @@ def test_an_outage_loses_no_job_however_long_and_makes_no_hot_loop(
 
     mps.away = False
     for _ in range(4):
-        time.tick(2 * UNAVAILABLE_BACKOFF.maximum)
+        time.tick(2 * MPS_BACKOFF.maximum)
         reconciler.turn()
     assert count(store, jobs, jobs.c.state == JobState.SUCCESS) == 2 * TURN
 

@@ -1,4 +1,4 @@
-"""The JSON document of a result, as handlers pass it on."""
+"""A result as JSON text, for handlers that pass it on to other programs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import json
 from listener import JobResult
 
 
-def document(result: JobResult) -> bytes:
+def encode(result: JobResult) -> bytes:
     """The result as one JSON object in UTF-8, without a line break."""
     text = json.dumps(result.as_dict(), ensure_ascii=False, separators=(",", ":"))
     # A callback may contain a lone surrogate, which is not valid UTF-8; it is replaced by its JSON escape.
