@@ -1,4 +1,4 @@
-"""Every job has a known fate: the real programs, the real SDK, and callbacks that are lost, copied, early and late."""
+"""Every job reaches its terminal state: real programs, the real SDK, and callbacks that are lost, copied, early and late."""
 
 from __future__ import annotations
 
@@ -19,7 +19,16 @@ from listener.emulator import Fault, FaultKind, Options
 from listener.emulator.server import running
 from listener.jobs.request import JobRequest
 from listener.settings.loader import settings_from
-from tests.soak.job_outcomes import HASTY, INPUT, ROUTES, jobs_at_mps, play, strike, submit, write_lines
+from tests.soak.job_outcomes import (
+    HASTY,
+    INPUT,
+    ROUTES,
+    inject_faults,
+    jobs_at_mps,
+    run_jobs,
+    submit,
+    write_lines,
+)
 from tests.support import ROOT
 from tests.support.program import NOTIFY_URL, QUEUE, Place
 from tests.support.waiting import wait_until
@@ -68,7 +77,7 @@ class TestBulk:
         self, place: Place
     ) -> None:
         write_lines(place, 200)
-        strike(place, Fault(kind=FaultKind.LATENCY, operation="SubmitIProductionJob", seconds=0.02))
+        inject_faults(place, Fault(kind=FaultKind.LATENCY, operation="SubmitIProductionJob", seconds=0.02))
         first = submit(place, "--from", "jobs.jsonl")
         wait_until(lambda: len(jobs_at_mps(place)) >= 30)
         first.kill()
@@ -96,7 +105,7 @@ class TestBulk:
 
     def test_throttling_by_others_is_waited_out(self, place: Place) -> None:
         write_lines(place, 20)
-        strike(
+        inject_faults(
             place, Fault(kind=FaultKind.THROTTLE, operation="SubmitIProductionJob", probability=0.5, count=15)
         )
         program = submit(place, "--from", "jobs.jsonl")
@@ -165,7 +174,7 @@ class TestWaiting:
 
 class TestReconciling:
     def test_by_hand_a_lost_callback_is_made_up_for_and_the_daemon_delivers_it(self, place: Place) -> None:
-        strike(place, Fault(kind=FaultKind.DROP))
+        inject_faults(place, Fault(kind=FaultKind.DROP))
         assert submit(place, "VideoH2V", "--input", INPUT, "--reference", "talk").wait() == 0
         wait_until(lambda: set(jobs_at_mps(place).values()) == {"Success"})
         by_hand = place.start("reconcile", "--job", "talk", "--json", "-c", "listener.toml")
@@ -175,7 +184,7 @@ class TestReconciling:
         assert [(line["reference"], line["source"]) for line in place.lines()] == [("talk", "query")]
 
     def test_an_mps_that_is_away_is_told_by_the_exit_status(self, place: Place) -> None:
-        strike(place, Fault(kind=FaultKind.ERROR, operation="QueryIProductionJob"))
+        inject_faults(place, Fault(kind=FaultKind.ERROR, operation="QueryIProductionJob"))
         options = ("--input", INPUT, "--reference", "talk", "--notify-url", "", "--deadline", "0s")
         assert submit(place, "VideoH2V", *options).wait() == 0
         by_hand = place.start("reconcile", "--overdue", "-c", "listener.toml")
@@ -199,7 +208,7 @@ class TestReconciling:
         ]
 
     def test_a_stop_does_not_wait_for_an_mps_that_hangs(self, place: Place) -> None:
-        strike(place, Fault(kind=FaultKind.STALL, operation="QueryIProductionJob"))
+        inject_faults(place, Fault(kind=FaultKind.STALL, operation="QueryIProductionJob"))
         options = ("--input", INPUT, "--notify-url", "", "--deadline", "0s")
         assert submit(place, "VideoH2V", *options).wait() == 0
         daemon = place.run(**HASTY).ready()
@@ -210,4 +219,4 @@ class TestReconciling:
 
 
 def test_a_share_of_everything_goes_wrong_and_every_job_reaches_its_true_state_once(place: Place) -> None:
-    play(place, 200)
+    run_jobs(place, 200)

@@ -1,6 +1,6 @@
 """What is known after a run: the handlers' own lines, what was done to the processes, and the rows of the store.
 
-The store is read as a bare SQLite file, without the code that is on trial.
+The store is read as a bare SQLite file, without the code under test.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ Row = Mapping[str, Any]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One call of a handler, as the handler itself told it. Times are those of the machine's monotonic clock."""
+    """One call of a handler, as the handler itself logged it. Times are those of the machine's monotonic clock."""
 
     n: int
     key: str
@@ -66,13 +66,13 @@ class Evidence:
 
 
 def calls_in(folder: Path) -> Sequence[Call]:
-    """The calls told in all files of a folder, in the order of their beginnings."""
+    """The calls logged in all files of a folder, in the order of their beginnings."""
     files = sorted(folder.glob("*.jsonl"))
     return calls_of(json.loads(line) for file in files for line in _whole_lines(file.read_bytes()))
 
 
 def _whole_lines(written: bytes) -> Sequence[bytes]:
-    """Without what stands behind the last line's end: a process that was killed while it wrote has not said it."""
+    """Without an incomplete last line, which a process was writing when it was killed."""
     return written.split(b"\n")[:-1]
 
 

@@ -1,4 +1,4 @@
-"""``python -m tests.soak.job_outcomes``: many jobs, many of whose callbacks never come; each reaches its end once."""
+"""``python -m tests.soak.job_outcomes``: many jobs, many lost callbacks; each job reaches its terminal state once."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ enrich = false
 match = {{ state = ["Success", "Fail", "Cancelled", "Lost"] }}
 handlers = [{{ use = "jsonl", path = "{folder}/results.jsonl" }}]
 """
-#: Overdue soon, asked about often.
+#: Overdue soon, queried often.
 HASTY = {
     "reconcile__deadline": "2s",
     "reconcile__interval": "200ms",
@@ -40,7 +40,7 @@ TROUBLE = (
 )
 
 
-def strike(place: Place, *faults: Fault) -> None:
+def inject_faults(place: Place, *faults: Fault) -> None:
     place.server.call(lambda emulator: emulator.faults.add(faults))
 
 
@@ -68,11 +68,11 @@ def submit(place: Place, *arguments: str, **settings: str) -> Program:
     return place.start("submit", *arguments, "-c", "listener.toml", **settings)
 
 
-def play(place: Place, number: int) -> None:
-    """Submit so many jobs through the official SDK while everything goes wrong now and then, and compare."""
-    strike(place, *TROUBLE)
+def run_jobs(place: Place, number: int) -> None:
+    """Submit jobs through the official SDK while faults of every kind are injected, and compare the results."""
+    inject_faults(place, *TROUBLE)
     write_lines(place, number)
-    # Longer than a busy machine needs to get a callback through, else MPS is asked about jobs that are well.
+    # Longer than a callback takes on a busy machine, otherwise MPS is queried about jobs that need no query.
     settings = HASTY | {"reconcile__deadline": "5s"}
     daemon = place.run(**settings).ready()
     bulk = submit(place, "--from", "jobs.jsonl", "--concurrency", "16", **settings)
@@ -80,20 +80,20 @@ def play(place: Place, number: int) -> None:
     wait_until(lambda: not _jobs(place, JobState.SUBMITTED), seconds=30 + number / 10)
     wait_until(lambda: _all_brought(place, number) and not place.messages_left())
     true = jobs_at_mps(place)
-    # A reply that was dropped and a callback that was, too, leave nothing to ask by: such a job is Lost, days later.
+    # If both the reply and the callback were dropped, there is no ID to query: such a job becomes Lost, days later.
     unheard = len(_jobs(place, JobState.INTENT))
     wait_until(lambda: len(place.lines()) >= number - unheard)
     assert daemon.stop() == 0
 
-    told = {line["job_id"]: line["state"] for line in place.lines()}
-    assert len(place.lines()) == len(told), "a handler was called twice"
-    assert told.items() <= true.items(), "a handler was told what is not true"
-    assert (len(true), len(told)) == (number, number - unheard)
-    assert {job.job_id: job.state for job in _jobs(place) if job.job_id} == told
+    reported = {line["job_id"]: line["state"] for line in place.lines()}
+    assert len(place.lines()) == len(reported), "a handler was called twice"
+    assert reported.items() <= true.items(), "a handler received a wrong state"
+    assert (len(true), len(reported)) == (number, number - unheard)
+    assert {job.job_id: job.state for job in _jobs(place) if job.job_id} == reported
     assert [fault.kind for fault in TROUBLE if not place.happened(fault.kind)] == []
-    asked = place.asked("QueryIProductionJob")
+    queried = place.asked("QueryIProductionJob")
     still_running = sum(job.queries for job in _jobs(place))
-    assert asked < 1.2 * place.happened("drop") + still_running, "MPS was asked too often"
+    assert queried < 1.2 * place.happened("drop") + still_running, "MPS was queried too often"
 
 
 def _all_brought(place: Place, number: int) -> bool:
@@ -119,10 +119,10 @@ def main() -> int:
         place = Place(Path(folder), server)
         place.settings(ROUTES)
         try:
-            play(place, NUMBER)
+            run_jobs(place, NUMBER)
         finally:
             place.close()
-    print(f"{NUMBER:,} jobs, each with its true end, told once")
+    print(f"{NUMBER:,} jobs, each delivered once with its true state")
     return 0
 
 

@@ -1,4 +1,4 @@
-"""The oracle: holds the evidence of a run against its plan, and says of every callback what became of it.
+"""The oracle: compares the evidence of a run with its plan and accounts for every callback.
 
 Pure. Whatever the plan does not explain is a complaint.
 """
@@ -12,12 +12,21 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
 from tests.soak.evidence import Call, Ending, Evidence, Row, Rows
-from tests.soak.plan import DOOMED_ATTEMPTS, GRACE, JOB_GRACE, LEASE, OF_UNKNOWN, Fate, Item, Plan
+from tests.soak.plan import (
+    CORRELATION_WAIT,
+    DOOMED_ATTEMPTS,
+    LEASE,
+    OF_UNKNOWN,
+    SHUTDOWN_TIMEOUT,
+    ExpectedOutcome,
+    Item,
+    Plan,
+)
 
-#: Between a handler's return and its commit lies less than this, even where two processes wait for each other's write
+#: A handler's return and its commit are less than this apart, even where two processes wait for each other's write
 #: lock on one SQLite file; a kill that came later excuses nothing.
 COMMIT = 3.0
-#: A handler returns this long after the moment that it has told at most: its line has to reach the disk.
+#: A handler returns at most this long after the time that it logged: its line has to reach the disk.
 WRITING = 0.4
 MICROSECONDS = 1_000_000
 TERMINAL = {"Success", "Fail", "Cancelled", "Lost"}
@@ -30,10 +39,10 @@ class Complaint:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Account:
-    """Every callback with its fate, and every repeat with its cause."""
+class Accounting:
+    """Every callback with its expected outcome, and every repeat with its cause."""
 
-    fates: Mapping[str, int] = field(default_factory=dict)
+    outcomes: Mapping[str, int] = field(default_factory=dict)
     repeats: Mapping[str, int] = field(default_factory=dict)  #: calls after a return, by what came between
     resumed: Mapping[str, int] = field(
         default_factory=dict
@@ -44,7 +53,7 @@ class Account:
         return sum(complaint.kind == kind for complaint in self.complaints)
 
 
-def account(plan: Plan, evidence: Evidence) -> Account:
+def account_for(plan: Plan, evidence: Evidence) -> Accounting:
     """Go through everything that was planned, then through everything that was found."""
     named = with_job_ids(plan.items, evidence.rows.jobs)
     items = [_as_known(item, evidence.rows, OF_UNKNOWN[plan.unknown]) for item in named]
@@ -61,8 +70,8 @@ def account(plan: Plan, evidence: Evidence) -> Account:
         for before, after in pairwise(series):
             complaints += _follow_up(before, after, evidence.endings, repeats, resumed)
         complaints += _first(series[0], evidence.endings)
-    fates = Counter(item.fate.value for item in items)
-    return Account(fates=fates, repeats=repeats, resumed=resumed, complaints=complaints)
+    outcomes = Counter(item.expected.value for item in items)
+    return Accounting(outcomes=outcomes, repeats=repeats, resumed=resumed, complaints=complaints)
 
 
 def with_job_ids(items: Iterable[Item], jobs: Sequence[Row]) -> list[Item]:
@@ -73,14 +82,14 @@ def with_job_ids(items: Iterable[Item], jobs: Sequence[Row]) -> list[Item]:
     ]
 
 
-def _as_known(item: Item, rows: Rows, of_unknown: Fate) -> Item:
-    """An early callback whose job came after its grace, because the store was held up, is one of an unknown job."""
+def _as_known(item: Item, rows: Rows, of_unknown: ExpectedOutcome) -> Item:
+    """An early callback whose job came after the correlation wait, since the store was stalled, has an unknown job."""
     if not item.known_at:
         return item
     known = [row["submitted_at"] for row in rows.jobs if row["job_id"] == item.job_id]
     received = [row["received_at"] for row in rows.results if row["job_id"] == item.job_id]
-    too_late = known and received and known[0] - received[0] > JOB_GRACE * MICROSECONDS
-    return replace(item, fate=of_unknown) if too_late else item
+    too_late = known and received and known[0] - received[0] > CORRELATION_WAIT * MICROSECONDS
+    return replace(item, expected=of_unknown) if too_late else item
 
 
 def reference(item: Item) -> str:
@@ -108,90 +117,94 @@ class _Case:
         yield from self._quarantine()
         yield from self._job()
 
-    def _say(self, kind: str, text: str) -> Complaint:
+    def _complaint(self, kind: str, text: str) -> Complaint:
         return Complaint(kind, f"{self.item.n} ({self.item.way}, job {self.item.job_id}): {text}")
 
     def _one_outcome(self) -> Iterator[Complaint]:
-        wanted = self.item.fate not in (Fate.QUARANTINED, Fate.SILENT)
+        wanted = self.item.expected not in (ExpectedOutcome.QUARANTINED, ExpectedOutcome.SILENT)
         if wanted and not self.outcomes:
-            yield self._say("lost", "its result is not in the store")
+            yield self._complaint("lost", "its result is not in the store")
         if len(self.outcomes) > wanted:
-            yield self._say("doubled", f"{len(self.outcomes)} outcomes are in the store")
+            yield self._complaint("doubled", f"{len(self.outcomes)} outcomes are in the store")
         for row in self.outcomes:
-            expected = DISPOSITIONS[self.item.fate]
+            expected = EXPECTED_STATUS[self.item.expected]
             if row["status"] != expected:
-                yield self._say("misdelivered", f"its result is {row['status']}, not {expected}")
+                yield self._complaint("misdelivered", f"its result is {row['status']}, not {expected}")
 
     def _deliveries(self) -> Iterator[Complaint]:
         expected = {(self.item.route, handler): state for handler, state in _delivery_states(self.item)}
         found = [(row["route"], row["handler"]) for row in self.deliveries]
         for target in expected.keys() - set(found):
-            yield self._say("lost", f"it has no delivery to {target}")
+            yield self._complaint("lost", f"it has no delivery to {target}")
         for target, times in Counter(found).items():
             if target not in expected:
-                yield self._say("misdelivered", f"it went to {target}")
+                yield self._complaint("misdelivered", f"it went to {target}")
             elif times > 1:
-                yield self._say("doubled", f"it has {times} deliveries to {target}")
+                yield self._complaint("doubled", f"it has {times} deliveries to {target}")
         for row in self.deliveries:
             state = expected.get((row["route"], row["handler"]), row["state"])
             if row["state"] != state:
-                yield self._say("lost", f"its delivery to {row['handler']} is {row['state']}, not {state}")
+                yield self._complaint(
+                    "lost", f"its delivery to {row['handler']} is {row['state']}, not {state}"
+                )
 
     def _right_handlers(self) -> Iterator[Complaint]:
         heard: dict[str, list[Call]] = defaultdict(list)
         for call in self.calls:
             heard[call.handler].append(call)
             if (call.route, call.job) != (self.item.route, self.item.job_id):
-                yield self._say("misdelivered", f"route {call.route} heard of job {call.job}")
+                yield self._complaint("misdelivered", f"route {call.route} heard of job {call.job}")
         for handler, state in _delivery_states(self.item):
             yield from self._heard(handler, state, heard.pop(handler, []))
         for handler, calls in heard.items():
-            yield self._say("misdelivered", f"{handler} heard of it {len(calls)} times")
+            yield self._complaint("misdelivered", f"{handler} heard of it {len(calls)} times")
 
     def _heard(self, handler: str, state: str, calls: Sequence[Call]) -> Iterator[Complaint]:
         returned = any(call.how == "returned" for call in calls)
-        if self.item.fate is Fate.HANDLED and not returned:
-            yield self._say("lost", f"{handler} never finished with it ({len(calls)} calls)")
-        if self.item.fate is Fate.DEAD and (returned or not calls):
-            yield self._say("misdelivered", f"{handler} should have failed; {len(calls)} calls")
-        if self.item.fate is Fate.REFUSED and calls:
-            yield self._say("misdelivered", f"{handler} heard of a job that nobody knows")
+        if self.item.expected is ExpectedOutcome.HANDLED and not returned:
+            yield self._complaint("lost", f"{handler} never finished with it ({len(calls)} calls)")
+        if self.item.expected is ExpectedOutcome.DEAD and (returned or not calls):
+            yield self._complaint("misdelivered", f"{handler} should have failed; {len(calls)} calls")
+        if self.item.expected is ExpectedOutcome.REFUSED and calls:
+            yield self._complaint("misdelivered", f"{handler} heard of an unknown job")
         if self.item.route == "doomed" and len(calls) > DOOMED_ATTEMPTS:
-            yield self._say("doubled", f"{handler} was called {len(calls)} times, after it was given up")
+            yield self._complaint(
+                "doubled", f"{handler} was called {len(calls)} times, more than its attempts"
+            )
         if len({call.key for call in calls}) > 1:
-            yield self._say("doubled", f"{handler} heard of it under several keys")
+            yield self._complaint("doubled", f"{handler} heard of it under several keys")
 
     def _quarantine(self) -> Iterator[Complaint]:
         through_api = 1 if self.item.function else len(self.item.posts)
-        wanted = through_api if self.item.fate is Fate.QUARANTINED else 0
+        wanted = through_api if self.item.expected is ExpectedOutcome.QUARANTINED else 0
         if len(self.quarantined) < wanted:
-            yield self._say("lost", "it is not in quarantine")
+            yield self._complaint("lost", "it is not in quarantine")
         if len(self.quarantined) > wanted:
-            yield self._say("doubled", f"it is in quarantine {len(self.quarantined)} times")
+            yield self._complaint("doubled", f"it is in quarantine {len(self.quarantined)} times")
 
     def _job(self) -> Iterator[Complaint]:
         if self.job is None or not self.outcomes:
             if self.job is not None and self.job["state"] not in ("submitted", "intent"):
-                yield self._say("unexplained", f"its job is {self.job['state']} without a result")
+                yield self._complaint("unexplained", f"its job is {self.job['state']} without a result")
         elif self.job["state"] != self.outcomes[0]["state"]:
-            yield self._say("lost", f"its job is {self.job['state']}, not {self.outcomes[0]['state']}")
+            yield self._complaint("lost", f"its job is {self.job['state']}, not {self.outcomes[0]['state']}")
 
 
-DISPOSITIONS: Mapping[Fate, str] = {
-    Fate.HANDLED: "routed",
-    Fate.DEAD: "routed",
-    Fate.REFUSED: "refused",
-    Fate.DROPPED: "dropped",
-    Fate.PARKED: "parked",
-    Fate.QUARANTINED: "in quarantine",
-    Fate.SILENT: "absent",
+EXPECTED_STATUS: Mapping[ExpectedOutcome, str] = {
+    ExpectedOutcome.HANDLED: "routed",
+    ExpectedOutcome.DEAD: "routed",
+    ExpectedOutcome.REFUSED: "refused",
+    ExpectedOutcome.DROPPED: "dropped",
+    ExpectedOutcome.PARKED: "parked",
+    ExpectedOutcome.QUARANTINED: "in quarantine",
+    ExpectedOutcome.SILENT: "absent",
 }
 
 
 def _delivery_states(item: Item) -> Iterator[tuple[str, str]]:
     """The handlers of an item with the states that its deliveries must end in."""
-    if item.fate in (Fate.HANDLED, Fate.DEAD, Fate.REFUSED):
-        state = "done" if item.fate is Fate.HANDLED else "dead"
+    if item.expected in (ExpectedOutcome.HANDLED, ExpectedOutcome.DEAD, ExpectedOutcome.REFUSED):
+        state = "done" if item.expected is ExpectedOutcome.HANDLED else "dead"
         yield from ((handler, state) for handler in item.targets)
 
 
@@ -200,12 +213,13 @@ def holds(row: Row, item: Item) -> bool:
     if item.function:
         return bool(item.job_id) and item.job_id in _beginning(row["body"])
     return (
-        any(row["body"].strip() == post.body.strip() for post in item.posts) and item.fate is Fate.QUARANTINED
+        any(row["body"].strip() == post.body.strip() for post in item.posts)
+        and item.expected is ExpectedOutcome.QUARANTINED
     )
 
 
 def _beginning(body: str) -> str:
-    """What a cut callback says before the cut."""
+    """The text of a truncated callback before the cut."""
     try:
         return base64.b64decode(body[: len(body) // 4 * 4]).decode("utf-8", "replace")
     except ValueError:
@@ -229,7 +243,7 @@ def _unexplained(items: Sequence[Item], evidence: Evidence) -> Iterator[Complain
     for row in evidence.rows.deliveries:
         if row["result"] not in results:
             yield Complaint("unexplained", f"delivery {row['id']} belongs to no result")
-    doubtful = [item for item in items if item.fate is Fate.QUARANTINED]
+    doubtful = [item for item in items if item.expected is ExpectedOutcome.QUARANTINED]
     for row in evidence.rows.quarantine:
         if not any(holds(row, item) for item in doubtful):
             yield Complaint("unexplained", f"in quarantine: {row['reason']}: {row['body'][:60]!r}")
@@ -289,8 +303,8 @@ def _attempts(before: Call, after: Call, between: Sequence[Ending]) -> Iterator[
 
 
 def _held_the_store(ending: Ending, call: Call) -> bool:
-    """Whether another process may have been frozen in the middle of a transaction, so that nobody could write down
-    this call's end until its lease was over."""
+    """Whether another process may have been frozen in the middle of a transaction, so that no process could record
+    the end of this call before its lease expired."""
     if ending.kind != "freeze" or call.ended is None:
         return False
     return (
@@ -307,7 +321,7 @@ def _excuses(ending: Ending, call: Call, frozen: float) -> bool:
     """
     if call.ended is None:
         return ending.kind != "freeze"
-    if ending.kind == "stop" and call.ended < ending.since + GRACE - WRITING:
-        return False  # a polite stop loses only what outlives the grace
+    if ending.kind == "stop" and call.ended < ending.since + SHUTDOWN_TIMEOUT - WRITING:
+        return False  # a polite stop loses only what exceeds the shutdown time-out
     long_enough = ending.kind != "freeze" or ending.until - ending.since > LEASE
     return long_enough and ending.since <= call.ended + COMMIT + frozen

@@ -28,8 +28,8 @@ from tests.support.waiting import wait_until
 QUEUE = "many"
 #: Callbacks put into the queue at a time; the next ones follow when these are gone.
 PORTION = 2_000
-#: How long a portion may take at the worst.
-PATIENCE = 120.0
+#: Seconds that a portion may take at most.
+TIMEOUT = 120.0
 MOST_GROWTH = 0.05
 
 SETTINGS = """\
@@ -90,22 +90,20 @@ def growth(readings: Sequence[Reading]) -> list[str]:
     return found
 
 
-def measure(total: int, folder: Path, tell: Callable[[Reading], None]) -> list[Reading]:
+def measure(total: int, folder: Path, report: Callable[[Reading], None]) -> list[Reading]:
     """Send ``total`` callbacks through one process; three readings."""
     readings: list[Reading] = []
     with running(Options(queues=(QUEUE,))) as server, _listening(folder, server.url) as process:
         store = SqlStore.open(f"sqlite:///{folder}/listener.db")
         try:
-            wait_until(
-                lambda: STARTED in (folder / "log.jsonl").read_text(encoding="utf-8"), seconds=PATIENCE
-            )
+            wait_until(lambda: STARTED in (folder / "log.jsonl").read_text(encoding="utf-8"), seconds=TIMEOUT)
             at_rest = Reading.of(process.pid, handled=0).threads
             for third in range(3):
                 _send(server, store, numbers=range(third * total // 3, (third + 1) * total // 3))
-                # Pollers that helped go home.
-                wait_until(lambda: Reading.of(process.pid, handled=0).threads <= at_rest, seconds=PATIENCE)
+                # The additional pollers stop.
+                wait_until(lambda: Reading.of(process.pid, handled=0).threads <= at_rest, seconds=TIMEOUT)
                 readings.append(Reading.of(process.pid, handled=(third + 1) * total // 3))
-                tell(readings[-1])
+                report(readings[-1])
         finally:
             store.close()
     return readings
@@ -122,7 +120,7 @@ def _listening(folder: Path, endpoint: str) -> Iterator[subprocess.Popen[bytes]]
             yield process
         finally:
             process.terminate()
-            process.wait(PATIENCE)
+            process.wait(TIMEOUT)
 
 
 def _send(server: RunningEmulator, store: SqlStore, *, numbers: range) -> None:
@@ -130,8 +128,8 @@ def _send(server: RunningEmulator, store: SqlStore, *, numbers: range) -> None:
     for start in range(numbers.start, numbers.stop, PORTION):
         bodies = [_body(number) for number in range(start, min(start + PORTION, numbers.stop))]
         server.call(partial(_put, bodies=bodies))
-        wait_until(lambda: server.call(_left) == 0, seconds=PATIENCE)
-    wait_until(lambda: store.outstanding() == 0, seconds=PATIENCE)
+        wait_until(lambda: server.call(_left) == 0, seconds=TIMEOUT)
+    wait_until(lambda: store.outstanding() == 0, seconds=TIMEOUT)
 
 
 def _body(number: int) -> str:

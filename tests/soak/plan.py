@@ -1,4 +1,4 @@
-"""What happens in one run, all of it drawn from one seed: callbacks with their expected fates, faults, and blows."""
+"""What happens in one run, all of it drawn from one seed: callbacks with their expected outcomes, faults, and blows."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ QUEUES: Final = ("one", "two")
 SPAN: Final = 4.0
 LEASE: Final = 3.0
 #: Seconds that a listener gives its handlers after SIGTERM.
-GRACE: Final = 1.2
-#: Seconds that a result waits for its job to become known.
-JOB_GRACE: Final = 4.0
-#: Long enough for the lease to end and for somebody else to notice.
+SHUTDOWN_TIMEOUT: Final = 1.2
+#: Seconds that a result waits for its job to be registered.
+CORRELATION_WAIT: Final = 4.0
+#: Long enough for the lease to expire and for another process to notice.
 FREEZE: Final = LEASE + 2.0
 STORE_LOCK: Final = 1.0
 MAX_ATTEMPTS: Final = 15
@@ -29,11 +29,11 @@ SMALL: Final = 100
 DOOMED_ATTEMPTS: Final = 3
 
 
-class Fate(StrEnum):
-    """What must have become of a callback in the end."""
+class ExpectedOutcome(StrEnum):
+    """The required terminal state of a callback."""
 
     HANDLED = "handled"
-    DEAD = "dead"  #: the handler was heard and given up
+    DEAD = "dead"  #: the handler failed permanently, or on every attempt
     REFUSED = "refused"  #: a dead letter that no handler ever saw: its job is unknown
     DROPPED = "dropped"  #: its job is unknown, and the settings say to drop it
     PARKED = "parked"
@@ -42,7 +42,11 @@ class Fate(StrEnum):
 
 
 #: What becomes of results whose job is unknown, by the policy of the settings.
-OF_UNKNOWN: Final = {"deliver": Fate.HANDLED, "dead-letter": Fate.REFUSED, "drop": Fate.DROPPED}
+OF_UNKNOWN: Final = {
+    "deliver": ExpectedOutcome.HANDLED,
+    "dead-letter": ExpectedOutcome.REFUSED,
+    "drop": ExpectedOutcome.DROPPED,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,18 +61,18 @@ class Post:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """One job, what happens to its callback, and what must come of it."""
+    """One job, what happens to its callback, and its expected outcome."""
 
     n: int
     way: str
-    fate: Fate
+    expected: ExpectedOutcome
     job_id: str = ""  #: empty for a job that goes through the API, which gives it its id
     route: str = ""
     targets: tuple[str, ...] = ()  #: the handlers that must hear of it
     states: tuple[str, ...] = ("Success",)  #: any one of these is the outcome
     posts: tuple[Post, ...] = ()
     known_at: float | None = 0.0  #: when the store learns of the job; None for never
-    function: str = ""  #: of a job that goes through the API, and tells its fault from others
+    function: str = ""  #: of a job that goes through the API, and distinguishes its fault from others
     user_data: str = ""
 
 
@@ -116,13 +120,15 @@ class Draw:
     def handled(self, way: str, route: str = "recorded", **wishes: Any) -> Item:
         """A callback that arrives once and is handled by its route."""
         text = self.user_data(route, **wishes)
-        return self.item(way, Fate.HANDLED, text, route=route, posts=(self.post(self.body(text)),))
+        return self.item(way, ExpectedOutcome.HANDLED, text, route=route, posts=(self.post(self.body(text)),))
 
-    def item(self, way: str, fate: Fate, user_data: str, *, route: str = "recorded", **more: Any) -> Item:
+    def item(
+        self, way: str, expected: ExpectedOutcome, user_data: str, *, route: str = "recorded", **more: Any
+    ) -> Item:
         given: dict[str, Any] = {
             "n": self.n,
             "way": way,
-            "fate": fate,
+            "expected": expected,
             "job_id": self.job_id,
             "route": route,
             "targets": TARGETS[route],
@@ -149,43 +155,47 @@ def plain(draw: Draw) -> Item:
 
 def wrapped_somehow(draw: Draw) -> Item:
     text, how = draw.user_data(), draw.rng.choice(sorted(WRAPPINGS))
-    return draw.item("wrapped", Fate.HANDLED, text, posts=(draw.post(draw.body(text, how=how)),))
+    return draw.item("wrapped", ExpectedOutcome.HANDLED, text, posts=(draw.post(draw.body(text, how=how)),))
 
 
 def of_failed_job(draw: Draw) -> Item:
     text = draw.user_data()
     posts = (draw.post(draw.body(text, state="Fail")),)
-    return draw.item("job-failed", Fate.HANDLED, text, states=("Fail",), posts=posts)
+    return draw.item("job-failed", ExpectedOutcome.HANDLED, text, states=("Fail",), posts=posts)
 
 
 def duplicated(draw: Draw) -> Item:
     text = draw.user_data()
     posts = tuple(draw.post(draw.body(text)) for _ in range(draw.rng.randint(2, 4)))
-    return draw.item("duplicated", Fate.HANDLED, text, posts=posts)
+    return draw.item("duplicated", ExpectedOutcome.HANDLED, text, posts=posts)
 
 
 def contradicted(draw: Draw) -> Item:
     text, states = draw.user_data(), ("Success", "Fail")
     posts = tuple(draw.post(draw.body(text, state=state)) for state in states)
-    return draw.item("contradicted", Fate.HANDLED, text, states=states, posts=posts)
+    return draw.item("contradicted", ExpectedOutcome.HANDLED, text, states=states, posts=posts)
 
 
 def progressing(draw: Draw) -> Item:
     text = draw.user_data()
     posts = tuple(draw.post(draw.body(text, state=state)) for state in ("Processing", "Success"))
-    return draw.item("progressing", Fate.HANDLED, text, posts=posts)
+    return draw.item("progressing", ExpectedOutcome.HANDLED, text, posts=posts)
 
 
 def early(draw: Draw) -> Item:
-    """Its job becomes known after the callback, within the grace."""
+    """Its job is registered after the callback, within the correlation wait."""
     text, at = draw.user_data(), draw.rng.uniform(0, SPAN)
     posts = (draw.post(draw.body(text), at=at),)
-    return draw.item("early", Fate.HANDLED, text, posts=posts, known_at=at + draw.rng.uniform(0.1, 0.8))
+    return draw.item(
+        "early", ExpectedOutcome.HANDLED, text, posts=posts, known_at=at + draw.rng.uniform(0.1, 0.8)
+    )
 
 
 def late(draw: Draw) -> Item:
     text = draw.user_data()
-    return draw.item("late", Fate.HANDLED, text, posts=(draw.post(draw.body(text), at=SPAN + 0.5),))
+    return draw.item(
+        "late", ExpectedOutcome.HANDLED, text, posts=(draw.post(draw.body(text), at=SPAN + 0.5),)
+    )
 
 
 def unknown(draw: Draw) -> Item:
@@ -196,15 +206,17 @@ def unknown(draw: Draw) -> Item:
 
 def unrouted(draw: Draw) -> Item:
     text = draw.user_data("nowhere")
-    return draw.item("unrouted", Fate.PARKED, text, route="nowhere", posts=(draw.post(draw.body(text)),))
+    return draw.item(
+        "unrouted", ExpectedOutcome.PARKED, text, route="nowhere", posts=(draw.post(draw.body(text)),)
+    )
 
 
 def failing(draw: Draw) -> Item:
     return draw.handled("failing", do="fail", times=draw.rng.randint(1, 2))
 
 
-def asking_again(draw: Draw) -> Item:
-    return draw.handled("asking-again", do="retry", times=draw.rng.randint(1, 2))
+def retrying(draw: Draw) -> Item:
+    return draw.handled("retrying", do="retry", times=draw.rng.randint(1, 2))
 
 
 def unavailable(draw: Draw) -> Item:
@@ -219,17 +231,21 @@ def very_slow(draw: Draw) -> Item:
     """Longer than its lease, which has to be renewed meanwhile."""
     text = draw.user_data("single", do="slow", seconds=LEASE + 0.7)
     posts = (draw.post(draw.body(text), at=draw.rng.uniform(0, 1)),)
-    return draw.item("very-slow", Fate.HANDLED, text, route="single", posts=posts)
+    return draw.item("very-slow", ExpectedOutcome.HANDLED, text, route="single", posts=posts)
 
 
 def doomed(draw: Draw) -> Item:
     text = draw.user_data("doomed", do="fail", times=DOOMED_ATTEMPTS + MAX_ATTEMPTS)
-    return draw.item("doomed", Fate.DEAD, text, route="doomed", posts=(draw.post(draw.body(text)),))
+    return draw.item(
+        "doomed", ExpectedOutcome.DEAD, text, route="doomed", posts=(draw.post(draw.body(text)),)
+    )
 
 
 def rejected(draw: Draw) -> Item:
     text = draw.user_data("single", do="reject")
-    return draw.item("rejected", Fate.DEAD, text, route="single", posts=(draw.post(draw.body(text)),))
+    return draw.item(
+        "rejected", ExpectedOutcome.DEAD, text, route="single", posts=(draw.post(draw.body(text)),)
+    )
 
 
 GARBLINGS: Final[Mapping[str, Callable[[str], str]]] = {
@@ -250,27 +266,27 @@ def garbled(draw: Draw) -> Item:
     how = draw.rng.choice(sorted(GARBLINGS))
     callback = a_callback(n=draw.n, JobId=draw.job_id, State="Success", UserData=text)
     body = GARBLINGS[how](callback) + " " * draw.n
-    return draw.item(f"garbled-{how}", Fate.QUARANTINED, text, posts=(draw.post(body),))
+    return draw.item(f"garbled-{how}", ExpectedOutcome.QUARANTINED, text, posts=(draw.post(body),))
 
 
 def ill_formed(draw: Draw) -> Item:
     """A body that XML can't carry, in a reply that has good neighbours too."""
     text = draw.user_data()
     body = f"\x01\x02 garbage {draw.n} & <"
-    return draw.item("ill-formed", Fate.QUARANTINED, text, posts=(draw.post(body, raw=True),))
+    return draw.item("ill-formed", ExpectedOutcome.QUARANTINED, text, posts=(draw.post(body, raw=True),))
 
 
-#: Jobs that go through the API, by function: the callback's or the call's own fault, and the fate.
-THROUGH_API: Final[Mapping[str, tuple[Mapping[str, Any] | None, Fate]]] = {
-    "SoakPlain": (None, Fate.HANDLED),
-    "SoakDropped": ({"kind": FaultKind.DROP}, Fate.SILENT),
-    "SoakDuplicated": ({"kind": FaultKind.DUPLICATE, "copies": 2}, Fate.HANDLED),
-    "SoakLate": ({"kind": FaultKind.LATE, "seconds": 1.0}, Fate.HANDLED),
-    "SoakReordered": ({"kind": FaultKind.REORDER, "seconds": 0.7}, Fate.HANDLED),
-    "SoakGarbled": ({"kind": FaultKind.GARBLE, "keep": 0.55}, Fate.QUARANTINED),
-    "SoakEarly": ({"kind": FaultKind.EARLY, "seconds": 0.15, "service": "mps"}, Fate.HANDLED),
-    "SoakReplyLost": ({"kind": FaultKind.DROP_REPLY, "service": "mps"}, Fate.HANDLED),
-    "SoakRefused": ({"kind": FaultKind.ERROR, "service": "mps"}, Fate.SILENT),
+#: Jobs that go through the API, by function: the callback's or the call's own fault, and the expected outcome.
+THROUGH_API: Final[Mapping[str, tuple[Mapping[str, Any] | None, ExpectedOutcome]]] = {
+    "SoakPlain": (None, ExpectedOutcome.HANDLED),
+    "SoakDropped": ({"kind": FaultKind.DROP}, ExpectedOutcome.SILENT),
+    "SoakDuplicated": ({"kind": FaultKind.DUPLICATE, "copies": 2}, ExpectedOutcome.HANDLED),
+    "SoakLate": ({"kind": FaultKind.LATE, "seconds": 1.0}, ExpectedOutcome.HANDLED),
+    "SoakReordered": ({"kind": FaultKind.REORDER, "seconds": 0.7}, ExpectedOutcome.HANDLED),
+    "SoakGarbled": ({"kind": FaultKind.GARBLE, "keep": 0.55}, ExpectedOutcome.QUARANTINED),
+    "SoakEarly": ({"kind": FaultKind.EARLY, "seconds": 0.15, "service": "mps"}, ExpectedOutcome.HANDLED),
+    "SoakReplyLost": ({"kind": FaultKind.DROP_REPLY, "service": "mps"}, ExpectedOutcome.HANDLED),
+    "SoakRefused": ({"kind": FaultKind.ERROR, "service": "mps"}, ExpectedOutcome.SILENT),
 }
 
 API_FAULTS: Final[tuple[Mapping[str, Any], ...]] = tuple(
@@ -303,7 +319,7 @@ WEIGHTS: Final[Mapping[Way, float]] = {
     unknown: 3,
     unrouted: 3,
     progressing: 2,
-    asking_again: 2,
+    retrying: 2,
     unavailable: 2,
     doomed: 2,
     rejected: 2,

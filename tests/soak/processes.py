@@ -14,15 +14,15 @@ from pathlib import Path
 from tests.soak.evidence import Ending
 from tests.support import ROOT
 
-#: How long anything may take that should take a moment.
-PATIENCE = 60.0
+#: Seconds after which a step that should be quick has failed.
+TIMEOUT = 60.0
 #: A crash is noticed within this time.
 CRASH_NOTICED = 1.0
 STARTED = '"listener.started"'
 
 
 class ListenerProcesses:
-    """The listener processes of one run, one in each slot; whoever falls is replaced."""
+    """The listener processes of one run, one in each slot; a process that ends is replaced."""
 
     def __init__(self, folder: Path, *, entry: Sequence[str] = ("-m", "listener")) -> None:
         self.endings: list[Ending] = []
@@ -65,7 +65,7 @@ class ListenerProcesses:
         return self._logs[self._slots[slot].pid].read_text(encoding="utf-8")
 
     def all_started(self) -> bool:
-        """Whether every process has said so in its log."""
+        """Whether every process has logged it."""
         return all(STARTED in self.log(slot) for slot in self._slots)
 
     def kill(self, slot: int) -> None:
@@ -95,10 +95,10 @@ class ListenerProcesses:
         self.endings.append(Ending(pid=pid, kind=kind, since=since, until=time.monotonic()))
 
     def await_crash(self, slot: int) -> None:
-        """Wait until a process has killed itself, as it was told to."""
+        """Wait until a process has killed itself, as requested."""
         process, since = self._slots.pop(slot), time.monotonic()
         try:
-            code = process.wait(PATIENCE)
+            code = process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
             code = 0
         self.note("kill", process.pid, max(since, time.monotonic() - CRASH_NOTICED))
@@ -116,10 +116,10 @@ class ListenerProcesses:
         """One more process, that ends when nothing is left to do."""
         process = self.run("--drain")
         try:
-            code = process.wait(PATIENCE)
+            code = process.wait(TIMEOUT)
         except subprocess.TimeoutExpired:
             code = -1
-            self.troubles.append("what is left can't be drained")
+            self.troubles.append("the drain timed out")
         finally:
             _surely_end(process)
         if code:
@@ -136,7 +136,7 @@ class ListenerProcesses:
             self.troubles.append(f"process {process.pid} ended by itself with {process.returncode}")
         process.send_signal(number)
         self._thaw(process)  # a frozen process does not even hear SIGTERM
-        code = process.wait(PATIENCE)
+        code = process.wait(TIMEOUT)
         self.note(kind, process.pid, since)
         too_early = code == -signal.SIGTERM and STARTED not in self.log(slot)
         if number is signal.SIGTERM and code and not too_early:
@@ -158,4 +158,4 @@ def environment(folder: Path) -> dict[str, str]:
 def _surely_end(process: subprocess.Popen[bytes]) -> None:
     if process.poll() is None:
         process.kill()
-        process.wait(PATIENCE)
+        process.wait(TIMEOUT)

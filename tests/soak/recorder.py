@@ -1,4 +1,4 @@
-"""The handlers of the soak: they write down themselves what they were called for, outside the listener's store.
+"""The handlers of the soak: they write down themselves which calls they received, outside the listener's store.
 
 The folder comes from SOAK_FOLDER. What a call shall do rides in the job's user data as ``do``.
 """
@@ -20,14 +20,14 @@ RETRY_AFTER = 0.1
 
 
 def record(result: JobResult) -> None:
-    """Do what the user data says, between a line that says "begin" and one that says how it ended."""
-    with _told(result, "record"):
+    """Do what the user data says, between a "begin" line and one with its ending."""
+    with _logged_call(result, "record"):
         _act(result)
 
 
 def once(result: JobResult) -> None:
     """An effect that happens once however often it is asked for: the idempotency key is enough for that."""
-    with _told(result, "once"):
+    with _logged_call(result, "once"):
         _claim_effect(result.key)
 
 
@@ -39,20 +39,20 @@ def _claim_effect(key: str) -> None:
     try:
         os.close(os.open(_folder("effects") / key.replace("/", "_"), os.O_CREAT | os.O_EXCL | os.O_WRONLY))
     except FileExistsError:
-        pass  # done by an earlier attempt, which nobody heard the end of
+        pass  # done by an earlier attempt whose end was not recorded
 
 
 @contextmanager
-def _told(result: JobResult, handler: str) -> Iterator[None]:
-    facts = {"key": result.key, "attempt": result.attempt, "pid": os.getpid(), "handler": handler}
+def _logged_call(result: JobResult, handler: str) -> Iterator[None]:
+    fields = {"key": result.key, "attempt": result.attempt, "pid": os.getpid(), "handler": handler}
     more = {"n": result.data.get("n"), "job": result.job_id, "state": result.state, "route": result.route}
-    _write({"what": "begin", **facts, **more})
+    _write({"what": "begin", **fields, **more})
     try:
         yield
     except Exception:
-        _write({"what": "raised", **facts})
+        _write({"what": "raised", **fields})
         raise
-    _write({"what": "returned", **facts})
+    _write({"what": "returned", **fields})
 
 
 def _act(result: JobResult) -> None:

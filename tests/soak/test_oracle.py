@@ -1,4 +1,4 @@
-"""The promise, under random faults and random kills; and that the oracle would notice if it were broken."""
+"""The promise, under random faults and random kills; and that the oracle notices when it is broken."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from typing import Any
 import pytest
 
 from tests.soak import plan as ways
-from tests.soak.campaign import Report, play_all, told
+from tests.soak.campaign import Report, run_all, summary_line
 from tests.soak.evidence import Call, Ending, Evidence, Rows, calls_in
-from tests.soak.ledger import account
+from tests.soak.ledger import account_for
 from tests.soak.plan import API_FAULTS, LEASE, Plan, items, one_of_each
-from tests.soak.scene import crash, play, staged
+from tests.soak.run import crash, run_plan, started
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.process
@@ -32,17 +32,17 @@ CONCURRENCY = 3 * (os.cpu_count() or 1)
 @pytest.fixture(scope="module")
 def reports(tmp_path_factory: pytest.TempPathFactory) -> Sequence[Report]:
     keep = tmp_path_factory.mktemp("soak")
-    return list(play_all(SEEDS, messages=MESSAGES, keep=keep, processes=CONCURRENCY))
+    return list(run_all(SEEDS, messages=MESSAGES, keep=keep, processes=CONCURRENCY))
 
 
 @pytest.fixture(scope="module")
 def calm(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
-    return play(CALM, tmp_path_factory.mktemp("calm") / "run").evidence
+    return run_plan(CALM, tmp_path_factory.mktemp("calm") / "run").evidence
 
 
 def test_every_callback_of_every_seed_is_accounted_for(reports: Sequence[Report]) -> None:
-    assert [told(report, MESSAGES) for report in reports if not report.clean] == []
-    assert sum(sum(report.account.fates.values()) for report in reports) == len(SEEDS) * MESSAGES
+    assert [summary_line(report, MESSAGES) for report in reports if not report.clean] == []
+    assert sum(sum(report.accounting.outcomes.values()) for report in reports) == len(SEEDS) * MESSAGES
 
 
 def test_kills_and_faults_really_happened(reports: Sequence[Report]) -> None:
@@ -52,7 +52,7 @@ def test_kills_and_faults_really_happened(reports: Sequence[Report]) -> None:
 
 
 def test_a_quiet_run_has_no_repeats(calm: Evidence) -> None:
-    found = account(CALM, calm)
+    found = account_for(CALM, calm)
     assert (found.complaints, dict(found.repeats), dict(found.resumed)) == ([], {}, {})
 
 
@@ -82,7 +82,7 @@ def _only_call(calls: Sequence[Call]) -> Call:
     return next(call for call in calls if call.n in single)
 
 
-def _again(calls: list[Call]) -> list[Call]:
+def _repeated(calls: list[Call]) -> list[Call]:
     call = _only_call(calls)
     assert call.ended is not None
     later = replace(call, attempt=call.attempt + 1, begun=call.ended + 5, ended=call.ended + 6)
@@ -101,7 +101,7 @@ def _meanwhile(calls: list[Call]) -> list[Call]:
     return [*calls, replace(call, attempt=call.attempt + 1, begun=begun, pid=call.pid + 1)]
 
 
-def _to_somebody_else(calls: list[Call]) -> list[Call]:
+def _to_another_route(calls: list[Call]) -> list[Call]:
     call = _only_call(calls)
     return [*(each for each in calls if each != call), replace(call, route="doomed")]
 
@@ -134,14 +134,14 @@ def _is(column: str, value: str) -> Callable[[Any], bool]:
             _calls(lambda calls: [call for call in calls if call != _only_call(calls)]), "lost", id="no-call"
         ),
         pytest.param(_calls(_unfinished), "lost", id="call-never-ended"),
-        pytest.param(_calls(_again), "doubled", id="called-again-without-a-kill"),
+        pytest.param(_calls(_repeated), "doubled", id="repeated-without-a-kill"),
         pytest.param(_calls(lambda calls: [*calls, _only_call(calls)]), "unexplained", id="line-twice"),
         pytest.param(_calls(_meanwhile), "overlapping", id="called-meanwhile"),
-        pytest.param(_calls(_to_somebody_else), "misdelivered", id="wrong-route"),
+        pytest.param(_calls(_to_another_route), "misdelivered", id="wrong-route"),
         pytest.param(
             _calls(lambda calls: [*calls, replace(_only_call(calls), n=999, key="k")]),
             "unexplained",
-            id="nobody-planned-it",
+            id="not-planned",
         ),
         pytest.param(_rows(results=_without(_is("status", "routed"))), "lost", id="no-result"),
         pytest.param(_rows(results=_without(_is("status", "parked"))), "lost", id="not-parked"),
@@ -161,7 +161,7 @@ def _is(column: str, value: str) -> Callable[[Any], bool]:
 def test_doctored_evidence_is_noticed(
     calm: Evidence, doctor: Callable[[Evidence], Evidence], kind: str
 ) -> None:
-    assert account(CALM, doctor(calm)).count(kind) > 0
+    assert account_for(CALM, doctor(calm)).count(kind) > 0
 
 
 @pytest.mark.parametrize(("seconds", "doubled"), [(LEASE + 1, 0), (LEASE - 1, 1)])
@@ -172,7 +172,9 @@ def test_a_repeat_is_excused_where_a_frozen_neighbour_may_have_held_the_store(
     assert call.ended is not None
     frozen = Ending(pid=call.pid + 1, kind="freeze", since=call.ended - 0.5, until=call.ended - 0.5 + seconds)
 
-    found = account(CALM, replace(calm, calls=_again(list(calm.calls)), endings=[*calm.endings, frozen]))
+    found = account_for(
+        CALM, replace(calm, calls=_repeated(list(calm.calls)), endings=[*calm.endings, frozen])
+    )
 
     assert (found.count("doubled"), sum(found.repeats.values())) == (doubled, 1 - doubled)
 
@@ -186,32 +188,32 @@ def without(protection: str, *, ways: dict[Any, float], crash_at: str = "") -> t
 
 def test_results_that_are_not_unique_are_noticed(tmp_path: Path) -> None:
     plan, entry = without("dedup_key", ways={ways.duplicated: 1})
-    found = account(plan, play(plan, tmp_path / "run", entry=entry).evidence)
+    found = account_for(plan, run_plan(plan, tmp_path / "run", entry=entry).evidence)
     assert found.count("doubled") >= 30
 
 
 def test_deleting_before_recording_is_noticed(tmp_path: Path) -> None:
     plan, entry = without("persist-first", ways={ways.plain: 1}, crash_at="after-delete")
-    found = account(plan, crash(plan, tmp_path / "run", entry=entry).evidence)
+    found = account_for(plan, crash(plan, tmp_path / "run", entry=entry).evidence)
     assert found.count("lost") > 0
 
 
 def test_a_batch_committed_in_pieces_is_noticed(tmp_path: Path) -> None:
     plan, entry = without("transaction", ways={ways.plain: 1})
-    found = account(plan, crash(plan, tmp_path / "run", entry=entry).evidence)
+    found = account_for(plan, crash(plan, tmp_path / "run", entry=entry).evidence)
     assert found.count("lost") > 0
 
 
 def far_too_slow(draw: ways.Draw) -> ways.Item:
-    """Its lease has ended, and somebody else has begun, long before it returns."""
+    """Its lease has expired, and another attempt has begun, long before it returns."""
     return draw.handled("far-too-slow", "single", do="slow", seconds=2 * LEASE)
 
 
 def test_leases_that_nobody_renews_are_noticed(tmp_path: Path) -> None:
     plan, entry = without("renewal", ways={far_too_slow: 1})
     plan = replace(plan, items=plan.items[:4])
-    with staged(plan, tmp_path / "run", entry=entry) as scene:
-        scene.play()
-        wait_until(lambda: any(call.attempt > 1 for call in scene.evidence().calls))
-        evidence = scene.evidence()
-    assert account(plan, evidence).count("overlapping") > 0
+    with started(plan, tmp_path / "run", entry=entry) as run:
+        run.execute()
+        wait_until(lambda: any(call.attempt > 1 for call in run.evidence().calls))
+        evidence = run.evidence()
+    assert account_for(plan, evidence).count("overlapping") > 0

@@ -11,9 +11,9 @@ from random import Random
 
 import pytest
 
-from tests.soak.ledger import account
+from tests.soak.ledger import account_for
 from tests.soak.plan import Plan, duplicated, garbled, items, plain, slow
-from tests.soak.scene import Scene, staged
+from tests.soak.run import Run, started
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.process
@@ -27,44 +27,44 @@ LOCKED = 15.0
 PAGES = 45
 
 
-def settled(scene: Scene) -> None:
-    """Let the scene end, and go through its books: no kill, so no repeats at all."""
-    scene.settle()
-    found = account(PLAN, scene.evidence())
+def settled(run: Run) -> None:
+    """Let the run finish, and account for it: there was no kill, so there are no repeats at all."""
+    run.settle()
+    found = account_for(PLAN, run.evidence())
     assert (found.complaints, dict(found.repeats), dict(found.resumed)) == ([], {}, {})
 
 
 def test_a_store_locked_by_another_program_is_waited_for(tmp_path: Path) -> None:
-    with staged(PLAN, tmp_path / "run") as scene:
-        scene.processes.start(0)
-        wait_until(scene.processes.all_started)
+    with started(PLAN, tmp_path / "run") as run:
+        run.processes.start(0)
+        wait_until(run.processes.all_started)
         with closing(sqlite3.connect(tmp_path / "run/listener.db", timeout=30, isolation_level=None)) as lock:
             lock.execute("BEGIN IMMEDIATE")
-            scene.post_all()
+            run.post_all()
             threading.Event().wait(LOCKED)  # the outage itself, not a wait for anything
-            wait_until(lambda: "database is locked" in scene.processes.log(0))
-            assert scene.evidence().rows.results == []
-        settled(scene)
+            wait_until(lambda: "database is locked" in run.processes.log(0))
+            assert run.evidence().rows.results == []
+        settled(run)
 
 
 def test_a_full_disk_is_waited_for(tmp_path: Path) -> None:
     entry = ("-m", "tests.soak.listener_with", "--pages", str(PAGES))
-    with staged(PLAN, tmp_path / "run", entry=entry) as scene:
-        scene.processes.start(0)
-        wait_until(scene.processes.all_started)
-        scene.post_all()
-        wait_until(lambda: "disk is full" in scene.processes.log(0))
-        scene.processes.stop(0, entry=("-m", "listener"))
-        settled(scene)
+    with started(PLAN, tmp_path / "run", entry=entry) as run:
+        run.processes.start(0)
+        wait_until(run.processes.all_started)
+        run.post_all()
+        wait_until(lambda: "disk is full" in run.processes.log(0))
+        run.processes.stop(0, entry=("-m", "listener"))
+        settled(run)
 
 
 def test_a_file_size_limit_is_waited_for(tmp_path: Path) -> None:
-    with staged(PLAN, tmp_path / "run") as scene:
-        process = scene.processes.start(0)
-        wait_until(scene.processes.all_started)
+    with started(PLAN, tmp_path / "run") as run:
+        process = run.processes.start(0)
+        wait_until(run.processes.all_started)
         before = resource.prlimit(process.pid, resource.RLIMIT_FSIZE)
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (64 * 1024, before[1]))
-        scene.post_all()
-        wait_until(lambda: '"store.unavailable"' in scene.processes.log(0))
+        run.post_all()
+        wait_until(lambda: '"store.unavailable"' in run.processes.log(0))
         resource.prlimit(process.pid, resource.RLIMIT_FSIZE, before)
-        settled(scene)
+        settled(run)

@@ -1,4 +1,4 @@
-"""Plays a plan: a real emulator, real listener processes, real faults, real kills. Comes back with the evidence."""
+"""Runs a plan: a real emulator, real listener processes, real faults, real kills. Comes back with the evidence."""
 
 from __future__ import annotations
 
@@ -33,13 +33,13 @@ from listener.store.tables import jobs
 from tests.soak.evidence import Evidence, calls_in, rows_in
 from tests.soak.ledger import reference
 from tests.soak.plan import (
+    CORRELATION_WAIT,
     DOOMED_ATTEMPTS,
     FREEZE,
-    GRACE,
-    JOB_GRACE,
     LEASE,
     MAX_ATTEMPTS,
     QUEUES,
+    SHUTDOWN_TIMEOUT,
     STORE_LOCK,
     TARGETS,
     Blow,
@@ -47,11 +47,11 @@ from tests.soak.plan import (
     Plan,
     Post,
 )
-from tests.soak.processes import PATIENCE, ListenerProcesses
+from tests.soak.processes import TIMEOUT, ListenerProcesses
 from tests.support.builders import a_job
 
 VISIBILITY_SECONDS = 2
-LOOK_AGAIN = 0.05
+POLL_INTERVAL = 0.05
 
 SETTINGS = """\
 [store]
@@ -66,9 +66,9 @@ initial_backoff = "0.1s"
 max_backoff = "0.4s"
 [correlation]
 unknown = "{unknown}"
-wait = "{job_grace}s"
+wait = "{correlation_wait}s"
 [service]
-shutdown_timeout = "{grace}s"
+shutdown_timeout = "{shutdown_timeout}s"
 [http]
 listen = ""
 [log]
@@ -97,8 +97,8 @@ def settings(plan: Plan, folder: Path, endpoint: str) -> str:
         lease=LEASE,
         attempts=MAX_ATTEMPTS,
         unknown=plan.unknown,
-        grace=GRACE,
-        job_grace=JOB_GRACE,
+        shutdown_timeout=SHUTDOWN_TIMEOUT,
+        correlation_wait=CORRELATION_WAIT,
     )
     text += "".join(QUEUE.format(endpoint=endpoint, queue=queue) for queue in QUEUES)
     routes = {name: handlers for name, handlers in TARGETS.items() if handlers}
@@ -111,7 +111,7 @@ def _route(name: str, handlers: Sequence[str]) -> str:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Played:
+class RunResult:
     evidence: Evidence
     happened: Mapping[str, int]  #: how often each kind of fault, and of blow, really took place
     seconds: float
@@ -119,18 +119,18 @@ class Played:
 
 @dataclass(frozen=True, slots=True)
 class Timeline:
-    """Things to do at their moments, in seconds from the call of ``play``."""
+    """Things to do at their moments, in seconds from the call of ``execute``."""
 
     moments: Sequence[tuple[float, Callable[[], None]]]
 
-    def play(self) -> None:
-        started, pace = time.monotonic(), threading.Event()
+    def execute(self) -> None:
+        begun, pause = time.monotonic(), threading.Event()
         for moment, act in sorted(self.moments, key=lambda entry: entry[0]):
-            pace.wait(max(0.0, started + moment - time.monotonic()))
+            pause.wait(max(0.0, begun + moment - time.monotonic()))
             act()
 
 
-class Scene:
+class Run:
     """One run on one folder."""
 
     def __init__(self, plan: Plan, folder: Path, server: RunningEmulator, *, entry: Sequence[str]) -> None:
@@ -168,14 +168,19 @@ class Scene:
             for post in item.posts:
                 self._post(post)
 
-    def play(self) -> None:
+    def execute(self) -> None:
         """Everything of the plan that has a moment, while listeners run."""
         for slot in range(self.plan.processes):
             self.processes.start(slot)
         self._wait("the listeners did not start", self.processes.all_started)
         self._set_faults()
         # Each on a thread of its own, since a blow or a locked store must not hold up the others.
-        parts = (self._submit_all, self._posts().play, self._introductions().play, self._blows().play)
+        parts = (
+            self._submit_all,
+            self._posts().execute,
+            self._introductions().execute,
+            self._blows().execute,
+        )
         with ThreadPoolExecutor(len(parts)) as pool:
             for part in [pool.submit(part) for part in parts]:
                 part.result()
@@ -244,7 +249,7 @@ class Scene:
     def _lock_store(self) -> None:
         """Another program writes to the database and takes its time; this thread goes on meanwhile."""
         connection = sqlite3.connect(
-            self.folder / "listener.db", timeout=PATIENCE, isolation_level=None, check_same_thread=False
+            self.folder / "listener.db", timeout=TIMEOUT, isolation_level=None, check_same_thread=False
         )
         connection.execute("BEGIN IMMEDIATE")
         self.processes.happened["lock"] += 1
@@ -277,47 +282,47 @@ class Scene:
                 self.processes.troubles.append(f"{item.n} ({item.way}) could not be submitted: {error}")
 
     def _wait(self, otherwise: str, condition: Callable[[], bool]) -> None:
-        deadline, pace = time.monotonic() + PATIENCE, threading.Event()
+        deadline, pause = time.monotonic() + TIMEOUT, threading.Event()
         while not condition():
             if time.monotonic() > deadline:
                 self.processes.troubles.append(otherwise)
                 return
-            pace.wait(LOOK_AGAIN)
+            pause.wait(POLL_INTERVAL)
 
 
 @contextmanager
-def staged(plan: Plan, folder: Path, *, entry: Sequence[str] = ("-m", "listener")) -> Iterator[Scene]:
-    """A scene with its emulator; whatever happens, no process outlives it."""
+def started(plan: Plan, folder: Path, *, entry: Sequence[str] = ("-m", "listener")) -> Iterator[Run]:
+    """A run with its emulator; whatever happens, no process outlives it."""
     options = Options(seed=plan.seed, job_seconds=0.2, concurrency=1000, calls_per_second=0)
     with running(options) as server:
-        scene = Scene(plan, folder, server, entry=entry)
+        run = Run(plan, folder, server, entry=entry)
         try:
-            scene.prepare()
-            yield scene
+            run.prepare()
+            yield run
         finally:
-            scene.close()
+            run.close()
 
 
-def play(plan: Plan, folder: Path, *, entry: Sequence[str] = ("-m", "listener")) -> Played:
-    """Play a plan from its beginning to its end."""
-    started = time.monotonic()
-    with staged(plan, folder, entry=entry) as scene:
-        scene.play()
-        happened = Counter(scene.settle()) + scene.processes.happened
-        evidence = scene.evidence()
-    return Played(evidence=evidence, happened=happened, seconds=time.monotonic() - started)
+def run_plan(plan: Plan, folder: Path, *, entry: Sequence[str] = ("-m", "listener")) -> RunResult:
+    """Run a plan from its beginning to its end."""
+    begun = time.monotonic()
+    with started(plan, folder, entry=entry) as run:
+        run.execute()
+        happened = Counter(run.settle()) + run.processes.happened
+        evidence = run.evidence()
+    return RunResult(evidence=evidence, happened=happened, seconds=time.monotonic() - begun)
 
 
-def crash(plan: Plan, folder: Path, *, entry: Sequence[str]) -> Played:
+def crash(plan: Plan, folder: Path, *, entry: Sequence[str]) -> RunResult:
     """Let one process come to the point at which it kills itself, then let another one finish."""
-    started = time.monotonic()
-    with staged(plan, folder, entry=entry) as scene:
-        scene.post_all()
-        scene.processes.start(0)
-        scene.processes.await_crash(0)
-        scene.settle()
-        evidence = scene.evidence()
-    return Played(evidence=evidence, happened=scene.processes.happened, seconds=time.monotonic() - started)
+    begun = time.monotonic()
+    with started(plan, folder, entry=entry) as run:
+        run.post_all()
+        run.processes.start(0)
+        run.processes.await_crash(0)
+        run.settle()
+        evidence = run.evidence()
+    return RunResult(evidence=evidence, happened=run.processes.happened, seconds=time.monotonic() - begun)
 
 
 def _key() -> AccessKey:
@@ -347,7 +352,7 @@ def _create(emulator: Emulator, *, name: str) -> None:
 def _all_called_back(emulator: Emulator) -> bool:
     """No job is under way, and no callback waits for its moment."""
     jobs_over = all(job.over for job in emulator.engine.jobs.values())
-    return jobs_over and not emulator.sender._timers  # nothing public tells of callbacks that are held back
+    return jobs_over and not emulator.sender._timers  # no public method reports callbacks that are held back
 
 
 def _none_hidden(emulator: Emulator) -> bool:
