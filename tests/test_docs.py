@@ -81,9 +81,9 @@ SETTINGS = list(settings_of(Settings))
 def test_every_setting_is_documented_with_its_default_and_its_variable(
     path: str, variable: str, field: FieldInfo
 ) -> None:
-    default, shown_variable = documented_settings()[path]
+    default, documented_variable = documented_settings()[path]
 
-    assert shown_variable == variable
+    assert documented_variable == variable
     if field.is_required() or field.default is None:
         assert default == ("required" if field.is_required() else "none")
     else:

@@ -48,7 +48,7 @@ IO_MODULES = {
     ),
     *("telnetlib", "xmlrpc", "urllib.request", "subprocess", "multiprocessing", "signal", "pty", "resource"),
 }
-LONGEST_FUNCTION = 45
+MAX_FUNCTION_LINES = 45
 
 MODULES = sorted(LISTENER.rglob("*.py"))
 NAMES = [str(path.relative_to(ROOT)) for path in MODULES]
@@ -186,7 +186,7 @@ def test_what_decides_reaches_no_network_disk_or_database(path: Path) -> None:
         pytest.param("listener.store.claims", False, id="ours-has-its-own-rule"),
     ],
 )
-def test_the_rule_about_io_tells_imports_apart(name: str, outside: bool) -> None:
+def test_the_rule_about_io_distinguishes_imports(name: str, outside: bool) -> None:
     assert reaches_outside(name) is outside
 
 
@@ -196,7 +196,7 @@ def test_no_function_is_longer_than_a_screen(path: Path) -> None:
         f"{node.name}, line {node.lineno}": (node.end_lineno or 0) - node.lineno + 1
         for node in functions_of(path)
     }
-    assert {name: length for name, length in lengths.items() if length > LONGEST_FUNCTION} == {}
+    assert {name: length for name, length in lengths.items() if length > MAX_FUNCTION_LINES} == {}
 
 
 TESTS = ROOT / "tests"

@@ -25,7 +25,7 @@ from tests.support.results import a_job_result
 
 README = (ROOT / "README.md").read_text("utf-8")
 TOUR = "\n".join(re.findall(r"<!-- tour -->\n```sh\n(.*?)```", README, re.DOTALL))
-PATIENCE = 90
+TIMEOUT = 90
 
 
 def block(language: str) -> str:
@@ -47,7 +47,7 @@ def follow(tour: str, folder: Path, environment: dict[str, str]) -> tuple[int, s
         ) as shell,
     ):
         try:
-            status = shell.wait(PATIENCE)
+            status = shell.wait(TIMEOUT)
         finally:
             try:
                 os.killpg(shell.pid, signal.SIGKILL)

@@ -43,14 +43,14 @@ def measured(sizes: Sizes, names: Sequence[str]) -> tuple[list[Figure], list[str
         for name in names:
             began = clock.monotonic()
             try:
-                figures += _shown(MEASUREMENTS[name](bench))
+                figures += _printed(MEASUREMENTS[name](bench))
             except (Skipped, Stuck) as reason:
                 skipped.append(f"{name}: {reason}")
             click.echo(f"{name}: {clock.monotonic() - began:.0f} s", err=True)
     return figures, skipped
 
 
-def _shown(figures: Iterator[Figure]) -> Iterator[Figure]:
+def _printed(figures: Iterator[Figure]) -> Iterator[Figure]:
     for figure in figures:
         click.echo(f"  {figure.name}: {figure.measured}", err=True)
         yield figure

@@ -88,7 +88,7 @@ QUICK: Final = Sizes(
 
 @dataclass(frozen=True, slots=True)
 class Bench:
-    """What measurements share: the server, the sizes, and folders and series that nobody has used."""
+    """What measurements share: the server, the sizes, and unused folders and series."""
 
     server: Server
     sizes: Sizes
@@ -166,7 +166,7 @@ def against_dramatiq(bench: Bench) -> Iterator[Figure]:
 
 
 def _against_tasks(
-    bench: Bench, baseline: str, shown: str, theirs: Callable[..., Drained]
+    bench: Bench, baseline: str, label: str, theirs: Callable[..., Drained]
 ) -> Iterator[Figure]:
     if missing := runs.missing(baseline):
         raise Skipped(missing)
@@ -177,8 +177,8 @@ def _against_tasks(
         rounds=bench.sizes.rounds_aside,
     )
     ours, others = ([each.rate for each in side] for side in zip(*rounds, strict=True))
-    yield Figure(name=f"drain: {shown}", values=others, unit="/s")
-    yield _times(f"drain: listener to {shown}", ours, others, at_least=2)
+    yield Figure(name=f"drain: {label}", values=others, unit="/s")
+    yield _times(f"drain: listener to {label}", ours, others, at_least=2)
 
 
 def _times(
@@ -204,8 +204,8 @@ def latency(bench: Bench) -> Iterator[Figure]:
     )
 
 
-def retention(bench: Bench) -> Iterator[Figure]:
-    """What those who wait notice of the deleting of old rows: all of a large store are old, or none."""
+def pruning(bench: Bench) -> Iterator[Figure]:
+    """How deleting old rows affects latency: all rows of a large store are old, or none."""
     count = int(STEADY * bench.sizes.half_rate_seconds)
     left: list[int] = []
 
@@ -313,7 +313,7 @@ def _resident(pid: int) -> int:
 def growth(bench: Bench) -> Iterator[Figure]:
     """A store that has seen much against one that has seen little."""
     large = large_store(bench.sizes.large_jobs)
-    shown = f"{bench.sizes.large_jobs:,} jobs"
+    label = f"{bench.sizes.large_jobs:,} jobs"
     rounds = interleaved(
         lambda _: _drain_into(bench, url_of(large)),
         lambda _: _drain_into(bench, url_of(bench.folder() / "small.db")),
@@ -321,12 +321,12 @@ def growth(bench: Bench) -> Iterator[Figure]:
     )
     grown, new = ([each.rate for each in side] for side in zip(*rounds, strict=True))
     shares = [100 * each for each in ratios(zip(grown, new, strict=True))]
-    yield Figure(name=f"drain with {shown} in the store", values=shares, unit=" %", at_least=85)
+    yield Figure(name=f"drain with {label} in the store", values=shares, unit=" %", at_least=85)
     yield Figure(
         name=f"store: bytes a job with {RESULTS_EACH} results",
         values=[large.stat().st_size / bench.sizes.large_jobs],
     )
-    yield _listings(url_of(large), shown)
+    yield _listings(url_of(large), label)
 
 
 def _drain_into(bench: Bench, store: str) -> Drained:
@@ -337,7 +337,7 @@ def _drain_into(bench: Bench, store: str) -> Drained:
     return drain(bench.folder(), bench.server, series=series, count=count, store=store)
 
 
-def _listings(store: str, shown: str) -> Figure:
+def _listings(store: str, label: str) -> Figure:
     database = Database(store)
     queries, dead_letters = Queries(database), DeadLetters(database)
     with closing(database):
@@ -345,7 +345,7 @@ def _listings(store: str, shown: str) -> Figure:
         taken = {name: _repeated(page, times=5) for name, page in pages.items()}
     worst = max(taken, key=lambda name: statistics.median(taken[name]))
     return Figure(
-        name=f"slowest page of a list, {shown}", values=taken[worst], unit=" ms", at_most=50, note=worst
+        name=f"slowest page of a list, {label}", values=taken[worst], unit=" ms", at_most=50, note=worst
     )
 
 
@@ -446,7 +446,7 @@ MEASUREMENTS: Final[Mapping[str, Callable[[Bench], Iterator[Figure]]]] = {
     "latency": latency,
     "idle": idle,
     "growth": growth,
-    "retention": retention,
+    "pruning": pruning,
     "pool": pool,
     "postgres": postgres,
 }

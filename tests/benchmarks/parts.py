@@ -59,7 +59,7 @@ def main(count: int) -> None:
         _stored(messages, size)
 
 
-def _tell(name: str, timed: Timed, count: int) -> None:
+def _report(name: str, timed: Timed, count: int) -> None:
     print(f"{name:<24} {1e6 * timed.cpu / count:>6.1f} {1e6 * timed.passed / count:>8.1f}")
 
 
@@ -78,8 +78,8 @@ def _exchange(count: int) -> Sequence[Message]:
                 with delete():
                     queue.delete(batch)
                 messages += batch
-    _tell("receive", receive, count)
-    _tell("delete", delete, count)
+    _report("receive", receive, count)
+    _report("delete", delete, count)
     return messages
 
 
@@ -88,7 +88,7 @@ def _pure(messages: Sequence[Message]) -> None:
     with decoding():
         for message in messages:
             decode(message.body)
-    _tell("decode", decoding, len(messages))
+    _report("decode", decoding, len(messages))
 
 
 def _stored(messages: Sequence[Message], size: int) -> None:
@@ -104,10 +104,10 @@ def _stored(messages: Sequence[Message], size: int) -> None:
                     job_result(delivery)
             with settle():
                 store.settle([Settlement(delivery=each, outcome=Done()) for each in claimed], at=clock.now())
-    _tell(f"record, {size} at a time", record, len(messages))
-    _tell(f"settle, {size} at a time", settle, len(messages))
+    _report(f"record, {size} at a time", record, len(messages))
+    _report(f"settle, {size} at a time", settle, len(messages))
     if size == TOGETHER[-1]:
-        _tell("what a handler gets", handed, len(messages))
+        _report("what a handler gets", handed, len(messages))
 
 
 def _store(folder: Path, count: int) -> closing[SqlStore]:

@@ -1,4 +1,4 @@
-"""What a measurement needs around it: the server in a process of its own, and patience."""
+"""What a measurement needs around it: the server in a process of its own, and waiting with time-outs."""
 
 from __future__ import annotations
 

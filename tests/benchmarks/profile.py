@@ -37,7 +37,7 @@ STEPS: Final[Mapping[str, tuple[tuple[str, str], tuple[str, ...]]]] = {
     "transactions": (("group_commit.py", "GroupCommit.run"), ("record", "route", "claim", "settle")),
     "report (metrics, logs)": (("settler.py", "Settler.report"), ()),
 }
-SHOWN: Final = 40
+TOP_FUNCTIONS: Final = 40
 
 
 def shares(spent: Mapping[tuple[str, str], float], total: float) -> dict[str, float]:
@@ -91,7 +91,7 @@ def _report(count: int) -> None:
         print(f"{step:<30} {share:6.1%}")
     print("\nthreads: " + ", ".join(f"{each.name} {each.ttot / total:.1%}" for each in threads[:6]))
     print(f"\n{'us each':>8} {'own':>8} {'calls':>8}  function")
-    for each in sorted(functions, key=lambda one: -one.tsub)[:SHOWN]:
+    for each in sorted(functions, key=lambda one: -one.tsub)[:TOP_FUNCTIONS]:
         print(_line(each, count))
 
 

@@ -31,7 +31,7 @@ DEAD_EVERY: Final = 100
 #: Rows in one statement.
 INSERTED_AT_ONCE: Final = 5000
 #: A large store is made anew before the daemon would begin to delete what is in it.
-KEPT_SECONDS: Final = 20 * 86_400
+RETENTION_SECONDS: Final = 20 * 86_400
 
 
 def url_of(path: Path) -> str:
@@ -116,7 +116,7 @@ def large_store(count: int) -> Path:
     """
     kind = f"mns-listener-bench-{HEAD}-{count}-"
     folder = Path(tempfile.gettempdir())
-    path = folder / f"{kind}{int(time.time() // KEPT_SECONDS)}.db"
+    path = folder / f"{kind}{int(time.time() // RETENTION_SECONDS)}.db"
     if not path.exists():
         for older in folder.glob(f"{kind}*"):
             older.unlink()
@@ -172,5 +172,5 @@ def _write_templates(url: str) -> None:
     decode_message = a_decoded_message(result=a_result(job_id="template"))
     with closing(SqlStore.open(url)) as store:
         store.add_job(a_job(job_id="template", created_at=now, submitted_at=now))
-        recorded = store.record([decode_message], routes_all(), at=now, claim=claim)
-        store.settle([Settlement(delivery=each, outcome=Done()) for each in recorded.claimed], at=now)
+        summary = store.record([decode_message], routes_all(), at=now, claim=claim)
+        store.settle([Settlement(delivery=each, outcome=Done()) for each in summary.claimed], at=now)

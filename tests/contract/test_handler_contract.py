@@ -123,7 +123,7 @@ def test_success_returns_none_and_hands_the_result_on(name: str, world: World) -
 
 
 @every_handler
-def test_the_same_result_may_come_again(name: str, world: World) -> None:
+def test_the_same_result_may_be_redelivered(name: str, world: World) -> None:
     handler = load(name, CASES[name].works(world), where=WHERE)
 
     handler(a_job_result(job_id="one"))

@@ -1,4 +1,4 @@
-"""Every job comes to one known end, whoever tells it and in whatever order: the same on every database."""
+"""Every job reaches one terminal state, whatever reports it and in whatever order: the same on every database."""
 
 from __future__ import annotations
 
@@ -39,13 +39,13 @@ INTENT: dict[str, Any] = {"job_id": "", "state": JobState.INTENT, "submitted_at"
 OVERDUE: dict[str, Any] = {"deadline_at": NOON}
 
 
-def tell(store: SqlStore, *told: Result) -> Any:
-    return store.record([a_decoded_message(result=result) for result in told], ALL, at=LATER)
+def record_results(store: SqlStore, *reported: Result) -> Any:
+    return store.record([a_decoded_message(result=result) for result in reported], ALL, at=LATER)
 
 
 def declare_lost(store: SqlStore, token: str = TOKEN) -> Any:
     """Give a job up as it was when it was claimed, which may be long ago."""
-    return tell(store, lost(the_job(store, token), now=LATER))
+    return record_results(store, lost(the_job(store, token), now=LATER))
 
 
 def a_report(**fields: Any) -> Result:
@@ -74,24 +74,27 @@ def at_once(*works: Callable[[], object]) -> None:
 
 class TestLost:
     @pytest.mark.parametrize("fields", [{}, INTENT], ids=["with-an-id", "intent"])
-    def test_it_is_told_once(self, store: SqlStore, fields: dict[str, Any]) -> None:
+    def test_it_is_delivered_once(self, store: SqlStore, fields: dict[str, Any]) -> None:
         store.add_job(a_job(**fields))
         decision = lost(the_job(store, TOKEN), now=LATER)
 
-        assert (tell(store, decision).deliveries, tell(store, decision).deliveries) == (1, 0)
+        assert (record_results(store, decision).deliveries, record_results(store, decision).deliveries) == (
+            1,
+            0,
+        )
         job = the_job(store, TOKEN)
         assert (job.state, job.finished_at, count(store, deliveries)) == (JobState.LOST, LATER, 1)
 
     def test_an_intent_is_identified_by_its_token_alone(self, store: SqlStore) -> None:
         store.add_job(a_job(**INTENT))
-        recorded = store.record(
+        summary = store.record(
             [DecodedMessage(result=lost(the_job(store, TOKEN), now=LATER))],
             ALL,
             at=LATER,
             claim=a_claim(),
         )
 
-        (delivery,) = recorded.claimed
+        (delivery,) = summary.claimed
         result = delivery.result
         assert (result.job_id, result.run_id, result.token) == ("", "", TOKEN)
         assert result.lost_intent == result.terminal_id == result.key == result.dedup_key == TOKEN
@@ -119,9 +122,9 @@ class TestLost:
     ) -> None:
         store.add_job(a_job(**fields))
         declare_lost(store)
-        recorded = tell(store, a_result(token=TOKEN))
+        summary = record_results(store, a_result(token=TOKEN))
 
-        assert (recorded.deliveries, recorded.contradictions) == (0, 1)
+        assert (summary.deliveries, summary.contradictions) == (0, 1)
         job = the_job(store, TOKEN)
         assert (job.state, job.job_id, job.finished_at) == (JobState.LOST, JOB_ID, LATER)
         assert not store.claim_overdue(at=LATER, until=LATER, limit=9)
@@ -130,16 +133,16 @@ class TestLost:
     def test_a_callback_that_came_first_makes_it_moot(self, store: SqlStore, fields: dict[str, Any]) -> None:
         store.add_job(a_job(**fields))
         decision = lost(the_job(store, TOKEN), now=LATER)
-        tell(store, a_result(token=TOKEN))
-        tell(store, decision)
+        record_results(store, a_result(token=TOKEN))
+        record_results(store, decision)
 
         assert (the_job(store, TOKEN).state, count(store, deliveries)) == (JobState.SUCCESS, 1)
 
     def test_a_report_that_came_first_makes_a_workflows_moot_too(self, store: SqlStore) -> None:
         store.add_job(a_job(job_id="run", function=""))
         decision = lost(the_job(store, TOKEN), now=LATER)
-        tell(store, a_report())
-        tell(store, decision)
+        record_results(store, a_report())
+        record_results(store, decision)
 
         assert (the_job(store, TOKEN).state, count(store, deliveries)) == (JobState.SUCCESS, 1)
 
@@ -153,7 +156,7 @@ class TestLost:
             one.add_job(a_job(**({"token": token, "job_id": job_id} | fields)))
             decision = lost(the_job(one, token), now=LATER)
             callback = a_result(job_id=job_id, token=token)
-            at_once(lambda: tell(one, decision), lambda: tell(other, callback))  # noqa: B023 - called within the turn
+            at_once(lambda: record_results(one, decision), lambda: record_results(other, callback))  # noqa: B023 - called within the turn
 
         assert count(one, deliveries) == 20
         assert count(one, jobs, jobs.c.finished_at.is_not(None)) == 20
@@ -166,7 +169,7 @@ class TestAnswers:
             one.add_job(a_job(token=f"{number:022d}", job_id=f"job-{number}"))
             callback = a_result(job_id=f"job-{number}")
             answer = a_result(job_id=f"job-{number}", source=Source.QUERY, outputs="{}")
-            at_once(lambda: tell(one, answer), lambda: tell(other, callback))  # noqa: B023 - called within the turn
+            at_once(lambda: record_results(one, answer), lambda: record_results(other, callback))  # noqa: B023 - called within the turn
 
         assert (count(one, deliveries), count(one, results)) == (20, 20)
         assert count(one, jobs, jobs.c.state == JobState.SUCCESS) == 20
@@ -206,7 +209,7 @@ class TestOverdue:
 
         assert [job.job_id for job in store.claim_overdue(at=LATER, until=LATER, limit=9)] == [JOB_ID]
 
-    def test_tenants_are_told_apart(self, store: SqlStore) -> None:
+    def test_tenants_are_distinguished(self, store: SqlStore) -> None:
         for number, tenant in enumerate(("", "a", "b", "gone")):
             store.add_job(a_job(token=f"{number:022d}", job_id=str(number), tenant=tenant, **OVERDUE))
 
@@ -221,7 +224,7 @@ class TestOverdue:
     def test_neither_finished_jobs_nor_those_without_a_deadline_are_overdue(self, store: SqlStore) -> None:
         store.add_job(a_job(token="1" * 22, job_id="endless"))
         store.add_job(a_job(token="2" * 22, job_id="done", **OVERDUE))
-        tell(store, a_result(job_id="done"))
+        record_results(store, a_result(job_id="done"))
 
         assert not store.claim_overdue(at=LATER, until=LATER, limit=9)
 
@@ -229,9 +232,9 @@ class TestOverdue:
 class TestWorkflows:
     def test_a_run_ends_with_its_report_and_not_with_its_start(self, store: SqlStore) -> None:
         store.add_job(a_job(job_id="run", function=""))
-        tell(store, a_report(type="Start"))
+        record_results(store, a_report(type="Start"))
         assert the_job(store, TOKEN).state == JobState.SUBMITTED
-        tell(store, a_report())
+        record_results(store, a_report())
 
         assert (the_job(store, TOKEN).state, count(store, deliveries)) == (JobState.SUCCESS, 2)
 
@@ -242,7 +245,7 @@ class TestWorkflows:
         for number, job_id in enumerate(activities):
             store.add_job(a_job(token=f"{number:022d}", job_id=job_id, function="", **OVERDUE))
         report = a_report(activity_job_ids=tuple(activities), activity_states=tuple(activities.values()))
-        tell(store, report)
+        record_results(store, report)
 
         states = [the_job(store, f"{number:022d}").state for number in range(3)]
         assert states == [JobState.SUCCESS, JobState.FAIL, JobState.SUBMITTED]
@@ -252,19 +255,19 @@ class TestWorkflows:
 
     def test_the_callback_of_an_activity_is_a_result_of_its_own(self, store: SqlStore) -> None:
         store.add_job(a_job(job_id="act", function=""))
-        tell(store, a_report(activity_job_ids=("act",), activity_states=("Success",)))
-        tell(store, a_result(job_id="act", type="Transcode"))
+        record_results(store, a_report(activity_job_ids=("act",), activity_states=("Success",)))
+        record_results(store, a_result(job_id="act", type="Transcode"))
 
         assert (count(store, deliveries), the_job(store, TOKEN).state) == (2, JobState.SUCCESS)
 
-    def test_a_report_is_delivered_though_one_of_its_activities_was_told_to_be_lost(
+    def test_a_report_is_delivered_though_one_of_its_activities_was_reported_lost(
         self, store: SqlStore
     ) -> None:
         store.add_job(a_job(job_id="act", function=""))
         declare_lost(store)
-        recorded = tell(store, a_report(activity_job_ids=("act",), activity_states=("Success",)))
+        summary = record_results(store, a_report(activity_job_ids=("act",), activity_states=("Success",)))
 
-        assert (recorded.deliveries, the_job(store, TOKEN).state) == (1, JobState.LOST)
+        assert (summary.deliveries, the_job(store, TOKEN).state) == (1, JobState.LOST)
 
 
 class TestRegistering:
@@ -276,7 +279,7 @@ class TestRegistering:
         ],
     )
     def test_what_came_before_ends_the_job(self, store: SqlStore, job_id: str, result: Result) -> None:
-        tell(store, result)
+        record_results(store, result)
         store.add_job(a_job(job_id=job_id, function="", **OVERDUE))
 
         assert the_job(store, TOKEN).state == JobState.SUCCESS
@@ -311,7 +314,7 @@ class TestRegistering:
             ({"job_id": JOB_ID, "reference": "other"}, f"job '{JOB_ID}' is already registered"),
         ],
     )
-    def test_a_name_that_is_taken_is_told(self, store: SqlStore, fields: dict[str, str], taken: str) -> None:
+    def test_a_name_in_use_is_reported(self, store: SqlStore, fields: dict[str, str], taken: str) -> None:
         store.add_job(a_job(reference="talk"))
         with pytest.raises(UsageError, match=taken):
             store.add_job(a_job(**({"token": "2" * 22, "job_id": "new"} | fields)))
@@ -325,17 +328,15 @@ class TestRegistering:
         store.add_job(a_job(function="", user_data="covers:7"))
         by_route = (Rule(name="mine", match=Match(route="covers", type=kind), handlers=("log",)),)
         decide = decider(by_route, Correlation(unknown="drop"), now=NOON, wait_over=True)
-        recorded = store.record(
-            [a_decoded_message(result=a_result(type=kind, function=""))], decide, at=LATER
-        )
+        summary = store.record([a_decoded_message(result=a_result(type=kind, function=""))], decide, at=LATER)
 
-        assert (recorded.deliveries, the_job(store, TOKEN).state) == (1, JobState.SUCCESS)
+        assert (summary.deliveries, the_job(store, TOKEN).state) == (1, JobState.SUCCESS)
 
 
 def test_a_lost_job_without_an_id_shows_what_came_too_late(store: SqlStore) -> None:
     store.add_job(a_job(**INTENT))
     declare_lost(store)
-    tell(store, a_result(token=TOKEN))
+    record_results(store, a_result(token=TOKEN))
 
     assert count(store, results, results.c.status == ResultStatus.DROPPED) == 1
     assert Target("lost", "log") == Target(*_targets(store)[0])

@@ -53,10 +53,10 @@ def handle(
     store: SqlStore, number: int, outcome: Outcome, *, at: datetime = NOON, prefix: str = "job"
 ) -> None:
     """Record so many results, and let all of them come to this."""
-    recorded = store.record(
+    summary = store.record(
         decoded_messages(number, prefix=prefix), routes_all(), at=at, claim=a_claim(limit=number)
     )
-    settle(store, recorded.claimed, outcome, at=at)
+    settle(store, summary.claimed, outcome, at=at)
 
 
 def settle(store: SqlStore, claimed: Any, outcome: Outcome, *, at: datetime = NOON) -> None:
@@ -71,7 +71,7 @@ def clean(store: SqlStore, *, at: datetime = LATER, keep: timedelta = KEEP) -> i
     return deleted
 
 
-class TestRetention:
+class TestPruner:
     def test_what_is_long_done_goes_with_all_that_belongs_to_it(self, store: SqlStore) -> None:
         store.add_job(a_job(job_id="mps-callbacks-job-0"))
         handle(store, 3, Done())
@@ -95,7 +95,7 @@ class TestRetention:
         assert clean(store) == 0
         assert clean(store, at=LATER + 20 * DAY) == 1
 
-    def test_what_is_not_finished_stays_for_ever(self, store: SqlStore) -> None:
+    def test_unfinished_records_are_never_pruned(self, store: SqlStore) -> None:
         store.record(decoded_messages(1, prefix="pending"), routes_all(), at=NOON)
         store.record(decoded_messages(1, prefix="running"), routes_all(), at=NOON, claim=a_claim(limit=1))
         handle(store, 1, Dead(reason="never"), prefix="dead")
@@ -111,9 +111,9 @@ class TestRetention:
     def test_a_result_with_one_dead_letter_stays_whole_and_so_does_its_job(self, store: SqlStore) -> None:
         store.add_job(a_job())
         two = routes_all(*(target("done"), target("dead")))
-        recorded = store.record([a_decoded_message()], two, at=NOON, claim=a_claim())
-        settle(store, recorded.claimed[:1], Done())
-        settle(store, recorded.claimed[1:], Dead(reason=""))
+        summary = store.record([a_decoded_message()], two, at=NOON, claim=a_claim())
+        settle(store, summary.claimed[:1], Done())
+        settle(store, summary.claimed[1:], Dead(reason=""))
 
         assert clean(store) == 0
         (left,) = DeadLetters(store.database).page()
@@ -178,7 +178,7 @@ def target(name: str) -> Target:
 
 
 class TestStatus:
-    def test_it_tells_what_there_is(self, store: SqlStore) -> None:
+    def test_it_reports_counts_and_sizes(self, store: SqlStore) -> None:
         store.add_job(a_job())
         handle(store, 2, Done())
         store.record(decoded_messages(1, prefix="pending"), routes_all(), at=NOON + DAY)
@@ -234,7 +234,7 @@ def set_version(database: Database, version: str) -> None:
         connection.execute(text("UPDATE alembic_version SET version_num = :to"), {"to": version})
 
 
-def test_vacuum_gives_room_back_and_the_store_goes_on(store: SqlStore) -> None:
+def test_vacuum_frees_disk_space_and_the_store_stays_usable(store: SqlStore) -> None:
     handle(store, 400, Done())
     store.record([a_decoded_message(result=a_result(message="x" * 500_000))], routes_all(), at=NOON)
     with store.database.write() as connection:
@@ -289,17 +289,17 @@ class TestGrowth:
 
     def test_daily_work_reads_no_table_from_end_to_end(self, large: SqlStore) -> None:
         with explained(large) as plans:
-            recorded = large.record(
+            summary = large.record(
                 [*decoded_messages(4), a_decoded_message(), a_decoded_message(result=None)],
                 routes_all(),
                 at=NOON,
                 claim=a_claim(limit=2),
             )
             large.record([a_decoded_message()], routes_all(), at=NOON)
-            claimed = [*recorded.claimed, *large.claim(a_claim(), at=NOON)]
+            claimed = [*summary.claimed, *large.claim(a_claim(), at=NOON)]
             large.renew(claimed, until=LATER)
             settle(large, claimed, Done())
-            large.rescue_expired(give_up, at=LATER, limit=10)
+            large.rescue_expired(dead_letter, at=LATER, limit=10)
             large.decide_waiting(routes_all(), at=NOON, limit=10)
             large.claim_overdue(at=NOON, until=LATER, limit=10)
             large.find_job(JOB_ID)
@@ -335,7 +335,7 @@ class TestGrowth:
         assert plans.scans() == []
 
 
-def give_up(_delivery: Delivery) -> Outcome:
+def dead_letter(_delivery: Delivery) -> Outcome:
     return Dead(reason="")
 
 

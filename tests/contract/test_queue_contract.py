@@ -96,7 +96,7 @@ def test_no_more_than_the_limit_is_received(case: Case) -> None:
     assert len(receive(case, limit=2)) == 2
 
 
-def test_what_is_deleted_never_comes_again(case: Case) -> None:
+def test_a_deleted_message_is_never_redelivered(case: Case) -> None:
     for number in range(3):
         case.put(str(number))
 

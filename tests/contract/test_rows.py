@@ -106,11 +106,11 @@ def test_jobs_show_prints_every_field(
     store.add_job(JOB)
     store.record([a_decoded_message(result=RESULT)], routes_all(), at=NOON)
 
-    shown = CliRunner().invoke(jobs_command, ["show", JOB.job_id, "--json"])
+    of_job = CliRunner().invoke(jobs_command, ["show", JOB.job_id, "--json"])
     of_result = CliRunner().invoke(jobs_command, ["show", "job", "--json"])
 
-    assert (shown.exit_code, of_result.exit_code) == (0, 0), shown.output
-    job = json.loads(shown.stdout)["job"]
+    assert (of_job.exit_code, of_result.exit_code) == (0, 0), of_job.output
+    job = json.loads(of_job.stdout)["job"]
     assert set(job) == names_of(Job)
     assert (job["tenant"], job["queries"]) == (JOB.tenant, 7)
     assert job["deadline_at"] == JOB.deadline_at.isoformat() if JOB.deadline_at else None

@@ -1,4 +1,4 @@
-"""What every Store promises (listener.core.ports.Store), kept by each database that we support."""
+"""What every Store promises (listener.core.ports.Store), fulfilled by each supported database."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ from tests.support.stores import (
 
 RULES = (Rule(name="videos", handlers=("log",)),)
 SECOND = timedelta(seconds=1)
-GRACE = timedelta(seconds=5)
+WAIT = timedelta(seconds=5)
 LATER = NOON + timedelta(minutes=1)
 
 
@@ -68,7 +68,7 @@ def an_intent(**fields: object) -> Job:
 
 
 def decides(*, unknown: str = "deliver", at: datetime = NOON, wait_over: bool = False) -> Decide:
-    correlation = Correlation(unknown=unknown, wait=GRACE)
+    correlation = Correlation(unknown=unknown, wait=WAIT)
     return decider(RULES, correlation, now=at, wait_over=wait_over)
 
 
@@ -92,7 +92,7 @@ def settle(
 
 
 class TestRecording:
-    def test_a_result_is_recorded_once_for_ever(self, store: SqlStore) -> None:
+    def test_a_result_is_recorded_once_as_long_as_it_is_retained(self, store: SqlStore) -> None:
         outcomes = [store.record([a_decoded_message()], routes_all(), at=NOON) for _ in range(3)]
 
         assert [(each.new, each.duplicates, each.deliveries) for each in outcomes] == [
@@ -106,9 +106,9 @@ class TestRecording:
     def test_copies_within_one_batch_are_one_result(self, store: SqlStore) -> None:
         batch = [a_decoded_message(message=a_message(message_id=f"m{number}")) for number in range(3)]
 
-        recorded = store.record(batch, routes_all(), at=NOON)
+        summary = store.record(batch, routes_all(), at=NOON)
 
-        assert recorded == RecordSummary(new=1, duplicates=2, deliveries=1)
+        assert summary == RecordSummary(new=1, duplicates=2, deliveries=1)
         assert the_row(store, results)["copies"] == 3
 
     def test_processes_that_record_the_same_batch_at_once_record_it_once(self, open_store: OpenStore) -> None:
@@ -121,19 +121,19 @@ class TestRecording:
             return [store.record(batch, routes_all(), at=NOON) for batch in batches]
 
         with ThreadPoolExecutor(2) as threads:
-            recorded = [each for outcome in threads.map(record_all, stores) for each in outcome]
+            summaries = [each for outcome in threads.map(record_all, stores) for each in outcome]
 
-        assert sum(each.new for each in recorded) == 160
-        assert sum(each.duplicates for each in recorded) == 160
+        assert sum(each.new for each in summaries) == 160
+        assert sum(each.duplicates for each in summaries) == 160
         assert count(stores[0], deliveries) == 160
 
     def test_a_contradiction_is_counted_and_not_applied(self, store: SqlStore) -> None:
         store.add_job(a_job())
         store.record([a_decoded_message()], routes_all(), at=NOON)
 
-        recorded = store.record([a_decoded_message(result=a_result(state="Fail"))], routes_all(), at=LATER)
+        summary = store.record([a_decoded_message(result=a_result(state="Fail"))], routes_all(), at=LATER)
 
-        assert (recorded.new, recorded.contradictions, recorded.deliveries) == (0, 1, 0)
+        assert (summary.new, summary.contradictions, summary.deliveries) == (0, 1, 0)
         row = the_row(store, results)
         assert (row["state"], row["contradictions"], row["copies"]) == ("Success", 1, 2)
         assert the_job(store, TOKEN).state == JobState.SUCCESS
@@ -141,9 +141,9 @@ class TestRecording:
     def test_a_contradiction_within_one_batch_is_counted_too(self, store: SqlStore) -> None:
         batch = [a_decoded_message(), a_decoded_message(result=a_result(state="Fail"))]
 
-        recorded = store.record(batch, routes_all(), at=NOON)
+        summary = store.record(batch, routes_all(), at=NOON)
 
-        assert recorded == RecordSummary(new=1, duplicates=1, contradictions=1, deliveries=1)
+        assert summary == RecordSummary(new=1, duplicates=1, contradictions=1, deliveries=1)
 
     def test_progress_does_not_take_the_place_of_the_outcome(self, store: SqlStore) -> None:
         store.add_job(a_job())
@@ -180,30 +180,30 @@ class TestRecording:
             DecodedMessage(result=None)
 
     def test_claimed_deliveries_belong_to_their_owner_from_the_start(self, store: SqlStore) -> None:
-        recorded = store.record(decoded_messages(5), routes_all(), at=NOON, claim=a_claim(limit=3))
+        summary = store.record(decoded_messages(5), routes_all(), at=NOON, claim=a_claim(limit=3))
 
-        assert recorded.deliveries == 5
-        assert [(each.owner, each.attempt, each.lease_until) for each in recorded.claimed] == [
+        assert summary.deliveries == 5
+        assert [(each.owner, each.attempt, each.lease_until) for each in summary.claimed] == [
             ("one", 1, NOON + 30 * SECOND)
         ] * 3
         assert len(store.claim(a_claim(owner="two"), at=NOON)) == 2
-        assert settle(store, recorded.claimed[0], Done()) == ()
+        assert settle(store, summary.claimed[0], Done()) == ()
 
     def test_a_result_that_no_route_wants_is_parked(self, store: SqlStore) -> None:
         decision = RoutingDecision(status=ResultStatus.PARKED)
 
-        recorded = store.record([a_decoded_message()], lambda *_: decision, at=NOON)
+        summary = store.record([a_decoded_message()], lambda *_: decision, at=NOON)
 
-        assert (recorded.parked, recorded.deliveries) == (1, 0)
+        assert (summary.parked, summary.deliveries) == (1, 0)
         assert the_row(store, results)["status"] == ResultStatus.PARKED
 
     def test_a_refused_result_is_a_dead_letter_for_each_of_its_targets(self, store: SqlStore) -> None:
         targets = (Target("videos", "log"), Target("videos", "webhook"))
         decision = RoutingDecision(status=ResultStatus.REFUSED, targets=targets, reason="no such job")
 
-        recorded = store.record([a_decoded_message()], lambda *_: decision, at=NOON, claim=a_claim())
+        summary = store.record([a_decoded_message()], lambda *_: decision, at=NOON, claim=a_claim())
 
-        assert (recorded.deliveries, recorded.claimed) == (2, [])
+        assert (summary.deliveries, summary.claimed) == (2, [])
         assert states(store) == ["dead", "dead"]
         assert count(store, deliveries, deliveries.c.handler == "webhook") == 1
         assert store.claim(a_claim(), at=LATER) == ()
@@ -215,14 +215,16 @@ class TestRecording:
 
         assert (states(store), the_row(store, deliveries)["last_error"]) == (["dead"], "no such job")
 
-    def test_an_undecodable_message_is_kept_whole_and_its_copies_are_counted(self, store: SqlStore) -> None:
+    def test_an_undecodable_message_is_stored_verbatim_and_its_copies_are_counted(
+        self, store: SqlStore
+    ) -> None:
         garbled = a_decoded_message(
             result=None, reason="not valid JSON", message=a_message(body="\ufffdé<", message_id="m")
         )
 
-        recorded = [store.record([garbled, garbled], routes_all(), at=NOON) for _ in range(2)]
+        summaries = [store.record([garbled, garbled], routes_all(), at=NOON) for _ in range(2)]
 
-        assert [each.quarantined for each in recorded] == [2, 2]
+        assert [each.quarantined for each in summaries] == [2, 2]
         row = the_row(store, quarantine)
         assert (row["body"], row["reason"], row["copies"]) == ("\ufffdé<", "not valid JSON", 4)
 
@@ -270,11 +272,11 @@ class TestJobs:
     def test_a_copied_token_does_not_move_a_job_to_another_id(self, store: SqlStore) -> None:
         store.add_job(a_job())
 
-        recorded = store.record(
+        summary = store.record(
             [a_decoded_message(result=a_result(job_id="other", token=TOKEN))], decides(), at=NOON
         )
 
-        assert recorded.waiting == 1
+        assert summary.waiting == 1
         assert (the_job(store, TOKEN).job_id, the_job(store, TOKEN).state) == (JOB_ID, JobState.SUBMITTED)
 
     def test_two_tokens_that_claim_one_job_id_do_not_stop_the_batch(self, store: SqlStore) -> None:
@@ -282,9 +284,9 @@ class TestJobs:
         store.add_job(an_intent(token="x" * 22))
         batch = [a_decoded_message(result=a_result(token=token)) for token in (TOKEN, "x" * 22)]
 
-        recorded = store.record(batch, decides(), at=NOON)
+        summary = store.record(batch, decides(), at=NOON)
 
-        assert (recorded.new, recorded.duplicates) == (1, 1)
+        assert (summary.new, summary.duplicates) == (1, 1)
         assert the_job(store, TOKEN).job_id == JOB_ID
         assert the_job(store, "x" * 22).state == JobState.INTENT
 
@@ -294,9 +296,9 @@ class TestJobs:
             a_decoded_message(result=a_result(job_id=job_id, token=TOKEN)) for job_id in ("first", "second")
         ]
 
-        recorded = store.record(batch, decides(), at=NOON)
+        summary = store.record(batch, decides(), at=NOON)
 
-        assert (recorded.new, recorded.waiting) == (2, 1)
+        assert (summary.new, summary.waiting) == (2, 1)
         assert the_job(store, TOKEN).job_id == "first"
 
     def test_a_reference_is_taken_once(self, store: SqlStore) -> None:
@@ -334,21 +336,21 @@ class TestWaiting:
         assert store.record([a_decoded_message()], decides(), at=NOON) == RecordSummary(new=1, waiting=1)
         store.bind_job(TOKEN, JOB_ID, NOON + SECOND)
 
-        again = store.decide_waiting(decides(wait_over=True), at=NOON + SECOND, limit=10)
+        second = store.decide_waiting(decides(wait_over=True), at=NOON + SECOND, limit=10)
 
-        assert again.deliveries == 1
+        assert second.deliveries == 1
         delivery = claim_one(store, at=LATER)
         assert delivery.job == the_job(store, TOKEN)
         assert delivery.job is not None
         assert delivery.job.state == JobState.SUCCESS
 
-    def test_a_result_waits_out_its_grace(self, store: SqlStore) -> None:
+    def test_a_result_waits_for_correlation_wait(self, store: SqlStore) -> None:
         store.record([a_decoded_message()], decides(), at=NOON)
 
         assert store.outstanding() == 1
-        early = store.decide_waiting(decides(wait_over=True), at=NOON + GRACE - SECOND, limit=10)
+        early = store.decide_waiting(decides(wait_over=True), at=NOON + WAIT - SECOND, limit=10)
         assert early == RecordSummary()
-        assert store.decide_waiting(decides(wait_over=True), at=NOON + GRACE, limit=10).deliveries == 1
+        assert store.decide_waiting(decides(wait_over=True), at=NOON + WAIT, limit=10).deliveries == 1
         assert store.decide_waiting(decides(wait_over=True), at=LATER, limit=10) == RecordSummary()
 
     @pytest.mark.parametrize(
@@ -371,17 +373,17 @@ class TestWaiting:
 
         assert decided == [2, 2, 1, 0]
 
-    def test_a_copy_of_a_waiting_result_does_not_shorten_its_grace(self, store: SqlStore) -> None:
+    def test_a_copy_of_a_waiting_result_does_not_shorten_its_wait(self, store: SqlStore) -> None:
         store.record([a_decoded_message()], decides(), at=NOON)
         store.record([a_decoded_message()], decides(wait_over=True), at=NOON)
 
         assert count(store, deliveries) == 0
 
     def test_a_job_that_is_bound_after_its_result_went_out_is_finished(self, store: SqlStore) -> None:
-        """Nobody must ask MPS for ever about a job whose outcome is here."""
+        """MPS must not be queried indefinitely about a job whose outcome is recorded."""
         store.add_job(an_intent())
         store.record([a_decoded_message()], decides(), at=NOON)
-        store.decide_waiting(decides(wait_over=True), at=NOON + GRACE, limit=10)
+        store.decide_waiting(decides(wait_over=True), at=NOON + WAIT, limit=10)
 
         store.bind_job(TOKEN, JOB_ID, LATER)
 
@@ -417,7 +419,7 @@ class TestClaiming:
 
         assert Counter(each.queue for each in claimed) == {"busy": 23, "a": 3, "b": 3, "z": 3}
 
-    def test_room_that_others_leave_is_used(self, store: SqlStore) -> None:
+    def test_capacity_that_other_queues_leave_is_used(self, store: SqlStore) -> None:
         for queue in ("a", "b", "c"):
             record_jobs(store, 10, queue=queue)
 
@@ -476,8 +478,8 @@ class TestLeases:
         ended = [*ended, *store.rescue_expired(always(outcome), at=LATER, limit=2)]
 
         assert len({each.delivery.id for each in ended}) == 3
-        again = store.claim(a_claim(owner="two"), at=LATER)
-        assert [(each.attempt, each.failures, each.owner) for each in again] == [(2, 1, "two")] * 3
+        second = store.claim(a_claim(owner="two"), at=LATER)
+        assert [(each.attempt, each.failures, each.owner) for each in second] == [(2, 1, "two")] * 3
 
     def test_an_ended_lease_can_be_the_last(self, store: SqlStore) -> None:
         record_jobs(store, 1)
@@ -504,12 +506,12 @@ class TestSettling:
         ("outcome", "state", "failures", "error"),
         [
             pytest.param(Done(), "done", 0, None, id="done"),
-            pytest.param(RetryAt(at=LATER, reason="boom"), "pending", 1, "boom", id="again"),
+            pytest.param(RetryAt(at=LATER, reason="boom"), "pending", 1, "boom", id="retry"),
             pytest.param(RetryAt(at=LATER, reason="down", spent=False), "pending", 0, "down", id="outage"),
             pytest.param(Dead(reason="never"), "dead", 1, "never", id="dead"),
         ],
     )
-    def test_a_fate_is_written(
+    def test_an_outcome_is_written(
         self, store: SqlStore, outcome: Outcome, state: str, failures: int, error: str | None
     ) -> None:
         record_jobs(store, 1)
@@ -533,15 +535,15 @@ class TestSettling:
         delivery = claim_one(store)
         assert (delivery.attempt, delivery.failures) == (4, 1)
 
-    def test_different_fates_are_settled_together(self, store: SqlStore) -> None:
+    def test_different_outcomes_are_settled_together(self, store: SqlStore) -> None:
         record_jobs(store, 4)
         claimed = store.claim(a_claim(), at=NOON)
-        fates: list[Outcome] = [Done(), Dead(reason="x"), RetryAt(at=LATER, reason="y"), Done()]
+        outcomes: list[Outcome] = [Done(), Dead(reason="x"), RetryAt(at=LATER, reason="y"), Done()]
 
         late = store.settle(
             [
                 Settlement(delivery=delivery, outcome=outcome)
-                for delivery, outcome in zip(claimed, fates, strict=True)
+                for delivery, outcome in zip(claimed, outcomes, strict=True)
             ],
             at=NOON,
         )
@@ -595,7 +597,7 @@ class TestSettling:
         assert states(store) == ["done", "running"]
 
 
-def test_a_whole_batch_or_nothing_of_it(store: SqlStore) -> None:
+def test_a_batch_is_recorded_atomically(store: SqlStore) -> None:
     def decide(result: Result, _job: Job | None, _queue: str) -> RoutingDecision:
         if result.job_id.endswith("3"):
             raise ZeroDivisionError

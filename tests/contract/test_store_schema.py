@@ -141,7 +141,7 @@ def test_an_error_within_a_transaction_leaves_nothing_of_it(store: SqlStore) -> 
     assert count(store, results) == 0
 
 
-def test_of_several_errors_the_first_is_told(open_store: OpenStore) -> None:
+def test_of_several_errors_the_first_is_reported(open_store: OpenStore) -> None:
     database = open_store().database
     driver_error = database.engine.dialect.loaded_dbapi.OperationalError  # type: ignore[attr-defined]
 

@@ -207,7 +207,7 @@ def test_a_start_that_gets_no_more_threads_ends_those_that_it_has_started(
         with pytest.raises(RuntimeError, match=f"can't start new thread {name}"), capture_logs():
             daemon.start()
 
-    wait_until(lambda: not opened.left())  # some threads are told to end, but not waited for
+    wait_until(lambda: not opened.left())  # some threads are asked to stop, but not waited for
     assert imported_noting().events == ["built one", "built two", "closed one", "closed two"]
     assert daemon.stop() == {"unfinished": 0}
 

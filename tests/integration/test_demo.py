@@ -56,7 +56,7 @@ def test_json_holds_the_promised_numbers_and_nothing_else(started: Any) -> None:
     assert list(printed) == KEYS
     total = len(make_jobs(None))
     assert 0 < printed.pop("seconds") < 120
-    assert printed.pop("duplicates") >= 1  # one is sent twice; what a reply tells, its callback repeats
+    assert printed.pop("duplicates") >= 1  # one is sent twice; a callback repeats the state of its reply
     assert printed == {
         "submitted": total,
         "results": total,
@@ -80,12 +80,12 @@ def test_folder_with_an_odd_name_is_kept_and_can_be_looked_at(started: Any, tmp_
 
     assert program.wait(seconds=120) == 0
     assert "2 jobs, 2 handled once each" in program.stdout
-    kept = tmp_path / 'a "kept" #folder'
+    demo_folder = tmp_path / 'a "kept" #folder'
     listing = Program(
         "jobs",
         "list",
         "-c",
-        str(kept / "listener.toml"),
+        str(demo_folder / "listener.toml"),
         "--json",
         folder=tmp_path,
         environment={"PYTHONPATH": str(Path.cwd())},

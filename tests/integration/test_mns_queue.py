@@ -246,7 +246,7 @@ class TestFaults:
         assert any(f"this clock is {seconds} s behind" in str(error) for seconds in range(1190, 1211))
         assert "correct the clock of this machine" in str(error)
 
-    def test_nobody_listens(self) -> None:
+    def test_connection_refused(self) -> None:
         with serving([b""]) as raw:
             url = raw.url
         assert failure_of(url).kind is FailureKind.REFUSED
@@ -386,12 +386,12 @@ class TestSalvage:
 
         with new_sqlite_store(tmp_path) as store:
             messages = receive(queue)
-            recorded = a_recorder(store).record("q", messages)
+            summary = a_recorder(store).record("q", messages)
             with store.database.read() as connection:
                 ids = set(connection.scalars(select(results.c.job_id)))
                 reasons = list(connection.scalars(select(quarantine.c.reason)))
 
-        assert (len(messages), recorded.new, recorded.quarantined) == (16, 14, 2)
+        assert (len(messages), summary.new, summary.quarantined) == (16, 14, 2)
         assert ids == {f"job-{number}" for number in range(14)}
         assert sorted(reason[:25] for reason in reasons) == [
             "the body is neither JSON ",

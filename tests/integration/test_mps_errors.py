@@ -77,7 +77,7 @@ def refused(client: MpsClient, server: Refusing, code: str, status: int) -> Exce
         ("NeverHeardOf", 503, FailureKind.SERVER),
     ],
 )
-def test_what_may_pass_or_be_mended_is_an_outage(
+def test_transient_and_operator_errors_are_outages(
     client: MpsClient, server: Refusing, code: str, status: int, kind: FailureKind
 ) -> None:
     error = refused(client, server, code, status)
@@ -89,7 +89,7 @@ def test_what_may_pass_or_be_mended_is_an_outage(
 
 
 @pytest.mark.parametrize("code", ["InvalidParameter.NoAudioStream", "MissingParameter", "NeverHeardOf"])
-def test_what_will_always_be_refused_is_given_up(client: MpsClient, server: Refusing, code: str) -> None:
+def test_what_will_always_be_refused_is_permanent(client: MpsClient, server: Refusing, code: str) -> None:
     error = refused(client, server, code, 400)
 
     assert isinstance(error, MpsRejected)

@@ -1,4 +1,4 @@
-"""What can be wrong with a SQLite file, and what people are told about it."""
+"""What can be wrong with a SQLite file, and how it is reported."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_a_full_disk_is_unavailable_and_the_batch_is_not_half_there(file: Path) 
         assert store.outstanding() == 0
 
 
-def test_a_store_that_was_emptied_behind_our_back_says_how_to_mend_it(file: Path) -> None:
+def test_an_emptied_store_reports_how_to_fix_it(file: Path) -> None:
     with closing(opened(file)) as store, closing(sqlite3.connect(file)) as other:
         other.execute("DROP TABLE results")
         other.commit()
@@ -99,7 +99,7 @@ def test_a_commit_survives_a_power_cut(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url", "told"),
+    ("url", "message"),
     [
         pytest.param(
             "listener.db",
@@ -112,7 +112,7 @@ def test_a_commit_survives_a_power_cut(file: Path) -> None:
         pytest.param("postgresql+pg8000://u:hidden@h/n", r"u:\*\*\*@h/n needs a driver", id="no-driver"),
     ],
 )
-def test_a_url_that_cannot_work_is_told_with_the_way_out(url: str, told: str) -> None:
-    with pytest.raises(SettingsError, match=told) as caught:
+def test_an_unusable_url_is_reported_with_a_hint(url: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message) as caught:
         SqlStore.open(url)
     assert "hidden" not in str(caught.value)

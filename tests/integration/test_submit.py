@@ -26,7 +26,7 @@ from listener.jobs import submission
 from listener.jobs.request import JobRequest, check, compose_user_data
 from listener.settings.sections import CredentialsSettings, MpsSettings
 from listener.store.sql_store import SqlStore
-from tests.support.program import NOTIFY_URL, QUEUE, SECRET, Place, nobody_listens
+from tests.support.program import NOTIFY_URL, QUEUE, SECRET, Place, unused_endpoint
 from tests.support.waiting import wait_until
 
 INPUT = "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4"
@@ -82,8 +82,8 @@ def test_submitted_job_is_known_by_its_id(place: Place, store: SqlStore, mps: Mp
     job = submission.submit(a_request(reference="talk-7", user_data="x"), store=store, mps=mps)
 
     assert [job.job_id] == jobs_at_mps(place)
-    (kept,) = ledger(place)
-    assert (kept.job_id, kept.reference, kept.state) == (job.job_id, "talk-7", JobState.SUBMITTED)
+    (job_row,) = ledger(place)
+    assert (job_row.job_id, job_row.reference, job_row.state) == (job.job_id, "talk-7", JobState.SUBMITTED)
 
 
 def test_user_data_comes_back_exactly_as_it_was_given(place: Place, store: SqlStore, mps: MpsClient) -> None:
@@ -119,7 +119,7 @@ def test_lost_reply_leaves_an_intent_that_the_callback_resolves(
         submission.submit(a_request(reference="talk-7", user_data='{"article": 7}'), store=store, mps=mps)
 
     (intent,) = ledger(place)
-    (job_id,) = jobs_at_mps(place)  # one only: a call whose fate is unknown is never made again
+    (job_id,) = jobs_at_mps(place)  # one only: a call whose outcome is unknown is never repeated
     assert (place.happened(kind), intent.state, intent.job_id) == (1, JobState.INTENT, "")
     assert place.run("--drain").wait() == 0
     (resolved,) = ledger(place)
@@ -137,7 +137,7 @@ def test_callback_may_overtake_the_reply(place: Place, store: SqlStore, mps: Mps
     assert daemon.stop() == 0
     assert place.happened("early") == 1
     assert [(line["job_id"], line["reference"]) for line in place.lines()] == [(job.job_id, "talk-7")]
-    assert [kept.state for kept in ledger(place)] == [JobState.SUCCESS]
+    assert [job_row.state for job_row in ledger(place)] == [JobState.SUCCESS]
 
 
 def test_throttling_is_waited_out(place: Place, store: SqlStore, mps: MpsClient) -> None:
@@ -156,7 +156,7 @@ def test_server_error_leaves_an_intent(place: Place, store: SqlStore, mps: MpsCl
     assert (place.happened("error"), ledger(place)[0].state) == (1, JobState.INTENT)
 
 
-def test_refused_job_is_kept_with_the_reason_and_gives_up_its_reference(
+def test_refused_job_is_stored_with_the_reason_and_releases_its_reference(
     place: Place, store: SqlStore, mps: MpsClient
 ) -> None:
     with pytest.raises(MpsRejected, match="ResourceNotFound"):
@@ -164,8 +164,8 @@ def test_refused_job_is_kept_with_the_reason_and_gives_up_its_reference(
     (refused,) = ledger(place)
     assert (refused.state, "ResourceNotFound" in refused.error) == (JobState.REFUSED, True)
 
-    again = submission.submit(a_request(reference="talk-7"), store=store, mps=mps)
-    assert jobs_at_mps(place) == [again.job_id]
+    second = submission.submit(a_request(reference="talk-7"), store=store, mps=mps)
+    assert jobs_at_mps(place) == [second.job_id]
 
 
 def test_reference_is_taken_once(place: Place, store: SqlStore, mps: MpsClient) -> None:
@@ -176,9 +176,9 @@ def test_reference_is_taken_once(place: Place, store: SqlStore, mps: MpsClient) 
     assert jobs_at_mps(place) == [first.job_id]
 
 
-def test_call_that_reached_nobody_is_a_refused_job(place: Place, store: SqlStore) -> None:
+def test_a_call_that_reached_no_server_is_a_refused_job(place: Place, store: SqlStore) -> None:
     with pytest.raises(MpsUnavailable, match="connection refused") as caught:
-        submission.submit(a_request(), store=store, mps=client(nobody_listens()))
+        submission.submit(a_request(), store=store, mps=client(unused_endpoint()))
 
     assert (caught.value.kind, caught.value.exit_code) == (FailureKind.REFUSED, 69)
     assert [job.state for job in ledger(place)] == [JobState.REFUSED]
@@ -189,7 +189,7 @@ def test_call_that_reached_nobody_is_a_refused_job(place: Place, store: SqlStore
     [AccessKey("testKeyId", "wrong"), AccessKey("nobody", SECRET)],
     ids=["wrong-secret", "unknown-key"],
 )
-def test_wrong_key_is_a_refused_job_with_advice(place: Place, store: SqlStore, key: AccessKey) -> None:
+def test_wrong_key_is_a_refused_job_with_a_hint(place: Place, store: SqlStore, key: AccessKey) -> None:
     with pytest.raises(MpsUnavailable, match="belong together") as caught:
         submission.submit(a_request(), store=store, mps=client(place.server.url, key))
 

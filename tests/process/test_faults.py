@@ -1,6 +1,6 @@
-"""The poller can't hang: whatever the network does, it is told as what it is, once, and its end is noticed soon.
+"""The poller can't hang: a network fault is reported with its kind, once, and its end is noticed soon.
 
-One program stands at a dozen queues, each behind a gate with a fault of its own, so that all outages pass at the same
+One program consumes a dozen queues, each behind a gate with a fault of its own, so that all outages pass at the same
 time; one more queue is well, and must not notice. Twins of the program lack a protection, and fail.
 """
 
@@ -108,7 +108,7 @@ class Network:
         self._let_clock(SECONDS_OFF)
         _hang_up(self.gates[UNTRUSTED])
 
-    def mend_all(self) -> None:
+    def clear_faults(self) -> None:
         for each in self.gates.values():
             each.mode = gates.PASS
         self.gates[UNTRUSTED].tls = self.trusted
@@ -116,13 +116,13 @@ class Network:
 
     def watch_recovery(self, names: Sequence[str]) -> None:
         """Send a callback to each queue, and note when it is handled; gives up a little after the limit."""
-        started, pending, pace = time.monotonic(), set(names), threading.Event()
+        started, pending, pause = time.monotonic(), set(names), threading.Event()
         self._send(names)
         while pending and time.monotonic() - started < RECOVERY + 2:
             heard = {line["queue"] for line in self.place.lines()} & pending
             self.recovered |= {name: time.monotonic() - started for name in heard}
             pending -= heard
-            pace.wait(0.05)
+            pause.wait(0.05)
 
     def warnings(self, queue: str) -> list[dict[str, Any]]:
         return [line for line in self.program.logs("queue.unavailable") if line["queue"] == queue]
@@ -190,21 +190,21 @@ def _create(emulator: Emulator, names: Sequence[str]) -> None:
 
 
 def outage(folder: Path) -> Network:
-    """Every fault strikes at least twice, is told, and ends."""
+    """Every fault happens at least twice, is reported, and ends."""
     with network(folder) as everything:
         everything.break_all()
         wait_until(lambda: all(everything.met(name) >= 2 for name in MODES))
         wait_until(lambda: all(everything.warnings(name) for name in CALLED))
-        everything.mend_all()
+        everything.clear_faults()
         everything.watch_recovery([*MODES, WELL])
     return everything
 
 
 def outage_without_deadlines(folder: Path) -> Network:
-    with network(folder, without=["deadline", "quiet"]) as twin:
+    with network(folder, without=["deadline", "log-throttle"]) as twin:
         twin.break_all()
         wait_until(lambda: len(twin.warnings("html")) > 3)
-        twin.mend_all()
+        twin.clear_faults()
         twin.watch_recovery(HANGING)
     return twin
 
@@ -213,7 +213,7 @@ def outage_without_short_pauses(folder: Path) -> Network:
     with network(folder, without=["short-pauses"]) as twin:
         twin.break_all()
         wait_until(lambda: bool(twin.warnings("html")))
-        twin.mend_all()
+        twin.clear_faults()
         twin.watch_recovery(["html"])
     return twin
 
@@ -237,12 +237,12 @@ def after_outage(outages: Outages) -> Network:
 
 
 @pytest.mark.parametrize("queue", CALLED)
-def test_a_fault_is_told_as_what_it_is(after_outage: Network, queue: str) -> None:
+def test_a_fault_is_reported_with_its_kind(after_outage: Network, queue: str) -> None:
     assert {line["kind"] for line in after_outage.warnings(queue)} == {CALLED[queue]}
 
 
 @pytest.mark.parametrize("queue", CALLED)
-def test_a_fault_is_told_once_a_minute(after_outage: Network, queue: str) -> None:
+def test_a_fault_is_logged_once_a_minute(after_outage: Network, queue: str) -> None:
     assert len(after_outage.warnings(queue)) == 1
 
 
@@ -252,9 +252,9 @@ def test_polling_goes_on_soon_after_the_end_of_a_fault(after_outage: Network, qu
     assert [line["queue"] for line in after_outage.program.logs("queue.recovered") if line["queue"] == queue]
 
 
-def test_a_clock_that_is_off_is_told_with_the_seconds(after_outage: Network) -> None:
-    (told,) = after_outage.warnings(CLOCK)
-    seconds = re.search(r"this clock is (\d+) s behind", told["error"])
+def test_a_wrong_clock_is_reported_with_its_offset(after_outage: Network) -> None:
+    (warning,) = after_outage.warnings(CLOCK)
+    seconds = re.search(r"this clock is (\d+) s behind", warning["error"])
     assert seconds
     assert abs(int(seconds[1]) - SECONDS_OFF) <= 5
 
@@ -264,7 +264,9 @@ def test_one_queue_does_not_notice_the_others_faults(after_outage: Network) -> N
     assert after_outage.recovered[WELL] < 2
 
 
-def test_without_deadlines_the_poller_hangs_and_without_quiet_it_floods_the_log(outages: Outages) -> None:
+def test_without_deadlines_the_poller_hangs_and_without_throttling_it_floods_the_log(
+    outages: Outages,
+) -> None:
     twin = outages[outage_without_deadlines].result()
     assert len(twin.warnings("html")) > 3
     assert (twin.recovered, [twin.warnings(name) for name in HANGING]) == ({}, [[]] * len(HANGING))

@@ -1,4 +1,4 @@
-"""Every job reaches its terminal state: real programs, the real SDK, and callbacks that are lost, copied, early and late."""
+"""Every job reaches its terminal state: real programs, the real SDK; lost, duplicated, early and late callbacks."""
 
 from __future__ import annotations
 
@@ -53,9 +53,7 @@ def ledger(place: Place) -> dict[str, str]:
 
 
 class TestBulk:
-    def test_bad_lines_are_named_the_others_submitted_and_the_report_tells_of_each(
-        self, place: Place
-    ) -> None:
+    def test_bad_lines_are_named_the_others_submitted_and_the_report_lists_each(self, place: Place) -> None:
         good = json.dumps({"function": "VideoH2V", "input": INPUT})
         (place.folder / "jobs.jsonl").write_text(f'{good}\n{{"function": 1}}\n{good}\nnot json\n')
         program = submit(place, "--from", "jobs.jsonl", "--report", "report.jsonl")
@@ -66,7 +64,7 @@ class TestBulk:
         assert [line["outcome"] for line in place.lines("report.jsonl")] == ["submitted", "bad"] * 2
         assert {line["job_id"] for line in place.lines("report.jsonl")} - {""} == set(jobs_at_mps(place))
 
-    def test_csv_is_told_by_its_name(self, place: Place) -> None:
+    def test_csv_is_recognized_by_its_name(self, place: Place) -> None:
         (place.folder / "jobs.csv").write_text(f"function,input,route,data\nVideoH2V,{INPUT},covers,7\n")
         assert submit(place, "--from", "jobs.csv").wait() == 0
 
@@ -83,12 +81,12 @@ class TestBulk:
         first.kill()
         before = len(jobs_at_mps(place))
         place.server.call(lambda emulator: emulator.faults.clear())
-        again = submit(place, "--from", "jobs.jsonl", "--resume", "--json")
+        second = submit(place, "--from", "jobs.jsonl", "--resume", "--json")
 
-        assert again.wait() == 0
-        told = json.loads(again.stdout)
-        assert (before < 200, told["bad"], told["failed"]) == (True, 0, 0)
-        assert told["skipped"] + told["submitted"] == 200
+        assert second.wait() == 0
+        summary = json.loads(second.stdout)
+        assert (before < 200, summary["bad"], summary["failed"]) == (True, 0, 0)
+        assert summary["skipped"] + summary["submitted"] == 200
         # Intents of calls that never went out are not sent again; there are 8 at most, one for each thread.
         assert 200 - 8 <= len(jobs_at_mps(place)) <= 200
         assert len(ledger(place)) == 200
@@ -122,7 +120,7 @@ class TestBulk:
 
 
 class TestWaiting:
-    def test_the_exit_status_tells_the_outcome(self, place: Place) -> None:
+    def test_the_exit_status_reports_the_outcome(self, place: Place) -> None:
         daemon = place.run().ready()
         good = submit(place, "VideoH2V", "--input", INPUT, "--reference", "good", "--wait", "--json")
         bad = submit(
@@ -144,7 +142,7 @@ class TestWaiting:
         )
 
         assert (program.wait(), "timed out waiting" in program.stderr) == (124, True)
-        assert program.stdout  # the job is told all the same
+        assert program.stdout  # the job is printed all the same
 
     def test_the_library_waits_too(self, place: Place) -> None:
         daemon = place.run().ready()
@@ -183,7 +181,7 @@ class TestReconciling:
         assert place.run("--drain").wait() == 0
         assert [(line["reference"], line["source"]) for line in place.lines()] == [("talk", "query")]
 
-    def test_an_mps_that_is_away_is_told_by_the_exit_status(self, place: Place) -> None:
+    def test_an_unavailable_mps_is_reported_by_the_exit_status(self, place: Place) -> None:
         inject_faults(place, Fault(kind=FaultKind.ERROR, operation="QueryIProductionJob"))
         options = ("--input", INPUT, "--reference", "talk", "--notify-url", "", "--deadline", "0s")
         assert submit(place, "VideoH2V", *options).wait() == 0
@@ -218,5 +216,5 @@ class TestReconciling:
         assert daemon.wait(seconds=10) == 0  # the call itself would take 15 s to time out
 
 
-def test_a_share_of_everything_goes_wrong_and_every_job_reaches_its_true_state_once(place: Place) -> None:
+def test_every_job_reaches_its_true_state_once_despite_faults_of_every_kind(place: Place) -> None:
     run_jobs(place, 200)

@@ -10,7 +10,7 @@ import time
 import httpx
 import pytest
 
-from tests.support.program import SECRET, Place, hang_in, nobody_listens
+from tests.support.program import SECRET, Place, hang_in, unused_endpoint
 from tests.support.waiting import is_dead, wait_until
 
 pytestmark = pytest.mark.process
@@ -20,7 +20,7 @@ MOMENTS = 5.0
 
 
 def test_ready_comes_also_while_the_queue_cannot_be_reached(place: Place) -> None:
-    place.settings(endpoint=nobody_listens())
+    place.settings(endpoint=unused_endpoint())
     program = place.run().ready()
 
     wait_until(lambda: bool(program.logs("queue.unavailable")))
@@ -58,7 +58,7 @@ def test_second_signal_ends_at_once_while_a_handler_hangs(place: Place) -> None:
     assert "second signal" in program.stderr
 
 
-def test_handlers_may_finish_within_the_grace(place: Place) -> None:
+def test_handlers_may_finish_within_the_shutdown_timeout(place: Place) -> None:
     started = hang_in(place)
     program = place.run(service__shutdown_timeout="25s").ready()
     place.send("job-1")
@@ -104,7 +104,7 @@ def test_a_command_is_ended_with_the_daemon(place: Place) -> None:
     assert place.delivery_states() == {"pending": 1}
 
 
-def test_watchdog_is_fed_while_the_loops_turn(place: Place) -> None:
+def test_watchdog_is_fed_while_the_loops_run(place: Place) -> None:
     place.settings()
     program = place.run(WATCHDOG_USEC="100000").ready()
 
@@ -120,7 +120,7 @@ def test_watchdog_of_another_process_is_not_fed(place: Place) -> None:
     assert "WATCHDOG=1" not in program.ear.heard()
 
 
-def test_supervisor_that_does_not_listen_stops_nobody(place: Place) -> None:
+def test_an_unreachable_supervisor_stops_nothing(place: Place) -> None:
     place.settings()
     place.send("job-1")
     program = place.run("--drain", NOTIFY_SOCKET="/nonexistent/notify")
@@ -148,7 +148,7 @@ def test_health_is_answered_while_it_runs(place: Place, over: str, monkeypatch: 
     monkeypatch.chdir(place.folder)  # a relative path to the socket, since long ones do not fit
     with socket.socket(socket.AF_UNIX) as predecessor:  # which a crash has left behind
         predecessor.bind("health.sock")
-    port = nobody_listens().removeprefix("http://")
+    port = unused_endpoint().removeprefix("http://")
     place.settings()
     program = place.run(http__listen=port if over == "tcp" else "unix:health.sock").ready()
     transport = httpx.HTTPTransport(uds="health.sock" if over == "unix" else None)

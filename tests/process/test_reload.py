@@ -16,7 +16,7 @@ TO_OTHER_FILE = """\
 name = "other"
 handlers = [{{ use = "jsonl", path = "other.jsonl" }}]
 """
-TO_NOBODY = """\
+NO_MATCH = """\
 [[routes]]
 name = "other"
 handlers = [{{ use = "no-such-handler" }}]
@@ -43,7 +43,7 @@ def test_bad_settings_at_a_hang_up_keep_the_old_ones_and_say_why(place: Place) -
     place.settings()
     program = place.run().ready()
 
-    place.settings(TO_NOBODY)
+    place.settings(NO_MATCH)
     program.send(signal.SIGHUP)
     wait_until(lambda: bool(program.logs("config.reload_failed")))
     place.send("3" * 32)

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 import pytest
 
-from tests.support.program import Place, Program, nobody_listens
+from tests.support.program import Place, Program, unused_endpoint
 
 pytestmark = pytest.mark.process
 
 SETTINGS_ERROR, UNAVAILABLE = 78, 69
 
 
-def said(program: Program, *words: str) -> bool:
+def logged(program: Program, *words: str) -> bool:
     """Whether it ended with an error of ours that holds these words, and without a traceback."""
     text = program.stderr
     return "Error: " in text and "Traceback" not in text and all(word in text for word in words)
@@ -41,11 +41,11 @@ def test_drain_of_a_queue_that_cannot_be_used_ends_with_69(place: Place) -> None
     place.settings()
     missing = place.run("--drain")
     store = f"sqlite:///{place.folder}/other.db"
-    unreachable = place.run("--drain", queues__0__endpoint=nobody_listens(), store__url=store)
+    unreachable = place.run("--drain", queues__0__endpoint=unused_endpoint(), store__url=store)
 
     assert (missing.wait(), unreachable.wait()) == (UNAVAILABLE, UNAVAILABLE)
-    assert said(missing, "QueueNotExist", "create it")
-    assert said(unreachable, "connection refused")
+    assert logged(missing, "QueueNotExist", "create it")
+    assert logged(unreachable, "connection refused")
 
 
 def test_settings_that_cannot_work_end_with_78_and_say_why(place: Place) -> None:
@@ -53,15 +53,15 @@ def test_settings_that_cannot_work_end_with_78_and_say_why(place: Place) -> None
     program = place.run(dispatch__concurrency="many")
 
     assert program.wait() == SETTINGS_ERROR
-    assert said(program, "dispatch.concurrency", "many")
+    assert logged(program, "dispatch.concurrency", "many")
 
 
-def test_store_where_nobody_may_write_ends_with_69(place: Place) -> None:
+def test_an_unwritable_store_ends_with_69(place: Place) -> None:
     place.settings()
     program = place.run(store__url="sqlite:////proc/listener.db")
 
     assert program.wait() == UNAVAILABLE
-    assert said(program, "/proc/listener.db", "writable")
+    assert logged(program, "/proc/listener.db", "writable")
 
 
 def test_key_file_that_cannot_be_read_ends_with_78(place: Place) -> None:
@@ -70,4 +70,4 @@ def test_key_file_that_cannot_be_read_ends_with_78(place: Place) -> None:
     program = place.run(credentials__access_key_id_file=missing, credentials__access_key_secret_file=missing)
 
     assert program.wait() == SETTINGS_ERROR
-    assert said(program, "access_key_id_file", missing)
+    assert logged(program, "access_key_id_file", missing)

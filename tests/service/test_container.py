@@ -70,11 +70,11 @@ def test_image_runs_a_command_that_exists_without_root_and_without_a_shell() -> 
     assert re.findall(r"^USER (\S+)$", text_of("Containerfile"), re.MULTILINE) == ["10001:10001"]
 
 
-def test_containers_are_given_longer_than_the_grace() -> None:
-    grace = ServiceSettings().shutdown_timeout + CLOSING
+def test_containers_are_given_longer_than_the_shutdown_timeout() -> None:
+    shutdown_timeout = ServiceSettings().shutdown_timeout + CLOSING
 
-    assert seconds_of("compose.yaml", r"stop_grace_period: (\d+)s") >= grace
-    assert seconds_of("kubernetes.yaml", r"terminationGracePeriodSeconds: (\d+)") >= grace
+    assert seconds_of("compose.yaml", r"stop_grace_period: (\d+)s") >= shutdown_timeout
+    assert seconds_of("kubernetes.yaml", r"terminationGracePeriodSeconds: (\d+)") >= shutdown_timeout
 
 
 def test_examples_share_one_set_of_settings() -> None:
@@ -125,14 +125,14 @@ def test_receiver_takes_what_the_webhook_handler_sends_once_and_nothing_forged(t
         assert receiver.stdout
         url = f"http://127.0.0.1:{receiver.stdout.readline().split()[-1]}/mps"
         known = load("webhook", {"url": url, "secret_file": str(SECRET)}, where="here")
-        stranger = load("webhook", {"url": url, "secret_file": str(forged)}, where="here")
+        forger = load("webhook", {"url": url, "secret_file": str(forged)}, where="here")
         with pytest.raises(RuntimeError, match="responded 401"):
-            stranger(a_job_result(job_id="forged"))
+            forger(a_job_result(job_id="forged"))
         known(a_job_result(job_id="one", key="1"))
         known(a_job_result(job_id="one", key="1"))
         known(a_job_result(job_id="two", key="2"))
         lines = [receiver.stdout.readline() for _ in range(2)]
-        for handler in (known, stranger):
+        for handler in (known, forger):
             handler.close()  # type: ignore[attr-defined]  # a webhook has one
         receiver.terminate()
 

@@ -22,7 +22,7 @@ from tests.support.waiting import is_dead, wait_until
 
 #: As PID 1 of a new PID namespace; --map-root-user is what lets others than root do it.
 AS_PID_1 = ("unshare", "--map-root-user", "--fork", "--pid", "--mount-proc", "--kill-child")
-PATIENCE = 30.0
+TIMEOUT = 30.0
 
 
 def _can_be_pid_1() -> bool:
@@ -48,7 +48,7 @@ def a_supervisor(folder: Path, *, watching: bool = True) -> Iterator[tuple[socke
     path = str(folder / "notify")
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as heard:
         heard.bind(path)
-        heard.settimeout(PATIENCE)
+        heard.settimeout(TIMEOUT)
         yield heard, {"NOTIFY_SOCKET": path} | ({"WATCHDOG_USEC": "200000"} if watching else {})
 
 
@@ -73,7 +73,7 @@ def test_systemd_hears_ready_then_the_watchdog_then_stopping(
         daemon.send_signal(signal.SIGTERM)
         rest = hear(heard, "STOPPING=1")
 
-        assert daemon.wait(PATIENCE) == 0
+        assert daemon.wait(TIMEOUT) == 0
     assert not any(message.startswith("READY") for message in rest)
 
 
@@ -96,7 +96,7 @@ def test_settings_that_can_not_work_end_with_78(tmp_path: Path) -> None:
     settings = write_settings(tmp_path, "http://127.0.0.1:1", handler='{ use = "nothing" }')
 
     with a_daemon(settings) as daemon:
-        assert daemon.wait(PATIENCE) == 78
+        assert daemon.wait(TIMEOUT) == 78
 
 
 @pytest.mark.process
@@ -128,7 +128,7 @@ def test_as_pid_1_the_daemon_runs_handlers_reaps_orphans_and_stops(
         wait_until(lambda: children_of(daemon) == [])
         os.kill(daemon, signal.SIGTERM)
 
-        assert unshare.wait(PATIENCE) == 0
+        assert unshare.wait(TIMEOUT) == 0
 
 
 def children_of(pid: int) -> list[int]:

@@ -18,7 +18,7 @@ from tests.support.settings_names import named_in, unknown
 
 FOLDER = ROOT / "systemd"
 UNIT = (FOLDER / "mns-listener.service").read_text("utf-8")
-#: What the stop sequence may take beyond the grace: joining the loops and closing handlers.
+#: What the stop sequence may take beyond the shutdown time-out: joining the loops and closing handlers.
 CLOSING = timedelta(seconds=10)
 
 
@@ -54,11 +54,11 @@ def test_unit_says(key: str, value: str) -> None:
     assert value_of(key) == value
 
 
-def test_settings_that_can_not_work_are_not_tried_again() -> None:
+def test_an_invalid_configuration_is_not_retried() -> None:
     assert value_of("RestartPreventExitStatus") == str(SettingsError.exit_code)
 
 
-def test_systemd_waits_longer_than_the_grace() -> None:
+def test_systemd_waits_longer_than_the_shutdown_timeout() -> None:
     assert parse_duration(value_of("TimeoutStopSec")) >= ServiceSettings().shutdown_timeout + CLOSING
 
 

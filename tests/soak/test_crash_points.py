@@ -1,4 +1,4 @@
-"""A crash at every place where it could hurt: afterwards every result still has its one outcome."""
+"""A crash at every critical point: afterwards every result still has exactly one outcome."""
 
 from __future__ import annotations
 
@@ -63,5 +63,5 @@ def test_what_returned_but_was_not_written_down_is_repeated(
     assert accounts[point].result().repeats["kill"] > 0
 
 
-def test_a_handler_that_was_cut_off_is_called_again(accounts: Mapping[str, Future[Accounting]]) -> None:
+def test_a_handler_that_was_killed_is_called_again(accounts: Mapping[str, Future[Accounting]]) -> None:
     assert accounts["in-handler"].result().resumed["kill"] > 0

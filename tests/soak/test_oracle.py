@@ -51,12 +51,12 @@ def test_kills_and_faults_really_happened(reports: Sequence[Report]) -> None:
     assert len(happened) > 12
 
 
-def test_a_quiet_run_has_no_repeats(calm: Evidence) -> None:
+def test_a_run_without_faults_has_no_repeats(calm: Evidence) -> None:
     found = account_for(CALM, calm)
     assert (found.complaints, dict(found.repeats), dict(found.resumed)) == ([], {}, {})
 
 
-def test_a_line_that_a_kill_cut_off_was_not_said(calm: Evidence, tmp_path: Path) -> None:
+def test_a_line_cut_off_by_a_kill_does_not_count(calm: Evidence, tmp_path: Path) -> None:
     call = asdict(_only_call(list(calm.calls))) | {"what": "begin", "at": 1.0}
     (tmp_path / "1.jsonl").write_text(f"{json.dumps(call)}\n{json.dumps(call)[:50]}")
 
@@ -209,7 +209,7 @@ def far_too_slow(draw: ways.Draw) -> ways.Item:
     return draw.handled("far-too-slow", "single", do="slow", seconds=2 * LEASE)
 
 
-def test_leases_that_nobody_renews_are_noticed(tmp_path: Path) -> None:
+def test_leases_that_are_not_renewed_are_noticed(tmp_path: Path) -> None:
     plan, entry = without("renewal", ways={far_too_slow: 1})
     plan = replace(plan, items=plan.items[:4])
     with started(plan, tmp_path / "run", entry=entry) as run:

@@ -45,16 +45,16 @@ def test_upgrade_makes_the_store_and_then_finds_nothing_to_do(call: Call) -> Non
     assert "up to date" in second.stdout
 
 
-def test_status_tells_what_there_is(call: Call, url: str) -> None:
+def test_status_reports_counts_and_sizes(call: Call, url: str) -> None:
     fill(url)
 
-    told = json.loads(call("status", "--json").stdout)
+    message = json.loads(call("status", "--json").stdout)
     display_url = call("status").stdout
 
-    assert told["rows"]["deliveries"] == {"pending": 3}
-    assert (told["schema"], told["head"], told["hint"]) == (schema.HEAD, schema.HEAD, "")
-    assert told["oldest_pending"] == NOON.isoformat()
-    assert told["bytes_per_job"] == told["bytes"] // 3
+    assert message["rows"]["deliveries"] == {"pending": 3}
+    assert (message["schema"], message["head"], message["hint"]) == (schema.HEAD, schema.HEAD, "")
+    assert message["oldest_pending"] == NOON.isoformat()
+    assert message["bytes_per_job"] == message["bytes"] // 3
     assert "3 pending" in display_url
     assert "to do" not in display_url
 
@@ -97,7 +97,7 @@ def test_what_there_is_not_cannot_be_exported(call: Call) -> None:
 
 
 @pytest.mark.parametrize(
-    ("url_given", "told"),
+    ("url_given", "message"),
     [
         pytest.param("mysql://u@h/n", "use sqlite:///… or postgresql://…", id="unsupported"),
         pytest.param("postgresql+pg8000://u@h/n", "pip install 'mns-listener[postgres]'", id="driver"),
@@ -105,9 +105,9 @@ def test_what_there_is_not_cannot_be_exported(call: Call) -> None:
 )
 @pytest.mark.parametrize("command", ["status", "upgrade", "vacuum", "export"])
 def test_every_command_says_what_to_do_about_the_database(
-    call: Call, command: str, url_given: str, told: str
+    call: Call, command: str, url_given: str, message: str
 ) -> None:
     result = call(command, MNS_LISTENER_STORE__URL=url_given)
 
     assert result.exit_code == SETTINGS_ERROR
-    assert told in result.stderr
+    assert message in result.stderr

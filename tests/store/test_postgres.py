@@ -1,4 +1,4 @@
-"""What only PostgreSQL can get wrong: several processes at once, a server that goes away, and what people are told."""
+"""What only PostgreSQL can get wrong: several processes at once, a restarting server, and how errors are reported."""
 
 from __future__ import annotations
 
@@ -61,13 +61,13 @@ class TestProcesses:
             )
             for number in range(4)
         ]
-        said = [json.loads(worker.communicate(timeout=120)[0]) for worker in workers]
+        reports = [json.loads(worker.communicate(timeout=120)[0]) for worker in workers]
 
-        runs = Counter(key for each in said for key in each["ran"])
+        runs = Counter(key for each in reports for key in each["ran"])
         assert set(runs.values()) == {1}
-        assert len(runs) == said[0]["results"]
-        assert sum(each["new"] for each in said) == said[0]["results"]
-        assert sum(1 for each in said if each["ran"]) > 1, "one process did everything: nothing was proved"
+        assert len(runs) == reports[0]["results"]
+        assert sum(each["new"] for each in reports) == reports[0]["results"]
+        assert sum(1 for each in reports if each["ran"]) > 1, "one process did everything: nothing was proved"
 
     def test_batches_in_opposite_order_do_not_lock_each_other_out(self, url: str) -> None:
         batch = decoded_messages(16)
@@ -133,37 +133,37 @@ class TestText:
         text = body.encode("utf-8", "replace").decode()
         found = decode_message("q", a_message(body=wrapped(text), message_id="m"))
 
-        recorded = store.record([found], routes_all(), at=NOON)
+        summary = store.record([found], routes_all(), at=NOON)
 
-        assert recorded.new + recorded.quarantined == 1
+        assert summary.new + summary.quarantined == 1
 
 
-class TestNews:
+class TestNotifier:
     def test_what_one_process_leaves_another_hears_of(self, store: SqlStore) -> None:
         with closing(Notifier(store.database)) as notifier:
-            assert notifier.wait(LONG), "the connection itself is news"
+            assert notifier.wait(LONG), "opening the connection counts as a notification"
             assert not notifier.wait(BRIEF)
 
             store.record(decoded_messages(1), routes_all(), at=NOON)
 
             assert notifier.wait(LONG)
 
-    def test_what_its_recorder_keeps_is_no_news(self, store: SqlStore) -> None:
+    def test_deliveries_that_the_recorder_claims_are_not_notified(self, store: SqlStore) -> None:
         with closing(Notifier(store.database)) as notifier:
             notifier.wait(LONG)
             store.record(decoded_messages(3), routes_all(), at=NOON, claim=a_claim())
 
             assert not notifier.wait(BRIEF)
 
-    def test_what_is_given_back_is_news_and_what_is_due_later_is_not(self, store: SqlStore) -> None:
+    def test_released_deliveries_are_notified_and_later_ones_are_not(self, store: SqlStore) -> None:
         store.record(decoded_messages(2), routes_all(), at=NOON)
         first, second = store.claim(a_claim(), at=NOON)
         with closing(Notifier(store.database)) as notifier:
             notifier.wait(LONG)
-            settle_again(store, first, after=LONG)
+            settle_for_retry(store, first, after=LONG)
             assert not notifier.wait(BRIEF)
 
-            settle_again(store, second, after=timedelta(0))
+            settle_for_retry(store, second, after=timedelta(0))
             assert notifier.wait(LONG)
 
     def test_a_server_that_comes_back_is_listened_to_again(self, fragile: PostgresServer) -> None:
@@ -176,12 +176,12 @@ class TestNews:
                     notifier.wait(LONG)
             fragile.start()
 
-            assert notifier.wait(LONG), "what was told meanwhile nobody heard: look for yourself"
+            assert notifier.wait(LONG), "notifications sent meanwhile were missed: check the store"
             store.record(decoded_messages(1), routes_all(), at=NOON)
             assert notifier.wait(LONG)
 
 
-def settle_again(store: SqlStore, delivery: Delivery, *, after: timedelta) -> None:
+def settle_for_retry(store: SqlStore, delivery: Delivery, *, after: timedelta) -> None:
     outcome = RetryAt(at=NOON + after, reason="")
     store.settle([Settlement(delivery=delivery, outcome=outcome)], at=NOON)
 
@@ -222,7 +222,7 @@ class TestOutages:
 
             assert store.record(decoded_messages(2), routes_all(), at=NOON).new == 1
 
-    def test_a_settlement_whose_commit_nobody_heard_of_is_not_late(self, store: SqlStore) -> None:
+    def test_a_settlement_whose_commit_was_not_confirmed_is_not_late(self, store: SqlStore) -> None:
         store.record(decoded_messages(1), routes_all(), at=NOON)
         settled = [Settlement(delivery=each, outcome=Done()) for each in store.claim(a_claim(), at=NOON)]
 
@@ -237,16 +237,16 @@ def crash_while_recording(server: PostgresServer, store: SqlStore) -> None:
 
 
 class TestWords:
-    def test_a_wrong_password_is_told_without_it(self) -> None:
+    def test_a_wrong_password_is_reported_without_showing_it(self) -> None:
         server = postgres.server()
         server.execute(f"DROP ROLE IF EXISTS {postgres.GUARDED}")
         server.execute(f"CREATE ROLE {postgres.GUARDED} LOGIN PASSWORD 'right'")
         url = server.url(user=postgres.GUARDED, password="testKeySecret")
 
-        with pytest.raises(StoreUnavailable, match="fix user and password") as told:
+        with pytest.raises(StoreUnavailable, match="fix user and password") as error:
             SqlStore.open(url)
 
-        assert "testKeySecret" not in str(told.value)
+        assert "testKeySecret" not in str(error.value)
 
     @pytest.mark.parametrize(
         ("change", "way_out"),
@@ -267,13 +267,13 @@ class TestWords:
             pytest.param("no-such-host.invalid", "fix the host in store.url", id="host"),
         ],
     )
-    def test_a_place_where_nobody_listens_is_told_with_the_way_out(self, place: str, way_out: str) -> None:
+    def test_a_refused_connection_is_reported_with_a_hint(self, place: str, way_out: str) -> None:
         target = f"postgresql://u@{place}" if "?" in place else f"postgresql://u@{place}/name"
 
         with pytest.raises(StoreUnavailable, match=way_out):
             SqlStore.open(target)
 
-    def test_a_user_without_rights_is_told_what_to_grant(self, url: str) -> None:
+    def test_missing_privileges_are_reported_with_what_to_grant(self, url: str) -> None:
         server = postgres.server()
         server.execute("CREATE ROLE weak LOGIN")
         weak = url.replace(f"//{postgres.SUPERUSER}@", "//weak@")
@@ -282,7 +282,7 @@ class TestWords:
             SqlStore.open(weak)
         server.execute("DROP ROLE weak")
 
-    def test_a_missing_table_is_told_with_the_way_out(self, store: SqlStore, url: str) -> None:
+    def test_a_missing_table_is_reported_with_a_hint(self, store: SqlStore, url: str) -> None:
         postgres.server().execute("DROP TABLE deliveries", database=url_name(url))
 
         with pytest.raises(StoreUnavailable, match="run `mns-listener store upgrade`"):
@@ -295,7 +295,7 @@ class TestWords:
         ):
             fill(fragile.new_store(), opened)
 
-    def test_a_missing_driver_is_told_with_what_to_install(
+    def test_a_missing_driver_is_reported_with_what_to_install(
         self, url: str, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         monkeypatch.setitem(sys.modules, "psycopg", None)

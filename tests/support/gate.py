@@ -129,7 +129,7 @@ def _reset(client: socket.socket) -> None:
 
 
 def _read_http(connection: socket.socket) -> bytes:
-    """One request or reply with its body, as the length in its head tells; empty at the end of the connection."""
+    """One request or reply with its body, as given by the length in its head; empty at the end of the connection."""
     data = b""
     while b"\r\n\r\n" not in data:
         if not (more := connection.recv(65_536)):

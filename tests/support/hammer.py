@@ -30,9 +30,9 @@ def main(url: str, number: int) -> dict[str, object]:
         chance.shuffle(batch)
         store.add_job(a_job(token=f"{number}-{len(ran)}-{chance.random()}"[:32], job_id=""))
         claim = a_claim(owner=str(number), until=clock.now() + LEASE, limit=chance.randrange(1, 8))
-        recorded = store.record([*batch, garbled(batch[0])], routes_all(), at=clock.now(), claim=claim)
-        new += recorded.new
-        ran += run(store, recorded.claimed, chance)
+        summary = store.record([*batch, garbled(batch[0])], routes_all(), at=clock.now(), claim=claim)
+        new += summary.new
+        ran += run(store, summary.claimed, chance)
         ran += run(store, store.claim(claim, at=clock.now()), chance)
     while store.outstanding():
         claim = a_claim(owner=str(number), until=clock.now() + LEASE)
@@ -46,7 +46,7 @@ def garbled(decoded_message: DecodedMessage) -> DecodedMessage:
 
 
 def run(store: SqlStore, claimed: Sequence[Delivery], chance: random.Random) -> list[str]:
-    """Settle these: most are done, some are to run again at once. Returns the keys of those that are done."""
+    """Settle these: most are done, some are to be retried at once. Returns the keys of those that are done."""
     settlements = [Settlement(delivery=each, outcome=outcome(chance)) for each in claimed]
     late = store.settle(settlements, at=clock.now())
     assert not late, f"somebody else had {late}"
@@ -54,7 +54,7 @@ def run(store: SqlStore, claimed: Sequence[Delivery], chance: random.Random) -> 
 
 
 def outcome(chance: random.Random) -> Outcome:
-    return Done() if chance.random() < 0.8 else RetryAt(at=clock.now(), reason="again", spent=False)
+    return Done() if chance.random() < 0.8 else RetryAt(at=clock.now(), reason="retry", spent=False)
 
 
 if __name__ == "__main__":

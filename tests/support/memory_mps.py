@@ -10,7 +10,7 @@ from tests.support.builders import a_result
 
 
 class MemoryMps:
-    """Knows the jobs that it is told of; ``trouble`` is raised instead of an answer."""
+    """Knows the jobs that it is given; ``trouble`` is raised instead of an answer."""
 
     def __init__(self, **states: str) -> None:
         self.states = states

@@ -1,4 +1,4 @@
-"""Handler packages of strangers, installed into a directory as pip would do it."""
+"""Third-party handler packages, installed into a directory as pip would do it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The real program as a child process, with an ear on what it says to its supervisor."""
+"""The real program as a child process, and a listener for its messages to the supervisor."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from tests.support.sqlite import new_sqlite
 
 T = TypeVar("T")
 
-#: How long anything may take before the test fails; nothing takes so long when all is well.
+#: Seconds after which a step has failed; no step takes this long otherwise.
 BOUND: Final = 30.0
 QUEUE: Final = "mps-callbacks"
 NOTIFY_URL: Final = f"mns://1234567890.mns.cn-shanghai.aliyuncs.com/queues/{QUEUE}"
@@ -75,11 +75,11 @@ class Ear:
         deadline = time.monotonic() + seconds
         while self._heard.count(line) < times:
             left = deadline - time.monotonic()
-            assert left > 0, f"{line} was never said, only {self._heard}"
+            assert left > 0, f"{line} was never sent, only {self._heard}"
             self._listen(left)
 
     def heard(self) -> list[str]:
-        """Everything that was said so far."""
+        """Everything that was sent so far."""
         while self._listen(0.0):
             pass
         return self._heard
@@ -266,7 +266,7 @@ handlers = [{{ use = "python", callable = "hanging:hang" }}]
 """
 
 
-def nobody_listens() -> str:
+def unused_endpoint() -> str:
     """An endpoint whose port was free a moment ago."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))

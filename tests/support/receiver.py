@@ -33,7 +33,7 @@ class Receiver:
 
 @contextmanager
 def a_receiver() -> Iterator[Receiver]:
-    """A receiver that answers 200 until told otherwise."""
+    """A receiver that answers 200 until configured otherwise."""
     receiver = Receiver()
     receiver.gate.set()
     server = ThreadingHTTPServer(("127.0.0.1", 0), _answering(receiver))
@@ -67,7 +67,7 @@ def _answering(receiver: Receiver) -> type[BaseHTTPRequestHandler]:
                 self.end_headers()
                 self.wfile.write(receiver.body)
             except ConnectionError:
-                pass  # the sender had lost patience, or had read enough
+                pass  # the sender timed out, or had read enough
 
         def log_message(self, format: str, *args: object) -> None:
             """Keep quiet."""

@@ -1,4 +1,4 @@
-"""Takes protections of the poller away, for the twins of the fault tests: what protects must be missed when it is gone.
+"""Removes protections of the poller, for the twins of the fault tests: without a protection, its test must fail.
 
 A program loads this through a ``sitecustomize`` module on its path.
 """
@@ -9,16 +9,16 @@ from collections.abc import Callable, Mapping
 from datetime import timedelta
 from typing import Any
 
-FOR_EVER = timedelta(days=1)
+NO_LIMIT = timedelta(days=1)
 
 
 def _no_deadline() -> None:
     from listener.aliyun import mns_connection
 
-    mns_connection.REPLY_TIMEOUT = FOR_EVER
+    mns_connection.REPLY_TIMEOUT = NO_LIMIT
 
 
-def _no_quiet() -> None:
+def _no_log_throttle() -> None:
     from listener.runtime import log_throttle
 
     log_throttle.INTERVAL = timedelta(0)
@@ -27,7 +27,7 @@ def _no_quiet() -> None:
 def _long_pauses() -> None:
     from listener.rules import backoff
 
-    backoff.MNS_BACKOFF = backoff.Backoff(FOR_EVER, FOR_EVER)
+    backoff.MNS_BACKOFF = backoff.Backoff(NO_LIMIT, NO_LIMIT)
 
 
 def _no_rest() -> None:
@@ -41,7 +41,7 @@ def _no_rest() -> None:
 
 PROTECTIONS: Mapping[str, Callable[[], None]] = {
     "deadline": _no_deadline,
-    "quiet": _no_quiet,
+    "log-throttle": _no_log_throttle,
     "short-pauses": _long_pauses,
     "rest": _no_rest,
 }

@@ -18,7 +18,7 @@ def wait_until(condition: Callable[[], bool], *, seconds: float = 30) -> None:
 
 
 def is_dead(pid: int) -> bool:
-    """Whether a process has ended; a zombie, whom nobody has waited for yet, has."""
+    """Whether a process has ended; a zombie, which has not been waited for yet, has."""
     try:
         stat = Path(f"/proc/{pid}/stat").read_text("ascii")
     except (FileNotFoundError, ProcessLookupError):

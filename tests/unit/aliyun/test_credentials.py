@@ -52,7 +52,7 @@ def test_a_file_that_is_gone_for_a_moment_is_an_outage(files: CredentialsSetting
 
 
 @pytest.mark.parametrize(
-    ("content", "told"),
+    ("content", "message"),
     [
         pytest.param(None, "cannot be read: .*; use a file that", id="missing"),
         pytest.param(b" \n", "is empty; write the value to this file", id="empty"),
@@ -60,14 +60,14 @@ def test_a_file_that_is_gone_for_a_moment_is_an_outage(files: CredentialsSetting
     ],
 )
 def test_a_file_that_never_was_a_key_stops_the_start(
-    files: CredentialsSettings, tmp_path: Path, content: bytes | None, told: str
+    files: CredentialsSettings, tmp_path: Path, content: bytes | None, message: str
 ) -> None:
     if content is None:
         (tmp_path / "id").unlink()
     else:
         (tmp_path / "id").write_bytes(content)
 
-    with pytest.raises(SettingsError, match=rf"credentials\.access_key_id_file = '.*id' {told}"):
+    with pytest.raises(SettingsError, match=rf"credentials\.access_key_id_file = '.*id' {message}"):
         credentials(files)
 
 
@@ -96,10 +96,10 @@ except UnavailableError as error:
 def asked_of_the_chain(home: Path, **environ: str) -> str:
     """What a new process finds in this home; the package looks for its files when it is imported."""
     keys = {KEY_ID, KEY_SECRET, TOKEN}
-    kept = {name: value for name, value in os.environ.items() if name not in keys}
+    inherited = {name: value for name, value in os.environ.items() if name not in keys}
     child = subprocess.run(
         [sys.executable, "-c", ASK],
-        env=kept | {"HOME": str(home)} | environ,
+        env=inherited | {"HOME": str(home)} | environ,
         cwd=ROOT,
         capture_output=True,
         text=True,
@@ -109,13 +109,13 @@ def asked_of_the_chain(home: Path, **environ: str) -> str:
     return child.stdout.strip()
 
 
-def test_no_key_anywhere_is_told_with_the_way_out(tmp_path: Path) -> None:
-    told = asked_of_the_chain(tmp_path)
+def test_a_missing_key_is_reported_with_a_hint(tmp_path: Path) -> None:
+    message = asked_of_the_chain(tmp_path)
 
-    assert told.startswith(
+    assert message.startswith(
         f"credentials no Alibaba Cloud access key found; set {KEY_ID} and {KEY_SECRET}, or"
     )
-    assert "access_key_id_file" in told
+    assert "access_key_id_file" in message
 
 
 def test_a_profile_file_is_found_by_the_default_chain(tmp_path: Path) -> None:

@@ -52,7 +52,7 @@ def test_codes_are_sorted_by_family(code: str, action: Action, kind: FailureKind
         (0, None),
     ],
 )
-def test_a_code_that_nobody_documents_goes_by_its_status(status: int, kind: FailureKind | None) -> None:
+def test_an_undocumented_code_is_classified_by_its_status(status: int, kind: FailureKind | None) -> None:
     assert action_of("Unheard.Of", status).kind == kind
 
 
@@ -65,13 +65,13 @@ def test_the_longest_match_has_the_say() -> None:
     assert action_of("InvalidParameter.NoAudioStream.Left") == TABLE["InvalidParameter.NoAudioStream"]
 
 
-def test_exactly_what_is_given_up_has_no_fault() -> None:
+def test_exactly_the_permanent_errors_have_no_fault() -> None:
     assert {code for code, rule in TABLE.items() if rule.kind is None} == {
         code for code, rule in TABLE.items() if rule.action == Action.PERMANENT
     }
 
 
-def test_whoever_has_to_act_is_told_how() -> None:
+def test_operator_errors_carry_a_hint() -> None:
     assert [code for code, rule in TABLE.items() if rule.action != Action.RETRY and not rule.hint] == []
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from tests.support.command_line import Invoke
-from tests.support.program import SECRET, Place, nobody_listens
+from tests.support.program import SECRET, Place, unused_endpoint
 
 
 def test_all_well(place: Place, printed: Callable[..., Any]) -> None:
@@ -51,13 +51,13 @@ def test_each_trouble_has_its_words_and_its_exit_status(
 
 
 def test_queue_that_cannot_be_reached(place: Place, invoke: Invoke) -> None:
-    result = invoke("check", queues__0__endpoint=nobody_listens())
+    result = invoke("check", queues__0__endpoint=unused_endpoint())
 
     assert (result.exit_code, "connection refused" in result.stdout) == (69, True)
     assert [line for line in result.stdout.splitlines() if line != line.rstrip()] == []
 
 
-def test_wrong_key_is_told_and_never_shown(
+def test_wrong_key_is_reported_and_never_printed(
     place: Place, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", f"not-{SECRET}")

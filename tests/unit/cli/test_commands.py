@@ -103,7 +103,7 @@ def test_json_is_nothing_but_json(full: Place, printed: Callable[..., Any], path
     assert isinstance(printed(*path), list | dict)
 
 
-def test_whole_story_of_a_job_is_found_by_any_of_its_names(
+def test_history_of_a_job_is_found_by_any_of_its_names(
     full: Place, printed: Callable[..., Any], invoke: Invoke
 ) -> None:
     by_reference = printed("jobs", "show", "talk-7")
@@ -172,7 +172,7 @@ def test_output_in_an_old_encoding_loses_nothing(full: Place) -> None:
         pytest.param(["submit", "Cover"], 2, "Input", id="submit-nothing"),
     ],
 )
-def test_wrong_usage_is_told_in_words(
+def test_a_usage_error_is_reported_in_words(
     place: Place, invoke: Invoke, arguments: list[str], exit_code: int, words: str
 ) -> None:
     result = invoke(*arguments)
@@ -193,7 +193,7 @@ def test_wrong_usage_is_told_in_words(
         ("sqlite:////proc/l.db", 69, "writable"),
     ],
 )
-def test_store_that_cannot_be_used_is_told_without_its_password(
+def test_an_unusable_store_is_reported_without_its_password(
     place: Place, invoke: Invoke, url: str, exit_code: int, words: str
 ) -> None:
     result = invoke("jobs", "list", store__url=url)
@@ -226,7 +226,7 @@ def test_odd_input_never_ends_in_an_internal_error(
     assert "internal error" not in result.output
 
 
-def test_unknown_key_of_the_settings_is_told_with_the_known_ones(place: Place, invoke: Invoke) -> None:
+def test_unknown_key_of_the_settings_is_reported_with_the_known_ones(place: Place, invoke: Invoke) -> None:
     result = invoke("jobs", "list", store__uri="x")
     assert result.exit_code == 78
     assert "store.uri is an unknown key; valid keys: url" in result.stderr

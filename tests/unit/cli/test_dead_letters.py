@@ -42,8 +42,8 @@ def test_dead_letters_are_shown_replayed_and_dropped(
     place: Place, letters: list[dict[str, Any]], printed: Callable[..., Any], invoke: Invoke
 ) -> None:
     first, second, third = (letter["id"] for letter in reversed(letters))
-    shown = printed("dead-letters", "show", str(first))
-    assert ("no use" in shown["last_error"], '"JobId"' in shown["raw"]) == (True, True)
+    output = printed("dead-letters", "show", str(first))
+    assert ("no use" in output["last_error"], '"JobId"' in output["raw"]) == (True, True)
 
     (place.folder / "broken").unlink()
     assert printed("dead-letters", "replay", str(first), str(second), str(first)) == {

@@ -92,7 +92,7 @@ def test_every_delivery_is_handled_once(store: SqlStore) -> None:
     assert len({result.key for result in handle.results}) == len(handle.results) == 200
 
 
-def test_a_failure_is_tried_again_with_the_same_key(store: SqlStore) -> None:
+def test_a_failure_is_retried_with_the_same_key(store: SqlStore) -> None:
     handle = Calls(ValueError("boom"), Retry("not yet", after=0))
     record_results(store)
 
@@ -185,10 +185,10 @@ def test_a_handler_that_hangs_is_replaced_and_counted(store: SqlStore) -> None:
             raise ValueError("too late to matter")
 
     record_results(store, 3)
-    patience = timedelta(milliseconds=20)
+    timeout = timedelta(milliseconds=20)
     with (
         capture_logs() as logs,
-        dispatching(store, handle, concurrency=1, handler_timeout=patience) as dispatcher,
+        dispatching(store, handle, concurrency=1, handler_timeout=timeout) as dispatcher,
     ):
         assert hanging.wait(30)
         wait_until(lambda: tended(dispatcher) and hung(logs))
@@ -245,7 +245,7 @@ def test_a_new_process_lets_others_first_renew_their_leases(store: SqlStore) -> 
     assert rounds_of_ended_lease(dispatcher, store, 2) == [{"running": 1}, {"pending": 1}]
 
 
-def test_after_a_standstill_others_may_first_renew_their_leases(
+def test_after_a_stall_others_may_first_renew_their_leases(
     store: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dispatcher = a_dispatcher(store, Calls())
@@ -286,7 +286,7 @@ def test_leases_end_even_where_every_round_takes_long(
     assert delivery_states(store) == {"pending": 1}
 
 
-def test_leases_are_kept_while_a_handler_runs(store: SqlStore) -> None:
+def test_leases_are_renewed_while_a_handler_runs(store: SqlStore) -> None:
     running, go_on = threading.Event(), threading.Event()
 
     def handle(_result: JobResult) -> None:
@@ -305,7 +305,7 @@ def test_leases_are_kept_while_a_handler_runs(store: SqlStore) -> None:
     assert after > before
 
 
-def test_stop_lets_a_handler_finish_within_the_grace(store: SqlStore) -> None:
+def test_stop_lets_a_handler_finish_within_the_shutdown_timeout(store: SqlStore) -> None:
     running, go_on = threading.Event(), threading.Event()
 
     def handle(_result: JobResult) -> None:
@@ -331,7 +331,7 @@ def test_stop_lets_a_handler_finish_within_the_grace(store: SqlStore) -> None:
     }
 
 
-def test_stop_gives_back_what_does_not_finish(store: SqlStore) -> None:
+def test_stop_releases_what_does_not_finish(store: SqlStore) -> None:
     running, go_on = threading.Event(), threading.Event()
 
     def handle(_result: JobResult) -> None:
@@ -364,15 +364,15 @@ def test_nothing_is_claimed_after_stop(store: SqlStore) -> None:
     assert delivery_states(store) == {"pending": 1}
 
 
-def test_what_intake_claimed_before_a_stop_is_given_back(store: SqlStore) -> None:
+def test_what_intake_claimed_before_a_stop_is_released(store: SqlStore) -> None:
     dispatcher = a_dispatcher(store, Calls())
     dispatcher.start()
     claim = dispatcher.claim(1)
     assert claim is not None
-    recorded = store.record(decoded_messages(1), routes_all(), at=clock.now(), claim=claim)
+    summary = store.record(decoded_messages(1), routes_all(), at=clock.now(), claim=claim)
 
     dispatcher.stop(NO_TIME)
-    dispatcher.take(claim, recorded.claimed)
+    dispatcher.take(claim, summary.claimed)
     dispatcher.end()
 
     assert delivery_states(store) == {"pending": 1}
@@ -443,15 +443,15 @@ def test_intake_hands_over_what_it_recorded_without_asking_the_store_again(store
     )
     dispatcher.start()  # without a thread that claims
 
-    recorded = recorder.record("q", [a_message(message_id="m")])
+    summary = recorder.record("q", [a_message(message_id="m")])
 
     wait_until(lambda: delivery_states(store) == {"done": 1})
-    assert (len(recorded.claimed), handle.results[0].queue) == (1, "q")
+    assert (len(summary.claimed), handle.results[0].queue) == (1, "q")
     dispatcher.stop(NO_TIME)
     dispatcher.end()
 
 
-def test_a_batch_larger_than_the_room_is_recorded_whole(store: SqlStore) -> None:
+def test_a_batch_larger_than_the_capacity_is_recorded_completely(store: SqlStore) -> None:
     dispatcher = a_dispatcher(store, Calls(), concurrency=1)
     recorder = Recorder(
         store=store,
@@ -461,9 +461,9 @@ def test_a_batch_larger_than_the_room_is_recorded_whole(store: SqlStore) -> None
     )
     messages = [_message(number) for number in range(20)]
 
-    recorded = recorder.record("q", messages)
+    summary = recorder.record("q", messages)
 
-    assert (recorded.new, recorded.deliveries, len(recorded.claimed)) == (20, 40, 17)
+    assert (summary.new, summary.deliveries, len(summary.claimed)) == (20, 40, 17)
     assert dispatcher.claim(1) is None
     dispatcher.start()
     dispatcher.stop(NO_TIME)
@@ -472,7 +472,7 @@ def test_a_batch_larger_than_the_room_is_recorded_whole(store: SqlStore) -> None
     assert store.outstanding() >= 40 - 17
 
 
-def test_room_is_given_back_when_the_store_is_away(tmp_path: Path) -> None:
+def test_capacity_is_released_when_the_store_is_unavailable(tmp_path: Path) -> None:
     store = SqlStore.open(f"sqlite:///{tmp_path / 'store.db'}")
     dispatcher = a_dispatcher(store, Calls(), concurrency=1)
     recorder = Recorder(store=store, rules=(), correlation=Correlation(), sink=dispatcher)

@@ -64,7 +64,7 @@ def done(**fields: str) -> Result:
     return a_result(**({"job_id": "job"} | fields))
 
 
-def test_outputs_are_had_and_kept_with_the_result(store: SqlStore, mps: Outputs) -> None:
+def test_outputs_are_fetched_and_stored_with_the_result(store: SqlStore, mps: Outputs) -> None:
     (delivery,) = claimed(store, done())
     enriched = an_enricher(store, mps).enrich(delivery)
 
@@ -125,7 +125,7 @@ def test_without_mps_deliveries_go_as_they_are(store: SqlStore) -> None:
     assert an_enricher(store, None).enrich(delivery) == delivery
 
 
-def test_outputs_that_mps_refuses_to_tell_are_empty_and_not_asked_for_again(store: SqlStore) -> None:
+def test_outputs_that_mps_refuses_to_return_are_empty_and_not_queried_again(store: SqlStore) -> None:
     mps = MemoryMps()
     deliveries = claimed(store, done(), handlers=("one", "two"))
     enricher = an_enricher(store, mps)

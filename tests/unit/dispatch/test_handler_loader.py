@@ -20,14 +20,14 @@ from listener.formats.durations import Duration
 
 SEEN = []
 
-def collect(*, patience: Duration, count: int = 1, **rest: object):
-    return lambda result: SEEN.append((result.job_id, patience.total_seconds(), count, rest))
+def collect(*, interval: Duration, count: int = 1, **rest: object):
+    return lambda result: SEEN.append((result.job_id, interval.total_seconds(), count, rest))
 """
 
 STRICT = """
 from listener.formats.durations import Duration
 
-def strict(*, url: str, patience: Duration, count: int = 1, api_token: int = 0, json: bool = False):
+def strict(*, url: str, interval: Duration, count: int = 1, api_token: int = 0, json: bool = False):
     return print
 """
 
@@ -51,10 +51,10 @@ def test_built_in_handlers_are_found_by_name() -> None:
     assert {"command", "jsonl", "log", "python", "webhook"} <= set(available())
 
 
-def test_the_handler_of_a_stranger_is_found_loaded_and_run_with_its_options(installed: Install) -> None:
+def test_a_third_party_handler_is_found_loaded_and_run_with_its_options(installed: Install) -> None:
     installed("collect", source=COLLECT)
 
-    handler = load("collect", {"patience": "1m30s", "count": "3", "free": 1}, where=WHERE)
+    handler = load("collect", {"interval": "1m30s", "count": "3", "free": 1}, where=WHERE)
     handler(a_job_result(job_id="one"))
 
     assert "collect" in available()
@@ -80,19 +80,19 @@ def test_a_class_may_be_the_factory(installed: Install) -> None:
 def test_all_that_is_wrong_with_the_options_is_one_error(installed: Install) -> None:
     installed("strict", source=STRICT)
 
-    refusal = _refusal("strict", patience="5x", count="many", bogus=1)
+    refusal = _refusal("strict", interval="5x", count="many", bogus=1)
 
     assert "option 'url' is missing" in refusal
-    assert "patience = '5x'" in refusal
+    assert "interval = '5x'" in refusal
     assert '"1h30m"' in refusal
     assert "count = 'many'" in refusal
-    assert "option 'bogus' is unknown; known options: url, patience, count, api_token, json" in refusal
+    assert "option 'bogus' is unknown; known options: url, interval, count, api_token, json" in refusal
 
 
 def test_values_that_may_be_secret_are_never_shown(installed: Install) -> None:
     installed("strict", source=STRICT)
 
-    refusal = _refusal("strict", url="http://x", patience=1, api_token="testKeySecret")
+    refusal = _refusal("strict", url="http://x", interval=1, api_token="testKeySecret")
 
     assert "api_token (value not shown)" in refusal
     assert "testKeySecret" not in refusal

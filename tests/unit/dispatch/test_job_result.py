@@ -9,7 +9,7 @@ from listener.dispatch.job_result import job_result
 from tests.support.builders import a_delivery, a_job, a_result
 
 
-def test_the_jobs_own_facts_are_added() -> None:
+def test_fields_of_the_job_are_added() -> None:
     job = a_job(reference="talk-1", pipeline="p", user_data='{"a": 1}')
 
     given = job_result(a_delivery(job=job, result=a_result(function="")))

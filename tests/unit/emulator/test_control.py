@@ -181,11 +181,11 @@ def test_program_says_where_it_listens_and_stops_cleanly(tmp_path: Path, number:
         port = int(port_file.read_text())
         state = httpx.get(f"http://127.0.0.1:{port}/_emulator/state", trust_env=False)
         os.kill(process.pid, number)
-        said, _ = process.communicate(timeout=60)
+        printed, _ = process.communicate(timeout=60)
 
     assert state.status_code == 200
     assert process.returncode == 0
-    assert f"http://127.0.0.1:{port}" in said
+    assert f"http://127.0.0.1:{port}" in printed
 
 
 def test_emulators_live_side_by_side() -> None:

@@ -209,7 +209,7 @@ def test_refused_submission_has_no_early_callback(
     assert happened(server, FaultKind.EARLY) == 0
 
 
-def test_duplicated_callback_comes_again_as_another_message(
+def test_a_duplicated_callback_is_another_message(
     server: RunningEmulator, bare: BareMns, mps: BareMps, set_fault: Any
 ) -> None:
     set_fault(FaultKind.DUPLICATE, copies=2, function="Cover")
@@ -253,7 +253,7 @@ def test_reordered_callback_lets_the_next_one_pass(
     assert happened(server, FaultKind.REORDER) == 1
 
 
-def test_callback_that_nothing_overtakes_is_not_held_for_ever(
+def test_callback_that_nothing_overtakes_is_sent_after_the_limit(
     server: RunningEmulator, bare: BareMns, mps: BareMps, set_fault: Any
 ) -> None:
     set_fault(FaultKind.REORDER, seconds=0.1)
@@ -362,12 +362,12 @@ def test_faults_are_set_shown_and_cleared_over_http(server: RunningEmulator, bar
     with httpx.Client(base_url=f"{server.url}/_emulator", trust_env=False, verify=False) as http:
         assert http.post("/faults", json={"kind": "throttle", "count": 1, "name": "busy"}).status_code == 201
         assert bare.receive("q").status_code == 429
-        (shown,) = http.get("/faults").json()
+        (entry,) = http.get("/faults").json()
         refused = http.post("/faults", json={"kind": "explode"})
         assert http.delete("/faults").status_code == 204
         rest = http.get("/faults").json()
 
-    assert (shown["name"], shown["kind"], shown["seen"], shown["happened"]) == ("busy", "throttle", 1, 1)
+    assert (entry["name"], entry["kind"], entry["seen"], entry["happened"]) == ("busy", "throttle", 1, 1)
     assert (refused.status_code, "explode" in refused.text) == (400, True)
     assert rest == []
 

@@ -71,9 +71,9 @@ def test_error_has_code_message_request_id_and_host(bare: BareMns) -> None:
 
 def test_creating_answers_201_with_an_address_and_then_204(bare: BareMns) -> None:
     first = bare.request("PUT", "/queues/new", "<Queue/>")
-    again = bare.request("PUT", "/queues/new")
+    second = bare.request("PUT", "/queues/new")
 
-    assert (first.status_code, again.status_code) == (201, 204)
+    assert (first.status_code, second.status_code) == (201, 204)
     assert first.headers["location"].endswith("/queues/new")
 
 

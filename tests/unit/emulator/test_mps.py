@@ -429,8 +429,8 @@ def test_every_job_goes_through_all_states(server: RunningEmulator, mps: BareMps
     for _ in jobs:
         next_callback(bare)
 
-    shown = server.call(Emulator.state)["jobs"]
-    assert [shown[job]["history"] for job in jobs] == [["Queuing", "Analysing", "Success"]] * 2
+    by_id = server.call(Emulator.state)["jobs"]
+    assert [by_id[job]["history"] for job in jobs] == [["Queuing", "Analysing", "Success"]] * 2
 
 
 def test_long_parameters_fit_into_the_query(mps: BareMps) -> None:

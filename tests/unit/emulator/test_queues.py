@@ -135,7 +135,7 @@ def test_lower_number_is_served_first_and_the_older_of_equals(clock: Any) -> Non
     assert bodies(queue) == ["1a", "1b", "8a", "8b"]
 
 
-def test_counts_tell_active_inactive_and_delayed_apart(clock: Any) -> None:
+def test_counts_distinguish_active_inactive_and_delayed(clock: Any) -> None:
     queue = a_queue()
     send(queue, "a", "b", "c")
     send(queue, "d", delay=10)

@@ -450,7 +450,7 @@ WORST_CASES: dict[str, Callable[[int], str]] = {
     "open-brackets": lambda size: "[" * size,
     "flat-brackets": lambda size: '{"JobId":"j","Details":[' + "[]," * (size // 3) + "1]}",
     "digits": lambda size: '{"JobId":"j","Details":0.' + "7" * size + "}",
-    "half-seals": lambda size: json.dumps(
+    "partial-tokens": lambda size: json.dumps(
         {"JobId": "j", "UserData": f',"mnsl":"{TOKEN}"}}  ' * (size // 40)}
     ),
     "blanks": lambda size: " " * size,

@@ -69,7 +69,7 @@ def paths(outputs: Outputs) -> list[str]:
 
 
 @pytest.mark.parametrize("function", sample_results.FUNCTIONS)
-def test_every_function_fills_the_fields_it_is_said_to_give_and_no_other(function: str) -> None:
+def test_every_function_fills_its_documented_fields_and_no_other(function: str) -> None:
     read_back = read(function, sample_results.result(a_work(function)), output=OUTPUT)
 
     filled = {
@@ -91,7 +91,7 @@ def test_documented_slips_change_nothing_but_the_flag(function: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("data", "mended"),
+    ("data", "repaired"),
     [
         pytest.param(FILE_LIST, False, id="object"),
         pytest.param(FILE_LIST["result"], False, id="array"),
@@ -106,14 +106,14 @@ def test_documented_slips_change_nothing_but_the_flag(function: str) -> None:
         pytest.param('{result:[{file:"out/a.srt"},{file : "out/b.srt"}]}', True, id="names-without-quotes"),
     ],
 )
-def test_files_are_found_however_data_is_written(data: Any, mended: bool) -> None:
+def test_files_are_found_however_data_is_written(data: Any, repaired: bool) -> None:
     read_back = read("CaptionExtraction", a_result(data))
 
     assert paths(read_back) == ["out/a.srt", "out/b.srt"]
-    assert (read_back.malformed, read_back.problems) == (mended, ())
+    assert (read_back.malformed, read_back.problems) == (repaired, ())
 
 
-def test_a_full_width_colon_is_mended_between_members_only() -> None:
+def test_a_full_width_colon_is_repaired_between_members_only() -> None:
     read_back = read("CaptionExtraction", a_result(WITH_COLON))
 
     assert paths(read_back) == ["out/副歌：a.srt"]  # noqa: RUF001 - within text it may stand
@@ -153,7 +153,7 @@ def test_what_can_not_be_read_is_flagged_and_kept(text: str, problem: str) -> No
     assert read_back.raw == text
 
 
-def test_text_wrapped_without_end_is_given_up() -> None:
+def test_text_wrapped_without_end_is_rejected() -> None:
     text = json.dumps(FILE_LIST)
     for _ in range(6):
         text = json.dumps(text)
@@ -161,7 +161,7 @@ def test_text_wrapped_without_end_is_given_up() -> None:
     assert read("VideoClip", text).problems == ("Result is JSON text nested in JSON text more than 5 times",)
 
 
-def test_results_in_results_without_end_are_given_up() -> None:
+def test_results_nested_without_end_are_rejected() -> None:
     value: Any = [{"file": "a"}]
     for _ in range(60):
         value = {"result": value}

@@ -12,7 +12,7 @@ from listener.formats.user_data import UserData, embed_token, extract_token, par
 from tests.support.builders import TOKEN
 
 OTHER = "0123456789-_ABCDEFGHIJ"
-SEALED_OBJECT = f'{{"a":1,"mnsl":"{OTHER}"}}'
+OBJECT_WITH_TOKEN = f'{{"a":1,"mnsl":"{OTHER}"}}'
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
 OBJECTS = st.dictionaries(st.text(max_size=8), st.none() | st.integers() | st.text(max_size=8), max_size=4)
@@ -23,8 +23,8 @@ OBJECT_TEXTS = st.builds(
     st.text(" \t\r\n", max_size=3),
     st.text(" \t\r\n", max_size=3),
 )
-#: Texts built from what seals are made of, which random text would hardly ever hit.
-NEAR_SEALS = st.lists(
+#: Texts built from fragments of tokens, which random text would hardly ever contain.
+NEAR_TOKENS = st.lists(
     st.sampled_from(
         ["{", "}", "[", '"a":1', ",", '"mnsl":', f'"{OTHER}"', "#mnsl=", OTHER, TOKEN, " ", "\n", "x"]
     )
@@ -32,20 +32,20 @@ NEAR_SEALS = st.lists(
 TOKENS = st.text("abcXYZ019_-", min_size=22, max_size=22)
 
 
-@given(ANY_TEXT | OBJECT_TEXTS | NEAR_SEALS, TOKENS)
+@given(ANY_TEXT | OBJECT_TEXTS | NEAR_TOKENS, TOKENS)
 @example(f"#mnsl={OTHER}", TOKEN)
 @example(f"abc#mnsl={OTHER}", TOKEN)
-@example(SEALED_OBJECT, TOKEN)
+@example(OBJECT_WITH_TOKEN, TOKEN)
 @example("{ }\n", TOKEN)
 @example('{"a":{}}', TOKEN)
 @example("null", TOKEN)
 @example("{" * 70, TOKEN)
-def test_opening_gives_back_byte_for_byte_what_was_sealed(text: str, token: str) -> None:
+def test_extracting_returns_the_text_byte_for_byte(text: str, token: str) -> None:
     assert extract_token(embed_token(text, token)) == (text or None, token)
 
 
-@given(ANY_TEXT | OBJECT_TEXTS | NEAR_SEALS)
-def test_only_what_seal_made_is_opened(wire: str) -> None:
+@given(ANY_TEXT | OBJECT_TEXTS | NEAR_TOKENS)
+def test_only_embedded_tokens_are_extracted(wire: str) -> None:
     text, token = extract_token(wire)
 
     if token:
@@ -55,7 +55,7 @@ def test_only_what_seal_made_is_opened(wire: str) -> None:
 
 
 @given(ANY_TEXT | OBJECT_TEXTS)
-def test_a_seal_stays_within_128_bytes(text: str) -> None:
+def test_an_embedded_token_stays_within_128_bytes(text: str) -> None:
     overhead = len(embed_token(text, TOKEN).encode("utf-8", "surrogatepass")) - len(
         text.encode("utf-8", "surrogatepass")
     )
@@ -69,7 +69,7 @@ def test_a_json_object_stays_one_for_other_readers(value: dict[str, object]) -> 
 
 
 @pytest.mark.parametrize(
-    ("text", "sealed"),
+    ("text", "embedded"),
     [
         pytest.param(None, f"#mnsl={TOKEN}", id="none"),
         pytest.param("", f"#mnsl={TOKEN}", id="empty"),
@@ -80,8 +80,8 @@ def test_a_json_object_stays_one_for_other_readers(value: dict[str, object]) -> 
         pytest.param('{"a": 1', f'{{"a": 1#mnsl={TOKEN}', id="broken-object"),
     ],
 )
-def test_the_seal_goes_where_it_does_no_harm(text: str | None, sealed: str) -> None:
-    assert embed_token(text, TOKEN) == sealed
+def test_the_token_is_embedded_where_it_does_no_harm(text: str | None, embedded: str) -> None:
+    assert embed_token(text, TOKEN) == embedded
 
 
 @pytest.mark.parametrize("wire", [None, "", "null"])
@@ -102,7 +102,7 @@ def test_every_spelling_of_no_user_data_is_none(wire: str | None) -> None:
         pytest.param(f"{{}}#mnsl={TOKEN}", id="suffix-on-an-object"),
     ],
 )
-def test_what_only_looks_like_a_seal_stays_as_it_is(wire: str) -> None:
+def test_what_only_looks_like_a_token_stays_unchanged(wire: str) -> None:
     assert extract_token(wire) == (wire, "")
 
 
@@ -132,6 +132,6 @@ def test_the_route_is_read_from_json_or_text(text: str, route: str, fields: dict
     assert parse(text) == UserData(text=text, route=route, fields=fields)
 
 
-@given(ANY_TEXT | NEAR_SEALS)
+@given(ANY_TEXT | NEAR_TOKENS)
 def test_parsing_never_raises_and_keeps_the_text(text: str) -> None:
     assert parse(text).text == ("" if text == "null" else text)

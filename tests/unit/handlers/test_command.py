@@ -96,8 +96,8 @@ def test_a_variable_withheld_may_be_passed_on_by_name(
 @pytest.mark.parametrize(
     ("script", "outcome"),
     [
-        pytest.param("exit 75", Retry, id="tempfail-is-again-later"),
-        pytest.param("exit 65", Reject, id="dataerr-is-never-again"),
+        pytest.param("exit 75", Retry, id="tempfail-is-retried"),
+        pytest.param("exit 65", Reject, id="dataerr-is-permanent"),
         pytest.param("exit 1", RuntimeError, id="other-code-is-a-failed-attempt"),
         pytest.param("kill -KILL $$", RuntimeError, id="killed-is-a-failed-attempt"),
     ],
@@ -157,7 +157,7 @@ def test_close_ends_the_whole_group_and_spends_no_attempt(tmp_path: Path) -> Non
     wait_until(lambda: is_dead(grandchild))
 
 
-def test_what_ignores_sigterm_is_killed_after_the_grace(
+def test_what_ignores_sigterm_is_killed_after_the_kill_timeout(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("listener.handlers.command._KILL_TIMEOUT", timedelta(milliseconds=100))

@@ -67,7 +67,7 @@ def test_lines_of_parallel_processes_never_mix(tmp_path: Path) -> None:
     assert [line for line in lines if set(line["raw"]) - {line["job_id"]}] == []
 
 
-def test_a_torn_line_of_a_crashed_writer_spoils_only_itself(tmp_path: Path) -> None:
+def test_a_partially_written_line_affects_no_other(tmp_path: Path) -> None:
     file = tmp_path / "results"
     file.write_bytes(b'{"job_id":"whole"}\n{"job_id":"to')
 

@@ -109,7 +109,7 @@ def test_user_agent_names_us(receiver: Receiver) -> None:
 @pytest.mark.parametrize(
     ("status", "outcome"),
     [
-        pytest.param(410, Reject, id="gone-is-never-again"),
+        pytest.param(410, Reject, id="gone-is-permanent"),
         pytest.param(429, Retry, id="too-many-requests"),
         pytest.param(503, Retry, id="service-unavailable"),
         pytest.param(302, RuntimeError, id="redirect"),
@@ -192,7 +192,7 @@ def test_no_retry_after_breaks_the_rule_of_one_hour(text: str) -> None:
 
 def test_refused_connection_spends_no_attempt() -> None:
     with socket.socket() as unused:
-        unused.bind(("127.0.0.1", 0))  # taken, but nobody listens
+        unused.bind(("127.0.0.1", 0))  # bound, but not listening
 
         with pytest.raises(Unavailable, match="is unreachable"):
             webhook(url=f"http://127.0.0.1:{unused.getsockname()[1]}/")(a_job_result())

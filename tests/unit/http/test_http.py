@@ -60,7 +60,7 @@ def client(request: pytest.FixtureRequest, process: Process, tmp_path: Path) -> 
         yield client
 
 
-def test_healthz_says_whether_the_loops_turn(process: Process, client: httpx.Client) -> None:
+def test_healthz_reports_whether_the_loops_run(process: Process, client: httpx.Client) -> None:
     good = client.get("/healthz")
     process.alive = False
     bad = client.get("/healthz")
@@ -90,7 +90,7 @@ def test_there_is_nothing_else(client: httpx.Client) -> None:
     assert client.post("/healthz").status_code == 405
 
 
-def test_a_stopped_server_gives_its_address_back(process: Process) -> None:
+def test_a_stopped_server_releases_its_address(process: Process) -> None:
     bound = bind("127.0.0.1:0")
     listen = f"127.0.0.1:{bound.getsockname()[1]}"
     with serving(process, bound):
@@ -115,7 +115,7 @@ def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
     assert file.read_text() == "data"
 
 
-def test_a_taken_port_is_told_with_the_way_out() -> None:
+def test_a_port_in_use_is_reported_with_a_hint() -> None:
     with bind("127.0.0.1:0") as taken:
         listen = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(
@@ -178,7 +178,7 @@ class TestMetrics:
         assert value(metrics, "delivery_attempts_total", **labels, outcome=label) == 1
         assert value(metrics, "handler_duration_seconds_sum", **labels) == 0.2
 
-    def test_arrivals_are_counted_by_what_they_turned_out_to_be(self) -> None:
+    def test_messages_are_counted_by_status(self) -> None:
         metrics = Metrics()
         metrics.recorded("q", RecordSummary(new=5, duplicates=4, contradictions=3, quarantined=2, waiting=1))
 

@@ -83,7 +83,7 @@ def repair_store(store: SqlStore) -> None:
         connection.exec_driver_sql("ALTER TABLE away RENAME TO results")
 
 
-def test_a_message_is_deleted_once_its_result_is_kept(store: SqlStore) -> None:
+def test_a_message_is_deleted_once_its_result_is_recorded(store: SqlStore) -> None:
     queue = MemoryQueue(*messages(20))
     poller = a_poller(queue, store)
 
@@ -104,7 +104,7 @@ def test_nothing_is_deleted_while_the_store_is_away(store: SqlStore) -> None:
     assert (queue.messages, count(store, results), poller.trouble) == ([], 3, None)
 
 
-def test_a_message_that_comes_again_is_a_duplicate(store: SqlStore) -> None:
+def test_a_redelivered_message_is_a_duplicate(store: SqlStore) -> None:
     queue = MemoryQueue(*messages(1))
     poller = a_poller(queue, store)
     poller.poll_once()
@@ -114,7 +114,7 @@ def test_a_message_that_comes_again_is_a_duplicate(store: SqlStore) -> None:
     assert (the_row(store, results)["copies"], count(store, deliveries), queue.messages) == (2, 1, [])
 
 
-def test_a_garbled_message_is_kept_and_deleted(store: SqlStore) -> None:
+def test_a_garbled_message_is_quarantined_and_deleted(store: SqlStore) -> None:
     queue = MemoryQueue(a_message(body="\x01garbled"))
     a_poller(queue, store).poll_once()
 

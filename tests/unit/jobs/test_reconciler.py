@@ -35,9 +35,9 @@ from tests.support.memory_mps import MemoryMps
 from tests.support.sqlite import new_sqlite_store
 from tests.support.stores import count, deliveries, jobs, results, the_job, the_row
 
-FIRST, LONGEST, GIVE_UP = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
+INITIAL_BACKOFF, MAX_BACKOFF, TIMEOUT = timedelta(minutes=1), timedelta(hours=1), timedelta(days=1)
 RULES = (Rule(name="lost", match=Match(state=LOST), handlers=("log",)), Rule(name="all", handlers=("log",)))
-EVERY = timedelta(seconds=10)
+INTERVAL = timedelta(seconds=10)
 
 
 @pytest.fixture
@@ -60,8 +60,8 @@ def a_reconciler(
         store=store,
         recorder=recorder,
         mps_of=mps_of or (lambda _tenant: mps),
-        backoff=Backoff(FIRST, LONGEST),
-        timeout=GIVE_UP,
+        backoff=Backoff(INITIAL_BACKOFF, MAX_BACKOFF),
+        timeout=TIMEOUT,
         tenants=tenants,
     )
 
@@ -74,12 +74,12 @@ def add_jobs(store: SqlStore, number: int = 1, **fields: Any) -> None:
         store.add_job(a_job(**given))
 
 
-def findings(reconciler: Reconciler) -> list[ReconcileOutcome]:
+def outcomes(reconciler: Reconciler) -> list[ReconcileOutcome]:
     return sorted(outcome for _, outcome in reconciler.turn())
 
 
 def due_in(store: SqlStore) -> timedelta:
-    """How long it is until the only job is asked about again."""
+    """The time until the only job is queried next."""
     due = the_row(store, jobs)["next_query_at"]
     assert due is not None
     wait: timedelta = due - clock.now()
@@ -89,7 +89,7 @@ def due_in(store: SqlStore) -> timedelta:
 @pytest.mark.parametrize("state", ["Success", "Fail"])
 def test_an_end_is_recorded_with_its_outputs_and_delivered(store: SqlStore, state: str) -> None:
     add_jobs(store)
-    assert findings(a_reconciler(store, MemoryMps(job_0=state))) == [ReconcileOutcome.RECORDED]
+    assert outcomes(a_reconciler(store, MemoryMps(job_0=state))) == [ReconcileOutcome.RECORDED]
 
     row = the_row(store, results)
     assert (row["state"], row["source"], row["outputs"]) == (state, "query", "{}")
@@ -99,50 +99,52 @@ def test_an_end_is_recorded_with_its_outputs_and_delivered(store: SqlStore, stat
 def test_nothing_is_asked_before_the_deadline(store: SqlStore, time: FrozenDateTimeFactory) -> None:
     add_jobs(store, deadline_at=NOON + timedelta(seconds=1))
     mps = MemoryMps(job_0="Success")
-    assert findings(a_reconciler(store, mps)) == []
+    assert outcomes(a_reconciler(store, mps)) == []
     time.tick(timedelta(seconds=1))
 
-    assert findings(a_reconciler(store, mps)) == [ReconcileOutcome.RECORDED]
+    assert outcomes(a_reconciler(store, mps)) == [ReconcileOutcome.RECORDED]
 
 
 @pytest.mark.parametrize("state", ["Queuing", "Analysing", "Pondering"])
-def test_a_job_that_goes_on_is_asked_about_less_and_less_and_never_given_up(
+def test_a_running_job_is_queried_less_and_less_often_without_a_timeout(
     store: SqlStore, time: FrozenDateTimeFactory, state: str
 ) -> None:
     add_jobs(store)
     reconciler = a_reconciler(store, MemoryMps(job_0=state))
     waits = []
     for _ in range(60):
-        assert findings(reconciler) == [ReconcileOutcome.RUNNING]
+        assert outcomes(reconciler) == [ReconcileOutcome.RUNNING]
         waits.append(due_in(store))
         time.tick(waits[-1])
 
     for asked, wait in enumerate(waits[:6]):
-        assert FIRST * 2**asked / 2 <= wait <= FIRST * 2**asked
-    assert all(LONGEST / 2 <= wait <= LONGEST for wait in waits[6:20])
+        assert INITIAL_BACKOFF * 2**asked / 2 <= wait <= INITIAL_BACKOFF * 2**asked
+    assert all(MAX_BACKOFF / 2 <= wait <= MAX_BACKOFF for wait in waits[6:20])
     assert len(set(waits)) > 50  # not all at the same moments
-    assert clock.now() > NOON + GIVE_UP
+    assert clock.now() > NOON + TIMEOUT
     assert (the_row(store, jobs)["state"], the_row(store, jobs)["queries"]) == (JobState.SUBMITTED, 60)
 
 
-def test_a_job_that_mps_does_not_know_is_lost_when_patience_ends_and_told_once(
+def test_a_job_unknown_to_mps_is_lost_after_the_timeout_and_reported_once(
     store: SqlStore, time: FrozenDateTimeFactory
 ) -> None:
     add_jobs(store)
     reconciler = a_reconciler(store, MemoryMps())
     seen = []
     while the_row(store, jobs)["finished_at"] is None:
-        seen += findings(reconciler)
-        time.tick(max(due_in(store), timedelta(0)) if the_row(store, jobs)["next_query_at"] else FIRST)
+        seen += outcomes(reconciler)
+        time.tick(
+            max(due_in(store), timedelta(0)) if the_row(store, jobs)["next_query_at"] else INITIAL_BACKOFF
+        )
         assert len(seen) < 100
 
     assert (set(seen[:-1]), seen[-1]) == ({ReconcileOutcome.UNKNOWN}, ReconcileOutcome.LOST)
     row = the_row(store, results)
     assert (row["state"], row["source"]) == (LOST, "listener")
     finished = the_row(store, jobs)["finished_at"]
-    assert finished == NOON + GIVE_UP
-    time.tick(GIVE_UP)
-    assert (findings(reconciler), count(store, deliveries)) == ([], 1)
+    assert finished == NOON + TIMEOUT
+    time.tick(TIMEOUT)
+    assert (outcomes(reconciler), count(store, deliveries)) == ([], 1)
 
 
 @pytest.mark.parametrize(
@@ -159,10 +161,10 @@ def test_what_mps_cannot_be_asked_about_is_lost_in_the_end(
     add_jobs(store, **fields)
     mps = MemoryMps(job_0="Success")
     reconciler = a_reconciler(store, mps if configured else None)
-    assert findings(reconciler) == [ReconcileOutcome.UNKNOWN]
-    time.tick(GIVE_UP)
+    assert outcomes(reconciler) == [ReconcileOutcome.UNKNOWN]
+    time.tick(TIMEOUT)
 
-    assert (findings(reconciler), mps.asked) == ([ReconcileOutcome.LOST], [])
+    assert (outcomes(reconciler), mps.asked) == ([ReconcileOutcome.LOST], [])
     assert (the_row(store, jobs)["state"], count(store, deliveries)) == (LOST, 1)
 
 
@@ -175,12 +177,12 @@ def test_an_outage_loses_no_job_however_long_and_makes_no_hot_loop(
     reconciler = a_reconciler(store, mps)
     start, turns = clock.now(), 0
     while clock.now() < start + timedelta(hours=1):
-        time.tick(reconciler._guarded_turn(EVERY))
+        time.tick(reconciler._guarded_turn(INTERVAL))
         turns += 1
 
     assert turns <= 70  # a minute apart, but for the first ones
     assert len(mps.asked) <= turns * (MAX_FAILURES + CONCURRENCY)
-    time.tick(10 * GIVE_UP)
+    time.tick(10 * TIMEOUT)
     reconciler.turn()
     assert (count(store, results), count(store, jobs, jobs.c.finished_at.is_not(None))) == (0, 0)
     assert count(store, jobs, jobs.c.queries > 0) == 0
@@ -198,7 +200,7 @@ def test_one_job_that_always_fails_does_not_hold_up_the_others(
     add_jobs(store, TURN)
     mps = MemoryMps(**{f"job_{place}": "Success" for place in range(1, TURN)})
     mps.trouble["job_0"] = MpsUnavailable("garbled", kind=FailureKind.PROTOCOL)
-    found = findings(a_reconciler(store, mps))
+    found = outcomes(a_reconciler(store, mps))
 
     assert found == [ReconcileOutcome.RECORDED] * (TURN - 1) + [ReconcileOutcome.UNAVAILABLE]
 
@@ -207,7 +209,7 @@ def test_a_full_turn_is_followed_by_the_next_at_once(store: SqlStore) -> None:
     add_jobs(store, TURN + 1)
     reconciler = a_reconciler(store, MemoryMps())
 
-    assert [reconciler._guarded_turn(EVERY) for _ in range(2)] == [timedelta(0), EVERY]
+    assert [reconciler._guarded_turn(INTERVAL) for _ in range(2)] == [timedelta(0), INTERVAL]
 
 
 def test_a_job_that_has_ended_is_not_asked_about_by_hand_either(store: SqlStore) -> None:
@@ -230,7 +232,7 @@ def test_the_callback_that_came_while_mps_was_asked_is_delivered_and_the_answer_
             return super().query(job_id)
 
     reconciler._mps_of = lambda _tenant: Slow(job_0="Success")
-    assert findings(reconciler) == [ReconcileOutcome.RECORDED]
+    assert outcomes(reconciler) == [ReconcileOutcome.RECORDED]
     assert (count(store, deliveries), the_row(store, results)["copies"]) == (1, 2)
 
 
@@ -241,7 +243,7 @@ def test_a_tenant_whose_mps_is_away_does_not_hold_up_another(store: SqlStore) ->
     bad.away = True
     shares = tenant_shards(["bad", "good"])
     turns = {
-        name: findings(
+        name: outcomes(
             a_reconciler(store, None, tenants=tenants, mps_of={"bad": bad, "good": good}.__getitem__)
         )
         for name, tenants in shares.items()
@@ -253,9 +255,9 @@ def test_a_tenant_whose_mps_is_away_does_not_hold_up_another(store: SqlStore) ->
 def test_jobs_of_a_tenant_that_is_gone_end_as_lost(store: SqlStore, time: FrozenDateTimeFactory) -> None:
     add_jobs(store, tenant="gone")
     reconciler = a_reconciler(store, None, tenants=tenant_shards(["here"])[""])
-    time.tick(GIVE_UP)
+    time.tick(TIMEOUT)
 
-    assert findings(reconciler) == [ReconcileOutcome.LOST]
+    assert outcomes(reconciler) == [ReconcileOutcome.LOST]
 
 
 def test_a_stop_ends_the_loop_and_leaves_the_rest_for_the_next_process(store: SqlStore) -> None:
@@ -270,7 +272,7 @@ def test_a_stop_ends_the_loop_and_leaves_the_rest_for_the_next_process(store: Sq
     mps = Stopping()
     reconciler = a_reconciler(store, mps)
     reconciler._stop = stop
-    reconciler.run(Heartbeat(EVERY), interval=EVERY)
+    reconciler.run(Heartbeat(INTERVAL), interval=INTERVAL)
 
     assert len(mps.asked) <= CONCURRENCY
     assert len(store.claim_overdue(at=NOON, until=NOON, limit=TURN)) >= TURN - CONCURRENCY

@@ -61,7 +61,7 @@ def test_documented_placeholders_pass(placeholder: str) -> None:
     assert check(a_request(output=output)) == []
 
 
-def test_a_placeholder_that_nobody_fills_in_is_refused() -> None:
+def test_an_unknown_placeholder_is_refused() -> None:
     with pytest.raises(UsageError, match=r"\{name\}"):
         check(a_request(output=INPUT.replace("talk", "{name}")))
 
@@ -84,9 +84,9 @@ def test_params_may_come_from_a_builder() -> None:
 def test_the_example_of_every_function_passes_without_a_warning(function: str) -> None:
     known = FUNCTIONS[function]
     output = INPUT.replace("talk.", f"talk-{known.placeholder or '{source}'}.")
-    builder = known.given if known.given is not None else "{}"
+    example = known.given if known.given is not None else "{}"
 
-    assert check(a_request(function=function, output=output, params=builder)) == []
+    assert check(a_request(function=function, output=output, params=example)) == []
 
 
 @pytest.mark.parametrize("name", ["user_data", "reference", "input"])

@@ -21,24 +21,24 @@ POLICY = RetryPolicy(max_attempts=3, max_elapsed=timedelta(hours=1), backoff=BAC
 WHOLE = 1.0
 
 
-def fate_of(error: BaseException, *, age: timedelta = timedelta(0), **fields: object) -> Outcome:
+def outcome_of(error: BaseException, *, age: timedelta = timedelta(0), **fields: object) -> Outcome:
     return after_failure(a_delivery(**fields), error, POLICY, now=NOON + age, jitter=WHOLE)
 
 
 def test_a_failure_spends_an_attempt_and_waits() -> None:
-    assert fate_of(KeyError("x"), failures=1) == RetryAt(
+    assert outcome_of(KeyError("x"), failures=1) == RetryAt(
         at=NOON + 2 * SECOND, reason="KeyError: 'x'", spent=True
     )
 
 
-def test_the_last_attempt_makes_a_dead_letter_that_tells_the_last_error() -> None:
-    outcome = fate_of(KeyError("x"), failures=2)
+def test_the_last_attempt_makes_a_dead_letter_with_the_last_error() -> None:
+    outcome = outcome_of(KeyError("x"), failures=2)
 
     assert outcome == Dead(reason="gave up after 3 of 3 attempts; last error: KeyError: 'x'")
 
 
 def test_reject_is_final_at_the_first_attempt() -> None:
-    assert fate_of(Reject("no such customer")) == Dead(reason="Reject: no such customer")
+    assert outcome_of(Reject("no such customer")) == Dead(reason="Reject: no such customer")
 
 
 @pytest.mark.parametrize(
@@ -57,19 +57,19 @@ def test_reject_is_final_at_the_first_attempt() -> None:
 def test_a_wait_that_is_asked_for_is_kept(
     kind: type[Retry], after: timedelta | float | None, wait: timedelta
 ) -> None:
-    outcome = fate_of(kind("later", after=after))
+    outcome = outcome_of(kind("later", after=after))
 
     assert isinstance(outcome, RetryAt)
     assert outcome.at - NOON == wait
 
 
 def test_retry_counts_as_an_attempt() -> None:
-    assert isinstance(fate_of(Retry("later"), failures=2), Dead)
+    assert isinstance(outcome_of(Retry("later"), failures=2), Dead)
 
 
 @pytest.mark.parametrize("attempt", [1, 3, 100, 10_000])
 def test_outage_never_spends_an_attempt(attempt: int) -> None:
-    outcome = fate_of(Unavailable("database down"), attempt=attempt, failures=2)
+    outcome = outcome_of(Unavailable("database down"), attempt=attempt, failures=2)
 
     assert isinstance(outcome, RetryAt)
     assert not outcome.spent
@@ -77,10 +77,10 @@ def test_outage_never_spends_an_attempt(attempt: int) -> None:
 
 
 @pytest.mark.parametrize("error", [KeyError("x"), Retry("later"), Unavailable("down")], ids=repr)
-def test_whatever_is_older_than_max_age_is_given_up(error: Exception) -> None:
-    assert isinstance(fate_of(error, age=POLICY.max_elapsed), RetryAt)
+def test_whatever_is_older_than_max_elapsed_is_dead(error: Exception) -> None:
+    assert isinstance(outcome_of(error, age=POLICY.max_elapsed), RetryAt)
 
-    outcome = fate_of(error, age=POLICY.max_elapsed + SECOND)
+    outcome = outcome_of(error, age=POLICY.max_elapsed + SECOND)
 
     assert isinstance(outcome, Dead)
     assert "max_elapsed" in outcome.reason
@@ -95,7 +95,7 @@ def test_a_lost_lease_spends_an_attempt() -> None:
     assert outcome.at == NOON + SECOND
 
 
-def test_a_handler_that_kills_its_process_is_given_up_in_the_end() -> None:
+def test_a_handler_that_kills_its_process_makes_a_dead_letter_in_the_end() -> None:
     assert isinstance(after_lost_lease(a_delivery(failures=2), POLICY, now=NOON, jitter=WHOLE), Dead)
 
 
@@ -125,7 +125,7 @@ class Mute(Exception):
     ("error", "text"),
     [
         pytest.param(ValueError("bad"), "ValueError: bad", id="type-and-text"),
-        pytest.param(ValueError(), "ValueError", id="nothing-said"),
+        pytest.param(ValueError(), "ValueError", id="no-text"),
         pytest.param(ValueError(" \n"), "ValueError", id="blank"),
         pytest.param(ValueError("a\0b\ud800"), "ValueError: a\ufffdb\ufffd", id="unstorable"),
         pytest.param(Mute(), "Mute: (its text cannot be shown)", id="broken-error"),

@@ -151,7 +151,7 @@ def test_an_unknown_job_is_waited_for(unknown: str) -> None:
     assert waiting == RoutingDecision(status=ResultStatus.WAITING, wait_until=NOON + MINUTE)
 
 
-AFTER_GRACE = [
+AFTER_WAIT = [
     pytest.param("deliver", ROUTED, id="deliver"),
     pytest.param("drop", RoutingDecision(status=ResultStatus.DROPPED, reason=UNKNOWN), id="drop"),
     pytest.param(
@@ -162,13 +162,13 @@ AFTER_GRACE = [
 ]
 
 
-@pytest.mark.parametrize(("unknown", "expected"), AFTER_GRACE)
-def test_when_the_grace_is_over_the_policy_decides(unknown: str, expected: RoutingDecision) -> None:
+@pytest.mark.parametrize(("unknown", "expected"), AFTER_WAIT)
+def test_after_the_wait_the_policy_decides(unknown: str, expected: RoutingDecision) -> None:
     assert decision(a_result(), correlation=Correlation(unknown, MINUTE), over=True) == expected
 
 
-@pytest.mark.parametrize(("unknown", "expected"), AFTER_GRACE)
-def test_without_a_grace_the_policy_decides_at_once(unknown: str, expected: RoutingDecision) -> None:
+@pytest.mark.parametrize(("unknown", "expected"), AFTER_WAIT)
+def test_without_a_wait_the_policy_decides_at_once(unknown: str, expected: RoutingDecision) -> None:
     assert decision(a_result(), correlation=Correlation(unknown, timedelta(0))) == expected
 
 
@@ -189,11 +189,13 @@ def test_a_workflow_is_known_by_any_of_its_activities_and_waited_for_otherwise()
         pytest.param("Analysing", ResultStatus.PROGRESS, id="progress"),
     ],
 )
-def test_what_no_route_wants_is_kept(state: str, status: ResultStatus) -> None:
-    kept = decision(a_result(state=state), a_job(), correlation=Correlation(), rules=[a_rule(queue="other")])
+def test_a_result_without_a_route_is_parked(state: str, status: ResultStatus) -> None:
+    decided = decision(
+        a_result(state=state), a_job(), correlation=Correlation(), rules=[a_rule(queue="other")]
+    )
 
-    assert kept.status is status
-    assert kept.targets == ()
+    assert decided.status is status
+    assert decided.targets == ()
 
 
 @pytest.mark.parametrize("unknown", ["deliver", "drop", "dead-letter"])

@@ -22,9 +22,9 @@ class Terminal(io.StringIO):
         return True
 
 
-def logged(stream: io.StringIO, *, level: str = "info", format: str = "auto", **facts: Any) -> str:
+def logged(stream: io.StringIO, *, level: str = "info", format: str = "auto", **fields: Any) -> str:
     log_setup.configure(level=level, format=format, stream=stream)
-    structlog.get_logger().info("key.read", **facts)
+    structlog.get_logger().info("key.read", **fields)
     return stream.getvalue()
 
 

@@ -28,7 +28,7 @@ def throttled() -> ThrottledLog:
     return ThrottledLog(structlog.get_logger())
 
 
-def test_a_warning_is_said_at_once_and_then_once_a_minute_with_a_count(
+def test_a_warning_is_logged_at_once_and_then_once_a_minute_with_a_count(
     time: FrozenDateTimeFactory, throttled: ThrottledLog
 ) -> None:
     with capture_logs() as logs:
@@ -39,7 +39,7 @@ def test_a_warning_is_said_at_once_and_then_once_a_minute_with_a_count(
     assert [(entry["repeated"], entry["queue"]) for entry in logs] == [(0, "q"), (59, "q"), (59, "q")]
 
 
-def test_different_events_do_not_quieten_each_other(
+def test_different_events_do_not_throttle_each_other(
     time: FrozenDateTimeFactory, throttled: ThrottledLog
 ) -> None:
     with capture_logs() as logs:
@@ -49,7 +49,9 @@ def test_different_events_do_not_quieten_each_other(
     assert len(logs) == 2
 
 
-def test_another_fault_is_news(time: FrozenDateTimeFactory, throttled: ThrottledLog) -> None:
+def test_another_kind_of_failure_is_logged_at_once(
+    time: FrozenDateTimeFactory, throttled: ThrottledLog
+) -> None:
     with capture_logs() as logs:
         for kind in ("connection", "credentials", "connection", "credentials"):
             throttled.warning("queue.unavailable", kind=kind)
@@ -57,7 +59,7 @@ def test_another_fault_is_news(time: FrozenDateTimeFactory, throttled: Throttled
     assert [entry["kind"] for entry in logs] == ["connection", "credentials"]
 
 
-def test_a_reset_forgets_what_was_not_said(time: FrozenDateTimeFactory, throttled: ThrottledLog) -> None:
+def test_a_reset_forgets_what_was_not_logged(time: FrozenDateTimeFactory, throttled: ThrottledLog) -> None:
     with capture_logs() as logs:
         throttled.warning("x")
         throttled.warning("x")

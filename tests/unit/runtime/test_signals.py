@@ -24,7 +24,7 @@ class TestSignals:
             assert signals.wait(SOON) is number
             assert signals.wait(timedelta(0)) is None
 
-    def test_signals_are_told_one_by_one_in_their_order(self) -> None:
+    def test_signals_are_reported_one_by_one_in_their_order(self) -> None:
         with collected_signals() as signals:
             for number in (signal.SIGHUP, signal.SIGTERM, signal.SIGTERM):
                 os.kill(os.getpid(), number)

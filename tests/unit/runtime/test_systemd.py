@@ -62,7 +62,7 @@ class TestNotify:
 
             assert listening.recv(100) == b"READY=1"
 
-    def test_without_a_supervisor_nothing_is_said(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_a_supervisor_nothing_is_sent(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.delenv("NOTIFY_SOCKET", raising=False)
         with capture_logs() as logs:
             notify("READY=1")
@@ -106,7 +106,7 @@ class TestWatchdog:
         monkeypatch.setenv("WATCHDOG_USEC", "20000000")
         monkeypatch.delenv("WATCHDOG_PID", raising=False)
 
-    def test_ready_is_said_once_and_only_when_every_loop_has_turned(self, supervisor: socket.socket) -> None:
+    def test_ready_is_sent_once_and_only_when_every_loop_has_run(self, supervisor: socket.socket) -> None:
         liveness = LivenessMonitor()
         heartbeat = liveness.heartbeat("poll", limit=MINUTE)
         watchdog = Watchdog(liveness)

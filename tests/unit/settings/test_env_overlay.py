@@ -76,11 +76,11 @@ def test_any_variable_is_laid_over_or_refused(path: list[str], value: str) -> No
     document = {"store": {"url": "u"}, "queues": [{"url": "u"}], "log": 5}
     name = "__".join(path)
     try:
-        told = str(sorted(overlay(document, {f"MNS_LISTENER_{name}": value})))
+        output = str(sorted(overlay(document, {f"MNS_LISTENER_{name}": value})))
     except SettingsError as error:
-        told = str(error)
+        output = str(error)
 
     assert (
-        all(section in told for section in document)
-        or f"MNS_LISTENER_{name}: no setting has this path" in told
+        all(section in output for section in document)
+        or f"MNS_LISTENER_{name}: no setting has this path" in output
     )

@@ -1,4 +1,4 @@
-"""Settings: what is accepted, and how people are told what is wrong and what to do."""
+"""Settings: what is accepted, and how errors are reported with what to do."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_what_the_url_says_may_be_overridden() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         pytest.param("x = [", "is not valid TOML: ", id="no-toml"),
         pytest.param("[sotre]", "sotre is an unknown key; valid keys: store, ", id="unknown-section"),
@@ -174,16 +174,16 @@ def test_what_the_url_says_may_be_overridden() -> None:
         ),
     ],
 )
-def test_what_is_wrong_is_named_with_its_value_and_the_way_out(text: str, told: str) -> None:
+def test_what_is_wrong_is_named_with_its_value_and_the_way_out(text: str, message: str) -> None:
     with pytest.raises(SettingsError) as caught:
         loaded(text)
 
     assert any(
-        line.startswith("listener.toml") and told in line for line in str(caught.value).splitlines()
-    ), f"{told!r} is not in {caught.value}"
+        line.startswith("listener.toml") and message in line for line in str(caught.value).splitlines()
+    ), f"{message!r} is not in {caught.value}"
 
 
-def test_all_problems_are_told_at_once() -> None:
+def test_all_problems_are_reported_at_once() -> None:
     with pytest.raises(SettingsError) as caught:
         loaded('[dispatch]\nconcurrency = 0\n[store]\nulr = "x"')
 
@@ -191,7 +191,7 @@ def test_all_problems_are_told_at_once() -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "told"),
+    ("text", "message"),
     [
         (
             'routes = [{name="a", handlers=[{use="log"}]}, {name="a", handlers=[{use="log"}]}]',
@@ -204,8 +204,8 @@ def test_all_problems_are_told_at_once() -> None:
         ),
     ],
 )
-def test_names_must_differ(text: str, told: str) -> None:
-    with pytest.raises(SettingsError, match=told):
+def test_names_must_differ(text: str, message: str) -> None:
+    with pytest.raises(SettingsError, match=message):
         loaded(text)
 
 
