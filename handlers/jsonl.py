@@ -16,7 +16,7 @@ from .json_encoding import encode
 def jsonl(*, path: Path, fsync: bool = False) -> JsonLines:
     """Build a handler that appends to ``path``; with ``fsync``, a line counts once it is on the disk.
 
-    Raises OSError if the file can't be written. It is not created yet: whoever checks the settings may be
+    Raises OSError if the file cannot be written. It is not created yet: whoever checks the settings may be
     another user than the one that the listener runs as.
     """
     target = path if path.exists() else path.parent

@@ -21,7 +21,7 @@ def python(*, callable: str) -> Callable[[JobResult], Awaitable[None] | None]:
         raise ValueError(f"callable = {callable!r} is a class; use a function or an instance")
     if not hasattr(target, "__call__"):  # noqa: B004 - the builtin callable() is hidden by the option's name
         raise ValueError(
-            f"callable = {callable!r} is not callable but {type(target).__name__}; use a function"
+            f"callable = {callable!r} is a {type(target).__name__}, which is not callable; use a function"
         )
     _check_takes_one_argument(target, callable)
     return cast("Callable[[JobResult], Awaitable[None] | None]", target)

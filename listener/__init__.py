@@ -1,6 +1,6 @@
 """Callback listener for ApsaraVideo Media Processing (MPS) jobs over Alibaba Cloud MNS queues.
 
-What a handler needs is here, and what a submitter needs::
+Exports what handlers and submitters need::
 
     from listener import JobResult, Retry, Unavailable, Reject
     from listener import submit, wait, register, Client

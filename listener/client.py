@@ -36,7 +36,10 @@ MIN_POLL_INTERVAL, MAX_POLL_INTERVAL = timedelta(milliseconds=50), timedelta(sec
 
 
 class Client:
-    """One store and its accounts. May be used from several threads. Close it, or use it in ``with``."""
+    """A connection to one store and the accounts of its settings. Thread-safe.
+
+    Close it, or use it as a context manager.
+    """
 
     def __init__(self, settings: Settings | Path | str | None = None) -> None:
         self.settings = settings if isinstance(settings, Settings) else settings_from(settings)

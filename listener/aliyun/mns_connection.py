@@ -1,6 +1,6 @@
-"""One connection to MNS: the SDK signs requests, this module enforces time-outs.
+"""One connection to MNS: the SDK signs requests, this module enforces timeouts.
 
-The SDK has no time-out over HTTPS, repeats requests silently, and turns every error into text.
+The SDK has no timeout over HTTPS, repeats requests silently, and turns every error into text.
 """
 
 from __future__ import annotations
@@ -75,7 +75,7 @@ class Connection:
             self._hang_up()
 
     def expire(self) -> None:
-        """Abort an exchange that exceeds its deadline: a peer that sends single bytes evades socket time-outs."""
+        """Abort an exchange that exceeds its deadline: a peer that sends single bytes evades socket timeouts."""
         deadline = self._deadline
         if deadline is not None and clock.monotonic() > deadline:
             self._hung_up = True

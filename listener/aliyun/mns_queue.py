@@ -157,7 +157,7 @@ class MnsQueue:
 
 
 def queue_from(settings: QueueSettings, keys: Credentials) -> MnsQueue:
-    """The queue that the settings name; nothing is sent yet. Raises SettingsError if its endpoint can't be used."""
+    """The queue that the settings name; nothing is sent yet. Raises SettingsError if its endpoint cannot be used."""
     return MnsQueue(endpoint=settings.endpoint, queue=settings.queue, name=settings.label, credentials=keys)
 
 

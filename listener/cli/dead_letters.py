@@ -117,7 +117,7 @@ def replay(*, ids: tuple[int, ...], everything: bool, route: str, path: Path | N
 @config_option
 @json_option
 def drop(*, ids: tuple[int, ...], everything: bool, route: str, path: Path | None, as_json: bool) -> None:
-    """Delete dead letters permanently. Their results stay in the store."""
+    """Discard dead letters permanently: they can no longer be replayed."""
     settings = settings_from(path)
     _each(settings, ids, everything=everything, route=route, as_json=as_json, done="dropped", decide=None)
 
@@ -164,7 +164,7 @@ def _report(changed: list[int], missing: list[int], *, done: str, as_json: bool)
     else:
         click.echo(f"{done} {len(changed)} dead letters")
     if missing:
-        raise UsageError(f"not the ids of dead letters: {', '.join(map(str, missing))}")
+        raise UsageError(f"no dead letters with these ids: {', '.join(map(str, missing))}")
 
 
 def _decide(settings: Settings) -> Decide:

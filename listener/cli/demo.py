@@ -24,8 +24,8 @@ Examples:
   mns-listener demo --keep ./demo
 
 \b
-Starts an emulator of MNS and MPS, submits jobs through the official SDK, makes some
-callbacks duplicate, early, late, wrapped or garbled, and runs the real daemon.
+Starts an emulator of MNS and MPS, submits jobs through the official SDK, injects
+duplicate, early, late, topic-wrapped and garbled callbacks, and runs the real daemon.
 Needs no Alibaba Cloud account. Exit status: 0 if exactly one outcome of every job
 reached the right handler and every garbled message is in quarantine, else 1.
 """
@@ -101,7 +101,7 @@ def _show(report: DemoReport, keep: Path | None) -> None:
     )
     counts = report.counts
     click.echo(
-        f"\n{counts['submitted']} jobs, {counts['dispatched']} handled once each, "
+        f"\n{counts['submitted']} jobs, {counts['handled']} handled once each, "
         f"{counts['duplicates']} duplicates ignored, {counts['quarantined']} garbled messages in quarantine, "
         f"{counts['lost']} lost, in {counts['seconds']} s"
     )

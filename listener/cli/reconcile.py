@@ -24,7 +24,7 @@ Examples:
 
 \b
 The answer of MPS is recorded like a callback, and the daemon delivers it. The daemon
-does the same by itself once the deadline of a job has passed.
+does the same automatically once the deadline of a job has passed.
 Exit status: 69 if MPS was unavailable for at least one job, else 0.
 """
 
@@ -35,7 +35,7 @@ Exit status: 69 if MPS was unavailable for at least one job, else 0.
 @config_option
 @json_option
 def reconcile(*, names: tuple[str, ...], overdue: bool, path: Path | None, as_json: bool) -> None:
-    """Query job status at MPS and record it."""
+    """Query MPS for job status, and record the answer."""
     from listener.client import Client
 
     if overdue == bool(names):

@@ -112,7 +112,7 @@ def _fields(found: StoreStatus) -> dict[str, Any]:
         "size per job": found.bytes_per_job and f"{found.bytes_per_job} B",
         "oldest pending": found.oldest_pending,
         **{table: _counted(states) for table, states in found.rows.items()},
-        "to do": found.hint,
+        "hint": found.hint,
     }
 
 

@@ -214,7 +214,7 @@ def _many(client: Client, options: dict[str, Any], *, as_json: bool) -> int:
     summary = {str(outcome): counts[outcome] for outcome in LineOutcome}
     text = ", ".join(f"{count} {name}" for name, count in summary.items())
     print_json(summary) if as_json else click.echo(text)
-    return 1 if counts[LineOutcome.BAD] or counts[LineOutcome.FAILED] else 0
+    return 1 if counts[LineOutcome.INVALID] or counts[LineOutcome.FAILED] else 0
 
 
 def _lines(options: dict[str, Any]) -> Iterator[Any]:
@@ -234,7 +234,7 @@ def _write_report(report: Report, file: IO[str] | None) -> None:
 
     if file is not None:
         file.write(render(asdict(report)) + "\n")
-    if report.outcome in (LineOutcome.BAD, LineOutcome.FAILED):
+    if report.outcome in (LineOutcome.INVALID, LineOutcome.FAILED):
         click.echo(f"line {report.line}: {report.outcome}: {report.reason}", err=True)
 
 

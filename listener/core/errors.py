@@ -6,7 +6,7 @@
     ├── SettingsError          stop; exit 78; names the setting, its value and the fix
     ├── UsageError             stop; exit 2; the request is invalid, no call was made
     ├── UnavailableError       retry with back-off; on the command line exit 69
-    │   ├── QueueUnavailable       MNS: network, time-out, throttling, 5xx, refused credentials, no such queue
+    │   ├── QueueUnavailable       MNS: network, timeout, throttling, 5xx, refused credentials, no such queue
     │   ├── MpsUnavailable         the MPS API: the same
     │   └── StoreUnavailable       the database; nothing is deleted from the queue meanwhile
     ├── MpsRejected            permanent, not retried: MPS rejected the request

@@ -64,8 +64,8 @@ class Result:
 
     @property
     def key(self) -> str:
-        """What the result is about: the job id; or run id and phase of a workflow, since Start and Report are two
-        results; or the token of a lost intent."""
+        """Identifies the job or workflow of this result: the job id; or run id and phase of a workflow, since
+        Start and Report are two results; or the token of a lost intent."""
         return self.job_id or (f"{self.run_id}/{self.type}" if self.run_id else self.token)
 
     @property
@@ -221,7 +221,7 @@ class DeliveryState(StrEnum):
     RUNNING = "running"
     DONE = "done"
     DEAD = "dead"
-    DROPPED = "dropped"  #: a dead letter that was deleted
+    DROPPED = "dropped"  #: a dead letter that was discarded
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

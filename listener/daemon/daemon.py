@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 log = structlog.get_logger(__name__)
 
-#: In drain mode: after so many failed polls in a row of one queue, the daemon gives up.
+#: In drain mode: after so many failed polls in a row of one queue, the daemon stops with an error.
 DRAIN_FAILURES = 5
 #: How long coroutines have to react to their cancellation at a stop.
 COROUTINE_SHUTDOWN_TIMEOUT = timedelta(seconds=1)
@@ -71,7 +71,7 @@ class Daemon:
             runner, handlers = self._load_handlers(undo)
             # 3. The store, with its schema migrated to this release.
             store = self._open_store(undo)
-            # 4. Access keys and MPS clients: a file that can't be read or a wrong endpoint stops the start, instead of
+            # 4. Access keys and MPS clients: a file that cannot be read or a wrong endpoint stops the start, instead of
             #    failing jobs hours later.
             clients = self._make_clients()
             # 5. Connect the parts. The endpoints of the queues are checked here; nothing is sent yet.

@@ -26,7 +26,7 @@ STORE_LOOP_STALLED_AFTER = timedelta(seconds=30)
 
 
 def poller_stalled_after(wait: timedelta) -> timedelta:
-    """The limit for a poller: one long poll with its time-outs, and what the store may take for a batch."""
+    """The limit for a poller: one long poll with its timeouts, and what the store may take for a batch."""
     return wait + CONNECT_TIMEOUT + REPLY_TIMEOUT + STORE_LOOP_STALLED_AFTER
 
 
@@ -61,7 +61,7 @@ class HealthChecks:
     def ready(self) -> Health:
         """Whether everything has started, nothing has stalled, and the store answers.
 
-        The state of the queues is shown, but does not count: a restart would not bring a queue back.
+        The state of the queues is shown, but does not affect readiness: a restart would not bring a queue back.
         """
         details: dict[str, Any] = {
             "started": self._liveness.started,

@@ -75,7 +75,7 @@ class Housekeeping:
                 self._recorder.decide_waiting()
         except StoreUnavailable as error:
             self._warnings.warning("store.unavailable", doing="housekeeping", error=str(error))
-        except Exception:  # a bug of ours must not end the loop
+        except Exception:  # a bug in mns-listener must not end the loop
             log.exception("housekeeping.crashed")
 
     def _expire_requests(self) -> None:
@@ -104,9 +104,9 @@ class PrunerLoop:
         try:
             self._pruner.step(clock.now())
         except StoreUnavailable as error:
-            self._warnings.warning("store.unavailable", doing="delete what is old", error=str(error))
+            self._warnings.warning("store.unavailable", doing="prune", error=str(error))
             return HOUSEKEEPING_INTERVAL
-        except Exception:  # a bug of ours must not end the loop
+        except Exception:  # a bug in mns-listener must not end the loop
             log.exception("retention.crashed")
             return HOUSEKEEPING_INTERVAL
         if self._pruner.resting:
@@ -136,5 +136,5 @@ class NotifierLoop:
             if self._notifier.wait(NOTIFIER_WAIT):
                 self._notify()
         except StoreUnavailable as error:
-            self._warnings.warning("store.unavailable", doing="listen", error=str(error))
+            self._warnings.warning("store.unavailable", doing="wait for notifications", error=str(error))
             self._stop.wait(HOUSEKEEPING_INTERVAL.total_seconds())

@@ -61,7 +61,7 @@ class Loop:
 
     name: str
     run: Callable[[], None]
-    may_hang: bool = False  #: in a call that a stop can't interrupt: a stop waits for it last, and briefly
+    may_hang: bool = False  #: in a call that a stop cannot interrupt: a stop waits for it last, and briefly
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,7 +91,7 @@ class Wiring:
     _queues: list[MnsQueue] = field(default_factory=list, init=False)
 
     def parts(self) -> Parts:
-        """Raises SettingsError for the endpoint of a queue that can't be used."""
+        """Raises SettingsError for the endpoint of a queue that cannot be used."""
         enricher = self._enricher()
         dispatcher = self._dispatcher(enricher)
         recorder = self._recorder(dispatcher)

@@ -1,1 +1,1 @@
-"""The demo: the whole line on this machine, with jobs to which happens what happens in the field."""
+"""An end-to-end demo on one machine, with the faults that occur in production."""

@@ -1,7 +1,7 @@
-"""The whole line on one machine: a real emulator, the official SDKs, a real daemon, and a look at what came out.
+"""An end-to-end run on one machine: a real emulator, the official SDKs, a real daemon, and a check of the results.
 
-Jobs are submitted as a user would submit them. To some of them happens what happens in the field: a callback comes
-twice, before the submitter knows the job id, wrapped by a topic, or late; and two messages are garbage.
+Jobs are submitted as a user would submit them. Some callbacks have the faults that occur in production: they are
+sent twice, before the submitter knows the job id, wrapped by a topic, or late; and two messages are garbage.
 """
 
 from __future__ import annotations
@@ -329,7 +329,7 @@ class Sandbox:
             counts={
                 "submitted": len(submitted),
                 "results": sum(counts["results"].values()),
-                "dispatched": counts["deliveries"].get("done", 0),
+                "handled": counts["deliveries"].get("done", 0),
                 "duplicates": counts["copies"]["duplicates"],
                 "quarantined": counts["quarantine"]["messages"],
                 "dead": counts["deliveries"].get("dead", 0),

@@ -31,7 +31,7 @@ class CoroutineRunner:
         """Call the handler and wait until it is done. Raises what it raises, except that SystemExit becomes
         RuntimeError.
 
-        After ``timeout`` a coroutine is cancelled and TimeoutError raised; a plain function can't be interrupted.
+        After ``timeout`` a coroutine is cancelled and TimeoutError raised; a plain function cannot be interrupted.
         Raises Unavailable, which uses up no attempt, if the runner was closed in the meantime.
         """
         try:
@@ -70,7 +70,7 @@ class CoroutineRunner:
 
     def _schedule(self, outcome: Awaitable[None]) -> concurrent.futures.Future[None]:
         coroutine = outcome if inspect.iscoroutine(outcome) else _awaiting(outcome)
-        # Under the lock, so that close() can't stop the loop between the check and the scheduling.
+        # Under the lock, so that close() cannot stop the loop between the check and the scheduling.
         with self._lock:
             if self._closed:
                 coroutine.close()  # else Python warns that it was never awaited

@@ -56,7 +56,7 @@ def _bind_and_call(delivery: Delivery, function: Callable[[Argument], None], arg
 
 
 def log_settlement(settlement: Settlement, *, late: bool) -> None:
-    """Log what became of an attempt. ``late``: another attempt had begun, so that this outcome was ignored."""
+    """Log the outcome of an attempt. ``late``: another attempt had begun, so that this outcome was ignored."""
     if isinstance(settlement.outcome, Done):
         delivery = settlement.delivery
         log.debug("delivery.settled", outcome="done", late=late, key=delivery.key, attempt=delivery.attempt)

@@ -140,7 +140,7 @@ class Dispatcher:
         self._settler.put(Execution(Settlement(delivery=delivery, outcome=outcome), seconds))
 
     def _handle(self, delivery: Delivery) -> Outcome:
-        """Enrich the delivery, run its handler and decide what becomes of it."""
+        """Enrich the delivery, run its handler and decide the outcome."""
         binding = self._bindings.get(delivery.target)
         try:
             if binding is None:
@@ -205,4 +205,4 @@ def _no_handler(target: Target) -> str:
 
 
 def _stopped(now: datetime) -> RetryAt:
-    return RetryAt(at=now, reason="the listener stopped before the handler was done", spent=False)
+    return RetryAt(at=now, reason="the listener stopped before the handler finished", spent=False)

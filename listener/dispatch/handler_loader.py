@@ -50,7 +50,7 @@ def load(use: str, options: Mapping[str, Any], *, where: str) -> Handler:
         handler = factory(**_checked(factory, options))
     if not callable(handler):
         raise SettingsError(
-            f"{where}: handler {use!r} is broken: its factory returned {handler!r}, no callable"
+            f"{where}: handler {use!r} is broken: its factory returned {handler!r}, which is not callable"
         )
     return cast(Handler, handler)
 
@@ -69,10 +69,10 @@ def _factory(use: str, where: str) -> Callable[..., Any]:
     # A third-party module may raise anything while it is imported.
     except Exception as error:
         raise SettingsError(
-            f"{where}: handler {use!r} ({point.value}) can't be imported: {type(error).__name__}: {error}"
+            f"{where}: handler {use!r} ({point.value}) cannot be imported: {type(error).__name__}: {error}"
         ) from error
     if not callable(factory):
-        raise SettingsError(f"{where}: handler {use!r} is broken: {point.value} is no callable")
+        raise SettingsError(f"{where}: handler {use!r} is broken: {point.value} is not callable")
     return cast(Callable[..., Any], factory)
 
 
@@ -101,7 +101,7 @@ def _refusals(subject: str) -> Iterator[None]:
     except SettingsError as error:
         raise SettingsError(f"{subject}: {error}") from error
     except (ValueError, OSError, ListenerError) as error:
-        raise SettingsError(f"{subject} can't work: {error}") from error
+        raise SettingsError(f"{subject} could not be created: {error}") from error
     except Exception as error:
         raise SettingsError(f"{subject} failed to start: {type(error).__name__}: {error}") from error
 

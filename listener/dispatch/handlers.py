@@ -34,7 +34,7 @@ class Handlers:
     ) -> None:
         """Load them all. Raises SettingsError, after closing those that were already loaded.
 
-        ``timeout`` is the time limit of a coroutine; a plain function can't be interrupted.
+        ``timeout`` is the time limit of a coroutine; a plain function cannot be interrupted.
         """
         self._runner = runner
         self._timeout = timeout

@@ -66,7 +66,7 @@ class LeaseKeeper:
         self._replace_hung()
         prompt = self._guard.attempt("renew leases", self._renew)
         if prompt is None:
-            return  # other processes can't renew their leases now either
+            return  # other processes cannot renew their leases now either
         waited, self._waited = self._waited, not (prompt or self._waited)
         if prompt or waited:
             self._guard.attempt("rescue expired leases", self._rescue_expired)

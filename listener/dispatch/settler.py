@@ -69,7 +69,7 @@ class Settler:
         self._thread.join()
 
     def report(self, execution: Execution, *, late: bool, verbose: bool = True) -> None:
-        """Count and log what became of an attempt; successes only if ``verbose``."""
+        """Count and log the outcome of an attempt; successes only if ``verbose``."""
         settlement = execution.settlement
         self._meter.settled(settlement, seconds=execution.seconds, late=late)
         if verbose or not isinstance(settlement.outcome, Done):
@@ -98,7 +98,9 @@ class Settler:
         while (late := self._guard.attempt("settle", lambda: self._write(settlements))) is None:
             if self._cut_short.wait(STORE_RETRY_INTERVAL.total_seconds()):
                 log.error(
-                    "settlements.lost", count=len(batch), hint="their leases expire, and they run again"
+                    "settlements.lost",
+                    count=len(batch),
+                    hint="the deliveries run again when their leases expire",
                 )
                 return
         self._in_flight.release([settlement.delivery for settlement in settlements])

@@ -22,7 +22,7 @@ class StoreGuard:
         self._warnings = ThrottledLog(log)
 
     def attempt(self, doing: str, call: Callable[[], Value]) -> Value | None:
-        """The result of the call; None if the store is unavailable or the call failed with a bug of ours.
+        """The result of the call; None if the store is unavailable or the call failed because of a bug in mns-listener.
 
         Both are logged; ``doing`` names the step in these lines.
         """
@@ -30,6 +30,6 @@ class StoreGuard:
             return call()
         except StoreUnavailable as error:
             self._warnings.warning("store.unavailable", doing=doing, error=str(error))
-        except Exception:  # a bug of ours must not end the loop
+        except Exception:  # a bug in mns-listener must not end the loop
             log.exception("dispatch.crashed", doing=doing)
         return None

@@ -12,7 +12,7 @@ from listener.dispatch.fair_queue import FairQueue, fair_share
 class WorkerPool:
     """A fixed number of threads that work, plus any number whose handlers hang.
 
-    Not a ThreadPoolExecutor: that can't replace a thread, and joins all of them at interpreter exit.
+    Not a ThreadPoolExecutor: that cannot replace a thread, and joins all of them at interpreter exit.
     """
 
     def __init__(self, size: int, work: Callable[[Delivery], None], *, queues: int = 1) -> None:
@@ -31,7 +31,7 @@ class WorkerPool:
         self._waiting.put(deliveries)
 
     def replace(self, delivery: Delivery) -> None:
-        """Its handler hangs: abandon that thread, which can't be interrupted, and start another in its place."""
+        """Its handler hangs: abandon that thread, which cannot be interrupted, and start another in its place."""
         with self._lock:
             hanging = next((one for one, busy in self._busy_with.items() if busy is delivery), None)
             if hanging is None or hanging in self._abandoned:

@@ -128,7 +128,7 @@ class Control:
         delay = request.query_params.get("delay", "0")
         if not delay.isdecimal():
             return PlainTextResponse(
-                f"delay = {delay!r} is not valid; use a whole number of seconds", status_code=400
+                f"delay = {delay!r} is not valid; use an integer of seconds", status_code=400
             )
         text = (await request.body()).decode("utf-8", "surrogateescape")
         if request.query_params.get("escape") == "true":
@@ -160,7 +160,9 @@ def loopback_only(app: ASGIApp) -> ASGIApp:
     async def guarded(scope: Scope, receive: Receive, send: Send) -> None:
         client: Any = scope.get("client")
         if client and not ipaddress.ip_address(client[0]).is_loopback:
-            await PlainTextResponse("only from this machine", status_code=403)(scope, receive, send)
+            await PlainTextResponse("this endpoint accepts requests from this machine only", status_code=403)(
+                scope, receive, send
+            )
             return
         await app(scope, receive, send)
 

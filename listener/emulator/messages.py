@@ -33,12 +33,12 @@ class Request:
 
 
 class Transmission(StrEnum):
-    """What becomes of a reply, and of the connection that it should travel on."""
+    """How a reply is sent, and what happens to its connection."""
 
     SENT = "sent"
     STALLED = "stalled"  #: nothing is sent, the connection stays
     RESET = "reset"  #: nothing is sent, the connection ends with a TCP reset
-    HUNG_UP = "hung up"  #: nothing is sent, the connection is closed in good order
+    HUNG_UP = "hung up"  #: nothing is sent, the connection is closed cleanly
     TRUNCATED = (
         "truncated"  #: the head and ``keep`` bytes of the body are sent, then the connection is closed
     )

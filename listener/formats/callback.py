@@ -87,7 +87,7 @@ def _json_object(text: str) -> dict[str, Any]:
     try:
         value = lenient_json.parse(text)
     except lenient_json.BadJson as error:
-        raise Undecodable(f"the body looks like JSON, but {error}") from error
+        raise Undecodable(f"the body is {error}") from error
     if not isinstance(value, dict):
         raise Undecodable("the body is a JSON array, not an object")
     return value
@@ -103,7 +103,7 @@ def _inside_xml(text: str) -> str:
     try:
         root = safe_xml.parse(text)
     except safe_xml.BadXml as error:
-        raise Undecodable(f"the body looks like XML, but {error}") from error
+        raise Undecodable(f"the body is {error}") from error
     members = safe_xml.children_text(root)
     if "Message" not in members:
         raise Undecodable(
@@ -200,7 +200,7 @@ def _label(members: Mapping[str, Any], name: str) -> str:
         return ""
     text = _text(value).strip()
     if len(text) > MAX_LABEL:
-        raise Undecodable(f"its {name} is {len(text)} characters long, which is more than {MAX_LABEL}")
+        raise Undecodable(f"{name} has {len(text)} characters; at most {MAX_LABEL} are allowed")
     return text
 
 

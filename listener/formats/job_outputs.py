@@ -159,7 +159,7 @@ class _Reading:
     def _group_result(self, name: str, value: Any) -> None:
         """A list of outputs, or a complete result again, as in the reply of TextToSpeech."""
         if self._depth == MAX_NESTING:
-            self._unreadable(f"{name} is nested in {name} more than {MAX_NESTING} deep")
+            self._unreadable(f"{name} is nested in {name} more than {MAX_NESTING} levels deep")
             return
         self._depth += 1
         if isinstance(value, str):
@@ -230,7 +230,7 @@ class _Reading:
             try:
                 value = self._parsed(text)
             except lenient_json.BadJson as error:
-                self._unreadable(f"{what}: {error}")
+                self._unreadable(f"{what} is {error}")
                 return None
         if isinstance(value, str):
             self._unreadable(f"{what} is JSON text nested in JSON text more than {MAX_WRAPS} times")

@@ -34,11 +34,11 @@ def parse(text: str) -> Any:
     try:
         value = _DECODER.decode(_without_bad_escapes(storable(text)))
     except RecursionError:
-        raise BadJson(f"it is nested more than {MAX_DEPTH} deep") from None
+        raise BadJson(f"nested more than {MAX_DEPTH} levels deep") from None
     except ValueError as error:
-        raise BadJson(f"it is not JSON: {error}") from error
+        raise BadJson(f"not valid JSON: {error}") from error
     if _may_be_deep(text) and _is_deeper(value, MAX_DEPTH):
-        raise BadJson(f"it is nested more than {MAX_DEPTH} deep")
+        raise BadJson(f"nested more than {MAX_DEPTH} levels deep")
     return value
 
 

@@ -14,7 +14,7 @@ class _NoDoctype(TreeBuilder):
     """Entities can only be declared in a document type, so rejecting it prevents every expansion attack."""
 
     def doctype(self, name: str, pubid: str | None, system: str | None) -> NoReturn:
-        raise BadXml(f"it declares a document type ({name[:40]})")
+        raise BadXml(f"XML with a document type ({name[:40]})")
 
 
 def parse(text: str | bytes) -> Element[Any]:
@@ -26,7 +26,7 @@ def parse(text: str | bytes) -> Element[Any]:
     except BadXml:
         raise
     except (ParseError, ValueError, LookupError) as error:  # LookupError: an unknown encoding
-        raise BadXml(f"it is not well-formed: {error}") from error
+        raise BadXml(f"not well-formed XML: {error}") from error
     return root
 
 

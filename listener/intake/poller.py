@@ -101,7 +101,7 @@ class Poller:
             return self._failed(error)
         except (
             Exception
-        ):  # a bug of ours must not end the loop: it is logged, and the messages are redelivered
+        ):  # a bug in mns-listener must not end the loop: it is logged, and the messages are redelivered
             log.exception("poll.crashed", queue=self._queue.name)
             self.full = False
             return self._back_off()

@@ -1,1 +1,1 @@
-"""The jobs that are submitted, and what becomes of them."""
+"""The jobs that are submitted, and their outcomes."""

@@ -35,7 +35,7 @@ class LineOutcome(StrEnum):
 
     SUBMITTED = "submitted"
     SKIPPED = "skipped"  #: already submitted
-    BAD = "bad"  #: the line is invalid; nothing was sent
+    INVALID = "invalid"  #: the line is invalid; nothing was sent
     FAILED = "failed"  #: MPS rejected the job or was unavailable
 
 
@@ -156,7 +156,7 @@ def _text(name: str, value: Any) -> str:
 
 def _submit_line(line: Line, submit: Callable[[JobRequest], Job], store: JobStore, resume: bool) -> Report:
     if line.request is None:
-        return Report(line=line.number, outcome=LineOutcome.BAD, reason=line.problem)
+        return Report(line=line.number, outcome=LineOutcome.INVALID, reason=line.problem)
     reference = line.request.reference
     try:
         known = store.find_job(reference) if resume else None
@@ -164,7 +164,7 @@ def _submit_line(line: Line, submit: Callable[[JobRequest], Job], store: JobStor
             return _skipped(line.number, known)
         job = submit(line.request)
     except UsageError as error:
-        return Report(line=line.number, outcome=LineOutcome.BAD, reference=reference, reason=str(error))
+        return Report(line=line.number, outcome=LineOutcome.INVALID, reference=reference, reason=str(error))
     except ListenerError as error:
         return Report(line=line.number, outcome=LineOutcome.FAILED, reference=reference, reason=str(error))
     return Report(line=line.number, outcome=LineOutcome.SUBMITTED, reference=reference, job_id=job.job_id)
@@ -179,5 +179,5 @@ def _skipped(number: int, known: Job) -> Report:
         job_id=known.job_id,
         reason="already submitted"
         if known.job_id
-        else "already sent; the job id will be known from its callback",
+        else "already submitted; its job id will arrive with the callback",
     )

@@ -75,7 +75,7 @@ FUNCTIONS: Mapping[str, Function] = _functions(
         given=job_params.VideoDetext(boxes=[(0.1, 0.8, 0.8, 0.15)]),
     ),
     Function(
-        about="put another background behind a video",
+        about="replace the background of a video",
         suffix=".mp4",
         given=job_params.VideoGreenScreenMatting(
             mode="file", bgimage="oss://example.oss-cn-shanghai.aliyuncs.com/background.jpg"
@@ -103,32 +103,30 @@ FUNCTIONS: Mapping[str, Function] = _functions(
         gives=("files",),
     ),
     Function(
-        about="speak a text, asynchronously",
+        about="convert text to speech, asynchronously",
         placeholder="{resultType}",
         suffix=".{resultType}",
         given=job_params.AsyncTextToSpeech(voice="xiaoyun", format="wav", sample_rate=16000),
         gives=("files",),
     ),
     Function(
-        about="speak a text",
+        about="convert text to speech",
         suffix=".wav",
         given=job_params.TextToSpeech(voice="xiaoyun", format="wav", sample_rate=16000),
         gives=("inline",),
     ),
     Function(
-        about="make a cartoon of an image",
+        about="turn an image into a cartoon",
         placeholder="{sequenceId}",
         suffix=".jpg",
         given=job_params.ImageCartoonize(),
         gives=("files",),
     ),
+    Function(about="assess audio quality", given=job_params.AudioQualityAssessment(), gives=("others",)),
     Function(
-        about="judge the quality of audio", given=job_params.AudioQualityAssessment(), gives=("others",)
-    ),
-    Function(
-        about="make faces in a video more beautiful",
+        about="beautify faces in a video",
         suffix=".mp4",
         given=job_params.FaceBeauty(beauty_params={"whiten": 20, "smooth": 50, "face_thin": 50}),
     ),
-    Function(about="take the noise out of speech", suffix=".wav", given=job_params.SpeechDenoise()),
+    Function(about="remove noise from speech", suffix=".wav", given=job_params.SpeechDenoise()),
 )

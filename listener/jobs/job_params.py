@@ -182,7 +182,7 @@ def _is_one_input(value: Any) -> bool:
 
 def _whole(least: int, most: int) -> Constraint:
     return Constraint(
-        "a whole number",
+        "an integer",
         f"{least} to {most}",
         lambda value: isinstance(value, int) and not isinstance(value, bool) and least <= value <= most,
     )
@@ -216,7 +216,7 @@ _BOOL: Final = Constraint("true or false", "", lambda value: isinstance(value, b
 _TEXT: Final = _matching("text", "not empty", r"(?s).+")
 _RATE: Final = _whole(-500, 500)
 _HERTZ: Final = Constraint(
-    "a whole number",
+    "an integer",
     "in Hz",
     lambda value: isinstance(value, int) and not isinstance(value, bool) and value > 0,
 )
@@ -277,12 +277,12 @@ class CaptionExtraction(Params):
             "in fractions of the picture, the smaller first",
             lambda value: isinstance(value, list) and len(value) == 2 and all(map(_is_range, value)),
         ),
-        "where captions stand",
+        "where the captions are",
         default="the bottom quarter",
         taken=_tupled,
     )
     sep: bool | None = _member("sep", _BOOL, "one file for Chinese and one for English")
-    formatter: str | None = _member("formatter", _TEXT, r"what stands before each caption, such as `{\an8}`")
+    formatter: str | None = _member("formatter", _TEXT, r"prefix of each caption, such as `{\an8}`")
     track: str | None = _member("track", _one_of("main"), '"main" for the main track only')
 
 
@@ -353,7 +353,7 @@ class ASR(Params):
     request_params: str | None = _member(
         "request_params",
         _matching("text", "`&NAME=VALUE…`", r"(?:&[^&=\s]++=[^&\s]*+)++"),
-        "more switches, such as `&first_channel_only=True&enable_word_level_result=False`",
+        "further options, such as `&first_channel_only=True&enable_word_level_result=False`",
     )
 
 
@@ -361,12 +361,12 @@ class ASR(Params):
 class AsyncTextToSpeech(Params):
     """The voice. No member carries the text: it is the input. Output needs ``{resultType}`` as its suffix."""
 
-    voice: str | None = _member("voice", _TEXT, "who speaks", default="xiaoyun")
-    format: str | None = _member("format", _one_of("pcm", "wav", "mp3"), "of the audio", default="pcm")
-    sample_rate: int | None = _member("sample_rate", _HERTZ, "of the audio", default="16000")
-    volume: int | None = _member("volume", _whole(0, 100), "how loud", default="50")
-    speech_rate: int | None = _member("speech_rate", _RATE, "how fast", default="0")
-    pitch_rate: int | None = _member("pitch_rate", _RATE, "how high", default="0")
+    voice: str | None = _member("voice", _TEXT, "voice", default="xiaoyun")
+    format: str | None = _member("format", _one_of("pcm", "wav", "mp3"), "audio format", default="pcm")
+    sample_rate: int | None = _member("sample_rate", _HERTZ, "sample rate", default="16000")
+    volume: int | None = _member("volume", _whole(0, 100), "volume", default="50")
+    speech_rate: int | None = _member("speech_rate", _RATE, "speed", default="0")
+    pitch_rate: int | None = _member("pitch_rate", _RATE, "pitch", default="0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -393,7 +393,7 @@ class FaceBeauty(Params):
     beauty_params: str | Mapping[str, int] | None = _member(
         "beauty_params",
         _matching("text, or names with numbers", "`NAME=NUMBER,…`", r"\w++=\d++(?:,\w++=\d++)*+"),
-        "how much of what, such as `whiten=20,smooth=50,face_thin=50`",
+        "strength of each effect, such as `whiten=20,smooth=50,face_thin=50`",
         taken=_settings,
     )
 

@@ -76,7 +76,7 @@ def check(request: JobRequest, *, region: str = "") -> list[str]:
     Raises UsageError for values that cannot work; nothing is sent.
     """
     if not request.function:
-        raise UsageError("no function is given; see `mns-listener submit --help`")
+        raise UsageError("function is missing; see `mns-listener submit --help`")
     for name in ("function", "input", "output", "notify_url", "user_data", "reference", "pipeline"):
         check_text(name, getattr(request, name) or "")
     if len(request.reference) > LONGEST_REFERENCE:
@@ -156,8 +156,8 @@ def _check_regions(request: JobRequest, region: str) -> None:
     }
     shown = {name: found for name, found in seen.items() if found}
     if len(set(shown.values())) > 1:
-        places = ", ".join(f"{name} in {found}" for name, found in shown.items())
-        raise UsageError(f"all must be in the same region, but found {places}")
+        places = ", ".join(f"{name} is in {found}" for name, found in shown.items())
+        raise UsageError(f"MPS, Input, Output and NotifyUrl must be in the same region, but {places}")
 
 
 def _region_of(url: str) -> str:

@@ -15,7 +15,7 @@ from listener.rules.backoff import DELIVERY_BACKOFF, Backoff
 ERROR_LENGTH: Final = 500
 #: A handler may request any delay; a longer one could overflow when added to the current time.
 _MAX_REQUESTED_DELAY: Final = timedelta(days=366)
-_LOST_LEASE: Final = "the attempt did not end: its process died, or its handler hung until the lease expired"
+_LOST_LEASE: Final = "lease expired: the process died, or the handler hung"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -65,16 +65,14 @@ def error_text(error: BaseException) -> str:
 def _spend(delivery: Delivery, text: str, policy: RetryPolicy, *, now: datetime, wait: timedelta) -> Outcome:
     spent = delivery.failures + 1
     if spent >= policy.max_attempts:
-        return Dead(reason=f"gave up after {spent} of {policy.max_attempts} attempts; last error: {text}")
+        return Dead(reason=f"no attempts left ({spent} of {policy.max_attempts}); last error: {text}")
     return _too_old(delivery, text, policy, now=now) or RetryAt(at=now + wait, reason=text)
 
 
 def _too_old(delivery: Delivery, text: str, policy: RetryPolicy, *, now: datetime) -> Dead | None:
     if now - delivery.created_at <= policy.max_elapsed:
         return None
-    return Dead(
-        reason=f"gave up because it is older than max_elapsed ({policy.max_elapsed}); last error: {text}"
-    )
+    return Dead(reason=f"retry.max_elapsed exceeded ({policy.max_elapsed}); last error: {text}")
 
 
 def _next_wait(delivery: Delivery, policy: RetryPolicy, jitter: float) -> timedelta:

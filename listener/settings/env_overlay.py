@@ -49,7 +49,7 @@ def _child(target: Any, key: str, default: Any, name: str) -> Any:
         return target.setdefault(key, default)
     if not isinstance(target, list) or not key.isdecimal() or int(key) > len(target):
         raise SettingsError(
-            f"environment variable {name}: no setting has this path, because of {key!r}; "
+            f"environment variable {name} does not match any setting ({key!r} is not valid here); "
             "list items are addressed by index, from 0 without gaps"
         )
     if int(key) == len(target):

@@ -327,7 +327,7 @@ class Settings(Section):
         """Raises SettingsError unless there is at least one queue and one route."""
         for name, what in (("queues", self.queues), ("routes", self.routes)):
             if not what:
-                raise SettingsError(f"the settings have no [[{name}]]; add at least one")
+                raise SettingsError(f"no [[{name}]] configured; add at least one")
 
 
 def _repeated(names: Iterable[str]) -> str:

@@ -60,7 +60,7 @@ class Database:
                 yield connection
 
     def maintain(self, *statements: str) -> None:
-        """Execute statements that can't be part of a transaction, such as VACUUM."""
+        """Execute statements that cannot be part of a transaction, such as VACUUM."""
         with self.translated(), self._writer:
             connection = self.engine.raw_connection()
             try:
@@ -125,18 +125,18 @@ def _engine(url: URL) -> Engine:
         return postgres.engine(url)
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise SettingsError(
-            f"store.url = {url.render_as_string(hide_password=True)} needs a driver that is not installed: "
+            f"store.url = {url.render_as_string(hide_password=True)} requires a driver that is not installed; run "
             "pip install 'mns-listener[postgres]'"
         ) from error
 
 
 def _sqlite(url: URL) -> Engine:
     if url.database in (None, "", ":memory:"):
-        raise SettingsError(f"store.url = {url} stores nothing; name a file, e.g. sqlite:///listener.db")
+        raise SettingsError(f"store.url = {url} is not persistent; use a file, e.g. sqlite:///listener.db")
     folder = Path(url.database or "").absolute().parent
     if not folder.is_dir():
         raise SettingsError(
-            f"store.url = {url}: the folder {folder} does not exist; create it or name another"
+            f"store.url = {url}: the folder {folder} does not exist; create it, or use another one"
         )
     engine = sqlalchemy.create_engine(url, connect_args={"timeout": SQLITE_BUSY_MS / 1000})
 
@@ -151,7 +151,7 @@ def _sqlite(url: URL) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         writes = connection.get_execution_options().get("writes", False)
-        # A deferred transaction that starts to write later can't wait for the lock: it fails at once.
+        # A deferred transaction that starts to write later cannot wait for the lock: it fails at once.
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine

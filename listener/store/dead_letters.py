@@ -19,7 +19,7 @@ from listener.store.tables import deliveries, results
 
 
 class DeadLetters:
-    """The deliveries that were given up. Each method is one transaction."""
+    """Deliveries that will not be retried. Each method is one transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -54,7 +54,7 @@ class DeadLetters:
         return [row for row in ids if row in replayed or row in routed]
 
     def drop(self, ids: Sequence[int], *, at: datetime) -> Sequence[int]:
-        """Delete dead letters permanently; returns those that were dead letters.
+        """Discard dead letters permanently; returns those that were dead letters.
 
         Their rows stay, marked as dropped, until retention deletes them.
         """

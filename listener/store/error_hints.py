@@ -13,12 +13,12 @@ _HINTS: Final = (
     ),
     (
         ("not a database", "malformed"),
-        "name another file in store.url, or restore a backup in its place",
+        "set store.url to another file, or restore a backup",
     ),
     (("disk is full", "No space left"), "free disk space; nothing is deleted from the queues meanwhile"),
     (
         ("database is locked",),
-        "another process holds the database; `fuser` tells which; replicas want PostgreSQL",
+        "another process has locked the database (`fuser` shows which one); use PostgreSQL for replicas",
     ),
     # PostgreSQL
     (
@@ -33,7 +33,7 @@ _HINTS: Final = (
     ),
     (
         ("Connection refused", "No such file or directory", "timeout expired", "No route to host"),
-        "check that PostgreSQL runs there and is reachable, or fix host and port in store.url",
+        "verify that PostgreSQL is running and reachable, or fix the host and port in store.url",
     ),
     (
         ("too many clients", "connection slots"),
@@ -42,7 +42,7 @@ _HINTS: Final = (
     (("permission denied",), "grant the user of store.url all rights on its database and schema"),
     (
         ("read-only transaction", "recovery mode"),
-        "name the primary in store.url; this is a standby",
+        "this server is a standby; set store.url to the primary",
     ),
     # Both
     (("no such table", "no such column", 'relation "', 'column "'), "run `mns-listener store upgrade`"),
@@ -59,5 +59,5 @@ def schema_hint(found: str, *, head: str) -> str:
     if found == head:
         return ""
     if found > head:
-        return "install the release that wrote it, or a later one"
-    return "run `mns-listener store upgrade`; `mns-listener run` does the same when it starts"
+        return "install the release that created it, or a later one"
+    return "run `mns-listener store upgrade`; `mns-listener run` also does this at startup"

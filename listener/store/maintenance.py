@@ -96,7 +96,9 @@ def _json_value(value: Any) -> Any:
 def _found_version(database: Database) -> str:
     """The schema version. Checks first that the SQLite file exists, because connecting would create it."""
     if not database.is_postgres and not os.path.exists(database.url.database or ""):
-        raise SettingsError(f"there is no store {database.display_url}; {schema_hint('', head=schema.HEAD)}")
+        raise SettingsError(
+            f"store {database.display_url} does not exist; {schema_hint('', head=schema.HEAD)}"
+        )
     return schema.version(database)
 
 

@@ -1,4 +1,4 @@
-"""What only PostgreSQL needs and offers: connection time-outs, advisory locks, notifications to other processes.
+"""What only PostgreSQL needs and offers: connection timeouts, advisory locks, notifications to other processes.
 
 Nothing here imports the driver, which is only installed where store.url names PostgreSQL.
 """

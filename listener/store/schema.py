@@ -39,7 +39,7 @@ def upgrade(database: Database) -> bool:
             return False
         _refuse_unknown(found, database.display_url)
         _run_migrations(connection)
-    log.info("schema.upgraded", store=database.display_url, since=found or "empty", now=HEAD)
+    log.info("schema.upgraded", store=database.display_url, from_version=found or "empty", to_version=HEAD)
     return True
 
 
@@ -52,7 +52,7 @@ def _version(connection: Connection) -> str:
 def _refuse_unknown(found: str, display_url: str) -> None:
     if found > HEAD:
         raise SettingsError(
-            f"store {display_url} has schema {found}, which is newer than this release knows ({HEAD}); "
+            f"store {display_url} has schema {found}, which is newer than this release supports ({HEAD}); "
             f"{schema_hint(found, head=HEAD)}"
         )
 

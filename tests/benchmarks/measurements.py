@@ -135,9 +135,9 @@ def against_loops(bench: Bench) -> Iterator[Figure]:
     yield Figure(name="drain: callbacks", values=ours, unit="/s")
     yield Figure(name="drain: the SDK's sample loop", values=single, unit="/s")
     yield Figure(name="drain: the SDK's bare batch loop", values=batch, unit="/s")
-    yield _times("drain: listener to sample loop", ours, single, at_least=7)
-    yield _times("drain: listener to bare batch loop", ours, batch, at_least=1)
-    yield _times("drain: ceiling of the server to the faster", limits, map(max, ours, batch), at_least=2)
+    yield _times("drain: listener / sample loop", ours, single, at_least=7)
+    yield _times("drain: listener / bare batch loop", ours, batch, at_least=1)
+    yield _times("drain: server ceiling / faster of the two", limits, map(max, ours, batch), at_least=2)
     requests = [each[0].requests_per_1000 for each in rounds]
     yield Figure(name="drain: requests for 1,000 callbacks", values=requests, at_most=130)
 
@@ -153,8 +153,8 @@ def against_far_loops(bench: Bench) -> Iterator[Figure]:
     )
     ours, single, batch = ([each.rate for each in side] for side in zip(*rounds, strict=True))
     yield Figure(name="5 ms away: callbacks", values=ours, unit="/s")
-    yield _times("5 ms away: listener to sample loop", ours, single, at_least=50)
-    yield _times("5 ms away: listener to bare batch loop", ours, batch, at_least=3.5)
+    yield _times("5 ms away: listener / sample loop", ours, single, at_least=50)
+    yield _times("5 ms away: listener / bare batch loop", ours, batch, at_least=3.5)
 
 
 def against_huey(bench: Bench) -> Iterator[Figure]:
@@ -178,7 +178,7 @@ def _against_tasks(
     )
     ours, others = ([each.rate for each in side] for side in zip(*rounds, strict=True))
     yield Figure(name=f"drain: {label}", values=others, unit="/s")
-    yield _times(f"drain: listener to {label}", ours, others, at_least=2)
+    yield _times(f"drain: listener / {label}", ours, others, at_least=2)
 
 
 def _times(
@@ -224,7 +224,7 @@ def pruning(bench: Bench) -> Iterator[Figure]:
     note = f"{max(left) - min(left):,} results deleted meanwhile, at {STEADY:.0f}/s"
     yield Figure(name="without deleting: latency, p99", values=not_deleting, unit=" ms")
     yield Figure(name="while old rows are deleted: latency, p99", values=deleting, unit=" ms", note=note)
-    yield _times("p99 while old rows are deleted to p99 without", deleting, not_deleting, at_most=2)
+    yield _times("p99 while old rows are deleted / p99 without", deleting, not_deleting, at_most=2)
 
 
 def _paced(bench: Bench, *, rate: float, count: int, store: str = "", **settings: str) -> list[float]:
@@ -278,7 +278,7 @@ def idle(bench: Bench) -> Iterator[Figure]:
     yield Figure(name="idle: CPU of one core", values=[100 * share], unit=" %", at_most=0.5)
     yield Figure(name="idle: resident memory", values=[memory / 2**20], unit=" MB", at_most=75)
     each = wait * (len(polls) - 1) / (polls[-1] - polls[0])
-    yield Figure(name="idle: requests in one poll wait", values=[each], at_most=1.05)
+    yield Figure(name="idle: requests per poll wait", values=[each], at_most=1.05)
 
 
 def _starts(bench: Bench) -> list[float]:
@@ -323,7 +323,7 @@ def growth(bench: Bench) -> Iterator[Figure]:
     shares = [100 * each for each in ratios(zip(grown, new, strict=True))]
     yield Figure(name=f"drain with {label} in the store", values=shares, unit=" %", at_least=85)
     yield Figure(
-        name=f"store: bytes a job with {RESULTS_EACH} results",
+        name=f"store: bytes per job with {RESULTS_EACH} results",
         values=[large.stat().st_size / bench.sizes.large_jobs],
     )
     yield _listings(url_of(large), label)
@@ -421,7 +421,7 @@ def postgres(bench: Bench) -> Iterator[Figure]:
         )
     two, one = ([each.rate for each in side] for side in zip(*rounds, strict=True))
     yield Figure(name="PostgreSQL: one process", values=one, unit="/s")
-    yield _times("PostgreSQL: two processes to one", two, one, at_least=1.6)
+    yield _times("PostgreSQL: two processes / one", two, one, at_least=1.6)
 
 
 def _shared_drain(bench: Bench, store: str, *, processes: int) -> Drained:

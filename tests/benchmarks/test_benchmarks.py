@@ -91,7 +91,7 @@ def test_drain_of_a_few_callbacks_gives_every_figure(server: Server, tmp_path: P
         ("sample loop", "the SDK's sample loop"),
         ("bare batch loop", "the SDK's bare batch loop"),
     ):
-        ratio = figures[f"drain: listener to {baseline}"].median
+        ratio = figures[f"drain: listener / {baseline}"].median
         assert ratio == pytest.approx(ours / figures[f"drain: {name}"].median)
     assert figures["drain: requests for 1,000 callbacks"].median >= 125
     assert all(figure.name in table(figures.values()) for figure in figures.values())

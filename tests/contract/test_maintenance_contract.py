@@ -205,7 +205,7 @@ class TestStatus:
         database = open_store().database
         set_version(database, "9999")
 
-        assert "install the release that wrote it" in maintenance.status(database).hint
+        assert "install the release that created it" in maintenance.status(database).hint
 
     @pytest.mark.parametrize("found", ["0001", "9999"])
     def test_nothing_is_done_to_a_store_of_another_release(self, open_store: OpenStore, found: str) -> None:
@@ -223,7 +223,7 @@ class TestStatus:
                 assert "run `mns-listener store upgrade`" in maintenance.status(database).hint
             else:
                 with pytest.raises(
-                    SettingsError, match=r"there is no store .*run `mns-listener store upgrade`"
+                    SettingsError, match=r"store .* does not exist; run `mns-listener store upgrade`"
                 ):
                     maintenance.status(database)
                 assert not Path(str(database.url.database)).exists()

@@ -18,7 +18,7 @@ from listener.demo.sandbox import DemoFailed, DemoReport, JobReport, make_jobs, 
 from tests.support.builders import a_job
 from tests.support.program import Program
 
-KEYS = ["submitted", "results", "dispatched", "duplicates", "quarantined", "dead", "lost", "seconds"]
+KEYS = ["submitted", "results", "handled", "duplicates", "quarantined", "dead", "lost", "seconds"]
 
 
 @pytest.fixture
@@ -60,7 +60,7 @@ def test_json_holds_the_promised_numbers_and_nothing_else(started: Any) -> None:
     assert printed == {
         "submitted": total,
         "results": total,
-        "dispatched": total,
+        "handled": total,
         "quarantined": 2,
         "dead": 0,
         "lost": 0,
@@ -72,7 +72,7 @@ def test_any_number_of_jobs_comes_out_whole(tmp_path: Path, jobs: int) -> None:
     report = run_demo(make_jobs(jobs), folder=tmp_path, report_progress=lambda _what, _done, _of: None)
 
     assert report.correct
-    assert (report.counts["dispatched"], report.counts["lost"]) == (jobs, 0)
+    assert (report.counts["handled"], report.counts["lost"]) == (jobs, 0)
 
 
 def test_folder_with_an_odd_name_is_kept_and_can_be_looked_at(started: Any, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_line_that_a_handler_lost_is_seen(tmp_path: Path, monkeypatch: pytest.Mo
 
     assert not report.correct
     assert report.counts["lost"] > 0
-    assert report.counts["dispatched"] == 3
+    assert report.counts["handled"] == 3
 
 
 def test_daemon_that_dies_ends_the_demo_with_its_last_words(

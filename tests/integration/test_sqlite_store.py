@@ -44,7 +44,9 @@ def test_a_file_that_cannot_be_written_is_named_with_the_way_out(file: Path) -> 
 def test_a_file_that_is_no_database_is_named_with_the_way_out(file: Path) -> None:
     file.write_text("These are the minutes of our meeting. " * 100)
 
-    with pytest.raises(StoreUnavailable, match=r"store\.db: file is not a database; name another file"):
+    with pytest.raises(
+        StoreUnavailable, match=r"store\.db: file is not a database; set store.url to another file"
+    ):
         opened(file)
     assert file.read_text().startswith("These are the minutes")
 
@@ -60,7 +62,9 @@ def test_a_file_that_another_process_holds_is_unavailable(
     monkeypatch.setattr(database, "SQLITE_BUSY_MS", 20)
     with closing(opened(file)) as store, closing(sqlite3.connect(file, isolation_level=None)) as other:
         other.execute("BEGIN IMMEDIATE")
-        with pytest.raises(StoreUnavailable, match=r"database is locked; another process holds the database"):
+        with pytest.raises(
+            StoreUnavailable, match=r"database is locked; another process has locked the database"
+        ):
             store.record([a_decoded_message()], routes_all(), at=NOON)
         assert store.next_due() is None  # readers are not held up
         other.execute("ROLLBACK")
@@ -107,9 +111,11 @@ def test_a_commit_survives_a_power_cut(file: Path) -> None:
             id="path",
         ),
         pytest.param("mysql://u@h/n", r"'mysql', which is not supported; use sqlite:///", id="mysql"),
-        pytest.param("sqlite://", r"stores nothing; name a file, e\.g\. sqlite:///listener\.db", id="memory"),
-        pytest.param("sqlite:///:memory:", r"stores nothing; name a file", id="memory-too"),
-        pytest.param("postgresql+pg8000://u:hidden@h/n", r"u:\*\*\*@h/n needs a driver", id="no-driver"),
+        pytest.param(
+            "sqlite://", r"is not persistent; use a file, e\.g\. sqlite:///listener\.db", id="memory"
+        ),
+        pytest.param("sqlite:///:memory:", r"is not persistent; use a file", id="memory-too"),
+        pytest.param("postgresql+pg8000://u:hidden@h/n", r"u:\*\*\*@h/n requires a driver", id="no-driver"),
     ],
 )
 def test_an_unusable_url_is_reported_with_a_hint(url: str, message: str) -> None:

@@ -60,8 +60,8 @@ class TestBulk:
 
         assert (program.wait(), len(jobs_at_mps(place))) == (1, 2)
         assert [line.split(":")[0] for line in program.stderr.splitlines()] == ["line 2", "line 4"]
-        assert program.stdout == "2 submitted, 0 skipped, 2 bad, 0 failed\n"
-        assert [line["outcome"] for line in place.lines("report.jsonl")] == ["submitted", "bad"] * 2
+        assert program.stdout == "2 submitted, 0 skipped, 2 invalid, 0 failed\n"
+        assert [line["outcome"] for line in place.lines("report.jsonl")] == ["submitted", "invalid"] * 2
         assert {line["job_id"] for line in place.lines("report.jsonl")} - {""} == set(jobs_at_mps(place))
 
     def test_csv_is_recognized_by_its_name(self, place: Place) -> None:
@@ -85,7 +85,7 @@ class TestBulk:
 
         assert second.wait() == 0
         summary = json.loads(second.stdout)
-        assert (before < 200, summary["bad"], summary["failed"]) == (True, 0, 0)
+        assert (before < 200, summary["invalid"], summary["failed"]) == (True, 0, 0)
         assert summary["skipped"] + summary["submitted"] == 200
         # Intents of calls that never went out are not sent again; there are 8 at most, one for each thread.
         assert 200 - 8 <= len(jobs_at_mps(place)) <= 200
@@ -97,7 +97,7 @@ class TestBulk:
         write_lines(place, 220)
         program = submit(place, "--from", "jobs.jsonl", "--concurrency", "16", mps__rate_limit="90")
 
-        assert (program.wait(), program.stdout) == (0, "220 submitted, 0 skipped, 0 bad, 0 failed\n")
+        assert (program.wait(), program.stdout) == (0, "220 submitted, 0 skipped, 0 invalid, 0 failed\n")
         # On a busy machine, calls that waited for their turn may go out together: hardly one is throttled and repeated.
         assert 220 <= place.asked("SubmitIProductionJob") <= 225
 

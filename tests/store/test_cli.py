@@ -56,7 +56,7 @@ def test_status_reports_counts_and_sizes(call: Call, url: str) -> None:
     assert message["oldest_pending"] == NOON.isoformat()
     assert message["bytes_per_job"] == message["bytes"] // 3
     assert "3 pending" in display_url
-    assert "to do" not in display_url
+    assert "hint" not in display_url
 
 
 def test_status_never_shows_the_password(call: Call, url: str) -> None:

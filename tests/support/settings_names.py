@@ -34,5 +34,5 @@ def _is_known(name: str) -> bool:
     try:
         loader.load(BASE, {name: "x"})
     except SettingsError as error:
-        return "unknown key" not in str(error) and "no setting has this path" not in str(error)
+        return "unknown key" not in str(error) and "does not match any setting" not in str(error)
     return "__" in name

@@ -2,7 +2,7 @@
 
 Shape of a reply (the captures of real traffic fit only this): an XML declaration, a root with the namespace without
 a trailing slash, each child on a line of its own with two blanks of indentation, nothing after the end tag. The
-captures suggest a bare carriage return as line break; we write a line feed, since XML parsers can't tell the two
+captures suggest a bare carriage return as line break; we write a line feed, since XML parsers cannot tell the two
 apart and a terminal can.
 """
 

@@ -100,12 +100,12 @@ class CallbackSender:
     def _hold(self, held: PendingCallback, queue: str) -> None:
         self._held[queue].append(held)
 
-        def give_up() -> None:
+        def release() -> None:
             if held in self._held[queue]:
                 self._held[queue].remove(held)
                 self._put(held.text, queue, held.strikes)
 
-        self._later(held.strikes[FaultKind.REORDER], give_up)
+        self._later(held.strikes[FaultKind.REORDER], release)
 
     def _later(self, strike: Strike, action: Callable[[], None]) -> None:
         def act() -> None:

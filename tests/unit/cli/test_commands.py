@@ -188,7 +188,7 @@ def test_a_usage_error_is_reported_in_words(
         ("garbage", 78, "not a valid database URL"),
         ("postgresql://user:hunter2@127.0.0.1:port/name", 78, "not a valid database URL"),
         ("mysql://user:hunter2@h/n", 78, "not supported"),
-        ("sqlite://", 78, "stores nothing"),
+        ("sqlite://", 78, "is not persistent"),
         ("sqlite:////nonexistent/l.db", 78, "does not exist"),
         ("sqlite:////proc/l.db", 69, "writable"),
     ],

@@ -70,7 +70,7 @@ def test_ids_that_are_no_dead_letters_are_named(
         "missing": [777],
     }
     result = invoke("dead-letters", "replay", str(known))
-    assert (result.exit_code, f"not the ids of dead letters: {known}" in result.stderr) == (2, True)
+    assert (result.exit_code, f"no dead letters with these ids: {known}" in result.stderr) == (2, True)
 
 
 def test_all_of_a_route_and_no_other_are_replayed(

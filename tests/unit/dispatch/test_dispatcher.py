@@ -114,7 +114,7 @@ def test_attempts_end(store: SqlStore) -> None:
     row = delivery_rows(store)[0]
     assert (row.failures, row.last_error) == (
         2,
-        "gave up after 2 of 2 attempts; last error: ValueError: boom",
+        "no attempts left (2 of 2); last error: ValueError: boom",
     )
 
 
@@ -350,7 +350,7 @@ def test_stop_releases_what_does_not_finish(store: SqlStore) -> None:
 
     row = delivery_rows(store)[0]
     assert (unfinished, row.state, row.failures, row.owner) == (1, "pending", 0, None)
-    assert "stopped before the handler was done" in row.last_error
+    assert "stopped before the handler finished" in row.last_error
 
 
 def test_nothing_is_claimed_after_stop(store: SqlStore) -> None:

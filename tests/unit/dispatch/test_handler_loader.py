@@ -122,10 +122,14 @@ def test_two_packages_may_not_share_a_name(installed: Install) -> None:
         pytest.param("def broken(:", "SyntaxError", id="syntax-error"),
         pytest.param("1 / 0", "ZeroDivisionError", id="fails-while-imported"),
         pytest.param("", "has no attribute 'broken'", id="no-such-attribute"),
-        pytest.param("broken = 5", "is no callable", id="factory-is-no-callable"),
+        pytest.param("broken = 5", "is not callable", id="factory-is-no-callable"),
         pytest.param("def broken(): return 5", "returned 5", id="handler-is-no-callable"),
-        pytest.param("def broken(): raise ValueError('no luck')", "can't work: no luck", id="refuses"),
-        pytest.param("def broken(): raise OSError('no disk')", "can't work: no disk", id="os-error"),
+        pytest.param(
+            "def broken(): raise ValueError('no luck')", "could not be created: no luck", id="refuses"
+        ),
+        pytest.param(
+            "def broken(): raise OSError('no disk')", "could not be created: no disk", id="os-error"
+        ),
         pytest.param("def broken(): {}['x']", "KeyError", id="crashes"),
         pytest.param("def broken(*, a: 'Nowhere'): ...", "Nowhere", id="annotation-without-meaning"),
     ],

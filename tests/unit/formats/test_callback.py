@@ -366,8 +366,8 @@ def test_the_token_survives_user_data_that_comes_back_as_an_object() -> None:
         pytest.param("", "no body", id="empty"),
         pytest.param(" \ufeff\n", "no body", id="blank"),
         pytest.param(wrapped("", "topic-xml"), "empty content", id="empty-topic-message"),
-        pytest.param(CAPTION_CUT_OFF, "not JSON", id="cut-off"),
-        pytest.param(wrapped(CAPTION_CUT_OFF, "base64"), "not JSON", id="cut-off-in-base64"),
+        pytest.param(CAPTION_CUT_OFF, "not valid JSON", id="cut-off"),
+        pytest.param(wrapped(CAPTION_CUT_OFF, "base64"), "not valid JSON", id="cut-off-in-base64"),
         pytest.param(wrapped(a_callback(), "base64")[:-3], "base64", id="base64-cut-off"),
         pytest.param("!" + wrapped(a_callback(), "base64"), "base64", id="base64-with-a-stray-letter"),
         pytest.param(wrapped(a_callback(), "topic-xml")[:-3], "not well-formed", id="xml-cut-off"),
@@ -389,9 +389,11 @@ def test_the_token_survives_user_data_that_comes_back_as_an_object() -> None:
         pytest.param(a_callback(State="a" * 257), "257 characters", id="endless-state"),
         pytest.param(a_callback(Type="a" * 257), "257 characters", id="endless-type"),
         pytest.param('{"RunId":"' + "a" * 257 + '"}', "257 characters", id="endless-run-id"),
-        pytest.param('{"JobId":' * 10_000, "64 deep", id="ten-thousand-deep"),
-        pytest.param('{"JobId":1,"a":' + "[" * 10_000 + "]" * 10_000 + "}", "64 deep", id="deep-detail"),
-        pytest.param('{"JobId":' + "9" * 1_000_000 + "}", "not JSON", id="a-million-digits"),
+        pytest.param('{"JobId":' * 10_000, "64 levels deep", id="ten-thousand-deep"),
+        pytest.param(
+            '{"JobId":1,"a":' + "[" * 10_000 + "]" * 10_000 + "}", "64 levels deep", id="deep-detail"
+        ),
+        pytest.param('{"JobId":' + "9" * 1_000_000 + "}", "not valid JSON", id="a-million-digits"),
     ],
 )
 def test_what_is_no_callback_is_refused_with_a_reason(body: str, reason: str) -> None:

@@ -134,8 +134,8 @@ def test_nothing_is_an_empty_result_and_no_problem(text: str | None) -> None:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        pytest.param("<html>", "Result: it is not JSON", id="no-json"),
-        pytest.param(a_result('{"result":[{"file":'), "Data: it is not JSON", id="cut-off"),
+        pytest.param("<html>", "Result is not valid JSON", id="no-json"),
+        pytest.param(a_result('{"result":[{"file":'), "Data is not valid JSON", id="cut-off"),
         pytest.param(a_result({"result": [{"file": 7}]}), "a file is 7, which is not a path", id="file"),
         pytest.param(a_result([{"Url": "", "Score": 1}]), "a file is , which is not a path", id="empty-path"),
         pytest.param(a_result([{"Url": "a", "Score": "high"}]), "score is high", id="score"),
@@ -166,7 +166,9 @@ def test_results_nested_without_end_are_rejected() -> None:
     for _ in range(60):
         value = {"result": value}
 
-    assert read("VideoClip", json.dumps(value)).problems == ("result is nested in result more than 5 deep",)
+    assert read("VideoClip", json.dumps(value)).problems == (
+        "result is nested in result more than 5 levels deep",
+    )
 
 
 def test_covers_have_score_and_time_and_are_files_too() -> None:

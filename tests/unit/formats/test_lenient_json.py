@@ -55,15 +55,15 @@ def test_harmful_values_become_harmless(text: str, value: Any) -> None:
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        pytest.param("", "not JSON", id="empty"),
-        pytest.param('{"State":"Succes', "not JSON", id="cut-off"),
-        pytest.param("{} {}", "not JSON", id="two-documents"),
-        pytest.param(r'"\ud8"', "not JSON", id="bad-escape"),
-        pytest.param("9" * 1_000_000, "not JSON", id="a-million-digits"),
-        pytest.param("[" * 65 + "]" * 65, "64 deep", id="just-too-deep"),
-        pytest.param('{"a":' * 65 + "1" + "}" * 65, "64 deep", id="objects-too-deep"),
-        pytest.param("[" * 10_000 + "]" * 10_000, "64 deep", id="ten-thousand-deep"),
-        pytest.param('{"a":' * 100_000, "64 deep", id="deep-and-cut-off"),
+        pytest.param("", "not valid JSON", id="empty"),
+        pytest.param('{"State":"Succes', "not valid JSON", id="cut-off"),
+        pytest.param("{} {}", "not valid JSON", id="two-documents"),
+        pytest.param(r'"\ud8"', "not valid JSON", id="bad-escape"),
+        pytest.param("9" * 1_000_000, "not valid JSON", id="a-million-digits"),
+        pytest.param("[" * 65 + "]" * 65, "64 levels deep", id="just-too-deep"),
+        pytest.param('{"a":' * 65 + "1" + "}" * 65, "64 levels deep", id="objects-too-deep"),
+        pytest.param("[" * 10_000 + "]" * 10_000, "64 levels deep", id="ten-thousand-deep"),
+        pytest.param('{"a":' * 100_000, "64 levels deep", id="deep-and-cut-off"),
     ],
 )
 def test_what_is_no_json_is_refused_with_a_reason(text: str, complaint: str) -> None:

@@ -112,6 +112,6 @@ def test_checking_the_settings_creates_nothing(tmp_path: Path) -> None:
 @pytest.mark.parametrize("path", ["missing/results", "."])
 def test_a_path_that_can_not_be_a_file_is_refused_at_start(path: str, tmp_path: Path) -> None:
     with pytest.raises(
-        SettingsError, match=r"^routes\.a\.handlers\[0\]: handler 'jsonl' can't work: .*directory"
+        SettingsError, match=r"^routes\.a\.handlers\[0\]: handler 'jsonl' could not be created: .*directory"
     ):
         load("jsonl", {"path": str(tmp_path / path)}, where="routes.a.handlers[0]")

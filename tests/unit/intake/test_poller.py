@@ -135,7 +135,7 @@ def test_a_bug_in_decoding_costs_only_its_own_message(
         a_poller(queue, store).poll_once()
 
     assert (queue.messages, count(store, results)) == ([], 2)
-    assert "RecursionError, which is a bug" in the_row(store, quarantine)["reason"]
+    assert "a bug in mns-listener): RecursionError" in the_row(store, quarantine)["reason"]
     assert [entry["event"] for entry in logs] == ["decode.crashed"]
 
 

@@ -147,7 +147,7 @@ def test_every_line_has_one_report_in_the_order_of_the_lines(store: SqlStore) ->
 
     assert [(report.line, str(report.outcome)) for report in reports] == [
         (1, "submitted"),
-        (2, "bad"),
+        (2, "invalid"),
         (3, "failed"),
         (4, "submitted"),
     ]
@@ -164,7 +164,7 @@ def test_resuming_submits_only_what_was_not_submitted_or_was_refused(store: SqlS
 
     assert sorted(desk.taken) == ["new", "no"]
     assert outcomes(reports) == {"skipped": 2, "submitted": 2}
-    assert "known from its callback" in reports[0].reason
+    assert "arrive with the callback" in reports[0].reason
 
 
 def test_few_lines_are_under_way_at_a_time_and_memory_does_not_grow_with_the_file() -> None:

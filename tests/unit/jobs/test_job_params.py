@@ -80,9 +80,7 @@ def test_builders_write_the_names_and_forms_of_mps(built: Params, expected: dict
         pytest.param(
             lambda: job_params.CaptionExtraction(fps=11), ["fps = 11", "2 to 10"], id="out-of-range"
         ),
-        pytest.param(
-            lambda: job_params.CaptionExtraction(fps=True), ["fps = True", "whole number"], id="bool"
-        ),
+        pytest.param(lambda: job_params.CaptionExtraction(fps=True), ["fps = True", "integer"], id="bool"),
         pytest.param(
             lambda: job_params.CaptionExtraction(roi=((1, 0.5), (0, 1))),
             ["roi = ((1, 0.5)", "smaller"],
@@ -148,7 +146,7 @@ def test_builders_are_values() -> None:
         ("CaptionExtraction", {"fsp": 5}, "JobParams.fsp is not documented for CaptionExtraction"),
         ("CaptionExtraction", {"Fps": 5}, "did you mean fps?"),
         ("Cover", {"model": "gif"}, "did you mean Model?"),
-        ("CaptionExtraction", {"fps": "5"}, "JobParams.fps = '5' should be a whole number, 2 to 10"),
+        ("CaptionExtraction", {"fps": "5"}, "JobParams.fps = '5' should be an integer, 2 to 10"),
         ("VideoDelogo", {"Logo": [[0, 0, 640, 480]]}, "JobParams.Logo = [[0, 0, 640, 480]] should be boxes"),
         ("AudioMixing", {}, "JobParams.inputs is missing"),
         ("VideoH2V", {"fps": 5}, "it has no members"),
