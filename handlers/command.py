@@ -20,7 +20,7 @@ from pydantic import Field
 from listener import JobResult, Reject, Retry, Unavailable
 from listener.formats.durations import PositiveDuration
 
-from .json_encoding import encode
+from .json_encoding import json_bytes
 
 #: From sysexits.h: EX_DATAERR means invalid input, EX_TEMPFAIL a transient failure.
 EXIT_REJECT, EXIT_RETRY = 65, 75
@@ -100,7 +100,7 @@ class Command:
         with self._lock, open(os.memfd_create("result"), "w+b") as stdin:
             if self._closed:
                 raise Unavailable("the listener is stopping")
-            stdin.write(encode(result))
+            stdin.write(json_bytes(result))
             stdin.seek(0)
             process = subprocess.Popen(  # noqa: S603 - no shell; the operator's own command line
                 self._argv,

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from listener import JobResult, Unavailable
 
-from .json_encoding import encode
+from .json_encoding import json_bytes
 
 
 def jsonl(*, path: Path, fsync: bool = False) -> JsonLines:
@@ -42,7 +42,7 @@ class JsonLines:
     def __call__(self, result: JobResult, /) -> None:
         """Append one line. Raises Unavailable if the file cannot be written, e.g. on a full disk."""
         try:
-            self._append(encode(result) + b"\n")
+            self._append(json_bytes(result) + b"\n")
         except OSError as error:
             raise Unavailable(f"{self.path}: {error.strerror}") from error
 

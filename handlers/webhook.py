@@ -20,7 +20,7 @@ from standardwebhooks import Webhook as Signer
 from listener import JobResult, Reject, Retry, Unavailable, __version__
 from listener.formats.durations import PositiveDuration
 
-from .json_encoding import encode
+from .json_encoding import json_bytes
 
 _MAX_RETRY_AFTER = timedelta(hours=1)
 _BODY_LIMIT = 65536
@@ -72,7 +72,7 @@ class Webhook:
         Raises Unavailable if no connection could be made, Retry or Reject if the receiver requests it, and
         RuntimeError or TimeoutError for anything other than 2xx.
         """
-        body = encode(result)
+        body = json_bytes(result)
         request = self._client.build_request(
             "POST", self._url, content=body, headers=self._signed(result.key, body)
         )

@@ -24,20 +24,20 @@ from listener.core import clock
 from listener.core.errors import SettingsError
 
 #: A reply of 16 messages of 64 KB, XML-escaped, is far below this; a larger reply is not from MNS.
-LARGEST_REPLY = 16 * 1024 * 1024
+MAX_REPLY_BYTES = 16 * 1024 * 1024
 CONNECT_TIMEOUT = timedelta(seconds=4)
 #: How much longer than the long poll a reply may take.
 REPLY_TIMEOUT = timedelta(seconds=4)
 
 
 @dataclass(frozen=True, slots=True)
-class Reply:
+class MnsReply:
     status: int
     body: bytes
     date: str
 
 
-class Connection:
+class MnsConnection:
     """Used by one thread; ``interrupt`` and ``expire`` are called from others."""
 
     def __init__(self, endpoint: str, credentials: Credentials) -> None:
@@ -52,11 +52,11 @@ class Connection:
                 f"endpoint = {endpoint!r} is not valid: {str(error).strip()}; expected http(s)://host[:port]"
             ) from error
 
-    def exchange(self, method: str, uri: str, *, body: bytes = b"") -> Reply:
+    def exchange(self, method: str, uri: str, *, body: bytes = b"") -> MnsReply:
         """One request and its reply. Raises OSError, HTTPException or what the credentials raise."""
         return self._send_with_one_retry(method, uri, body, timedelta(0))
 
-    def poll(self, uri: str, *, wait: timedelta) -> Reply | None:
+    def poll(self, uri: str, *, wait: timedelta) -> MnsReply | None:
         """A GET that the server may hold for up to ``wait``; None if it was interrupted."""
         self._parked = True
         try:
@@ -93,7 +93,7 @@ class Connection:
             except OSError:
                 pass  # already closed
 
-    def _send_with_one_retry(self, method: str, uri: str, body: bytes, wait: timedelta) -> Reply:
+    def _send_with_one_retry(self, method: str, uri: str, body: bytes, wait: timedelta) -> MnsReply:
         request = RequestInternal(method, uri, data=body or "")
         self._client.build_header(RequestBase(), request)
         kept_open = self._client.http.conn.sock is not None
@@ -119,7 +119,7 @@ class Connection:
         finally:
             self._deadline = None
 
-    def _send(self, request: Any, wait: timedelta) -> Reply:
+    def _send(self, request: Any, wait: timedelta) -> MnsReply:
         connection = self._client.http.conn
         try:
             if connection.sock is None:
@@ -129,7 +129,7 @@ class Connection:
                 raise ConnectionAbortedError("interrupted")
             connection.request(request.method, request.uri, request.data or None, request.header)
             response = connection.getresponse()
-            return Reply(response.status, _complete_body(response), response.headers.get("Date", ""))
+            return MnsReply(response.status, _complete_body(response), response.headers.get("Date", ""))
         except BaseException:  # the rest of this reply must not be read as the next one
             connection.close()
             raise
@@ -143,7 +143,7 @@ class Connection:
 
 
 def _complete_body(response: http.client.HTTPResponse) -> bytes:
-    body = response.read(LARGEST_REPLY)
+    body = response.read(MAX_REPLY_BYTES)
     if response.length:  # read() with a limit does not detect a truncated body
         raise http.client.IncompleteRead(body, response.length)
     return body

@@ -17,7 +17,7 @@ from xml.sax.saxutils import escape
 
 from listener.aliyun import network_errors
 from listener.aliyun.credentials import Credentials
-from listener.aliyun.mns_connection import Connection, Reply
+from listener.aliyun.mns_connection import MnsConnection, MnsReply
 from listener.core import clock
 from listener.core.errors import FailureKind, QueueUnavailable, UnavailableError
 from listener.core.model import Message
@@ -50,7 +50,7 @@ class MnsQueue:
         self.name = name
         self._path = f"/queues/{queue}"
         self._description = f"queue {queue} at {endpoint}"
-        self._connection = Connection(endpoint, credentials)
+        self._connection = MnsConnection(endpoint, credentials)
 
     def receive(self, *, limit: int, wait: timedelta) -> Sequence[Message]:
         seconds = int(wait.total_seconds())
@@ -130,14 +130,14 @@ class MnsQueue:
                 hint=_HINTS[FailureKind.CREDENTIALS],
             ) from error
 
-    def _messages(self, reply: Reply) -> Sequence[Message]:
+    def _messages(self, reply: MnsReply) -> Sequence[Message]:
         root = _root(reply.body)
         found = _salvaged(reply.body) if root is None else _elements(root)
         if not found:
             raise self._error_of(reply)
         return found
 
-    def _error_of(self, reply: Reply) -> QueueUnavailable:
+    def _error_of(self, reply: MnsReply) -> QueueUnavailable:
         """The error that a reply describes."""
         root = _root(reply.body)
         if root is None or safe_xml.local(root.tag) != "Error":

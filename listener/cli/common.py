@@ -19,7 +19,7 @@ from listener.store.sql_store import SqlStore
 
 __all__ = ["settings_from"]  # re-exported, so that commands import all shared functions from here
 
-Command = TypeVar("Command", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., Any])
 
 PIPE_WIDTH = 100_000
 #: The id of a row: a positive 64-bit integer.
@@ -28,7 +28,7 @@ ROW_ID = click.IntRange(1, 2**63 - 1)
 _VISIBLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {10: "\\n", 13: "\\r"}
 
 
-def config_option(command: Command) -> Command:
+def config_option(command: F) -> F:
     return click.option(
         "-c",
         "--config",
@@ -40,11 +40,11 @@ def config_option(command: Command) -> Command:
     )(command)
 
 
-def json_option(command: Command) -> Command:
+def json_option(command: F) -> F:
     return click.option("--json", "as_json", is_flag=True, help="Print JSON instead of text.")(command)
 
 
-def page_options(command: Command) -> Command:
+def page_options(command: F) -> F:
     limit = click.option(
         "--limit", type=click.IntRange(1, 1000), default=50, show_default=True, help="Maximum number of rows."
     )
@@ -93,9 +93,9 @@ def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty:
 
 def print_fields(fields: Mapping[str, Any]) -> None:
     """Print names and values, one per line; empty values are omitted."""
-    shown = {name: _cell(value) for name, value in fields.items() if value not in (None, "", (), [])}
-    width = max((len(name) for name in shown), default=0)
-    for name, value in shown.items():
+    cells = {name: _cell(value) for name, value in fields.items() if value not in (None, "", (), [])}
+    width = max((len(name) for name in cells), default=0)
+    for name, value in cells.items():
         click.echo(f"{name:<{width}}  {value}")
 
 

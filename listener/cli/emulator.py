@@ -185,7 +185,7 @@ def emulator(*, host: str, port_file: Path | None, allow_remote: bool, **setting
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
         with running(Options(host=host, **settings)) as server:
-            _announce(server, port_file)
+            _print_address(server, port_file)
             signal.sigwait(signals)
     except OSError as error:
         raise click.ClickException(
@@ -193,7 +193,7 @@ def emulator(*, host: str, port_file: Path | None, allow_remote: bool, **setting
         ) from error
 
 
-def _announce(server: RunningEmulator, port_file: Path | None) -> None:
+def _print_address(server: RunningEmulator, port_file: Path | None) -> None:
     key = server.emulator.options.access_key_id
     click.echo(
         f"MNS and MPS emulator on {server.url} (MNS endpoint {server.url}, "

@@ -24,7 +24,7 @@ TICK = timedelta(seconds=1)
 DRAIN_TICK = timedelta(milliseconds=100)
 #: How soon the end of a stop is noticed.
 STOP_TICK = timedelta(milliseconds=20)
-STOPPED_BY_FORCE = 1
+FORCED_EXIT_STATUS = 1
 
 EPILOG = """\b
 Examples:
@@ -110,7 +110,7 @@ def _stopped(daemon: Daemon, signals: Signals) -> dict[str, int]:
                 "second signal: terminating now; unfinished deliveries are retried when their leases expire",
                 err=True,
             )
-            os._exit(STOPPED_BY_FORCE)
+            os._exit(FORCED_EXIT_STATUS)
     return counts.result()
 
 

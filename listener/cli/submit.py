@@ -17,7 +17,7 @@ from listener.core.errors import UsageError
 
 if TYPE_CHECKING:
     from listener.client import Client
-    from listener.jobs.bulk_submission import Report
+    from listener.jobs.bulk_submission import LineReport
     from listener.jobs.request import JobRequest
 
 TIMED_OUT = 124  #: what timeout(1) exits with
@@ -228,7 +228,7 @@ def _lines(options: dict[str, Any]) -> Iterator[Any]:
     return read(source, source=Path(source.name).name, defaults=defaults)
 
 
-def _write_report(report: Report, file: IO[str] | None) -> None:
+def _write_report(report: LineReport, file: IO[str] | None) -> None:
     from listener.formats.lenient_json import render
     from listener.jobs.bulk_submission import LineOutcome
 
@@ -239,7 +239,7 @@ def _write_report(report: Report, file: IO[str] | None) -> None:
 
 
 @contextmanager
-def _progress(*, quiet: bool) -> Iterator[Callable[[Report], None]]:
+def _progress(*, quiet: bool) -> Iterator[Callable[[LineReport], None]]:
     """A running count on a terminal; nothing if standard error is not a terminal."""
     if quiet or not sys.stderr.isatty():
         yield lambda report: None

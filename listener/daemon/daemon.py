@@ -99,7 +99,7 @@ class Daemon:
 
     def _load_handlers(self, undo: ExitStack) -> tuple[CoroutineRunner, Handlers]:
         runner = CoroutineRunner()
-        undo.callback(_close_after_failure, lambda: runner.close(grace=COROUTINE_SHUTDOWN_TIMEOUT))
+        undo.callback(_close_after_failure, lambda: runner.close(timeout=COROUTINE_SHUTDOWN_TIMEOUT))
         handlers = Handlers(
             self._settings.routes, runner=runner, timeout=self._settings.dispatch.handler_timeout
         )
@@ -150,7 +150,7 @@ class Daemon:
         # 3. Close the handlers; this ends the child processes of those that did not finish.
         running.handlers.close()
         # 4. Cancel coroutines that are still running.
-        running.runner.close(grace=COROUTINE_SHUTDOWN_TIMEOUT)
+        running.runner.close(timeout=COROUTINE_SHUTDOWN_TIMEOUT)
         # 5. Write the last outcomes; deliveries that did not finish go back to pending. Not before step 3, so that the
         #    child process of a handler has ended when another daemon may claim its delivery.
         running.parts.dispatcher.end()
@@ -198,7 +198,7 @@ class Daemon:
         parts = self._started.parts
         for poller in (group.first for group in parts.poller_groups):
             if poller.failures >= DRAIN_FAILURES:
-                raise poller.trouble or ListenerError(f"queue {poller.name}: polling fails; see the log")
+                raise poller.last_error or ListenerError(f"queue {poller.name}: polling fails; see the log")
         return all(group.idle for group in parts.poller_groups) and not parts.store.outstanding()
 
     def reload(self, settings: Settings) -> list[str]:

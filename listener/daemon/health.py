@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from listener.aliyun.mns_connection import CONNECT_TIMEOUT, REPLY_TIMEOUT
 from listener.core.errors import StoreUnavailable
-from listener.jobs.reconciler import CLAIM
+from listener.jobs.reconciler import CLAIM_DURATION
 from listener.rules.backoff import MPS_BACKOFF
 from listener.runtime.liveness import Health, LivenessMonitor
 from listener.runtime.metrics import Metrics
@@ -32,7 +32,7 @@ def poller_stalled_after(wait: timedelta) -> timedelta:
 
 def reconciler_stalled_after(interval: timedelta) -> timedelta:
     """The limit for a reconciler: the slowest turn, and the longest pause after it."""
-    return CLAIM + max(interval, MPS_BACKOFF.maximum)
+    return CLAIM_DURATION + max(interval, MPS_BACKOFF.maximum)
 
 
 class HealthChecks:
@@ -68,7 +68,7 @@ class HealthChecks:
             "stopping": self._stopping.is_set(),
             "stalled": list(self._liveness.stalled()),
             "queues": {
-                group.name: str(group.first.trouble) if group.first.trouble else "ok"
+                group.name: str(group.first.last_error) if group.first.last_error else "ok"
                 for group in self._poller_groups
             },
             "store": self._store_state(),

@@ -31,7 +31,7 @@ HOUSEKEEPING_INTERVAL = timedelta(seconds=1)
 #: How often to decide about waiting results that other processes recorded.
 FOREIGN_WAITING_INTERVAL = timedelta(seconds=3)
 #: The fraction of the time that deleting old rows may take: while the queues are empty, and while they are not.
-#: The size of a deletion step, and the pause between two passes, are set in ``store/pruner.py`` (STEP, REST).
+#: ROWS_PER_STEP and PASS_INTERVAL, the size of a step and the pause between two passes, are in ``store/pruner.py``.
 PRUNE_FRACTION_IDLE, PRUNE_FRACTION_BUSY = 0.2, 0.05
 #: How long to wait for one notification. A stop waits for it.
 NOTIFIER_WAIT = timedelta(milliseconds=300)
@@ -107,9 +107,9 @@ class PrunerLoop:
             self._warnings.warning("store.unavailable", doing="prune", error=str(error))
             return HOUSEKEEPING_INTERVAL
         except Exception:  # a bug in mns-listener must not end the loop
-            log.exception("retention.crashed")
+            log.exception("prune.crashed")
             return HOUSEKEEPING_INTERVAL
-        if self._pruner.resting:
+        if self._pruner.paused:
             return HOUSEKEEPING_INTERVAL
         fraction = PRUNE_FRACTION_IDLE if self._idle() else PRUNE_FRACTION_BUSY
         # The time includes waiting for the store, which must not make the pause arbitrarily long.

@@ -212,7 +212,7 @@ class Wiring:
             idle=lambda: all(group.idle for group in poller_groups),
             stop=self.stop,
         )
-        return Loop(name="retention", run=partial(pruner.run, self._heartbeat("retention")))
+        return Loop(name="prune", run=partial(pruner.run, self._heartbeat("prune")))
 
     def _reconciler(self, tenant: str, jobs: Tenants, recorder: Recorder) -> Loop:
         interval = self.settings.reconcile.interval

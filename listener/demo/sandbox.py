@@ -31,7 +31,7 @@ from listener.aliyun.mps_client import MpsClient
 from listener.core import clock
 from listener.core.errors import ListenerError
 from listener.core.model import FAIL, SUCCESS, Job, Submitted
-from listener.emulator.mps.sample_results import FUNCTIONS as EMULATED
+from listener.emulator.mps.sample_results import FUNCTION_NAMES
 from listener.emulator.options import DEFAULT_PIPELINE_ID, Options
 from listener.emulator.server import running
 from listener.formats import user_data
@@ -166,7 +166,7 @@ class DemoReport:
 
 def make_jobs(jobs: int | None) -> list[DemoJob]:
     """The jobs to submit: one of each function and a failing one, or ``jobs`` of them, cycling."""
-    names = EMULATED
+    names = FUNCTION_NAMES
     total = len(names) + 1 if jobs is None else jobs
     faults = ("duplicate", "early", "topic", "late")
     return [

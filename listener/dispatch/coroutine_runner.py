@@ -45,14 +45,14 @@ class CoroutineRunner:
         if close is not None:
             self._finish(close(), timeout)
 
-    def close(self, *, grace: timedelta = timedelta(seconds=5)) -> None:
-        """Cancel running coroutines and end the loop; after ``grace``, abandon those that ignore the cancellation."""
+    def close(self, *, timeout: timedelta = timedelta(seconds=5)) -> None:
+        """Cancel running coroutines and end the loop; after ``timeout``, abandon those that ignore the cancellation."""
         with self._lock:
             first, self._closed = not self._closed, True
         if first and self._loop is not None:
             self._loop.call_soon_threadsafe(self._loop.stop)
         if self._thread is not None:
-            self._thread.join(grace.total_seconds())
+            self._thread.join(timeout.total_seconds())
 
     def _finish(self, outcome: Awaitable[None] | None, timeout: timedelta | None) -> None:
         if not inspect.isawaitable(outcome):

@@ -27,7 +27,7 @@ from listener.dispatch.delivery_log import call_with_log_fields
 from listener.dispatch.inflight import InFlight
 from listener.dispatch.job_result import job_result
 from listener.dispatch.lease_keeper import LeaseKeeper
-from listener.dispatch.settler import Execution, Settler
+from listener.dispatch.settler import FinishedAttempt, Settler
 from listener.dispatch.store_guard import StoreGuard
 from listener.dispatch.worker_pool import WorkerPool
 from listener.rules import retry
@@ -64,7 +64,7 @@ class Dispatcher:
     ) -> None:
         self._bindings = bindings
         self._fallback = fallback
-        self._cut_short = threading.Event()  #: set once the grace period of a stop is over
+        self._cut_short = threading.Event()  #: set once the shutdown timeout is over
         guard = StoreGuard()
         self._in_flight = InFlight(_min_capacity(concurrency), queues=queues)
         self._workers = WorkerPool(concurrency, self._work, queues=queues)
@@ -137,7 +137,7 @@ class Dispatcher:
         started = clock.monotonic()
         outcome = self._handle(delivery)
         seconds = clock.monotonic() - started
-        self._settler.put(Execution(Settlement(delivery=delivery, outcome=outcome), seconds))
+        self._settler.put(FinishedAttempt(Settlement(delivery=delivery, outcome=outcome), seconds))
 
     def _handle(self, delivery: Delivery) -> Outcome:
         """Enrich the delivery, run its handler and decide the outcome."""
@@ -171,16 +171,16 @@ class Dispatcher:
 
     def _follow_rescued(self, rescued: Sequence[Settlement]) -> None:
         for settlement in rescued:
-            self._settler.report(Execution(settlement, 0.0), late=False)
+            self._settler.report(FinishedAttempt(settlement, 0.0), late=False)
         self._claimer.expect(rescued)
 
     # stop
 
-    def stop(self, grace: timedelta) -> int:
-        """Let handlers finish within the grace period; returns how many did not. ``end`` must follow."""
+    def stop(self, timeout: timedelta) -> int:
+        """Let handlers finish within ``timeout``; returns how many did not. ``end`` must follow."""
         self._give_back(self._in_flight.close())
         self._workers.stop()
-        self._in_flight.wait_until_empty(grace)
+        self._in_flight.wait_until_empty(timeout)
         self._cut_short.set()
         return len(self._in_flight.all())
 
@@ -192,7 +192,9 @@ class Dispatcher:
     def _give_back(self, deliveries: Sequence[Delivery]) -> None:
         """Return these to pending, without using up an attempt."""
         for delivery in deliveries:
-            self._settler.put(Execution(Settlement(delivery=delivery, outcome=_stopped(clock.now())), 0.0))
+            self._settler.put(
+                FinishedAttempt(Settlement(delivery=delivery, outcome=_stopped(clock.now())), 0.0)
+            )
 
 
 def _min_capacity(concurrency: int) -> int:

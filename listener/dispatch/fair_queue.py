@@ -15,9 +15,9 @@ def fair_share(size: int, queues: int) -> int:
 
 
 class FairQueue:
-    """One waiting line for each queue, served in turn. Safe to use from several threads.
+    """One FIFO for each MNS queue, served in turn. Safe to use from several threads.
 
-    A line whose deliveries occupy ``fair_share`` workers waits until one of these workers is done.
+    A queue whose deliveries occupy ``fair_share`` workers waits until one of these workers is done.
     """
 
     def __init__(self, fair_share: int) -> None:

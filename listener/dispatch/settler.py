@@ -27,7 +27,7 @@ STORE_RETRY_INTERVAL = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
-class Execution:
+class FinishedAttempt:
     """One attempt that has ended."""
 
     settlement: Settlement
@@ -53,25 +53,25 @@ class Settler:
         self._guard = guard
         self._on_settled = on_settled
         self._cut_short = cut_short
-        self._finished: queue.SimpleQueue[Execution | None] = queue.SimpleQueue()
+        self._finished: queue.SimpleQueue[FinishedAttempt | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="settler", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def put(self, execution: Execution) -> None:
+    def put(self, finished: FinishedAttempt) -> None:
         """Settle this soon; returns at once."""
-        self._finished.put(execution)
+        self._finished.put(finished)
 
     def end(self) -> None:
         """Settle what was put until now, and end the thread."""
         self._finished.put(None)
         self._thread.join()
 
-    def report(self, execution: Execution, *, late: bool, verbose: bool = True) -> None:
+    def report(self, finished: FinishedAttempt, *, late: bool, verbose: bool = True) -> None:
         """Count and log the outcome of an attempt; successes only if ``verbose``."""
-        settlement = execution.settlement
-        self._meter.settled(settlement, seconds=execution.seconds, late=late)
+        settlement = finished.settlement
+        self._meter.settled(settlement, seconds=finished.seconds, late=late)
         if verbose or not isinstance(settlement.outcome, Done):
             log_settlement(settlement, late=late)
 
@@ -82,19 +82,19 @@ class Settler:
             if batch:
                 self._settle(batch)
 
-    def _next_batch(self) -> tuple[list[Execution], bool]:
+    def _next_batch(self) -> tuple[list[FinishedAttempt], bool]:
         """Wait for an outcome, then take all that there are; and whether to continue after these."""
-        batch: list[Execution] = []
+        batch: list[FinishedAttempt] = []
         while len(batch) < SETTLE_BATCH and (not batch or not self._finished.empty()):
-            execution = self._finished.get()
-            if execution is None:
+            finished = self._finished.get()
+            if finished is None:
                 return batch, False
-            batch.append(execution)
+            batch.append(finished)
         return batch, True
 
-    def _settle(self, batch: Sequence[Execution]) -> None:
+    def _settle(self, batch: Sequence[FinishedAttempt]) -> None:
         """Repeated until it succeeds: the handlers have run, only the store does not know it yet."""
-        settlements = [execution.settlement for execution in batch]
+        settlements = [finished.settlement for finished in batch]
         while (late := self._guard.attempt("settle", lambda: self._write(settlements))) is None:
             if self._cut_short.wait(STORE_RETRY_INTERVAL.total_seconds()):
                 log.error(
@@ -110,9 +110,11 @@ class Settler:
         """The ids (of the objects) of those that came too late."""
         return {id(settlement) for settlement in self._store.settle(settlements, at=clock.now())}
 
-    def _follow(self, batch: Sequence[Execution], settlements: Sequence[Settlement], late: Set[int]) -> None:
+    def _follow(
+        self, batch: Sequence[FinishedAttempt], settlements: Sequence[Settlement], late: Set[int]
+    ) -> None:
         """What else is to be done about outcomes, once they are written."""
         self._on_settled(settlements)
         verbose = log.is_enabled_for(logging.DEBUG)
-        for execution in batch:
-            self.report(execution, late=id(execution.settlement) in late, verbose=verbose)
+        for finished in batch:
+            self.report(finished, late=id(finished.settlement) in late, verbose=verbose)

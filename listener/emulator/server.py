@@ -120,7 +120,7 @@ def protocol() -> type[asyncio.Protocol]:
     else:
         from uvicorn.protocols.http.h11_impl import H11Protocol as base  # noqa: N813 - one of two
 
-    class Connection(base):  # type: ignore[misc]  # the base is chosen at run time
+    class EmulatorConnection(base):  # type: ignore[misc]  # the base is chosen at run time
         def __init__(self, *args: Any, **kwargs: Any) -> None:
             super().__init__(*args, **kwargs)
             self.app_state: dict[str, Any] = {**self.app_state, "connection": self}
@@ -144,7 +144,7 @@ def protocol() -> type[asyncio.Protocol]:
                 )
             self.transport.abort()
 
-    return Connection
+    return EmulatorConnection
 
 
 def listen(host: str, port: int) -> socket.socket:

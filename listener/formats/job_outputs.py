@@ -80,7 +80,7 @@ class _Reading:
     def __init__(self, *, speech: bool, home: str) -> None:
         self._speech = speech
         self._home = home
-        self._facts: dict[str, Any] = {}
+        self._envelope_fields: dict[str, Any] = {}
         self._found: dict[str, list[Any]] = {}
         self._depth = 0
         self._problems: list[str] = []
@@ -90,7 +90,7 @@ class _Reading:
         found: dict[str, Any] = {name: tuple(values) for name, values in self._found.items()}
         return Outputs(
             **found,
-            **self._facts,
+            **self._envelope_fields,
             malformed=self._was_repaired or bool(self._problems),
             problems=tuple(self._problems),
             raw=raw,
@@ -108,7 +108,7 @@ class _Reading:
     def _envelope(self, members: Mapping[str, Any]) -> None:
         for name in ("code", "message"):
             if members.get(name) is not None:
-                self._facts[name] = _as_text(members[name])
+                self._envelope_fields[name] = _as_text(members[name])
         self._data(self._unwrapped("Data", members.get("data")))
         self._details(self._unwrapped("Details", members.get("details")))
         self._data({name: members[name] for name in members if name not in _ENVELOPE | _IDENTITY})

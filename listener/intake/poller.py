@@ -52,7 +52,7 @@ class Poller:
         self._warnings = ThrottledLog(log)
         self.idle = False  #: whether the last turn found the queue empty
         self.full = False  #: whether it brought as many messages as a batch can hold
-        self.trouble: UnavailableError | None = None  #: what the last turn failed with
+        self.last_error: UnavailableError | None = None  #: what the last turn failed with
 
     @property
     def name(self) -> str:
@@ -114,8 +114,8 @@ class Poller:
         self._meter.polled(self._queue.name, messages=len(messages), seconds=clock.monotonic() - started)
         self.idle, self.full = not messages, len(messages) == self._batch
         if messages:
-            recorded = self._recorder.record(self._queue.name, messages)
-            self._meter.recorded(self._queue.name, recorded)
+            summary = self._recorder.record(self._queue.name, messages)
+            self._meter.recorded(self._queue.name, summary)
             self._delete(messages)
         return len(messages)
 
@@ -131,7 +131,7 @@ class Poller:
         return min(early, MAX_EARLY_PAUSE) if not found and early > self._wait / 10 else timedelta(0)
 
     def _failed(self, error: UnavailableError) -> timedelta:
-        self.idle, self.full, self.trouble = False, False, error
+        self.idle, self.full, self.last_error = False, False, error
         if self._stop.is_set():
             return timedelta(0)
         if isinstance(error, QueueUnavailable):
@@ -146,7 +146,7 @@ class Poller:
         return pause
 
     def _recovered(self) -> None:
-        self.trouble = None
+        self.last_error = None
         if self._failures:
             log.info("queue.recovered", queue=self._queue.name, failures=self._failures)
             self._failures = 0

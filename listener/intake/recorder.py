@@ -61,29 +61,29 @@ class Recorder:
         decide = decider(self._rules, self._correlation, now=at, wait_over=True)
         if self._waiting_until and at > self._waiting_until:
             self._waiting_until = None
-        recorded = self._store.decide_waiting(decide, at=at, limit=limit)
-        self._wake_sink(recorded)
-        return recorded
+        summary = self._store.decide_waiting(decide, at=at, limit=limit)
+        self._wake_sink(summary)
+        return summary
 
     def _record(self, batch: Sequence[DecodedMessage]) -> RecordSummary:
         at = clock.now()
         decide = decider(self._rules, self._correlation, now=at, wait_over=False)
         claim = self._sink.claim(len(batch))
-        recorded = RecordSummary()
+        summary = RecordSummary()
         try:
-            recorded = self._store.record(batch, decide, at=at, claim=claim)
+            summary = self._store.record(batch, decide, at=at, claim=claim)
         finally:
             if claim:
-                self._sink.take(claim, recorded.claimed)
-        self.overflows = recorded.deliveries > len(recorded.claimed)
-        if recorded.waiting:
+                self._sink.take(claim, summary.claimed)
+        self.overflows = summary.deliveries > len(summary.claimed)
+        if summary.waiting:
             self._waiting_until = at + self._correlation.wait
-        self._wake_sink(recorded)
-        return recorded
+        self._wake_sink(summary)
+        return summary
 
-    def _wake_sink(self, recorded: RecordSummary) -> None:
+    def _wake_sink(self, summary: RecordSummary) -> None:
         """Let the sink claim the deliveries that were not claimed when they were recorded."""
-        if recorded.deliveries > len(recorded.claimed):
+        if summary.deliveries > len(summary.claimed):
             self._sink.wake()
 
 

@@ -49,7 +49,7 @@ class Line:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Report:
+class LineReport:
     """The outcome of one line, for the terminal and for report files."""
 
     line: int
@@ -99,10 +99,10 @@ def submit_all(
     store: JobStore,
     resume: bool,
     concurrency: int,
-) -> Iterator[Report]:
+) -> Iterator[LineReport]:
     """Submit all lines, up to ``concurrency`` at the same time; reports are in the order of the lines."""
     with ThreadPoolExecutor(concurrency, thread_name_prefix="submit") as pool:
-        running: deque[Future[Report]] = deque()
+        running: deque[Future[LineReport]] = deque()
         for line in lines:
             running.append(pool.submit(_submit_line, line, submit, store, resume))
             while len(running) >= 2 * concurrency or (running and running[0].done()):
@@ -154,9 +154,11 @@ def _text(name: str, value: Any) -> str:
     raise UsageError(f"{name} = {value!r} must be text")
 
 
-def _submit_line(line: Line, submit: Callable[[JobRequest], Job], store: JobStore, resume: bool) -> Report:
+def _submit_line(
+    line: Line, submit: Callable[[JobRequest], Job], store: JobStore, resume: bool
+) -> LineReport:
     if line.request is None:
-        return Report(line=line.number, outcome=LineOutcome.INVALID, reason=line.problem)
+        return LineReport(line=line.number, outcome=LineOutcome.INVALID, reason=line.problem)
     reference = line.request.reference
     try:
         known = store.find_job(reference) if resume else None
@@ -164,15 +166,19 @@ def _submit_line(line: Line, submit: Callable[[JobRequest], Job], store: JobStor
             return _skipped(line.number, known)
         job = submit(line.request)
     except UsageError as error:
-        return Report(line=line.number, outcome=LineOutcome.INVALID, reference=reference, reason=str(error))
+        return LineReport(
+            line=line.number, outcome=LineOutcome.INVALID, reference=reference, reason=str(error)
+        )
     except ListenerError as error:
-        return Report(line=line.number, outcome=LineOutcome.FAILED, reference=reference, reason=str(error))
-    return Report(line=line.number, outcome=LineOutcome.SUBMITTED, reference=reference, job_id=job.job_id)
+        return LineReport(
+            line=line.number, outcome=LineOutcome.FAILED, reference=reference, reason=str(error)
+        )
+    return LineReport(line=line.number, outcome=LineOutcome.SUBMITTED, reference=reference, job_id=job.job_id)
 
 
-def _skipped(number: int, known: Job) -> Report:
+def _skipped(number: int, known: Job) -> LineReport:
     """An intent without a job id may have been submitted; its callback will show, so it is not submitted again."""
-    return Report(
+    return LineReport(
         line=number,
         outcome=LineOutcome.SKIPPED,
         reference=known.reference,

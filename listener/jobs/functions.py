@@ -16,22 +16,23 @@ from listener.jobs import job_params
 class Function:
     """One function: its requirements, a set of JobParams that works, and the contents of its result."""
 
-    about: str
+    description: str
     placeholder: str = (
         ""  #: the placeholder that Output must contain, since the function writes several files
     )
     suffix: str = ""  #: a usual suffix of Output; empty if the function writes no file
-    given: job_params.Params  #: example JobParams
-    gives: tuple[str, ...] = ()  #: the fields of ``outputs.Outputs`` that its result fills; often none
+    example_params: job_params.Params  #: example JobParams
+    #: The fields of ``outputs.Outputs`` that its result fills; often none.
+    output_fields: tuple[str, ...] = ()
 
     @property
     def name(self) -> str:
-        return type(self.given).__name__
+        return type(self.example_params).__name__
 
     @property
     def example(self) -> Mapping[str, Any]:
         """JobParams."""
-        return self.given.as_params()
+        return self.example_params.as_params()
 
 
 def _functions(*functions: Function) -> Mapping[str, Function]:
@@ -39,94 +40,121 @@ def _functions(*functions: Function) -> Mapping[str, Function]:
 
 
 FUNCTIONS: Mapping[str, Function] = _functions(
-    Function(about="turn a landscape video into a portrait one", suffix=".mp4", given=job_params.VideoH2V()),
     Function(
-        about="remove logos from a video",
+        description="turn a landscape video into a portrait one",
         suffix=".mp4",
-        given=job_params.VideoDelogo(boxes=[(0.8, 0.05, 0.15, 0.1)]),
+        example_params=job_params.VideoH2V(),
     ),
     Function(
-        about="make cover images for a video",
+        description="remove logos from a video",
+        suffix=".mp4",
+        example_params=job_params.VideoDelogo(boxes=[(0.8, 0.05, 0.15, 0.1)]),
+    ),
+    Function(
+        description="make cover images for a video",
         placeholder="{sequenceId}",
         suffix=".jpg",
-        given=job_params.Cover(),
-        gives=("files", "covers"),
+        example_params=job_params.Cover(),
+        output_fields=("files", "covers"),
     ),
     Function(
-        about="make a summary of a video", suffix=".mp4", given=job_params.VideoClip(), gives=("files",)
+        description="make a summary of a video",
+        suffix=".mp4",
+        example_params=job_params.VideoClip(),
+        output_fields=("files",),
     ),
     Function(
-        about="cut a figure out of an image",
+        description="cut a figure out of an image",
         suffix=".png",
-        given=job_params.ImageMatting(),
-        gives=("files", "details"),
+        example_params=job_params.ImageMatting(),
+        output_fields=("files", "details"),
     ),
-    Function(about="turn a landscape image into a portrait one", suffix=".jpg", given=job_params.ImageH2V()),
-    Function(about="remove logos from an image", suffix=".jpg", given=job_params.ImageDelogo()),
     Function(
-        about="read the captions of a video into a subtitle file",
+        description="turn a landscape image into a portrait one",
+        suffix=".jpg",
+        example_params=job_params.ImageH2V(),
+    ),
+    Function(
+        description="remove logos from an image", suffix=".jpg", example_params=job_params.ImageDelogo()
+    ),
+    Function(
+        description="read the captions of a video into a subtitle file",
         suffix=".srt",
-        given=job_params.CaptionExtraction(fps=5, track="main"),
-        gives=("files",),
+        example_params=job_params.CaptionExtraction(fps=5, track="main"),
+        output_fields=("files",),
     ),
     Function(
-        about="remove captions from a video",
+        description="remove captions from a video",
         suffix=".mp4",
-        given=job_params.VideoDetext(boxes=[(0.1, 0.8, 0.8, 0.15)]),
+        example_params=job_params.VideoDetext(boxes=[(0.1, 0.8, 0.8, 0.15)]),
     ),
     Function(
-        about="replace the background of a video",
+        description="replace the background of a video",
         suffix=".mp4",
-        given=job_params.VideoGreenScreenMatting(
+        example_params=job_params.VideoGreenScreenMatting(
             mode="file", bgimage="oss://example.oss-cn-shanghai.aliyuncs.com/background.jpg"
         ),
-        gives=("files",),
+        output_fields=("files",),
     ),
-    Function(about="find the chorus of a song", given=job_params.MusicSegmentDetect(), gives=("segments",)),
     Function(
-        about="mix two audio streams",
+        description="find the chorus of a song",
+        example_params=job_params.MusicSegmentDetect(),
+        output_fields=("segments",),
+    ),
+    Function(
+        description="mix two audio streams",
         suffix=".mp3",
-        given=job_params.AudioMixing(file="oss://example.oss-cn-shanghai.aliyuncs.com/second.mp3"),
-        gives=("files",),
+        example_params=job_params.AudioMixing(file="oss://example.oss-cn-shanghai.aliyuncs.com/second.mp3"),
+        output_fields=("files",),
     ),
-    Function(about="split a video of slides into clips", given=job_params.VideoSplit(), gives=("splits",)),
     Function(
-        about="find the beats of music",
+        description="split a video of slides into clips",
+        example_params=job_params.VideoSplit(),
+        output_fields=("splits",),
+    ),
+    Function(
+        description="find the beats of music",
         suffix=".txt",
-        given=job_params.AudioBeatDetection(),
-        gives=("files",),
+        example_params=job_params.AudioBeatDetection(),
+        output_fields=("files",),
     ),
     Function(
-        about="recognise speech",
+        description="recognise speech",
         suffix=".txt",
-        given=job_params.ASR(start_time="00:00:00", duration="00:10:00"),
-        gives=("files",),
+        example_params=job_params.ASR(start_time="00:00:00", duration="00:10:00"),
+        output_fields=("files",),
     ),
     Function(
-        about="convert text to speech, asynchronously",
+        description="convert text to speech, asynchronously",
         placeholder="{resultType}",
         suffix=".{resultType}",
-        given=job_params.AsyncTextToSpeech(voice="xiaoyun", format="wav", sample_rate=16000),
-        gives=("files",),
+        example_params=job_params.AsyncTextToSpeech(voice="xiaoyun", format="wav", sample_rate=16000),
+        output_fields=("files",),
     ),
     Function(
-        about="convert text to speech",
+        description="convert text to speech",
         suffix=".wav",
-        given=job_params.TextToSpeech(voice="xiaoyun", format="wav", sample_rate=16000),
-        gives=("inline",),
+        example_params=job_params.TextToSpeech(voice="xiaoyun", format="wav", sample_rate=16000),
+        output_fields=("inline",),
     ),
     Function(
-        about="turn an image into a cartoon",
+        description="turn an image into a cartoon",
         placeholder="{sequenceId}",
         suffix=".jpg",
-        given=job_params.ImageCartoonize(),
-        gives=("files",),
+        example_params=job_params.ImageCartoonize(),
+        output_fields=("files",),
     ),
-    Function(about="assess audio quality", given=job_params.AudioQualityAssessment(), gives=("others",)),
     Function(
-        about="beautify faces in a video",
-        suffix=".mp4",
-        given=job_params.FaceBeauty(beauty_params={"whiten": 20, "smooth": 50, "face_thin": 50}),
+        description="assess audio quality",
+        example_params=job_params.AudioQualityAssessment(),
+        output_fields=("others",),
     ),
-    Function(about="remove noise from speech", suffix=".wav", given=job_params.SpeechDenoise()),
+    Function(
+        description="beautify faces in a video",
+        suffix=".mp4",
+        example_params=job_params.FaceBeauty(beauty_params={"whiten": 20, "smooth": 50, "face_thin": 50}),
+    ),
+    Function(
+        description="remove noise from speech", suffix=".wav", example_params=job_params.SpeechDenoise()
+    ),
 )

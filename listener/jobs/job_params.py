@@ -44,11 +44,11 @@ class ParamSpec:
     """One member of JobParams."""
 
     key: str  #: its name in the JSON
-    rule: Constraint
+    constraint: Constraint
     default: str = ""  #: the default of MPS, as a description; empty if it is not documented
-    about: str
-    taken: Callable[[Any], Any] = lambda value: value  #: converts an argument to the value of the field
-    written: Callable[[Any], Any] = lambda value: value  #: converts the value of the field to JSON
+    description: str
+    convert: Callable[[Any], Any] = lambda value: value  #: converts an argument to the value of the field
+    serialize: Callable[[Any], Any] = lambda value: value  #: converts the value of the field to JSON
     required: bool = False
 
 
@@ -60,20 +60,20 @@ class Params:
     documented: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        for name, member in param_specs(type(self)).items():
+        for name, spec in param_specs(type(self)).items():
             given = getattr(self, name)
-            if given is None and not member.required:
+            if given is None and not spec.required:
                 continue
-            value = member.taken(given)
-            if not member.rule.holds(_as_json(member.written(value))):
-                raise ValueError(f"{name} = {shortened(repr(given), 200)} must be {member.rule}")
+            value = spec.convert(given)
+            if not spec.constraint.holds(_as_json(spec.serialize(value))):
+                raise ValueError(f"{name} = {shortened(repr(given), 200)} must be {spec.constraint}")
             object.__setattr__(self, name, value)  # a list becomes a tuple, so that the value is frozen
 
     def as_params(self) -> dict[str, Any]:
         """The members that were given, by their MPS names, as plain JSON values."""
         return {
-            member.key: _as_json(member.written(value))
-            for name, member in param_specs(type(self)).items()
+            spec.key: _as_json(spec.serialize(value))
+            for name, spec in param_specs(type(self)).items()
             if (value := getattr(self, name)) is not None
         }
 
@@ -84,7 +84,7 @@ class Params:
 
 def param_specs(params: type[Params]) -> dict[str, ParamSpec]:
     """The members of JobParams by the names of our fields, in their order."""
-    return {part.name: part.metadata["member"] for part in fields(params)}
+    return {part.name: part.metadata["spec"] for part in fields(params)}
 
 
 def problems(function: str, params: Mapping[str, Any]) -> list[str]:
@@ -95,32 +95,35 @@ def problems(function: str, params: Mapping[str, Any]) -> list[str]:
     known = PARAMS_BY_FUNCTION.get(function)
     if known is None or not known.documented:
         return []
-    members = {member.key: member for member in param_specs(known).values()}
-    unknown = [_unknown(function, key, members) for key in params if key not in members]
+    specs = {spec.key: spec for spec in param_specs(known).values()}
+    unknown = [_unknown(function, key, specs) for key in params if key not in specs]
     wrong = [
-        f"JobParams.{key} = {shortened(repr(params[key]), 200)} should be {member.rule}"
-        for key, member in members.items()
-        if key in params and not member.rule.holds(params[key])
+        f"JobParams.{key} = {shortened(repr(params[key]), 200)} should be {spec.constraint}"
+        for key, spec in specs.items()
+        if key in params and not spec.constraint.holds(params[key])
     ]
     missing = [
-        f"JobParams.{key} is missing, but {function} requires it: {member.about}"
-        for key, member in members.items()
-        if member.required and key not in params
+        f"JobParams.{key} is missing, but {function} requires it: {spec.description}"
+        for key, spec in specs.items()
+        if spec.required and key not in params
     ]
     return [*unknown, *wrong, *missing]
 
 
-def _unknown(function: str, key: str, members: Mapping[str, ParamSpec]) -> str:
-    folded = {name.casefold(): name for name in members}
+def _unknown(function: str, key: str, specs: Mapping[str, ParamSpec]) -> str:
+    folded = {name.casefold(): name for name in specs}
     near = get_close_matches(str(key).casefold()[:100], folded, n=1)
     guess = f"; did you mean {folded[near[0]]}?" if near else ""
-    takes = f"valid members: {', '.join(members)}" if members else "it has no members"
+    takes = f"valid members: {', '.join(specs)}" if specs else "it has no members"
     return f"JobParams.{shortened(str(key), 100)} is not documented for {function}; {takes}{guess}"
 
 
-def _member(key: str, rule: Constraint, about: str, **more: Any) -> Any:
+def _param(key: str, constraint: Constraint, description: str, **more: Any) -> Any:
     """An optional field."""
-    return field(default=None, metadata={"member": ParamSpec(key=key, rule=rule, about=about, **more)})
+    return field(
+        default=None,
+        metadata={"spec": ParamSpec(key=key, constraint=constraint, description=description, **more)},
+    )
 
 
 def _as_json(value: Any) -> Any:
@@ -235,14 +238,14 @@ class VideoH2V(Params):
 class VideoDelogo(Params):
     """Where the logos are. ``LogoModel`` and ``Boxes`` belong to another product's function of the same name."""
 
-    boxes: Sequence[Box] | None = _member("Logo", _BOXES, "where the logos are", taken=_tupled)
+    boxes: Sequence[Box] | None = _param("Logo", _BOXES, "where the logos are", convert=_tupled)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cover(Params):
     """Still images or an animation. Output needs ``{sequenceId}``."""
 
-    model: str | None = _member("Model", _one_of("gif"), '"gif" for an animation', default="still images")
+    model: str | None = _param("Model", _one_of("gif"), '"gif" for an animation', default="still images")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -269,8 +272,8 @@ class ImageDelogo(Params):
 class CaptionExtraction(Params):
     """How captions are read. With ``sep``, Output may hold ``{resultType}``, which becomes ``zh`` and ``en``."""
 
-    fps: int | None = _member("fps", _whole(2, 10), "frames looked at per second", default="5")
-    roi: tuple[Fractions, Fractions] | None = _member(
+    fps: int | None = _param("fps", _whole(2, 10), "frames looked at per second", default="5")
+    roi: tuple[Fractions, Fractions] | None = _param(
         "roi",
         Constraint(
             "two ranges [[top, bottom], [left, right]]",
@@ -279,22 +282,22 @@ class CaptionExtraction(Params):
         ),
         "where the captions are",
         default="the bottom quarter",
-        taken=_tupled,
+        convert=_tupled,
     )
-    sep: bool | None = _member("sep", _BOOL, "one file for Chinese and one for English")
-    formatter: str | None = _member("formatter", _TEXT, r"prefix of each caption, such as `{\an8}`")
-    track: str | None = _member("track", _one_of("main"), '"main" for the main track only')
+    sep: bool | None = _param("sep", _BOOL, "one file for Chinese and one for English")
+    formatter: str | None = _param("formatter", _TEXT, r"prefix of each caption, such as `{\an8}`")
+    track: str | None = _param("track", _one_of("main"), '"main" for the main track only')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VideoDetext(Params):
     """Where the captions are: a list, or the same as JSON text, which the documentation of 2021 requires."""
 
-    boxes: Sequence[Box] | str | None = _member(
+    boxes: Sequence[Box] | str | None = _param(
         "Text",
         Constraint(f"{_BOXES.kind}, also as JSON text", _BOXES.range, _are_boxes_or_text),
         "where the captions are",
-        taken=_tupled,
+        convert=_tupled,
     )
 
 
@@ -302,10 +305,10 @@ class VideoDetext(Params):
 class VideoGreenScreenMatting(Params):
     """The new background. In 2021 both members were required; the current page has ``bgimage`` only, as optional."""
 
-    bgimage: str | None = _member(
+    bgimage: str | None = _param(
         "bgimage", _URL, "the new background; then the video is MP4", default="none: WEBM with alpha"
     )
-    mode: str | None = _member("mode", _one_of("file"), "as the page of 2021 asks for")
+    mode: str | None = _param("mode", _one_of("file"), "as the page of 2021 asks for")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -319,11 +322,13 @@ class AudioMixing(Params):
 
     file: str = field(
         metadata={
-            "member": ParamSpec(
+            "spec": ParamSpec(
                 key="inputs",
-                rule=Constraint("an OSS URL", 'in the JSON as `[{"file": URL}]`, one only', _is_one_input),
-                about="the audio to mix in",
-                written=lambda value: [{"file": value}],
+                constraint=Constraint(
+                    "an OSS URL", 'in the JSON as `[{"file": URL}]`, one only', _is_one_input
+                ),
+                description="the audio to mix in",
+                serialize=lambda value: [{"file": value}],
                 required=True,
             )
         }
@@ -344,13 +349,13 @@ class AudioBeatDetection(Params):
 class ASR(Params):
     """Which part of the input is recognised, and how."""
 
-    start_time: str | timedelta | None = _member(  # noqa: RUF009 - makes a field, as dataclasses.field() does
-        "start_time", _TIME, "where to begin", taken=_clock
+    start_time: str | timedelta | None = _param(  # noqa: RUF009 - makes a field, as dataclasses.field() does
+        "start_time", _TIME, "where to begin", convert=_clock
     )
-    duration: str | timedelta | None = _member(  # noqa: RUF009 - makes a field, as dataclasses.field() does
-        "duration", _TIME, "how much to recognise", taken=_clock
+    duration: str | timedelta | None = _param(  # noqa: RUF009 - makes a field, as dataclasses.field() does
+        "duration", _TIME, "how much to recognise", convert=_clock
     )
-    request_params: str | None = _member(
+    request_params: str | None = _param(
         "request_params",
         _matching("text", "`&NAME=VALUE…`", r"(?:&[^&=\s]++=[^&\s]*+)++"),
         "further options, such as `&first_channel_only=True&enable_word_level_result=False`",
@@ -361,12 +366,12 @@ class ASR(Params):
 class AsyncTextToSpeech(Params):
     """The voice. No member carries the text: it is the input. Output needs ``{resultType}`` as its suffix."""
 
-    voice: str | None = _member("voice", _TEXT, "voice", default="xiaoyun")
-    format: str | None = _member("format", _one_of("pcm", "wav", "mp3"), "audio format", default="pcm")
-    sample_rate: int | None = _member("sample_rate", _HERTZ, "sample rate", default="16000")
-    volume: int | None = _member("volume", _whole(0, 100), "volume", default="50")
-    speech_rate: int | None = _member("speech_rate", _RATE, "speed", default="0")
-    pitch_rate: int | None = _member("pitch_rate", _RATE, "pitch", default="0")
+    voice: str | None = _param("voice", _TEXT, "voice", default="xiaoyun")
+    format: str | None = _param("format", _one_of("pcm", "wav", "mp3"), "audio format", default="pcm")
+    sample_rate: int | None = _param("sample_rate", _HERTZ, "sample rate", default="16000")
+    volume: int | None = _param("volume", _whole(0, 100), "volume", default="50")
+    speech_rate: int | None = _param("speech_rate", _RATE, "speed", default="0")
+    pitch_rate: int | None = _param("pitch_rate", _RATE, "pitch", default="0")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -390,11 +395,11 @@ class AudioQualityAssessment(Params):
 class FaceBeauty(Params):
     """Strength of each effect, e.g. ``{"whiten": 20, "smooth": 50, "face_thin": 50}``."""
 
-    beauty_params: str | Mapping[str, int] | None = _member(
+    beauty_params: str | Mapping[str, int] | None = _param(
         "beauty_params",
         _matching("text, or names with numbers", "`NAME=NUMBER,…`", r"\w++=\d++(?:,\w++=\d++)*+"),
         "strength of each effect, such as `whiten=20,smooth=50,face_thin=50`",
-        taken=_settings,
+        convert=_settings,
     )
 
 
@@ -405,8 +410,8 @@ class SpeechDenoise(Params):
 
 #: The class of each documented function.
 PARAMS_BY_FUNCTION: Final[Mapping[str, type[Params]]] = {
-    builder.__name__: builder
-    for builder in (
+    params_class.__name__: params_class
+    for params_class in (
         VideoH2V,
         VideoDelogo,
         Cover,

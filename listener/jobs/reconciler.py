@@ -24,9 +24,9 @@ from listener.runtime.log_throttle import ThrottledLog
 log = structlog.get_logger(__name__)
 
 #: The number of jobs per turn, and of concurrent queries.
-TURN, CONCURRENCY = 32, 4
+JOBS_PER_TURN, CONCURRENCY = 32, 4
 #: How long the jobs of a turn are reserved for this process: longer than the slowest turn.
-CLAIM = timedelta(minutes=5)
+CLAIM_DURATION = timedelta(minutes=5)
 #: After this many consecutive failed calls, MPS counts as unavailable, and the other jobs of the turn are postponed.
 MAX_FAILURES = 4
 
@@ -76,7 +76,9 @@ class Reconciler:
     def turn(self) -> Sequence[tuple[Job, ReconcileOutcome]]:
         """Query overdue jobs. Raises StoreUnavailable."""
         now = clock.now()
-        overdue = self._store.claim_overdue(at=now, until=now + CLAIM, limit=TURN, tenants=self._tenants)
+        overdue = self._store.claim_overdue(
+            at=now, until=now + CLAIM_DURATION, limit=JOBS_PER_TURN, tenants=self._tenants
+        )
         self._failures = 0
         found = _query_concurrently(overdue, self.reconcile)
         self._pace([outcome for _, outcome in found])
@@ -110,7 +112,7 @@ class Reconciler:
             log.exception("reconcile.crashed")
             return interval
         pause = MPS_BACKOFF.delay(self._failed_turns - 1) if self._failed_turns else timedelta(0)
-        return max(pause, timedelta(0) if len(asked) == TURN else interval)
+        return max(pause, timedelta(0) if len(asked) == JOBS_PER_TURN else interval)
 
     def _pace(self, found: Sequence[ReconcileOutcome]) -> None:
         """Increase the delay while all calls fail; reset it once a call succeeds."""

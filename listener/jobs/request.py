@@ -24,8 +24,8 @@ _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 #: All documented placeholders.
 PLACEHOLDERS = ("{source}", "{timestamp}", "{sequenceId}", "{resultType}")
 #: The limit of related MPS calls; for this call none is documented.
-LONGEST_USER_DATA = 1024
-LONGEST_REFERENCE = 256
+MAX_USER_DATA_BYTES = 1024
+MAX_REFERENCE_LENGTH = 256
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,7 +35,7 @@ class JobRequest:
     function: str
     input: str = ""
     output: str = ""
-    params: str | Params = "{}"  #: JobParams: JSON text, or a builder of listener.jobs.job_params
+    params: str | Params = "{}"  #: JobParams: JSON text, or a ``Params`` object
     pipeline: str = ""
     notify_url: str = ""
     user_data: str | None = None
@@ -79,9 +79,9 @@ def check(request: JobRequest, *, region: str = "") -> list[str]:
         raise UsageError("function is missing; see `mns-listener submit --help`")
     for name in ("function", "input", "output", "notify_url", "user_data", "reference", "pipeline"):
         check_text(name, getattr(request, name) or "")
-    if len(request.reference) > LONGEST_REFERENCE:
+    if len(request.reference) > MAX_REFERENCE_LENGTH:
         raise UsageError(
-            f"reference = {request.reference!r} is too long; use at most {LONGEST_REFERENCE} characters"
+            f"reference = {request.reference!r} is too long; use at most {MAX_REFERENCE_LENGTH} characters"
         )
     _check_params(request)
     _check_oss("Input", request.input)
@@ -154,9 +154,9 @@ def _check_regions(request: JobRequest, region: str) -> None:
         "Output": _region_of(request.output),
         "NotifyUrl": _region_of(request.notify_url),
     }
-    shown = {name: found for name, found in seen.items() if found}
-    if len(set(shown.values())) > 1:
-        places = ", ".join(f"{name} is in {found}" for name, found in shown.items())
+    regions = {name: found for name, found in seen.items() if found}
+    if len(set(regions.values())) > 1:
+        places = ", ".join(f"{name} is in {found}" for name, found in regions.items())
         raise UsageError(f"MPS, Input, Output and NotifyUrl must be in the same region, but {places}")
 
 
@@ -175,10 +175,10 @@ def _function_warnings(request: JobRequest) -> list[str]:
 
 def _user_data_warnings(request: JobRequest) -> list[str]:
     length = len((request.user_data or "").encode())
-    if length <= LONGEST_USER_DATA - user_data.MAX_TOKEN_OVERHEAD:
+    if length <= MAX_USER_DATA_BYTES - user_data.MAX_TOKEN_OVERHEAD:
         return []
     warning = (
-        f"user data of {length} bytes: MPS may reject or truncate it, since related calls accept {LONGEST_USER_DATA}; "
-        "store large data elsewhere, and send its key"
+        f"user data of {length} bytes: MPS may reject or truncate it, since related calls accept "
+        f"{MAX_USER_DATA_BYTES}; store large data elsewhere, and send its key"
     )
     return [warning]

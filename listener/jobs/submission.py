@@ -70,7 +70,7 @@ def submit(
         raise
     at = clock.now()
     store.bind_job(job.token, submitted.job_id, at)
-    _keep_outcome(store, submitted, at=at)
+    _record_outcome(store, submitted, at=at)
     return replace(job, job_id=submitted.job_id, state=JobState.SUBMITTED, submitted_at=at)
 
 
@@ -85,7 +85,7 @@ def _submit_through_throttling(mps: JobSubmitter, job: Job) -> Submitted:
     return mps.submit(job, user_data=user_data.embed_token(job.user_data, job.token))
 
 
-def _keep_outcome(store: JobStore, submitted: Submitted, *, at: datetime) -> None:
+def _record_outcome(store: JobStore, submitted: Submitted, *, at: datetime) -> None:
     """Some functions return their outcome in the reply and may never send a callback: the reply is a result, too.
 
     It is recorded as waiting; the daemon, which knows the routes, takes it from there.

@@ -69,7 +69,7 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RoutingFacts:
+class MatchContext:
     """Everything that conditions can refer to."""
 
     result: Result
@@ -102,39 +102,39 @@ class Correlation:
     wait: timedelta = timedelta(0)
 
 
-def facts_about(result: Result, job: Job | None, queue: str) -> RoutingFacts:
+def match_context(result: Result, job: Job | None, queue: str) -> MatchContext:
     """The facts of a result; missing ones are taken from its job."""
     text = result.user_data if result.user_data is not None or job is None else job.user_data
-    return RoutingFacts(result=result, job=job, queue=queue, user_data=user_data.parse(text))
+    return MatchContext(result=result, job=job, queue=queue, user_data=user_data.parse(text))
 
 
-def first_match(rules: Sequence[Rule], facts: RoutingFacts) -> Rule | None:
+def first_match(rules: Sequence[Rule], context: MatchContext) -> Rule | None:
     """The first rule whose conditions all match. The order is the precedence."""
-    return next((rule for rule in rules if not mismatch(rule.match, facts)), None)
+    return next((rule for rule in rules if not mismatch(rule.match, context)), None)
 
 
-def explain(rules: Sequence[Rule], facts: RoutingFacts) -> Sequence[tuple[Rule, str]]:
+def explain(rules: Sequence[Rule], context: MatchContext) -> Sequence[tuple[Rule, str]]:
     """Each rule with the condition that it failed on, or "" if it matches."""
-    return [(rule, mismatch(rule.match, facts)) for rule in rules]
+    return [(rule, mismatch(rule.match, context)) for rule in rules]
 
 
-def mismatch(match: Match, facts: RoutingFacts) -> str:
+def mismatch(match: Match, context: MatchContext) -> str:
     """The name of the first condition that does not match; empty if all match."""
-    return next((name for name, met in _conditions(match, facts) if not met), "")
+    return next((name for name, met in _conditions(match, context) if not met), "")
 
 
 def decider(rules: Sequence[Rule], correlation: Correlation, *, now: datetime, wait_over: bool) -> Decide:
     """A function that decides about results, with the given rules and time."""
 
     def decide(result: Result, job: Job | None, queue: str) -> RoutingDecision:
-        facts = facts_about(result, job, queue)
+        context = match_context(result, job, queue)
         if job is not None and _was_reported_lost(job, result):
             return RoutingDecision(status=ResultStatus.DROPPED, reason=_REPORTED_LOST)
         if job is None and (
-            decision := _without_job(rules, correlation, facts, now=now, wait_over=wait_over)
+            decision := _without_job(rules, correlation, context, now=now, wait_over=wait_over)
         ):
             return decision
-        return _routed(rules, facts)
+        return _routed(rules, context)
 
     return decide
 
@@ -146,27 +146,27 @@ def _was_reported_lost(job: Job, result: Result) -> bool:
 
 
 def _without_job(
-    rules: Sequence[Rule], correlation: Correlation, facts: RoutingFacts, *, now: datetime, wait_over: bool
+    rules: Sequence[Rule], correlation: Correlation, context: MatchContext, *, now: datetime, wait_over: bool
 ) -> RoutingDecision | None:
     """The decision for a result whose job is unknown; None to route it as usual."""
-    if _is_mere_progress(rules, facts.result):
+    if _is_mere_progress(rules, context.result):
         return None
     if correlation.wait > timedelta(0) and not wait_over:
         return RoutingDecision(status=ResultStatus.WAITING, wait_until=now + correlation.wait)
     if correlation.unknown == UnknownJobPolicy.DROP:
         return RoutingDecision(status=ResultStatus.DROPPED, reason=_UNKNOWN_JOB)
     if correlation.unknown == UnknownJobPolicy.DEAD_LETTER:
-        targets = _targets(first_match(rules, facts))
+        targets = _targets(first_match(rules, context))
         return RoutingDecision(status=ResultStatus.REFUSED, targets=targets, reason=_UNKNOWN_JOB)
     return None
 
 
-def _routed(rules: Sequence[Rule], facts: RoutingFacts) -> RoutingDecision:
-    if targets := _targets(first_match(rules, facts)):
+def _routed(rules: Sequence[Rule], context: MatchContext) -> RoutingDecision:
+    if targets := _targets(first_match(rules, context)):
         return RoutingDecision(status=ResultStatus.ROUTED, targets=targets)
-    if facts.result.state == LOST:
-        return RoutingDecision(status=ResultStatus.REFUSED, reason=f"lost: {facts.result.message}")
-    if facts.result.state in PROGRESS_STATES:
+    if context.result.state == LOST:
+        return RoutingDecision(status=ResultStatus.REFUSED, reason=f"lost: {context.result.message}")
+    if context.result.state in PROGRESS_STATES:
         return RoutingDecision(status=ResultStatus.PROGRESS)
     return RoutingDecision(status=ResultStatus.PARKED, reason="no route matches")
 
@@ -180,18 +180,18 @@ def _is_mere_progress(rules: Sequence[Rule], result: Result) -> bool:
     return result.state in PROGRESS_STATES and not any(_accepts_state(rule.match, result) for rule in rules)
 
 
-def _conditions(match: Match, facts: RoutingFacts) -> Iterator[tuple[str, bool]]:
-    result, given = facts.result, facts.user_data
+def _conditions(match: Match, context: MatchContext) -> Iterator[tuple[str, bool]]:
+    result, given = context.result, context.user_data
     yield "state", _accepts_state(match, result)
     # Most rules omit most conditions, and this runs for every result.
     if match.type != ():
         yield "type", _any_of(match.type, result.type, _equal_ignoring_case)
     if match.function != ():
-        yield "function", _any_of(match.function, facts.function)
+        yield "function", _any_of(match.function, context.function)
     if match.queue != ():
-        yield "queue", _any_of(match.queue, facts.queue)
+        yield "queue", _any_of(match.queue, context.queue)
     if match.pipeline != ():
-        yield "pipeline", _any_of(match.pipeline, facts.pipeline)
+        yield "pipeline", _any_of(match.pipeline, context.pipeline)
     if match.route != ():
         yield "route", _any_of(match.route, given.route)
     if match.user_data != ():

@@ -66,14 +66,14 @@ class Metrics:
     def queue_failed(self, queue: str, kind: str) -> None:
         _child(self._failures, queue, kind).inc()
 
-    def recorded(self, queue: str, recorded: RecordSummary) -> None:
+    def recorded(self, queue: str, summary: RecordSummary) -> None:
         for kind, count in (
-            ("new", recorded.new),
-            ("duplicate", recorded.duplicates),
-            ("contradiction", recorded.contradictions),
-            ("quarantined", recorded.quarantined),
-            ("waiting", recorded.waiting),
-            ("parked", recorded.parked),
+            ("new", summary.new),
+            ("duplicate", summary.duplicates),
+            ("contradiction", summary.contradictions),
+            ("quarantined", summary.quarantined),
+            ("waiting", summary.waiting),
+            ("parked", summary.parked),
         ):
             if count:
                 _child(self._results, queue, kind).inc(count)

@@ -49,11 +49,11 @@ class Watchdog:
         self._ready = False
         self._warnings = ThrottledLog(log)
 
-    def tick(self, longest: timedelta) -> timedelta:
+    def tick(self, maximum: timedelta) -> timedelta:
         """How long the main thread may wait before the next ``feed``: briefly until everything has started."""
         if not self._ready:
-            return min(longest, STARTING_TICK)
-        return min(longest, self._interval) if self._interval else longest
+            return min(maximum, STARTING_TICK)
+        return min(maximum, self._interval) if self._interval else maximum
 
     def feed(self) -> None:
         """Send READY once, and WATCHDOG as long as nothing has stalled."""

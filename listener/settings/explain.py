@@ -10,7 +10,7 @@ from pydantic import BaseModel
 
 def explain(detail: Any, document: Any, model: type[BaseModel]) -> str:
     """The message for one pydantic error: the key, its value in the document, and the rule or the fix."""
-    where = _shown(detail["loc"])
+    where = _dotted(detail["loc"])
     if detail["type"] == "extra_forbidden":
         return f"{where} is an unknown key; {_known(detail['loc'], model)}"
     if detail["type"] == "missing":
@@ -28,14 +28,14 @@ def explain(detail: Any, document: Any, model: type[BaseModel]) -> str:
 
 def _as_table(path: Sequence[Any]) -> str:
     """The TOML syntax of a table at this path: a section, or inline within a list."""
-    return "{ key = value }" if isinstance(path[-1], int) else f"[{_shown(path)}]"
+    return "{ key = value }" if isinstance(path[-1], int) else f"[{_dotted(path)}]"
 
 
 def _scalar(value: Any) -> bool:
     return isinstance(value, str | int | float | bool)
 
 
-def _shown(path: Iterable[Any]) -> str:
+def _dotted(path: Iterable[Any]) -> str:
     text = ""
     for part in path:
         text += f"[{part}]" if isinstance(part, int) else f".{part}"

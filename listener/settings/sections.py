@@ -21,8 +21,8 @@ from listener.rules.backoff import Backoff
 from listener.rules.retry import RetryPolicy
 from listener.rules.routing import Correlation, Match, Rule
 
-LONGEST_WAIT = timedelta(seconds=30)  #: the longest long poll that MNS allows
-LARGEST_BATCH = 16  #: MNS returns at most 16 messages per call
+MAX_POLL_WAIT = timedelta(seconds=30)  #: the longest long poll that MNS allows
+MAX_BATCH = 16  #: MNS returns at most 16 messages per call
 
 
 def _off(given: object) -> object:
@@ -173,8 +173,8 @@ class QueueSettings(Section):
     queue: str = ""  #: the name of the queue, if url is not set
     name: str = ""  #: its name in logs, metrics and routes; default: the name of the queue
     tenant: str = ""  #: the [tenants] table whose credentials to use
-    wait: Annotated[Duration, Field(ge=timedelta(0), le=LONGEST_WAIT)] = LONGEST_WAIT
-    batch: Annotated[int, Field(ge=1, le=LARGEST_BATCH)] = LARGEST_BATCH
+    wait: Annotated[Duration, Field(ge=timedelta(0), le=MAX_POLL_WAIT)] = MAX_POLL_WAIT
+    batch: Annotated[int, Field(ge=1, le=MAX_BATCH)] = MAX_BATCH
     max_pollers: Annotated[int, Field(ge=1, le=16)] = (
         8  #: for a queue with a backlog; an idle queue has one poller
     )

@@ -13,7 +13,7 @@ from typing import Any
 from sqlalchemy import Connection, bindparam, func, literal, select, tuple_, update
 
 from listener.core.model import Claim, Dead, Delivery, DeliveryState, Done, Outcome, RetryAt, Settlement
-from listener.store.compiled import ByValues, Select, Update
+from listener.store.compiled import ByValues, CompiledSelect, CompiledUpdate
 from listener.store.postgres import notify
 from listener.store.rows import delivery_of, job_of, result_of
 from listener.store.tables import UtcTimestamp, deliveries, jobs, results
@@ -81,7 +81,7 @@ _EXPIRED = (
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
 )
-_SELECT = {table: Select(table.c.id) for table in (deliveries, results, jobs)}
+_SELECT = {table: CompiledSelect(table.c.id) for table in (deliveries, results, jobs)}
 
 
 def _settlement(attempts: Any, kind: type[Outcome]) -> Any:
@@ -106,14 +106,15 @@ def _columns(kind: type[Outcome]) -> dict[str, Any]:
     return {
         **columns,
         "state": PENDING,
-        "next_at": bindparam("again_at", type_=UtcTimestamp),
+        "next_at": bindparam("retry_at", type_=UtcTimestamp),
         "settled_at": None,
     }
 
 
 _SETTLE_DONE = ByValues(lambda placeholders: _settlement(deliveries.c.id.in_(placeholders), Done))
-_SETTLE: dict[type[Outcome], Update] = {
-    kind: Update(_settlement(deliveries.c.id == bindparam("row_id"), kind)) for kind in (RetryAt, Dead)
+_SETTLE: dict[type[Outcome], CompiledUpdate] = {
+    kind: CompiledUpdate(_settlement(deliveries.c.id == bindparam("row_id"), kind))
+    for kind in (RetryAt, Dead)
 }
 _STATE_AFTER: dict[type[Outcome], DeliveryState] = {
     Done: DeliveryState.DONE,
@@ -254,7 +255,7 @@ def _id(settlement: Settlement) -> int:
 def _parameters(outcome: Outcome, at: datetime) -> dict[str, Any]:
     match outcome:
         case RetryAt():
-            return {"spent": int(outcome.spent), "reason": outcome.reason, "again_at": outcome.at}
+            return {"spent": int(outcome.spent), "reason": outcome.reason, "retry_at": outcome.at}
         case Dead():
             return {"spent": 1, "reason": outcome.reason, "now": at}
         case Done():

@@ -99,7 +99,7 @@ class BulkInsert:
         return self._statements[key]
 
 
-class Update:
+class CompiledUpdate:
     """Executes the same statement for each of many rows, whose keys are the names of its parameters."""
 
     def __init__(self, statement: Any) -> None:
@@ -143,7 +143,7 @@ class ByValues:
         return self._statements[key]
 
 
-class Select:
+class CompiledSelect:
     """SELECT of complete rows by the values of one column, as plain dictionaries in no particular order."""
 
     def __init__(self, column: Column[Any]) -> None:

@@ -50,7 +50,7 @@ class DeadLetters:
         """
         with self._database.write() as connection:
             replayed = _make_pending(connection, ids, at=at)
-            routed = _reroute(connection, [row for row in ids if row not in replayed], decide, at=at)
+            routed = _reroute_unrouted(connection, [row for row in ids if row not in replayed], decide, at=at)
         return [row for row in ids if row in replayed or row in routed]
 
     def drop(self, ids: Sequence[int], *, at: datetime) -> Sequence[int]:
@@ -80,7 +80,9 @@ def _make_pending(connection: Connection, ids: Sequence[int], *, at: datetime) -
     return set(pending)
 
 
-def _reroute(connection: Connection, ids: Sequence[int], decide: Decide, *, at: datetime) -> set[int]:
+def _reroute_unrouted(
+    connection: Connection, ids: Sequence[int], decide: Decide, *, at: datetime
+) -> set[int]:
     """Route the results of dead letters without a route; these dead letters are dropped, others take their place."""
     dead = {
         row.result: row.id
@@ -93,7 +95,7 @@ def _reroute(connection: Connection, ids: Sequence[int], decide: Decide, *, at: 
     }
     rows = [mapping(row) for row in connection.execute(select(results).where(results.c.id.in_(sorted(dead))))]
     if rows:
-        ingest.route_again(connection, rows, decide, at=at)
+        ingest.reroute(connection, rows, decide, at=at)
         connection.execute(
             update(deliveries)
             .where(deliveries.c.id.in_(sorted(dead.values())))

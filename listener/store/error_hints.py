@@ -51,7 +51,7 @@ _HINTS: Final = (
 
 def hint(reason: str) -> str:
     """What to do about this message of the database; empty if there is nothing to add."""
-    return next((advice for phrases, advice in _HINTS if any(phrase in reason for phrase in phrases)), "")
+    return next((text for phrases, text in _HINTS if any(phrase in reason for phrase in phrases)), "")
 
 
 def schema_hint(found: str, *, head: str) -> str:

@@ -72,10 +72,10 @@ def decide_waiting(connection: Connection, decide: Decide, *, at: datetime, limi
         .with_for_update(skip_locked=True)
     )
     rows = [mapping(row) for row in connection.execute(due)]
-    return route_again(connection, rows, decide, at=at) if rows else RecordSummary()
+    return reroute(connection, rows, decide, at=at) if rows else RecordSummary()
 
 
-def route_again(
+def reroute(
     connection: Connection, rows: Sequence[RowMapping], decide: Decide, *, at: datetime
 ) -> RecordSummary:
     """Decide again about results that are already recorded (rows of the table), and write their deliveries."""

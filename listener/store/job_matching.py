@@ -10,13 +10,13 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from listener.core.model import TERMINAL_STATES, Job, JobState, Result
 from listener.store import job_rows
-from listener.store.compiled import ByValues, Select
+from listener.store.compiled import ByValues, CompiledSelect
 from listener.store.routed_result import KnownJob, RoutedResult
 from listener.store.rows import job_of, mapping
 from listener.store.tables import UtcTimestamp, jobs
 
 # Statements of every batch, built once.
-_JOBS_BY_ID = Select(jobs.c.job_id)
+_JOBS_BY_ID = CompiledSelect(jobs.c.job_id)
 _FINISH = ByValues(
     lambda placeholders: (
         update(jobs)

@@ -8,11 +8,11 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, select, update
 
 from listener.core.model import Job, Tenants
-from listener.store.compiled import Select
+from listener.store.compiled import CompiledSelect
 from listener.store.rows import job_of
 from listener.store.tables import jobs
 
-_JOBS_BY_ROW_ID = Select(jobs.c.id)
+_JOBS_BY_ROW_ID = CompiledSelect(jobs.c.id)
 
 
 def claim(

@@ -26,7 +26,7 @@ def reroute_parked(database: Database, decide: Decide, *, at: datetime, batch: i
             rows = _parked(connection, after=last, limit=batch)
             if not rows:
                 return looked, written
-            written += ingest.route_again(connection, rows, decide, at=at).deliveries
+            written += ingest.reroute(connection, rows, decide, at=at).deliveries
         looked, last = looked + len(rows), rows[-1]["id"]
 
 

@@ -4,8 +4,8 @@ A pass walks over results, jobs and quarantine in the order in which they were w
 young. Each step looks at a fixed number of rows, however large the store is; rows that must stay are skipped and
 looked at again in the next pass.
 
-The size of a step and the pause between two passes are set here (STEP, REST). The fraction of the time that steps may
-take, and thus the pause between two steps, is set in ``daemon/maintenance.py`` (PRUNE_FRACTION_IDLE, _BUSY).
+The size of a step and the pause between two passes are set here (ROWS_PER_STEP, PASS_INTERVAL). The fraction of the
+time that steps may take, and thus the pause between two steps, is set in ``daemon/maintenance.py`` (PRUNE_FRACTION_IDLE, _BUSY).
 """
 
 from __future__ import annotations
@@ -21,9 +21,9 @@ from listener.store.postgres import is_postgres, may_prune
 from listener.store.tables import deliveries, jobs, quarantine, results
 
 #: How many rows one transaction looks at; other writers wait for it for a few milliseconds.
-STEP = 20
+ROWS_PER_STEP = 20
 #: The pause between two passes.
-REST = timedelta(minutes=10)
+PASS_INTERVAL = timedelta(minutes=10)
 
 _CLOSED = (DeliveryState.DONE, DeliveryState.DROPPED)
 #: Results that still wait for their job, or for a route.
@@ -39,8 +39,8 @@ class Pruner:
         self._tables = (results, jobs, quarantine)
         self._at = 0  #: index of the current table
         self._after = 0  #: id of the last row that was looked at in it
-        self._rest_until: datetime | None = None
-        self.resting = False  #: whether the last step had nothing to do, or another process was pruning
+        self._paused_until: datetime | None = None
+        self.paused = False  #: whether the last step had nothing to do, or another process was pruning
 
     def step(self, now: datetime) -> int:
         """Look at a few rows and delete those that have expired; returns how many. Raises StoreUnavailable.
@@ -48,12 +48,12 @@ class Pruner:
         A result is deleted together with its deliveries, once all of them have been done or dropped for long enough;
         a job once its results are deleted. What is unfinished, parked or dead is never deleted.
         """
-        self.resting = not self._keep or (self._rest_until is not None and now < self._rest_until)
-        if self.resting:
+        self.paused = not self._keep or (self._paused_until is not None and now < self._paused_until)
+        if self.paused:
             return 0
         with self._database.write() as connection:
             if is_postgres(connection) and not may_prune(connection):
-                self.resting = True
+                self.paused = True
                 return 0
             old, more, deleted = self._prune(connection, now - self._keep)
         self._move(old, more=more, now=now)
@@ -64,11 +64,14 @@ class Pruner:
         table = self._tables[self._at]
         since = table.c.created_at if table is jobs else table.c.received_at
         rows = connection.execute(
-            select(table.c.id, since).where(table.c.id > self._after).order_by(table.c.id).limit(STEP)
+            select(table.c.id, since)
+            .where(table.c.id > self._after)
+            .order_by(table.c.id)
+            .limit(ROWS_PER_STEP)
         ).all()
         old = [row_id for row_id, at in rows if at < before]
         deleted = _delete(connection, table, old, before) if old else 0
-        return old, len(rows) == STEP and len(old) > 0, deleted
+        return old, len(rows) == ROWS_PER_STEP and len(old) > 0, deleted
 
     def _move(self, old: list[int], *, more: bool, now: datetime) -> None:
         """Continue with the next rows, the next table, or a rest."""
@@ -76,7 +79,7 @@ class Pruner:
             self._after = old[-1]
             return
         self._after, self._at = 0, (self._at + 1) % len(self._tables)
-        self._rest_until = now + REST if self._at == 0 else None
+        self._paused_until = now + PASS_INTERVAL if self._at == 0 else None
 
 
 def _delete(connection: Connection, table: Any, old: list[int], before: datetime) -> int:

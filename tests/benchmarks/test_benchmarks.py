@@ -13,7 +13,7 @@ from xml.etree import ElementTree
 import pytest
 
 from listener.aliyun.credentials import AccessKey, Credentials
-from listener.aliyun.mns_connection import Connection, Reply
+from listener.aliyun.mns_connection import MnsConnection, MnsReply
 from listener.emulator import Options
 from listener.emulator.mns.queue import draft
 from listener.emulator.server import running
@@ -121,9 +121,9 @@ def test_server_answers_as_the_emulator_does(server: Server) -> None:
 def _conversation(url: str) -> list[Any]:
     """Everything that a consumer may ask; the replies without what differs from server to server."""
     replies: list[Any] = []
-    with closing(Connection(url, KEY)) as connection:
+    with closing(MnsConnection(url, KEY)) as connection:
 
-        def ask(method: str, query: str = "", content: str = "") -> Reply:
+        def ask(method: str, query: str = "", content: str = "") -> MnsReply:
             reply = connection.exchange(method, f"{URI}{query}", body=content.encode())
             replies.append((reply.status, _shape(reply.body)))
             return reply
@@ -143,7 +143,7 @@ def _wanted(handles: list[str]) -> str:
     return f'<ReceiptHandles xmlns="http://mns.aliyuncs.com/doc/v1/">{elements}</ReceiptHandles>'
 
 
-def _handles(reply: Reply) -> list[str]:
+def _handles(reply: MnsReply) -> list[str]:
     root = ElementTree.fromstring(reply.body)
     return [str(each.text) for each in root.iter() if safe_xml.local(each.tag) == "ReceiptHandle"]
 

@@ -27,7 +27,7 @@ from listener.store import maintenance, pruner, schema
 from listener.store.database import Database
 from listener.store.dead_letters import DeadLetters
 from listener.store.parked import reroute_parked
-from listener.store.pruner import REST, STEP, Pruner
+from listener.store.pruner import PASS_INTERVAL, ROWS_PER_STEP, Pruner
 from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
 from tests.support.builders import (
@@ -141,16 +141,16 @@ class TestPruner:
         assert store.record(decoded_messages(1), routes_all(), at=LATER).new == 1
 
     def test_a_pass_goes_round_what_must_stay_in_bounded_steps(self, store: SqlStore) -> None:
-        handle(store, STEP + STEP // 4, Dead(reason=""), prefix="dead")
-        handle(store, STEP + STEP // 4, Done(), prefix="done")
+        handle(store, ROWS_PER_STEP + ROWS_PER_STEP // 4, Dead(reason=""), prefix="dead")
+        handle(store, ROWS_PER_STEP + ROWS_PER_STEP // 4, Done(), prefix="done")
         cleaner = Pruner(store.database, keep=KEEP)
 
         deleted = [cleaner.step(LATER) for _ in range(5)]
 
         assert deleted[0] == 0, "the first step saw nothing but dead letters"
-        assert max(deleted) <= STEP
-        assert sum(deleted) == STEP + STEP // 4
-        assert count(store, results) == STEP + STEP // 4
+        assert max(deleted) <= ROWS_PER_STEP
+        assert sum(deleted) == ROWS_PER_STEP + ROWS_PER_STEP // 4
+        assert count(store, results) == ROWS_PER_STEP + ROWS_PER_STEP // 4
 
     def test_after_a_pass_there_is_a_rest(self, store: SqlStore) -> None:
         cleaner = Pruner(store.database, keep=KEEP)
@@ -158,8 +158,8 @@ class TestPruner:
             assert cleaner.step(LATER) == 0
         handle(store, 1, Done())
 
-        assert cleaner.step(LATER + REST - SECOND) == 0
-        assert cleaner.step(LATER + REST) == 1
+        assert cleaner.step(LATER + PASS_INTERVAL - SECOND) == 0
+        assert cleaner.step(LATER + PASS_INTERVAL) == 1
 
     def test_replicas_do_not_clean_at_the_same_moment(self, open_store: OpenStore) -> None:
         one, two = open_store(), open_store()
@@ -327,7 +327,7 @@ class TestGrowth:
     def test_cleaning_reads_no_table_from_end_to_end(self, large: SqlStore) -> None:
         cleaner = Pruner(large.database, keep=KEEP)
         with explained(large) as plans:
-            assert cleaner.step(LATER) == STEP
+            assert cleaner.step(LATER) == ROWS_PER_STEP
             while cleaner.step(LATER):
                 pass
             cleaner.step(LATER)

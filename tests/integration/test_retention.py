@@ -12,7 +12,7 @@ from listener.daemon.maintenance import HOUSEKEEPING_INTERVAL, PrunerLoop
 from listener.emulator import Options
 from listener.emulator.server import running
 from listener.settings.loader import load
-from listener.store.pruner import STEP, Pruner
+from listener.store.pruner import ROWS_PER_STEP, Pruner
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_decoded_message, a_message, routes_all
 from tests.support.stores import count, quarantine
@@ -44,13 +44,13 @@ def test_a_daemon_deletes_what_is_old_in_steps_with_pauses(tmp_path: Path) -> No
     with closing(SqlStore.open(url)) as store, running(Options(queues=("callbacks",))) as server:
         garbled = [
             a_decoded_message(result=None, message=a_message(message_id=str(number)))
-            for number in range(2 * STEP)
+            for number in range(2 * ROWS_PER_STEP)
         ]
         store.record(garbled, routes_all(), at=NOON)
         pruner = Pruner(store.database, keep=timedelta(hours=1))
         loop = PrunerLoop(pruner, idle=lambda: False, stop=threading.Event())
         pauses = [loop.turn() for _ in range(3)]  # results, jobs, and the first of the quarantine
-        assert count(store, quarantine) == STEP
+        assert count(store, quarantine) == ROWS_PER_STEP
         assert all(timedelta(0) < pause <= HOUSEKEEPING_INTERVAL for pause in pauses)
 
         daemon = Daemon(load(SETTINGS.format(store=url, folder=tmp_path, endpoint=server.url), {}))

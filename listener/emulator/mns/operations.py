@@ -30,7 +30,7 @@ from listener.emulator.mns.errors import ERRORS, MnsError
 from listener.emulator.mns.queue import Attributes, Draft, EmulatedQueue, HandleRejected, StoredMessage
 from listener.emulator.options import Options
 
-Operation = Callable[[Request], Awaitable[Reply] | Reply]
+MnsOperation = Callable[[Request], Awaitable[Reply] | Reply]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +50,7 @@ class Operations:
         self._options = options
         self._rng = rng
         self._logging_bucket = ""
-        self.by_name: Mapping[str, Operation] = {
+        self.by_name: Mapping[str, MnsOperation] = {
             "CreateQueue": self._create_queue,
             "SetQueueAttributes": self._set_queue_attributes,
             "GetQueueAttributes": self._get_queue_attributes,

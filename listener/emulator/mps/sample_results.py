@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-FUNCTIONS = (
+FUNCTION_NAMES = (
     "VideoH2V",
     "VideoDelogo",
     "Cover",

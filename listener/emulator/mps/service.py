@@ -99,7 +99,7 @@ class Call:
 
 
 Document = dict[str, Any]
-Operation = Callable[[Call], Document]
+MpsOperation = Callable[[Call], Document]
 
 
 class Mps:
@@ -111,7 +111,7 @@ class Mps:
         self._engine = engine
         self._nonces: dict[str, datetime] = {}
         self._calls: dict[str, deque[datetime]] = {}
-        self._operations: dict[str, Operation] = {
+        self._operations: dict[str, MpsOperation] = {
             "SubmitIProductionJob": self._submit,
             "QueryIProductionJob": self._query,
             "SearchPipeline": self._search_pipeline,

@@ -138,7 +138,7 @@ def test_a_coroutine_that_ignores_cancelling_does_not_hold_close() -> None:
         call = pool.submit(runner.run, handle, a_job_result())
         assert began.wait(30)
 
-        runner.close(grace=timedelta(milliseconds=10))
+        runner.close(timeout=timedelta(milliseconds=10))
 
         assert not call.done()
         release.set()

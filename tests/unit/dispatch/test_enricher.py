@@ -14,7 +14,7 @@ from listener.core.errors import Unavailable
 from listener.core.model import Answer, Delivery, Result, RetryAt, Source, Target
 from listener.dispatch.enricher import Enricher
 from listener.dispatch.job_result import job_result
-from listener.emulator.mps.sample_results import FUNCTIONS, Work, result
+from listener.emulator.mps.sample_results import FUNCTION_NAMES, Work, result
 from listener.rules.backoff import ENRICH_BACKOFF
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_claim, a_decoded_message, a_job, a_result, routes_all
@@ -144,7 +144,7 @@ def test_outputs_that_cannot_be_read_are_flagged_and_block_nothing(store: SqlSto
 
 
 @pytest.mark.parametrize("malformed", [False, True])
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", FUNCTION_NAMES)
 def test_the_outputs_of_every_function_reach_the_handler_typed(
     store: SqlStore, mps: Outputs, function: str, malformed: bool
 ) -> None:

@@ -11,7 +11,7 @@ import pytest
 from freezegun import freeze_time
 
 from listener.emulator import DEFAULT_PIPELINE_ID, Emulator, Options, signatures
-from listener.emulator.mps.sample_results import FUNCTIONS
+from listener.emulator.mps.sample_results import FUNCTION_NAMES
 from listener.emulator.server import RunningEmulator, running
 from tests.support.emulator_clients import (
     BUCKET,
@@ -265,7 +265,7 @@ def test_audio_mixing_is_called_back_in_its_own_words(mps: BareMps, bare: BareMn
     assert (callback["Message"], callback["UserData"]) == ("Successful.", "test")
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", FUNCTION_NAMES)
 def test_every_function_is_called_back_and_has_a_result(mps: BareMps, bare: BareMns, function: str) -> None:
     job_id = submit(mps, function).json()["JobId"]
     callback = next_callback(bare)

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from listener.emulator.mps.sample_results import FUNCTIONS, Work, result
+from listener.emulator.mps.sample_results import FUNCTION_NAMES, Work, result
 
 
 def a_work(function: str, **params: Any) -> Work:
@@ -80,7 +80,7 @@ def test_segments_have_times() -> None:
     assert data("VideoSplit")["splitResult"][0].keys() == {"beginTime", "endTime", "title"}
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@pytest.mark.parametrize("function", FUNCTION_NAMES)
 def test_outer_document_is_always_well_formed(function: str) -> None:
     for malformed in (False, True):
         assert json.loads(result(a_work(function), malformed=malformed))["Code"] == "Success"

@@ -70,7 +70,7 @@ def unavailable(kind: FailureKind = FailureKind.CONNECTION) -> QueueUnavailable:
 
 
 def fault_of(poller: Poller) -> FailureKind | None:
-    return poller.trouble.kind if poller.trouble else None
+    return poller.last_error.kind if poller.last_error else None
 
 
 def break_store(store: SqlStore) -> None:
@@ -101,7 +101,7 @@ def test_nothing_is_deleted_while_the_store_is_away(store: SqlStore) -> None:
 
     repair_store(store)
     poller.turn()
-    assert (queue.messages, count(store, results), poller.trouble) == ([], 3, None)
+    assert (queue.messages, count(store, results), poller.last_error) == ([], 3, None)
 
 
 def test_a_redelivered_message_is_a_duplicate(store: SqlStore) -> None:

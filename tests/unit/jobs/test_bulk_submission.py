@@ -14,7 +14,7 @@ import pytest
 
 from listener.core.errors import FailureKind, MpsUnavailable
 from listener.core.model import Job, JobState
-from listener.jobs.bulk_submission import Line, LineOutcome, Report, csv_lines, jsonl_lines, submit_all
+from listener.jobs.bulk_submission import Line, LineOutcome, LineReport, csv_lines, jsonl_lines, submit_all
 from listener.jobs.request import JobRequest
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_job
@@ -46,7 +46,7 @@ def requests(lines: Iterable[Line]) -> list[JobRequest]:
     return [line.request for line in lines if line.request]
 
 
-def outcomes(reports: Iterable[Report]) -> dict[str, int]:
+def outcomes(reports: Iterable[LineReport]) -> dict[str, int]:
     return dict(Counter(str(report.outcome) for report in reports))
 
 
@@ -135,7 +135,7 @@ class Desk:
             self.store.add_job(job)
         return job
 
-    def run(self, lines: Iterable[Line], *, resume: bool = False) -> list[Report]:
+    def run(self, lines: Iterable[Line], *, resume: bool = False) -> list[LineReport]:
         return list(
             submit_all(lines, submit=self.submit, store=self.store, resume=resume, concurrency=CONCURRENCY)
         )

@@ -22,10 +22,10 @@ SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | 
 NONE = "–"  # noqa: RUF001 - how the page says that there is nothing
 
 
-def row(name: str, member: ParamSpec) -> str:
-    default = "required" if member.required else member.default or NONE
-    rule = member.rule
-    return f"| `{name}` | `{member.key}` | {rule.kind} | {rule.range or NONE} | {default} | {member.about} |"
+def row(name: str, spec: ParamSpec) -> str:
+    default = "required" if spec.required else spec.default or NONE
+    kind, valid = spec.constraint.kind, spec.constraint.range or NONE
+    return f"| `{name}` | `{spec.key}` | {kind} | {valid} | {default} | {spec.description} |"
 
 
 def arguments(function: str) -> dict[str, Any]:
@@ -42,19 +42,19 @@ def test_every_function_has_a_class_and_a_section_and_no_other() -> None:
 
 
 def test_the_emulator_knows_no_other_functions() -> None:
-    assert set(sample_results.FUNCTIONS) <= set(FUNCTIONS)
+    assert set(sample_results.FUNCTION_NAMES) <= set(FUNCTIONS)
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_every_parameter_is_documented_as_it_is_and_no_other(function: str) -> None:
     rows = re.findall(r"^\| `\w+` .*\|$", SECTIONS[function], re.MULTILINE)
 
-    assert rows == [row(name, member) for name, member in param_specs(PARAMS_BY_FUNCTION[function]).items()]
+    assert rows == [row(name, spec) for name, spec in param_specs(PARAMS_BY_FUNCTION[function]).items()]
 
 
 @pytest.mark.parametrize("function", FUNCTIONS)
 def test_every_field_that_a_result_fills_is_named(function: str) -> None:
-    assert [name for name in FUNCTIONS[function].gives if f"`{name}`" not in SECTIONS[function]] == []
+    assert [name for name in FUNCTIONS[function].output_fields if f"`{name}`" not in SECTIONS[function]] == []
 
 
 def test_every_field_of_the_outputs_is_named() -> None:

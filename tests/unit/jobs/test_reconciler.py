@@ -19,8 +19,8 @@ from listener.core.ports import ALL_TENANTS
 from listener.intake.recorder import NullDeliverySink, Recorder
 from listener.jobs.reconciler import (
     CONCURRENCY,
+    JOBS_PER_TURN,
     MAX_FAILURES,
-    TURN,
     MpsOf,
     ReconcileOutcome,
     Reconciler,
@@ -171,8 +171,8 @@ def test_what_mps_cannot_be_asked_about_is_lost_in_the_end(
 def test_an_outage_loses_no_job_however_long_and_makes_no_hot_loop(
     store: SqlStore, time: FrozenDateTimeFactory
 ) -> None:
-    add_jobs(store, 2 * TURN)
-    mps = MemoryMps(**{f"job_{place}": "Success" for place in range(2 * TURN)})
+    add_jobs(store, 2 * JOBS_PER_TURN)
+    mps = MemoryMps(**{f"job_{place}": "Success" for place in range(2 * JOBS_PER_TURN)})
     mps.away = True
     reconciler = a_reconciler(store, mps)
     start, turns = clock.now(), 0
@@ -191,22 +191,22 @@ def test_an_outage_loses_no_job_however_long_and_makes_no_hot_loop(
     for _ in range(4):
         time.tick(2 * MPS_BACKOFF.maximum)
         reconciler.turn()
-    assert count(store, jobs, jobs.c.state == JobState.SUCCESS) == 2 * TURN
+    assert count(store, jobs, jobs.c.state == JobState.SUCCESS) == 2 * JOBS_PER_TURN
 
 
 def test_one_job_that_always_fails_does_not_hold_up_the_others(
     store: SqlStore, time: FrozenDateTimeFactory
 ) -> None:
-    add_jobs(store, TURN)
-    mps = MemoryMps(**{f"job_{place}": "Success" for place in range(1, TURN)})
+    add_jobs(store, JOBS_PER_TURN)
+    mps = MemoryMps(**{f"job_{place}": "Success" for place in range(1, JOBS_PER_TURN)})
     mps.trouble["job_0"] = MpsUnavailable("garbled", kind=FailureKind.PROTOCOL)
     found = outcomes(a_reconciler(store, mps))
 
-    assert found == [ReconcileOutcome.RECORDED] * (TURN - 1) + [ReconcileOutcome.UNAVAILABLE]
+    assert found == [ReconcileOutcome.RECORDED] * (JOBS_PER_TURN - 1) + [ReconcileOutcome.UNAVAILABLE]
 
 
 def test_a_full_turn_is_followed_by_the_next_at_once(store: SqlStore) -> None:
-    add_jobs(store, TURN + 1)
+    add_jobs(store, JOBS_PER_TURN + 1)
     reconciler = a_reconciler(store, MemoryMps())
 
     assert [reconciler._guarded_turn(INTERVAL) for _ in range(2)] == [timedelta(0), INTERVAL]
@@ -261,7 +261,7 @@ def test_jobs_of_a_tenant_that_is_gone_end_as_lost(store: SqlStore, time: Frozen
 
 
 def test_a_stop_ends_the_loop_and_leaves_the_rest_for_the_next_process(store: SqlStore) -> None:
-    add_jobs(store, TURN)
+    add_jobs(store, JOBS_PER_TURN)
     stop = threading.Event()
 
     class Stopping(MemoryMps):
@@ -275,4 +275,4 @@ def test_a_stop_ends_the_loop_and_leaves_the_rest_for_the_next_process(store: Sq
     reconciler.run(Heartbeat(INTERVAL), interval=INTERVAL)
 
     assert len(mps.asked) <= CONCURRENCY
-    assert len(store.claim_overdue(at=NOON, until=NOON, limit=TURN)) >= TURN - CONCURRENCY
+    assert len(store.claim_overdue(at=NOON, until=NOON, limit=JOBS_PER_TURN)) >= JOBS_PER_TURN - CONCURRENCY

@@ -10,7 +10,7 @@ from listener.core.errors import UsageError
 from listener.formats.user_data import MAX_TOKEN_OVERHEAD
 from listener.jobs.functions import FUNCTIONS
 from listener.jobs.job_params import CaptionExtraction
-from listener.jobs.request import LONGEST_REFERENCE, PLACEHOLDERS, JobRequest, check
+from listener.jobs.request import MAX_REFERENCE_LENGTH, PLACEHOLDERS, JobRequest, check
 
 INPUT = "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4"
 QUEUE = "mns://1234567890.mns.cn-shanghai.aliyuncs.com/queues/q"
@@ -84,7 +84,7 @@ def test_params_may_come_from_a_builder() -> None:
 def test_the_example_of_every_function_passes_without_a_warning(function: str) -> None:
     known = FUNCTIONS[function]
     output = INPUT.replace("talk.", f"talk-{known.placeholder or '{source}'}.")
-    example = known.given if known.given is not None else "{}"
+    example = known.example_params if known.example_params is not None else "{}"
 
     assert check(a_request(function=function, output=output, params=example)) == []
 
@@ -97,6 +97,6 @@ def test_text_that_no_store_can_hold_is_refused(name: str, text: str) -> None:
 
 
 def test_a_reference_has_its_limit() -> None:
-    assert check(a_request(reference="x" * LONGEST_REFERENCE)) == []
+    assert check(a_request(reference="x" * MAX_REFERENCE_LENGTH)) == []
     with pytest.raises(UsageError, match="at most 256"):
-        check(a_request(reference="x" * (LONGEST_REFERENCE + 1)))
+        check(a_request(reference="x" * (MAX_REFERENCE_LENGTH + 1)))

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from listener.core.model import Job, Result, ResultStatus, RoutingDecision, Target
-from listener.rules.routing import Correlation, Match, Rule, decider, explain, facts_about, first_match
+from listener.rules.routing import Correlation, Match, Rule, decider, explain, first_match, match_context
 from tests.support.builders import NOON, a_job, a_result
 
 MINUTE = timedelta(minutes=1)
@@ -21,7 +21,7 @@ def a_rule(name: str = "videos", **match: Any) -> Rule:
 
 
 def matches(result: Result, *, job: Job | None = None, **match: Any) -> bool:
-    return first_match([a_rule(**match)], facts_about(result, job, "q")) is not None
+    return first_match([a_rule(**match)], match_context(result, job, "q")) is not None
 
 
 JSON = '{"route":"clips","tenant":{"id":7,"live":true},"a.b":"dotted","a":{"b":"nested"},"none":null}'
@@ -96,7 +96,7 @@ def test_what_the_result_says_itself_comes_before_its_job() -> None:
 def test_the_first_rule_that_matches_wins() -> None:
     rules = [a_rule("fails", state="Fail"), a_rule("videos"), a_rule("rest")]
 
-    chosen = first_match(rules, facts_about(a_result(), None, "q"))
+    chosen = first_match(rules, match_context(a_result(), None, "q"))
 
     assert chosen is rules[1]
 
@@ -104,7 +104,7 @@ def test_the_first_rule_that_matches_wins() -> None:
 def test_explain_names_the_condition_that_each_rule_failed_on() -> None:
     rules = [a_rule(state="Fail"), a_rule(data={"x": 1}), a_rule()]
 
-    explained = explain(rules, facts_about(a_result(), None, "q"))
+    explained = explain(rules, match_context(a_result(), None, "q"))
 
     assert explained == list(zip(rules, ["state", "data.x", ""], strict=True))
 
