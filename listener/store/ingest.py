@@ -1,6 +1,6 @@
 """Records one batch in one transaction: match the jobs, route the results, insert the new ones, count the copies.
 
-Results are written in the order of their deduplication keys, so that processes which record the same results at the
+Results are written in the order of their dedup keys, so that processes which record the same results at the
 same time wait for each other instead of deadlocking. If two deadlock all the same, one of them is rolled back and
 retried (``group_commit``).
 
@@ -152,6 +152,6 @@ def _missed_by_job(copies: Sequence[RoutedResult], states: Mapping[str, str]) ->
 
 
 def _is_too_late(entry: RoutedResult) -> bool:
-    """An outcome of a job that was declared lost before it had an id; it has another deduplication key."""
+    """An outcome of a job that was declared lost before it had an id; it has another dedup key."""
     is_lost = entry.job is not None and entry.job.state == JobState.LOST
     return is_lost and entry.decision.status is ResultStatus.DROPPED and bool(entry.result.terminal_id)

@@ -5,7 +5,8 @@ young. Each step looks at a fixed number of rows, however large the store is; ro
 looked at again in the next pass.
 
 The size of a step and the pause between two passes are set here (ROWS_PER_STEP, PASS_INTERVAL). The fraction of the
-time that steps may take, and thus the pause between two steps, is set in ``daemon/maintenance.py`` (PRUNE_FRACTION_IDLE, _BUSY).
+time that steps may take, and thus the pause between two steps, is set in ``daemon/maintenance.py``
+(PRUNE_FRACTION_IDLE, _BUSY).
 """
 
 from __future__ import annotations

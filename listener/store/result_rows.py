@@ -24,9 +24,9 @@ _DEDUP_KEY = attrgetter("dedup_key")
 
 
 def insert_new(connection: Connection, first: Sequence[RoutedResult], *, at: datetime) -> dict[str, int]:
-    """Insert those that are not recorded yet; returns their row ids by deduplication key.
+    """Insert those that are not recorded yet; returns their row ids by dedup key.
 
-    The unique deduplication key is the only compare-and-set: whoever inserts the row has recorded the result.
+    The unique dedup key is the only compare-and-set: whoever inserts the row has recorded the result.
     """
     if not first:
         return {}
@@ -48,7 +48,7 @@ def insert_new(connection: Connection, first: Sequence[RoutedResult], *, at: dat
 
 
 def recorded_states(connection: Connection, copies: Sequence[RoutedResult]) -> dict[str, str]:
-    """The states that are recorded under the deduplication keys of these copies."""
+    """The states that are recorded under the dedup keys of these copies."""
     if not copies:
         return {}
     keys = sorted({entry.dedup_key for entry in copies})

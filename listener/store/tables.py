@@ -120,7 +120,7 @@ results = Table(
     Index("results_by_status", "status", "id"),
     _partial_index("results_by_job", "job", where="job IS NOT NULL"),
     _partial_index("results_by_run_id", "run_id", where="run_id != ''"),
-    # The deduplication key of an outcome is its job's id, which the unique constraint indexes already.
+    # The dedup key of an outcome is its job's id, which the unique constraint indexes already.
     _partial_index("results_progress", "job_id", where="job_id != dedup_key AND job_id != ''"),
     _partial_index("results_waiting", "wait_until", where="wait_until IS NOT NULL"),
 )

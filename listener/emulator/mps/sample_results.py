@@ -1,4 +1,4 @@
-"""What each function of intelligent production answers with: the ``Result`` of a query, by the documented shapes.
+"""What each function of smart production answers with: the ``Result`` of a query, by the documented shapes.
 
 ``Result`` is JSON text whose ``Data`` is JSON text again. With ``malformed`` the shapes are those slips that the
 documentation itself prints: objects glued together, a full-width colon, ``Data`` as an object or an array.
