@@ -195,7 +195,7 @@ class TestOutages:
             store.record(decoded_messages(4), routes_all(), at=NOON)
             claimed = store.claim(a_claim(limit=2), at=NOON)
             fragile.stop(how)
-            with pytest.raises(StoreUnavailable, match="check that PostgreSQL runs there"):
+            with pytest.raises(StoreUnavailable, match="verify that PostgreSQL is running"):
                 store.record(decoded_messages(8), routes_all(), at=NOON)
             fragile.start()
 
@@ -262,8 +262,8 @@ class TestWords:
     @pytest.mark.parametrize(
         ("place", "way_out"),
         [
-            pytest.param("127.0.0.1:1", "check that PostgreSQL runs there", id="port"),
-            pytest.param("/name?host=/nonexistent", "check that PostgreSQL runs there", id="socket"),
+            pytest.param("127.0.0.1:1", "verify that PostgreSQL is running", id="port"),
+            pytest.param("/name?host=/nonexistent", "verify that PostgreSQL is running", id="socket"),
             pytest.param("no-such-host.invalid", "fix the host in store.url", id="host"),
         ],
     )
