@@ -257,7 +257,7 @@ def _close_after_failure(close: Callable[[], object]) -> None:
     """The error that made the start fail is the one to raise; those of closing are only logged."""
     try:
         close()
-    except Exception:
+    except Exception:  # logged only: it must not hide the error of the start
         log.exception("start.cleanup_failed")
 
 

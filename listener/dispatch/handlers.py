@@ -46,7 +46,7 @@ class Handlers:
         self._by_target: dict[Target, Handler] = {}
         try:
             self._load(routes)
-        except BaseException:
+        except BaseException:  # raised again, once those that were loaded are closed
             self.close()
             raise
 
