@@ -21,7 +21,7 @@ from listener.core.errors import ListenerError
 from listener.daemon.reload import apply_reloadable, sections_needing_restart
 from listener.daemon.wiring import Loop, Parts, Resources, Wiring, handler_bindings
 from listener.dispatch.coroutine_runner import CoroutineRunner
-from listener.dispatch.handlers import HandlerGenerations, Handlers
+from listener.dispatch.handlers import Handlers
 from listener.runtime.liveness import Health, LivenessMonitor
 from listener.runtime.metrics import Metrics
 from listener.settings.sections import Settings
@@ -77,7 +77,7 @@ class Daemon:
             # 5. Connect the parts. The endpoints of the queues are checked here; nothing is sent yet.
             parts = self._connect(handlers, store, clients)
             # 6. The threads that run handlers and settle deliveries, before anything can hand them work.
-            self._running = _Running(parts, HandlerGenerations(handlers), runner)
+            self._running = _Running(parts, handlers, runner)
             undo.callback(_close_after_failure, self.stop)
             parts.dispatcher.start()
             # 7. The loops; pollers are last, since everything else has to be there for what they receive.
@@ -209,12 +209,13 @@ class Daemon:
         settings.require_work()
         running = self._started
         merged = apply_reloadable(self._settings, settings)
-        handlers = Handlers(merged.routes, runner=running.runner, timeout=merged.dispatch.handler_timeout)
-        running.parts.recorder.use(merged.rules(), merged.correlation.value())
+        handlers = running.handlers
+        handlers.use(handlers.load(merged.routes))
         running.parts.dispatcher.use(
             handler_bindings(merged, handlers, running.parts.enricher), merged.retry.policy()
         )
-        running.handlers.replace(handlers)
+        # Last, so that new routes get results only when their handlers can be called.
+        running.parts.recorder.use(merged.rules(), merged.correlation.value())
         self._settings = merged
         return sections_needing_restart(merged, settings)
 
@@ -228,7 +229,7 @@ class Daemon:
 class _Running:
     """What there is between start and stop."""
 
-    def __init__(self, parts: Parts, handlers: HandlerGenerations, runner: CoroutineRunner) -> None:
+    def __init__(self, parts: Parts, handlers: Handlers, runner: CoroutineRunner) -> None:
         self.parts = parts
         self.handlers = handlers
         self.runner = runner

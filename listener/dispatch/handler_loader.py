@@ -11,6 +11,7 @@ import difflib
 import inspect
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import cached_property
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, NotRequired, Required, cast
 
@@ -33,21 +34,74 @@ _INSTALL = (
 _HIDDEN = ("secret", "password", "token", "key", "credential", "auth", "header", "env")
 
 
+class Installed:
+    """The installed handlers as they are now, for loading many: packages are searched once, and the options of each
+    factory are analysed once. Imports a handler when it is first used. For one thread.
+    """
+
+    def __init__(self) -> None:
+        self._points = entry_points(group=GROUP)
+        self._factories: dict[str, _Factory] = {}
+
+    def factory(self, use: str, where: str) -> _Factory:
+        """The factory of the handler ``use``. Raises SettingsError."""
+        if use not in self._factories:
+            self._factories[use] = _Factory(_imported(use, self._entry_point(use, where), where))
+        return self._factories[use]
+
+    def _entry_point(self, use: str, where: str) -> EntryPoint:
+        points = {point.value: point for point in self._points if point.name == use}
+        if len(points) > 1:
+            raise SettingsError(
+                f"{where}: several packages provide a handler {use!r}: {', '.join(sorted(points))}; "
+                "uninstall all but one"
+            )
+        if not points:
+            raise SettingsError(_unknown(use, where))
+        return next(iter(points.values()))
+
+
+class _Factory:
+    """The callable of an entry point, which makes handlers."""
+
+    def __init__(self, make: Callable[..., Any]) -> None:
+        self.make = make
+
+    @cached_property
+    def parameters(self) -> Mapping[str, inspect.Parameter]:
+        """The options that it takes, by name."""
+        parameters = inspect.signature(self.make, eval_str=True).parameters
+        variadic = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+        return {name: parameter for name, parameter in parameters.items() if parameter.kind not in variadic}
+
+    @cached_property
+    def options_type(self) -> TypeAdapter[Any]:
+        """A TypedDict of its keywords: unlike a model, it has no attributes for options to shadow."""
+        make: Any = TypedDict  # the type checker knows literal TypedDicts only
+        options = make("Options", {name: _field(parameter) for name, parameter in self.parameters.items()})
+        kinds = {parameter.kind for parameter in inspect.signature(self.make).parameters.values()}
+        options.__pydantic_config__ = ConfigDict(
+            extra="allow" if inspect.Parameter.VAR_KEYWORD in kinds else "forbid",
+            arbitrary_types_allowed=True,
+        )
+        return TypeAdapter(options)
+
+
 def available() -> Mapping[str, EntryPoint]:
     """Every installed handler by name, sorted. Imports none of them."""
     found = {point.name: point for point in entry_points(group=GROUP)}
     return {name: found[name] for name in sorted(found)}
 
 
-def load(use: str, options: Mapping[str, Any], *, where: str) -> Handler:
-    """Build the handler ``use`` with these options.
+def load(use: str, options: Mapping[str, Any], *, where: str, installed: Installed | None = None) -> Handler:
+    """Build the handler ``use`` with these options; share ``installed`` among the calls to build many.
 
     ``where`` is the place in the settings, such as ``routes.captions.handlers[0]``. Raises SettingsError, and
     nothing else, whatever the plug-in does wrong.
     """
-    factory = _factory(use, where)
+    factory = (installed or Installed()).factory(use, where)
     with _refusals(f"{where}: handler {use!r}"):
-        handler = factory(**_checked(factory, options))
+        handler = factory.make(**_checked(factory, options))
     if not callable(handler):
         raise SettingsError(
             f"{where}: handler {use!r} is broken: its factory returned {handler!r}, which is not callable"
@@ -57,13 +111,12 @@ def load(use: str, options: Mapping[str, Any], *, where: str) -> Handler:
 
 def options_of(use: str) -> Mapping[str, inspect.Parameter]:
     """The options that a handler takes, by name. Raises SettingsError."""
-    factory = _factory(use, "handlers")
+    factory = Installed().factory(use, "handlers")
     with _refusals(f"handler {use!r}"):
-        return _parameters(factory)
+        return factory.parameters
 
 
-def _factory(use: str, where: str) -> Callable[..., Any]:
-    point = _entry_point(use, where)
+def _imported(use: str, point: EntryPoint, where: str) -> Callable[..., Any]:
     try:
         factory = point.load()
     # A third-party module may raise anything while it is imported.
@@ -74,17 +127,6 @@ def _factory(use: str, where: str) -> Callable[..., Any]:
     if not callable(factory):
         raise SettingsError(f"{where}: handler {use!r} is broken: {point.value} is not callable")
     return cast(Callable[..., Any], factory)
-
-
-def _entry_point(use: str, where: str) -> EntryPoint:
-    values = sorted({point.value for point in entry_points(group=GROUP) if point.name == use})
-    if len(values) > 1:
-        raise SettingsError(
-            f"{where}: several packages provide a handler {use!r}: {', '.join(values)}; uninstall all but one"
-        )
-    if not values:
-        raise SettingsError(_unknown(use, where))
-    return available()[use]
 
 
 def _unknown(use: str, where: str) -> str:
@@ -106,34 +148,14 @@ def _refusals(subject: str) -> Iterator[None]:
         raise SettingsError(f"{subject} failed to start: {type(error).__name__}: {error}") from error
 
 
-def _checked(factory: Callable[..., Any], options: Mapping[str, Any]) -> dict[str, Any]:
+def _checked(factory: _Factory, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options converted to the types of the factory's annotations; one SettingsError names all problems."""
-    parameters = _parameters(factory)
     try:
-        return cast(dict[str, Any], _options_type(factory, parameters).validate_python(dict(options)))
+        return cast(dict[str, Any], factory.options_type.validate_python(dict(options)))
     except ValidationError as error:
-        known = ", ".join(parameters) or "none"
+        known = ", ".join(factory.parameters) or "none"
         problems = "; ".join(_problem(detail, known) for detail in error.errors(include_url=False))
         raise SettingsError(problems) from error
-
-
-def _parameters(factory: Callable[..., Any]) -> dict[str, inspect.Parameter]:
-    parameters = inspect.signature(factory, eval_str=True).parameters
-    variadic = (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    return {name: parameter for name, parameter in parameters.items() if parameter.kind not in variadic}
-
-
-def _options_type(
-    factory: Callable[..., Any], parameters: Mapping[str, inspect.Parameter]
-) -> TypeAdapter[Any]:
-    """A TypedDict of the factory's keywords: unlike a model, it has no attributes for options to shadow."""
-    make: Any = TypedDict  # the type checker knows literal TypedDicts only
-    options = make("Options", {name: _field(parameter) for name, parameter in parameters.items()})
-    kinds = {parameter.kind for parameter in inspect.signature(factory).parameters.values()}
-    options.__pydantic_config__ = ConfigDict(
-        extra="allow" if inspect.Parameter.VAR_KEYWORD in kinds else "forbid", arbitrary_types_allowed=True
-    )
-    return TypeAdapter(options)
 
 
 def _field(parameter: inspect.Parameter) -> Any:

@@ -1,152 +1,194 @@
-"""All handlers of the settings: loaded together, called while they are in use, closed together."""
+"""All handlers of the settings: loaded together, kept or replaced at a reload, closed when they are no longer used."""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 import structlog
 
+from listener.core import clock
 from listener.core.errors import Unavailable
 from listener.core.model import JobResult, Target
 from listener.core.ports import Handler
 from listener.dispatch import handler_loader
 from listener.dispatch.coroutine_runner import CoroutineRunner
-from listener.settings.sections import RouteSettings
+from listener.dispatch.handler_loader import Installed
+from listener.runtime.file_version import FileVersion, file_version
+from listener.settings.sections import HandlerSettings, RouteSettings
 
 log = structlog.get_logger(__name__)
 
-#: How long an asynchronous ``close()`` may take, and how long a stop waits for a close that is already under way.
+#: How long an asynchronous ``close()`` may take, and how long a stop waits for closes that are already under way.
 CLOSE_TIMEOUT = timedelta(seconds=2)
+#: Options with this ending name a file that is read when the handler is built.
+FILE_OPTION = "_file"
+
+
+@dataclass(frozen=True, slots=True)
+class HandlerSpec:
+    """What a handler was built from. A reload keeps the handler if this is unchanged."""
+
+    use: str
+    options: Mapping[str, Any]
+    files: Mapping[str, FileVersion | None]  #: of the files that options name
+
+    @classmethod
+    def of(cls, settings: HandlerSettings) -> HandlerSpec:
+        files = {
+            name: file_version(str(value))
+            for name, value in settings.options.items()
+            if name.endswith(FILE_OPTION)
+        }
+        return cls(settings.use, settings.options, files)
+
+
+@dataclass(slots=True, eq=False)
+class LoadedHandler:
+    """One handler. ``calls`` is guarded by the lock of ``Handlers``."""
+
+    target: Target
+    spec: HandlerSpec
+    handler: Handler
+    calls: int = 0  #: running now
+
+
+LoadedHandlers = Mapping[Target, LoadedHandler]
 
 
 class Handlers:
-    """One generation of handlers. Safe to use from several threads.
+    """The handlers in use, and replaced ones that are still running something. Safe to use from several threads.
 
-    A generation that was replaced by a reload is retired: it is closed as soon as its last running call has returned.
-    Running calls are counted, and every handler is closed exactly once.
+    Running calls are counted. A handler that a reload replaced or removed is closed as soon as its last running call
+    has returned, and every handler is closed exactly once.
     """
 
     def __init__(
         self, routes: Iterable[RouteSettings], *, runner: CoroutineRunner, timeout: timedelta | None = None
     ) -> None:
-        """Load them all. Raises SettingsError, after closing those that were already loaded.
+        """Load and use them all. Raises SettingsError, after closing those that were already loaded.
 
         ``timeout`` is the time limit of a coroutine; a plain function cannot be interrupted.
         """
         self._runner = runner
         self._timeout = timeout
         self._lock = threading.Lock()
-        self._running = 0  #: calls
-        self._retired = False
-        self._closing = False
-        self._closed = threading.Event()
-        self._by_target: dict[Target, Handler] = {}
-        try:
-            self._load(routes)
-        except BaseException:  # raised again, once those that were loaded are closed
-            self.close()
-            raise
+        self._current: LoadedHandlers = {}
+        self._retired: set[LoadedHandler] = set()  #: with running calls
+        self._closing: list[threading.Thread] = []
+        self.use(self.load(routes))
 
     @property
     def targets(self) -> Sequence[Target]:
-        return list(self._by_target)
+        return list(self._current)
 
     @property
-    def closed(self) -> bool:
-        return self._closed.is_set()
+    def retired(self) -> int:
+        """How many replaced handlers are still running something."""
+        with self._lock:
+            return len(self._retired)
 
     def bind(self, target: Target) -> Callable[[JobResult], None]:
-        """A function that calls this handler, waits until it is done, and raises what it raises.
+        """A function that calls the handler which is in use then, waits until it is done, and raises what it raises.
 
-        It raises Unavailable, which spends no attempt, if this generation was closed before the call began; the retry
-        goes to the generation that replaced it.
+        It raises Unavailable, which spends no attempt, if the handler was removed before the call began.
         """
-        return partial(self._run, self._by_target[target])
+        return partial(self._run, target)
 
-    def retire(self) -> None:
-        """Close it once no call is running, which may be now. Never waits for a handler."""
+    def load(self, routes: Iterable[RouteSettings]) -> LoadedHandlers:
+        """Handlers for these routes, to be passed to ``use``: those in use whose specification is unchanged, and new
+        ones. Raises SettingsError, after closing the new ones; nothing has changed then.
+        """
+        installed, loaded = Installed(), dict[Target, LoadedHandler]()
+        try:
+            for route in routes:
+                for index, settings in enumerate(route.handlers):
+                    where = f"routes.{route.name}.handlers[{index}]"
+                    target = Target(route.name, settings.label)
+                    loaded[target] = self._kept_or_new(target, settings, installed, where)
+        except BaseException:  # raised again, once those that were loaded are closed
+            self._close_all(set(loaded.values()) - set(self._current.values()))
+            raise
+        return loaded
+
+    def use(self, loaded: LoadedHandlers) -> None:
+        """Use these for every call that begins from now on, and retire the others. Never waits for a handler."""
         with self._lock:
-            self._retired = True
-            unused = not self._running
-        if unused:
-            self._close_in_background()
+            replaced = set(self._current.values()) - set(loaded.values())
+            self._current = loaded
+            idle = [handler for handler in replaced if not handler.calls]
+            self._retired |= replaced.difference(idle)
+        self._close_in_background(idle)
 
     def close(self) -> None:
-        """Close it now, even if calls are running: this is what ends the child processes of those calls."""
-        if self._begin_close():
-            self._close_all()
-        else:
-            self._closed.wait(CLOSE_TIMEOUT.total_seconds())
-
-    def _load(self, routes: Iterable[RouteSettings]) -> None:
-        for route in routes:
-            for index, handler in enumerate(route.handlers):
-                where = f"routes.{route.name}.handlers[{index}]"
-                self._by_target[Target(route.name, handler.label)] = handler_loader.load(
-                    handler.use, handler.options, where=where
-                )
-
-    def _run(self, handler: Handler, result: JobResult) -> None:
+        """Close all of them now, even if calls are running: this is what ends the child processes of those calls."""
         with self._lock:
-            if self._closing:
-                raise Unavailable("the handlers were reloaded before the call began", after=timedelta(0))
-            self._running += 1
+            left = [*self._retired, *self._current.values()]
+            self._retired, self._current = set(), {}
+        self._close_all(left)
+        deadline = clock.monotonic() + CLOSE_TIMEOUT.total_seconds()
+        for thread in self._closing:
+            thread.join(max(0.0, deadline - clock.monotonic()))
+
+    def _kept_or_new(
+        self, target: Target, settings: HandlerSettings, installed: Installed, where: str
+    ) -> LoadedHandler:
+        spec = HandlerSpec.of(settings)
+        kept = self._current.get(target)
+        if kept is not None and kept.spec == spec:
+            return kept
+        handler = handler_loader.load(spec.use, spec.options, where=where, installed=installed)
+        return LoadedHandler(target, spec, handler)
+
+    def _run(self, target: Target, result: JobResult) -> None:
+        loaded = self._begin(target)
         try:
-            self._runner.run(handler, result, timeout=self._timeout)
+            self._runner.run(loaded.handler, result, timeout=self._timeout)
         finally:
-            with self._lock:
-                self._running -= 1
-                unused = self._retired and not self._running
-            if unused:
-                self._close_in_background()
+            self._end(loaded)
 
-    def _close_in_background(self) -> None:
-        """In a thread of its own: a ``close()`` that hangs must hold up neither a worker nor the main thread."""
-        if not self._begin_close():
-            return
-        try:
-            threading.Thread(target=self._close_all, name="close-handlers", daemon=True).start()
-        except RuntimeError:  # the system has no threads left
-            self._close_all()
-
-    def _begin_close(self) -> bool:
-        """Whether the caller is the one that has to close them."""
+    def _begin(self, target: Target) -> LoadedHandler:
         with self._lock:
-            first, self._closing = not self._closing, True
-        return first
+            loaded = self._current.get(target)
+            if loaded is None:
+                raise Unavailable("the handler was removed before the call began", after=timedelta(0))
+            loaded.calls += 1
+            return loaded
 
-    def _close_all(self) -> None:
-        for target, handler in self._by_target.items():
+    def _end(self, loaded: LoadedHandler) -> None:
+        with self._lock:
+            loaded.calls -= 1
+            unused = loaded in self._retired and not loaded.calls
+            if unused:
+                self._retired.remove(loaded)
+        if unused:
+            self._close_in_background([loaded])
+
+    def _close_in_background(self, handlers: Collection[LoadedHandler]) -> None:
+        """In a thread of its own: a ``close()`` that hangs must hold up neither a worker nor the main thread."""
+        if not handlers:
+            return
+        thread = threading.Thread(
+            target=self._close_all, args=(handlers,), name="close-handlers", daemon=True
+        )
+        try:
+            thread.start()
+        except RuntimeError:  # the system has no threads left
+            self._close_all(handlers)
+            return
+        with self._lock:
+            self._closing = [one for one in self._closing if one.is_alive()] + [thread]
+
+    def _close_all(self, handlers: Iterable[LoadedHandler]) -> None:
+        for loaded in handlers:
             try:
-                self._runner.close_handler(handler, timeout=CLOSE_TIMEOUT)
+                self._runner.close_handler(loaded.handler, timeout=CLOSE_TIMEOUT)
             # Handlers are foreign code, which may even call exit(); one failure must not keep the others open.
             except (Exception, SystemExit):
-                log.exception("handler.close_failed", route=target.route, handler=target.handler)
-        self._by_target = {}
-        self._closed.set()
-
-
-class HandlerGenerations:
-    """The handlers in use, and earlier ones that are still running something. ``replace`` is for one thread."""
-
-    def __init__(self, first: Handlers) -> None:
-        self._all = [first]
-
-    def open(self) -> Sequence[Handlers]:
-        """Those that are not closed yet; the last one is in use."""
-        self._all = [handlers for handlers in self._all if not handlers.closed]
-        return self._all
-
-    def replace(self, handlers: Handlers) -> None:
-        """Use these from now on. Call it once no new call can go to the earlier ones."""
-        for earlier in self.open():
-            earlier.retire()
-        self._all.append(handlers)
-
-    def close(self) -> None:
-        """Close all of them now, oldest first."""
-        for handlers in self.open():
-            handlers.close()
+                log.exception(
+                    "handler.close_failed", route=loaded.target.route, handler=loaded.target.handler
+                )

@@ -35,7 +35,7 @@ class Noting:
             raise SystemExit(3)
 
 
-def noting(label: str = "one"):
+def noting(label: str = "one", extra: int = 0, secret_file: str = ""):
     if label == "broken":
         raise ValueError("broken on purpose")
     events.append(f"built {label}")

@@ -17,10 +17,13 @@ from structlog.testing import capture_logs
 from listener.core import clock
 from listener.core.errors import FailureKind, Reject, Retry, StoreUnavailable, Unavailable
 from listener.core.model import Claim, Delivery, JobResult, Message, Settlement
-from listener.dispatch.dispatcher import Dispatcher
+from listener.dispatch.coroutine_runner import CoroutineRunner
+from listener.dispatch.dispatcher import Dispatcher, HandlerBinding
+from listener.dispatch.handlers import Handlers
 from listener.intake.recorder import Recorder
 from listener.rules.retry import RetryPolicy
 from listener.rules.routing import Correlation, Rule
+from listener.settings.sections import HandlerSettings, RouteSettings
 from listener.store.sql_store import SqlStore
 from listener.store.tables import EPOCH, deliveries
 from tests.support.builders import (
@@ -33,12 +36,15 @@ from tests.support.builders import (
 from tests.support.dispatching import (
     LONG,
     NO_BACKOFF,
+    QUICK,
+    TARGET,
     a_dispatcher,
     delivery_rows,
     delivery_states,
     dispatching,
     record_results,
 )
+from tests.support.noting import imported_noting, install_noting
 from tests.support.sqlite import new_sqlite_store
 from tests.support.waiting import wait_until
 
@@ -173,6 +179,35 @@ def test_a_delivery_without_a_handler_waits_for_a_process_that_has_one(store: Sq
     assert (row.state, row.failures) == ("pending", 0)
     assert "no route 'videos' with a handler 'log'" in row.last_error
     assert row.next_at > clock.now()
+
+
+def test_a_delivery_that_is_enriched_during_a_reload_goes_to_the_new_handler(
+    store: SqlStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    install_noting(monkeypatch, tmp_path)
+    enriching, reloaded = threading.Event(), threading.Event()
+
+    def enrich(delivery: Delivery) -> Delivery:
+        enriching.set()
+        assert reloaded.wait(30)
+        return delivery
+
+    def route(label: str) -> RouteSettings:
+        handler = {"use": "noting", "name": TARGET.handler, "label": label}
+        return RouteSettings(name=TARGET.route, handlers=(HandlerSettings.model_validate(handler),))
+
+    handlers = Handlers([route("one")], runner=CoroutineRunner())
+    binding = HandlerBinding(run=handlers.bind(TARGET), policy=QUICK, enrich=enrich)
+    record_results(store)
+    with dispatching(store, Calls(), bindings={TARGET: binding}):
+        assert enriching.wait(30)
+        handlers.use(handlers.load([route("successor")]))
+        wait_until(lambda: "closed one" in imported_noting().events)
+        reloaded.set()
+        wait_until(lambda: delivery_states(store) == {"done": 1})
+
+    assert imported_noting().events[-1] == "returned successor"
+    assert delivery_rows(store)[0].attempt == 1
 
 
 def test_a_handler_that_hangs_is_replaced_and_counted(store: SqlStore) -> None:

@@ -1,9 +1,10 @@
-"""A generation of handlers is closed once: when it is no longer used, and not before."""
+"""A reload keeps unchanged handlers; every other one is closed once: when it is no longer used, and not before."""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
+from importlib.metadata import entry_points
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ from structlog.testing import capture_logs
 from listener.core.errors import SettingsError, Unavailable
 from listener.core.model import Target
 from listener.dispatch.coroutine_runner import CoroutineRunner
-from listener.dispatch.handlers import HandlerGenerations, Handlers
+from listener.dispatch.handlers import Handlers
 from listener.settings.sections import HandlerSettings, RouteSettings
 from tests.support.noting import imported_noting, install_noting
 from tests.support.results import a_job_result
@@ -36,12 +37,17 @@ def runner() -> Iterator[CoroutineRunner]:
     runner.close()
 
 
-def generation(runner: CoroutineRunner, *labels: str) -> Handlers:
+def routes(*labels: str, **options: Any) -> list[RouteSettings]:
+    """One route with a handler for each label."""
     handlers = tuple(
-        HandlerSettings.model_validate({"use": "noting", "name": label, "label": label})
-        for label in labels or ("one",)
+        HandlerSettings.model_validate({"use": "noting", "name": label, "label": label} | options)
+        for label in labels
     )
-    return Handlers([RouteSettings(name="all", handlers=handlers)], runner=runner)
+    return [RouteSettings(name="all", handlers=handlers)]
+
+
+def replace(handlers: Handlers, *labels: str, **options: Any) -> None:
+    handlers.use(handlers.load(routes(*labels, **options)))
 
 
 def call_in_thread(handlers: Handlers, label: str = "one") -> threading.Thread:
@@ -51,56 +57,113 @@ def call_in_thread(handlers: Handlers, label: str = "one") -> threading.Thread:
     return thread
 
 
-def test_a_retired_generation_without_calls_is_closed(noting: Any, runner: CoroutineRunner) -> None:
-    handlers = generation(runner, "one", "two")
-    handlers.retire()
+def test_unchanged_handlers_are_kept(noting: Any, runner: CoroutineRunner) -> None:
+    handlers = Handlers(routes("one", "two"), runner=runner)
+    for _reload in range(50):
+        replace(handlers, "one", "two")
 
-    wait_until(lambda: handlers.closed)
+    handlers.close()
     assert noting.events == ["built one", "built two", "closed one", "closed two"]
 
 
-def test_a_retired_generation_is_closed_when_its_running_call_returns(
+def test_only_what_changed_is_replaced(noting: Any, runner: CoroutineRunner) -> None:
+    handlers = Handlers(routes("one", "two"), runner=runner)
+    handlers.use(handlers.load([RouteSettings(name="all", handlers=(*of("two"), *of("three")))]))
+
+    wait_until(lambda: "closed one" in noting.events)
+    assert noting.events == ["built one", "built two", "built three", "closed one"]
+    assert handlers.targets == [Target("all", "two"), Target("all", "three")]
+
+
+def of(label: str) -> tuple[HandlerSettings, ...]:
+    return routes(label)[0].handlers
+
+
+@pytest.mark.parametrize(
+    "changed", [{"label": "other"}, {"extra": 1}], ids=["another-value", "another-option"]
+)
+def test_changed_options_replace_a_handler(
+    noting: Any, runner: CoroutineRunner, changed: dict[str, Any]
+) -> None:
+    handlers = Handlers(routes("one"), runner=runner)
+    replace(handlers, "one", **changed)
+
+    wait_until(lambda: "closed one" in noting.events)
+    handlers.bind(Target("all", "one"))(a_job_result())
+    assert noting.events[-1] == f"returned {changed.get('label', 'one')}"
+
+
+def test_a_changed_file_replaces_the_handler_that_read_it(
+    noting: Any, runner: CoroutineRunner, tmp_path: Path
+) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("testKeySecret")
+    handlers = Handlers(routes("one", secret_file=str(secret)), runner=runner)
+    replace(handlers, "one", secret_file=str(secret))
+    assert noting.events == ["built one"]
+
+    new = tmp_path / "new"
+    new.write_text("testKeySecret2")
+    new.replace(secret)
+    replace(handlers, "one", secret_file=str(secret))
+    wait_until(lambda: "closed one" in noting.events)
+    assert noting.events == ["built one", "built one", "closed one"]
+
+
+def test_a_replaced_handler_is_closed_when_its_running_call_returns(
     noting: Any, runner: CoroutineRunner
 ) -> None:
     noting.may_return.clear()
-    handlers = generation(runner)
+    handlers = Handlers(routes("one"), runner=runner)
     call = call_in_thread(handlers)
     assert noting.began.wait(30)
-    handlers.retire()
-    assert not handlers.closed
-    assert noting.events == ["built one"]
+    replace(handlers, "two")
+    assert handlers.retired == 1
+    assert noting.events == ["built one", "built two"]
 
     noting.may_return.set()
     call.join(30)
-    wait_until(lambda: handlers.closed)
-    assert noting.events == ["built one", "returned one", "closed one"]
+    wait_until(lambda: "closed one" in noting.events)
+    assert noting.events == ["built one", "built two", "returned one", "closed one"]
+    assert handlers.retired == 0
 
 
-def test_a_generation_in_use_stays_open_between_calls(noting: Any, runner: CoroutineRunner) -> None:
-    handlers = generation(runner)
+def test_a_handler_in_use_stays_open_between_calls(noting: Any, runner: CoroutineRunner) -> None:
+    handlers = Handlers(routes("one"), runner=runner)
     for _call in range(2):
         handlers.bind(Target("all", "one"))(a_job_result())
 
-    assert not handlers.closed
     assert noting.events == ["built one", "returned one", "returned one"]
 
 
-def test_a_call_that_comes_after_the_close_is_retried_and_spends_no_attempt(
+def test_a_call_that_was_bound_before_a_reload_goes_to_the_new_handler(
     noting: Any, runner: CoroutineRunner
 ) -> None:
-    handlers = generation(runner)
+    handlers = Handlers(routes("one"), runner=runner)
     run = handlers.bind(Target("all", "one"))
-    handlers.retire()
-    wait_until(lambda: handlers.closed)
+    replace(handlers, "one", label="successor")
+    wait_until(lambda: "closed one" in noting.events)
 
-    with pytest.raises(Unavailable, match="reloaded"):
+    run(a_job_result())
+    assert noting.events[-1] == "returned successor"
+
+
+def test_a_call_to_a_removed_handler_is_retried_and_spends_no_attempt(
+    noting: Any, runner: CoroutineRunner
+) -> None:
+    handlers = Handlers(routes("one"), runner=runner)
+    run = handlers.bind(Target("all", "one"))
+    replace(handlers, "two")
+    wait_until(lambda: "closed one" in noting.events)
+
+    with pytest.raises(Unavailable, match="removed"):
         run(a_job_result())
     assert "returned one" not in noting.events
 
 
 def test_close_does_not_wait_for_calls_and_happens_once(noting: Any, runner: CoroutineRunner) -> None:
     noting.may_return.clear()
-    handlers = generation(runner)
+    handlers = Handlers(routes("one"), runner=runner)
     call = call_in_thread(handlers)
     assert noting.began.wait(30)
     handlers.close()
@@ -108,7 +171,6 @@ def test_close_does_not_wait_for_calls_and_happens_once(noting: Any, runner: Cor
 
     noting.may_return.set()
     call.join(30)
-    handlers.retire()
     handlers.close()
     assert noting.events == ["built one", "closed one", "returned one"]
 
@@ -117,21 +179,20 @@ def test_a_close_that_hangs_holds_up_neither_a_reload_nor_a_worker(
     noting: Any, runner: CoroutineRunner
 ) -> None:
     noting.may_close.clear()
-    idle, busy = generation(runner), generation(runner)
+    handlers = Handlers(routes("idle", "busy"), runner=runner)
     noting.may_return.clear()
-    call = call_in_thread(busy)
+    call = call_in_thread(handlers, "busy")
     assert noting.began.wait(30)
-    idle.retire()
-    busy.retire()
+    replace(handlers, "new")
     noting.may_return.set()
 
     call.join(30)
     assert not call.is_alive()
-    assert (idle.closed, busy.closed) == (False, False)
+    assert [event for event in noting.events if event.startswith("closed")] == []
 
 
 def test_what_one_close_raises_does_not_keep_the_others_open(noting: Any, runner: CoroutineRunner) -> None:
-    handlers = generation(runner, "exits", "two")
+    handlers = Handlers(routes("exits", "two"), runner=runner)
     with capture_logs() as logs:
         handlers.close()
 
@@ -143,33 +204,55 @@ def test_handlers_that_were_loaded_before_one_that_fails_are_closed(
     noting: Any, runner: CoroutineRunner
 ) -> None:
     with pytest.raises(SettingsError, match="broken on purpose"):
-        generation(runner, "one", "two", "broken", "three")
+        Handlers(routes("one", "broken", "three"), runner=runner)
 
-    assert noting.events == ["built one", "built two", "closed one", "closed two"]
+    assert noting.events == ["built one", "closed one"]
 
 
-def test_many_replacements_leave_one_generation(noting: Any, runner: CoroutineRunner) -> None:
-    generations = HandlerGenerations(generation(runner))
-    for _replacement in range(50):
-        generations.replace(generation(runner))
+def test_a_reload_that_fails_closes_only_what_it_loaded(noting: Any, runner: CoroutineRunner) -> None:
+    handlers = Handlers(routes("one"), runner=runner)
+    with pytest.raises(SettingsError, match="broken on purpose"):
+        handlers.load(routes("one", "two", "broken"))
 
-    wait_until(lambda: len(generations.open()) == 1)
+    handlers.bind(Target("all", "one"))(a_job_result())
+    assert noting.events == ["built one", "built two", "closed two", "returned one"]
+
+
+def test_many_replacements_leave_one_handler(noting: Any, runner: CoroutineRunner) -> None:
+    handlers = Handlers(routes("one"), runner=runner)
+    for number in range(50):
+        replace(handlers, "one", extra=number)
+
     wait_until(lambda: noting.events.count("closed one") == 50)
-    generations.close()
+    handlers.close()
     assert noting.events.count("closed one") == noting.events.count("built one") == 51
 
 
-def test_at_the_end_generations_are_closed_even_under_their_calls(
+def test_at_the_end_replaced_handlers_are_closed_even_under_their_calls(
     noting: Any, runner: CoroutineRunner
 ) -> None:
     noting.may_return.clear()
-    first = generation(runner, "first")
-    generations = HandlerGenerations(first)
-    call_in_thread(first, "first")
+    handlers = Handlers(routes("first"), runner=runner)
+    call_in_thread(handlers, "first")
     assert noting.began.wait(30)
-    generations.replace(generation(runner, "second"))
-    assert len(generations.open()) == 2
+    replace(handlers, "second")
+    assert handlers.retired == 1
 
-    generations.close()
+    handlers.close()
     assert noting.events[-2:] == ["closed first", "closed second"]
-    assert generations.open() == []
+    assert handlers.retired == 0
+
+
+def test_packages_are_searched_once_for_all_handlers(
+    noting: Any, runner: CoroutineRunner, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    searches = []
+
+    def search(**selection: str) -> Any:
+        searches.append(selection)
+        return entry_points(**selection)
+
+    monkeypatch.setattr("listener.dispatch.handler_loader.entry_points", search)
+    Handlers(routes("one", "two", "three"), runner=runner)
+
+    assert len(searches) == 1

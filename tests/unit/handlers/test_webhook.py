@@ -3,10 +3,12 @@ from __future__ import annotations
 import hashlib
 import json
 import socket
+import ssl
 from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from freezegun import freeze_time
@@ -31,6 +33,21 @@ def secret_file(tmp_path: Path) -> Path:
     file = tmp_path / "secret"
     file.write_text(f"{SECRET}\n")
     return file
+
+
+def test_webhooks_share_one_tls_context(monkeypatch: pytest.MonkeyPatch) -> None:
+    made = []
+    create = ssl.create_default_context
+
+    def counted(*args: Any, **options: Any) -> ssl.SSLContext:
+        made.append(create(*args, **options))
+        return made[-1]
+
+    monkeypatch.setattr(ssl, "create_default_context", counted)
+    for number in range(3):
+        webhook(url=f"https://127.0.0.1:9/{number}").close()
+
+    assert len(made) <= 1  # none, if an earlier test has made it
 
 
 @pytest.mark.parametrize("key", KEYS)
