@@ -46,10 +46,12 @@ settings file; other settings require a restart.
 def run(*, path: Path | None, drain: bool) -> None:
     """Run the daemon: receive callbacks and call handlers."""
     from listener.runtime import log_setup
+    from listener.runtime.open_files import raise_open_file_limit
     from listener.runtime.signals import collected_signals
 
     settings = settings_from(path)
     log_setup.configure(level=settings.log.level, format=settings.log.format)
+    raise_open_file_limit()
     with collected_signals() as signals:
         from listener.daemon.daemon import Daemon
 

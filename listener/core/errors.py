@@ -5,6 +5,7 @@
     ListenerError
     ├── SettingsError          stop; exit 78; names the setting, its value and the fix
     ├── UsageError             stop; exit 2; the request is invalid, no call was made
+    ├── AddressInUse           stop; exit 69: another process listens at http.listen; may pass
     ├── UnavailableError       retry with back-off; on the command line exit 69
     │   ├── QueueUnavailable       MNS: network, timeout, throttling, 5xx, refused credentials, no such queue
     │   ├── MpsUnavailable         the MPS API: the same
@@ -42,6 +43,12 @@ class UsageError(ListenerError):
     """The request is invalid; nothing was sent."""
 
     exit_code = 2
+
+
+class AddressInUse(ListenerError):
+    """Another process listens at our address. It may end, hence the exit code of what is unavailable."""
+
+    exit_code = 69
 
 
 class FailureKind(StrEnum):

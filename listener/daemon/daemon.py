@@ -24,7 +24,7 @@ from listener.dispatch.coroutine_runner import CoroutineRunner
 from listener.dispatch.handlers import Handlers
 from listener.runtime.liveness import Health, LivenessMonitor
 from listener.runtime.metrics import Metrics
-from listener.settings.sections import Settings
+from listener.settings.sections import HttpSettings, Settings
 from listener.store.sql_store import SqlStore
 
 if TYPE_CHECKING:
@@ -61,7 +61,7 @@ class Daemon:
         """Open everything, then start every loop; ``liveness.started`` becomes true once each loop has run once.
 
         If a step fails, everything that the steps before it opened is closed in reverse order, and its error is
-        raised: SettingsError or StoreUnavailable.
+        raised: SettingsError, AddressInUse or StoreUnavailable.
         """
         with ExitStack() as undo:
             # 1. The port, before anything else: it is usually taken because this daemon is running already, and then
@@ -85,13 +85,13 @@ class Daemon:
                 self._running.start_loop(loop)
             # 8. The health endpoint: until here, there was nothing to report on. Requests have waited at the port.
             if port:
-                self._running.server = _serve(parts, port)
+                self._running.server = _serve(parts, port, self._settings.http)
             undo.pop_all()
 
     def _bind_port(self, undo: ExitStack) -> socket.socket | None:
         if not self._settings.http.listen:
             return None
-        from listener.http.server import bind
+        from listener.http.address import bind
 
         port = bind(self._settings.http.listen)
         undo.callback(_close_after_failure, port.close)
@@ -243,13 +243,21 @@ class _Running:
         (self.may_hang if loop.may_hang else self.threads).append(thread)
 
 
-def _serve(parts: Parts, port: socket.socket) -> Server:
+def _serve(parts: Parts, port: socket.socket, settings: HttpSettings) -> Server:
     # Imported here, since a daemon without http.listen does not need it.
+    from listener.http.address import UNIX
     from listener.http.app import application
     from listener.http.server import Server
 
     health = parts.health
-    server = Server(application(alive=health.alive, ready=health.ready, metrics=health.exposition), port)
+    app = application(
+        alive=health.alive,
+        ready=health.ready,
+        metrics=health.exposition,
+        # No browser connects to a unix socket, and a proxy in front of it passes on any name.
+        allowed_hosts=None if settings.listen.startswith(UNIX) else settings.allowed_hosts,
+    )
+    server = Server(app, port)
     server.start()
     return server
 

@@ -2,23 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
+from starlette.types import ASGIApp
 
+from listener.http.guard import Guard
 from listener.runtime.liveness import Health
 from listener.runtime.metrics import CONTENT_TYPE
 
 
 def application(
-    *, alive: Callable[[], Health], ready: Callable[[], Health], metrics: Callable[[], bytes]
-) -> Starlette:
-    """``/healthz``: all loops are running. ``/readyz``: the store is available too. ``/metrics``: Prometheus text."""
+    *,
+    alive: Callable[[], Health],
+    ready: Callable[[], Health],
+    metrics: Callable[[], bytes],
+    allowed_hosts: Collection[str] | None = None,
+) -> ASGIApp:
+    """``/healthz``: all loops are running. ``/readyz``: the store is available too. ``/metrics``: Prometheus text.
 
-    def healthz(_request: Request) -> Response:
+    ``allowed_hosts`` is explained at ``Guard``.
+    """
+
+    async def healthz(_request: Request) -> Response:  # needs no thread: there may be none left
         return _answer(alive())
 
     def readyz(_request: Request) -> Response:
@@ -27,9 +36,8 @@ def application(
     def exposition(_request: Request) -> Response:
         return Response(metrics(), media_type=CONTENT_TYPE)
 
-    return Starlette(
-        routes=[Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", exposition)]
-    )
+    routes = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", exposition)]
+    return Guard(Starlette(routes=routes), allowed_hosts=allowed_hosts)
 
 
 def _answer(health: Health) -> Response:

@@ -158,6 +158,8 @@ class HttpSettings(Section):
     """The server for health and metrics."""
 
     listen: str = "127.0.0.1:8471"  #: host:port on loopback, unix:/path/to/socket, or "" to disable it
+    #: Names of this machine that requests may have in their Host header, besides localhost and IP addresses.
+    allowed_hosts: tuple[str, ...] = ()
 
 
 class LogSettings(Section):

@@ -15,7 +15,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
-from listener.core.errors import ListenerError, SettingsError, StoreUnavailable
+from listener.core.errors import AddressInUse, ListenerError, SettingsError, StoreUnavailable
 from listener.daemon.daemon import Daemon
 from listener.emulator import Options
 from listener.emulator.server import RunningEmulator, running
@@ -30,6 +30,7 @@ SETTINGS = """
 url = "sqlite:///{folder}/listener.db"
 [http]
 listen = "127.0.0.1:{port}"
+allowed_hosts = ["listener.internal"]
 [correlation]
 wait = "0s"
 [service]
@@ -148,7 +149,7 @@ def test_a_taken_port_fails_the_start_before_anything_else(folder: Path) -> None
     settings, taken = take_port(folder)
     with taken:
         opened = Opened()
-        with pytest.raises(SettingsError, match="Address already in use"):
+        with pytest.raises(AddressInUse, match="Address already in use"):
             Daemon(settings).start()
 
         assert opened.left() == set()
@@ -256,6 +257,14 @@ def daemon(settings: Settings) -> Iterator[Daemon]:
     yield daemon
     imported_noting().may_return.set()
     daemon.stop()
+
+
+def test_requests_for_other_hosts_are_refused(daemon: Daemon, settings: Settings) -> None:
+    url = f"http://{settings.http.listen}/metrics"
+
+    assert httpx.get(url).status_code == 200
+    assert httpx.get(url, headers={"host": "attacker.example"}).status_code == 403
+    assert httpx.get(url, headers={"host": "listener.internal"}).status_code == 200
 
 
 class TestStop:

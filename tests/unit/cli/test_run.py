@@ -55,7 +55,7 @@ def test_address_that_is_taken_is_named(place: Place, invoke: Invoke) -> None:
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         result = invoke("run", http__listen=address)
 
-    assert result.exit_code == SETTINGS_ERROR
+    assert result.exit_code == UNAVAILABLE
     assert f"http.listen = '{address}': Address already in use" in result.stderr
 
 

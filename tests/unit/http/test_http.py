@@ -11,10 +11,10 @@ from typing import Any
 import httpx
 import pytest
 
-from listener.core.errors import SettingsError
 from listener.core.model import Dead, Done, Outcome, RecordSummary, RetryAt, Settlement
+from listener.http.address import bind
 from listener.http.app import application
-from listener.http.server import Server, bind
+from listener.http.server import Server
 from listener.runtime.liveness import Health
 from listener.runtime.metrics import Metrics
 from tests.support.builders import NOON, a_delivery
@@ -97,67 +97,6 @@ def test_a_stopped_server_releases_its_address(process: Process) -> None:
         pass
 
     bind(listen).close()
-
-
-def test_a_predecessors_socket_is_taken_over(process: Process, tmp_path: Path) -> None:
-    listen = f"unix:{tmp_path / 'http.sock'}"
-    bind(listen).close()  # as a killed process leaves it
-
-    bind(listen).close()
-
-
-def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:
-    file = tmp_path / "precious"
-    file.write_text("data")
-
-    with pytest.raises(SettingsError, match=r"http\.listen = 'unix:.*precious': Address already in use"):
-        bind(f"unix:{file}")
-    assert file.read_text() == "data"
-
-
-def test_a_port_in_use_is_reported_with_a_hint() -> None:
-    with bind("127.0.0.1:0") as taken:
-        listen = f"127.0.0.1:{taken.getsockname()[1]}"
-        with pytest.raises(
-            SettingsError, match=rf"http\.listen = '{listen}': Address already in use; use another"
-        ):
-            bind(listen)
-
-
-@pytest.mark.parametrize(
-    "listen",
-    [
-        pytest.param("0.0.0.0:8471", id="everybody"),
-        pytest.param("192.0.2.1:8471", id="not-loopback"),
-        pytest.param("example.com:80", id="name"),
-        pytest.param("127.0.0.1", id="no-port"),
-        pytest.param("127.0.0.1:99999", id="port-too-large"),
-        pytest.param("127.0.0.1:²", id="no-number"),
-        pytest.param("8471", id="only-a-port"),
-        pytest.param("unix:/nowhere/at/all.sock", id="no-folder"),
-        pytest.param("unix:/tmp/" + "x" * 200, id="path-too-long"),
-        pytest.param("unix:", id="no-path"),
-    ],
-)
-def test_an_address_that_cannot_be_is_named(listen: str) -> None:
-    with pytest.raises(SettingsError, match=r"http\.listen = "):
-        bind(listen).close()
-
-
-@pytest.mark.parametrize("listen", ["localhost:0", "[::1]:0"])
-def test_loopback_has_several_names(listen: str) -> None:
-    if "::1" in listen and not _has_ipv6():
-        pytest.skip("this machine has no IPv6")
-    with bind(listen) as bound:
-        assert bound.getsockname()[1] > 0
-
-
-def _has_ipv6() -> bool:
-    try:
-        with socket.create_server(("::1", 0), family=socket.AF_INET6):
-            return True
-    except OSError:
-        return False
 
 
 class TestMetrics:

@@ -1,0 +1,126 @@
+"""Connections of the HTTP server: how many there may be, and how long each may wait for its next request.
+
+A client that opens connections and does nothing can use up neither descriptors nor the CPU, and a health check still
+gets through: a new connection closes the one that has waited longest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import resource
+import socket
+from collections.abc import Callable, Collection
+
+import structlog
+from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+
+from listener.runtime.log_throttle import ThrottledLog
+
+log = structlog.get_logger(__name__)
+
+MAX_CONNECTIONS = 64
+#: One of so many descriptors that the process may open is a connection at most: the others are for everything else.
+DESCRIPTORS_PER_CONNECTION = 8
+#: How long a connection may take to send the head of a request, or to receive the rest of a response.
+WAIT_SECONDS = 5.0
+#: The pause after a connection could not be accepted, if none can be closed instead.
+ACCEPT_PAUSE_SECONDS = 1.0
+
+
+def connection_limit() -> int:
+    """How many connections may be open at the same time."""
+    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    share = MAX_CONNECTIONS if limit == resource.RLIM_INFINITY else limit // DESCRIPTORS_PER_CONNECTION
+    return max(1, min(MAX_CONNECTIONS, share))
+
+
+class Connection(H11Protocol):
+    """One connection. It is closed unless a request arrives in time, after the connection was made and after each
+    response; sending a request slowly does not extend the time.
+    """
+
+    _timer: asyncio.TimerHandle | None = None
+    waiting_since = 0.0  #: the event loop's time
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
+        super().connection_made(transport)
+        self._limit_wait(None)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._cancel_timer()
+        super().connection_lost(exc)
+
+    def on_response_complete(self) -> None:
+        answered = self.cycle
+        super().on_response_complete()  # may begin a request that has already arrived
+        self._limit_wait(answered)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being processed."""
+        return self.cycle is not None and not self.cycle.response_complete
+
+    def abort(self) -> None:
+        """Close it now, without sending what is left to send."""
+        self.transport.abort()
+
+    def _limit_wait(self, answered: RequestResponseCycle | None) -> None:
+        self._cancel_timer()
+        self.waiting_since = self.loop.time()
+        self._timer = self.loop.call_later(WAIT_SECONDS, self._end_wait, answered)
+
+    def _end_wait(self, answered: RequestResponseCycle | None) -> None:
+        if self.cycle is answered:  # no other request has arrived
+            self.abort()
+
+    def _cancel_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+
+
+class Acceptor:
+    """Accepts connections. Not ``asyncio.Server``: that one accepts without a limit, and when the process has no
+    descriptors left, it logs thousands of errors per second.
+    """
+
+    def __init__(
+        self, listening: socket.socket, make: Callable[[], Connection], connections: Collection[Connection]
+    ) -> None:
+        """``connections`` are the open ones, which add and remove themselves."""
+        self._listening = listening
+        self._make = make
+        self._connections = connections
+        self._limit = connection_limit()
+        self._warnings = ThrottledLog(log)
+
+    async def run(self) -> None:
+        """Until it is cancelled."""
+        self._listening.setblocking(False)
+        while True:
+            try:
+                accepted, _ = await asyncio.get_running_loop().sock_accept(self._listening)
+            except ConnectionAbortedError:
+                continue  # its client has given up
+            except OSError as error:  # above all EMFILE: the process has no descriptors left
+                self._warnings.warning("http.accept_failed", error=error.strerror)
+                await asyncio.sleep(0 if self._close_one() else ACCEPT_PAUSE_SECONDS)
+            else:
+                await self._serve(accepted)
+
+    async def _serve(self, accepted: socket.socket) -> None:
+        if len(self._connections) >= self._limit:
+            self._close_one()
+        try:
+            await asyncio.get_running_loop().connect_accepted_socket(self._make, accepted)
+        except OSError:
+            accepted.close()
+
+    def _close_one(self) -> bool:
+        """Close the connection that has waited longest, if possible one without a request; false if there is none.
+
+        Its descriptor is free in the next turn of the event loop.
+        """
+        if not self._connections:
+            return False
+        min(self._connections, key=lambda one: (one.busy, one.waiting_since)).abort()
+        return True

@@ -1,0 +1,86 @@
+"""Which requests are refused before the application gets them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Collection, Mapping
+
+import httpx
+import pytest
+from starlette.responses import PlainTextResponse
+
+from listener.http.guard import MAX_BODY, Guard
+
+
+def reply_to(
+    headers: Mapping[str, str], *, allowed_hosts: Collection[str] | None = ("Listener.internal",)
+) -> httpx.Response:
+    guard = Guard(PlainTextResponse("passed"), allowed_hosts=allowed_hosts)
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(guard)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await client.get("/", headers=headers)
+
+    return asyncio.run(ask())
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "localhost",
+        "localhost:8471",
+        "LOCALHOST.",
+        "127.0.0.1:8471",
+        "[::1]:8471",
+        pytest.param("10.0.0.7:8471", id="address-of-a-pod"),
+        "listener.internal:8471",
+        "Listener.Internal",
+        pytest.param("", id="http-1.0"),
+    ],
+)
+def test_names_of_this_machine_and_addresses_pass(host: str) -> None:
+    reply = reply_to({"host": host})
+
+    assert (reply.status_code, reply.text) == (200, "passed")
+
+
+@pytest.mark.parametrize(
+    "host",
+    [
+        "attacker.example",
+        "attacker.example:8471",
+        "localhost.attacker.example",
+        "127.0.0.1.attacker.example",
+        "1.2.3",
+        "[attacker.example]",
+        "internal",
+    ],
+)
+def test_any_other_name_is_refused_with_a_hint(host: str) -> None:
+    reply = reply_to({"host": host})
+
+    assert reply.status_code == 403
+    assert "http.allowed_hosts" in reply.text
+    assert reply.headers["connection"] == "close"
+
+
+def test_without_a_list_every_name_passes() -> None:
+    assert reply_to({"host": "proxy.example"}, allowed_hosts=None).status_code == 200
+
+
+@pytest.mark.parametrize(
+    ("length", "status"),
+    [
+        (str(MAX_BODY), 200),
+        (f"{MAX_BODY:030}", 200),
+        (str(MAX_BODY + 1), 413),
+        pytest.param("9" * 5000, 413, id="thousands-of-digits"),
+    ],
+)
+def test_the_length_of_a_body_is_limited(length: str, status: int) -> None:
+    assert reply_to({"content-length": length}).status_code == status
+
+
+def test_a_body_of_unknown_length_is_refused() -> None:
+    assert reply_to({"transfer-encoding": "chunked"}).status_code == 411
