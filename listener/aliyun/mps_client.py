@@ -24,6 +24,7 @@ from listener.core.errors import (
 from listener.core.model import Answer, Job, Result, Source, Submitted
 from listener.formats import lenient_json
 from listener.formats.callback import decode
+from listener.formats.unicode_text import storable
 from listener.runtime.rate_limit import RateLimiter
 from listener.settings.sections import MpsSettings
 
@@ -169,7 +170,7 @@ def _answer_of(job_id: str, body: Any) -> Answer:
             f"QueryIProductionJob for {job_id} returned a reply that cannot be decoded: {error}",
             kind=FailureKind.PROTOCOL,
         ) from error
-    return Answer(result=replace(result, source=Source.QUERY, outputs=body.result or ""))
+    return Answer(result=replace(result, source=Source.QUERY, outputs=storable(body.result or "")))
 
 
 def _outcome(job: Job, job_id: str, reply: str | None) -> Result | None:
@@ -183,7 +184,7 @@ def _outcome(job: Job, job_id: str, reply: str | None) -> Result | None:
         return None
     document = {"Type": "IProduction", "JobId": job_id, "FunctionName": job.function, "Code": members["Code"]}
     result = decode(json.dumps({**document, "Message": members.get("Message", "")}))
-    return replace(result, source=Source.REPLY, user_data=job.user_data, outputs=reply or "")
+    return replace(result, source=Source.REPLY, user_data=job.user_data, outputs=storable(reply or ""))
 
 
 def _members(result: str | None) -> dict[str, Any]:

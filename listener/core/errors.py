@@ -11,6 +11,7 @@
     │   ├── MpsUnavailable         the MPS API: the same
     │   └── StoreUnavailable       the database; nothing is deleted from the queue meanwhile
     ├── MpsRejected            permanent, not retried: MPS rejected the request
+    ├── StoreRejected          permanent: the database rejects these values; quarantine the message, record the others
     ├── Undecodable            quarantine the message verbatim, with this reason
     └── HandlerDecision        raised by a handler to decide about its delivery
         ├── Retry                  retry later
@@ -90,6 +91,17 @@ class MpsUnavailable(UnavailableError):
 
 class StoreUnavailable(UnavailableError):
     """The store is unavailable."""
+
+
+class StoreRejected(ListenerError):
+    """The database rejects these values, or cannot return them, however often that is tried: the store itself works.
+
+    ``code`` is the database's error code, if any.
+    """
+
+    def __init__(self, message: str, *, code: str = "") -> None:
+        super().__init__(message)
+        self.code = code
 
 
 class MpsRejected(ListenerError):

@@ -9,6 +9,7 @@ from enum import StrEnum
 from typing import Any
 
 from listener.core.idempotency_key import idempotency_key
+from listener.core.index_key import index_key
 from listener.core.outputs import Outputs
 
 
@@ -91,8 +92,11 @@ class Result:
 
     @property
     def dedup_key(self) -> str:
-        """Unique among all results: one key for all terminal states of a job or workflow, one per other state."""
-        return self.terminal_id or (self.key if self.terminal else f"{self.key}#{self.state}")
+        """Unique among all results: one key for all terminal states of a job or workflow, one per other state.
+
+        Ids, type and state come from the callback: together they may be longer than an index allows.
+        """
+        return index_key(self.terminal_id or (self.key if self.terminal else f"{self.key}#{self.state}"))
 
 
 class JobState(StrEnum):

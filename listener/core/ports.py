@@ -63,8 +63,8 @@ class Handler(Protocol):
 # The store: what must survive a crash. One small protocol per client; ``Store`` is all of them.
 #
 # Every method of these protocols is one transaction: either all of it is committed when the method returns, or it
-# raises StoreUnavailable and nothing has changed. All methods may be called from several threads, and several
-# processes may use the same database.
+# raises StoreUnavailable or StoreRejected and nothing has changed. All methods may be called from several threads, and
+# several processes may use the same database.
 
 
 class ResultWriter(Protocol):
@@ -86,6 +86,9 @@ class ResultStore(ResultWriter, Protocol):
     def decide_waiting(self, decide: Decide, *, at: datetime, limit: int) -> RecordSummary:
         """Decide again about results whose wait is over, or whose job has been added in the meantime."""
 
+    def verify_writable(self, *, at: datetime) -> None:
+        """Raises StoreUnavailable if results cannot be recorded, whatever they contain. Nothing is written."""
+
 
 class JobStore(ResultWriter, Protocol):
     """What a submission needs."""
@@ -93,7 +96,8 @@ class JobStore(ResultWriter, Protocol):
     def add_job(self, job: Job) -> None:
         """Write an intent, or an externally submitted job that has its id already.
 
-        Raises UsageError if its reference or its id already exists. A refused job releases its reference.
+        Raises UsageError if its reference or its id already exists, or if the database cannot hold its values. A
+        refused job releases its reference.
         """
 
     def bind_job(self, token: str, job_id: str, at: datetime) -> None:

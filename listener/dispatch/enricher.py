@@ -12,7 +12,7 @@ from datetime import timedelta
 import structlog
 
 from listener.core import clock
-from listener.core.errors import MpsRejected, StoreUnavailable, Unavailable, UnavailableError
+from listener.core.errors import MpsRejected, StoreRejected, StoreUnavailable, Unavailable, UnavailableError
 from listener.core.model import SUCCESS, Delivery
 from listener.core.ports import MediaProcessing, MpsOf, OutputStore
 from listener.rules.backoff import ENRICH_BACKOFF
@@ -103,8 +103,15 @@ class Enricher:
             raise
         with self._lock:
             self._breakers.pop(tenant, None)
-        self._store.save_outputs(delivery.result, outputs)
+        self._save(delivery, outputs)
         return outputs
+
+    def _save(self, delivery: Delivery, outputs: str) -> None:
+        """Outputs that the store rejects are passed to the handlers all the same."""
+        try:
+            self._store.save_outputs(delivery.result, outputs)
+        except StoreRejected as error:
+            log.warning("outputs.not_saved", job_id=delivery.result.job_id, error=str(error))
 
     def _refuse_while_open(self, tenant: str) -> None:
         """Raises the error that opened the breaker. Once its time is over, one call is let through as a trial."""

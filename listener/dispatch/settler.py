@@ -6,15 +6,16 @@ import logging
 import queue
 import threading
 from collections.abc import Callable, Sequence, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 
 import structlog
 
 from listener.core import clock
+from listener.core.errors import StoreUnavailable
 from listener.core.model import Done, Settlement
 from listener.core.ports import DeliveryStore, Meter
-from listener.dispatch.delivery_log import log_settlement
+from listener.dispatch.delivery_log import log_fields, log_settlement
 from listener.dispatch.inflight import InFlight
 from listener.dispatch.store_guard import StoreGuard
 
@@ -108,7 +109,30 @@ class Settler:
 
     def _write(self, settlements: Sequence[Settlement]) -> Set[int]:
         """The ids (of the objects) of those that came too late."""
-        return {id(settlement) for settlement in self._store.settle(settlements, at=clock.now())}
+        try:
+            late = self._store.settle(settlements, at=clock.now())
+        except StoreUnavailable:
+            raise
+        except Exception:  # one of them at least cannot be written; the log names it
+            late = [settlement for settlement in settlements if self._write_alone(settlement)]
+        return {id(settlement) for settlement in late}
+
+    def _write_alone(self, settlement: Settlement) -> bool:
+        """Write one outcome, if need be without what the store rejects; returns whether it came too late."""
+        for each in (settlement, _with_plain_reason(settlement)):
+            try:
+                return bool(self._store.settle([each], at=clock.now()))
+            except StoreUnavailable:
+                raise
+            except Exception as error:  # others are to be written all the same
+                rejection = error
+        log.error(
+            "settlement.rejected",
+            **log_fields(settlement.delivery),
+            error=str(rejection),
+            hint="the delivery runs again when its lease expires",
+        )
+        return False
 
     def _follow(
         self, batch: Sequence[FinishedAttempt], settlements: Sequence[Settlement], late: Set[int]
@@ -118,3 +142,11 @@ class Settler:
         verbose = log.is_enabled_for(logging.DEBUG)
         for finished in batch:
             self.report(finished, late=id(finished.settlement) in late, verbose=verbose)
+
+
+def _with_plain_reason(settlement: Settlement) -> Settlement:
+    """The same outcome; its reason is reduced to printable ASCII, which every database can hold."""
+    outcome = settlement.outcome
+    if isinstance(outcome, Done):
+        return settlement
+    return replace(settlement, outcome=replace(outcome, reason=ascii(outcome.reason)[1:-1]))

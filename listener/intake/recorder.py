@@ -8,10 +8,11 @@ from datetime import datetime
 import structlog
 
 from listener.core import clock
-from listener.core.errors import Undecodable
+from listener.core.errors import StoreUnavailable, Undecodable
 from listener.core.model import Claim, DecodedMessage, Delivery, Message, RecordSummary, Result
 from listener.core.ports import DeliverySink, ResultStore
 from listener.formats.callback import decode
+from listener.intake.isolation import record_one_by_one
 from listener.rules.routing import Correlation, Rule, decider
 
 log = structlog.get_logger(__name__)
@@ -47,12 +48,15 @@ class Recorder:
         self._rules, self._correlation = rules, correlation
 
     def record(self, queue: str, messages: Sequence[Message]) -> RecordSummary:
-        """Decode and record one batch; once this returns, it is durable. Raises StoreUnavailable."""
+        """Decode and record one batch; once this returns, it is durable. Raises StoreUnavailable.
+
+        A message that the store rejects is quarantined.
+        """
         return self._record([decode_message(queue, message) for message in messages])
 
     def record_found(self, results: Sequence[Result]) -> RecordSummary:
         """Record results that no queue brought: MPS was queried, or a job is considered lost. Raises
-        StoreUnavailable."""
+        StoreUnavailable. A result that the store rejects is quarantined."""
         return self._record([DecodedMessage(result=result) for result in results])
 
     def decide_waiting(self, *, limit: int = 500) -> RecordSummary:
@@ -72,6 +76,10 @@ class Recorder:
         summary = RecordSummary()
         try:
             summary = self._store.record(batch, decide, at=at, claim=claim)
+        except StoreUnavailable:
+            raise
+        except Exception:  # one entry at least cannot be recorded; the log names it
+            summary = record_one_by_one(self._store, batch, decide, at=at)
         finally:
             if claim:
                 self._sink.take(claim, summary.claimed)

@@ -146,8 +146,8 @@ class Reconciler:
         if not answer.result.terminal:
             self._postpone(job, clock.now())
             return ReconcileOutcome.RUNNING
-        self._recorder.record_found([answer.result])
-        return ReconcileOutcome.RECORDED
+        summary = self._recorder.record_found([answer.result])
+        return self._unknown(job) if summary.quarantined else ReconcileOutcome.RECORDED
 
     def _unknown(self, job: Job) -> ReconcileOutcome:
         now = clock.now()

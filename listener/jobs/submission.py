@@ -10,10 +10,11 @@ import secrets
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import structlog
 import tenacity
 
 from listener.core import clock
-from listener.core.errors import FailureKind, MpsRejected, MpsUnavailable, SettingsError
+from listener.core.errors import FailureKind, MpsRejected, MpsUnavailable, SettingsError, StoreRejected
 from listener.core.model import (
     DecodedMessage,
     Job,
@@ -24,7 +25,10 @@ from listener.core.model import (
 )
 from listener.core.ports import JobStore, JobSubmitter
 from listener.formats import user_data
+from listener.formats.unicode_text import storable
 from listener.jobs.request import JobRequest, check
+
+log = structlog.get_logger(__name__)
 
 #: After these failures it is certain that MPS did not accept the job.
 _NOT_SENT = frozenset(
@@ -62,11 +66,11 @@ def submit(
     try:
         submitted = _submit_through_throttling(mps, job)
     except (MpsRejected, SettingsError) as error:
-        store.refuse_job(job.token, str(error), clock.now())
+        store.refuse_job(job.token, storable(str(error)), clock.now())
         raise
     except MpsUnavailable as error:
         if error.kind in _NOT_SENT:
-            store.refuse_job(job.token, str(error), clock.now())
+            store.refuse_job(job.token, storable(str(error)), clock.now())
         raise
     at = clock.now()
     store.bind_job(job.token, submitted.job_id, at)
@@ -93,7 +97,12 @@ def _record_outcome(store: JobStore, submitted: Submitted, *, at: datetime) -> N
     if submitted.outcome is None:
         return
     decision = RoutingDecision(status=ResultStatus.WAITING, wait_until=at)
-    store.record([DecodedMessage(result=submitted.outcome)], lambda _result, _job, _queue: decision, at=at)
+    try:
+        store.record(
+            [DecodedMessage(result=submitted.outcome)], lambda _result, _job, _queue: decision, at=at
+        )
+    except StoreRejected as error:  # the job is submitted all the same; its outcome can still be queried
+        log.error("outcome.rejected", job_id=submitted.job_id, error=str(error))
 
 
 def _intent(request: JobRequest, *, deadline: timedelta | None, tenant: str) -> Job:

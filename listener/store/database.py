@@ -12,11 +12,12 @@ from typing import Any
 import sqlalchemy
 from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError, DBAPIError, NoSuchModuleError
+from sqlalchemy.exc import ArgumentError, NoSuchModuleError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from listener.core.errors import FailureKind, SettingsError, StoreUnavailable
+from listener.core.errors import FailureKind, SettingsError, StoreRejected, StoreUnavailable
 from listener.store import postgres
+from listener.store.error_classes import rejects_values
 from listener.store.error_hints import hint
 
 #: How long a statement waits for another process that is writing to the same SQLite file, in ms.
@@ -77,29 +78,29 @@ class Database:
 
     @contextmanager
     def translated(self) -> Iterator[None]:
-        """Translates every error of SQLAlchemy and of the driver to StoreUnavailable."""
+        """Translates every error of SQLAlchemy and of the driver to StoreUnavailable or StoreRejected."""
         try:
             yield
         except PoolTimeout as error:
             raise StoreUnavailable(
                 f"store {self.display_url}: all connections are busy", kind=FailureKind.TIMEOUT
             ) from error
-        except DBAPIError as error:
-            raise self._unavailable(error.orig) from error
+        except StatementError as error:
+            raise self._translate(error.orig or error) from error
         except self._driver_error as error:
-            raise self._unavailable(error) from error
+            raise self._translate(error) from error
+        except (OverflowError, UnicodeError) as error:  # the driver cannot encode a value, or decode one
+            raise StoreRejected(f"store {self.display_url}: {type(error).__name__}: {error}") from error
 
-    def _unavailable(self, error: BaseException | None) -> StoreUnavailable:
+    def _translate(self, error: BaseException) -> StoreUnavailable | StoreRejected:
         # Report the first error; the ones that followed from it only say that the connection is unusable.
-        while error is not None and isinstance(error.__context__, self._driver_error):
+        while isinstance(error.__context__, self._driver_error):
             error = error.__context__
         message = " ".join(str(error).split())  # those of libpq have several lines
-        return StoreUnavailable(
-            f"store {self.display_url}: {message}",
-            kind=FailureKind.CONNECTION,
-            code=getattr(error, "sqlstate", None) or "",
-            hint=hint(message),
-        )
+        text, code = f"store {self.display_url}: {message}", getattr(error, "sqlstate", None) or ""
+        if rejects_values(error) or not isinstance(error, self._driver_error):
+            return StoreRejected(text, code=code)
+        return StoreUnavailable(text, kind=FailureKind.CONNECTION, code=code, hint=hint(message))
 
 
 def _parsed(url: str) -> URL:

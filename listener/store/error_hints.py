@@ -45,7 +45,7 @@ _HINTS: Final = (
         "this server is a standby; set store.url to the primary",
     ),
     # Both
-    (("no such table", "no such column", 'relation "', 'column "'), "run `mns-listener store upgrade`"),
+    (("no such table", "no such column", "does not exist"), "run `mns-listener store upgrade`"),
 )
 
 

@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import Connection
 
-from listener.core.errors import StoreUnavailable
+from listener.core.errors import StoreRejected, StoreUnavailable
 from listener.store.database import Database
 
 Value = TypeVar("Value")
@@ -66,7 +66,7 @@ class GroupCommit:
         for _ in range(MAX_RETRIES):
             try:
                 return self._run_once(work)
-            except StoreUnavailable as error:
+            except (StoreUnavailable, StoreRejected) as error:
                 if error.code not in CONFLICTS:
                     raise
         return self._run_once(work)

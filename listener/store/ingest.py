@@ -22,7 +22,9 @@ from listener.core.model import (
     RecordSummary,
     Result,
     ResultStatus,
+    RoutingDecision,
     Source,
+    Target,
 )
 from listener.core.ports import Decide
 from listener.store import delivery_rows, job_matching, quarantine, result_rows
@@ -59,6 +61,15 @@ def record(
         parked=count_status(new, ResultStatus.PARKED),
         deliveries=written,
         claimed=claimed,
+    )
+
+
+def record_trial(connection: Connection, *, at: datetime) -> None:
+    """Record a made-up result with one delivery; the caller rolls it back."""
+    trial = Result(job_id=f"mns-listener-trial-{at.isoformat()}", state=JobState.SUCCESS)
+    decision = RoutingDecision(status=ResultStatus.ROUTED, targets=(Target("", ""),))
+    record(
+        connection, [DecodedMessage(result=trial)], lambda _result, _job, _queue: decision, at=at, claim=None
     )
 
 

@@ -26,7 +26,9 @@ def add(connection: Connection, job: Job) -> None:
     try:
         connection.execute(jobs.insert(), values_of_job(job))
     except IntegrityError as error:
-        raise UsageError(_conflict(job, str(error.orig))) from error
+        if not (conflict := _conflict(job, str(error.orig))):
+            raise
+        raise UsageError(conflict) from error
     if job.job_id:
         _adopt_results(connection, job.token, job.job_id, at=job.created_at)
 
@@ -75,12 +77,14 @@ def error_text(result: Result) -> str:
 
 
 def _conflict(job: Job, message: str) -> str:
-    """Which of the job's unique names exists already, from the database's message."""
+    """Which of the job's unique names exists already, from the database's message; empty if it is something else."""
     if re.search("jobs[._]reference", message):
         return (
             f"reference {job.reference!r} already exists; choose another, "
             f"or look at its job with `mns-listener jobs show {job.reference}`"
         )
+    if not re.search("jobs[._]job_id", message):
+        return ""
     return f"job {job.job_id!r} is already registered; look at it with `mns-listener jobs show {job.job_id}`"
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from sqlalchemy import Row, RowMapping
 
+from listener.core.index_key import index_key
 from listener.core.model import (
     Delivery,
     DeliveryState,
@@ -34,6 +35,8 @@ JOB_FIELDS = tuple(each.name for each in fields(Job))
 UNIQUE_IF_GIVEN = ("job_id", "reference")
 #: Fields of a result that are not columns as they are: details are JSON; activities are JSON pairs in one column.
 JSON_FIELDS = ("details", "activity_job_ids", "activity_states")
+#: The largest value of an INTEGER column of PostgreSQL.
+MAX_INTEGER = 2**31 - 1
 RESULT_FIELDS = tuple(each.name for each in fields(Result) if each.name not in JSON_FIELDS)
 
 _job_values, _job_columns = attrgetter(*JOB_FIELDS), itemgetter(*JOB_FIELDS)
@@ -130,13 +133,13 @@ def delivery_of(row: Mapping[str, Any], result: Result, job: Job | None) -> Deli
 
 def values_of_quarantined(queue: str, message: Message, *, reason: str, at: datetime) -> Values:
     """The row of a message that could not be decoded. Without a message id its body identifies it."""
-    digest = hashlib.sha256(message.body.encode()).hexdigest()
+    digest = hashlib.sha256(message.body.encode("utf-8", "surrogatepass")).hexdigest()
     return {
         "queue": queue,
-        "message_id": message.message_id or f"sha256:{digest}",
+        "message_id": index_key(message.message_id) or f"sha256:{digest}",
         "body": message.body,
         "reason": reason,
-        "dequeue_count": message.dequeue_count,
+        "dequeue_count": min(message.dequeue_count, MAX_INTEGER),
         "enqueued_at": message.enqueued_at,
         "received_at": at,
         "copies": 1,

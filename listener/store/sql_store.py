@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
+from listener.core.errors import FailureKind, StoreRejected, StoreUnavailable, UsageError
 from listener.core.model import (
     Claim,
     DecodedMessage,
@@ -46,8 +47,11 @@ class SqlStore:
     # JobStore
 
     def add_job(self, job: Job) -> None:
-        with self.database.write() as connection:
-            job_rows.add(connection, job)
+        try:
+            with self.database.write() as connection:
+                job_rows.add(connection, job)
+        except StoreRejected as error:
+            raise UsageError(f"the job cannot be stored, so it was not submitted: {error}") from error
 
     def bind_job(self, token: str, job_id: str, at: datetime) -> None:
         with self.database.write() as connection:
@@ -93,6 +97,16 @@ class SqlStore:
         return self._group_commit.run(
             lambda connection: ingest.decide_waiting(connection, decide, at=at, limit=limit)
         )
+
+    def verify_writable(self, *, at: datetime) -> None:
+        try:
+            with self.database.write() as connection:
+                ingest.record_trial(connection, at=at)
+                connection.rollback()
+        except StoreRejected as error:
+            raise StoreUnavailable(
+                f"the store rejects every result: {error}", kind=FailureKind.SERVER, code=error.code
+            ) from error
 
     # DeliveryStore
 

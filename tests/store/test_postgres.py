@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import signal
 import subprocess
 import sys
@@ -17,16 +18,19 @@ import pytest
 
 from listener.core.errors import SettingsError, StoreUnavailable
 from listener.core.model import Delivery, Done, JobState, RetryAt, Settlement, Target
-from listener.intake.recorder import decode_message
+from listener.intake.recorder import NullDeliverySink, Recorder, decode_message
+from listener.rules.routing import Correlation, Rule
 from listener.store import ingest
 from listener.store.dead_letters import DeadLetters
 from listener.store.notifier import Notifier
 from listener.store.sql_store import SqlStore
 from tests.support import ROOT, postgres
 from tests.support.builders import (
+    ABSENT,
     JOB_ID,
     NOON,
     TOKEN,
+    a_callback,
     a_claim,
     a_decoded_message,
     a_job,
@@ -309,3 +313,55 @@ def fill(url: str, opened: ExitStack) -> None:
     for _ in range(30):
         store = opened.enter_context(closing(SqlStore.open(url)))
         opened.enter_context(store.database.read())
+
+
+class TestEncodings:
+    @pytest.mark.parametrize("encoding", ["LATIN1", "SQL_ASCII"])
+    def test_a_database_that_cannot_hold_every_text_is_refused_with_the_way_out(self, encoding: str) -> None:
+        url = postgres.server().new_database(encoding=encoding)
+
+        with pytest.raises(SettingsError, match=f"has the encoding {encoding}, .*createdb --encoding UTF8 "):
+            SqlStore.open(url)
+
+    def test_the_client_may_have_any_encoding(self, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setenv("PGCLIENTENCODING", "LATIN1")
+        with closing(SqlStore.open(f"{url}&client_encoding=latin1")) as store:
+            body = a_callback(Message="text").replace("text", "文")
+            found = decode_message("q", a_message(body=body))
+
+            assert store.record([found], routes_all(), at=NOON).new == 1
+            assert the_row(store, results)["raw"] == body
+
+
+class TestLongKeys:
+    def test_a_key_that_no_index_can_hold_is_recorded_once_among_40_good_ones(self, store: SqlStore) -> None:
+        messages = [a_message(message_id=f"m{n}", body=a_callback(JobId=f"job-{n}")) for n in range(40)]
+        messages.insert(17, a_message(message_id="wide", body=a_wide_callback(seed=1)))
+        recorder = a_recorder(store)
+
+        new = [recorder.record("q", messages[start : start + 16]).new for start in range(0, 41, 16)]
+        again = recorder.record("q", messages[16:32])
+
+        assert new == [16, 16, 9]
+        assert (again.new, again.duplicates) == (0, 16)
+
+    def test_long_keys_that_differ_are_different_results(self, store: SqlStore) -> None:
+        bodies = [a_wide_callback(seed=seed) for seed in (1, 2)]
+
+        summary = a_recorder(store).record("q", [a_message(message_id=body, body=body) for body in bodies])
+
+        assert (summary.new, summary.duplicates) == (2, 0)
+
+
+def a_wide_callback(*, seed: int) -> str:
+    """A callback whose ids and state have 256 characters of four bytes each, which do not compress."""
+    chance = random.Random(seed)
+    run_id, kind, state = (
+        "".join(chr(chance.randrange(0x10000, 0x10FFFF)) for _ in range(256)) for _ in "abc"
+    )
+    return a_callback(JobId=ABSENT, RunId=run_id, Type=kind, State=state)
+
+
+def a_recorder(store: SqlStore) -> Recorder:
+    rules = (Rule(name="videos", handlers=("log",)),)
+    return Recorder(store=store, rules=rules, correlation=Correlation(), sink=NullDeliverySink())

@@ -52,10 +52,12 @@ class PostgresServer:
         secret = f":{password}" if password else ""
         return f"postgresql://{user}{secret}@/{database}?host={self._folder}"
 
-    def new_database(self, *, template: str = "template1") -> str:
-        """The URL of a new database, as empty as its template."""
+    def new_database(self, *, template: str = "template1", encoding: str = "") -> str:
+        """The URL of a new database, as empty as its template; ``encoding`` only if it is not UTF8."""
         name = next(self._names)
-        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy')
+        other = f"ENCODING '{encoding}' LOCALE 'C'" if encoding else ""
+        template = "template0" if encoding else template
+        self.execute(f'CREATE DATABASE "{name}" TEMPLATE "{template}" STRATEGY file_copy {other}')
         return self.url(name)
 
     def new_store(self) -> str:

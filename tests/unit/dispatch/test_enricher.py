@@ -19,6 +19,7 @@ from listener.rules.backoff import ENRICH_BACKOFF
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_claim, a_decoded_message, a_job, a_result, routes_all
 from tests.support.memory_mps import MemoryMps
+from tests.support.rejecting import reject
 from tests.support.sqlite import new_sqlite_store
 from tests.support.stores import results, the_row
 
@@ -72,6 +73,13 @@ def test_outputs_are_fetched_and_stored_with_the_result(store: SqlStore, mps: Ou
     made = job_result(enriched).outputs
     assert made is not None
     assert [file.path for file in made.files] == ["a.mp4"]
+
+
+def test_outputs_that_the_store_rejects_reach_the_handler(store: SqlStore, mps: Outputs) -> None:
+    (delivery,) = claimed(store, done())
+    reject(store, "results", "outputs", when="IS NOT NULL")
+
+    assert an_enricher(store, mps).enrich(delivery).result.outputs == OUTPUTS
 
 
 def test_all_handlers_of_a_result_share_one_question(store: SqlStore, mps: Outputs) -> None:

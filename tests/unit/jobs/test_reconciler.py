@@ -32,6 +32,7 @@ from listener.runtime.liveness import Heartbeat
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_job, a_result
 from tests.support.memory_mps import MemoryMps
+from tests.support.rejecting import reject
 from tests.support.sqlite import new_sqlite_store
 from tests.support.stores import count, deliveries, jobs, results, the_job, the_row
 
@@ -94,6 +95,20 @@ def test_an_end_is_recorded_with_its_outputs_and_delivered(store: SqlStore, stat
     row = the_row(store, results)
     assert (row["state"], row["source"], row["outputs"]) == (state, "query", "{}")
     assert (the_row(store, jobs)["state"], count(store, deliveries)) == (state, 1)
+
+
+def test_an_answer_that_the_store_rejects_holds_up_no_other_job_and_ends_as_lost(
+    store: SqlStore, time: FrozenDateTimeFactory
+) -> None:
+    add_jobs(store, 3)
+    reject(store, "results", "job_id", when="= 'job_1' AND NEW.source = 'query'")
+    reconciler = a_reconciler(store, MemoryMps(job_0="Success", job_1="Success", job_2="Fail"))
+
+    recorded = ReconcileOutcome.RECORDED
+    assert outcomes(reconciler) == [recorded, recorded, ReconcileOutcome.UNKNOWN]
+    time.tick(TIMEOUT)
+    assert outcomes(reconciler) == [ReconcileOutcome.LOST]
+    assert count(store, results) == 3
 
 
 def test_nothing_is_asked_before_the_deadline(store: SqlStore, time: FrozenDateTimeFactory) -> None:

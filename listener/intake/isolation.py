@@ -1,0 +1,97 @@
+"""What happens to a batch that the store rejects: its entries are recorded one by one, and the culprits quarantined.
+
+So one callback that the database cannot hold, or one that meets a bug in mns-listener, does not block the others.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Final
+
+import structlog
+
+from listener.core.errors import FailureKind, StoreUnavailable
+from listener.core.model import DecodedMessage, Message, RecordSummary
+from listener.core.ports import Decide, ResultStore
+from listener.formats.unicode_text import shortened, storable
+
+log = structlog.get_logger(__name__)
+
+#: How many characters of the database's message a reason quotes.
+MAX_REASON: Final = 500
+#: How a body begins that is kept as base64 of its UTF-8.
+ENCODED: Final = "base64:"
+
+
+def record_one_by_one(
+    store: ResultStore, batch: Sequence[DecodedMessage], decide: Decide, *, at: datetime
+) -> RecordSummary:
+    """Record each entry in a transaction of its own; no delivery is claimed.
+
+    Raises StoreUnavailable, also when the store rejects everything: then nothing is wrong with the entries.
+    """
+    return _sum([_record_or_quarantine(store, entry, decide, at=at) for entry in batch])
+
+
+def _record_or_quarantine(
+    store: ResultStore, entry: DecodedMessage, decide: Decide, *, at: datetime
+) -> RecordSummary:
+    try:
+        return store.record([entry], decide, at=at)
+    except StoreUnavailable:
+        raise
+    except Exception as error:  # whatever is wrong with this one, the others are to be recorded
+        store.verify_writable(at=at)
+        reason = _reason(error)
+        log.error("message.rejected", queue=entry.queue, message_id=_message(entry).message_id, error=reason)
+    for copy in _quarantined(entry, reason):
+        try:
+            return store.record([copy], decide, at=at)
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # tried again in a form that every database can hold
+            rejection = error
+    raise StoreUnavailable(
+        f"the store accepts results, but nothing in quarantine: {rejection}", kind=FailureKind.SERVER
+    ) from rejection
+
+
+def _reason(error: Exception) -> str:
+    return shortened(storable(f"the store rejects it: {error or type(error).__name__}"), MAX_REASON)
+
+
+def _message(entry: DecodedMessage) -> Message:
+    """The message; for a result that no message brought, one with its text."""
+    if entry.message is not None:
+        return entry.message
+    text = entry.result.raw if entry.result else ""
+    return Message(message_id="", receipt_handle="", body=text or repr(entry.result))
+
+
+def _quarantined(entry: DecodedMessage, reason: str) -> Iterator[DecodedMessage]:
+    """The entry as one that cannot be decoded: verbatim, then with nothing but ASCII."""
+    message = _message(entry)
+    reason = f"{entry.reason}; {reason}" if entry.reason else reason
+    yield replace(entry, message=message, result=None, reason=reason)
+    body = base64.b64encode(message.body.encode("utf-8", "surrogatepass")).decode()
+    in_ascii = replace(message, message_id=_ascii(message.message_id), body=ENCODED + body, enqueued_at=None)
+    yield replace(entry, message=in_ascii, result=None, reason=_ascii(reason))
+
+
+def _ascii(text: str) -> str:
+    return text.encode("ascii", "backslashreplace").decode()
+
+
+def _sum(summaries: Sequence[RecordSummary]) -> RecordSummary:
+    return RecordSummary(
+        new=sum(each.new for each in summaries),
+        duplicates=sum(each.duplicates for each in summaries),
+        contradictions=sum(each.contradictions for each in summaries),
+        quarantined=sum(each.quarantined for each in summaries),
+        waiting=sum(each.waiting for each in summaries),
+        parked=sum(each.parked for each in summaries),
+        deliveries=sum(each.deliveries for each in summaries),
+    )
