@@ -5,11 +5,13 @@ Nothing here imports the driver, which is only installed where store.url names P
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Any, Final
 
 import sqlalchemy
-from sqlalchemy import Connection, Engine, func, select
+from sqlalchemy import Connection, Engine, event, func, select
 from sqlalchemy.engine import URL
+
+from listener.core.errors import SettingsError
 
 #: The notification channel: there are unclaimed deliveries.
 CHANNEL: Final = "mns_listener_deliveries"
@@ -26,15 +28,40 @@ _CONNECTION_TIMEOUTS: Final = {
     "application_name": "mns-listener",
 }
 
+#: Creates a database that can hold every text, whatever the encoding and the locale of the server's other ones.
+CREATE_UTF8: Final = "createdb --encoding UTF8 --template template0 --locale C NAME"
+
 _WAIT_FOR_UPGRADE_LOCK = select(func.pg_advisory_xact_lock(*UPGRADE_LOCK))
 _TRY_PRUNE_LOCK = select(func.pg_try_advisory_xact_lock(*PRUNE_LOCK))
 _NOTIFY = select(func.pg_notify(CHANNEL, ""))
 
 
 def engine(url: URL) -> Engine:
-    """Raises ModuleNotFoundError if the driver is not installed."""
+    """Raises ModuleNotFoundError if the driver is not installed.
+
+    Connecting to a database with another encoding than UTF8 raises SettingsError: it cannot hold every text.
+    """
     defaults = {name: value for name, value in _CONNECTION_TIMEOUTS.items() if name not in url.query}
-    return sqlalchemy.create_engine(url, pool_pre_ping=True, connect_args=defaults)
+    # Not left to PGCLIENTENCODING or store.url: with another one, the driver itself could not encode every text.
+    options = defaults | {"client_encoding": "UTF8"}
+    made = sqlalchemy.create_engine(url, pool_pre_ping=True, connect_args=options)
+
+    @event.listens_for(made, "connect")
+    def check(connection: Any, _record: object) -> None:
+        if found := _other_encoding(connection):
+            connection.close()
+            raise SettingsError(
+                f"the PostgreSQL database {url.database!r} has the encoding {found}, which cannot hold every text; "
+                f"create another one with `{CREATE_UTF8}`, and set store.url to it"
+            )
+
+    return made
+
+
+def _other_encoding(connection: Any) -> str:
+    """The encoding of the database unless that is UTF8; servers report it when a client connects."""
+    found: str = connection.info.parameter_status("server_encoding") or "UTF8"
+    return "" if found == "UTF8" else found
 
 
 def is_postgres(connection: Connection) -> bool:

@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from tests.support import postgres
 from tests.support.command_line import Invoke
 from tests.support.program import SECRET, Place, unused_endpoint
 
@@ -48,6 +49,16 @@ def test_each_trouble_has_its_words_and_its_exit_status(
     assert answer["ok"] is False
     assert bad["name"].startswith(name)
     assert words in bad["detail"]
+
+
+def test_a_database_that_cannot_hold_every_text_is_reported(
+    place: Place, printed: Callable[..., Any]
+) -> None:
+    url = postgres.server().new_database(encoding="LATIN1")
+    answer = printed("check", exit_code=78, store__url=url)
+
+    (bad,) = [one for one in answer["checks"] if one["name"] == "store"]
+    assert "createdb --encoding UTF8" in bad["detail"]
 
 
 def test_queue_that_cannot_be_reached(place: Place, invoke: Invoke) -> None:
