@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -19,10 +18,10 @@ from listener.core.errors import FailureKind, SettingsError, StoreRejected, Stor
 from listener.store import postgres
 from listener.store.error_classes import rejects_values
 from listener.store.error_hints import hint
+from listener.store.url_display import display_unparsed, display_url, without_secrets
 
 #: How long a statement waits for another process that is writing to the same SQLite file, in ms.
 SQLITE_BUSY_MS = 10_000
-_PASSWORD = re.compile(r"://.*@", re.DOTALL)
 
 
 class Database:
@@ -40,8 +39,8 @@ class Database:
 
     @property
     def display_url(self) -> str:
-        """The URL without its password, for logs."""
-        return self.url.render_as_string(hide_password=True)
+        """The URL without its secrets, for logs."""
+        return display_url(self.url)
 
     @contextmanager
     def write(self) -> Iterator[Connection]:
@@ -90,13 +89,14 @@ class Database:
         except self._driver_error as error:
             raise self._translate(error) from error
         except (OverflowError, UnicodeError) as error:  # the driver cannot encode a value, or decode one
-            raise StoreRejected(f"store {self.display_url}: {type(error).__name__}: {error}") from error
+            text = without_secrets(str(error), self.url)
+            raise StoreRejected(f"store {self.display_url}: {type(error).__name__}: {text}") from error
 
     def _translate(self, error: BaseException) -> StoreUnavailable | StoreRejected:
         # Report the first error; the ones that followed from it only say that the connection is unusable.
         while isinstance(error.__context__, self._driver_error):
             error = error.__context__
-        message = " ".join(str(error).split())  # those of libpq have several lines
+        message = " ".join(without_secrets(str(error), self.url).split())  # those of libpq have several lines
         text, code = f"store {self.display_url}: {message}", getattr(error, "sqlstate", None) or ""
         if rejects_values(error) or not isinstance(error, self._driver_error):
             return StoreRejected(text, code=code)
@@ -108,13 +108,18 @@ def _parsed(url: str) -> URL:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:
         raise SettingsError(
-            f"store.url = {_PASSWORD.sub('://***@', url)!r} is not a valid database URL; use sqlite:///listener.db or postgresql://user@host/name"
+            f"store.url = {display_unparsed(url)!r} is not a valid database URL; use sqlite:///listener.db or postgresql://user@host/name"
         ) from error
     if parsed.drivername in ("postgresql", "postgres"):
         parsed = parsed.set(drivername="postgresql+psycopg")
     if parsed.get_backend_name() not in ("sqlite", "postgresql"):
         raise SettingsError(
             f"store.url names {parsed.get_backend_name()!r}, which is not supported; use sqlite:///… or postgresql://…"
+        )
+    if parsed.get_backend_name() == "postgresql" and "@" in f"{parsed.host}{parsed.database}":
+        raise SettingsError(
+            "store.url contains more than one @, so that a part of the password would be taken for the host; write "
+            "%40 for an @ in the user, the password or the name of the database"
         )
     return parsed
 
@@ -126,18 +131,20 @@ def _engine(url: URL) -> Engine:
         return postgres.engine(url)
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise SettingsError(
-            f"store.url = {url.render_as_string(hide_password=True)} requires a driver that is not installed; run "
+            f"store.url = {display_url(url)} requires a driver that is not installed; run "
             "pip install 'mns-listener[postgres]'"
         ) from error
 
 
 def _sqlite(url: URL) -> Engine:
     if url.database in (None, "", ":memory:"):
-        raise SettingsError(f"store.url = {url} is not persistent; use a file, e.g. sqlite:///listener.db")
+        raise SettingsError(
+            f"store.url = {display_url(url)} is not persistent; use a file, e.g. sqlite:///listener.db"
+        )
     folder = Path(url.database or "").absolute().parent
     if not folder.is_dir():
         raise SettingsError(
-            f"store.url = {url}: the folder {folder} does not exist; create it, or use another one"
+            f"store.url = {display_url(url)}: the folder {folder} does not exist; create it, or use another one"
         )
     engine = sqlalchemy.create_engine(url, connect_args={"timeout": SQLITE_BUSY_MS / 1000})
 

@@ -116,6 +116,13 @@ def test_a_commit_survives_a_power_cut(file: Path) -> None:
         ),
         pytest.param("sqlite:///:memory:", r"is not persistent; use a file", id="memory-too"),
         pytest.param("postgresql+pg8000://u:hidden@h/n", r"u:\*\*\*@h/n requires a driver", id="no-driver"),
+        pytest.param("postgresql+pg8000://h/n?password=hidden", r"password=\*\*\* requires", id="in-query"),
+        pytest.param(
+            "postgresql:/h/n?password=hidden&x=1", r"password=\*\*\*&x=1' is not a valid", id="invalid"
+        ),
+        pytest.param("postgresql://u:a@hidden@h/n", r"write %40 for an @", id="at-sign-in-password"),
+        pytest.param("postgresql://u:a@b/hidden@h/n", r"write %40 for an @", id="at-sign-and-slash"),
+        pytest.param("sqlite:////nowhere/l.db?password=hidden", r"password=\*\*\*: the folder", id="sqlite"),
     ],
 )
 def test_an_unusable_url_is_reported_with_a_hint(url: str, message: str) -> None:

@@ -252,6 +252,15 @@ class TestWords:
 
         assert "testKeySecret" not in str(error.value)
 
+    @pytest.mark.parametrize("option", ["password", "sslpassword"])
+    def test_a_secret_in_the_options_is_never_shown(self, option: str) -> None:
+        url = f"{postgres.server().url('nothing')}&{option}=testKeySecret"
+
+        with pytest.raises(StoreUnavailable, match=rf"{option}=\*\*\*.*does not exist") as error:
+            SqlStore.open(url)
+
+        assert "testKeySecret" not in str(error.value)
+
     @pytest.mark.parametrize(
         ("change", "way_out"),
         [
