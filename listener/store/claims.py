@@ -17,6 +17,10 @@ from listener.store.compiled import ByValues, CompiledSelect, CompiledUpdate
 from listener.store.postgres import notify
 from listener.store.rows import delivery_of, job_of, result_of
 from listener.store.tables import UtcTimestamp, deliveries, jobs, results
+from listener.store.unreadable import delivery_aside, each_of
+
+Load = Callable[[Connection, Sequence[int]], list[Delivery]]
+"""How deliveries are read: ``load``, or one by one."""
 
 PENDING, RUNNING = DeliveryState.PENDING, DeliveryState.RUNNING
 
@@ -123,7 +127,7 @@ _STATE_AFTER: dict[type[Outcome], DeliveryState] = {
 }
 
 
-def claim(connection: Connection, wanted: Claim, *, at: datetime) -> Sequence[Delivery]:
+def claim(connection: Connection, wanted: Claim, *, at: datetime, load: Load) -> Sequence[Delivery]:
     """See ``DeliveryStore.claim``."""
     ids = _due(connection, wanted, at=at)
     if not ids:
@@ -142,11 +146,17 @@ def renew(connection: Connection, running: Sequence[Delivery], *, until: datetim
 
 
 def rescue_expired(
-    connection: Connection, outcome: Callable[[Delivery], Outcome], *, at: datetime, limit: int
+    connection: Connection,
+    outcome: Callable[[Delivery], Outcome],
+    *,
+    at: datetime,
+    limit: int,
+    load: Load,
 ) -> Sequence[Settlement]:
     """See ``DeliveryStore.rescue_expired``."""
     ids = list(connection.scalars(_EXPIRED, {"now": at, "most": limit}))
-    expired = [Settlement(delivery=delivery, outcome=outcome(delivery)) for delivery in load(connection, ids)]
+    found = load(connection, ids)
+    expired = [Settlement(delivery=delivery, outcome=outcome(delivery)) for delivery in found]
     _write(connection, expired, at=at)
     return expired
 
@@ -173,6 +183,20 @@ def load(connection: Connection, ids: Sequence[int]) -> list[Delivery]:
     found = _by_id(connection, results, {row["result"] for row in rows.values()})
     known = _by_id(connection, jobs, {row["job"] for row in found.values() if row["job"]})
     return [_delivery(rows[row_id], found, known) for row_id in ids if row_id in rows]
+
+
+def load_readable(connection: Connection, ids: Sequence[int], *, at: datetime) -> list[Delivery]:
+    """The same without those that cannot be read, which become dead letters."""
+    set_aside = delivery_aside(connection, at=at)
+    return load_each(connection, ids, set_aside=set_aside)
+
+
+def load_each(
+    connection: Connection, ids: Sequence[int], *, set_aside: Callable[[int, str], None] | None = None
+) -> list[Delivery]:
+    """The same, one by one, without those that cannot be read."""
+    found = each_of(connection, deliveries, ids, lambda row: load(connection, [row]), set_aside=set_aside)
+    return [delivery for one in found for delivery in one]
 
 
 def _by_id(connection: Connection, table: Any, ids: Iterable[int]) -> dict[int, Any]:

@@ -7,15 +7,17 @@ from datetime import datetime
 
 from sqlalchemy import Connection, func, select, update
 
+from listener.core.errors import StoreUnavailable
 from listener.core.model import Delivery, DeliveryState
 from listener.core.ports import Decide
 from listener.store import ingest
-from listener.store.claims import IS_DEAD, load
+from listener.store.claims import IS_DEAD, load, load_each
 from listener.store.database import Database
 from listener.store.postgres import notify
 from listener.store.queries import page_of
 from listener.store.rows import mapping
 from listener.store.tables import deliveries, results
+from listener.store.unreadable import either, log_unreadable, read
 
 
 class DeadLetters:
@@ -29,13 +31,19 @@ class DeadLetters:
         page = page_of(select(deliveries.c.id), deliveries, before, limit).where(IS_DEAD)
         if route:
             page = page.where(deliveries.c.route == route)
-        with self._database.read() as connection:
-            return load(connection, list(connection.scalars(page)))
+        return read(
+            self._database,
+            lambda connection: load(connection, list(connection.scalars(page))),
+            lambda connection: load_each(connection, list(connection.scalars(page))),
+        )
 
     def find(self, delivery_id: int) -> Delivery | None:
         """The dead letter with this id."""
-        with self._database.read() as connection:
-            found = load(connection, [delivery_id])
+        found = read(
+            self._database,
+            lambda connection: load(connection, [delivery_id]),
+            lambda connection: load_each(connection, [delivery_id]),
+        )
         return found[0] if found and found[0].state is DeliveryState.DEAD else None
 
     def count(self) -> int:
@@ -46,8 +54,25 @@ class DeadLetters:
     def replay(self, ids: Sequence[int], decide: Decide, *, at: datetime) -> Sequence[int]:
         """Make dead letters pending again, with all their attempts; returns those that were dead letters.
 
-        One that never had a route, because its job was unknown, is routed by ``decide``.
+        One that never had a route, because its job was unknown, is routed by ``decide``. One whose result cannot be
+        read stays a dead letter.
         """
+
+        return either(
+            lambda: self._replay(ids, decide, at=at),
+            lambda: [row for row in ids if self._replay_alone(row, decide, at=at)],
+        )
+
+    def _replay_alone(self, row: int, decide: Decide, *, at: datetime) -> bool:
+        try:
+            return bool(self._replay([row], decide, at=at))
+        except StoreUnavailable:
+            raise
+        except Exception as error:  # whatever is wrong with this row, the others are replayed
+            log_unreadable(deliveries, row, error)
+            return False
+
+    def _replay(self, ids: Sequence[int], decide: Decide, *, at: datetime) -> Sequence[int]:
         with self._database.write() as connection:
             replayed = _make_pending(connection, ids, at=at)
             routed = _reroute_unrouted(connection, [row for row in ids if row not in replayed], decide, at=at)

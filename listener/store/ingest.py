@@ -10,10 +10,11 @@ Next to this file: ``job_matching`` (which job a result belongs to, which jobs i
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
+from typing import Any
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection, RowMapping, Select, select
 
 from listener.core.model import (
     Claim,
@@ -31,6 +32,7 @@ from listener.store import delivery_rows, job_matching, quarantine, result_rows
 from listener.store.routed_result import KnownJob, RoutedResult, count_status
 from listener.store.rows import mapping, result_of
 from listener.store.tables import results
+from listener.store.unreadable import each_of, result_aside
 
 
 def record(
@@ -75,15 +77,43 @@ def record_trial(connection: Connection, *, at: datetime) -> None:
 
 def decide_waiting(connection: Connection, decide: Decide, *, at: datetime, limit: int) -> RecordSummary:
     """See ``ResultStore.decide_waiting``."""
-    due = (
-        select(results)
-        .where(results.c.wait_until.is_not(None), results.c.wait_until <= at)
+    rows = [mapping(row) for row in connection.execute(_due(select(results), at=at, limit=limit))]
+    return reroute(connection, rows, decide, at=at) if rows else RecordSummary()
+
+
+def decide_each_waiting(connection: Connection, decide: Decide, *, at: datetime, limit: int) -> RecordSummary:
+    """The same, one by one; those that cannot be read become dead letters."""
+    ids = list(connection.scalars(_due(select(results.c.id), at=at, limit=limit)))
+    return reroute_each(connection, ids, decide, at=at, set_aside=result_aside(connection, at=at))
+
+
+def reroute_each(
+    connection: Connection,
+    ids: Sequence[int],
+    decide: Decide,
+    *,
+    at: datetime,
+    set_aside: Callable[[int, str], None] | None = None,
+) -> RecordSummary:
+    """``reroute`` for each of these rows alone."""
+
+    def one(row_id: int) -> RecordSummary:
+        row = connection.execute(select(results).where(results.c.id == row_id)).one()
+        return reroute(connection, [mapping(row)], decide, at=at)
+
+    done = each_of(connection, results, ids, one, set_aside=set_aside)
+    return RecordSummary(
+        parked=sum(each.parked for each in done), deliveries=sum(each.deliveries for each in done)
+    )
+
+
+def _due(query: Select[Any], *, at: datetime, limit: int) -> Select[Any]:
+    return (
+        query.where(results.c.wait_until.is_not(None), results.c.wait_until <= at)
         .order_by(results.c.wait_until)
         .limit(limit)
         .with_for_update(skip_locked=True)
     )
-    rows = [mapping(row) for row in connection.execute(due)]
-    return reroute(connection, rows, decide, at=at) if rows else RecordSummary()
 
 
 def reroute(

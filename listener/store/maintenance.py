@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, func, select, text
+from sqlalchemy import Connection, Select, Table, func, select, text
 
 from listener.core.errors import SettingsError
 from listener.store import schema
@@ -18,6 +18,7 @@ from listener.store.error_hints import schema_hint
 from listener.store.queries import Queries
 from listener.store.rows import mapping
 from listener.store.tables import deliveries, jobs, metadata, quarantine, results
+from listener.store.unreadable import each_of, either
 
 #: The exported tables, in this order: later ones refer to earlier ones.
 TABLES: Final = (jobs, results, deliveries, quarantine)
@@ -77,16 +78,36 @@ def vacuum(database: Database) -> tuple[int, int]:
 
 
 def export(database: Database) -> Iterator[dict[str, Any]]:
-    """Every row as JSON values, with the name of its table first; one consistent snapshot, a few rows in memory."""
+    """Every row as JSON values, with the name of its table first; one consistent snapshot, a few rows in memory.
+
+    Rows that cannot be read are logged and left out.
+    """
     _require_current(database)
     with database.read() as connection:
-        streaming = connection.execution_options(stream_results=True, yield_per=EXPORT_BATCH)
         for table in TABLES:
-            for row in streaming.execute(select(table).order_by(table.c.id)):
-                yield {
-                    "table": table.name,
-                    **{name: _json_value(value) for name, value in mapping(row).items()},
-                }
+            last = 0
+            while ids := list(connection.scalars(_next_ids(table, after=last))):
+                yield from _exported(connection, table, ids)
+                last = ids[-1]
+
+
+def _next_ids(table: Table, *, after: int) -> Select[Any]:
+    return select(table.c.id).where(table.c.id > after).order_by(table.c.id).limit(EXPORT_BATCH)
+
+
+def _exported(connection: Connection, table: Table, ids: Sequence[int]) -> list[dict[str, Any]]:
+    def rows(ids: Sequence[int]) -> list[dict[str, Any]]:
+        with connection.begin_nested():
+            found = connection.execute(select(table).where(table.c.id.in_(ids)).order_by(table.c.id))
+            return [
+                {"table": table.name, **{name: _json_value(value) for name, value in mapping(row).items()}}
+                for row in found
+            ]
+
+    def row_by_row() -> list[dict[str, Any]]:
+        return [row for one in each_of(connection, table, ids, lambda row_id: rows([row_id])) for row in one]
+
+    return either(lambda: rows(ids), row_by_row)
 
 
 def _json_value(value: Any) -> Any:

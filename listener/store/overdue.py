@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, select, update
@@ -11,12 +11,17 @@ from listener.core.model import Job, Tenants
 from listener.store.compiled import CompiledSelect
 from listener.store.rows import job_of
 from listener.store.tables import jobs
+from listener.store.unreadable import each_of
 
 _JOBS_BY_ROW_ID = CompiledSelect(jobs.c.id)
 
 
+Load = Callable[[Connection, Sequence[int]], Sequence[Job]]
+"""How jobs are read: ``load``, or ``load_each``."""
+
+
 def claim(
-    connection: Connection, *, at: datetime, until: datetime, limit: int, tenants: Tenants
+    connection: Connection, *, at: datetime, until: datetime, limit: int, tenants: Tenants, load: Load
 ) -> Sequence[Job]:
     """See ``OverdueStore.claim_overdue``."""
     overdue = (
@@ -30,8 +35,19 @@ def claim(
     if not ids:
         return ()
     connection.execute(update(jobs).where(jobs.c.id.in_(ids)).values(next_query_at=until))
+    return load(connection, ids)
+
+
+def load(connection: Connection, ids: Sequence[int]) -> Sequence[Job]:
+    """Jobs by the ids of their rows, in this order."""
     rows = {row["id"]: row for row in _JOBS_BY_ROW_ID.run(connection, ids)}
     return [job_of(rows[row_id]) for row_id in ids]
+
+
+def load_each(connection: Connection, ids: Sequence[int]) -> Sequence[Job]:
+    """The same without those that cannot be read; they are due again like the others."""
+    found = each_of(connection, jobs, ids, lambda row_id: load(connection, [row_id]))
+    return [job for one in found for job in one]
 
 
 def postpone(connection: Connection, job: Job, *, until: datetime, asked: bool) -> None:

@@ -65,12 +65,12 @@ class Pruner:
         table = self._tables[self._at]
         since = table.c.created_at if table is jobs else table.c.received_at
         rows = connection.execute(
-            select(table.c.id, since)
+            select(table.c.id, since < before)  # compared there: whatever it holds, it need not be read
             .where(table.c.id > self._after)
             .order_by(table.c.id)
             .limit(ROWS_PER_STEP)
         ).all()
-        old = [row_id for row_id, at in rows if at < before]
+        old = [row_id for row_id, is_old in rows if is_old]
         deleted = _delete(connection, table, old, before) if old else 0
         return old, len(rows) == ROWS_PER_STEP and len(old) > 0, deleted
 

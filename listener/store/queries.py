@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Select, func, or_, select
+from sqlalchemy import Connection, RowMapping, Select, func, or_, select
 
 from listener.core.model import Delivery, Job, JobState, Quarantined, Result, ResultStatus
 from listener.store import job_rows
-from listener.store.claims import load
+from listener.store.claims import Load, load, load_each
 from listener.store.database import Database
 from listener.store.routed_result import KnownJob
 from listener.store.rows import job_of, mapping, quarantined_of, result_of
 from listener.store.tables import deliveries, jobs, quarantine, results, results_named
+from listener.store.unreadable import each_of, read
+
+Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +44,7 @@ class JobHistory:
 
 
 class Queries:
-    """Each method reads one consistent snapshot."""
+    """Each method reads one consistent snapshot. Rows that cannot be read are logged and left out."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
@@ -55,18 +58,15 @@ class Queries:
         if state:
             known = {each.casefold(): each for each in JobState}
             page = page.where(jobs.c.state == known.get(state.casefold(), state))
-        with self._database.read() as connection:
-            return [(row.id, job_of(mapping(row))) for row in connection.execute(page)]
+        return _page(self._database, jobs, page, lambda row: (row["id"], job_of(row)))
 
     def history(self, name: str) -> JobHistory | None:
         """The job with this job id, run id, reference or token; None if nothing is known about it."""
-        with self._database.read() as connection:
-            known = job_rows.find(connection, name)
-            stored = _stored_results(connection, _belongs_to(known, name))
-            if known is None and not stored:
-                return None
-            found = _deliveries_of(connection, [entry.id for entry in stored])
-        return JobHistory(job=known.job if known else None, results=stored, deliveries=found)
+        return read(
+            self._database,
+            lambda connection: _history(connection, name, _all_rows, load),
+            lambda connection: _history(connection, name, _readable_rows, load_each),
+        )
 
     def results(
         self, *, status: ResultStatus | None = None, before: int = 0, limit: int = 50
@@ -75,14 +75,12 @@ class Queries:
         page = page_of(select(results), results, before, limit)
         if status:
             page = page.where(results.c.status == status)
-        with self._database.read() as connection:
-            return [_stored_result(row) for row in connection.execute(page)]
+        return _page(self._database, results, page, _stored_result)
 
     def quarantined(self, *, before: int = 0, limit: int = 50) -> Sequence[Quarantined]:
         """Newest first."""
-        with self._database.read() as connection:
-            page = page_of(select(quarantine), quarantine, before, limit)
-            return [quarantined_of(mapping(row)) for row in connection.execute(page)]
+        page = page_of(select(quarantine), quarantine, before, limit)
+        return _page(self._database, quarantine, page, quarantined_of)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """How many rows there are of each kind and state. Reads whole tables: for operators, not for monitoring."""
@@ -97,6 +95,51 @@ class Queries:
                     or 0
                 },
             }
+
+
+Read = Callable[[Connection, Any, Select[Any], Callable[[RowMapping], Value]], list[Value]]
+"""Reads a page of rows: ``_all_rows``, or ``_readable_rows``."""
+
+
+def _page(
+    database: Database, table: Any, page: Select[Any], convert: Callable[[RowMapping], Value]
+) -> list[Value]:
+    return read(
+        database,
+        lambda connection: _all_rows(connection, table, page, convert),
+        lambda connection: _readable_rows(connection, table, page, convert),
+    )
+
+
+def _all_rows(
+    connection: Connection, _table: Any, page: Select[Any], convert: Callable[[RowMapping], Value]
+) -> list[Value]:
+    return [convert(mapping(row)) for row in connection.execute(page)]
+
+
+def _readable_rows(
+    connection: Connection, table: Any, page: Select[Any], convert: Callable[[RowMapping], Value]
+) -> list[Value]:
+    def one(row_id: int) -> Value:
+        return convert(mapping(connection.execute(select(table).where(table.c.id == row_id)).one()))
+
+    ids = list(connection.scalars(page.with_only_columns(table.c.id)))
+    return each_of(connection, table, ids, one)
+
+
+def _history(
+    connection: Connection, name: str, rows: Read[StoredResult], load_deliveries: Load
+) -> JobHistory | None:
+    known = job_rows.find(connection, name)
+    page = select(results).where(_belongs_to(known, name)).order_by(results.c.id)
+    stored = rows(connection, results, page, _stored_result)
+    if known is None and not stored:
+        return None
+    of_results = deliveries.c.result.in_([entry.id for entry in stored])
+    ids = list(connection.scalars(select(deliveries.c.id).where(of_results).order_by(deliveries.c.id)))
+    return JobHistory(
+        job=known.job if known else None, results=stored, deliveries=load_deliveries(connection, ids)
+    )
 
 
 def _belongs_to(known: KnownJob | None, name: str) -> Any:
@@ -116,25 +159,13 @@ def _count_by(connection: Connection, column: Any) -> dict[str, int]:
     return {row[0]: row[1] for row in counted}
 
 
-def _stored_results(connection: Connection, condition: Any) -> list[StoredResult]:
-    return [
-        _stored_result(row)
-        for row in connection.execute(select(results).where(condition).order_by(results.c.id))
-    ]
-
-
-def _stored_result(row: Any) -> StoredResult:
+def _stored_result(row: RowMapping) -> StoredResult:
     return StoredResult(
-        id=row.id,
-        result=result_of(mapping(row)),
-        queue=row.queue,
-        status=ResultStatus(row.status),
-        received_at=row.received_at,
-        copies=row.copies,
-        contradictions=row.contradictions,
+        id=row["id"],
+        result=result_of(row),
+        queue=row["queue"],
+        status=ResultStatus(row["status"]),
+        received_at=row["received_at"],
+        copies=row["copies"],
+        contradictions=row["contradictions"],
     )
-
-
-def _deliveries_of(connection: Connection, result_ids: Sequence[int]) -> list[Delivery]:
-    ids = select(deliveries.c.id).where(deliveries.c.result.in_(result_ids)).order_by(deliveries.c.id)
-    return load(connection, list(connection.scalars(ids)))

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from functools import partial
+from typing import TypeVar
+
+from sqlalchemy import Connection
 
 from listener.core.errors import FailureKind, StoreRejected, StoreUnavailable, UsageError
 from listener.core.model import (
@@ -21,6 +25,9 @@ from listener.core.ports import ALL_TENANTS, Decide
 from listener.store import claims, ingest, job_rows, overdue, result_rows, schema
 from listener.store.database import Database
 from listener.store.group_commit import GroupCommit
+from listener.store.unreadable import either
+
+Value = TypeVar("Value")
 
 
 class SqlStore:
@@ -71,8 +78,8 @@ class SqlStore:
     def claim_overdue(
         self, *, at: datetime, until: datetime, limit: int, tenants: Tenants = ALL_TENANTS
     ) -> Sequence[Job]:
-        with self.database.write() as connection:
-            return overdue.claim(connection, at=at, until=until, limit=limit, tenants=tenants)
+        claim = partial(overdue.claim, at=at, until=until, limit=limit, tenants=tenants)
+        return self._either(partial(claim, load=overdue.load), partial(claim, load=overdue.load_each))
 
     def postpone(self, job: Job, *, until: datetime, asked: bool) -> None:
         with self.database.write() as connection:
@@ -94,8 +101,9 @@ class SqlStore:
         )
 
     def decide_waiting(self, decide: Decide, *, at: datetime, limit: int) -> RecordSummary:
-        return self._group_commit.run(
-            lambda connection: ingest.decide_waiting(connection, decide, at=at, limit=limit)
+        return self._either(
+            lambda connection: ingest.decide_waiting(connection, decide, at=at, limit=limit),
+            lambda connection: ingest.decide_each_waiting(connection, decide, at=at, limit=limit),
         )
 
     def verify_writable(self, *, at: datetime) -> None:
@@ -111,7 +119,11 @@ class SqlStore:
     # DeliveryStore
 
     def claim(self, claim: Claim, *, at: datetime) -> Sequence[Delivery]:
-        return self._group_commit.run(lambda connection: claims.claim(connection, claim, at=at))
+        readable = partial(claims.load_readable, at=at)
+        return self._either(
+            lambda connection: claims.claim(connection, claim, at=at, load=claims.load),
+            lambda connection: claims.claim(connection, claim, at=at, load=readable),
+        )
 
     def renew(self, deliveries: Sequence[Delivery], *, until: datetime) -> None:
         self._group_commit.run(lambda connection: claims.renew(connection, deliveries, until=until))
@@ -119,9 +131,9 @@ class SqlStore:
     def rescue_expired(
         self, outcome: Callable[[Delivery], Outcome], *, at: datetime, limit: int
     ) -> Sequence[Settlement]:
-        return self._group_commit.run(
-            lambda connection: claims.rescue_expired(connection, outcome, at=at, limit=limit)
-        )
+        rescue = partial(claims.rescue_expired, outcome=outcome, at=at, limit=limit)
+        readable = partial(claims.load_readable, at=at)
+        return self._either(partial(rescue, load=claims.load), partial(rescue, load=readable))
 
     def settle(self, settlements: Sequence[Settlement], *, at: datetime) -> Sequence[Settlement]:
         return self._group_commit.run(lambda connection: claims.settle(connection, settlements, at=at))
@@ -135,3 +147,9 @@ class SqlStore:
     def outstanding(self) -> int:
         with self.database.read() as connection:
             return claims.count_unsettled(connection) + result_rows.count_waiting(connection)
+
+    def _either(
+        self, usual: Callable[[Connection], Value], row_by_row: Callable[[Connection], Value]
+    ) -> Value:
+        """Commit the usual work; if a row stops that, commit ``row_by_row`` instead."""
+        return either(lambda: self._group_commit.run(usual), lambda: self._group_commit.run(row_by_row))

@@ -26,6 +26,8 @@ from sqlalchemy.types import TypeDecorator
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
+#: What is stored outside of these can only be damage. With the nearest one, reading and arithmetic do not overflow.
+EARLIEST, LATEST = datetime(1000, 1, 1, tzinfo=UTC), datetime(9000, 1, 1, tzinfo=UTC)
 
 
 def to_microseconds(at: datetime) -> int:
@@ -34,8 +36,11 @@ def to_microseconds(at: datetime) -> int:
 
 
 def from_microseconds(number: int) -> datetime:
-    """The inverse of ``to_microseconds``."""
-    return EPOCH + timedelta(microseconds=number)
+    """The inverse of ``to_microseconds``, between EARLIEST and LATEST."""
+    return EPOCH + timedelta(microseconds=min(max(number, _MIN), _MAX))
+
+
+_MIN, _MAX = to_microseconds(EARLIEST), to_microseconds(LATEST)
 
 
 class UtcTimestamp(TypeDecorator[datetime]):

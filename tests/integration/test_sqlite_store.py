@@ -4,14 +4,33 @@ from __future__ import annotations
 
 import sqlite3
 from contextlib import closing
+from dataclasses import replace
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from listener.core.errors import SettingsError, StoreUnavailable
-from listener.store import database
+from listener.core.model import Dead, ResultStatus, RoutingDecision
+from listener.intake.recorder import NullDeliverySink, Recorder
+from listener.rules.routing import Correlation, Rule
+from listener.store import database, maintenance
+from listener.store.pruner import Pruner
+from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
-from tests.support.builders import NOON, a_decoded_message, routes_all
+from tests.support.builders import (
+    NOON,
+    a_callback,
+    a_claim,
+    a_decoded_message,
+    a_job,
+    a_message,
+    decoded_messages,
+    routes_all,
+)
+
+SECOND = timedelta(seconds=1)
+LATER = NOON + timedelta(minutes=1)
 
 
 @pytest.fixture
@@ -94,6 +113,76 @@ def test_an_emptied_store_reports_how_to_fix_it(file: Path) -> None:
             StoreUnavailable, match="no such table: results; run `mns-listener store upgrade`"
         ):
             store.record([a_decoded_message()], routes_all(), at=NOON)
+
+
+class TestDamagedText:
+    """SQLite does not return a row at all if one of its texts is not UTF-8."""
+
+    def test_other_overdue_jobs_are_queried(self, file: Path) -> None:
+        with closing(opened(file)) as store:
+            add_jobs(store)
+            break_text(store, "jobs", "input")
+
+            claimed = store.claim_overdue(at=NOON, until=LATER, limit=10)
+
+            assert [job.job_id for job in claimed] == ["job-0", "job-2"]
+
+    def test_other_rows_are_listed_and_exported(self, file: Path) -> None:
+        with closing(opened(file)) as store:
+            add_jobs(store)
+            quarantined = replace(a_decoded_message(), result=None, reason="no callback")
+            store.record([quarantined], routes_all(), at=NOON)
+            break_text(store, "jobs", "input")
+            break_text(store, "quarantine", "body")
+            queries = Queries(store.database)
+
+            assert [job.job_id for _, job in queries.jobs()] == ["job-2", "job-0"]
+            assert queries.quarantined() == []
+            assert [row["job_id"] for row in maintenance.export(store.database)] == ["job-0", "job-2"]
+
+    def test_a_result_for_a_job_that_cannot_be_read_is_quarantined_and_the_others_are_recorded(
+        self, file: Path
+    ) -> None:
+        with closing(opened(file)) as store:
+            add_jobs(store)
+            break_text(store, "jobs", "input")
+            messages = [a_message(message_id=f"m{n}", body=a_callback(JobId=f"job-{n}")) for n in range(3)]
+            rules = (Rule(name="videos", handlers=("log",)),)
+            recorder = Recorder(store=store, rules=rules, correlation=Correlation(), sink=NullDeliverySink())
+
+            summary = recorder.record("q", messages)
+
+            assert (summary.new, summary.quarantined) == (2, 1)
+
+    def test_others_are_claimed_and_their_leases_expire(self, file: Path) -> None:
+        with closing(opened(file)) as store:
+            store.record(decoded_messages(3), routes_all(), at=NOON)
+            break_text(store, "results", "raw")
+
+            assert len(store.claim(a_claim(), at=NOON)) == 2
+            assert len(store.rescue_expired(lambda _delivery: Dead(reason=""), at=LATER, limit=9)) == 2
+
+    def test_others_are_pruned(self, file: Path) -> None:
+        with closing(opened(file)) as store:
+            store.record(
+                decoded_messages(3), lambda *_: RoutingDecision(status=ResultStatus.DROPPED), at=NOON
+            )
+            with store.database.write() as connection:
+                connection.exec_driver_sql("UPDATE results SET received_at = 'x' WHERE id = 2")
+
+            assert Pruner(store.database, keep=SECOND).step(LATER) == 2
+
+
+def add_jobs(store: SqlStore) -> None:
+    for number in range(3):
+        store.add_job(a_job(token=f"{number:022d}", job_id=f"job-{number}", deadline_at=NOON))
+
+
+def break_text(store: SqlStore, table: str, column: str) -> None:
+    """The second row of the table, or else the last one."""
+    with store.database.write() as connection:
+        where = f"id = (SELECT max(id) FROM {table} WHERE id <= 2)"
+        connection.exec_driver_sql(f"UPDATE {table} SET {column} = CAST(x'ff' AS TEXT) WHERE {where}")
 
 
 def test_a_commit_survives_a_power_cut(file: Path) -> None:
