@@ -86,8 +86,11 @@ class ResultStore(ResultWriter, Protocol):
     def decide_waiting(self, decide: Decide, *, at: datetime, limit: int) -> RecordSummary:
         """Decide again about results whose wait is over, or whose job has been added in the meantime."""
 
-    def verify_writable(self, *, at: datetime) -> None:
-        """Raises StoreUnavailable if results cannot be recorded, whatever they contain. Nothing is written."""
+    def verify_writable(self, decide: Decide, *, at: datetime) -> None:
+        """Raises StoreUnavailable if results cannot be recorded, whatever they contain, and what ``decide`` raises.
+
+        Nothing is written.
+        """
 
 
 class JobStore(ResultWriter, Protocol):

@@ -31,7 +31,8 @@ def record_one_by_one(
 ) -> RecordSummary:
     """Record each entry in a transaction of its own; no delivery is claimed.
 
-    Raises StoreUnavailable, also when the store rejects everything: then nothing is wrong with the entries.
+    Raises StoreUnavailable, also when the store rejects everything, and what ``decide`` raises for everything: then
+    nothing is wrong with the entries.
     """
     return _sum([_record_or_quarantine(store, entry, decide, at=at) for entry in batch])
 
@@ -44,7 +45,7 @@ def _record_or_quarantine(
     except StoreUnavailable:
         raise
     except Exception as error:  # whatever is wrong with this one, the others are to be recorded
-        store.verify_writable(at=at)
+        store.verify_writable(decide, at=at)
         reason = _reason(error)
         log.error("message.rejected", queue=entry.queue, message_id=_message(entry).message_id, error=reason)
     for copy in _quarantined(entry, reason):

@@ -66,13 +66,12 @@ def record(
     )
 
 
-def record_trial(connection: Connection, *, at: datetime) -> None:
-    """Record a made-up result with one delivery; the caller rolls it back."""
-    trial = Result(job_id=f"mns-listener-trial-{at.isoformat()}", state=JobState.SUCCESS)
-    decision = RoutingDecision(status=ResultStatus.ROUTED, targets=(Target("", ""),))
-    record(
-        connection, [DecodedMessage(result=trial)], lambda _result, _job, _queue: decision, at=at, claim=None
-    )
+def record_trial(connection: Connection, decide: Decide, *, at: datetime) -> None:
+    """Record two made-up results, one as ``decide`` says and one with a delivery; the caller rolls them back."""
+    routed = RoutingDecision(status=ResultStatus.ROUTED, targets=(Target("", ""),))
+    for number, each in enumerate((decide, lambda _result, _job, _queue: routed)):
+        trial = Result(job_id=f"mns-listener-trial-{number}-{at.isoformat()}", state=JobState.SUCCESS)
+        record(connection, [DecodedMessage(result=trial)], each, at=at, claim=None)
 
 
 def decide_waiting(connection: Connection, decide: Decide, *, at: datetime, limit: int) -> RecordSummary:

@@ -106,10 +106,10 @@ class SqlStore:
             lambda connection: ingest.decide_each_waiting(connection, decide, at=at, limit=limit),
         )
 
-    def verify_writable(self, *, at: datetime) -> None:
+    def verify_writable(self, decide: Decide, *, at: datetime) -> None:
         try:
             with self.database.write() as connection:
-                ingest.record_trial(connection, at=at)
+                ingest.record_trial(connection, decide, at=at)
                 connection.rollback()
         except StoreRejected as error:
             raise StoreUnavailable(

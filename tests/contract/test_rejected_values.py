@@ -142,6 +142,15 @@ class TestMessages:
 
         assert (summary.new, summary.quarantined) == (2, 1)
 
+    def test_a_bug_that_every_message_meets_quarantines_none(self, store: SqlStore) -> None:
+        def stumbles(_result: Result, _job: Job | None, _queue: str) -> RoutingDecision:
+            raise ZeroDivisionError
+
+        with pytest.raises(ZeroDivisionError):
+            record_one_by_one(store, decoded_messages(3), stumbles, at=NOON)
+
+        assert count(store, quarantine) == 0
+
     def test_an_answer_of_mps_that_is_rejected_is_quarantined_with_its_text(self, store: SqlStore) -> None:
         reject(store, "results", "job_id")
 
