@@ -13,9 +13,10 @@ from tests.support.program import QUEUE, Place
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
+def place(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[Place]:
+    fresh = request.node.get_closest_marker("fresh_interpreter") is not None
     with running(Options(job_seconds=0.01, queues=(QUEUE,))) as server:
-        here = Place(tmp_path, server)
+        here = Place(tmp_path, server, fresh)
         try:
             yield here
         finally:

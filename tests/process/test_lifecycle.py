@@ -13,7 +13,7 @@ import pytest
 from tests.support.program import SECRET, Place, hang_in, unused_endpoint
 from tests.support.waiting import is_dead, wait_until
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.fresh_interpreter]
 
 #: Far longer than a stop takes, far shorter than a poll of 30 s.
 MOMENTS = 5.0

@@ -6,7 +6,7 @@ import pytest
 
 from tests.support.program import Place, Program, unused_endpoint
 
-pytestmark = pytest.mark.process
+pytestmark = [pytest.mark.process, pytest.mark.fresh_interpreter]
 
 SETTINGS_ERROR, UNAVAILABLE = 78, 69
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from concurrent.futures import Future, ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from random import Random
 
@@ -15,6 +14,7 @@ from tests.soak.ledger import Accounting, account_for
 from tests.soak.listener_with import POINTS
 from tests.soak.plan import Plan, Way, duplicated, garbled, items, plain, slow, unknown
 from tests.soak.run import crash
+from tests.support.forked import forking_context
 
 pytestmark = pytest.mark.process
 
@@ -40,7 +40,7 @@ def crash_at(point: str, folder: Path) -> Accounting:
 def accounts(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Future[Accounting]]:
     """All points at once, since each of them mostly waits for a lease to end."""
     folder = tmp_path_factory.mktemp("crashes")
-    with ProcessPoolExecutor(2 * (os.cpu_count() or 1), mp_context=get_context("spawn")) as pool:
+    with ProcessPoolExecutor(2 * (os.cpu_count() or 1), mp_context=forking_context()) as pool:
         return {point: pool.submit(crash_at, point, folder / point) for point in POINTS}
 
 

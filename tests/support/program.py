@@ -20,12 +20,13 @@ from listener.emulator.server import RunningEmulator
 from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
 from tests.support.builders import a_callback, wrapped
+from tests.support.forked import ForkedProgram
 from tests.support.sqlite import new_sqlite
 
 T = TypeVar("T")
 
 #: Seconds after which a step has failed; no step takes this long otherwise.
-BOUND: Final = 30.0
+BOUND: Final = 90.0
 QUEUE: Final = "mps-callbacks"
 NOTIFY_URL: Final = f"mns://1234567890.mns.cn-shanghai.aliyuncs.com/queues/{QUEUE}"
 SECRET: Final = "testKeySecret"
@@ -97,20 +98,25 @@ class Ear:
 
 
 class Program:
-    """One running ``mns-listener``."""
+    """One running ``mns-listener``: forked with its imports done, or started by a ``fresh`` interpreter."""
 
-    def __init__(self, *arguments: str, folder: Path, environment: Mapping[str, str]) -> None:
+    def __init__(
+        self, *arguments: str, folder: Path, environment: Mapping[str, str], fresh: bool = False
+    ) -> None:
         self.ear = Ear()
         self._out = folder / f"{self.ear.address[1:]}.out"
         self._err = folder / f"{self.ear.address[1:]}.err"
+        env = {**os.environ, "NOTIFY_SOCKET": self.ear.address, **environment}
         with self._out.open("wb") as out, self._err.open("wb") as err:
-            self.process = subprocess.Popen(
-                [sys.executable, "-m", "listener", *arguments],
-                env={**os.environ, "NOTIFY_SOCKET": self.ear.address, **environment},
-                stdout=out,
-                stderr=err,
-                cwd=folder,
-            )
+            if fresh:
+                command = [sys.executable, "-m", "listener", *arguments]
+                self.process: ForkedProgram | subprocess.Popen[bytes] = subprocess.Popen(
+                    command, env=env, stdout=out, stderr=err, cwd=folder
+                )
+            else:
+                self.process = ForkedProgram(
+                    "listener", *arguments, env=env, stdout=self._out, stderr=self._err, cwd=folder
+                )
 
     @property
     def stdout(self) -> str:
@@ -157,6 +163,7 @@ class Place:
 
     folder: Path
     server: RunningEmulator
+    fresh: bool = False  #: whether programs are started by an interpreter of their own
     programs: list[Program] = field(default_factory=list)
 
     def settings(self, routes: str = ALL_TO_FILE, *, endpoint: str = "", name: str = "listener.toml") -> Path:
@@ -182,7 +189,10 @@ class Place:
             for name, value in settings.items()
         }
         program = Program(
-            *arguments, folder=self.folder, environment={"PYTHONPATH": self.path, **environment}
+            *arguments,
+            folder=self.folder,
+            environment={"PYTHONPATH": self.path, **environment},
+            fresh=self.fresh,
         )
         self.programs.append(program)
         return program

@@ -1,0 +1,95 @@
+"""The real program without the cost of its imports: forked from a process that has imported everything already.
+
+Importing the packages takes longer than most tests that start the program. A fork has its own memory, threads,
+signals, environment and standard streams, and can be killed or frozen like any other process. Tests of the start
+itself, of signals and of supervisors start ``python -m listener`` instead.
+"""
+
+from __future__ import annotations
+
+import atexit
+import multiprocessing
+import os
+import runpy
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cache
+from multiprocessing.context import ForkServerContext, ForkServerProcess
+from pathlib import Path
+from typing import NoReturn
+
+#: What the program imports on its way to handling its first delivery.
+IMPORTED = (
+    *("listener.cli.run", "listener.cli.submit", "listener.cli.jobs", "listener.daemon.daemon"),
+    *("listener.aliyun.mns_queue", "listener.aliyun.mps_client", "listener.jobs.bulk_submission"),
+    *("listener.http.server", "sqlalchemy.dialects.sqlite", "tests.soak.recorder"),
+)
+
+
+class ForkedProgram:
+    """A running ``python -m module …``; the interface is that of ``subprocess.Popen``, as far as tests use it."""
+
+    def __init__(
+        self, module: str, *arguments: str, cwd: Path, env: Mapping[str, str], stdout: Path, stderr: Path
+    ) -> None:
+        self.args = [sys.executable, "-m", module, *arguments]
+        self._process: ForkServerProcess = forking_context().Process(
+            target=_run, args=(module, arguments, cwd, dict(env), stdout, stderr)
+        )
+        self._process.start()
+        assert self._process.pid
+        self.pid = self._process.pid
+
+    @property
+    def returncode(self) -> int | None:
+        return self._process.exitcode
+
+    def poll(self) -> int | None:
+        return self.returncode
+
+    def wait(self, timeout: float) -> int:
+        self._process.join(timeout)
+        if self.returncode is None:
+            raise subprocess.TimeoutExpired(self.args, timeout)
+        return self.returncode
+
+    def send_signal(self, number: signal.Signals) -> None:
+        if self.poll() is None:
+            os.kill(self.pid, number)
+
+    def kill(self) -> None:
+        self.send_signal(signal.SIGKILL)
+
+
+@cache
+def forking_context() -> ForkServerContext:
+    """Starts processes that have everything imported; a process that was started so starts others from the same one."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["__main__", *IMPORTED])
+    return context
+
+
+def _run(
+    module: str, arguments: Sequence[str], cwd: Path, env: Mapping[str, str], stdout: Path, stderr: Path
+) -> NoReturn:
+    """Become the program, in the process that was forked for it."""
+    os.chdir(cwd)
+    os.environ.clear()
+    os.environ.update(env)
+    for path, number in ((stdout, 1), (stderr, 2)):
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(file, number)
+        os.close(file)
+    sys.path[:0] = [str(cwd), *filter(None, env.get("PYTHONPATH", "").split(os.pathsep))]
+    sys.argv = [module, *arguments]
+    code: object = 0
+    try:
+        runpy.run_module(module, run_name="__main__", alter_sys=True)
+    except SystemExit as leaving:
+        code = leaving.code
+    atexit._run_exitfuncs()  # the parent's process class would leave without them
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(code if isinstance(code, int) else 0 if code is None else 1)
