@@ -131,8 +131,9 @@ def test_every_metric_is_documented_with_its_labels_and_no_other() -> None:
 
 
 def labels_of(name: str) -> set[str]:
-    collectors: Any = Metrics().registry._names_to_collectors
-    return set(collectors[name]._labelnames)
+    collector: Any = Metrics().registry._names_to_collectors[name]
+    described = collector.describe()[0]
+    return set(getattr(described, "_labelnames", ()) or getattr(collector, "_labelnames", ()))
 
 
 def test_every_exit_status_is_documented() -> None:

@@ -17,6 +17,7 @@ from listener.core.errors import ListenerError
 
 if TYPE_CHECKING:
     from listener.daemon.daemon import Daemon
+    from listener.runtime.output import Output
     from listener.runtime.signals import Signals
 
 #: How often the main thread looks around: it feeds the watchdog, and watches for the end of a drain.
@@ -43,22 +44,27 @@ settings file; other settings require a restart.
 @click.command(epilog=EPILOG)
 @config_option
 @click.option("--drain", is_flag=True, help="Exit once all queues are empty and all deliveries are settled.")
-def run(*, path: Path | None, drain: bool) -> None:
+@click.pass_context
+def run(ctx: click.Context, *, path: Path | None, drain: bool) -> None:
     """Run the daemon: receive callbacks and call handlers."""
     from listener.runtime import log_setup
     from listener.runtime.open_files import raise_open_file_limit
+    from listener.runtime.output import background_output
     from listener.runtime.signals import collected_signals
 
     settings = settings_from(path)
+    # Until the whole command line ends: what it says about an error must not block the exit.
+    output = ctx.find_root().with_resource(background_output())
     log_setup.configure(level=settings.log.level, format=settings.log.format)
     raise_open_file_limit()
     with collected_signals() as signals:
         from listener.daemon.daemon import Daemon
 
-        _serve(Daemon(settings, drain=drain), signals, path=path, drain=drain)
+        daemon = Daemon(settings, drain=drain, lines_dropped=output.lines_dropped)
+        _serve(daemon, signals, output, path=path, drain=drain)
 
 
-def _serve(daemon: Daemon, signals: Signals, *, path: Path | None, drain: bool) -> None:
+def _serve(daemon: Daemon, signals: Signals, output: Output, *, path: Path | None, drain: bool) -> None:
     import structlog
 
     log = structlog.get_logger("listener")
@@ -68,7 +74,7 @@ def _serve(daemon: Daemon, signals: Signals, *, path: Path | None, drain: bool) 
         _watch(daemon, signals, reload=lambda: _reload(daemon, path), drain=drain)
     finally:
         log.info("listener.stopping")
-        log.info("listener.stopped", **_stopped(daemon, signals))
+        log.info("listener.stopped", **_stopped(daemon, signals, output))
 
 
 def _watch(daemon: Daemon, signals: Signals, *, reload: Callable[[], None], drain: bool) -> None:
@@ -98,7 +104,7 @@ def _reload(daemon: Daemon, path: Path | None) -> None:
         log.error("config.reload_failed", error=str(error))
 
 
-def _stopped(daemon: Daemon, signals: Signals) -> dict[str, int]:
+def _stopped(daemon: Daemon, signals: Signals, output: Output) -> dict[str, int]:
     """Stop gracefully; another signal ends the process immediately. Raises what stopping raised."""
     from listener.runtime.signals import STOP_SIGNALS
     from listener.runtime.systemd import notify
@@ -112,6 +118,7 @@ def _stopped(daemon: Daemon, signals: Signals) -> dict[str, int]:
                 "second signal: terminating now; unfinished deliveries are retried when their leases expire",
                 err=True,
             )
+            output.finish()
             os._exit(FORCED_EXIT_STATUS)
     return counts.result()
 

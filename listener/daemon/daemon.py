@@ -7,7 +7,7 @@ What is connected to what: ``listener.daemon.wiring``. After how long a loop cou
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
@@ -45,13 +45,22 @@ RECONCILER_SHUTDOWN_TIMEOUT = timedelta(seconds=1)
 class Daemon:
     """The whole listener: ``start``, then any of ``reload``, ``ready``, ``drained``, then ``stop``."""
 
-    def __init__(self, settings: Settings, *, drain: bool = False) -> None:
-        """Opens nothing and starts nothing. Raises SettingsError for settings without a queue or a route."""
+    def __init__(
+        self,
+        settings: Settings,
+        *,
+        drain: bool = False,
+        lines_dropped: Callable[[], Mapping[str, int]] = dict,
+    ) -> None:
+        """Opens nothing and starts nothing. Raises SettingsError for settings without a queue or a route.
+
+        ``lines_dropped``: how many lines of each output stream were dropped, for the metrics.
+        """
         settings.require_work()
         self._settings = settings
         self._drain = drain
         self.liveness = LivenessMonitor()
-        self.metrics = Metrics()
+        self.metrics = Metrics(lines_dropped=lines_dropped)
         self._stopping = threading.Event()
         self._running: _Running | None = None
 

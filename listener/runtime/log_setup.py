@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
 from collections.abc import MutableMapping
 from typing import Any, TextIO
 
 import structlog
-from structlog.typing import Processor
+from structlog.typing import FilteringBoundLogger, Processor
 
 #: Fields whose values are always masked.
 SECRET = frozenset({"secret", "access_key_secret", "security_token", "authorization", "password"})
@@ -25,10 +26,27 @@ def configure(*, level: str = "info", format: str = "auto", stream: TextIO | Non
     plain = format == "json" or (format == "auto" and not out.isatty())
     structlog.configure(
         processors=_json() if plain else _console(),
-        wrapper_class=structlog.make_filtering_bound_logger(logging.getLevelNamesMapping()[level.upper()]),
+        wrapper_class=_never_raising(logging.getLevelNamesMapping()[level.upper()]),
         logger_factory=structlog.WriteLoggerFactory(out),
         cache_logger_on_first_use=True,
     )
+
+
+def _never_raising(level: int) -> type[FilteringBoundLogger]:
+    """Loggers from this level on. A line that cannot be rendered or written must not end the work that it is about."""
+    base: type[Any] = structlog.make_filtering_bound_logger(level)
+
+    class NeverRaising(base):  # type: ignore[misc] # the base depends on the level
+        def _proxy_to_logger(self, method_name: str, event: str | None = None, **fields: Any) -> Any:
+            try:
+                return super()._proxy_to_logger(method_name, event, **fields)
+            except Exception as error:  # from a field's own __str__ or __repr__, or a full disk
+                failed = event
+                event = "log.failed"
+                with contextlib.suppress(Exception):
+                    super()._proxy_to_logger("error", event, about=failed, error=type(error).__name__)
+
+    return NeverRaising
 
 
 def _json() -> list[Processor]:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from functools import lru_cache
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily
+from prometheus_client.registry import Collector
 
 from listener.core.model import Done, RecordSummary, RetryAt, Settlement
 
@@ -16,7 +19,8 @@ CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 class Metrics:
     """Implements ``listener.core.ports.Meter``; may be called from several threads."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, lines_dropped: Callable[[], Mapping[str, int]] = dict) -> None:
+        """``lines_dropped``: how many lines of each output stream were dropped so far."""
         self.registry = registry = CollectorRegistry()
         self._polls = Counter(
             "mns_listener_polls", "ReceiveMessage calls", ["queue", "result"], registry=registry
@@ -57,6 +61,7 @@ class Metrics:
             registry=registry,
         )
         self._ready = Gauge("mns_listener_ready", "1 if ready, else 0", registry=registry)
+        registry.register(_LinesDropped(lines_dropped))
 
     def polled(self, queue: str, *, messages: int, seconds: float) -> None:
         _child(self._polls, queue, "messages" if messages else "empty").inc()
@@ -94,6 +99,26 @@ class Metrics:
     def exposition(self) -> bytes:
         """All metrics in the Prometheus text format."""
         return generate_latest(self.registry)
+
+
+class _LinesDropped(Collector):
+    """Reads counts that are kept elsewhere: lines are dropped before there are metrics, too."""
+
+    def __init__(self, by_stream: Callable[[], Mapping[str, int]]) -> None:
+        self._by_stream = by_stream
+
+    def describe(self) -> list[CounterMetricFamily]:
+        return [
+            CounterMetricFamily(
+                "mns_listener_log_lines_dropped", "Lines that could not be written", labels=["stream"]
+            )
+        ]
+
+    def collect(self) -> list[CounterMetricFamily]:
+        families = self.describe()
+        for stream, lines in self._by_stream().items():
+            families[0].add_metric([stream], lines)
+        return families
 
 
 def _outcome(settlement: Settlement) -> str:

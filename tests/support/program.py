@@ -101,8 +101,14 @@ class Program:
     """One running ``mns-listener``: forked with its imports done, or started by a ``fresh`` interpreter."""
 
     def __init__(
-        self, *arguments: str, folder: Path, environment: Mapping[str, str], fresh: bool = False
+        self,
+        *arguments: str,
+        folder: Path,
+        environment: Mapping[str, str],
+        fresh: bool = False,
+        output: int | None = None,
     ) -> None:
+        """``output``: a descriptor for standard output and standard error instead of files; only with ``fresh``."""
         self.ear = Ear()
         self._out = folder / f"{self.ear.address[1:]}.out"
         self._err = folder / f"{self.ear.address[1:]}.err"
@@ -111,7 +117,7 @@ class Program:
             if fresh:
                 command = [sys.executable, "-m", "listener", *arguments]
                 self.process: ForkedProgram | subprocess.Popen[bytes] = subprocess.Popen(
-                    command, env=env, stdout=out, stderr=err, cwd=folder
+                    command, env=env, stdout=output or out, stderr=output or err, cwd=folder
                 )
             else:
                 self.process = ForkedProgram(
@@ -182,7 +188,7 @@ class Place:
             new_sqlite(store)  # else every program would have to import Alembic and migrate
         return path
 
-    def start(self, *arguments: str, **settings: str) -> Program:
+    def start(self, *arguments: str, output: int | None = None, **settings: str) -> Program:
         """Start the program; ``dispatch__lease="1s"`` sets one setting, an upper-case name any variable."""
         environment = {
             name if name.isupper() else f"MNS_LISTENER_{name.upper()}": value
@@ -192,14 +198,16 @@ class Place:
             *arguments,
             folder=self.folder,
             environment={"PYTHONPATH": self.path, **environment},
-            fresh=self.fresh,
+            fresh=self.fresh or output is not None,
+            output=output,
         )
         self.programs.append(program)
         return program
 
-    def run(self, *arguments: str, **settings: str) -> Program:
+    def run(self, *arguments: str, output: int | None = None, **settings: str) -> Program:
         """Start the daemon with the settings that were written."""
-        return self.start("run", "-c", str(self.folder / "listener.toml"), *arguments, **settings)
+        settings_file = str(self.folder / "listener.toml")
+        return self.start("run", "-c", settings_file, *arguments, output=output, **settings)
 
     @property
     def path(self) -> str:

@@ -11,6 +11,7 @@ import pytest
 
 from listener.cli.run import _stopped
 from listener.daemon.daemon import Daemon
+from listener.runtime.output import Output
 from listener.runtime.signals import collected_signals
 from tests.support.command_line import Invoke
 from tests.support.program import Place
@@ -87,4 +88,4 @@ class StuckAtItsEnd:
 
 def test_an_error_while_stopping_is_raised_in_the_main_thread() -> None:
     with collected_signals() as signals, pytest.raises(OSError, match="the disk is gone"):
-        _stopped(cast(Daemon, StuckAtItsEnd()), signals)
+        _stopped(cast(Daemon, StuckAtItsEnd()), signals, Output())

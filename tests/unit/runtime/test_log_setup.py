@@ -91,3 +91,27 @@ def test_after_a_test_the_environment_is_as_before(monkeypatch: pytest.MonkeyPat
 
     assert "MNS_LISTENER_LEFT_BEHIND" not in os.environ
     assert os.environ["MNS_LISTENER_KEPT"] == "yes"
+
+
+class Unwritable(io.StringIO):
+    def write(self, text: str, /) -> int:
+        raise OSError("no space left")
+
+
+class Unprintable:
+    def __str__(self) -> str:
+        raise ValueError("on purpose")
+
+    __repr__ = __str__
+
+
+def test_a_line_that_cannot_be_written_does_not_end_what_it_is_about() -> None:
+    assert logged(Unwritable()) == ""
+
+
+@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+def test_a_line_that_cannot_be_rendered_is_logged_as_such(stream: type[io.StringIO]) -> None:
+    text = logged(stream(), value=Unprintable())
+
+    assert "log.failed" in text
+    assert "key.read" in text
