@@ -216,6 +216,9 @@ class HeartbeatSink(Protocol):
 
     def beat(self) -> None: ...
 
+    def pause(self) -> None:
+        """Expect no beat until the next one: the loop has ended, or is in a call that something else limits."""
+
 
 class DeliverySink(Protocol):
     """Runs deliveries in this process: intake hands over what it has just recorded."""

@@ -125,16 +125,20 @@ class NotifierLoop:
         self._stop = stop
         self._warnings = ThrottledLog(log)
 
-    def run(self) -> None:
+    def run(self, heartbeat: HeartbeatSink) -> None:
         with closing(self._notifier):
             while not self._stop.is_set():
+                heartbeat.beat()
                 self.turn()
 
     def turn(self) -> None:
-        """Wait for one notification; pauses if the store is unavailable."""
+        """Wait for one notification; pauses if that is not possible. Never raises."""
         try:
             if self._notifier.wait(NOTIFIER_WAIT):
                 self._notify()
         except StoreUnavailable as error:
             self._warnings.warning("store.unavailable", doing="wait for notifications", error=str(error))
+            self._stop.wait(HOUSEKEEPING_INTERVAL.total_seconds())
+        except Exception:  # a bug in mns-listener must not end the loop
+            log.exception("notifier.crashed")
             self._stop.wait(HOUSEKEEPING_INTERVAL.total_seconds())

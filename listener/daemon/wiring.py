@@ -134,6 +134,7 @@ class Wiring:
             queues=len(settings.queues) + bool(settings.tenants),
             lease=settings.dispatch.lease,
             handler_timeout=settings.dispatch.handler_timeout,
+            make_heartbeat=self._heartbeat,
         )
 
     def _recorder(self, dispatcher: Dispatcher) -> Recorder:
@@ -146,16 +147,18 @@ class Wiring:
 
     def _poller_group(self, settings: QueueSettings, recorder: Recorder) -> PollerGroup:
         wait = DRAIN_WAIT if self.drain else settings.wait
-        limit = poller_stalled_after(wait)
-        heartbeat = self.liveness.heartbeat(f"poll {settings.label}", limit=limit)
+        heartbeat = self.liveness.heartbeat(f"poll {settings.label}", limit=poller_stalled_after(wait))
         return PollerGroup(
             first=self._poller(settings, recorder, wait=wait, heartbeat=heartbeat),
-            # An extra poller ends when the queue is no longer deep, so its heartbeat is not monitored.
-            make_extra=lambda: self._poller(
-                settings, recorder, wait=timedelta(0), heartbeat=Heartbeat(limit)
-            ),
+            make_extra=lambda: self._extra_poller(settings, recorder),
             max_pollers=settings.max_pollers,
         )
+
+    def _extra_poller(self, settings: QueueSettings, recorder: Recorder) -> Poller:
+        name = f"poll {settings.label} extra {len(self._queues)}"
+        heartbeat = self.liveness.heartbeat(name, limit=poller_stalled_after(timedelta(0)))
+        heartbeat.pause()  # until it is needed
+        return self._poller(settings, recorder, wait=timedelta(0), heartbeat=heartbeat)
 
     def _poller(
         self, settings: QueueSettings, recorder: Recorder, *, wait: timedelta, heartbeat: HeartbeatSink
@@ -238,7 +241,7 @@ class Wiring:
         notifier = NotifierLoop(
             Notifier(self.resources.store.database), notify=dispatcher.wake, stop=self.stop
         )
-        return Loop(name="notifier", run=notifier.run)
+        return Loop(name="notifier", run=partial(notifier.run, self._heartbeat("notifier")))
 
     def _heartbeat(self, name: str) -> Heartbeat:
         return self.liveness.heartbeat(name, limit=STORE_LOOP_STALLED_AFTER)

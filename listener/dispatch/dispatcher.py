@@ -61,13 +61,14 @@ class Dispatcher:
         queues: int = 1,
         lease: timedelta,
         handler_timeout: timedelta,
+        make_heartbeat: Callable[[str], HeartbeatSink],
     ) -> None:
         self._bindings = bindings
         self._fallback = fallback
         self._cut_short = threading.Event()  #: set once the shutdown timeout is over
         guard = StoreGuard()
         self._in_flight = InFlight(_min_capacity(concurrency), queues=queues)
-        self._workers = WorkerPool(concurrency, self._work, queues=queues)
+        self._workers = WorkerPool(concurrency, self._work, queues=queues, make_heartbeat=make_heartbeat)
         self._claimer = Claimer(
             store=store,
             in_flight=self._in_flight,
@@ -76,14 +77,7 @@ class Dispatcher:
             owner=owner,
             lease=lease,
         )
-        self._settler = Settler(
-            store=store,
-            in_flight=self._in_flight,
-            meter=meter,
-            guard=guard,
-            on_settled=self._claimer.follow,
-            cut_short=self._cut_short,
-        )
+        self._settler = self._make_settler(store, meter, guard=guard, heartbeat=make_heartbeat("settle"))
         self._lease_keeper = LeaseKeeper(
             store=store,
             in_flight=self._in_flight,
@@ -93,6 +87,19 @@ class Dispatcher:
             on_rescued=self._follow_rescued,
             lease=lease,
             handler_timeout=handler_timeout,
+        )
+
+    def _make_settler(
+        self, store: DeliveryStore, meter: Meter, *, guard: StoreGuard, heartbeat: HeartbeatSink
+    ) -> Settler:
+        return Settler(
+            store=store,
+            in_flight=self._in_flight,
+            meter=meter,
+            guard=guard,
+            on_settled=self._claimer.follow,
+            cut_short=self._cut_short,
+            heartbeat=heartbeat,
         )
 
     def use(self, bindings: Mapping[Target, HandlerBinding], fallback: RetryPolicy) -> None:

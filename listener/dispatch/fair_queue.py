@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import threading
 from collections import Counter, deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from listener.core.model import Delivery
+from listener.runtime.liveness import IDLE_BEAT
 
 
 def fair_share(size: int, queues: int) -> int:
@@ -35,12 +36,16 @@ class FairQueue:
                 self._by_queue.setdefault(delivery.queue, deque()).append(delivery)
             self._wake_one()
 
-    def get(self) -> Delivery | None:
-        """The next delivery, once there is one; the worker must call ``done`` after it. None after ``close``."""
+    def get(self, *, beat: Callable[[], None]) -> Delivery | None:
+        """The next delivery, once there is one; the worker must call ``done`` after it. None after ``close``.
+
+        Until then, ``beat`` is called at least every ``IDLE_BEAT``.
+        """
         with self._changed:
             while (found := self._next()) is None and not self._closed:
+                beat()
                 self._idle += 1
-                self._changed.wait()
+                self._changed.wait(IDLE_BEAT.total_seconds())
                 self._idle -= 1
                 self._waking = False
             self._wake_one()

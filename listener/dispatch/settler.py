@@ -14,10 +14,11 @@ import structlog
 from listener.core import clock
 from listener.core.errors import StoreUnavailable
 from listener.core.model import Done, Settlement
-from listener.core.ports import DeliveryStore, Meter
+from listener.core.ports import DeliveryStore, HeartbeatSink, Meter
 from listener.dispatch.delivery_log import log_fields, log_settlement
 from listener.dispatch.inflight import InFlight
 from listener.dispatch.store_guard import StoreGuard
+from listener.runtime.liveness import IDLE_BEAT
 
 log = structlog.get_logger(__name__)
 
@@ -47,6 +48,7 @@ class Settler:
         guard: StoreGuard,
         on_settled: Callable[[Sequence[Settlement]], None],
         cut_short: threading.Event,
+        heartbeat: HeartbeatSink,
     ) -> None:
         self._store = store
         self._in_flight = in_flight
@@ -54,6 +56,7 @@ class Settler:
         self._guard = guard
         self._on_settled = on_settled
         self._cut_short = cut_short
+        self._heartbeat = heartbeat
         self._finished: queue.SimpleQueue[FinishedAttempt | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="settler", daemon=True)
 
@@ -79,15 +82,20 @@ class Settler:
     def _run(self) -> None:
         running = True
         while running:
+            self._heartbeat.beat()
             batch, running = self._next_batch()
             if batch:
                 self._settle(batch)
+        self._heartbeat.pause()
 
     def _next_batch(self) -> tuple[list[FinishedAttempt], bool]:
-        """Wait for an outcome, then take all that there are; and whether to continue after these."""
+        """Wait briefly for an outcome, then take all that there are; and whether to continue after these."""
         batch: list[FinishedAttempt] = []
         while len(batch) < SETTLE_BATCH and (not batch or not self._finished.empty()):
-            finished = self._finished.get()
+            try:
+                finished = self._finished.get(timeout=IDLE_BEAT.total_seconds())
+            except queue.Empty:
+                break
             if finished is None:
                 return batch, False
             batch.append(finished)
@@ -97,6 +105,7 @@ class Settler:
         """Repeated until it succeeds: the handlers have run, only the store does not know it yet."""
         settlements = [finished.settlement for finished in batch]
         while (late := self._guard.attempt("settle", lambda: self._write(settlements))) is None:
+            self._heartbeat.beat()
             if self._cut_short.wait(STORE_RETRY_INTERVAL.total_seconds()):
                 log.error(
                     "settlements.lost",

@@ -85,11 +85,15 @@ class Poller:
     def turns_while_full(self) -> Iterator[None]:
         """Poll as long as ``wants_more_pollers`` holds; yields after each turn after which it does."""
         self.full = True
-        while self.wants_more_pollers and not self._stop.is_set():
-            self.turn()
-            if self.wants_more_pollers:
-                yield
-        self._queue.close()
+        try:
+            while self.wants_more_pollers and not self._stop.is_set():
+                self._heartbeat.beat()
+                self.turn()
+                if self.wants_more_pollers:
+                    yield
+        finally:
+            self._heartbeat.pause()
+            self._queue.close()
 
     def turn(self) -> timedelta:
         """Poll once, whatever happens; returns how long to pause before the next turn."""

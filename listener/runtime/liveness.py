@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -9,6 +10,9 @@ from datetime import timedelta
 from typing import Any
 
 from listener.core import clock
+
+#: How often a loop beats while it has nothing to do; far below every limit.
+IDLE_BEAT = timedelta(seconds=5)
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,6 +32,10 @@ class Heartbeat:
 
     def beat(self) -> None:
         self._last = clock.monotonic()
+
+    def pause(self) -> None:
+        """Not stalled, however long the next beat takes."""
+        self._last = math.inf
 
     @property
     def started(self) -> bool:

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -19,8 +20,9 @@ from listener.core.errors import AddressInUse, ListenerError, SettingsError, Sto
 from listener.daemon.daemon import Daemon
 from listener.emulator import Options
 from listener.emulator.server import RunningEmulator, running
+from listener.runtime.liveness import Heartbeat, LivenessMonitor
 from listener.settings.loader import load
-from listener.settings.sections import Settings
+from listener.settings.sections import DispatchSettings, Settings
 from tests.support.noting import imported_noting, install_noting
 from tests.support.program import QUEUE, Place
 from tests.support.waiting import wait_until
@@ -353,3 +355,26 @@ class TestReload:
         new = settings.model_copy(update={"log": settings.log.model_copy(update={"level": "debug"})})
 
         assert [daemon.reload(new) for _reload in range(2)] == [["log"], ["log"]]
+
+
+def test_every_loop_has_a_heartbeat(folder: Path) -> None:
+    daemon = Daemon(load(text_of(folder), {}))
+    daemon.liveness = liveness = NotingMonitor()
+    daemon.start()
+    daemon.stop()
+
+    loops = {"poll mps-callbacks", "claim", "settle", "housekeeping", "prune", "reconcile", "reconcile one"}
+    workers = {f"worker-{number}" for number in range(DispatchSettings().concurrency)}
+    assert liveness.names == loops | workers
+
+
+class NotingMonitor(LivenessMonitor):
+    """It notes for which loops there are heartbeats."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.names: set[str] = set()
+
+    def heartbeat(self, name: str, *, limit: timedelta) -> Heartbeat:
+        self.names.add(name)
+        return super().heartbeat(name, limit=limit)

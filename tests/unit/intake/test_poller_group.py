@@ -11,11 +11,14 @@ import pytest
 from structlog.testing import capture_logs
 
 from listener.core.model import Message, RecordSummary
+from listener.core.ports import HeartbeatSink
 from listener.intake.poller import Poller
 from listener.intake.poller_group import PollerGroup
 from listener.runtime.liveness import Heartbeat
 from listener.runtime.metrics import Metrics
 from tests.support.builders import a_message
+from tests.support.heartbeats import CountingHeartbeat
+from tests.support.waiting import wait_until
 
 WAIT = timedelta(seconds=1)
 
@@ -58,14 +61,16 @@ class Deep:
         return None
 
 
-def a_group(queue: Deep, stop: threading.Event, *, max_pollers: int) -> PollerGroup:
+def a_group(
+    queue: Deep, stop: threading.Event, *, max_pollers: int, heartbeat: HeartbeatSink | None = None
+) -> PollerGroup:
     def poller() -> Poller:
         return Poller(
             queue=queue,
             recorder=queue,  # type: ignore[arg-type]  # all that a poller asks of it
             stop=stop,
             meter=Metrics(),
-            heartbeat=Heartbeat(WAIT),
+            heartbeat=heartbeat or Heartbeat(WAIT),
             wait=timedelta(0),
         )
 
@@ -85,6 +90,17 @@ def test_a_deep_queue_is_emptied_by_several() -> None:
     assert queue.batches == 0
     assert any("extra" in name for name in queue.by_thread)
     assert len(queue.by_thread) == 200
+
+
+def test_an_extra_poller_reports_each_turn_until_it_ends() -> None:
+    queue, stop, heartbeat = Deep(3), threading.Event(), CountingHeartbeat()
+    group = a_group(queue, stop, max_pollers=2, heartbeat=heartbeat)
+    group.add_poller()
+    wait_until(lambda: heartbeat.paused)
+    stop.set()
+    group.run()
+
+    assert heartbeat.beats == 4  # three full batches, and one that is empty
 
 
 def test_a_stopped_extra_poller_does_not_poll() -> None:

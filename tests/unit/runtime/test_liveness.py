@@ -45,3 +45,14 @@ class TestLivenessMonitor:
 
         poll.beat()
         assert liveness.stalled() == []
+
+    def test_a_loop_that_is_paused_has_started_and_is_not_stalled(self, time: FrozenDateTimeFactory) -> None:
+        liveness = LivenessMonitor()
+        worker = liveness.heartbeat("worker", limit=MINUTE)
+        worker.pause()
+        time.tick(10 * MINUTE)
+        assert (liveness.started, liveness.stalled()) == (True, [])
+
+        worker.beat()
+        time.tick(2 * MINUTE)
+        assert liveness.stalled() == ["worker"]
