@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 import click
 
 from listener.core.errors import ListenerError
-from listener.formats.unicode_text import storable
+from listener.formats.unicode_text import storable, visible_lines
 
 #: Commands and where they are defined, in the order of the help text.
 COMMANDS = {
@@ -88,7 +88,7 @@ class Commands(click.Group):
 
 
 def _fail(ctx: click.Context, message: str, exit_code: int) -> NoReturn:
-    click.echo(f"Error: {message}", err=True)
+    click.echo(f"Error: {visible_lines(message)}", err=True)
     ctx.exit(exit_code)
 
 

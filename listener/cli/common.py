@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 
 import click
 
+from listener.formats.unicode_text import visible, visible_json
 from listener.settings.loader import settings_from
 from listener.settings.sections import Settings
 from listener.store.sql_store import SqlStore
@@ -24,8 +25,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 PIPE_WIDTH = 100_000
 #: The id of a row: a positive 64-bit integer.
 ROW_ID = click.IntRange(1, 2**63 - 1)
-#: Untrusted text may hold control characters, which a terminal would interpret; they are printed as escapes.
-_VISIBLE = {code: f"\\x{code:02x}" for code in (*range(32), *range(127, 160))} | {10: "\\n", 13: "\\r"}
 
 
 def config_option(command: F) -> F:
@@ -68,7 +67,7 @@ def opened_store(settings: Settings) -> Iterator[SqlStore]:
 
 def print_json(value: Any) -> None:
     ascii_only = codecs.lookup(sys.stdout.encoding or "ascii").name != "utf-8"
-    click.echo(json.dumps(value, ensure_ascii=ascii_only, default=_json_value))
+    click.echo(visible_json(json.dumps(value, ensure_ascii=ascii_only, default=_json_value)))
 
 
 def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) -> None:
@@ -102,7 +101,7 @@ def print_fields(fields: Mapping[str, Any]) -> None:
 def _cell(value: Any) -> str:
     if isinstance(value, datetime):
         return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    return "" if value is None else str(value).translate(_VISIBLE)
+    return "" if value is None else visible(str(value))
 
 
 def _json_value(value: Any) -> Any:

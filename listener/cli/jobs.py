@@ -18,6 +18,7 @@ from listener.cli.common import (
 )
 from listener.cli.serialize import delivery_dict, job_dict, result_dict
 from listener.core.errors import UsageError
+from listener.formats.unicode_text import visible
 
 EPILOG = """\b
 Examples:
@@ -122,7 +123,7 @@ def wait(
         print_json([job_dict(job) for job, _ in outcomes])
     else:
         for job, _ in outcomes:
-            click.echo(f"{job.job_id or job.reference}  {job.state}  {job.error}".rstrip())
+            click.echo(visible(f"{job.job_id or job.reference}  {job.state}  {job.error}".rstrip()))
     ctx.exit(max(status for _, status in outcomes))
 
 

@@ -14,6 +14,7 @@ import click
 
 from listener.cli.common import config_option, json_option, print_fields, print_json, settings_from
 from listener.core.errors import UsageError
+from listener.formats.unicode_text import visible
 
 if TYPE_CHECKING:
     from listener.client import Client
@@ -142,7 +143,7 @@ def _one(client: Client, request: JobRequest, options: dict[str, Any], *, as_jso
     from listener.cli.serialize import job_dict
 
     for warning in client.check(request, tenant=options["tenant"]):
-        click.echo(f"Warning: {warning}", err=True)
+        click.echo(f"Warning: {visible(warning)}", err=True)
     job = client.submit(request, tenant=options["tenant"])
     status = 0
     if options["waits"]:
@@ -163,7 +164,7 @@ def awaited(client: Client, name: str, timeout: str) -> tuple[Any, int]:
     try:
         job = client.wait(name, timeout=limit)
     except TimeoutError as error:
-        click.echo(f"Error: {error}", err=True)
+        click.echo(f"Error: {visible(str(error))}", err=True)
         return client.find(name), TIMED_OUT
     return job, 0 if job.state == JobState.SUCCESS else 1
 
@@ -235,7 +236,7 @@ def _write_report(report: LineReport, file: IO[str] | None) -> None:
     if file is not None:
         file.write(render(asdict(report)) + "\n")
     if report.outcome in (LineOutcome.INVALID, LineOutcome.FAILED):
-        click.echo(f"line {report.line}: {report.outcome}: {report.reason}", err=True)
+        click.echo(visible(f"line {report.line}: {report.outcome}: {report.reason}"), err=True)
 
 
 @contextmanager

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import sys
+import textwrap
 from collections.abc import MutableMapping
 from typing import Any, TextIO
 
 import structlog
-from structlog.typing import FilteringBoundLogger, Processor
+from structlog.typing import ExcInfo, FilteringBoundLogger, Processor
+
+from listener.formats.unicode_text import visible, visible_lines
 
 #: Fields whose values are always masked.
 SECRET = frozenset({"secret", "access_key_secret", "security_token", "authorization", "password"})
@@ -66,7 +70,8 @@ def _console() -> list[Processor]:
         structlog.processors.add_log_level,
         structlog.processors.TimeStamper(fmt="%H:%M:%S", utc=False),
         hide_secrets,
-        structlog.dev.ConsoleRenderer(exception_formatter=structlog.dev.plain_traceback),
+        escape_controls,
+        structlog.dev.ConsoleRenderer(exception_formatter=_write_traceback),
     ]
 
 
@@ -75,3 +80,19 @@ def hide_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) ->
     for name in event.keys() & SECRET:
         event[name] = "***"
     return event
+
+
+def escape_controls(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Show what callbacks and user data contain, instead of having the terminal act on it. For texts: the renderer
+    writes other values as Python literals, which have escapes."""
+    for name, value in event.items():
+        if isinstance(value, str):
+            event[name] = visible(value)
+    return event
+
+
+def _write_traceback(out: TextIO, exc_info: ExcInfo) -> None:
+    """Indented, so that a line of an error's text does not look like a line of the log."""
+    text = io.StringIO()
+    structlog.dev.plain_traceback(text, exc_info)
+    out.write(textwrap.indent(visible_lines(text.getvalue()), "  "))

@@ -7,7 +7,7 @@ ALLOWED: dict[str, set[str]] = {
     "core": set(),
     "formats": {"core"},
     "rules": {"core", "formats"},
-    "runtime": {"core"},
+    "runtime": {"core", "formats"},
     "settings": {"core", "formats", "rules"},
     "intake": {"core", "formats", "rules", "runtime"},
     "dispatch": {"core", "formats", "rules", "runtime", "settings"},

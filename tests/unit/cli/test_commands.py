@@ -75,7 +75,7 @@ def full(place: Place) -> Place:
 def fill(store: SqlStore) -> None:
     from tests.support.builders import routes_all
 
-    awkward = "two\nlines\x1b[31m red [bold]markup[/bold] 字幕  "
+    awkward = "two\nlines\x1b[31m red [bold]markup[/bold] 字幕\x9b2J\u202e  "
     store.add_job(a_job(reference="talk-7", user_data=awkward))
     store.record(
         [
@@ -95,12 +95,17 @@ def test_table_in_a_pipe_has_whole_lines_without_trailing_blanks_or_control_char
 
     assert len(lines) == 3  # a head, one row, and the end of the last line
     assert [line for line in lines if line != line.rstrip()] == []
-    assert "two\\nlines\\x1b[31m red [bold]markup[/bold] 字幕" in lines[1]
+    assert "two\\nlines\\x1b[31m red [bold]markup[/bold] 字幕\\x9b2J\\u202e" in lines[1]
 
 
 @pytest.mark.parametrize("path", [*LISTINGS, ("jobs", "show", "talk-7")], ids=" ".join)
 def test_json_is_nothing_but_json(full: Place, printed: Callable[..., Any], path: tuple[str, ...]) -> None:
     assert isinstance(printed(*path), list | dict)
+
+
+@pytest.mark.parametrize("path", [*LISTINGS, ("jobs", "show", "talk-7")], ids=" ".join)
+def test_json_has_no_raw_control_characters(full: Place, invoke: Invoke, path: tuple[str, ...]) -> None:
+    assert invoke(*path, "--json").stdout.removesuffix("\n").isprintable()
 
 
 def test_history_of_a_job_is_found_by_any_of_its_names(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import re
 from typing import Any
 
 import pytest
@@ -71,6 +72,35 @@ def test_a_traceback_is_part_of_its_line() -> None:
         structlog.get_logger().exception("poll.crashed")
 
     assert "ValueError: boom" in json.loads(stream.getvalue())["exception"]
+
+
+CONTROLS = "a\nb\x1b[2J\x1b]0;title\x07\x9b31m\x7f\u202egpj\u2066\u2028"
+ESCAPED = r"a\nb\x1b[2J\x1b]0;title\x07\x9b31m\x7f\u202egpj\u2066\u2028"
+
+
+def test_a_terminal_shows_controls_instead_of_obeying_them() -> None:
+    text = logged(
+        Terminal(), user_data=CONTROLS + "字幕", nested={"deep": CONTROLS}, error=ValueError(CONTROLS)
+    )
+
+    assert text.count(ESCAPED) == 3
+    assert "字幕" in text
+    assert re.sub(r"\x1b\[\d+m", "", text[:-1]).isprintable()  # but for the colours
+    assert text.count("\n") == 1
+
+
+def test_the_text_of_an_error_cannot_pass_for_a_line_of_the_log() -> None:
+    stream = Terminal()
+    log_setup.configure(stream=stream)
+    try:
+        raise ValueError("\n12:00:00 [info     ] listener.stopped\x1b[2J")
+    except ValueError:
+        structlog.get_logger().exception("poll.crashed")
+
+    first, *others = [line for line in stream.getvalue().split("\n") if line]
+    assert "poll.crashed" in first
+    assert [line for line in others if not line.startswith("  ")] == []
+    assert "listener.stopped\\x1b[2J" in stream.getvalue()
 
 
 def test_after_a_test_a_module_logs_as_before_though_its_logger_was_cached() -> None:
