@@ -18,6 +18,7 @@ from listener.core.errors import FailureKind, SettingsError, StoreRejected, Stor
 from listener.store import postgres
 from listener.store.error_classes import rejects_values
 from listener.store.error_hints import hint
+from listener.store.sqlite_files import SqliteFiles
 from listener.store.url_display import display_unparsed, display_url, without_secrets
 
 #: How long a statement waits for another process that is writing to the same SQLite file, in ms.
@@ -29,8 +30,9 @@ class Database:
 
     def __init__(self, url: str) -> None:
         self.url = _parsed(url)
-        self.engine = _engine(self.url)
         self.is_postgres = self.url.get_backend_name() == "postgresql"
+        self._files = None if self.is_postgres else _files(self.url)
+        self.engine = _sqlite(self.url, self._files) if self._files else _postgres(self.url)
         self.one_writer = not self.is_postgres
         dialect: Any = self.engine.dialect
         self._driver_error: type[Exception] = dialect.loaded_dbapi.Error
@@ -46,14 +48,17 @@ class Database:
     def write(self) -> Iterator[Connection]:
         """A transaction that may write: on leaving, all of it is durable, or nothing of it happened."""
         with self.translated(), self._writer, self.engine.connect() as connection:
+            self._verify_files()
             connection = connection.execution_options(writes=True)
             with connection.begin():
                 yield connection
+            self._verify_files()  # what was committed to a file that has no name is not durable
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A consistent snapshot for all statements of the transaction."""
         with self.translated(), self.engine.connect() as connection:
+            self._verify_files()
             if self.is_postgres:  # SQLite always does this
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
             with connection.begin():
@@ -74,6 +79,12 @@ class Database:
 
     def close(self) -> None:
         self.engine.dispose()
+        if self._files:
+            self._files.close()
+
+    def _verify_files(self) -> None:
+        if self._files:
+            self._files.verify()
 
     @contextmanager
     def translated(self) -> Iterator[None]:
@@ -124,9 +135,7 @@ def _parsed(url: str) -> URL:
     return parsed
 
 
-def _engine(url: URL) -> Engine:
-    if url.get_backend_name() == "sqlite":
-        return _sqlite(url)
+def _postgres(url: URL) -> Engine:
     try:
         return postgres.engine(url)
     except (ModuleNotFoundError, NoSuchModuleError) as error:
@@ -136,7 +145,7 @@ def _engine(url: URL) -> Engine:
         ) from error
 
 
-def _sqlite(url: URL) -> Engine:
+def _files(url: URL) -> SqliteFiles:
     if url.database in (None, "", ":memory:"):
         raise SettingsError(
             f"store.url = {display_url(url)} is not persistent; use a file, e.g. sqlite:///listener.db"
@@ -146,15 +155,15 @@ def _sqlite(url: URL) -> Engine:
         raise SettingsError(
             f"store.url = {display_url(url)}: the folder {folder} does not exist; create it, or use another one"
         )
+    return SqliteFiles(url.database or "", display_url=display_url(url))
+
+
+def _sqlite(url: URL, files: SqliteFiles) -> Engine:
     engine = sqlalchemy.create_engine(url, connect_args={"timeout": SQLITE_BUSY_MS / 1000})
 
-    @event.listens_for(engine, "connect")
-    def prepare(connection: Any, _record: object) -> None:
-        connection.isolation_level = None  # the driver must not open transactions itself
-        cursor = connection.cursor()
-        cursor.execute("PRAGMA journal_mode = WAL")
-        cursor.execute("PRAGMA synchronous = FULL")  # a commit that returned survives a power cut
-        cursor.close()
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: Any, _record: object, arguments: Any, options: Any) -> Any:
+        return files.connect(lambda: _prepared(dialect.connect(*arguments, **options)))
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -163,3 +172,14 @@ def _sqlite(url: URL) -> Engine:
         connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
 
     return engine
+
+
+def _prepared(connection: Any) -> Any:
+    try:
+        connection.isolation_level = None  # the driver must not open transactions itself
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute("PRAGMA synchronous = FULL")  # a commit that returned survives a power cut
+    except BaseException:
+        connection.close()
+        raise
+    return connection

@@ -1,0 +1,90 @@
+"""The files of the store are deleted, replaced or moved while the daemon runs: nothing is acknowledged meanwhile."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+from tests.support.program import Place, Program, unused_endpoint
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.process
+
+
+class Running:
+    """A daemon that has handled one callback, and its health endpoint."""
+
+    def __init__(self, place: Place) -> None:
+        place.server.call(lambda emulator: emulator.mns.queues.clear())
+        place.create_queue(visibility_timeout=1)
+        place.settings()
+        self.place = place
+        self.file = place.folder / "listener.db"
+        self._url = unused_endpoint()
+        self.program = self.start()
+        place.send("before")
+        wait_until(lambda: self.handled({"before"}))
+
+    def start(self) -> Program:
+        return self.place.run(http__listen=self._url.removeprefix("http://")).ready()
+
+    def handled(self, jobs: set[str]) -> bool:
+        return {line["job_id"] for line in self.place.lines()} == jobs and not self.place.messages_left()
+
+    def refuses(self, *jobs: str) -> None:
+        """Send these; verify that they are not acknowledged, and that the reason is shown."""
+        self.place.send(*jobs)
+        wait_until(lambda: any("queue" in line for line in self.program.logs("store.unavailable")))
+        assert self.place.messages_left() == len(jobs)
+        assert self.readiness() == (503, True)
+
+    def readiness(self) -> tuple[int, bool]:
+        """The status of /readyz, and whether it says that a file is gone."""
+        with httpx.Client(trust_env=False) as client:
+            answer: Any = client.get(f"{self._url}/readyz")
+        return answer.status_code, "deleted or replaced while it was open" in answer.json()["store"]
+
+
+def delete(file: Path) -> None:
+    file.unlink()
+
+
+def replace_by_a_copy(file: Path) -> None:
+    shutil.copy(file, file.with_name("copy"))
+    file.with_name("copy").rename(file)
+
+
+def delete_the_log(file: Path) -> None:
+    file.with_name("listener.db-wal").unlink()
+
+
+@pytest.mark.parametrize("harm", [delete, replace_by_a_copy, delete_the_log])
+def test_what_comes_after_the_files_are_gone_is_handled_after_a_restart(
+    place: Place, harm: Callable[[Path], None]
+) -> None:
+    running = Running(place)
+    harm(running.file)
+    running.refuses("job-1", "job-2")
+
+    assert running.program.stop() == 0
+    running.start()
+    wait_until(lambda: running.handled({"before", "job-1", "job-2"}))
+
+
+def test_a_file_that_is_moved_away_and_back_is_used_again_without_a_restart(place: Place) -> None:
+    running = Running(place)
+    away = running.file.with_name("away")
+    running.file.rename(away)
+    running.refuses("job-1", "job-2")
+    assert not running.file.exists()
+
+    away.rename(running.file)
+    wait_until(lambda: running.handled({"before", "job-1", "job-2"}))
+    assert running.readiness() == (200, False)
+    assert running.program.stop() == 0
+    assert place.delivery_states() == {"done": 3}
