@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import http.client
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -46,8 +46,18 @@ _HINTS = network_errors.HINTS | {
 class MnsQueue:
     """Implements ``listener.core.ports.Queue`` on one connection."""
 
-    def __init__(self, *, endpoint: str, queue: str, name: str, credentials: Credentials) -> None:
+    def __init__(
+        self,
+        *,
+        endpoint: str,
+        queue: str,
+        name: str,
+        credentials: Credentials,
+        on_date: Callable[[datetime], None] = lambda _theirs: None,
+    ) -> None:
+        """``on_date`` is called with the date of every reply from MNS."""
         self.name = name
+        self._on_date = on_date
         self._path = f"/queues/{queue}"
         self._description = f"queue {queue} at {endpoint}"
         self._connection = MnsConnection(endpoint, credentials)
@@ -62,6 +72,7 @@ class MnsQueue:
         if reply.status == http.client.OK:
             return self._messages(reply)
         if _code(reply.body) == "MessageNotExist":
+            self._note_date(reply)
             return ()
         raise self._error_of(reply)
 
@@ -91,6 +102,7 @@ class MnsQueue:
             root = _root(reply.body)
             if root is None or safe_xml.local(root.tag) != "Queue":
                 raise self._error_of(reply)
+            self._note_date(reply)
             found = safe_xml.children_text(root)
             return f"about {found.get('ActiveMessages', '?')} messages waiting"
         if _code(reply.body) == "AccessDenied":
@@ -135,7 +147,14 @@ class MnsQueue:
         found = _salvaged(reply.body) if root is None else _elements(root)
         if not found:
             raise self._error_of(reply)
+        self._note_date(reply)
         return found
+
+    def _note_date(self, reply: MnsReply) -> None:
+        """Only of replies that are certainly from MNS: a local proxy would confirm the clock of this machine."""
+        theirs = _date(reply)
+        if theirs is not None:
+            self._on_date(theirs)
 
     def _error_of(self, reply: MnsReply) -> QueueUnavailable:
         """The error that a reply describes."""
@@ -145,25 +164,36 @@ class MnsQueue:
                 f"{self._description}: HTTP {reply.status} with a body that is not from MNS: {_excerpt(reply.body)}",
                 kind=_kind_of_status(reply.status),
             )
+        self._note_date(reply)
         error = safe_xml.children_text(root)
         code = error.get("Code", "")
         kind = _KINDS.get(code) or _kind_of_status(reply.status)
         return QueueUnavailable(
-            f"{self._description}: {code}: {error.get('Message', '')}{_skew(kind, reply.date)}",
+            f"{self._description}: {code}: {error.get('Message', '')}{_skew(kind, reply)}",
             kind=kind,
             code=code,
             hint=_HINTS.get(kind, ""),
         )
 
 
-def queue_from(settings: QueueSettings, keys: Credentials) -> MnsQueue:
+def queue_from(
+    settings: QueueSettings, keys: Credentials, *, on_date: Callable[[datetime], None] = lambda _theirs: None
+) -> MnsQueue:
     """The queue that the settings name; nothing is sent yet. Raises SettingsError if its endpoint cannot be used."""
-    return MnsQueue(endpoint=settings.endpoint, queue=settings.queue, name=settings.label, credentials=keys)
+    return MnsQueue(
+        endpoint=settings.endpoint,
+        queue=settings.queue,
+        name=settings.label,
+        credentials=keys,
+        on_date=on_date,
+    )
 
 
-def check_queue(settings: QueueSettings, keys: Credentials) -> str:
+def check_queue(
+    settings: QueueSettings, keys: Credentials, *, on_date: Callable[[datetime], None] = lambda _theirs: None
+) -> str:
     """Ask for the queue's attributes; returns what was found, in words. Raises UnavailableError or SettingsError."""
-    queue = queue_from(settings, keys)
+    queue = queue_from(settings, keys, on_date=on_date)
     try:
         return queue.probe()
     finally:
@@ -178,16 +208,22 @@ def _kind_of_status(status: int) -> FailureKind:
     return FailureKind.SERVER if status >= http.client.INTERNAL_SERVER_ERROR else FailureKind.PROTOCOL
 
 
-def _skew(kind: FailureKind, date: str) -> str:
+def _skew(kind: FailureKind, reply: MnsReply) -> str:
     """The offset of this clock, according to the Date header of the server."""
-    if kind is not FailureKind.CLOCK or not date:
+    theirs = _date(reply)
+    if kind is not FailureKind.CLOCK or theirs is None:
         return ""
-    try:
-        theirs = parsedate_to_datetime(date)
-    except ValueError:
-        return ""
-    off = clock.now() - (theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC))
+    off = clock.now() - theirs
     return f" (this clock is {abs(off.total_seconds()):.0f} s {'ahead' if off > timedelta(0) else 'behind'})"
+
+
+def _date(reply: MnsReply) -> datetime | None:
+    """The Date header; None if it is missing or malformed."""
+    try:
+        theirs = parsedate_to_datetime(reply.date)
+    except ValueError:
+        return None
+    return theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC)
 
 
 def _excerpt(body: bytes) -> str:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -87,5 +89,28 @@ def _reconciler(client: Client, tenants: Tenants) -> Reconciler:
         mps_of=client.clients.mps,
         backoff=settings.reconcile.backoff(),
         timeout=settings.reconcile.timeout,
+        clock_check=_QueueClock(client),
         tenants=tenants,
     )
+
+
+class _QueueClock:
+    """Asks the queues for the time, once a decision depends on it. Implements ``listener.core.ports.ClockCheck``."""
+
+    wrong = False  # what is known to be overdue may be queried at any time
+
+    def __init__(self, client: Client) -> None:
+        self._client = client
+
+    @cached_property
+    def confirmed(self) -> bool:
+        from listener.aliyun.mns_queue import check_queue
+        from listener.runtime.clock_guard import ClockGuard
+
+        guard = ClockGuard()
+        for queue in self._client.settings.queues:
+            with suppress(UnavailableError):
+                check_queue(queue, self._client.clients.keys(queue.tenant), on_date=guard.confirm)
+            if guard.confirmed:
+                return True
+        return False

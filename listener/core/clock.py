@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 
 def now() -> datetime:
@@ -14,3 +14,9 @@ def now() -> datetime:
 def monotonic() -> float:
     """Seconds of the monotonic clock; only for intervals within this process."""
     return time.monotonic()
+
+
+def uptime() -> timedelta:
+    """The time since boot, including that for which the machine was suspended; to be compared with the wall clock."""
+    # Only Linux has this clock. Elsewhere a suspension looks like a jump of the wall clock.
+    return timedelta(seconds=time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)))

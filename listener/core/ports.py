@@ -211,6 +211,18 @@ class Meter(Protocol):
     def settled(self, settlement: Settlement, *, seconds: float, late: bool) -> None: ...
 
 
+class ClockCheck(Protocol):
+    """What is known about the wall clock."""
+
+    @property
+    def confirmed(self) -> bool:
+        """Whether the clock agrees with that of a service: only then may a decision that cannot be undone use it."""
+
+    @property
+    def wrong(self) -> bool:
+        """Whether the clock disagrees with that of a service."""
+
+
 class HeartbeatSink(Protocol):
     """A loop reports each iteration here; one that is silent for too long counts as stalled."""
 

@@ -22,6 +22,7 @@ from listener.daemon.reload import apply_reloadable, sections_needing_restart
 from listener.daemon.wiring import Loop, Parts, Resources, Wiring, handler_bindings
 from listener.dispatch.coroutine_runner import CoroutineRunner
 from listener.dispatch.handlers import Handlers
+from listener.runtime.clock_guard import ClockGuard
 from listener.runtime.liveness import Health, LivenessMonitor
 from listener.runtime.metrics import Metrics
 from listener.settings.sections import HttpSettings, Settings
@@ -140,6 +141,7 @@ class Daemon:
             stop=self._stopping,
             liveness=self.liveness,
             metrics=self.metrics,
+            clock_guard=ClockGuard(on_jump=self.metrics.clock_jumped),
             drain=self._drain,
         ).parts()
 

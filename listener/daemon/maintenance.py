@@ -15,10 +15,11 @@ import structlog
 from listener.aliyun.mns_queue import MnsQueue
 from listener.core import clock
 from listener.core.errors import StoreUnavailable
-from listener.core.ports import HeartbeatSink
+from listener.core.ports import ClockCheck, HeartbeatSink
 from listener.dispatch.dispatcher import Dispatcher
 from listener.dispatch.lease_keeper import renewal_interval
 from listener.intake.recorder import Recorder
+from listener.runtime.clock_guard import ClockGuard
 from listener.runtime.log_throttle import ThrottledLog
 from listener.runtime.rate_limit import IntervalTimer
 from listener.store.notifier import Notifier
@@ -38,7 +39,7 @@ NOTIFIER_WAIT = timedelta(milliseconds=300)
 
 
 class Housekeeping:
-    """Maintains leases, decides about waiting results, and breaks requests to MNS that take too long."""
+    """Watches the clock, maintains leases, decides about waiting results, and breaks slow requests to MNS."""
 
     def __init__(
         self,
@@ -47,8 +48,10 @@ class Housekeeping:
         recorder: Recorder,
         queues: Sequence[MnsQueue],
         lease: timedelta,
+        clock_guard: ClockGuard,
         stop: threading.Event,
     ) -> None:
+        self._clock_guard = clock_guard
         self._dispatcher = dispatcher
         self._recorder = recorder
         self._queues = queues
@@ -68,6 +71,7 @@ class Housekeeping:
     def turn(self) -> None:
         """Do what is due. Never raises."""
         try:
+            self._clock_guard.watch()
             self._expire_requests()
             if self._lease_timer.due():
                 self._dispatcher.maintain_leases()
@@ -86,9 +90,12 @@ class Housekeeping:
 class PrunerLoop:
     """Deletes old rows in small steps, with pauses in which others can use the store."""
 
-    def __init__(self, pruner: Pruner, *, idle: Callable[[], bool], stop: threading.Event) -> None:
+    def __init__(
+        self, pruner: Pruner, *, idle: Callable[[], bool], clock_check: ClockCheck, stop: threading.Event
+    ) -> None:
         """``idle`` tells whether all queues are empty: then there is more time for it."""
         self._pruner = pruner
+        self._clock_check = clock_check
         self._idle = idle
         self._stop = stop
         self._warnings = ThrottledLog(log)
@@ -99,7 +106,12 @@ class PrunerLoop:
             self._stop.wait(self.turn().total_seconds())
 
     def turn(self) -> timedelta:
-        """Delete a few rows; returns how long to pause after that. Never raises."""
+        """Delete a few rows; returns how long to pause after that. Never raises.
+
+        Nothing is deleted unless the clock is known to be right: with a clock that is ahead, everything looks old.
+        """
+        if not self._clock_check.confirmed:
+            return HOUSEKEEPING_INTERVAL
         began = clock.monotonic()
         try:
             self._pruner.step(clock.now())

@@ -33,6 +33,7 @@ from listener.intake.poller import Poller
 from listener.intake.poller_group import PollerGroup
 from listener.intake.recorder import Recorder
 from listener.jobs.reconciler import Reconciler, tenant_shards
+from listener.runtime.clock_guard import ClockGuard
 from listener.runtime.lease_owner import owner_name
 from listener.runtime.liveness import Heartbeat, LivenessMonitor
 from listener.runtime.metrics import Metrics
@@ -87,6 +88,7 @@ class Wiring:
     stop: threading.Event
     liveness: LivenessMonitor
     metrics: Metrics
+    clock_guard: ClockGuard
     drain: bool = False
     _queues: list[MnsQueue] = field(default_factory=list, init=False)
 
@@ -163,7 +165,7 @@ class Wiring:
     def _poller(
         self, settings: QueueSettings, recorder: Recorder, *, wait: timedelta, heartbeat: HeartbeatSink
     ) -> Poller:
-        queue = queue_from(settings, self.resources.keys[settings.tenant])
+        queue = queue_from(settings, self.resources.keys[settings.tenant], on_date=self.clock_guard.confirm)
         self._queues.append(queue)
         return Poller(
             queue=queue,
@@ -205,6 +207,7 @@ class Wiring:
             recorder=recorder,
             queues=self._queues,
             lease=self.settings.dispatch.lease,
+            clock_guard=self.clock_guard,
             stop=self.stop,
         )
         return Loop(name="housekeeping", run=partial(housekeeping.run, self._heartbeat("housekeeping")))
@@ -213,6 +216,7 @@ class Wiring:
         pruner = PrunerLoop(
             Pruner(self.resources.store.database, keep=self.settings.store.retention),
             idle=lambda: all(group.idle for group in poller_groups),
+            clock_check=self.clock_guard,
             stop=self.stop,
         )
         return Loop(name="prune", run=partial(pruner.run, self._heartbeat("prune")))
@@ -225,6 +229,7 @@ class Wiring:
             mps_of=self.resources.mps_of,
             backoff=self.settings.reconcile.backoff(),
             timeout=self.settings.reconcile.timeout,
+            clock_check=self.clock_guard,
             tenants=jobs,
             stop=self.stop,
         )

@@ -16,7 +16,7 @@ import structlog
 from listener.core import clock
 from listener.core.errors import MpsRejected, UnavailableError
 from listener.core.model import LOST, Answer, Job, Result, Source, Tenants
-from listener.core.ports import ALL_TENANTS, HeartbeatSink, MpsOf, OverdueStore
+from listener.core.ports import ALL_TENANTS, ClockCheck, HeartbeatSink, MpsOf, OverdueStore
 from listener.intake.recorder import Recorder
 from listener.rules.backoff import MPS_BACKOFF, Backoff
 from listener.runtime.log_throttle import ThrottledLog
@@ -29,6 +29,10 @@ JOBS_PER_TURN, CONCURRENCY = 32, 4
 CLAIM_DURATION = timedelta(minutes=5)
 #: After this many consecutive failed calls, MPS counts as unavailable, and the other jobs of the turn are postponed.
 MAX_FAILURES = 4
+
+
+#: When to look again at a job that would be Lost if the clock were confirmed.
+UNCONFIRMED_INTERVAL = timedelta(minutes=1)
 
 
 class ReconcileOutcome(StrEnum):
@@ -53,6 +57,7 @@ class Reconciler:
         mps_of: MpsOf,
         backoff: Backoff,
         timeout: timedelta,
+        clock_check: ClockCheck,
         tenants: Tenants = ALL_TENANTS,
         stop: threading.Event | None = None,
     ) -> None:
@@ -61,6 +66,7 @@ class Reconciler:
         self._mps_of = mps_of
         self._backoff = backoff
         self._timeout = timeout
+        self._clock_check = clock_check
         self._tenants = tenants
         self._stop = stop or threading.Event()
         self._failures = 0  #: consecutive failed calls
@@ -74,7 +80,9 @@ class Reconciler:
             self._stop.wait(self._guarded_turn(interval).total_seconds())
 
     def turn(self) -> Sequence[tuple[Job, ReconcileOutcome]]:
-        """Query overdue jobs. Raises StoreUnavailable."""
+        """Query overdue jobs; none while the clock is wrong. Raises StoreUnavailable."""
+        if self._clock_check.wrong:
+            return ()
         now = clock.now()
         overdue = self._store.claim_overdue(
             at=now, until=now + CLAIM_DURATION, limit=JOBS_PER_TURN, tenants=self._tenants
@@ -154,8 +162,20 @@ class Reconciler:
         if job.deadline_at is None or now < job.deadline_at + self._timeout:
             self._postpone(job, now)
             return ReconcileOutcome.UNKNOWN
+        if not self._clock_check.confirmed:
+            return self._unconfirmed(job, now)
         self._recorder.record_found([lost(job, now=now)])
         return ReconcileOutcome.LOST
+
+    def _unconfirmed(self, job: Job, now: datetime) -> ReconcileOutcome:
+        """Lost cannot be undone, and a job is only too old if the clock is right."""
+        self._warnings.warning(
+            "clock.unconfirmed",
+            doing="declare jobs Lost",
+            hint="the clock is only trusted when it agrees with that of a queue; verify that MNS can be reached",
+        )
+        self._store.postpone(job, until=now + UNCONFIRMED_INTERVAL, asked=False)
+        return ReconcileOutcome.UNKNOWN
 
     def _postpone(self, job: Job, now: datetime) -> None:
         """Postpone, but not beyond the time at which the job becomes Lost."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -60,6 +61,9 @@ class Metrics:
             buckets=SECONDS,
             registry=registry,
         )
+        self._clock_jumps = Counter(
+            "mns_listener_clock_jumps", "Jumps of the wall clock", ["direction"], registry=registry
+        )
         self._ready = Gauge("mns_listener_ready", "1 if ready, else 0", registry=registry)
         registry.register(_LinesDropped(lines_dropped))
 
@@ -92,6 +96,9 @@ class Metrics:
         target = settlement.delivery.target
         _child(self._attempts, target.route, target.handler, "late" if late else _outcome(settlement)).inc()
         _child(self._handler_duration, target.route, target.handler).observe(seconds)
+
+    def clock_jumped(self, size: timedelta) -> None:
+        _child(self._clock_jumps, "forward" if size > timedelta(0) else "back").inc()
 
     def ready(self, ready: bool) -> None:
         self._ready.set(int(ready))

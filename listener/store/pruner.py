@@ -49,7 +49,10 @@ class Pruner:
         A result is deleted together with its deliveries, once all of them have been done or dropped for long enough;
         a job once its results are deleted. What is unfinished, parked or dead is never deleted.
         """
-        self.paused = not self._keep or (self._paused_until is not None and now < self._paused_until)
+        resting = self._paused_until is not None and now < self._paused_until <= now + PASS_INTERVAL
+        self.paused = (
+            not self._keep or resting
+        )  # no longer than that, wherever the clock was when the rest began
         if self.paused:
             return 0
         with self._database.write() as connection:

@@ -161,6 +161,14 @@ class TestPruner:
         assert cleaner.step(LATER + PASS_INTERVAL - SECOND) == 0
         assert cleaner.step(LATER + PASS_INTERVAL) == 1
 
+    def test_a_rest_that_began_while_the_clock_was_ahead_is_over(self, store: SqlStore) -> None:
+        cleaner = Pruner(store.database, keep=KEEP)
+        for _ in range(10):
+            assert cleaner.step(LATER + 31 * DAY) == 0
+        handle(store, 1, Done())
+
+        assert cleaner.step(LATER) == 1
+
     def test_replicas_do_not_clean_at_the_same_moment(self, open_store: OpenStore) -> None:
         one, two = open_store(), open_store()
         if not one.database.is_postgres:

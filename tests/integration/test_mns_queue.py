@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
-from datetime import timedelta
+from contextlib import closing, contextmanager, suppress
+from datetime import datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from listener.rules.routing import Correlation, Rule
 from listener.runtime.metrics import Metrics
 from listener.store.sql_store import SqlStore
 from listener.store.tables import quarantine, results
-from tests.support.builders import a_callback, wrapped
+from tests.support.builders import NOON, a_callback, wrapped
 from tests.support.dispatching import a_dispatcher
 from tests.support.emulator_clients import BareMns
 from tests.support.raw_server import http_reply, serving
@@ -104,6 +104,31 @@ def failure_of(url: str, *, queue: str = "q", key: AccessKey = KEY) -> QueueUnav
     with a_queue(url, queue=queue, key=key) as adapter, pytest.raises(QueueUnavailable) as caught:
         receive(adapter)
     return caught.value
+
+
+@pytest.mark.parametrize(
+    ("status", "body", "dates"),
+    [
+        pytest.param("404 Not Found", "<Error><Code>MessageNotExist</Code></Error>", [NOON], id="empty"),
+        pytest.param("408 Timeout", "<Error><Code>TimeExpired</Code></Error>", [NOON], id="refused"),
+        pytest.param("502 Bad Gateway", "<html>Bad gateway</html>", [], id="proxy"),
+    ],
+)
+def test_the_date_of_a_reply_from_mns_is_passed_on(status: str, body: str, dates: list[datetime]) -> None:
+    seen: list[datetime] = []
+    date = format_datetime(NOON, usegmt=True)
+    with serving([http_reply(body.encode(), status=status, headers=f"Date: {date}\r\n")]) as server:
+        queue = MnsQueue(
+            endpoint=server.url,
+            queue="q",
+            name="q",
+            credentials=Credentials(lambda: KEY),
+            on_date=seen.append,
+        )
+        with closing(queue), suppress(QueueUnavailable):
+            receive(queue)
+
+    assert seen == dates
 
 
 class TestReceiving:

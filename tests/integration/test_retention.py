@@ -7,6 +7,9 @@ from contextlib import closing
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
+
+from listener.core.ports import ClockCheck
 from listener.daemon.daemon import Daemon
 from listener.daemon.maintenance import HOUSEKEEPING_INTERVAL, PrunerLoop
 from listener.emulator import Options
@@ -15,6 +18,8 @@ from listener.settings.loader import load
 from listener.store.pruner import ROWS_PER_STEP, Pruner
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_decoded_message, a_message, routes_all
+from tests.support.clocks import RIGHT, UNKNOWN, WRONG
+from tests.support.sqlite import new_sqlite_store
 from tests.support.stores import count, quarantine
 from tests.support.waiting import wait_until
 
@@ -48,7 +53,7 @@ def test_a_daemon_deletes_what_is_old_in_steps_with_pauses(tmp_path: Path) -> No
         ]
         store.record(garbled, routes_all(), at=NOON)
         pruner = Pruner(store.database, keep=timedelta(hours=1))
-        loop = PrunerLoop(pruner, idle=lambda: False, stop=threading.Event())
+        loop = PrunerLoop(pruner, idle=lambda: False, clock_check=RIGHT, stop=threading.Event())
         pauses = [loop.turn() for _ in range(3)]  # results, jobs, and the first of the quarantine
         assert count(store, quarantine) == ROWS_PER_STEP
         assert all(timedelta(0) < pause <= HOUSEKEEPING_INTERVAL for pause in pauses)
@@ -59,3 +64,16 @@ def test_a_daemon_deletes_what_is_old_in_steps_with_pauses(tmp_path: Path) -> No
             wait_until(lambda: count(store, quarantine) == 0)
         finally:
             daemon.stop()
+
+
+@pytest.mark.parametrize("clock_check", [UNKNOWN, WRONG], ids=["unknown", "wrong"])
+def test_nothing_is_deleted_unless_the_clock_is_confirmed(tmp_path: Path, clock_check: ClockCheck) -> None:
+    """With a clock that is a month ahead, copies of everything would be handled again."""
+    with new_sqlite_store(tmp_path) as store:
+        store.record([a_decoded_message(result=None)], routes_all(), at=NOON)
+        pruner = Pruner(store.database, keep=timedelta(hours=1))
+        idle, stop = (lambda: True), threading.Event()
+        for each, left in ((clock_check, 1), (RIGHT, 0)):
+            loop = PrunerLoop(pruner, idle=idle, clock_check=each, stop=stop)
+            assert [loop.turn() > timedelta(0) for _ in range(3)] == [True] * 3
+            assert count(store, quarantine) == left

@@ -11,11 +11,12 @@ from typing import Any
 import pytest
 from freezegun import freeze_time
 from freezegun.api import FrozenDateTimeFactory
+from structlog.testing import capture_logs
 
 from listener.core import clock
 from listener.core.errors import FailureKind, MpsUnavailable
 from listener.core.model import LOST, Answer, JobState, Tenants
-from listener.core.ports import ALL_TENANTS
+from listener.core.ports import ALL_TENANTS, ClockCheck
 from listener.intake.recorder import NullDeliverySink, Recorder
 from listener.jobs.reconciler import (
     CONCURRENCY,
@@ -31,6 +32,7 @@ from listener.rules.routing import Correlation, Match, Rule
 from listener.runtime.liveness import Heartbeat
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_job, a_result
+from tests.support.clocks import RIGHT, UNKNOWN, WRONG
 from tests.support.memory_mps import MemoryMps
 from tests.support.rejecting import reject
 from tests.support.sqlite import new_sqlite_store
@@ -54,7 +56,12 @@ def time() -> Iterator[FrozenDateTimeFactory]:
 
 
 def a_reconciler(
-    store: SqlStore, mps: MemoryMps | None, *, tenants: Tenants = ALL_TENANTS, mps_of: MpsOf | None = None
+    store: SqlStore,
+    mps: MemoryMps | None,
+    *,
+    tenants: Tenants = ALL_TENANTS,
+    mps_of: MpsOf | None = None,
+    clock_check: ClockCheck = RIGHT,
 ) -> Reconciler:
     recorder = Recorder(store=store, rules=RULES, correlation=Correlation(), sink=NullDeliverySink())
     return Reconciler(
@@ -63,6 +70,7 @@ def a_reconciler(
         mps_of=mps_of or (lambda _tenant: mps),
         backoff=Backoff(INITIAL_BACKOFF, MAX_BACKOFF),
         timeout=TIMEOUT,
+        clock_check=clock_check,
         tenants=tenants,
     )
 
@@ -291,3 +299,30 @@ def test_a_stop_ends_the_loop_and_leaves_the_rest_for_the_next_process(store: Sq
 
     assert len(mps.asked) <= CONCURRENCY
     assert len(store.claim_overdue(at=NOON, until=NOON, limit=JOBS_PER_TURN)) >= JOBS_PER_TURN - CONCURRENCY
+
+
+@pytest.mark.parametrize("mps", [None, MemoryMps()], ids=["no-mps", "unknown-to-mps"])
+def test_no_job_is_lost_until_the_clock_is_confirmed(
+    store: SqlStore, time: FrozenDateTimeFactory, mps: MemoryMps | None
+) -> None:
+    add_jobs(store)
+    time.tick(10 * TIMEOUT)
+    with capture_logs() as logs:
+        assert outcomes(a_reconciler(store, mps, clock_check=UNKNOWN)) == [ReconcileOutcome.UNKNOWN]
+
+    assert [entry["event"] for entry in logs if entry["log_level"] == "warning"] == ["clock.unconfirmed"]
+    assert (count(store, results), due_in(store)) == (0, timedelta(minutes=1))
+    time.tick(timedelta(minutes=1))
+    assert outcomes(a_reconciler(store, mps)) == [ReconcileOutcome.LOST]
+
+
+def test_no_job_is_queried_or_postponed_while_the_clock_is_wrong(
+    store: SqlStore, time: FrozenDateTimeFactory
+) -> None:
+    add_jobs(store)
+    time.tick(10 * TIMEOUT)
+    mps = MemoryMps(job_0="Success")
+
+    assert outcomes(a_reconciler(store, mps, clock_check=WRONG)) == []
+    time.move_to(NOON)
+    assert (mps.asked, due_in(store)) == ([], timedelta(0))

@@ -1,0 +1,61 @@
+"""The wall clock of the machine is wrong for a while."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import timedelta
+
+import pytest
+
+from listener.client import Client
+from listener.settings.loader import settings_from
+from tests.support.program import Place, Program
+from tests.support.shifted_clock import install, set_clock
+from tests.support.waiting import wait_until
+
+#: An interpreter of its own loads what a test installs.
+pytestmark = [pytest.mark.process, pytest.mark.fresh_interpreter]
+
+#: Longer than retention, and than any job's deadline with ``reconcile.timeout``.
+MONTH = timedelta(days=31)
+JOBS = [f"job-{number}" for number in range(5)]
+
+
+@pytest.mark.parametrize("when", ["at-the-start", "later"])
+def test_a_clock_that_is_a_month_ahead_loses_no_job_and_forgets_no_result(place: Place, when: str) -> None:
+    place.settings()
+    install(place.folder)
+    daemon = start(place)
+    place.send("before")
+    wait_until(lambda: handled(place) == {"before": 1})
+    with Client(settings_from(place.folder / "listener.toml")) as client:
+        for job in JOBS:
+            client.register(job, function="Cover")
+    if when == "later":
+        set_clock(place.folder, MONTH)
+    else:
+        assert daemon.stop() == 0
+        set_clock(place.folder, MONTH)
+        daemon = start(place)
+
+    wait_until(lambda: bool(daemon.logs("clock.wrong")))
+    assert bool(daemon.logs("clock.jumped")) is (when == "later")
+    place.send("before")  # the copy is handled again if its result was deleted
+    for _ in range(3):
+        polls = place.asked("BatchReceiveMessage")
+        wait_until(lambda polls=polls: place.asked("BatchReceiveMessage") > polls)  # type: ignore[misc]  # bound now
+    set_clock(place.folder, timedelta(0))
+    place.send(*JOBS)
+    wait_until(lambda: place.messages_left() == 0 and len(handled(place)) == 1 + len(JOBS))
+
+    assert daemon.stop() == 0
+    assert handled(place) == Counter(["before", *JOBS])
+    assert {line["state"] for line in place.lines()} == {"Success"}
+
+
+def start(place: Place) -> Program:
+    return place.run(reconcile__interval="100ms", queues__0__wait="1s").ready()
+
+
+def handled(place: Place) -> Counter[str]:
+    return Counter(line["job_id"] for line in place.lines())
