@@ -242,7 +242,7 @@ class Delivery:
     state: DeliveryState
     created_at: datetime
     next_at: datetime | None = None
-    settled_at: datetime | None = None
+    settled_at: datetime | None = None  #: when its last attempt was settled
     lease_until: datetime | None = None
     owner: str = ""
     last_error: str = ""

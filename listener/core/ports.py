@@ -162,6 +162,17 @@ class OutputStore(Protocol):
         """Save the outputs of a job, verbatim as MPS returned them, with its recorded result."""
 
 
+class ScheduleStore(Protocol):
+    """What maintenance needs after the clock was set back."""
+
+    def reschedule_future(self, *, at: datetime, longest_query_wait: timedelta) -> int:
+        """Let everything that was scheduled while the clock was ahead of ``at`` wait as long as it was meant to, from
+        ``at`` on: deliveries, results that wait for their jobs, and queries. Returns how many rows were changed.
+
+        ``longest_query_wait`` is the longest pause before the next query about an overdue job.
+        """
+
+
 class Backlog(Protocol):
     """What the daemon needs to know about the remaining work."""
 
@@ -172,7 +183,9 @@ class Backlog(Protocol):
         """How much remains to be done: deliveries pending or running, and results that wait for their jobs."""
 
 
-class Store(ResultStore, JobStore, DeliveryStore, OverdueStore, OutputStore, Backlog, Protocol):
+class Store(
+    ResultStore, JobStore, DeliveryStore, OverdueStore, OutputStore, ScheduleStore, Backlog, Protocol
+):
     """All of the store, for those who open and close it."""
 
     def close(self) -> None:

@@ -15,7 +15,7 @@ import structlog
 from listener.aliyun.mns_queue import MnsQueue
 from listener.core import clock
 from listener.core.errors import StoreUnavailable
-from listener.core.ports import ClockCheck, HeartbeatSink
+from listener.core.ports import ClockCheck, HeartbeatSink, ScheduleStore
 from listener.dispatch.dispatcher import Dispatcher
 from listener.dispatch.lease_keeper import renewal_interval
 from listener.intake.recorder import Recorder
@@ -47,11 +47,18 @@ class Housekeeping:
         dispatcher: Dispatcher,
         recorder: Recorder,
         queues: Sequence[MnsQueue],
+        store: ScheduleStore,
         lease: timedelta,
+        longest_query_wait: timedelta,
         clock_guard: ClockGuard,
         stop: threading.Event,
     ) -> None:
+        self._store = store
+        self._longest_query_wait = longest_query_wait
         self._clock_guard = clock_guard
+        self._steps_back = (
+            -1
+        )  #: after how many steps back of the clock rows were rescheduled; not yet at the start
         self._dispatcher = dispatcher
         self._recorder = recorder
         self._queues = queues
@@ -73,6 +80,8 @@ class Housekeeping:
         try:
             self._clock_guard.watch()
             self._expire_requests()
+            if self._steps_back != self._clock_guard.steps_back:
+                self._reschedule()
             if self._lease_timer.due():
                 self._dispatcher.maintain_leases()
             if self._recorder.has_waiting or self._foreign_timer.due():
@@ -81,6 +90,15 @@ class Housekeeping:
             self._warnings.warning("store.unavailable", doing="housekeeping", error=str(error))
         except Exception:  # a bug in mns-listener must not end the loop
             log.exception("housekeeping.crashed")
+
+    def _reschedule(self) -> None:
+        """At the start, and after each step back: the clock may have been ahead when the rows were written."""
+        steps_back = self._clock_guard.steps_back
+        changed = self._store.reschedule_future(at=clock.now(), longest_query_wait=self._longest_query_wait)
+        self._steps_back = steps_back
+        if changed:
+            log.warning("clock.rows_rescheduled", count=changed)
+            self._dispatcher.wake()
 
     def _expire_requests(self) -> None:
         for queue in tuple(self._queues):  # extra pollers add theirs meanwhile

@@ -32,7 +32,7 @@ from listener.dispatch.handlers import Handlers
 from listener.intake.poller import Poller
 from listener.intake.poller_group import PollerGroup
 from listener.intake.recorder import Recorder
-from listener.jobs.reconciler import Reconciler, tenant_shards
+from listener.jobs.reconciler import CLAIM_DURATION, Reconciler, tenant_shards
 from listener.runtime.clock_guard import ClockGuard
 from listener.runtime.lease_owner import owner_name
 from listener.runtime.liveness import Heartbeat, LivenessMonitor
@@ -206,7 +206,9 @@ class Wiring:
             dispatcher=dispatcher,
             recorder=recorder,
             queues=self._queues,
+            store=self.resources.store,
             lease=self.settings.dispatch.lease,
+            longest_query_wait=max(self.settings.reconcile.max_backoff, CLAIM_DURATION),
             clock_guard=self.clock_guard,
             stop=self.stop,
         )

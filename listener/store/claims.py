@@ -111,7 +111,6 @@ def _columns(kind: type[Outcome]) -> dict[str, Any]:
         **columns,
         "state": PENDING,
         "next_at": bindparam("retry_at", type_=UtcTimestamp),
-        "settled_at": None,
     }
 
 
@@ -279,7 +278,7 @@ def _id(settlement: Settlement) -> int:
 def _parameters(outcome: Outcome, at: datetime) -> dict[str, Any]:
     match outcome:
         case RetryAt():
-            return {"spent": int(outcome.spent), "reason": outcome.reason, "retry_at": outcome.at}
+            return {"spent": int(outcome.spent), "reason": outcome.reason, "retry_at": outcome.at, "now": at}
         case Dead():
             return {"spent": 1, "reason": outcome.reason, "now": at}
         case Done():

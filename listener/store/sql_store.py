@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
 
@@ -22,7 +22,7 @@ from listener.core.model import (
     Tenants,
 )
 from listener.core.ports import ALL_TENANTS, Decide
-from listener.store import claims, ingest, job_rows, overdue, result_rows, schema
+from listener.store import claims, future_rows, ingest, job_rows, overdue, result_rows, schema
 from listener.store.database import Database
 from listener.store.group_commit import GroupCommit
 from listener.store.unreadable import either
@@ -84,6 +84,12 @@ class SqlStore:
     def postpone(self, job: Job, *, until: datetime, asked: bool) -> None:
         with self.database.write() as connection:
             overdue.postpone(connection, job, until=until, asked=asked)
+
+    # ScheduleStore
+
+    def reschedule_future(self, *, at: datetime, longest_query_wait: timedelta) -> int:
+        with self.database.write() as connection:
+            return future_rows.reschedule(connection, at=at, longest_query_wait=longest_query_wait)
 
     # OutputStore
 

@@ -1,0 +1,84 @@
+"""Housekeeping, one turn at a time."""
+
+from __future__ import annotations
+
+import threading
+from contextlib import closing
+from datetime import datetime, timedelta
+from pathlib import Path
+
+import pytest
+
+from listener.core.errors import FailureKind, StoreUnavailable
+from listener.daemon.maintenance import Housekeeping
+from listener.intake.recorder import NullDeliverySink, Recorder
+from listener.rules.routing import Correlation
+from listener.runtime.clock_guard import ClockGuard
+from listener.store.sql_store import SqlStore
+from tests.support.builders import decoded_messages, routes_all
+from tests.support.clocks import Clocks
+from tests.support.dispatching import LONG, a_dispatcher
+from tests.support.sqlite import new_sqlite
+
+HOURS, HOUR = timedelta(hours=3), timedelta(hours=1)
+
+
+class FlakyStore(SqlStore):
+    """The same store, unavailable for the next ``away_for`` rescheduling."""
+
+    away_for = 0
+
+    def reschedule_future(self, *, at: datetime, longest_query_wait: timedelta) -> int:
+        if self.away_for:
+            self.away_for -= 1
+            raise StoreUnavailable("away", kind=FailureKind.CONNECTION)
+        return super().reschedule_future(at=at, longest_query_wait=longest_query_wait)
+
+
+@pytest.fixture
+def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
+    return Clocks(monkeypatch)
+
+
+def housekeeping(store: SqlStore) -> Housekeeping:
+    dispatcher = a_dispatcher(store, lambda _result: None)
+    return Housekeeping(
+        dispatcher=dispatcher,
+        recorder=Recorder(store=store, rules=(), correlation=Correlation(), sink=NullDeliverySink()),
+        queues=(),
+        store=store,
+        lease=LONG,
+        longest_query_wait=HOUR,
+        clock_guard=ClockGuard(),
+        stop=threading.Event(),
+    )
+
+
+def is_due(store: SqlStore, clocks: Clocks) -> bool:
+    due = store.next_due()
+    assert due is not None
+    return due <= clocks.now
+
+
+def test_after_a_step_back_what_was_due_is_due(tmp_path: Path, clocks: Clocks) -> None:
+    with closing(FlakyStore.open(new_sqlite(tmp_path / "store.db"))) as opened:
+        store = FlakyStore(opened.database)
+        loop = housekeeping(store)
+        loop.turn()
+        store.record(decoded_messages(1), routes_all(), at=clocks.now)
+        clocks.jump(-HOURS)
+        store.away_for = 1
+        loop.turn()
+        assert not is_due(store, clocks)
+        loop.turn()
+
+        assert is_due(store, clocks)
+
+
+def test_a_step_back_while_no_process_ran_is_made_up_for_at_the_start(tmp_path: Path, clocks: Clocks) -> None:
+    with closing(SqlStore.open(new_sqlite(tmp_path / "store.db"))) as store:
+        store.record(decoded_messages(1), routes_all(), at=clocks.now)
+        clocks.jump(-HOURS)
+        housekeeping(store).turn()
+
+        assert is_due(store, clocks)
