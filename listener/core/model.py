@@ -300,6 +300,14 @@ class Claim:
         return self.capacities.get(queue, self.limit if self.capacity is None else self.capacity)
 
 
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """How long the lease of a running delivery lasts; every renewal changes ``until``."""
+
+    delivery_id: int
+    until: datetime
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordSummary:
     """The effect of one batch on the store."""

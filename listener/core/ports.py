@@ -13,6 +13,7 @@ from listener.core.model import (
     Delivery,
     Job,
     JobResult,
+    Lease,
     Message,
     Outcome,
     RecordSummary,
@@ -132,6 +133,14 @@ class DeliveryStore(Protocol):
         self, outcome: Callable[[Delivery], Outcome], *, at: datetime, limit: int
     ) -> Sequence[Settlement]:
         """Settle running deliveries whose lease has expired: their process crashed, or their handler hangs."""
+
+    def leases(self, *, after: datetime, limit: int) -> Sequence[Lease]:
+        """The leases of running deliveries that end after this time, the earliest first."""
+
+    def rescue_unrenewed(
+        self, leases: Sequence[Lease], outcome: Callable[[Delivery], Outcome], *, at: datetime
+    ) -> Sequence[Settlement]:
+        """Settle the deliveries of those leases that have not been renewed, whenever they end."""
 
     def settle(self, settlements: Sequence[Settlement], *, at: datetime) -> Sequence[Settlement]:
         """Write the outcomes of attempts; returns those that came too late because another attempt had started."""

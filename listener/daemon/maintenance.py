@@ -80,12 +80,12 @@ class Housekeeping:
         try:
             self._clock_guard.watch()
             self._expire_requests()
-            if self._steps_back != self._clock_guard.steps_back:
-                self._reschedule()
             if self._lease_timer.due():
                 self._dispatcher.maintain_leases()
             if self._recorder.has_waiting or self._foreign_timer.due():
                 self._recorder.decide_waiting()
+            if self._steps_back != self._clock_guard.steps_back:
+                self._reschedule()
         except StoreUnavailable as error:
             self._warnings.warning("store.unavailable", doing="housekeeping", error=str(error))
         except Exception:  # a bug in mns-listener must not end the loop

@@ -130,6 +130,7 @@ class Wiring:
             bindings=handler_bindings(settings, self.resources.handlers, enricher),
             fallback=settings.retry.policy(),
             meter=self.metrics,
+            clock_check=self.clock_guard,
             owner=owner_name(),
             concurrency=settings.dispatch.concurrency,
             # Results of queries come from no queue. With tenants, they count as one more queue for fair shares.

@@ -15,13 +15,13 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from listener.core import clock
 from listener.core.errors import Unavailable
 from listener.core.model import Claim, Delivery, Done, JobResult, Outcome, RetryAt, Settlement, Target
-from listener.core.ports import DeliveryStore, HeartbeatSink, Meter
+from listener.core.ports import ClockCheck, DeliveryStore, HeartbeatSink, Meter
 from listener.dispatch.claimer import Claimer
 from listener.dispatch.delivery_log import call_with_log_fields
 from listener.dispatch.inflight import InFlight
@@ -56,6 +56,7 @@ class Dispatcher:
         bindings: Mapping[Target, HandlerBinding],
         fallback: RetryPolicy,
         meter: Meter,
+        clock_check: ClockCheck,
         owner: str,
         concurrency: int,
         queues: int = 1,
@@ -65,6 +66,7 @@ class Dispatcher:
     ) -> None:
         self._bindings = bindings
         self._fallback = fallback
+        self._clock_check = clock_check
         self._cut_short = threading.Event()  #: set once the shutdown timeout is over
         guard = StoreGuard()
         self._in_flight = InFlight(_min_capacity(concurrency), queues=queues)
@@ -78,13 +80,21 @@ class Dispatcher:
             lease=lease,
         )
         self._settler = self._make_settler(store, meter, guard=guard, heartbeat=make_heartbeat("settle"))
-        self._lease_keeper = LeaseKeeper(
+        self._lease_keeper = self._make_lease_keeper(
+            store, guard, lease=lease, handler_timeout=handler_timeout
+        )
+
+    def _make_lease_keeper(
+        self, store: DeliveryStore, guard: StoreGuard, *, lease: timedelta, handler_timeout: timedelta
+    ) -> LeaseKeeper:
+        return LeaseKeeper(
             store=store,
             in_flight=self._in_flight,
             workers=self._workers,
             guard=guard,
             policy=self._policy,
             on_rescued=self._follow_rescued,
+            clock_check=self._clock_check,
             lease=lease,
             handler_timeout=handler_timeout,
         )
@@ -168,7 +178,9 @@ class Dispatcher:
 
     def _policy(self, delivery: Delivery) -> RetryPolicy:
         binding = self._bindings.get(delivery.target)
-        return binding.policy if binding else self._fallback
+        policy = binding.policy if binding else self._fallback
+        # Whether a delivery is too old can only be told by a clock that is right.
+        return policy if self._clock_check.confirmed else replace(policy, max_elapsed=timedelta.max)
 
     # leases
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 
 import structlog
 
 from listener.core import clock
-from listener.core.model import Delivery, Settlement
-from listener.core.ports import DeliveryStore
+from listener.core.model import Delivery, Lease, Outcome, Settlement
+from listener.core.ports import ClockCheck, DeliveryStore
 from listener.dispatch.delivery_log import log_fields
 from listener.dispatch.inflight import InFlight
 from listener.dispatch.store_guard import StoreGuard
@@ -25,6 +25,11 @@ log = structlog.get_logger(__name__)
 RENEWALS_PER_LEASE = 4
 #: How many expired leases one round takes over at most.
 RESCUE_BATCH = 256
+#: How many lease lengths a lease may go without a renewal, where the clocks cannot tell whether it has expired. A live
+#: process renews its leases eight times in that time, so there is some room for replicas with a longer lease.
+WATCH_LEASES = 2
+#: Before every lease.
+NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 def renewal_interval(lease: timedelta) -> timedelta:
@@ -44,6 +49,7 @@ class LeaseKeeper:
         guard: StoreGuard,
         policy: Callable[[Delivery], RetryPolicy],
         on_rescued: Callable[[Sequence[Settlement]], None],
+        clock_check: ClockCheck,
         lease: timedelta,
         handler_timeout: timedelta,
     ) -> None:
@@ -53,10 +59,13 @@ class LeaseKeeper:
         self._guard = guard
         self._policy = policy
         self._on_rescued = on_rescued
+        self._clock_check = clock_check
         self._lease = lease
         self._handler_timeout = handler_timeout
         #: When our leases were last renewed, in monotonic seconds and by the wall clock.
         self._renewed: tuple[float, datetime] | None = None
+        #: Leases that need watching, and since which time after boot each has not been renewed.
+        self._unrenewed: dict[Lease, timedelta] = {}
         self._waited = (
             False  #: whether the last round rescued nothing, because the renewal before it was late
         )
@@ -69,7 +78,9 @@ class LeaseKeeper:
             return  # other processes cannot renew their leases now either
         waited, self._waited = self._waited, not (prompt or self._waited)
         if prompt or waited:
-            self._guard.attempt("rescue expired leases", self._rescue_expired)
+            if not self._clock_check.wrong:
+                self._guard.attempt("rescue expired leases", self._rescue_expired)
+            self._guard.attempt("rescue unrenewed leases", self._rescue_unrenewed)
 
     def _replace_hung(self) -> None:
         for delivery in self._in_flight.overdue(self._handler_timeout):
@@ -94,11 +105,22 @@ class LeaseKeeper:
 
     def _rescue_expired(self) -> None:
         now = clock.now()
-        rescued = self._store.rescue_expired(
-            lambda delivery: retry.after_lost_lease(
-                delivery, self._policy(delivery), now=now, jitter=random.random()
-            ),
-            at=now,
-            limit=RESCUE_BATCH,
+        self._on_rescued(self._store.rescue_expired(self._after_lost_lease, at=now, limit=RESCUE_BATCH))
+
+    def _rescue_unrenewed(self) -> None:
+        """Watch, by the time since boot, the leases whose ends say nothing: all of them while our clock is wrong, else
+        those that end later than any lease, because they were written by a clock that was ahead."""
+        now, uptime = clock.now(), clock.uptime()
+        after = NEVER if self._clock_check.wrong else now + WATCH_LEASES * self._lease
+        watched = self._store.leases(after=after, limit=RESCUE_BATCH)
+        self._unrenewed = {lease: self._unrenewed.get(lease, uptime) for lease in watched}
+        stale = [
+            lease for lease, since in self._unrenewed.items() if uptime - since > WATCH_LEASES * self._lease
+        ]
+        if stale:
+            self._on_rescued(self._store.rescue_unrenewed(stale, self._after_lost_lease, at=now))
+
+    def _after_lost_lease(self, delivery: Delivery) -> Outcome:
+        return retry.after_lost_lease(
+            delivery, self._policy(delivery), now=clock.now(), jitter=random.random()
         )
-        self._on_rescued(rescued)

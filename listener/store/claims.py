@@ -12,7 +12,17 @@ from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, literal, select, tuple_, update
 
-from listener.core.model import Claim, Dead, Delivery, DeliveryState, Done, Outcome, RetryAt, Settlement
+from listener.core.model import (
+    Claim,
+    Dead,
+    Delivery,
+    DeliveryState,
+    Done,
+    Lease,
+    Outcome,
+    RetryAt,
+    Settlement,
+)
 from listener.store.compiled import ByValues, CompiledSelect, CompiledUpdate
 from listener.store.postgres import notify
 from listener.store.rows import delivery_of, job_of, result_of
@@ -85,6 +95,21 @@ _EXPIRED = (
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
 )
+_LEASES = (
+    select(deliveries.c.id, deliveries.c.lease_until)
+    .where(_IS_RUNNING, deliveries.c.lease_until > bindparam("after"))
+    .order_by(deliveries.c.lease_until)
+    .limit(bindparam("most"))
+)
+_UNRENEWED = (
+    select(deliveries.c.id)
+    .where(
+        _IS_RUNNING,
+        tuple_(deliveries.c.id, deliveries.c.lease_until).in_(bindparam("leases", expanding=True)),
+    )
+    .order_by(deliveries.c.id)
+    .with_for_update(skip_locked=True)
+)
 _SELECT = {table: CompiledSelect(table.c.id) for table in (deliveries, results, jobs)}
 
 
@@ -154,10 +179,40 @@ def rescue_expired(
 ) -> Sequence[Settlement]:
     """See ``DeliveryStore.rescue_expired``."""
     ids = list(connection.scalars(_EXPIRED, {"now": at, "most": limit}))
-    found = load(connection, ids)
-    expired = [Settlement(delivery=delivery, outcome=outcome(delivery)) for delivery in found]
-    _write(connection, expired, at=at)
-    return expired
+    return _rescue(connection, ids, outcome, at=at, load=load)
+
+
+def leases(connection: Connection, *, after: datetime, limit: int) -> Sequence[Lease]:
+    """See ``DeliveryStore.leases``."""
+    rows = connection.execute(_LEASES, {"after": after, "most": limit})
+    return [Lease(row.id, row.lease_until) for row in rows]
+
+
+def rescue_unrenewed(
+    connection: Connection,
+    unrenewed: Sequence[Lease],
+    outcome: Callable[[Delivery], Outcome],
+    *,
+    at: datetime,
+    load: Load,
+) -> Sequence[Settlement]:
+    """See ``DeliveryStore.rescue_unrenewed``."""
+    pairs = [(lease.delivery_id, lease.until) for lease in unrenewed]
+    ids = list(connection.scalars(_UNRENEWED, {"leases": pairs}))
+    return _rescue(connection, ids, outcome, at=at, load=load)
+
+
+def _rescue(
+    connection: Connection,
+    ids: Sequence[int],
+    outcome: Callable[[Delivery], Outcome],
+    *,
+    at: datetime,
+    load: Load,
+) -> Sequence[Settlement]:
+    rescued = [Settlement(delivery=delivery, outcome=outcome(delivery)) for delivery in load(connection, ids)]
+    _write(connection, rescued, at=at)
+    return rescued
 
 
 def settle(

@@ -15,6 +15,7 @@ from listener.core.model import (
     DecodedMessage,
     Delivery,
     Job,
+    Lease,
     Outcome,
     RecordSummary,
     Result,
@@ -138,6 +139,17 @@ class SqlStore:
         self, outcome: Callable[[Delivery], Outcome], *, at: datetime, limit: int
     ) -> Sequence[Settlement]:
         rescue = partial(claims.rescue_expired, outcome=outcome, at=at, limit=limit)
+        readable = partial(claims.load_readable, at=at)
+        return self._either(partial(rescue, load=claims.load), partial(rescue, load=readable))
+
+    def leases(self, *, after: datetime, limit: int) -> Sequence[Lease]:
+        with self.database.read() as connection:
+            return claims.leases(connection, after=after, limit=limit)
+
+    def rescue_unrenewed(
+        self, leases: Sequence[Lease], outcome: Callable[[Delivery], Outcome], *, at: datetime
+    ) -> Sequence[Settlement]:
+        rescue = partial(claims.rescue_unrenewed, unrenewed=leases, outcome=outcome, at=at)
         readable = partial(claims.load_readable, at=at)
         return self._either(partial(rescue, load=claims.load), partial(rescue, load=readable))
 

@@ -21,6 +21,7 @@ from listener.runtime.metrics import Metrics
 from listener.store.sql_store import SqlStore
 from listener.store.tables import deliveries
 from tests.support.builders import decoded_messages, routes_all
+from tests.support.clocks import RIGHT
 
 TARGET = Target("videos", "log")
 NO_BACKOFF = Backoff(timedelta(0), timedelta(0))
@@ -38,6 +39,7 @@ def a_dispatcher(store: SqlStore, handle: Handle, **options: Any) -> Dispatcher:
         "bindings": {TARGET: HandlerBinding(run=handle, policy=policy)},
         "fallback": policy,
         "meter": Metrics(),
+        "clock_check": RIGHT,
         "owner": "host:1:0a1b2c3d",
         "concurrency": 4,
         "lease": LONG,

@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from listener.core import clock
 from listener.core.errors import FailureKind, Reject, Retry, StoreUnavailable, Unavailable
 from listener.core.model import Claim, Delivery, JobResult, Message, Settlement
+from listener.core.ports import ClockCheck
 from listener.dispatch.coroutine_runner import CoroutineRunner
 from listener.dispatch.dispatcher import Dispatcher, HandlerBinding
 from listener.dispatch.handlers import Handlers
@@ -33,6 +34,7 @@ from tests.support.builders import (
     routes_all,
     wrapped,
 )
+from tests.support.clocks import RIGHT, UNKNOWN, WRONG, Clocks
 from tests.support.dispatching import (
     LONG,
     NO_BACKOFF,
@@ -319,6 +321,53 @@ def test_leases_end_even_where_every_round_takes_long(
         tended(dispatcher)
 
     assert delivery_states(store) == {"pending": 1}
+
+
+@pytest.mark.parametrize(
+    ("check", "size"),
+    [
+        pytest.param(RIGHT, timedelta(hours=-3), id="set-back"),
+        pytest.param(WRONG, timedelta(hours=-3), id="behind"),
+        pytest.param(WRONG, timedelta(days=4), id="ahead"),
+    ],
+)
+def test_a_jump_of_the_clock_neither_holds_up_a_lease_nor_ends_it_early(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch, check: ClockCheck, size: timedelta
+) -> None:
+    clocks = Clocks(monkeypatch)
+    dispatcher = a_dispatcher(store, Calls(), clock_check=check)
+    record_results(store, 2)
+    dead, live = (
+        store.claim(Claim(owner=owner, until=clocks.now + LONG, limit=1), at=clocks.now)
+        for owner in ("dead", "live")
+    )
+    clocks.jump(size)
+    seen = []
+    for _ in range(16):  # four lease lengths
+        tended(dispatcher)
+        seen.append([row.state for row in delivery_rows(store)])
+        clocks.tick(LONG / 4)
+        store.renew(live, until=clocks.true_time + LONG)  # by a neighbour whose clock is right
+
+    assert [delivery.id for delivery in dead] == [1]
+    assert seen[:8] == [["running", "running"]] * 8
+    assert seen[-1] == ["pending", "running"]
+
+
+@pytest.mark.parametrize(
+    ("check", "state"),
+    [(RIGHT, "dead"), (UNKNOWN, "pending"), (WRONG, "pending")],
+    ids=["right", "unknown", "wrong"],
+)
+def test_a_delivery_is_only_too_old_if_the_clock_is_right(
+    store: SqlStore, check: ClockCheck, state: str
+) -> None:
+    store.record(decoded_messages(1), routes_all(), at=clock.now() - timedelta(days=31))
+
+    with dispatching(store, Calls(ValueError("boom")), policy=RetryPolicy(), clock_check=check):
+        wait_until(lambda: delivery_rows(store)[0].last_error is not None)
+
+    assert delivery_states(store) == {state: 1}
 
 
 def test_leases_are_renewed_while_a_handler_runs(store: SqlStore) -> None:
