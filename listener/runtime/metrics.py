@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from datetime import timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -23,47 +23,27 @@ class Metrics:
     def __init__(self, *, lines_dropped: Callable[[], Mapping[str, int]] = dict) -> None:
         """``lines_dropped``: how many lines of each output stream were dropped so far."""
         self.registry = registry = CollectorRegistry()
-        self._polls = Counter(
-            "mns_listener_polls", "ReceiveMessage calls", ["queue", "result"], registry=registry
-        )
-        self._poll_duration = Histogram(
+        counter = partial(Counter, registry=registry)
+        histogram = partial(Histogram, buckets=SECONDS, registry=registry)
+        self._polls = counter("mns_listener_polls", "ReceiveMessage calls", ["queue", "result"])
+        self._poll_duration = histogram(
             "mns_listener_poll_duration_seconds",
             "Duration of ReceiveMessage calls, including the long poll",
             ["queue"],
-            buckets=SECONDS,
-            registry=registry,
         )
-        self._messages = Counter(
-            "mns_listener_messages_received", "Messages received", ["queue"], registry=registry
+        self._messages = counter("mns_listener_messages_received", "Messages received", ["queue"])
+        self._deleted = counter("mns_listener_messages_deleted", "Messages deleted", ["queue", "result"])
+        self._failures = counter(
+            "mns_listener_queue_failures", "Failed MNS requests by kind of failure", ["queue", "kind"]
         )
-        self._deleted = Counter(
-            "mns_listener_messages_deleted", "Messages deleted", ["queue", "result"], registry=registry
+        self._results = counter("mns_listener_results", "Results by status", ["queue", "kind"])
+        self._attempts = counter(
+            "mns_listener_delivery_attempts", "Delivery attempts by outcome", ["route", "handler", "outcome"]
         )
-        self._failures = Counter(
-            "mns_listener_queue_failures",
-            "Failed MNS requests by kind of failure",
-            ["queue", "kind"],
-            registry=registry,
+        self._handler_duration = histogram(
+            "mns_listener_handler_duration_seconds", "Duration of handler calls", ["route", "handler"]
         )
-        self._results = Counter(
-            "mns_listener_results", "Results by status", ["queue", "kind"], registry=registry
-        )
-        self._attempts = Counter(
-            "mns_listener_delivery_attempts",
-            "Delivery attempts by outcome",
-            ["route", "handler", "outcome"],
-            registry=registry,
-        )
-        self._handler_duration = Histogram(
-            "mns_listener_handler_duration_seconds",
-            "Duration of handler calls",
-            ["route", "handler"],
-            buckets=SECONDS,
-            registry=registry,
-        )
-        self._clock_jumps = Counter(
-            "mns_listener_clock_jumps", "Jumps of the wall clock", ["direction"], registry=registry
-        )
+        self._clock_jumps = counter("mns_listener_clock_jumps", "Jumps of the wall clock", ["direction"])
         self._ready = Gauge("mns_listener_ready", "1 if ready, else 0", registry=registry)
         registry.register(_LinesDropped(lines_dropped))
 
