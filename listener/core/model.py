@@ -318,6 +318,7 @@ class RecordSummary:
     quarantined: int = 0
     waiting: int = 0
     parked: int = 0
+    decided: int = 0  #: waiting results that were decided about
     deliveries: int = 0
     claimed: Sequence[Delivery] = ()  #: deliveries that are already leased to the caller
 

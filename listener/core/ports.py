@@ -85,7 +85,10 @@ class ResultStore(ResultWriter, Protocol):
     """What intake needs."""
 
     def decide_waiting(self, decide: Decide, *, at: datetime, limit: int) -> RecordSummary:
-        """Decide again about results whose wait is over, or whose job has been added in the meantime."""
+        """Decide again about results whose wait is over, or whose job has been added in the meantime.
+
+        The longest overdue come first, and evenly from the queues they came from.
+        """
 
     def verify_writable(self, decide: Decide, *, at: datetime) -> None:
         """Raises StoreUnavailable if results cannot be recorded, whatever they contain, and what ``decide`` raises.

@@ -67,29 +67,32 @@ class Housekeeping:
         self._pause = min(HOUSEKEEPING_INTERVAL, renewal)
         self._lease_timer = IntervalTimer(renewal)
         self._foreign_timer = IntervalTimer(FOREIGN_WAITING_INTERVAL)
+        self._more_waiting = False  #: whether the last decisions left waiting results that were due as well
         self._warnings = ThrottledLog(log)
 
     def run(self, heartbeat: HeartbeatSink) -> None:
         while not self._stop.is_set():
             heartbeat.beat()
-            self.turn()
-            self._stop.wait(self._pause.total_seconds())
+            if not self.turn():
+                self._stop.wait(self._pause.total_seconds())
 
-    def turn(self) -> None:
-        """Do what is due. Never raises."""
+    def turn(self) -> bool:
+        """Do what is due; returns whether more waiting results are due already. Never raises."""
         try:
             self._clock_guard.watch()
             self._expire_requests()
             if self._lease_timer.due():
                 self._dispatcher.maintain_leases()
-            if self._recorder.has_waiting or self._foreign_timer.due():
-                self._recorder.decide_waiting()
+            if self._more_waiting or self._recorder.has_waiting or self._foreign_timer.due():
+                self._more_waiting = self._recorder.decide_waiting()
             if self._steps_back != self._clock_guard.steps_back:
                 self._reschedule()
+            return self._more_waiting
         except StoreUnavailable as error:
             self._warnings.warning("store.unavailable", doing="housekeeping", error=str(error))
         except Exception:  # a bug in mns-listener must not end the loop
             log.exception("housekeeping.crashed")
+        return False
 
     def _reschedule(self) -> None:
         """At the start, and after each step back: the clock may have been ahead when the rows were written."""

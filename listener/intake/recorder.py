@@ -17,6 +17,9 @@ from listener.rules.routing import Correlation, Rule, decider
 
 log = structlog.get_logger(__name__)
 
+#: How many waiting results one transaction decides about at most; recording waits for it.
+WAITING_BATCH = 500
+
 
 class Recorder:
     """One for all pollers of the process, and for the reconciler. Safe to use from several threads."""
@@ -59,15 +62,21 @@ class Recorder:
         StoreUnavailable. A result that the store rejects is quarantined."""
         return self._record([DecodedMessage(result=result) for result in results])
 
-    def decide_waiting(self, *, limit: int = 500) -> RecordSummary:
-        """Route waiting results whose wait is over or whose job has become known. Raises StoreUnavailable."""
+    def decide_waiting(self, *, limit: int = WAITING_BATCH) -> bool:
+        """Route waiting results whose wait is over or whose job has become known; returns whether more may be due.
+
+        Raises StoreUnavailable.
+        """
         at = clock.now()
         decide = decider(self._rules, self._correlation, now=at, wait_over=True)
-        if self._waiting_until and at > self._waiting_until:
-            self._waiting_until = None
+        last = self._waiting_until
         summary = self._store.decide_waiting(decide, at=at, limit=limit)
         self._wake_sink(summary)
-        return summary
+        more = summary.decided == limit
+        # Unless another batch, recorded meanwhile, waits for longer.
+        if not more and last and at > last and self._waiting_until == last:
+            self._waiting_until = None
+        return more
 
     def _record(self, batch: Sequence[DecodedMessage]) -> RecordSummary:
         at = clock.now()

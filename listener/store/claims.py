@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime
-from itertools import islice, zip_longest
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, literal, select, tuple_, update
@@ -24,6 +23,7 @@ from listener.core.model import (
     Settlement,
 )
 from listener.store.compiled import ByValues, CompiledSelect, CompiledUpdate
+from listener.store.in_turn import in_turn, queues_of, select_queues
 from listener.store.postgres import notify
 from listener.store.rows import delivery_of, job_of, result_of
 from listener.store.tables import UtcTimestamp, deliveries, jobs, results
@@ -46,20 +46,7 @@ IS_DEAD = deliveries.c.state == _literal(DeliveryState.DEAD)
 _OF_QUEUE = deliveries.c.queue == bindparam("of_queue")
 
 
-def _select_pending_queues() -> Any:
-    """The queues that have pending deliveries, by a loose index scan: one lookup per queue, not per delivery."""
-    queues = select(func.min(deliveries.c.queue).label("queue")).where(IS_PENDING)
-    found = queues.cte("pending_queues", recursive=True)
-    following = (
-        select(func.min(deliveries.c.queue))
-        .where(IS_PENDING, deliveries.c.queue > found.c.queue)
-        .scalar_subquery()
-    )
-    found = found.union_all(select(following).where(found.c.queue.is_not(None)))
-    return select(found.c.queue)
-
-
-_PENDING_QUEUES = _select_pending_queues()
+_PENDING_QUEUES = select_queues(deliveries.c.queue, IS_PENDING)
 _EARLIEST = select(func.min(deliveries.c.next_at)).where(IS_PENDING, _OF_QUEUE)
 _DUE = (
     select(deliveries.c.id)
@@ -225,7 +212,7 @@ def settle(
 
 def next_due(connection: Connection) -> datetime | None:
     """See ``Backlog.next_due``."""
-    queues = _pending_queues(connection)
+    queues = queues_of(connection, _PENDING_QUEUES)
     return min((connection.scalar(_EARLIEST, {"of_queue": queue}) for queue in queues), default=None)
 
 
@@ -272,18 +259,13 @@ def _delivery(row: Any, found: dict[int, Any], known: dict[int, Any]) -> Deliver
     return delivery_of(row, result_of(result), job_of(job) if job else None)
 
 
-def _pending_queues(connection: Connection) -> list[str]:
-    return [queue for queue in connection.scalars(_PENDING_QUEUES) if queue is not None]
-
-
 def _due(connection: Connection, wanted: Claim, *, at: datetime) -> list[int]:
     """Ids of due deliveries, taken from the queues in turn."""
     found = [
         _due_of(connection, queue, min(wanted.limit, wanted.capacity_for(queue)), at=at)
-        for queue in _pending_queues(connection)
+        for queue in queues_of(connection, _PENDING_QUEUES)
     ]
-    turns = (row_id for turn in zip_longest(*found) for row_id in turn if row_id is not None)
-    return list(islice(turns, wanted.limit))
+    return in_turn(found, limit=wanted.limit)
 
 
 def _due_of(connection: Connection, queue: str, limit: int, *, at: datetime) -> list[int]:

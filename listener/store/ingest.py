@@ -11,10 +11,10 @@ Next to this file: ``job_matching`` (which job a result belongs to, which jobs i
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
-from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, select
+from sqlalchemy import Connection, RowMapping, select
 
 from listener.core.model import (
     Claim,
@@ -28,7 +28,7 @@ from listener.core.model import (
     Target,
 )
 from listener.core.ports import Decide
-from listener.store import delivery_rows, job_matching, quarantine, result_rows
+from listener.store import delivery_rows, job_matching, quarantine, result_rows, waiting
 from listener.store.routed_result import KnownJob, RoutedResult, count_status
 from listener.store.rows import mapping, result_of
 from listener.store.tables import results
@@ -76,14 +76,15 @@ def record_trial(connection: Connection, decide: Decide, *, at: datetime) -> Non
 
 def decide_waiting(connection: Connection, decide: Decide, *, at: datetime, limit: int) -> RecordSummary:
     """See ``ResultStore.decide_waiting``."""
-    rows = [mapping(row) for row in connection.execute(_due(select(results), at=at, limit=limit))]
+    rows = waiting.rows_of(connection, waiting.due(connection, at=at, limit=limit))
     return reroute(connection, rows, decide, at=at) if rows else RecordSummary()
 
 
 def decide_each_waiting(connection: Connection, decide: Decide, *, at: datetime, limit: int) -> RecordSummary:
     """The same, one by one; those that cannot be read become dead letters."""
-    ids = list(connection.scalars(_due(select(results.c.id), at=at, limit=limit)))
-    return reroute_each(connection, ids, decide, at=at, set_aside=result_aside(connection, at=at))
+    ids = waiting.due(connection, at=at, limit=limit)
+    summary = reroute_each(connection, ids, decide, at=at, set_aside=result_aside(connection, at=at))
+    return replace(summary, decided=len(ids))
 
 
 def reroute_each(
@@ -106,15 +107,6 @@ def reroute_each(
     )
 
 
-def _due(query: Select[Any], *, at: datetime, limit: int) -> Select[Any]:
-    return (
-        query.where(results.c.wait_until.is_not(None), results.c.wait_until <= at)
-        .order_by(results.c.wait_until)
-        .limit(limit)
-        .with_for_update(skip_locked=True)
-    )
-
-
 def reroute(
     connection: Connection, rows: Sequence[RowMapping], decide: Decide, *, at: datetime
 ) -> RecordSummary:
@@ -129,7 +121,9 @@ def reroute(
     result_rows.update_decisions(connection, routed, ids)
     job_matching.finish_jobs(connection, routed, at=at)
     written, _ = delivery_rows.insert_deliveries(connection, routed, ids, at=at, claim=None)
-    return RecordSummary(parked=count_status(routed, ResultStatus.PARKED), deliveries=written)
+    return RecordSummary(
+        decided=len(routed), parked=count_status(routed, ResultStatus.PARKED), deliveries=written
+    )
 
 
 def _route(

@@ -127,7 +127,7 @@ results = Table(
     _partial_index("results_by_run_id", "run_id", where="run_id != ''"),
     # The dedup key of an outcome is its job's id, which the unique constraint indexes already.
     _partial_index("results_progress", "job_id", where="job_id != dedup_key AND job_id != ''"),
-    _partial_index("results_waiting", "wait_until", where="wait_until IS NOT NULL"),
+    _partial_index("results_waiting_by_queue", "queue", "wait_until", where="wait_until IS NOT NULL"),
 )
 
 

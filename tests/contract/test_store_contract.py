@@ -373,6 +373,15 @@ class TestWaiting:
 
         assert decided == [2, 2, 1, 0]
 
+    def test_results_waiting_in_one_queue_do_not_hold_up_those_of_another(self, store: SqlStore) -> None:
+        store.record(decoded_messages(9, queue="busy"), decides(), at=NOON)
+        store.record(decoded_messages(1, queue="calm"), decides(at=NOON + SECOND), at=NOON + SECOND)
+
+        summary = store.decide_waiting(decides(wait_over=True), at=LATER, limit=2)
+
+        assert (summary.decided, summary.deliveries) == (2, 2)
+        assert count(store, deliveries, deliveries.c.queue == "calm") == 1
+
     def test_a_copy_of_a_waiting_result_does_not_shorten_its_wait(self, store: SqlStore) -> None:
         store.record([a_decoded_message()], decides(), at=NOON)
         store.record([a_decoded_message()], decides(wait_over=True), at=NOON)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -11,14 +12,15 @@ import pytest
 
 from listener.core.errors import FailureKind, StoreUnavailable
 from listener.daemon.maintenance import Housekeeping
-from listener.intake.recorder import NullDeliverySink, Recorder
-from listener.rules.routing import Correlation
+from listener.intake.recorder import WAITING_BATCH, NullDeliverySink, Recorder
+from listener.rules.routing import Correlation, Rule, decider
 from listener.runtime.clock_guard import ClockGuard
 from listener.store.sql_store import SqlStore
 from tests.support.builders import decoded_messages, routes_all
 from tests.support.clocks import Clocks
 from tests.support.dispatching import LONG, a_dispatcher
 from tests.support.sqlite import new_sqlite
+from tests.support.stores import count, deliveries
 
 HOURS, HOUR = timedelta(hours=3), timedelta(hours=1)
 
@@ -40,11 +42,12 @@ def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
     return Clocks(monkeypatch)
 
 
-def housekeeping(store: SqlStore) -> Housekeeping:
+def housekeeping(store: SqlStore, *, rules: Sequence[Rule] = ()) -> Housekeeping:
+    """Of a process that has recorded nothing itself."""
     dispatcher = a_dispatcher(store, lambda _result: None)
     return Housekeeping(
         dispatcher=dispatcher,
-        recorder=Recorder(store=store, rules=(), correlation=Correlation(), sink=NullDeliverySink()),
+        recorder=Recorder(store=store, rules=rules, correlation=Correlation(), sink=NullDeliverySink()),
         queues=(),
         store=store,
         lease=LONG,
@@ -82,3 +85,17 @@ def test_a_step_back_while_no_process_ran_is_made_up_for_at_the_start(tmp_path: 
         housekeeping(store).turn()
 
         assert is_due(store, clocks)
+
+
+def test_waiting_results_are_decided_about_without_a_pause_as_long_as_more_are_due(
+    tmp_path: Path, clocks: Clocks
+) -> None:
+    number = 2 * WAITING_BATCH + 1
+    rules = (Rule(name="all", handlers=("log",)),)
+    with closing(SqlStore.open(new_sqlite(tmp_path / "store.db"))) as store:
+        waits = decider(rules, Correlation(wait=HOUR), now=clocks.now - HOURS, wait_over=False)
+        store.record(decoded_messages(number), waits, at=clocks.now - HOURS)
+        loop = housekeeping(store, rules=rules)
+
+        assert [loop.turn() for _ in range(3)] == [True, True, False]
+        assert count(store, deliveries) == number
