@@ -140,6 +140,11 @@ class Job:
     deadline_at: datetime | None = None  #: when its callback becomes overdue; None: never
     queries: int = 0  #: how often MPS was queried for it
 
+    @property
+    def submitted_here(self) -> bool:
+        """Whether this listener submitted it: a submission needs an input, an externally submitted job has none."""
+        return bool(self.input)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Tenants:

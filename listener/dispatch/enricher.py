@@ -13,7 +13,7 @@ import structlog
 
 from listener.core import clock
 from listener.core.errors import MpsRejected, StoreRejected, StoreUnavailable, Unavailable, UnavailableError
-from listener.core.model import SUCCESS, Delivery
+from listener.core.model import SUCCESS, Delivery, Result
 from listener.core.ports import MediaProcessing, MpsOf, OutputStore
 from listener.rules.backoff import ENRICH_BACKOFF
 from listener.runtime.log_throttle import ThrottledLog
@@ -37,6 +37,10 @@ class CircuitBreaker:
     failures: int = 1
 
 
+class NotFinalYet(Exception):
+    """MPS reports that a job is still running, although a callback reported that it has ended."""
+
+
 class Enricher:
     """Queries each result once; the answer is stored with the result. Safe to use from several threads."""
 
@@ -58,9 +62,11 @@ class Enricher:
         self._warnings = ThrottledLog(log)
 
     def enrich(self, delivery: Delivery) -> Delivery:
-        """The delivery with its outputs; unchanged if there is nothing to fetch, or after ``max_wait`` without MPS.
+        """The delivery with its outputs; unchanged if there is nothing to fetch, or if they were not available within
+        ``max_wait``.
 
-        Raises Unavailable, which uses up no attempt, while MPS (until then) or the store is unavailable.
+        Raises Unavailable, which uses up no attempt, until then: while MPS is unavailable or reports that the job is
+        still running. The same while the store is unavailable, without a limit.
         """
         tenant = self._tenant_of(delivery)
         mps = self._mps_of(tenant) if _needs_outputs(delivery) else None
@@ -68,7 +74,13 @@ class Enricher:
             return delivery
         try:
             outputs = self._single_flight(delivery, lambda: self._ask(mps, delivery, tenant))
+        except StoreUnavailable as error:
+            self._warnings.warning("store.unavailable", doing="enrich", kind=error.kind, error=str(error))
+            raise _not_available_yet(error) from error
         except UnavailableError as error:
+            self._warnings.warning("mps.unavailable", doing="enrich", kind=error.kind, error=str(error))
+            return self._without(delivery, error)
+        except NotFinalYet as error:
             return self._without(delivery, error)
         return replace(delivery, result=replace(delivery.result, outputs=outputs))
 
@@ -94,7 +106,7 @@ class Enricher:
     def _ask(self, mps: MediaProcessing, delivery: Delivery, tenant: str) -> str:
         self._refuse_while_open(tenant)
         try:
-            outputs = mps.query(delivery.result.job_id).result.outputs or ""
+            outputs = _outputs_of(delivery.result, mps.query(delivery.result.job_id).result)
         except MpsRejected as error:
             log.warning("outputs.unknown", job_id=delivery.result.job_id, error=str(error))
             outputs = ""
@@ -130,13 +142,27 @@ class Enricher:
             until = clock.monotonic() + ENRICH_BACKOFF.delay(failures - 1).total_seconds()
             self._breakers[tenant] = CircuitBreaker(error, until, failures)
 
-    def _without(self, delivery: Delivery, error: UnavailableError) -> Delivery:
-        event = "store.unavailable" if isinstance(error, StoreUnavailable) else "mps.unavailable"
-        self._warnings.warning(event, doing="enrich", kind=error.kind, error=str(error))
-        if event == "store.unavailable" or clock.now() - delivery.created_at < self._max_wait:
-            raise Unavailable(f"the outputs are not available yet: {error}") from error
-        log.warning("outputs.timeout", job_id=delivery.result.job_id, max_wait=str(self._max_wait))
+    def _without(self, delivery: Delivery, error: Exception) -> Delivery:
+        if clock.now() - delivery.created_at < self._max_wait:
+            raise _not_available_yet(error) from error
+        log.warning(
+            "outputs.timeout", job_id=delivery.result.job_id, max_wait=str(self._max_wait), error=str(error)
+        )
         return delivery
+
+
+def _not_available_yet(error: Exception) -> Unavailable:
+    return Unavailable(f"the outputs are not available yet: {error}")
+
+
+def _outputs_of(result: Result, answer: Result) -> str:
+    """The outputs in the answer of MPS; none if it contradicts the result. Raises NotFinalYet."""
+    if not answer.terminal:
+        raise NotFinalYet(f"MPS reports the state {answer.state!r}")
+    if answer.state != result.state:
+        log.warning("outputs.contradiction", job_id=result.job_id, state=result.state, mps_state=answer.state)
+        return ""
+    return answer.outputs or ""
 
 
 def _needs_outputs(delivery: Delivery) -> bool:

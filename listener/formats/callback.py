@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from typing import Any, Final
 
 from listener.core.errors import Undecodable
-from listener.core.model import CANCELLED, FAIL, PROGRESS_STATES, SUCCESS, Result
+from listener.core.model import CANCELLED, FAIL, LOST, PROGRESS_STATES, SUCCESS, Result
 from listener.formats import lenient_json, safe_xml, user_data
 from listener.formats.unicode_text import storable
 
@@ -165,6 +165,10 @@ def _inner_result(value: Any) -> dict[str, Any]:
 def _state(members: Mapping[str, Any], execution: Mapping[str, Any]) -> str:
     """The state, normalised if its meaning is known, else verbatim; if missing, derived from the code."""
     state = _label(members, "State") or _label(execution, "State")
+    if state.lower() == LOST.lower():
+        raise Undecodable(
+            "the state Lost is never reported by MPS; only the listener itself declares a job lost"
+        )
     if state:
         return _STATES.get(state.lower(), state)
     code = _text(members.get("code")).lower()

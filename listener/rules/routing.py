@@ -23,6 +23,7 @@ from listener.core.model import (
 from listener.core.ports import Decide
 from listener.formats import user_data
 from listener.formats.user_data import UserData
+from listener.rules.job_facts import is_own, job_facts
 from listener.rules.retry import RetryPolicy
 
 _NOTHING: Final = object()
@@ -73,17 +74,10 @@ class MatchContext:
     """Everything that conditions can refer to."""
 
     result: Result
-    job: Job | None
     queue: str
+    function: str
+    pipeline: str
     user_data: UserData
-
-    @property
-    def function(self) -> str:
-        return self.result.function or (self.job.function if self.job else "")
-
-    @property
-    def pipeline(self) -> str:
-        return self.result.pipeline or (self.job.pipeline if self.job else "")
 
 
 class UnknownJobPolicy(StrEnum):
@@ -103,9 +97,15 @@ class Correlation:
 
 
 def match_context(result: Result, job: Job | None, queue: str) -> MatchContext:
-    """The facts of a result; missing ones are taken from its job."""
-    text = result.user_data if result.user_data is not None or job is None else job.user_data
-    return MatchContext(result=result, job=job, queue=queue, user_data=user_data.parse(text))
+    """The facts of a result and its job."""
+    facts = job_facts(result, job)
+    return MatchContext(
+        result=result,
+        queue=queue,
+        function=facts.function,
+        pipeline=facts.pipeline,
+        user_data=user_data.parse(facts.user_data),
+    )
 
 
 def first_match(rules: Sequence[Rule], context: MatchContext) -> Rule | None:
@@ -140,9 +140,7 @@ def decider(rules: Sequence[Rule], correlation: Correlation, *, now: datetime, w
 
 
 def _was_reported_lost(job: Job, result: Result) -> bool:
-    """False for a workflow of which the lost job is only an activity."""
-    own = job.job_id in (result.job_id, result.run_id)
-    return own and job.state == LOST and result.source != Source.LISTENER
+    return is_own(result, job) and job.state == LOST and result.source != Source.LISTENER
 
 
 def _without_job(

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 from freezegun import freeze_time
+from structlog.testing import capture_logs
 
 from listener.core.errors import Unavailable
 from listener.core.model import Answer, Delivery, Result, RetryAt, Source, Target
@@ -188,6 +189,41 @@ def test_an_outage_delays_without_spending_an_attempt_until_max_wait_is_over(
         time.tick(MAX_WAIT)
         assert enricher.enrich(delivery) == delivery  # without, rather than never
         assert the_row(store, results)["outputs"] is None
+
+
+def test_a_success_that_is_not_final_at_mps_waits_until_max_wait_is_over(store: SqlStore) -> None:
+    with freeze_time(NOON) as time:
+        mps = Outputs(job="Analysing")
+        (delivery,) = claimed(store, done())
+        enricher = an_enricher(store, mps)
+        with pytest.raises(
+            Unavailable, match="not available yet: MPS reports the state 'Analysing'"
+        ) as caught:
+            enricher.enrich(delivery)
+        assert caught.value.counts is False
+        assert the_row(store, results)["outputs"] is None
+
+        time.tick(MAX_WAIT - timedelta(seconds=1))
+        mps.states = {"job": "Success"}
+        assert enricher.enrich(delivery).result.outputs == OUTPUTS
+
+
+def test_a_success_that_never_becomes_final_at_mps_is_delivered_without_outputs(store: SqlStore) -> None:
+    with freeze_time(NOON) as time:
+        (delivery,) = claimed(store, done())
+        time.tick(MAX_WAIT)
+
+        assert an_enricher(store, Outputs(job="Analysing")).enrich(delivery) == delivery
+        assert the_row(store, results)["outputs"] is None
+
+
+def test_a_success_that_mps_contradicts_has_no_outputs_and_is_logged(store: SqlStore) -> None:
+    (delivery,) = claimed(store, done())
+    with capture_logs() as logs:
+        enriched = an_enricher(store, MemoryMps(job="Fail")).enrich(delivery)
+
+    assert enriched.result.outputs == ""
+    assert [(each["event"], each["mps_state"]) for each in logs] == [("outputs.contradiction", "Fail")]
 
 
 def test_while_mps_is_away_one_call_now_and_then_finds_out(store: SqlStore, mps: Outputs) -> None:

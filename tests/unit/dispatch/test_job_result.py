@@ -18,8 +18,24 @@ def test_fields_of_the_job_are_added() -> None:
     assert (given.user_data, given.data, given.input) == ('{"a": 1}', {"a": 1}, job.input)
 
 
-def test_user_data_of_the_callback_is_not_lost_to_a_job_without_any() -> None:
+def test_what_we_submitted_takes_precedence_over_the_callback() -> None:
+    job = a_job(user_data='{"a": 1}', function="Cover", pipeline="p")
+    forged = a_result(user_data='{"a": 2}', function="VideoH2V", pipeline="q")
+
+    given = job_result(a_delivery(job=job, result=forged))
+
+    assert (given.user_data, given.data) == ('{"a": 1}', {"a": 1})
+    assert (given.function, given.pipeline) == ("Cover", "p")
+
+
+def test_a_callback_cannot_add_user_data_to_a_job_that_we_submitted_without_any() -> None:
     given = job_result(a_delivery(job=a_job(), result=a_result(user_data='{"a": 1}')))
+
+    assert (given.user_data, given.data) == (None, {})
+
+
+def test_user_data_of_the_callback_is_not_lost_to_a_registered_job_without_any() -> None:
+    given = job_result(a_delivery(job=a_job(input=""), result=a_result(user_data='{"a": 1}')))
 
     assert (given.user_data, given.data) == ('{"a": 1}', {"a": 1})
 

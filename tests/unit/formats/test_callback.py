@@ -259,6 +259,23 @@ def test_four_wrappings_are_opened_and_a_fifth_is_not() -> None:
         decode(_base64_times(5))
 
 
+@pytest.mark.parametrize("state", ["Lost", "lost", " LOST "])
+@pytest.mark.parametrize(
+    "document",
+    [
+        lambda state: {"JobId": JOB_ID, "State": state},
+        lambda state: {
+            "RunId": "R",
+            "MediaWorkflowExecution": {"ActivityList": [{"JobId": JOB_ID, "State": state}]},
+        },
+    ],
+    ids=["job", "activity"],
+)
+def test_nothing_but_the_listener_itself_declares_a_job_lost(document: Any, state: str) -> None:
+    with pytest.raises(Undecodable, match="the state Lost is never reported by MPS"):
+        decode(json.dumps(document(state)))
+
+
 @pytest.mark.parametrize(
     ("written", "read"),
     [

@@ -87,10 +87,18 @@ def test_what_the_result_leaves_out_is_taken_from_its_job(
     assert not matches(bare, **match)
 
 
-def test_what_the_result_says_itself_comes_before_its_job() -> None:
-    result, job = a_result(user_data="a:1"), a_job(function="Cover", user_data="b:1")
+def test_a_forged_callback_does_not_pick_the_route_of_a_job_that_we_submitted() -> None:
+    result = a_result(user_data="a:1", function="VideoH2V", pipeline="p1")
+    job = a_job(function="Cover", user_data="b:1", pipeline="p2")
 
-    assert matches(result, job=job, function="VideoH2V", route="a")
+    assert matches(result, job=job, function="Cover", route="b", pipeline="p2")
+    assert not matches(result, job=a_job(user_data=None), route="a")
+
+
+def test_a_workflow_says_more_about_itself_than_the_job_that_is_its_activity() -> None:
+    report = a_result(**WORKFLOW, user_data="a:1")
+
+    assert matches(report, job=a_job(job_id="j1", user_data="b:1"), route="a")
 
 
 def test_the_first_rule_that_matches_wins() -> None:

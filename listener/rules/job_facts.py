@@ -1,0 +1,40 @@
+"""What is known of a result's job: from our own submission where there is one, else from the result itself.
+
+Whoever may send to the queue can write anything into a callback, so what the store knows takes precedence.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from listener.core.model import Job, Result
+
+
+@dataclass(frozen=True, slots=True)
+class JobFacts:
+    """What routes and handlers are given."""
+
+    user_data: str | None
+    function: str
+    pipeline: str
+
+
+def job_facts(result: Result, job: Job | None) -> JobFacts:
+    """The facts for this result, whose job is ``job`` if that is known."""
+    if job is None:
+        return JobFacts(result.user_data, result.function, result.pipeline)
+    if not is_own(result, job):
+        text = job.user_data if result.user_data is None else result.user_data
+        return JobFacts(text, result.function or job.function, result.pipeline or job.pipeline)
+    # A job that was registered without user data may have been submitted with some.
+    ours = job.submitted_here or job.user_data is not None
+    return JobFacts(
+        user_data=job.user_data if ours else result.user_data,
+        function=job.function or result.function,
+        pipeline=job.pipeline or result.pipeline,
+    )
+
+
+def is_own(result: Result, job: Job) -> bool:
+    """False for the result of a workflow of which the job is only an activity."""
+    return job.job_id in (result.job_id, result.run_id)
