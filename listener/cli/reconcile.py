@@ -80,7 +80,7 @@ def _reconciler(client: Client, tenants: Tenants) -> Reconciler:
     recorder = Recorder(
         store=client.store,
         rules=settings.rules(),
-        correlation=settings.correlation.value(),
+        correlation=settings.correlation_rules(),
         sink=NullDeliverySink(),
     )
     return Reconciler(

@@ -98,6 +98,14 @@ class Result:
         """
         return index_key(self.terminal_id or (self.key if self.terminal else f"{self.key}#{self.state}"))
 
+    @property
+    def unverified_key(self) -> str:
+        """Unique among all results: the key of a job's callbacks as long as MPS has not confirmed them.
+
+        It ends with a blank, which nothing in a callback that is part of a key does: no forged id can equal it.
+        """
+        return index_key(f"{self.key} ")
+
 
 class JobState(StrEnum):
     """The state of a job in our store, before and after MPS knows it."""
@@ -186,6 +194,7 @@ class ResultStatus(StrEnum):
 
     ROUTED = "routed"  #: it has deliveries
     WAITING = "waiting"  #: its job is not known yet; it waits for ``correlation.wait``
+    VERIFYING = "verifying"  #: MPS is being asked whether it is true; see ``correlation.verify``
     PARKED = "parked"  #: no route matches; stored and listed
     PROGRESS = "progress"  #: not a terminal state; stored
     DROPPED = "dropped"  #: job unknown; dropped according to the settings
@@ -208,6 +217,21 @@ class RoutingDecision:
     targets: Sequence[Target] = ()
     wait_until: datetime | None = None
     reason: str = ""
+    #: Tenants about whose jobs MPS itself is asked, rather than believing the report of a workflow.
+    tenants_asked: frozenset[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Unverified:
+    """A callback that MPS has not confirmed yet; it belongs to the caller for a while, who asks MPS."""
+
+    id: int
+    result: Result
+    job: Job | None
+    queue: str
+    message_id: str
+    received_at: datetime  #: of its last copy
+    claimed_until: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -322,6 +346,7 @@ class RecordSummary:
     contradictions: int = 0  #: another terminal state for a job that already has one
     quarantined: int = 0
     waiting: int = 0
+    verifying: int = 0
     parked: int = 0
     decided: int = 0  #: waiting results that were decided about
     deliveries: int = 0

@@ -22,6 +22,7 @@ from listener.core.model import (
     Settlement,
     Submitted,
     Tenants,
+    Unverified,
 )
 
 Decide = Callable[[Result, Job | None, str], RoutingDecision]
@@ -96,6 +97,14 @@ class ResultStore(ResultWriter, Protocol):
         Nothing is written.
         """
 
+    def believe(
+        self, claimed: Unverified, result: Result, decide: Decide, *, at: datetime, claim: Claim | None = None
+    ) -> RecordSummary:
+        """Record this result in place of the callback, unless another process has settled that already.
+
+        Like any other result, it is a copy if the outcome of its job is recorded.
+        """
+
 
 class JobStore(ResultWriter, Protocol):
     """What a submission needs."""
@@ -167,6 +176,24 @@ class OverdueStore(Protocol):
         """
 
 
+class VerificationStore(Protocol):
+    """What verification needs."""
+
+    def claim_unverified(
+        self, *, at: datetime, until: datetime, limit: int, takes: Callable[[str], bool]
+    ) -> Sequence[Unverified]:
+        """Callbacks that MPS is to be asked about now, from those queues that ``takes`` accepts, evenly across them.
+
+        They belong to the caller until ``until``; no other process gets them before that, unless a copy arrives.
+        """
+
+    def postpone_verification(self, claimed: Unverified, *, until: datetime) -> None:
+        """Schedule the next question. Does nothing if a copy has arrived in the meantime: it is due at once then."""
+
+    def refuse(self, claimed: Unverified, reason: str, *, at: datetime) -> None:
+        """Move the callback to quarantine; the outcome of its job is still open."""
+
+
 class OutputStore(Protocol):
     """What enrichment needs."""
 
@@ -192,11 +219,19 @@ class Backlog(Protocol):
         """When the earliest pending delivery is due; None if nothing is pending."""
 
     def outstanding(self) -> int:
-        """How much remains to be done: deliveries pending or running, and results that wait for their jobs."""
+        """How much remains to be done: deliveries pending or running, and results that wait."""
 
 
 class Store(
-    ResultStore, JobStore, DeliveryStore, OverdueStore, OutputStore, ScheduleStore, Backlog, Protocol
+    ResultStore,
+    JobStore,
+    DeliveryStore,
+    OverdueStore,
+    VerificationStore,
+    OutputStore,
+    ScheduleStore,
+    Backlog,
+    Protocol,
 ):
     """All of the store, for those who open and close it."""
 
@@ -230,6 +265,8 @@ class Meter(Protocol):
     def queue_failed(self, queue: str, kind: str) -> None: ...
 
     def recorded(self, queue: str, summary: RecordSummary) -> None: ...
+
+    def verified(self, queue: str, outcome: str) -> None: ...
 
     def deleted(self, queue: str, *, messages: int, failed: int) -> None: ...
 

@@ -178,6 +178,7 @@ class Daemon:
     def _stop_loops(self, running: _Running, deadline: float) -> None:
         self._stopping.set()
         running.parts.dispatcher.wake()
+        running.parts.wake_verifiers()
         for queue in tuple(running.parts.queues):  # extra pollers may still add theirs
             queue.interrupt()
         for thread in running.threads:
@@ -226,7 +227,7 @@ class Daemon:
             handler_bindings(merged, handlers, running.parts.enricher), merged.retry.policy()
         )
         # Last, so that new routes get results only when their handlers can be called.
-        running.parts.recorder.use(merged.rules(), merged.correlation.value())
+        running.parts.recorder.use(merged.rules(), merged.correlation_rules())
         self._settings = merged
         return sections_needing_restart(merged, settings)
 

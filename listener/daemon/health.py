@@ -23,6 +23,8 @@ if TYPE_CHECKING:
 
 #: After so long without a heartbeat, a loop that only uses the store counts as stalled; a locked store takes time.
 STORE_LOOP_STALLED_AFTER = timedelta(seconds=30)
+#: The same for a verifier: the slowest turn, and the longest pause after it.
+VERIFIER_STALLED_AFTER = timedelta(minutes=5) + MPS_BACKOFF.maximum
 
 
 def poller_stalled_after(wait: timedelta) -> timedelta:

@@ -21,6 +21,7 @@ from listener.core.model import Delivery, Target, Tenants
 from listener.core.ports import HeartbeatSink, MpsOf
 from listener.daemon.health import (
     STORE_LOOP_STALLED_AFTER,
+    VERIFIER_STALLED_AFTER,
     HealthChecks,
     poller_stalled_after,
     reconciler_stalled_after,
@@ -33,6 +34,7 @@ from listener.intake.poller import Poller
 from listener.intake.poller_group import PollerGroup
 from listener.intake.recorder import Recorder
 from listener.jobs.reconciler import CLAIM_DURATION, Reconciler, tenant_shards
+from listener.jobs.verifier import Verifier
 from listener.runtime.clock_guard import ClockGuard
 from listener.runtime.lease_owner import owner_name
 from listener.runtime.liveness import Heartbeat, LivenessMonitor
@@ -77,6 +79,7 @@ class Parts:
     queues: Sequence[MnsQueue]  #: one for each poller; grows when extra pollers are made
     health: HealthChecks
     loops: Sequence[Loop]
+    wake_verifiers: Callable[[], None]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -91,6 +94,7 @@ class Wiring:
     clock_guard: ClockGuard
     drain: bool = False
     _queues: list[MnsQueue] = field(default_factory=list, init=False)
+    _verifiers_woken: dict[str, threading.Event] = field(default_factory=dict, init=False)  #: by tenant
 
     def parts(self) -> Parts:
         """Raises SettingsError for the endpoint of a queue that cannot be used."""
@@ -107,6 +111,7 @@ class Wiring:
             queues=self._queues,
             health=self._health(poller_groups),
             loops=list(self._loops(dispatcher, recorder, poller_groups)),
+            wake_verifiers=self._wake_verifiers,
         )
 
     def _enricher(self) -> Enricher:
@@ -118,10 +123,7 @@ class Wiring:
         )
 
     def _tenant_of(self, delivery: Delivery) -> str:
-        """The job's tenant, or that of the queue which brought the result."""
-        if delivery.job:
-            return delivery.job.tenant
-        return next((queue.tenant for queue in self.settings.queues if queue.label == delivery.queue), "")
+        return self.settings.tenant_of(delivery.job, delivery.queue)
 
     def _dispatcher(self, enricher: Enricher) -> Dispatcher:
         settings = self.settings
@@ -144,9 +146,14 @@ class Wiring:
         return Recorder(
             store=self.resources.store,
             rules=self.settings.rules(),
-            correlation=self.settings.correlation.value(),
+            correlation=self.settings.correlation_rules(),
             sink=dispatcher,
+            on_unverified=self._wake_verifiers,
         )
+
+    def _wake_verifiers(self) -> None:
+        for event in self._verifiers_woken.values():
+            event.set()
 
     def _poller_group(self, settings: QueueSettings, recorder: Recorder) -> PollerGroup:
         wait = DRAIN_WAIT if self.drain else settings.wait
@@ -197,6 +204,7 @@ class Wiring:
             yield self._pruner(poller_groups)
         for tenant, jobs in tenant_shards(self.settings.tenants).items():
             yield self._reconciler(tenant, jobs, recorder)
+            yield self._verifier(tenant, recorder)
         if self.resources.store.database.is_postgres:
             yield self._notifier(dispatcher)
         for group in poller_groups:
@@ -244,6 +252,24 @@ class Wiring:
         return Loop(
             name="reconcile", run=partial(reconciler.run, heartbeat, interval=interval), may_hang=True
         )
+
+    def _verifier(self, tenant: str, recorder: Recorder) -> Loop:
+        settings = self.settings
+        woken = self._verifiers_woken[tenant] = threading.Event()
+        verifier = Verifier(
+            store=self.resources.store,
+            recorder=recorder,
+            mps_of=self.resources.mps_of,
+            tenant_of=settings.tenant_of,
+            takes=lambda queue: settings.tenant_of(None, queue) == tenant,
+            max_wait=settings.enrich.max_wait,
+            meter=self.metrics,
+            woken=woken,
+            stop=self.stop,
+        )
+        heartbeat = self.liveness.heartbeat(f"verify {tenant}".strip(), limit=VERIFIER_STALLED_AFTER)
+        # A call to MPS that hangs must not use up the time that handlers have to finish.
+        return Loop(name="verify", run=partial(verifier.run, heartbeat), may_hang=True)
 
     def _notifier(self, dispatcher: Dispatcher) -> Loop:
         notifier = NotifierLoop(

@@ -93,6 +93,7 @@ def _sum(summaries: Sequence[RecordSummary]) -> RecordSummary:
         contradictions=sum(each.contradictions for each in summaries),
         quarantined=sum(each.quarantined for each in summaries),
         waiting=sum(each.waiting for each in summaries),
+        verifying=sum(each.verifying for each in summaries),
         parked=sum(each.parked for each in summaries),
         deliveries=sum(each.deliveries for each in summaries),
     )

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 import structlog
 
 from listener.core import clock
 from listener.core.errors import StoreUnavailable, Undecodable
-from listener.core.model import Claim, DecodedMessage, Delivery, Message, RecordSummary, Result
-from listener.core.ports import DeliverySink, ResultStore
+from listener.core.model import (
+    Claim,
+    DecodedMessage,
+    Delivery,
+    Message,
+    RecordSummary,
+    Result,
+    Unverified,
+)
+from listener.core.ports import Decide, DeliverySink, ResultStore
 from listener.formats.callback import decode
 from listener.intake.isolation import record_one_by_one
 from listener.rules.routing import Correlation, Rule, decider
@@ -19,6 +27,10 @@ log = structlog.get_logger(__name__)
 
 #: How many waiting results one transaction decides about at most; recording waits for it.
 WAITING_BATCH = 500
+
+
+def _nothing() -> None:
+    """For a process that asks MPS about no callbacks: the daemon finds them in the store."""
 
 
 class Recorder:
@@ -31,11 +43,14 @@ class Recorder:
         rules: Sequence[Rule],
         correlation: Correlation,
         sink: DeliverySink,
+        on_unverified: Callable[[], None] = _nothing,
     ) -> None:
+        """``on_unverified`` is called when callbacks were recorded that MPS has to confirm."""
         self._store = store
         self._rules = rules
         self._correlation = correlation
         self._sink = sink
+        self._on_unverified = on_unverified
         self._waiting_until: datetime | None = None
         #: Whether the last batch brought more deliveries than there was capacity for: handlers are slower than the
         #: queue.
@@ -71,37 +86,58 @@ class Recorder:
         decide = decider(self._rules, self._correlation, now=at, wait_over=True)
         last = self._waiting_until
         summary = self._store.decide_waiting(decide, at=at, limit=limit)
-        self._wake_sink(summary)
+        self._follow(summary)
         more = summary.decided == limit
         # Unless another batch, recorded meanwhile, waits for longer.
         if not more and last and at > last and self._waiting_until == last:
             self._waiting_until = None
         return more
 
+    def believe(self, unverified: Unverified, result: Result) -> RecordSummary:
+        """Record this result in place of a callback, after MPS was asked about it. Raises StoreUnavailable."""
+        at = clock.now()
+        decide = decider(self._rules, self._correlation.without_verification(), now=at, wait_over=True)
+        return self._claiming(
+            1, lambda claim: self._store.believe(unverified, result, decide, at=at, claim=claim)
+        )
+
     def _record(self, batch: Sequence[DecodedMessage]) -> RecordSummary:
         at = clock.now()
         decide = decider(self._rules, self._correlation, now=at, wait_over=False)
-        claim = self._sink.claim(len(batch))
-        summary = RecordSummary()
-        try:
-            summary = self._store.record(batch, decide, at=at, claim=claim)
-        except StoreUnavailable:
-            raise
-        except Exception:  # one entry at least cannot be recorded; the log names it
-            summary = record_one_by_one(self._store, batch, decide, at=at)
-        finally:
-            if claim:
-                self._sink.take(claim, summary.claimed)
+        summary = self._claiming(len(batch), lambda claim: self._write(batch, decide, at=at, claim=claim))
         self.overflows = summary.deliveries > len(summary.claimed)
         if summary.waiting:
             self._waiting_until = at + self._correlation.wait
-        self._wake_sink(summary)
         return summary
 
-    def _wake_sink(self, summary: RecordSummary) -> None:
-        """Let the sink claim the deliveries that were not claimed when they were recorded."""
+    def _write(
+        self, batch: Sequence[DecodedMessage], decide: Decide, *, at: datetime, claim: Claim | None
+    ) -> RecordSummary:
+        try:
+            return self._store.record(batch, decide, at=at, claim=claim)
+        except StoreUnavailable:
+            raise
+        except Exception:  # one entry at least cannot be recorded; the log names it
+            return record_one_by_one(self._store, batch, decide, at=at)
+
+    def _claiming(self, wanted: int, write: Callable[[Claim | None], RecordSummary]) -> RecordSummary:
+        """Write results, and claim their deliveries as far as there is capacity."""
+        claim = self._sink.claim(wanted)
+        summary = RecordSummary()
+        try:
+            summary = write(claim)
+        finally:
+            if claim:
+                self._sink.take(claim, summary.claimed)
+        self._follow(summary)
+        return summary
+
+    def _follow(self, summary: RecordSummary) -> None:
+        """Let the sink claim the deliveries that were not claimed when they were recorded, and have MPS asked."""
         if summary.deliveries > len(summary.claimed):
             self._sink.wake()
+        if summary.verifying:
+            self._on_unverified()
 
 
 def decode_message(queue: str, message: Message) -> DecodedMessage:

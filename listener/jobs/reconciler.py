@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -18,6 +18,7 @@ from listener.core.errors import MpsRejected, UnavailableError
 from listener.core.model import LOST, Answer, Job, Result, Source, Tenants
 from listener.core.ports import ALL_TENANTS, ClockCheck, HeartbeatSink, MpsOf, OverdueStore
 from listener.intake.recorder import Recorder
+from listener.jobs.concurrent_queries import query_concurrently
 from listener.rules.backoff import MPS_BACKOFF, Backoff
 from listener.runtime.log_throttle import ThrottledLog
 
@@ -88,7 +89,7 @@ class Reconciler:
             at=now, until=now + CLAIM_DURATION, limit=JOBS_PER_TURN, tenants=self._tenants
         )
         self._failures = 0
-        found = _query_concurrently(overdue, self.reconcile)
+        found = query_concurrently(overdue, self.reconcile, concurrency=CONCURRENCY)
         self._pace([outcome for _, outcome in found])
         return found
 
@@ -208,33 +209,3 @@ def lost(job: Job, *, now: datetime) -> Result:
         token=job.token,
         source=Source.LISTENER,
     )
-
-
-def _query_concurrently(
-    jobs: Sequence[Job], query: Callable[[Job], ReconcileOutcome]
-) -> Sequence[tuple[Job, ReconcileOutcome]]:
-    """Query all jobs with CONCURRENCY threads; raises the first error.
-
-    Uses daemon threads, since the threads of a ThreadPoolExecutor would delay the exit of the process.
-    """
-    left = iter(jobs)  # shared by the threads: a list iterator returns each job once
-    found: list[tuple[Job, ReconcileOutcome]] = []
-    errors: list[Exception] = []
-
-    def work() -> None:
-        try:
-            for job in left:
-                found.append((job, query(job)))
-                if errors:
-                    break
-        except Exception as error:  # raised below, in the calling thread
-            errors.append(error)
-
-    threads = [threading.Thread(target=work, name="query", daemon=True) for _ in jobs[:CONCURRENCY]]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    if errors:
-        raise errors[0]
-    return found

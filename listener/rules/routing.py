@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -25,6 +25,7 @@ from listener.formats import user_data
 from listener.formats.user_data import UserData
 from listener.rules.job_facts import is_own, job_facts
 from listener.rules.retry import RetryPolicy
+from listener.rules.verification import Verification
 
 _NOTHING: Final = object()
 _SEVERAL: Final = (list, tuple)
@@ -90,10 +91,15 @@ class UnknownJobPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Correlation:
-    """How long a result waits for its job, and how it is handled without."""
+    """How long a result waits for its job, how it is handled without, and whether MPS has to confirm it."""
 
     unknown: str = UnknownJobPolicy.DELIVER
     wait: timedelta = timedelta(0)
+    verification: Verification = field(default_factory=Verification)
+
+    def without_verification(self) -> Correlation:
+        """The same for a result that MPS has confirmed."""
+        return replace(self, verification=Verification())
 
 
 def match_context(result: Result, job: Job | None, queue: str) -> MatchContext:
@@ -134,7 +140,12 @@ def decider(rules: Sequence[Rule], correlation: Correlation, *, now: datetime, w
             decision := _without_job(rules, correlation, context, now=now, wait_over=wait_over)
         ):
             return decision
-        return _routed(rules, context)
+        if correlation.verification.needed(result, job, queue):
+            return RoutingDecision(status=ResultStatus.VERIFYING, wait_until=now)
+        decision = _routed(rules, context)
+        if result.activity_job_ids:
+            return replace(decision, tenants_asked=correlation.verification.tenants_asked)
+        return decision
 
     return decide
 

@@ -37,6 +37,9 @@ class Metrics:
             "mns_listener_queue_failures", "Failed MNS requests by kind of failure", ["queue", "kind"]
         )
         self._results = counter("mns_listener_results", "Results by status", ["queue", "kind"])
+        self._verifications = counter(
+            "mns_listener_verifications", "Callbacks about which MPS was asked", ["queue", "outcome"]
+        )
         self._attempts = counter(
             "mns_listener_delivery_attempts", "Delivery attempts by outcome", ["route", "handler", "outcome"]
         )
@@ -62,10 +65,14 @@ class Metrics:
             ("contradiction", summary.contradictions),
             ("quarantined", summary.quarantined),
             ("waiting", summary.waiting),
+            ("verifying", summary.verifying),
             ("parked", summary.parked),
         ):
             if count:
                 _child(self._results, queue, kind).inc(count)
+
+    def verified(self, queue: str, outcome: str) -> None:
+        _child(self._verifications, queue, outcome).inc()
 
     def deleted(self, queue: str, *, messages: int, failed: int) -> None:
         _child(self._deleted, queue, "deleted").inc(messages)

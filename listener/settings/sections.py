@@ -14,12 +14,14 @@ from urllib.parse import urlsplit
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from listener.core.errors import SettingsError
+from listener.core.model import Job
 from listener.formats import user_data
 from listener.formats.durations import Duration, PositiveDuration
 from listener.formats.queue_url import split_queue_url
 from listener.rules.backoff import Backoff
 from listener.rules.retry import RetryPolicy
 from listener.rules.routing import Correlation, Match, Rule
+from listener.rules.verification import Verification
 
 MAX_POLL_WAIT = timedelta(seconds=30)  #: the longest long poll that MNS allows
 MAX_BATCH = 16  #: MNS returns at most 16 messages per call
@@ -81,13 +83,11 @@ class CredentialsSettings(Section):
 
 
 class CorrelationSettings(Section):
-    """How to handle a result whose job is not in the store."""
+    """How to handle a result whose job is not in the store, and which callbacks MPS has to confirm."""
 
     unknown: Literal["deliver", "dead-letter", "drop"] = "deliver"
     wait: Duration = timedelta(seconds=5)  #: how long a result waits for its job to be recorded
-
-    def value(self) -> Correlation:
-        return Correlation(unknown=self.unknown, wait=self.wait)
+    verify: Literal["never", "known", "always"] = "known"  #: the jobs whose callbacks MPS has to confirm
 
 
 class TenantSettings(Section):
@@ -308,6 +308,24 @@ class Settings(Section):
             )
             for route in self.routes
         )
+
+    def correlation_rules(self) -> Correlation:
+        """How results are matched with jobs. MPS can be asked where it is configured."""
+        names = ("", *self.tenants)
+        verification = Verification(
+            policy=self.correlation.verify,
+            tenants=frozenset(name for name in names if self.tenant(name).mps.configured),
+            tenant_of=self.tenant_of,
+        )
+        return Correlation(
+            unknown=self.correlation.unknown, wait=self.correlation.wait, verification=verification
+        )
+
+    def tenant_of(self, job: Job | None, queue: str) -> str:
+        """The job's tenant, or that of the queue which brought the result."""
+        if job:
+            return job.tenant
+        return next((each.tenant for each in self.queues if each.label == queue), "")
 
     def tenant(self, name: str) -> TenantSettings:
         """The settings of a tenant; for "" those of the top level. Raises SettingsError."""

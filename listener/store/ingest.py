@@ -29,6 +29,7 @@ from listener.core.model import (
 )
 from listener.core.ports import Decide
 from listener.store import delivery_rows, job_matching, quarantine, result_rows, waiting
+from listener.store.result_rows import Recorded
 from listener.store.routed_result import KnownJob, RoutedResult, count_status
 from listener.store.rows import mapping, result_of
 from listener.store.tables import results
@@ -45,21 +46,24 @@ def record(
 ) -> RecordSummary:
     """See ``ResultWriter.record``."""
     routed = _route(connection, batch, decide, at=at)
+    late = _outcome_recorded(connection, routed)
     first: dict[str, RoutedResult] = {}
-    for entry in routed:
+    for entry in _without(routed, late):
         first.setdefault(entry.dedup_key, entry)
     ids = result_rows.insert_new(connection, list(first.values()), at=at)
     new = [entry for dedup_key, entry in first.items() if dedup_key in ids]
-    copies = _without(routed, new)
-    states = result_rows.recorded_states(connection, copies)
-    job_matching.finish_jobs(connection, [*new, *_missed_by_job(copies, states)], at=at)
+    copies = [*_without(routed, [*new, *late]), *map(_as_outcome, late)]
+    recorded = result_rows.recorded_under(connection, {entry.dedup_key for entry in copies})
+    job_matching.finish_jobs(connection, [*new, *_missed_by_job(copies, recorded)], at=at)
     written, claimed = delivery_rows.insert_deliveries(connection, new, ids, at=at, claim=claim)
     return RecordSummary(
         new=len(new),
         duplicates=len(copies),
-        contradictions=result_rows.count_copies(connection, copies, states) + sum(map(_is_too_late, new)),
+        contradictions=result_rows.count_copies(connection, copies, recorded, at=at)
+        + sum(map(_is_too_late, new)),
         quarantined=quarantine.add(connection, batch, at=at),
         waiting=count_status(new, ResultStatus.WAITING),
+        verifying=count_status(new, ResultStatus.VERIFYING),
         parked=count_status(new, ResultStatus.PARKED),
         deliveries=written,
         claimed=claimed,
@@ -76,13 +80,14 @@ def record_trial(connection: Connection, decide: Decide, *, at: datetime) -> Non
 
 def decide_waiting(connection: Connection, decide: Decide, *, at: datetime, limit: int) -> RecordSummary:
     """See ``ResultStore.decide_waiting``."""
-    rows = waiting.rows_of(connection, waiting.due(connection, at=at, limit=limit))
+    ids = waiting.due(connection, ResultStatus.WAITING, at=at, limit=limit, takes=waiting.any_queue)
+    rows = waiting.rows_of(connection, ids)
     return reroute(connection, rows, decide, at=at) if rows else RecordSummary()
 
 
 def decide_each_waiting(connection: Connection, decide: Decide, *, at: datetime, limit: int) -> RecordSummary:
     """The same, one by one; those that cannot be read become dead letters."""
-    ids = waiting.due(connection, at=at, limit=limit)
+    ids = waiting.due(connection, ResultStatus.WAITING, at=at, limit=limit, takes=waiting.any_queue)
     summary = reroute_each(connection, ids, decide, at=at, set_aside=result_aside(connection, at=at))
     return replace(summary, decided=len(ids))
 
@@ -103,7 +108,9 @@ def reroute_each(
 
     done = each_of(connection, results, ids, one, set_aside=set_aside)
     return RecordSummary(
-        parked=sum(each.parked for each in done), deliveries=sum(each.deliveries for each in done)
+        verifying=sum(each.verifying for each in done),
+        parked=sum(each.parked for each in done),
+        deliveries=sum(each.deliveries for each in done),
     )
 
 
@@ -111,18 +118,23 @@ def reroute(
     connection: Connection, rows: Sequence[RowMapping], decide: Decide, *, at: datetime
 ) -> RecordSummary:
     """Decide again about results that are already recorded (rows of the table), and write their deliveries."""
-    ids = {row["dedup_key"]: row["id"] for row in rows}
     recorded = [result_of(row) for row in rows]
+    ids = {result.dedup_key: row["id"] for result, row in zip(recorded, rows, strict=True)}
     known = job_matching.find_jobs(connection, recorded, at=at)
     routed = [
         _routed(result, known, decide, queue=row["queue"], message_id=row["message_id"])
         for result, row in zip(recorded, rows, strict=True)
     ]
-    result_rows.update_decisions(connection, routed, ids)
+    unverified = [entry for entry in routed if entry.unverified]
+    result_rows.update_decisions(connection, _without(routed, unverified), ids)
+    result_rows.make_unverified(connection, unverified, ids, at=at)
     job_matching.finish_jobs(connection, routed, at=at)
     written, _ = delivery_rows.insert_deliveries(connection, routed, ids, at=at, claim=None)
     return RecordSummary(
-        decided=len(routed), parked=count_status(routed, ResultStatus.PARKED), deliveries=written
+        decided=len(routed),
+        verifying=len(unverified),
+        parked=count_status(routed, ResultStatus.PARKED),
+        deliveries=written,
     )
 
 
@@ -156,13 +168,15 @@ def _routed(
     result: Result, known: Mapping[str, KnownJob], decide: Decide, *, queue: str, message_id: str
 ) -> RoutedResult:
     entry = job_matching.job_for(result, known)
+    decision = decide(result, entry.job if entry else None, queue)
+    unverified = decision.status is ResultStatus.VERIFYING
     return RoutedResult(
         result=result,
         queue=queue,
         message_id=message_id,
         known=entry,
-        decision=decide(result, entry.job if entry else None, queue),
-        dedup_key=result.dedup_key,
+        decision=decision,
+        dedup_key=result.unverified_key if unverified else result.dedup_key,
         activities=job_matching.ended_activities(result, known) if result.activity_job_ids else (),
     )
 
@@ -172,17 +186,27 @@ def _without(routed: Sequence[RoutedResult], new: Sequence[RoutedResult]) -> lis
     return [entry for entry in routed if id(entry) not in taken]
 
 
-def _missed_by_job(copies: Sequence[RoutedResult], states: Mapping[str, str]) -> list[RoutedResult]:
+def _outcome_recorded(connection: Connection, routed: Sequence[RoutedResult]) -> list[RoutedResult]:
+    """Those that need no verification any more: the outcome of their job is recorded."""
+    unverified = [entry for entry in routed if entry.unverified]
+    recorded = result_rows.recorded_under(connection, {entry.result.dedup_key for entry in unverified})
+    return [entry for entry in unverified if entry.result.dedup_key in recorded]
+
+
+def _as_outcome(entry: RoutedResult) -> RoutedResult:
+    """A copy of the outcome of its job, whatever it reports."""
+    return replace(entry, dedup_key=entry.result.dedup_key)
+
+
+def _missed_by_job(copies: Sequence[RoutedResult], recorded: Mapping[str, Recorded]) -> list[RoutedResult]:
     """Copies of an outcome that is recorded while its job is still unfinished.
 
     This happens if one process recorded the outcome while another one, in a concurrent transaction, gave the job its
     id: neither saw what the other wrote.
     """
-    return [
-        entry
-        for entry in copies
-        if entry.job and entry.job.finished_at is None and states.get(entry.dedup_key) == entry.result.state
-    ]
+    unfinished = [entry for entry in copies if entry.job and entry.job.finished_at is None]
+    found = [(entry, recorded.get(entry.dedup_key)) for entry in unfinished]
+    return [entry for entry, known in found if known and known.decided and known.state == entry.result.state]
 
 
 def _is_too_late(entry: RoutedResult) -> bool:

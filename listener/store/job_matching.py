@@ -68,7 +68,18 @@ def ended_activities(result: Result, known: Mapping[str, KnownJob]) -> Sequence[
 
 
 def finish_jobs(connection: Connection, routed: Sequence[RoutedResult], *, at: datetime) -> None:
-    """Finish the jobs whose outcomes these results are; jobs that are finished already stay as they are."""
+    """Finish the jobs whose outcomes these results are; jobs that are finished already stay as they are.
+
+    Jobs about which only MPS is believed are due for a query instead.
+    """
+    if asked := {
+        known.id for entry in routed for known, _ in entry.activities if _is_asked(entry, known.job)
+    }:
+        connection.execute(
+            update(jobs)
+            .where(jobs.c.id.in_(sorted(asked)), jobs.c.finished_at.is_(None))
+            .values(next_query_at=at)
+        )
     finished = {known.id: (state, text) for entry in routed for known, state, text in _finished_by(entry)}
     by_end = sorted(finished, key=lambda row_id: (finished[row_id], row_id))
     for (state, text), row_ids in groupby(by_end, key=finished.__getitem__):
@@ -94,11 +105,20 @@ def _lost_intents(connection: Connection, found: Sequence[Result]) -> dict[str, 
 def _finished_by(entry: RoutedResult) -> Iterator[tuple[KnownJob, str, str]]:
     """The jobs that end with this result: job, state, error text."""
     result = entry.result
+    if entry.unverified:
+        return
     for known, state in entry.activities:
+        if _is_asked(entry, known.job):
+            continue
         text = "" if state == JobState.SUCCESS else f"reported by workflow {result.run_id}"
         yield known, state, text
     if entry.known and result.terminal_id and _is_outcome_of(result, entry.known.job):
         yield entry.known, result.state, job_rows.error_text(result)
+
+
+def _is_asked(entry: RoutedResult, job: Job) -> bool:
+    """Whether MPS is asked about an activity of a workflow, instead of believing the workflow's report."""
+    return bool(job.function) and job.tenant in entry.decision.tenants_asked
 
 
 def _is_outcome_of(result: Result, job: Job) -> bool:

@@ -90,14 +90,16 @@ def _conflict(job: Job, message: str) -> str:
 
 def _adopt_results(connection: Connection, token: str, job_id: str, *, at: datetime) -> None:
     """Link the results that came before the job was known. They need not wait any longer; an outcome among them
-    finishes the job."""
+    that was decided about finishes the job."""
     own = select(jobs.c.id).where(jobs.c.token == token).scalar_subquery()
     sooner = case((results.c.wait_until.is_not(None), literal(at, UtcTimestamp)), else_=None)
     for condition in results_named(job_id):
         connection.execute(
             update(results).where(condition, results.c.job.is_(None)).values(job=own, wait_until=sooner)
         )
-    outcome = connection.execute(select(results).where(results.c.dedup_key == job_id)).first()
+    # One that waited is decided about again, and may then need to be verified.
+    decided = results.c.wait_until.is_(None)
+    outcome = connection.execute(select(results).where(results.c.dedup_key == job_id, decided)).first()
     if outcome is not None:
         result = result_of(mapping(outcome))
         connection.execute(

@@ -27,8 +27,8 @@ ROWS_PER_STEP = 20
 PASS_INTERVAL = timedelta(minutes=10)
 
 _CLOSED = (DeliveryState.DONE, DeliveryState.DROPPED)
-#: Results that still wait for their job, or for a route.
-_OPEN = (ResultStatus.WAITING, ResultStatus.PARKED)
+#: Results that still wait for their job, for MPS, or for a route.
+_OPEN = (ResultStatus.WAITING, ResultStatus.VERIFYING, ResultStatus.PARKED)
 
 
 class Pruner:

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from operator import attrgetter
 
-from sqlalchemy import Connection, bindparam, case, func, select, update
+from sqlalchemy import Connection, and_, bindparam, case, delete, func, select, update
 
-from listener.core.model import Result
+from listener.core.model import Result, ResultStatus
 from listener.store.compiled import BulkInsert, insert_or_ignore
 from listener.store.routed_result import RoutedResult
 from listener.store.rows import values_of_result
@@ -36,6 +37,7 @@ def insert_new(connection: Connection, first: Sequence[RoutedResult], *, at: dat
             values_of_result(
                 entry.result,
                 entry.decision,
+                dedup_key=entry.dedup_key,
                 job=entry.known.id if entry.known else None,
                 queue=entry.queue,
                 message_id=entry.message_id,
@@ -47,33 +49,76 @@ def insert_new(connection: Connection, first: Sequence[RoutedResult], *, at: dat
     return {row[0]: row[1] for row in rows}
 
 
-def recorded_states(connection: Connection, copies: Sequence[RoutedResult]) -> dict[str, str]:
-    """The states that are recorded under the dedup keys of these copies."""
-    if not copies:
+@dataclass(frozen=True, slots=True)
+class Recorded:
+    """What is recorded under a dedup key."""
+
+    state: str
+    status: str
+
+    @property
+    def decided(self) -> bool:
+        """False as long as the result waits for its job, or for MPS."""
+        return self.status not in (ResultStatus.WAITING, ResultStatus.VERIFYING)
+
+    def contradicts(self, state: str) -> bool:
+        """Whether it excludes this state of the same job; what MPS has not confirmed excludes nothing."""
+        return self.status != ResultStatus.VERIFYING and self.state != state
+
+
+def recorded_under(connection: Connection, keys: Collection[str]) -> dict[str, Recorded]:
+    """The results that are recorded under these dedup keys."""
+    if not keys:
         return {}
-    keys = sorted({entry.dedup_key for entry in copies})
-    rows = connection.execute(
-        select(results.c.dedup_key, results.c.state).where(results.c.dedup_key.in_(keys))
-    )
-    return {row.dedup_key: row.state for row in rows}
+    columns = (results.c.dedup_key, results.c.state, results.c.status)
+    rows = connection.execute(select(*columns).where(results.c.dedup_key.in_(sorted(keys))))
+    return {row.dedup_key: Recorded(row.state, row.status) for row in rows}
 
 
-def count_copies(connection: Connection, copies: Sequence[RoutedResult], states: Mapping[str, str]) -> int:
-    """Count copies at the recorded results; returns how many of them contradict the recorded state."""
+def count_copies(
+    connection: Connection, copies: Sequence[RoutedResult], recorded: Mapping[str, Recorded], *, at: datetime
+) -> int:
+    """Count copies at the recorded results; returns how many of them contradict the recorded state.
+
+    MPS is asked at once about a callback of which another copy arrives: the first one may have been forged, and
+    premature.
+    """
     if not copies:
         return 0
-    contradicts = case((results.c.state != bindparam("claimed"), 1), else_=0)
+    confirmed = results.c.status != ResultStatus.VERIFYING
+    contradicts = case((and_(confirmed, results.c.state != bindparam("claimed")), 1), else_=0)
     connection.execute(
         update(results)
         .where(results.c.dedup_key == bindparam("of"))
         .values(copies=results.c.copies + 1, contradictions=results.c.contradictions + contradicts),
         [{"of": entry.dedup_key, "claimed": entry.result.state} for entry in sorted(copies, key=_DEDUP_KEY)],
     )
-    return sum(1 for entry in copies if states.get(entry.dedup_key, entry.result.state) != entry.result.state)
+    _hasten(connection, [entry.dedup_key for entry in copies if entry.unverified], at=at)
+    found = [(recorded.get(entry.dedup_key), entry.result.state) for entry in copies]
+    return sum(1 for known, state in found if known is not None and known.contradicts(state))
+
+
+def add_copies(connection: Connection, dedup_key: str, more: int) -> None:
+    """Count further copies of a recorded result."""
+    if more:
+        connection.execute(
+            update(results).where(results.c.dedup_key == dedup_key).values(copies=results.c.copies + more)
+        )
+
+
+def _hasten(connection: Connection, keys: Sequence[str], *, at: datetime) -> None:
+    if keys:
+        connection.execute(
+            update(results)
+            .where(results.c.dedup_key.in_(sorted(set(keys))), results.c.status == ResultStatus.VERIFYING)
+            .values(wait_until=at, received_at=at)
+        )
 
 
 def update_decisions(connection: Connection, routed: Sequence[RoutedResult], ids: Mapping[str, int]) -> None:
     """Save new decisions about recorded results, whose row ids are ``ids``, with the jobs that are known by now."""
+    if not routed:
+        return
     connection.execute(
         update(results)
         .where(results.c.id == bindparam("row_id"))
@@ -90,12 +135,25 @@ def update_decisions(connection: Connection, routed: Sequence[RoutedResult], ids
     )
 
 
+def make_unverified(
+    connection: Connection, routed: Sequence[RoutedResult], ids: Mapping[str, int], *, at: datetime
+) -> None:
+    """MPS is to be asked about these recorded results, whose row ids are ``ids`` by their present dedup keys.
+
+    Their rows are replaced, since they must not keep the keys of outcomes.
+    """
+    if routed:
+        rows = [ids[entry.result.dedup_key] for entry in routed]
+        connection.execute(delete(results).where(results.c.id.in_(rows)))
+        insert_new(connection, routed, at=at)
+
+
 def save_outputs(connection: Connection, result: Result, outputs: str) -> None:
     """See ``OutputStore.save_outputs``."""
     connection.execute(update(results).where(results.c.dedup_key == result.dedup_key).values(outputs=outputs))
 
 
 def count_waiting(connection: Connection) -> int:
-    """How many results wait for their jobs."""
+    """How many results wait for their jobs, or for MPS."""
     waiting = select(func.count()).select_from(results).where(results.c.wait_until.is_not(None))
     return connection.scalar(waiting) or 0

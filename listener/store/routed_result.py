@@ -32,6 +32,11 @@ class RoutedResult:
     def job(self) -> Job | None:
         return self.known.job if self.known else None
 
+    @property
+    def unverified(self) -> bool:
+        """Whether MPS has to confirm it before anything follows from it."""
+        return self.dedup_key == self.result.unverified_key
+
 
 def count_status(routed: Sequence[RoutedResult], status: ResultStatus) -> int:
     """How many of these results have this status."""

@@ -65,14 +65,21 @@ def job_of(row: Columns) -> Job:
 
 
 def values_of_result(
-    result: Result, decision: RoutingDecision, *, job: int | None, queue: str, message_id: str, at: datetime
+    result: Result,
+    decision: RoutingDecision,
+    *,
+    dedup_key: str,
+    job: int | None,
+    queue: str,
+    message_id: str,
+    at: datetime,
 ) -> Values:
     """The row of a new result: a column for each field, but for those that are stored as JSON, and how it came."""
     return {
         **dict(zip(RESULT_FIELDS, _result_values(result), strict=True)),
         "details": json.dumps(result.details) if result.details else None,
         "activities": _activities_of(result),
-        "dedup_key": result.dedup_key,
+        "dedup_key": dedup_key,
         "job": job,
         "queue": queue,
         "message_id": message_id,

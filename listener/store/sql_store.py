@@ -21,9 +21,10 @@ from listener.core.model import (
     Result,
     Settlement,
     Tenants,
+    Unverified,
 )
 from listener.core.ports import ALL_TENANTS, Decide
-from listener.store import claims, future_rows, ingest, job_rows, overdue, result_rows, schema
+from listener.store import claims, future_rows, ingest, job_rows, overdue, result_rows, schema, unverified
 from listener.store.database import Database
 from listener.store.group_commit import GroupCommit
 from listener.store.unreadable import either
@@ -122,6 +123,28 @@ class SqlStore:
             raise StoreUnavailable(
                 f"the store rejects every result: {error}", kind=FailureKind.SERVER, code=error.code
             ) from error
+
+    def believe(
+        self, claimed: Unverified, result: Result, decide: Decide, *, at: datetime, claim: Claim | None = None
+    ) -> RecordSummary:
+        return self._group_commit.run(
+            lambda connection: unverified.believe(connection, claimed, result, decide, at=at, claim=claim)
+        )
+
+    # VerificationStore
+
+    def claim_unverified(
+        self, *, at: datetime, until: datetime, limit: int, takes: Callable[[str], bool]
+    ) -> Sequence[Unverified]:
+        claim = partial(unverified.claim, at=at, until=until, limit=limit, takes=takes)
+        readable = partial(unverified.load_readable, at=at)
+        return self._either(partial(claim, load=unverified.load), partial(claim, load=readable))
+
+    def postpone_verification(self, claimed: Unverified, *, until: datetime) -> None:
+        self._group_commit.run(lambda connection: unverified.postpone(connection, claimed, until=until))
+
+    def refuse(self, claimed: Unverified, reason: str, *, at: datetime) -> None:
+        self._group_commit.run(lambda connection: unverified.refuse(connection, claimed, reason, at=at))
 
     # DeliveryStore
 

@@ -1,12 +1,13 @@
-"""Results that wait, and for which the time has come: taken from their queues in turn."""
+"""Results that wait for their job or for MPS, and for which the time has come: taken from their queues in turn."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 
 from sqlalchemy import Connection, RowMapping, bindparam, select
 
+from listener.core.model import ResultStatus
 from listener.store.in_turn import in_turn, queues_of, select_queues
 from listener.store.rows import mapping
 from listener.store.tables import results
@@ -15,21 +16,34 @@ _WAITS = results.c.wait_until.is_not(None)
 _QUEUES = select_queues(results.c.queue, _WAITS)
 _DUE = (
     select(results.c.id)
-    .where(_WAITS, results.c.queue == bindparam("of_queue"), results.c.wait_until <= bindparam("now"))
+    .where(
+        _WAITS,
+        results.c.queue == bindparam("of_queue"),
+        results.c.wait_until <= bindparam("now"),
+        results.c.status == bindparam("of_status"),
+    )
     .order_by(results.c.wait_until)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
 )
 
 
-def due(connection: Connection, *, at: datetime, limit: int) -> Sequence[int]:
-    """The ids of the rows whose wait is over, longest overdue first within each queue.
+def any_queue(_queue: str) -> bool:
+    """Takes from all queues."""
+    return True
 
-    No other process gets them during this transaction.
+
+def due(
+    connection: Connection, status: ResultStatus, *, at: datetime, limit: int, takes: Callable[[str], bool]
+) -> Sequence[int]:
+    """The ids of the rows with this status whose wait is over, from the queues that ``takes`` accepts.
+
+    Longest overdue first within each queue; no other process gets them during this transaction.
     """
     found = [
-        list(connection.scalars(_DUE, {"of_queue": queue, "now": at, "most": limit}))
+        list(connection.scalars(_DUE, {"of_queue": queue, "of_status": status, "now": at, "most": limit}))
         for queue in queues_of(connection, _QUEUES)
+        if takes(queue)
     ]
     return in_turn(found, limit=limit)
 

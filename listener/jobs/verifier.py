@@ -1,0 +1,166 @@
+"""Asks MPS about callbacks before they are believed: whoever may send to the queue can forge one.
+
+What follows from an answer is decided in ``listener/rules/verification.py``; the truth is recorded like a callback.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from datetime import timedelta
+
+import structlog
+
+from listener.core import clock
+from listener.core.errors import MpsRejected, StoreRejected, UnavailableError
+from listener.core.model import Job, Result, Unverified
+from listener.core.ports import HeartbeatSink, Meter, MpsOf, VerificationStore
+from listener.intake.recorder import Recorder
+from listener.jobs.concurrent_queries import query_concurrently
+from listener.rules import verification
+from listener.rules.backoff import MPS_BACKOFF
+from listener.rules.verification import AskAgain, Believe, Refuse, Step, VerificationOutcome
+from listener.runtime.log_throttle import ThrottledLog
+
+log = structlog.get_logger(__name__)
+
+#: The number of callbacks per turn, and of concurrent queries.
+CALLBACKS_PER_TURN, CONCURRENCY = 32, 8
+#: How long the callbacks of a turn are reserved for this process: longer than a turn usually takes. If one takes
+#: longer, MPS is asked twice; only one of the answers has an effect.
+CLAIM_DURATION = timedelta(minutes=1)
+#: How often to look into the store without being woken: other processes write to it, and postponed callbacks are due.
+IDLE_INTERVAL = timedelta(seconds=1)
+#: After this many consecutive failed calls, MPS counts as unavailable, and the others of the turn are postponed.
+MAX_FAILURES = 4
+
+
+class Verifier:
+    """``turn`` is one turn of the loop, ``run`` repeats it. One per tenant, so that tenants do not block each other."""
+
+    def __init__(
+        self,
+        *,
+        store: VerificationStore,
+        recorder: Recorder,
+        mps_of: MpsOf,
+        tenant_of: Callable[[Job | None, str], str],
+        takes: Callable[[str], bool],
+        max_wait: timedelta,
+        meter: Meter,
+        woken: threading.Event,
+        stop: threading.Event,
+    ) -> None:
+        """``takes`` accepts the queues of this verifier; ``woken`` is set when there may be something to ask."""
+        self._store = store
+        self._recorder = recorder
+        self._mps_of = mps_of
+        self._tenant_of = tenant_of
+        self._takes = takes
+        self._max_wait = max_wait
+        self._meter = meter
+        self._woken = woken
+        self._stop = stop
+        self._failures = 0  #: consecutive failed calls
+        self._failed_turns = 0  #: consecutive turns whose last call failed
+        self._warnings = ThrottledLog(log)
+
+    def run(self, heartbeat: HeartbeatSink) -> None:
+        """Repeat ``turn`` until the stop event is set."""
+        while not self._stop.is_set():
+            heartbeat.beat()
+            self._woken.clear()
+            more = self._guarded_turn()
+            if self._failed_turns:
+                self._stop.wait(MPS_BACKOFF.delay(self._failed_turns - 1).total_seconds())
+            elif not more:
+                self._woken.wait(IDLE_INTERVAL.total_seconds())
+
+    def turn(self) -> Sequence[VerificationOutcome]:
+        """Ask about callbacks that are due. Raises StoreUnavailable."""
+        now = clock.now()
+        due = self._store.claim_unverified(
+            at=now, until=now + CLAIM_DURATION, limit=CALLBACKS_PER_TURN, takes=self._takes
+        )
+        self._failures = 0
+        found = query_concurrently(due, self.verify, concurrency=CONCURRENCY)
+        self._failed_turns = self._failed_turns + 1 if self._failures else 0
+        return [outcome for _, outcome in found]
+
+    def verify(self, unverified: Unverified) -> VerificationOutcome:
+        """Ask MPS about one callback, and carry out what follows. Raises StoreUnavailable."""
+        step = self._asked(unverified)
+        self._carry_out(unverified, step)
+        self._meter.verified(unverified.queue, step.outcome)
+        return step.outcome
+
+    def _guarded_turn(self) -> bool:
+        """Run a turn; returns whether more callbacks may be due."""
+        try:
+            return len(self.turn()) == CALLBACKS_PER_TURN
+        except UnavailableError as error:
+            self._warnings.warning("store.unavailable", doing="verify", error=str(error))
+        except Exception:  # a bug must not end the loop
+            log.exception("verify.crashed")
+        return False
+
+    def _asked(self, unverified: Unverified) -> Step:
+        """What follows from the answer of MPS."""
+        if self._stop.is_set():
+            return AskAgain(clock.now())
+        mps = self._mps_of(self._tenant_of(unverified.job, unverified.queue))
+        if mps is None:  # no longer configured
+            return Believe(unverified.result, VerificationOutcome.UNVERIFIED)
+        if self._failures >= MAX_FAILURES:
+            return verification.after_outage(unverified, now=clock.now(), max_wait=self._max_wait)
+        try:
+            answer = mps.query(unverified.result.job_id).result
+        except MpsRejected as error:
+            self._failures = 0
+            return verification.after_rejection(
+                unverified, str(error), now=clock.now(), max_wait=self._max_wait
+            )
+        except UnavailableError as error:
+            self._failures += 1
+            self._warnings.warning("mps.unavailable", doing="verify", kind=error.kind, error=str(error))
+            return verification.after_outage(unverified, now=clock.now(), max_wait=self._max_wait)
+        self._failures = 0
+        return verification.after_answer(unverified, answer, now=clock.now(), max_wait=self._max_wait)
+
+    def _carry_out(self, unverified: Unverified, step: Step) -> None:
+        match step:
+            case Believe(result=result, outcome=outcome):
+                self._believe(unverified, result, outcome)
+            case Refuse(reason=reason):
+                self._refuse(unverified, reason)
+            case AskAgain(at=at):
+                self._store.postpone_verification(unverified, until=at)
+
+    def _believe(self, unverified: Unverified, result: Result, outcome: VerificationOutcome) -> None:
+        try:
+            self._recorder.believe(unverified, result)
+        except StoreRejected as error:  # however often it is tried
+            self._refuse(unverified, f"verify: the store rejects the answer of MPS: {error}")
+        else:
+            _log_believed(unverified, state=result.state, outcome=outcome)
+
+    def _refuse(self, unverified: Unverified, reason: str) -> None:
+        self._store.refuse(unverified, reason, at=clock.now())
+        log.warning("callback.refused", **_fields(unverified), reason=reason)
+
+
+def _log_believed(unverified: Unverified, *, state: str, outcome: VerificationOutcome) -> None:
+    if outcome is VerificationOutcome.CONTRADICTED:
+        log.warning("callback.contradicted", **_fields(unverified), mps_state=state)
+    elif outcome is VerificationOutcome.UNVERIFIED:
+        log.warning("callback.unverified", **_fields(unverified))
+
+
+def _fields(unverified: Unverified) -> dict[str, str]:
+    result = unverified.result
+    return {
+        "job_id": result.job_id,
+        "state": result.state,
+        "queue": unverified.queue,
+        "message_id": unverified.message_id,
+    }

@@ -1,0 +1,140 @@
+"""Which callbacks are recorded only once MPS has confirmed them, and what follows from the answer of MPS.
+
+Decided here as values, carried out by ``listener/jobs/verifier.py``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from listener.core.model import Job, Result, Source, Unverified
+from listener.rules.job_facts import is_own
+
+#: Types of results that QueryIProductionJob can be asked about; "" if the callback does not say.
+_QUERIED_TYPES: Final = frozenset({"iproduction", ""})
+#: Between two questions about a callback: as long as it has waited already, within these bounds.
+MIN_PAUSE, MAX_PAUSE = timedelta(seconds=1), timedelta(minutes=1)
+
+
+class VerifyPolicy(StrEnum):
+    """The callbacks that are verified."""
+
+    NEVER = "never"
+    KNOWN = "known"  #: those of jobs in the store
+    ALWAYS = "always"
+
+
+def _default_tenant(_job: Job | None, _queue: str) -> str:
+    return ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Verification:
+    """Which callbacks are verified."""
+
+    policy: str = VerifyPolicy.NEVER
+    tenants: frozenset[str] = frozenset()  #: those whose MPS can be asked
+    tenant_of: Callable[[Job | None, str], str] = _default_tenant  #: of a job, if known, and a queue
+
+    def needed(self, result: Result, job: Job | None, queue: str) -> bool:
+        """Whether MPS is to be asked before this result is believed."""
+        if self.policy == VerifyPolicy.NEVER or result.source is not Source.CALLBACK:
+            return False
+        if not result.terminal or not result.job_id:
+            return False
+        own = job if job is not None and is_own(result, job) else None
+        if own is None and self.policy != VerifyPolicy.ALWAYS:
+            return False
+        # The type of a job with a function is known, whatever its callback says.
+        can_be_asked = result.type.casefold() in _QUERIED_TYPES or (own is not None and bool(own.function))
+        return can_be_asked and self.tenant_of(own, queue) in self.tenants
+
+    @property
+    def tenants_asked(self) -> frozenset[str]:
+        """The tenants about whose jobs nobody but MPS is believed."""
+        return frozenset() if self.policy == VerifyPolicy.NEVER else self.tenants
+
+
+class VerificationOutcome(StrEnum):
+    """What asking MPS about a callback led to."""
+
+    CONFIRMED = "confirmed"  #: MPS reports the same state
+    CONTRADICTED = "contradicted"  #: MPS reports another terminal state, which is recorded instead
+    PENDING = "pending"  #: the job is still running, or MPS is unavailable: ask again later
+    REFUSED = "refused"  #: quarantined: MPS does not know the job, or still reports it as running
+    UNVERIFIED = "unverified"  #: believed, since MPS could not be asked for too long
+
+
+@dataclass(frozen=True, slots=True)
+class Believe:
+    """Record this result, like a callback that needs no verification."""
+
+    result: Result
+    outcome: VerificationOutcome
+
+
+@dataclass(frozen=True, slots=True)
+class Refuse:
+    """Quarantine the callback with this reason; the job may still get an outcome."""
+
+    reason: str
+    outcome: VerificationOutcome = VerificationOutcome.REFUSED
+
+
+@dataclass(frozen=True, slots=True)
+class AskAgain:
+    """Ask once more at this time."""
+
+    at: datetime
+    outcome: VerificationOutcome = VerificationOutcome.PENDING
+
+
+Step = Believe | Refuse | AskAgain
+
+
+def after_answer(unverified: Unverified, answer: Result, *, now: datetime, max_wait: timedelta) -> Step:
+    """What follows from the state that MPS reports."""
+    claimed = unverified.result
+    if not answer.terminal:
+        reason = f"verify: MPS still reports the state {answer.state!r} instead of {claimed.state!r}"
+        return _again(unverified, now=now, max_wait=max_wait) or Refuse(reason)
+    if answer.state != claimed.state:
+        return Believe(answer, VerificationOutcome.CONTRADICTED)
+    return Believe(_confirmed(claimed, answer), VerificationOutcome.CONFIRMED)
+
+
+def after_rejection(unverified: Unverified, error: str, *, now: datetime, max_wait: timedelta) -> Step:
+    """What follows if MPS does not know the job. If MPS itself gave us its id, it is asked again."""
+    known = unverified.job is not None and unverified.job.submitted_here
+    again = _again(unverified, now=now, max_wait=max_wait) if known else None
+    return again or Refuse(f"verify: MPS does not know the job: {error}")
+
+
+def after_outage(unverified: Unverified, *, now: datetime, max_wait: timedelta) -> Step:
+    """What follows if MPS is unavailable."""
+    again = _again(unverified, now=now, max_wait=max_wait)
+    return again or Believe(unverified.result, VerificationOutcome.UNVERIFIED)
+
+
+def _again(unverified: Unverified, *, now: datetime, max_wait: timedelta) -> AskAgain | None:
+    """None once the callback has waited for ``max_wait``."""
+    waited, end = now - unverified.received_at, unverified.received_at + max_wait
+    if now >= end:
+        return None
+    return AskAgain(min(now + min(max(waited, MIN_PAUSE), MAX_PAUSE), end))
+
+
+def _confirmed(claimed: Result, answer: Result) -> Result:
+    """The answer, with what only the callback has."""
+    return replace(
+        answer,
+        code=answer.code or claimed.code,
+        message=answer.message or claimed.message,
+        details=claimed.details,
+        raw=claimed.raw,
+        source=claimed.source,
+    )

@@ -1,0 +1,230 @@
+"""Asking MPS about callbacks before they are believed, with MPS in memory and a real store."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from freezegun import freeze_time
+from freezegun.api import FrozenDateTimeFactory
+from structlog.testing import capture_logs
+
+from listener.core.model import JobState
+from listener.core.ports import MpsOf
+from listener.intake.recorder import NullDeliverySink, Recorder
+from listener.jobs.verifier import CALLBACKS_PER_TURN, CONCURRENCY, MAX_FAILURES, Verifier
+from listener.rules.routing import Correlation, Match, Rule
+from listener.rules.verification import Verification, VerificationOutcome
+from listener.runtime.metrics import Metrics
+from listener.store.sql_store import SqlStore
+from tests.support.builders import NOON, TOKEN, a_callback, a_claim, a_job, a_message, wrapped
+from tests.support.memory_mps import MemoryMps
+from tests.support.sqlite import new_sqlite_store
+from tests.support.stores import count, deliveries, quarantine, results, states, the_job, the_row
+
+RULES = (
+    Rule(name="failures", match=Match(state="Fail"), handlers=("log",)),
+    Rule(name="all", handlers=("log",)),
+)
+MAX_WAIT = timedelta(minutes=10)
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlStore]:
+    with new_sqlite_store(tmp_path) as store:
+        yield store
+
+
+@pytest.fixture(autouse=True)
+def time() -> Iterator[FrozenDateTimeFactory]:
+    with freeze_time(NOON) as frozen:
+        yield frozen
+
+
+class Setting:
+    """A store with a recorder and a verifier, as in a daemon."""
+
+    def __init__(self, store: SqlStore, *, mps_of: MpsOf, policy: str, takes: Callable[[str], bool]) -> None:
+        self.stop, self.woken, self.metrics = threading.Event(), threading.Event(), Metrics()
+        correlation = Correlation(verification=Verification(policy=policy, tenants=frozenset({""})))
+        self.recorder = Recorder(
+            store=store,
+            rules=RULES,
+            correlation=correlation,
+            sink=NullDeliverySink(),
+            on_unverified=self.woken.set,
+        )
+        self.verifier = Verifier(
+            store=store,
+            recorder=self.recorder,
+            mps_of=mps_of,
+            tenant_of=lambda _job, _queue: "",
+            takes=takes,
+            max_wait=MAX_WAIT,
+            meter=self.metrics,
+            woken=self.woken,
+            stop=self.stop,
+        )
+
+    def send(self, *job_ids: str, queue: str = "q", **members: Any) -> None:
+        self.recorder.record(
+            queue,
+            [
+                a_message(
+                    message_id=f"{queue}-{job_id}-{members}",
+                    body=wrapped(a_callback(JobId=job_id, **members)),
+                )
+                for job_id in job_ids
+            ],
+        )
+
+    def outcomes(self) -> list[VerificationOutcome]:
+        return list(self.verifier.turn())
+
+
+def a_setting(
+    store: SqlStore, mps: MemoryMps | None, *, policy: str = "known", takes: Any = lambda _queue: True
+) -> Setting:
+    return Setting(store, mps_of=lambda _tenant: mps, policy=policy, takes=takes)
+
+
+@pytest.fixture
+def job(store: SqlStore) -> None:
+    store.add_job(a_job(job_id="job"))
+
+
+@pytest.mark.usefixtures("job")
+def test_a_callback_that_mps_confirms_is_delivered_with_the_outputs_of_the_same_answer(
+    store: SqlStore,
+) -> None:
+    mps = MemoryMps(job="Success")
+    setting = a_setting(store, mps)
+    setting.send("job")
+
+    assert (setting.woken.is_set(), states(store)) == (True, [])
+    assert setting.outcomes() == [VerificationOutcome.CONFIRMED]
+    row = the_row(store, results)
+    assert (row["outputs"], row["source"], mps.asked) == ("{}", "callback", ["job"])
+    assert states(store) == ["pending"]
+
+
+@pytest.mark.usefixtures("job")
+def test_a_contradiction_is_logged_and_counted_and_the_truth_is_delivered(store: SqlStore) -> None:
+    setting = a_setting(store, MemoryMps(job="Fail"))
+    setting.send("job", State="Success")
+    with capture_logs() as logs:
+        assert setting.outcomes() == [VerificationOutcome.CONTRADICTED]
+
+    assert [(each["event"], each["state"], each["mps_state"]) for each in logs] == [
+        ("callback.contradicted", "Success", "Fail")
+    ]
+    assert (
+        b'mns_listener_verifications_total{outcome="contradicted",queue="q"} 1.0'
+        in setting.metrics.exposition()
+    )
+    assert (the_job(store, TOKEN).state, the_row(store, deliveries)["route"]) == (JobState.FAIL, "failures")
+    (delivery,) = store.claim(a_claim(), at=NOON)
+    assert delivery.key == "job:Fail:failures:log"
+
+
+@pytest.mark.usefixtures("job")
+def test_a_forged_success_of_a_running_job_does_not_take_the_place_of_the_outcome(
+    store: SqlStore, time: FrozenDateTimeFactory
+) -> None:
+    mps = MemoryMps(job="Analysing")
+    setting = a_setting(store, mps)
+    setting.send("job", State="Success")
+    assert setting.outcomes() == [VerificationOutcome.PENDING]
+    assert setting.outcomes() == []
+
+    mps.states = {"job": "Fail"}
+    setting.send("job", State="Fail")  # the true one: MPS is asked at once
+    assert setting.outcomes() == [VerificationOutcome.CONTRADICTED]
+    assert (the_job(store, TOKEN).state, states(store)) == (JobState.FAIL, ["pending"])
+
+
+@pytest.mark.usefixtures("job")
+def test_a_callback_that_mps_does_not_confirm_in_time_is_quarantined_and_the_job_stays_open(
+    store: SqlStore, time: FrozenDateTimeFactory
+) -> None:
+    setting = a_setting(store, MemoryMps(job="Analysing"))
+    setting.send("job", State="Success")
+    setting.outcomes()
+    time.tick(MAX_WAIT)
+
+    assert setting.outcomes() == [VerificationOutcome.REFUSED]
+    assert "verify: MPS still reports the state 'Analysing'" in the_row(store, quarantine)["reason"]
+    assert (the_job(store, TOKEN).finished_at, count(store, results), states(store)) == (None, 0, [])
+
+
+def test_an_unknown_job_that_mps_does_not_know_either_is_quarantined_at_once(store: SqlStore) -> None:
+    setting = a_setting(store, MemoryMps(), policy="always")
+    setting.send("forged")
+
+    assert setting.outcomes() == [VerificationOutcome.REFUSED]
+    assert "verify: MPS does not know the job" in the_row(store, quarantine)["reason"]
+    assert states(store) == []
+
+
+def test_an_unknown_job_that_mps_knows_is_delivered(store: SqlStore) -> None:
+    setting = a_setting(store, MemoryMps(job="Success"), policy="always")
+    setting.send("job")
+
+    assert (setting.outcomes(), states(store)) == ([VerificationOutcome.CONFIRMED], ["pending"])
+
+
+@pytest.mark.usefixtures("job")
+def test_an_outage_of_mps_delays_a_callback_and_does_not_lose_it(
+    store: SqlStore, time: FrozenDateTimeFactory
+) -> None:
+    mps = MemoryMps(job="Success")
+    mps.away = True
+    setting = a_setting(store, mps)
+    setting.send("job")
+    assert setting.outcomes() == [VerificationOutcome.PENDING]
+
+    time.tick(MAX_WAIT)
+    with capture_logs() as logs:
+        assert setting.outcomes() == [VerificationOutcome.UNVERIFIED]
+    assert "callback.unverified" in [each["event"] for each in logs]
+    assert (the_job(store, TOKEN).state, states(store)) == (JobState.SUCCESS, ["pending"])
+
+
+def test_while_mps_is_away_a_turn_makes_few_calls(store: SqlStore) -> None:
+    mps = MemoryMps()
+    mps.away = True
+    setting = a_setting(store, mps, policy="always")
+    setting.send(*(f"job-{number}" for number in range(CALLBACKS_PER_TURN)))
+
+    assert setting.outcomes() == [VerificationOutcome.PENDING] * CALLBACKS_PER_TURN
+    assert len(mps.asked) < MAX_FAILURES + CONCURRENCY
+
+
+@pytest.mark.usefixtures("job")
+def test_a_callback_is_recorded_as_it_is_once_mps_is_no_longer_configured(store: SqlStore) -> None:
+    setting = a_setting(store, None)
+    setting.send("job")
+
+    assert (setting.outcomes(), states(store)) == ([VerificationOutcome.UNVERIFIED], ["pending"])
+
+
+@pytest.mark.usefixtures("job")
+def test_a_stop_leaves_callbacks_to_the_next_process_at_once(store: SqlStore) -> None:
+    mps = MemoryMps(job="Success")
+    stopped = a_setting(store, mps)
+    stopped.send("job")
+    stopped.stop.set()
+    assert (stopped.outcomes(), mps.asked) == ([VerificationOutcome.PENDING], [])
+
+    assert a_setting(store, mps).outcomes() == [VerificationOutcome.CONFIRMED]
+
+
+def test_a_verifier_leaves_the_queues_of_other_tenants_alone(store: SqlStore) -> None:
+    setting = a_setting(store, MemoryMps(job="Success"), policy="always", takes=lambda queue: queue == "mine")
+    setting.send("job", queue="other")
+
+    assert setting.outcomes() == []
