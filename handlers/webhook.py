@@ -15,17 +15,24 @@ from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from functools import cache
 from pathlib import Path
+from urllib.request import getproxies, proxy_bypass
 
+import httpcore
 import httpx
 from standardwebhooks import Webhook as Signer
 
 from listener import JobResult, Reject, Retry, Unavailable, __version__
 from listener.formats.durations import PositiveDuration
 
+from .bounded_network import BoundedBackend, Budget, limited_to
 from .json_encoding import json_bytes
 
 _MAX_RETRY_AFTER = timedelta(hours=1)
-_BODY_LIMIT = 65536
+#: How much may precede the response's body: the status line, headers and interim responses such as 100 Continue.
+_HEAD_LIMIT = 65536
+#: How much of the body is read, and for how long. The status has been received by then, and only that matters.
+_BODY_LIMIT, _BODY_SECONDS = 16384, 2.0
+_MAX_IDLE_CONNECTIONS, _IDLE_SECONDS = 20, 5.0
 _EXCERPT_LENGTH = 200
 _SAFE_ID = re.compile(r"[!-~]{1,200}")
 _HEADER_NAME = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
@@ -45,14 +52,9 @@ def webhook(
     """
     signer = None if secret_file is None else Signer(_secret(secret_file))
     target = _url(url)
-    client = httpx.Client(
-        verify=_tls_context(),
-        headers=_headers(headers or {}),
-        timeout=timeout.total_seconds(),
-        limits=httpx.Limits(max_connections=None, max_keepalive_connections=20),
-        follow_redirects=False,  # a redirected POST loses its body or leaks its secrets
+    return Webhook(
+        target, pool=_pool(target), headers=_headers(target, headers or {}), signer=signer, timeout=timeout
     )
-    return Webhook(target, client=client, signer=signer, timeout=timeout)
 
 
 @cache
@@ -65,10 +67,20 @@ class Webhook:
     """Posts the JSON document of a result. 2xx is done, 410 Reject; 429 and 503 may request a delay."""
 
     def __init__(
-        self, url: httpx.URL, *, client: httpx.Client, signer: Signer | None, timeout: timedelta
+        self,
+        url: httpx.URL,
+        *,
+        pool: httpcore.ConnectionPool,
+        headers: httpx.Headers,
+        signer: Signer | None,
+        timeout: timedelta,
     ) -> None:
         self._url = url
-        self._client = client
+        self._target = httpcore.URL(
+            scheme=url.raw_scheme, host=url.raw_host, port=url.port, target=url.raw_path
+        )
+        self._pool = pool
+        self._headers = headers
         self._signer = signer
         self._timeout = timeout
         self._lock = threading.Lock()
@@ -76,20 +88,26 @@ class Webhook:
         self._closed = False
 
     def __call__(self, result: JobResult, /) -> None:
-        """Send one result.
+        """Send one result. The timeout is for the whole call, from connecting to the end of the response's headers.
 
         Raises Unavailable if no connection could be made, Retry or Reject if the receiver requests it, and
         RuntimeError or TimeoutError for anything other than 2xx.
         """
         body = json_bytes(result)
-        request = self._client.build_request(
-            "POST", self._url, content=body, headers=self._signed(result.key, body)
-        )
-        with self._call(), self._translated():
-            response = self._client.send(request, stream=True)
-            text = _beginning(response, time.monotonic() + self._timeout.total_seconds())
+        headers = httpx.Headers(self._headers)
+        headers.update(self._signed(result.key, body))
+        budget = Budget(time.monotonic() + self._timeout.total_seconds(), _HEAD_LIMIT)
+        with (
+            self._call(),
+            self._translated(),
+            limited_to(budget),
+            self._pool.stream("POST", self._target, headers=headers.raw, content=body) as response,
+        ):
+            text = _beginning(response, budget)
         _settle(
-            response, f"{_redacted(self._url)} responded {response.status_code}: {text[:_EXCERPT_LENGTH]}"
+            response.status,
+            f"{_redacted(self._url)} responded {response.status}: {text[:_EXCERPT_LENGTH]}",
+            retry_after=httpx.Headers(response.headers).get("retry-after", ""),
         )
 
     def close(self) -> None:
@@ -115,7 +133,7 @@ class Webhook:
         # Closing a socket while a thread reads from it would free its descriptor for another file.
         with self._lock:
             if self._closed and not self._calls:
-                self._client.close()
+                self._pool.close()
 
     def _signed(self, key: str, body: bytes) -> dict[str, str]:
         now, message_id = datetime.now(UTC), _message_id(key)
@@ -133,21 +151,21 @@ class Webhook:
         """Classify errors: nothing was sent (Unavailable), or the request may have arrived (an attempt)."""
         try:
             yield
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.ProxyError) as error:
+        except (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.ProxyError) as error:
             raise Unavailable(f"{_redacted(self._url)} is unreachable: {error}") from error
-        except httpx.TimeoutException as error:
+        except httpcore.TimeoutException as error:
             raise TimeoutError(f"{_redacted(self._url)} did not respond within {self._timeout}") from error
-        except httpx.TransportError as error:
+        except (httpcore.NetworkError, httpcore.ProtocolError) as error:
             raise RuntimeError(f"{_redacted(self._url)}: {type(error).__name__}: {error}") from error
 
 
-def _settle(response: httpx.Response, reason: str) -> None:
-    if response.is_success:
+def _settle(status: int, reason: str, *, retry_after: str) -> None:
+    if httpx.codes.is_success(status):
         return
-    if response.status_code == httpx.codes.GONE:
+    if status == httpx.codes.GONE:
         raise Reject(reason)
-    if response.status_code in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE):
-        raise Retry(reason, after=requested_delay(response.headers.get("retry-after", "")))
+    if status in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE):
+        raise Retry(reason, after=requested_delay(retry_after))
     raise RuntimeError(reason)
 
 
@@ -170,18 +188,16 @@ def _time_until(date: str) -> timedelta:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - datetime.now(UTC)
 
 
-def _beginning(response: httpx.Response, deadline: float) -> str:
-    """The start of the response body, for messages; the rest is ignored, since only the status matters."""
+def _beginning(response: httpcore.Response, budget: Budget) -> str:
+    """The start of the response's body, for messages. A short body is read completely: its connection is reused."""
+    budget.bytes_left = _BODY_LIMIT
+    budget.deadline = min(budget.deadline, time.monotonic() + _BODY_SECONDS)
     body = b""
     try:
-        for piece in response.iter_raw(4096):
+        for piece in response.iter_stream():
             body += piece
-            if len(body) >= _BODY_LIMIT or time.monotonic() > deadline:
-                break
-    except httpx.TransportError:
-        pass  # the rest is ignored
-    finally:
-        response.close()
+    except (httpcore.TimeoutException, httpcore.NetworkError, httpcore.ProtocolError):
+        pass  # the rest is ignored, and its connection is closed
     return body.decode("utf-8", "replace").strip()
 
 
@@ -197,14 +213,16 @@ def _redacted(url: httpx.URL) -> str:
     return str(url.copy_with(username=None, password=None, query=None, fragment=None))
 
 
-def _url(text: str) -> httpx.URL:
+def _url(text: str, *, subject: str = "url") -> httpx.URL:
     try:
         url = httpx.URL(text)
     except httpx.InvalidURL:
         # The message of the error may contain part of a password that was not percent-encoded.
-        raise ValueError("url is not valid; special characters must be percent-encoded") from None
+        raise ValueError(f"{subject} is not valid; special characters must be percent-encoded") from None
     if url.scheme not in ("http", "https") or not url.host:
-        raise ValueError(f"url must begin with http:// or https:// and name a host, not {_redacted(url)!r}")
+        raise ValueError(
+            f"{subject} must begin with http:// or https:// and name a host, not {_redacted(url)!r}"
+        )
     return url
 
 
@@ -220,7 +238,29 @@ def _secret(file: Path) -> str:
     return text
 
 
-def _headers(extra: dict[str, str]) -> httpx.Headers:
+def _pool(url: httpx.URL) -> httpcore.ConnectionPool:
+    """Connections to the receiver, or to the proxy that the environment names for it."""
+    return httpcore.ConnectionPool(
+        ssl_context=_tls_context(),
+        proxy=_proxy(url),
+        max_connections=None,
+        max_keepalive_connections=_MAX_IDLE_CONNECTIONS,
+        keepalive_expiry=_IDLE_SECONDS,
+        network_backend=BoundedBackend(),
+    )
+
+
+def _proxy(url: httpx.URL) -> httpcore.Proxy | None:
+    proxies = getproxies()
+    name = proxies.get(url.scheme) or proxies.get("all")
+    if not name or proxy_bypass(url.host):
+        return None
+    proxy = _url(name if "://" in name else f"http://{name}", subject="the proxy's URL in the environment")
+    address = httpcore.URL(scheme=proxy.raw_scheme, host=proxy.raw_host, port=proxy.port, target=b"/")
+    return httpcore.Proxy(address, auth=(proxy.username, proxy.password) if proxy.userinfo else None)
+
+
+def _headers(url: httpx.URL, extra: dict[str, str]) -> httpx.Headers:
     for name, value in extra.items():
         if not _HEADER_NAME.fullmatch(name) or not _HEADER_VALUE.fullmatch(value):
             raise ValueError(
@@ -228,7 +268,15 @@ def _headers(extra: dict[str, str]) -> httpx.Headers:
             )
     # No compression, since a small response could expand to fill the memory.
     headers = httpx.Headers(
-        {"user-agent": f"mns-listener/{__version__}", "accept": "*/*", "accept-encoding": "identity"}
+        {
+            "host": url.netloc.decode("ascii"),
+            "user-agent": f"mns-listener/{__version__}",
+            "accept": "*/*",
+            "accept-encoding": "identity",
+        }
     )
+    if url.userinfo:
+        credentials = base64.b64encode(f"{url.username}:{url.password}".encode())
+        headers["authorization"] = f"Basic {credentials.decode()}"
     headers.update(extra)
     return headers

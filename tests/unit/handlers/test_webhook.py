@@ -5,6 +5,8 @@ import json
 import socket
 import ssl
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -20,6 +22,8 @@ from standardwebhooks import Webhook as Verifier
 from listener import Reject, Retry, Unavailable
 from listener.core.errors import SettingsError
 from listener.dispatch.handler_loader import load
+from tests.support.gate import certificate, server_tls
+from tests.support.raw_server import Pieces, http_reply, serving
 from tests.support.receiver import Receiver
 from tests.support.results import a_job_result
 
@@ -222,6 +226,133 @@ def test_an_answer_that_does_not_come_in_time_is_a_failed_attempt(receiver: Rece
         webhook(url=receiver.url, timeout=timedelta(milliseconds=100))(a_job_result())
 
     assert receiver.arrived.wait(30)
+
+
+#: Enough of a trickle for 20 s or more; the receiver then hangs up.
+TRICKLE = {"times": 2000, "pause": 0.01}
+CONTINUE = b"HTTP/1.1 100 Continue\r\n\r\n"
+CHUNKED = b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param(None, id="nothing"),
+        pytest.param(Pieces(repeated=b"H", **TRICKLE), id="trickled-status"),
+        pytest.param(
+            Pieces(first=b"HTTP/1.1 200 OK\r\n", repeated=b"A: b\r\n", **TRICKLE), id="trickled-headers"
+        ),
+        pytest.param(Pieces(repeated=CONTINUE, **TRICKLE), id="endless-100-continue"),
+    ],
+)
+def test_the_timeout_is_for_the_whole_call(reply: Pieces | None) -> None:
+    with serving([reply]) as server, pytest.raises(TimeoutError, match="did not respond within 0:00:01"):
+        webhook(url=server.url, timeout=timedelta(seconds=1))(a_job_result())
+
+
+@pytest.mark.parametrize(
+    "reply",
+    [
+        pytest.param(
+            Pieces(first=b"HTTP/1.1 200 OK\r\n", repeated=b"A: " + b"b" * 65536, times=1000), id="header"
+        ),
+        pytest.param(
+            Pieces(first=b"HTTP/1.1 200 OK\r\n", repeated=b"A: b\r\n" * 1000, times=1000), id="headers"
+        ),
+        pytest.param(Pieces(repeated=CONTINUE * 1000, times=1000), id="100-continue"),
+    ],
+)
+def test_a_response_whose_head_is_too_long_is_a_failed_attempt(reply: Pieces) -> None:
+    with serving([reply]) as server, pytest.raises(RuntimeError, match="too long"):
+        webhook(url=server.url)(a_job_result())
+
+
+@pytest.mark.parametrize(
+    ("head", "body"),
+    [
+        pytest.param(CHUNKED, Pieces(repeated=b"1\r\nx\r\n", **TRICKLE), id="trickled-chunks"),
+        pytest.param(b"Content-Length: 2000\r\n\r\n", Pieces(repeated=b"x", **TRICKLE), id="trickled"),
+        pytest.param(b"\r\n", Pieces(repeated=b"x" * 10_000, times=10_000), id="endless"),
+    ],
+)
+def test_a_status_counts_whatever_follows_it(
+    head: bytes, body: Pieces, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("listener.handlers.webhook._BODY_SECONDS", 0.1)
+    done, failed = (
+        replace(body, first=b"HTTP/1.1 " + status + b"\r\n" + head) for status in (b"200 OK", b"500 Oh")
+    )
+    with serving([done], [failed]) as server:
+        handler = webhook(url=server.url, timeout=timedelta(seconds=10))
+
+        assert handler(a_job_result()) is None
+        with pytest.raises(RuntimeError, match="responded 500") as raised:
+            handler(a_job_result())
+
+    assert len(server.requests) == 2
+    assert len(str(raised.value)) < 300
+
+
+def test_a_status_counts_if_the_body_does_not_come(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("listener.handlers.webhook._BODY_SECONDS", 0.1)
+    with serving([b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\n\r\n", None]) as server:
+        assert webhook(url=server.url)(a_job_result()) is None
+
+
+def test_a_connection_whose_response_was_read_is_used_again() -> None:
+    with serving([http_reply(b"ok"), http_reply(b"ok")], [http_reply(status="500 Oh")]) as server:
+        handler = webhook(url=server.url)
+
+        assert [handler(a_job_result()), handler(a_job_result())] == [None, None]
+
+
+def test_limits_hold_over_tls_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pem = certificate(tmp_path, "receiver")
+    trusting = ssl.create_default_context(cafile=str(pem))
+    monkeypatch.setattr("listener.handlers.webhook._tls_context", lambda: trusting)
+    trickle = Pieces(first=b"HTTP/1.1 200 OK\r\n", repeated=b"A", **TRICKLE)
+    with serving([http_reply(), trickle], tls=server_tls(pem)) as server:
+        handler = webhook(url=server.url.replace("127.0.0.1", "localhost"), timeout=timedelta(seconds=2))
+
+        assert handler(a_job_result()) is None
+        with pytest.raises(TimeoutError, match="did not respond"):
+            handler(a_job_result())
+
+
+def test_a_handshake_that_never_ends_spends_no_attempt() -> None:
+    with serving([None]) as server, pytest.raises(Unavailable, match="is unreachable"):
+        webhook(url=server.url.replace("http:", "https:"), timeout=timedelta(seconds=1))(a_job_result())
+
+
+def test_user_and_password_of_the_url_are_sent(receiver: Receiver) -> None:
+    webhook(url=receiver.url.replace("http://", "http://user:test%20KeySecret@"))(a_job_result())
+
+    assert receiver.requests[0].headers["authorization"] == "Basic dXNlcjp0ZXN0IEtleVNlY3JldA=="
+    assert "user" not in receiver.requests[0].headers["host"]
+
+
+def test_the_proxy_of_the_environment_is_used_unless_it_is_bypassed(
+    receiver: Receiver, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("http_proxy", receiver.url.removesuffix("/hook"))
+    webhook(url="http://video.example/hook")(a_job_result())
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    webhook(url=receiver.url)(a_job_result())
+
+    assert [request.path for request in receiver.requests] == ["http://video.example/hook", "/hook"]
+
+
+def test_a_receiver_that_takes_no_connection_spends_no_attempt() -> None:
+    with socket.create_server(("127.0.0.1", 0), backlog=0) as full, ExitStack() as others:
+        for _ in range(2):  # the queue of connections to be accepted holds one more than its size
+            other = others.enter_context(socket.socket())
+            other.setblocking(False)
+            other.connect_ex(full.getsockname())
+
+        with pytest.raises(Unavailable, match="is unreachable"):
+            webhook(url=f"http://127.0.0.1:{full.getsockname()[1]}/", timeout=timedelta(seconds=0.5))(
+                a_job_result()
+            )
 
 
 def test_close_lets_the_running_call_finish_and_takes_no_other(receiver: Receiver) -> None:
