@@ -18,7 +18,8 @@
         │   └── Unavailable            retry later, not counted as an attempt
         └── Reject                 no retry: dead letter immediately
 
-Any other exception that a handler raises is a failed attempt.
+Any other exception that a handler raises is a failed attempt, unless it comes from a lack of files, memory or threads,
+which is treated like ``Unavailable`` (listener/rules/retry.py).
 """
 
 from __future__ import annotations

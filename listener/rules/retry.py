@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -15,6 +17,12 @@ from listener.rules.backoff import DELIVERY_BACKOFF, Backoff
 ERROR_LENGTH: Final = 500
 #: A handler may request any delay; a longer one could overflow when added to the current time.
 _MAX_REQUESTED_DELAY: Final = timedelta(days=366)
+#: Errors of a process or system that has no more files, memory or threads; they say nothing about the delivery.
+_EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.EAGAIN})
+#: CPython's text, in a RuntimeError without an errno.
+_NO_THREAD: Final = "can't start new thread"
+#: How many errors of a chain are examined; a chain may be a circle.
+_CHAIN_LENGTH: Final = 16
 _LOST_LEASE: Final = "lease expired: the process died, or the handler hung"
 
 
@@ -32,18 +40,18 @@ def after_failure(
 ) -> Outcome:
     """The outcome of a delivery whose handler raised ``error``; ``jitter`` is random, from 0 to 1.
 
-    ``Reject`` is final at once. ``Unavailable`` never spends an attempt, so that only ``max_elapsed`` ends it;
-    anything else spends one of ``max_attempts``. A delay that ``Retry`` or ``Unavailable`` requests is used.
+    ``Reject`` is final at once. ``Unavailable``, and an error that comes from a lack of files, memory or threads, never
+    spend an attempt, so that only ``max_elapsed`` ends it; anything else spends one of ``max_attempts``. A delay that
+    ``Retry`` or ``Unavailable`` requests is used.
     """
     text = error_text(error)
     if isinstance(error, Reject):
         return Dead(reason=text)
-    if not isinstance(error, Retry):
-        return _spend(delivery, text, policy, now=now, wait=_next_wait(delivery, policy, jitter))
-    if error.counts:
-        wait = _requested(error, otherwise=_next_wait(delivery, policy, jitter))
+    requested = error.after if isinstance(error, Retry) else None
+    if error.counts if isinstance(error, Retry) else not _lacks_resources(error):
+        wait = _requested(requested, otherwise=_next_wait(delivery, policy, jitter))
         return _spend(delivery, text, policy, now=now, wait=wait)
-    wait = _requested(error, otherwise=policy.backoff.delay(delivery.attempt - 1, jitter=jitter))
+    wait = _requested(requested, otherwise=policy.backoff.delay(delivery.attempt - 1, jitter=jitter))
     return _too_old(delivery, text, policy, now=now) or RetryAt(at=now + wait, reason=text, spent=False)
 
 
@@ -79,6 +87,25 @@ def _next_wait(delivery: Delivery, policy: RetryPolicy, jitter: float) -> timede
     return policy.backoff.delay(delivery.failures, jitter=jitter)
 
 
-def _requested(error: Retry, *, otherwise: timedelta) -> timedelta:
+def _requested(after: timedelta | None, *, otherwise: timedelta) -> timedelta:
     """A requested delay of zero is valid, so only None falls back."""
-    return otherwise if error.after is None else min(max(error.after, timedelta(0)), _MAX_REQUESTED_DELAY)
+    return otherwise if after is None else min(max(after, timedelta(0)), _MAX_REQUESTED_DELAY)
+
+
+def _lacks_resources(error: BaseException) -> bool:
+    return any(
+        isinstance(each, MemoryError)
+        or (isinstance(each, OSError) and each.errno in _EXHAUSTED)
+        or (isinstance(each, RuntimeError) and each.args == (_NO_THREAD,))
+        for each in _chain(error)
+    )
+
+
+def _chain(error: BaseException) -> Iterator[BaseException]:
+    """The error and those that it was raised from, as in a traceback: libraries wrap what the system says."""
+    following: BaseException | None = error
+    for _ in range(_CHAIN_LENGTH):
+        if following is None:
+            return
+        yield following
+        following = following.__cause__ or (None if following.__suppress_context__ else following.__context__)

@@ -3,6 +3,8 @@ from __future__ import annotations
 import json
 import os
 import signal
+import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -15,6 +17,7 @@ from listener.handlers.command import Command, command
 from listener import Reject, Retry, Unavailable
 from listener.core.errors import SettingsError
 from listener.dispatch.handler_loader import load
+from tests.support import ROOT
 from tests.support.results import a_job_result
 from tests.support.waiting import is_dead, wait_until
 
@@ -91,6 +94,36 @@ def test_a_variable_withheld_may_be_passed_on_by_name(
     )
 
     assert (tmp_path / "region").read_text() == "given\n"
+
+
+def test_a_lack_of_open_files_spends_no_attempt(tmp_path: Path) -> None:
+    """In a process of its own, which may run out of open files."""
+    script = """
+import os, resource
+from listener.handlers.command import command
+from listener.rules.retry import RetryPolicy, after_failure
+from tests.support.builders import NOON, a_delivery
+from tests.support.results import a_job_result
+
+handler = command(argv=["true"])
+handler(a_job_result())
+resource.setrlimit(resource.RLIMIT_NOFILE, (len(os.listdir("/proc/self/fd")) + int(os.environ["SPARE"]), 64))
+try:
+    handler(a_job_result())
+except Exception as error:
+    outcome = after_failure(a_delivery(), error, RetryPolicy(), now=NOON, jitter=0)
+    print(type(error).__name__, outcome.spent)
+"""
+    for spare in range(4):
+        ended = subprocess.run(
+            [sys.executable, "-c", script],
+            env=os.environ | {"SPARE": str(spare)},
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            text=True,
+            check=True,
+        )
+        assert ended.stdout == "OSError False\n"
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from datetime import timedelta
 
 import pytest
@@ -39,6 +40,65 @@ def test_the_last_attempt_makes_a_dead_letter_with_the_last_error() -> None:
 
 def test_reject_is_final_at_the_first_attempt() -> None:
     assert outcome_of(Reject("no such customer")) == Dead(reason="Reject: no such customer")
+
+
+def wrapped(error: BaseException, *, explicitly: bool) -> BaseException:
+    """A RuntimeError of a library that was raised from this one, or while this one was handled."""
+    outer = RuntimeError("the call failed")
+    if explicitly:
+        outer.__cause__ = error
+    else:
+        outer.__context__ = error
+    return outer
+
+
+NO_FILES = OSError(errno.EMFILE, "Too many open files")
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(NO_FILES, id="no-files-in-the-process"),
+        pytest.param(OSError(errno.ENFILE, "Too many open files in system"), id="no-files-in-the-system"),
+        pytest.param(OSError(errno.ENOMEM, "Cannot allocate memory"), id="no-memory"),
+        pytest.param(MemoryError(), id="no-memory-in-python"),
+        pytest.param(BlockingIOError(errno.EAGAIN, "Resource temporarily unavailable"), id="no-process"),
+        pytest.param(RuntimeError("can't start new thread"), id="no-thread"),
+        pytest.param(wrapped(NO_FILES, explicitly=True), id="cause"),
+        pytest.param(wrapped(wrapped(NO_FILES, explicitly=False), explicitly=True), id="context-of-a-cause"),
+    ],
+)
+def test_a_lack_of_resources_spends_no_attempt(error: BaseException) -> None:
+    outcome = outcome_of(error, failures=2)
+
+    assert isinstance(outcome, RetryAt)
+    assert not outcome.spent
+
+
+def in_a_circle() -> BaseException:
+    error = wrapped(ValueError(), explicitly=True)
+    assert error.__cause__ is not None
+    error.__cause__.__cause__ = error
+    return error
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        pytest.param(OSError(errno.ECONNREFUSED, "Connection refused"), id="other-error-of-the-system"),
+        pytest.param(RuntimeError("no"), id="other-error"),
+        pytest.param(in_a_circle(), id="circle"),
+    ],
+)
+def test_any_other_error_spends_an_attempt(error: BaseException) -> None:
+    assert isinstance(outcome_of(error, failures=2), Dead)
+
+
+def test_what_a_handler_decides_counts_more_than_why() -> None:
+    reject = Reject("no such customer")
+    reject.__cause__ = NO_FILES
+
+    assert outcome_of(reject) == Dead(reason="Reject: no such customer")
 
 
 @pytest.mark.parametrize(
