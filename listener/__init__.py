@@ -2,7 +2,7 @@
 
 Exports what handlers and submitters need::
 
-    from listener import JobResult, Retry, Unavailable, Reject
+    from listener import JobResult, Retry, Unavailable, Reject, time_left
     from listener import submit, wait, register, Client
 """
 
@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from listener.core.call_deadline import time_left
 from listener.core.errors import ListenerError, Reject, Retry, Unavailable
 from listener.core.model import JobResult
 
@@ -25,6 +26,7 @@ __all__ = [
     "Unavailable",
     "register",
     "submit",
+    "time_left",
     "wait",
 ]
 __version__ = "0.1.0"

@@ -110,9 +110,7 @@ class Daemon:
     def _load_handlers(self, undo: ExitStack) -> tuple[CoroutineRunner, Handlers]:
         runner = CoroutineRunner()
         undo.callback(_close_after_failure, lambda: runner.close(timeout=COROUTINE_SHUTDOWN_TIMEOUT))
-        handlers = Handlers(
-            self._settings.routes, runner=runner, timeout=self._settings.dispatch.handler_timeout
-        )
+        handlers = Handlers(self._settings.routes, runner=runner)
         undo.callback(_close_after_failure, handlers.close)
         return runner, handlers
 

@@ -30,6 +30,7 @@ from listener.daemon.maintenance import Housekeeping, NotifierLoop, PrunerLoop
 from listener.dispatch.dispatcher import Dispatcher, HandlerBinding
 from listener.dispatch.enricher import Enricher
 from listener.dispatch.handlers import Handlers
+from listener.dispatch.lease_keeper import CallTimeouts
 from listener.intake.poller import Poller
 from listener.intake.poller_group import PollerGroup
 from listener.intake.recorder import Recorder
@@ -138,7 +139,9 @@ class Wiring:
             # Results of queries come from no queue. With tenants, they count as one more queue for fair shares.
             queues=len(settings.queues) + bool(settings.tenants),
             lease=settings.dispatch.lease,
-            handler_timeout=settings.dispatch.handler_timeout,
+            timeouts=CallTimeouts(
+                handler=settings.dispatch.handler_timeout, overrun=settings.dispatch.overrun_timeout
+            ),
             make_heartbeat=self._heartbeat,
         )
 

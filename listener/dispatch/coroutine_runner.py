@@ -31,19 +31,23 @@ class CoroutineRunner:
         """Call the handler and wait until it is done. Raises what it raises, except that SystemExit becomes
         RuntimeError.
 
-        After ``timeout`` a coroutine is cancelled and TimeoutError raised; a plain function cannot be interrupted.
-        Raises Unavailable, which uses up no attempt, if the runner was closed in the meantime.
+        After ``timeout`` a coroutine is cancelled, and TimeoutError raised once it has ended, so that it never runs
+        beside the next attempt; a plain function cannot be interrupted. Raises Unavailable, which uses up no attempt,
+        if the runner was closed in the meantime.
         """
         try:
-            self._finish(handler(result), timeout)
+            outcome = handler(result)
+            if inspect.isawaitable(outcome):
+                self._wait_for(outcome, limit=timeout)
         except SystemExit as error:
             raise RuntimeError(f"the handler called exit({error.code!r})") from error
 
     def close_handler(self, handler: Handler, *, timeout: timedelta | None = None) -> None:
         """Call the handler's ``close()``, plain or asynchronous, if it has one."""
         close = getattr(handler, "close", None)
-        if close is not None:
-            self._finish(close(), timeout)
+        outcome = close() if close is not None else None
+        if inspect.isawaitable(outcome):
+            self._wait_for(outcome, patience=timeout)
 
     def close(self, *, timeout: timedelta = timedelta(seconds=5)) -> None:
         """Cancel running coroutines and end the loop; after ``timeout``, abandon those that ignore the cancellation."""
@@ -54,28 +58,29 @@ class CoroutineRunner:
         if self._thread is not None:
             self._thread.join(timeout.total_seconds())
 
-    def _finish(self, outcome: Awaitable[None] | None, timeout: timedelta | None) -> None:
-        if not inspect.isawaitable(outcome):
-            return
-        future = self._schedule(outcome)
+    def _wait_for(
+        self, outcome: Awaitable[None], *, limit: timedelta | None = None, patience: timedelta | None = None
+    ) -> None:
+        """After ``limit`` it is cancelled; after ``patience`` too, but then its end is not waited for."""
+        future = self._schedule(outcome, limit)
         try:
-            future.result(None if timeout is None else timeout.total_seconds())
+            future.result(None if patience is None else patience.total_seconds())
         except TimeoutError:
             if future.done():  # the handler's own TimeoutError
                 raise
             future.cancel()
-            raise TimeoutError(f"the handler took longer than {timeout}") from None
+            raise TimeoutError(f"the handler's close() took longer than {patience}") from None
         except concurrent.futures.CancelledError:
             raise self._cancelled() from None
 
-    def _schedule(self, outcome: Awaitable[None]) -> concurrent.futures.Future[None]:
-        coroutine = outcome if inspect.iscoroutine(outcome) else _awaiting(outcome)
+    def _schedule(self, outcome: Awaitable[None], limit: timedelta | None) -> concurrent.futures.Future[None]:
         # Under the lock, so that close() cannot stop the loop between the check and the scheduling.
         with self._lock:
             if self._closed:
-                coroutine.close()  # else Python warns that it was never awaited
+                if inspect.iscoroutine(outcome):
+                    outcome.close()  # else Python warns that it was never awaited
                 raise self._cancelled()
-            return asyncio.run_coroutine_threadsafe(coroutine, self._started())
+            return asyncio.run_coroutine_threadsafe(_limited(outcome, limit), self._started())
 
     def _started(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
@@ -92,8 +97,15 @@ class CoroutineRunner:
         return RuntimeError("the handler cancelled itself")
 
 
-async def _awaiting(outcome: Awaitable[None]) -> None:
-    await outcome
+async def _limited(outcome: Awaitable[None], limit: timedelta | None) -> None:
+    """Wait for the outcome; after ``limit`` cancel it, and raise TimeoutError once it has ended."""
+    try:
+        async with asyncio.timeout(None if limit is None else limit.total_seconds()) as scope:
+            await outcome
+    except TimeoutError:
+        if not scope.expired():  # the handler's own TimeoutError
+            raise
+        raise TimeoutError(f"the handler took longer than {limit}") from None
 
 
 def _exited(loop: asyncio.AbstractEventLoop) -> bool:

@@ -19,6 +19,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from listener.core import clock
+from listener.core.call_deadline import set_call_deadline
 from listener.core.errors import Unavailable
 from listener.core.model import Claim, Delivery, Done, JobResult, Outcome, RetryAt, Settlement, Target
 from listener.core.ports import ClockCheck, DeliveryStore, HeartbeatSink, Meter
@@ -26,7 +27,7 @@ from listener.dispatch.claimer import Claimer
 from listener.dispatch.delivery_log import call_with_log_fields
 from listener.dispatch.inflight import InFlight
 from listener.dispatch.job_result import job_result
-from listener.dispatch.lease_keeper import LeaseKeeper
+from listener.dispatch.lease_keeper import CallTimeouts, LeaseKeeper
 from listener.dispatch.settler import FinishedAttempt, Settler
 from listener.dispatch.store_guard import StoreGuard
 from listener.dispatch.worker_pool import WorkerPool
@@ -61,12 +62,12 @@ class Dispatcher:
         concurrency: int,
         queues: int = 1,
         lease: timedelta,
-        handler_timeout: timedelta,
+        timeouts: CallTimeouts,
         make_heartbeat: Callable[[str], HeartbeatSink],
     ) -> None:
-        self._bindings = bindings
-        self._fallback = fallback
+        self._bindings, self._fallback = bindings, fallback
         self._clock_check = clock_check
+        self._timeouts = timeouts
         self._cut_short = threading.Event()  #: set once the shutdown timeout is over
         guard = StoreGuard()
         self._in_flight = InFlight(_min_capacity(concurrency), queues=queues)
@@ -80,13 +81,9 @@ class Dispatcher:
             lease=lease,
         )
         self._settler = self._make_settler(store, meter, guard=guard, heartbeat=make_heartbeat("settle"))
-        self._lease_keeper = self._make_lease_keeper(
-            store, guard, lease=lease, handler_timeout=handler_timeout
-        )
+        self._lease_keeper = self._make_lease_keeper(store, guard, lease=lease)
 
-    def _make_lease_keeper(
-        self, store: DeliveryStore, guard: StoreGuard, *, lease: timedelta, handler_timeout: timedelta
-    ) -> LeaseKeeper:
+    def _make_lease_keeper(self, store: DeliveryStore, guard: StoreGuard, *, lease: timedelta) -> LeaseKeeper:
         return LeaseKeeper(
             store=store,
             in_flight=self._in_flight,
@@ -96,7 +93,7 @@ class Dispatcher:
             on_rescued=self._follow_rescued,
             clock_check=self._clock_check,
             lease=lease,
-            handler_timeout=handler_timeout,
+            timeouts=self._timeouts,
         )
 
     def _make_settler(
@@ -151,10 +148,19 @@ class Dispatcher:
         """What a worker does with each delivery."""
         if not self._in_flight.begin(delivery):
             return
+        try:
+            self._settler.put(self._attempt(delivery))
+        except Exception:  # a bug in mns-listener; the lease expires, so that the attempt counts
+            self._in_flight.release([delivery])
+            raise
+        finally:
+            self._workers.put(self._in_flight.returned(delivery))
+
+    def _attempt(self, delivery: Delivery) -> FinishedAttempt:
         started = clock.monotonic()
+        set_call_deadline(self._timeouts.handler)
         outcome = self._handle(delivery)
-        seconds = clock.monotonic() - started
-        self._settler.put(FinishedAttempt(Settlement(delivery=delivery, outcome=outcome), seconds))
+        return FinishedAttempt(Settlement(delivery=delivery, outcome=outcome), clock.monotonic() - started)
 
     def _handle(self, delivery: Delivery) -> Outcome:
         """Enrich the delivery, run its handler and decide the outcome."""
@@ -199,13 +205,16 @@ class Dispatcher:
         """Let handlers finish within ``timeout``; returns how many did not. ``end`` must follow."""
         self._give_back(self._in_flight.close())
         self._workers.stop()
-        self._in_flight.wait_until_empty(timeout)
+        self._in_flight.wait_until_finished(timeout)
         self._cut_short.set()
-        return len(self._in_flight.all())
+        return len(self._in_flight.unfinished())
 
     def end(self) -> None:
-        """Settle what is left, and give back what did not finish. Call this after the handlers were closed."""
-        self._give_back(self._in_flight.all())
+        """Settle what is left, and give back what did not finish. Call this after the handlers were closed.
+
+        The leases of those that hang expire, so that their attempts count.
+        """
+        self._give_back(self._in_flight.unfinished())
         self._settler.end()
 
     def _give_back(self, deliveries: Sequence[Delivery]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import structlog
 
 from listener.core import clock
+from listener.core.call_deadline import time_left
 from listener.core.errors import Unavailable
 from listener.core.model import JobResult, Target
 from listener.core.ports import Handler
@@ -67,15 +68,9 @@ class Handlers:
     has returned, and every handler is closed exactly once.
     """
 
-    def __init__(
-        self, routes: Iterable[RouteSettings], *, runner: CoroutineRunner, timeout: timedelta | None = None
-    ) -> None:
-        """Load and use them all. Raises SettingsError, after closing those that were already loaded.
-
-        ``timeout`` is the time limit of a coroutine; a plain function cannot be interrupted.
-        """
+    def __init__(self, routes: Iterable[RouteSettings], *, runner: CoroutineRunner) -> None:
+        """Load and use them all. Raises SettingsError, after closing those that were already loaded."""
         self._runner = runner
-        self._timeout = timeout
         self._lock = threading.Lock()
         self._current: LoadedHandlers = {}
         self._retired: set[LoadedHandler] = set()  #: with running calls
@@ -147,7 +142,7 @@ class Handlers:
     def _run(self, target: Target, result: JobResult) -> None:
         loaded = self._begin(target)
         try:
-            self._runner.run(loaded.handler, result, timeout=self._timeout)
+            self._runner.run(loaded.handler, result, timeout=time_left())
         finally:
             self._end(loaded)
 

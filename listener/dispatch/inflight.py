@@ -1,4 +1,4 @@
-"""The deliveries that this process owns, from claim to settlement, and how many it may own."""
+"""The deliveries that this process owns, from claim to settlement, and how many it may own; and the running calls."""
 
 from __future__ import annotations
 
@@ -27,23 +27,45 @@ class InFlightDelivery:
     """A delivery that this process owns."""
 
     delivery: Delivery
-    since: float | None = None  #: monotonic seconds at which its handler was called; None before that
+    begun: bool = False  #: whether its handler was called
+    hung: bool = False  #: whether that takes too long; it then uses no capacity
+
+
+@dataclass(slots=True)
+class HandlerCall:
+    """A running call of a handler. It may outlast the ownership of its delivery."""
+
+    delivery: Delivery
+    since: float  #: monotonic seconds
+    hung: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class AbandonedCall:
+    """A call that may be running for a long time still, and is not kept track of any more."""
+
+    delivery: Delivery
+    waiting: Sequence[Delivery]  #: the attempt, if any, that waited for its end
 
 
 class InFlight:
     """Counts what this process owns against its capacity. Safe to use from several threads.
 
-    No queue can use all the capacity: some is left for the others, however deep one queue's backlog is.
+    No queue can use all the capacity: some is left for the others, however deep one queue's backlog is. An attempt does
+    not begin while an earlier attempt at the same delivery is running in this process.
     """
 
     def __init__(self, capacity: int, *, queues: int = 1) -> None:
         self._changed = threading.Condition()
-        self._owned: dict[int, InFlightDelivery] = {}
+        self._owned: dict[int, InFlightDelivery] = {}  #: by the delivery's id, as the next two
+        self._calls: dict[int, HandlerCall] = {}
+        self._waiting: dict[int, Delivery] = {}  #: for the end of an earlier attempt's call
         self._by_queue: Counter[str] = Counter()
         self.queues = queues
         self._min_capacity = self._capacity = capacity
         self._capacity_each = fair_share(capacity, queues)
         self._reserved = 0
+        self._hung = 0  #: how many of those that are owned
         self._closed = False
 
     def resize(self, capacity: int) -> None:
@@ -55,7 +77,7 @@ class InFlight:
     def reserve(self, wanted: int) -> Capacity:
         """Reserve capacity for as many of these as possible; ``take`` must follow."""
         with self._changed:
-            free = 0 if self._closed else self._capacity - len(self._owned) - self._reserved
+            free = 0 if self._closed else self._capacity - self._unfinished - self._reserved
             total = max(0, min(free, wanted))
             self._reserved += total
             capacities = {
@@ -67,51 +89,106 @@ class InFlight:
         """Own these, and release what was ``reserved`` for them."""
         with self._changed:
             self._reserved -= reserved
-            self._owned.update((delivery.id, InFlightDelivery(delivery)) for delivery in claimed)
-            self._by_queue.update(delivery.queue for delivery in claimed)
+            for delivery in claimed:
+                if delivery.id in self._owned:  # an earlier attempt, whose lease was lost
+                    self._disown(delivery.id)
+                self._owned[delivery.id] = InFlightDelivery(delivery)
+                self._by_queue[delivery.queue] += 1
 
     def begin(self, delivery: Delivery) -> bool:
-        """Note that its handler is called now; False if it must not be called any more."""
+        """Note that its handler is called now, until ``returned``; False if it must not be called any more, or not yet.
+
+        It is not called yet while an earlier attempt is running; ``returned`` or ``abandon_hung`` then hands it out.
+        """
         with self._changed:
             owned = self._current(delivery)
             if self._closed or owned is None:
                 return False
-            owned.since = clock.monotonic()
+            if delivery.id in self._calls:
+                self._waiting[delivery.id] = delivery
+                return False
+            owned.begun = True
+            self._calls[delivery.id] = HandlerCall(delivery, clock.monotonic())
             return True
+
+    def returned(self, delivery: Delivery) -> Sequence[Delivery]:
+        """Its handler's call has ended; returns the attempt, if any, that waited for this."""
+        with self._changed:
+            call = self._calls.get(delivery.id)
+            if call is None or call.delivery is not delivery:
+                return ()  # it was abandoned, and another attempt may be running
+            return self._end_call(delivery.id)
 
     def release(self, deliveries: Sequence[Delivery]) -> None:
         """These are settled, or not owned by this process any more."""
         with self._changed:
             for delivery in deliveries:
                 if self._current(delivery):
-                    del self._owned[delivery.id]
-                    self._by_queue[delivery.queue] -= 1
+                    self._disown(delivery.id)
             self._changed.notify_all()
 
     def all(self) -> Sequence[Delivery]:
         with self._changed:
             return [owned.delivery for owned in self._owned.values()]
 
-    def overdue(self, limit: timedelta) -> Sequence[Delivery]:
-        """Those whose handler has been running for longer than this."""
+    def unfinished(self) -> Sequence[Delivery]:
+        """All but those whose handler hangs."""
         with self._changed:
-            before = clock.monotonic() - limit.total_seconds()
-            return [
-                owned.delivery
-                for owned in self._owned.values()
-                if owned.since is not None and owned.since < before
-            ]
+            return [owned.delivery for owned in self._owned.values() if not owned.hung]
+
+    def take_overdue(self, limit: timedelta) -> Sequence[Delivery]:
+        """Those whose handler has been running for longer than this, each once: they hang, and use no capacity."""
+        with self._changed:
+            overdue = [call for call in self._running_longer_than(limit) if not call.hung]
+            for call in overdue:
+                call.hung = True
+                owned = self._current(call.delivery)
+                if owned:
+                    owned.hung = True
+                    self._hung += 1
+                    self._by_queue[call.delivery.queue] -= 1
+            self._changed.notify_all()
+            return [call.delivery for call in overdue]
+
+    def abandon_hung(self, limit: timedelta) -> Sequence[AbandonedCall]:
+        """Own those no longer whose handler hangs, and has been running for longer than this."""
+        with self._changed:
+            hung = [call.delivery for call in self._running_longer_than(limit) if call.hung]
+            for delivery in hung:
+                if self._current(delivery):
+                    self._disown(delivery.id)
+            return [AbandonedCall(delivery, self._end_call(delivery.id)) for delivery in hung]
 
     def close(self) -> Sequence[Delivery]:
         """Let no further handler begin; returns the deliveries whose handler has not begun."""
         with self._changed:
             self._closed = True
-            return [owned.delivery for owned in self._owned.values() if owned.since is None]
+            return [owned.delivery for owned in self._owned.values() if not owned.begun]
 
-    def wait_until_empty(self, limit: timedelta) -> bool:
-        """Whether everything was settled within the limit."""
+    def wait_until_finished(self, limit: timedelta) -> bool:
+        """Whether everything was settled within the limit, apart from deliveries whose handler hangs."""
         with self._changed:
-            return self._changed.wait_for(lambda: not self._owned, limit.total_seconds())
+            return self._changed.wait_for(lambda: not self._unfinished, limit.total_seconds())
+
+    @property
+    def _unfinished(self) -> int:
+        return len(self._owned) - self._hung
+
+    def _running_longer_than(self, limit: timedelta) -> Sequence[HandlerCall]:
+        before = clock.monotonic() - limit.total_seconds()
+        return [call for call in self._calls.values() if call.since < before]
+
+    def _end_call(self, delivery_id: int) -> Sequence[Delivery]:
+        self._calls.pop(delivery_id, None)
+        waiting = self._waiting.pop(delivery_id, None)
+        return () if waiting is None else (waiting,)
+
+    def _disown(self, delivery_id: int) -> None:
+        owned = self._owned.pop(delivery_id)
+        if owned.hung:
+            self._hung -= 1
+        else:
+            self._by_queue[owned.delivery.queue] -= 1
 
     def _current(self, delivery: Delivery) -> InFlightDelivery | None:
         """None if this attempt is not owned, even if a later attempt at the same delivery is."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import structlog
@@ -37,6 +38,14 @@ def renewal_interval(lease: timedelta) -> timedelta:
     return lease / RENEWALS_PER_LEASE
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallTimeouts:
+    """How long a call of a handler may take."""
+
+    handler: timedelta  #: then it hangs
+    overrun: timedelta  #: how long it keeps its delivery after that
+
+
 class LeaseKeeper:
     """One round is ``maintain``. For one thread."""
 
@@ -51,7 +60,7 @@ class LeaseKeeper:
         on_rescued: Callable[[Sequence[Settlement]], None],
         clock_check: ClockCheck,
         lease: timedelta,
-        handler_timeout: timedelta,
+        timeouts: CallTimeouts,
     ) -> None:
         self._store = store
         self._in_flight = in_flight
@@ -61,7 +70,7 @@ class LeaseKeeper:
         self._on_rescued = on_rescued
         self._clock_check = clock_check
         self._lease = lease
-        self._handler_timeout = handler_timeout
+        self._timeouts = timeouts
         #: When our leases were last renewed, in monotonic seconds and by the wall clock.
         self._renewed: tuple[float, datetime] | None = None
         #: Leases that need watching, and since which time after boot each has not been renewed.
@@ -73,6 +82,7 @@ class LeaseKeeper:
     def maintain(self) -> None:
         """Replace workers whose handlers hang, renew our own leases, and rescue deliveries whose lease has expired."""
         self._replace_hung()
+        self._abandon_hung()
         prompt = self._guard.attempt("renew leases", self._renew)
         if prompt is None:
             return  # other processes cannot renew their leases now either
@@ -83,10 +93,17 @@ class LeaseKeeper:
             self._guard.attempt("rescue unrenewed leases", self._rescue_unrenewed)
 
     def _replace_hung(self) -> None:
-        for delivery in self._in_flight.overdue(self._handler_timeout):
-            log.error("handler.hung", **log_fields(delivery), timeout=str(self._handler_timeout))
-            self._in_flight.release([delivery])
+        """Give their place to others. Their leases are still renewed, so that no other attempt begins beside them."""
+        for delivery in self._in_flight.take_overdue(self._timeouts.handler):
+            log.error("handler.hung", **log_fields(delivery), timeout=str(self._timeouts.handler))
             self._workers.replace(delivery)
+
+    def _abandon_hung(self) -> None:
+        """Let the leases of those expire that have hung for too long: the attempt then counts as failed."""
+        limit = self._timeouts.handler + self._timeouts.overrun
+        for call in self._in_flight.abandon_hung(limit):
+            log.error("handler.abandoned", **log_fields(call.delivery), timeout=str(limit))
+            self._workers.put(call.waiting)
 
     def _renew(self) -> bool:
         """Renew our own leases; returns whether that came within half a lease of the renewal before.

@@ -128,6 +128,8 @@ class DispatchSettings(Section):
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 16
     lease: Annotated[Duration, Field(ge=timedelta(seconds=2))] = timedelta(seconds=30)
     handler_timeout: Annotated[Duration, Field(gt=timedelta(0))] = timedelta(minutes=15)
+    #: A handler that runs longer keeps its delivery for this long, before the delivery may run again beside it.
+    overrun_timeout: Duration = timedelta(minutes=45)
 
 
 class RetrySettings(Section):

@@ -120,6 +120,48 @@ def test_what_a_killed_replica_was_running_another_takes_over_when_its_lease_end
     assert started.read_text().splitlines() == ["job-1:Success:all:python 1", "job-1:Success:all:python 2"]
 
 
+@pytest.mark.parametrize(
+    ("overrun", "started_beside"),
+    [pytest.param("10m", [], id="kept"), pytest.param("0s", [2], id="without-overrun-it-is-noticed")],
+)
+def test_a_handler_beyond_its_timeout_does_not_run_beside_the_next_attempt(
+    place: Replicas, overrun: str, started_beside: list[int]
+) -> None:
+    started = hang_in(place)
+    settings = {
+        "store__url": place.url,
+        "dispatch__lease": f"{SHORT_LEASE.total_seconds()}s",
+        "dispatch__handler_timeout": "1s",
+        "dispatch__overrun_timeout": overrun,
+        "routes__0__enrich": "false",
+        "retry__initial_backoff": "0s",
+    }
+    replicas = [place.run(**settings) for _ in range(2)]
+    for replica in replicas:
+        replica.ready()
+    place.send("job-1")
+    wait_until(lambda: any(replica.logs("handler.hung") for replica in replicas))
+    first = lease_of_the_only_one(place)
+    # Each of these leases would have been enough to rescue the delivery, had it not been renewed.
+    wait_until(
+        lambda: (
+            len(started.read_text().splitlines()) > 1
+            or lease_of_the_only_one(place) > first + 2 * SHORT_LEASE
+        ),
+        seconds=120,
+    )
+    beside = [int(line.split()[1]) for line in started.read_text().splitlines()[1:]]
+    (place.folder / "hang").unlink()
+
+    assert beside == started_beside
+    wait_until(lambda: place.delivery_states() == {"done": 1})
+
+
+def lease_of_the_only_one(place: Replicas) -> datetime:
+    with place.store() as store, store.database.read() as connection:
+        return connection.scalar(select(deliveries.c.lease_until)) or datetime.min.replace(tzinfo=UTC)
+
+
 def owner_of_the_only_one(place: Replicas) -> int:
     """The process that has it; owners are called host:pid:nonce."""
     with place.store() as store, store.database.read() as connection:

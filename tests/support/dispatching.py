@@ -14,6 +14,7 @@ from sqlalchemy import select
 from listener.core import clock
 from listener.core.model import JobResult, Target
 from listener.dispatch.dispatcher import Dispatcher, HandlerBinding
+from listener.dispatch.lease_keeper import CallTimeouts
 from listener.rules.backoff import Backoff
 from listener.rules.retry import RetryPolicy
 from listener.runtime.liveness import Heartbeat
@@ -34,6 +35,9 @@ Handle = Callable[[JobResult], None]
 def a_dispatcher(store: SqlStore, handle: Handle, **options: Any) -> Dispatcher:
     """A dispatcher whose only handler is this one; ``start`` has not been called."""
     policy = options.pop("policy", QUICK)
+    timeouts = CallTimeouts(
+        handler=options.pop("handler_timeout", LONG), overrun=options.pop("overrun_timeout", LONG)
+    )
     defaults: dict[str, Any] = {
         "store": store,
         "bindings": {TARGET: HandlerBinding(run=handle, policy=policy)},
@@ -43,7 +47,7 @@ def a_dispatcher(store: SqlStore, handle: Handle, **options: Any) -> Dispatcher:
         "owner": "host:1:0a1b2c3d",
         "concurrency": 4,
         "lease": LONG,
-        "handler_timeout": LONG,
+        "timeouts": timeouts,
         "make_heartbeat": lambda _name: Heartbeat(LONG),
     }
     return Dispatcher(**(defaults | options))

@@ -225,7 +225,9 @@ def test_a_handler_that_hangs_is_replaced_and_counted(store: SqlStore) -> None:
     timeout = timedelta(milliseconds=20)
     with (
         capture_logs() as logs,
-        dispatching(store, handle, concurrency=1, handler_timeout=timeout) as dispatcher,
+        dispatching(
+            store, handle, concurrency=1, handler_timeout=timeout, overrun_timeout=timeout
+        ) as dispatcher,
     ):
         assert hanging.wait(30)
         wait_until(lambda: tended(dispatcher) and hung(logs))
