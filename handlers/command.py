@@ -9,8 +9,8 @@ import signal
 import subprocess
 import threading
 import time
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated
@@ -21,12 +21,16 @@ from listener import JobResult, Reject, Retry, Unavailable
 from listener.formats.durations import PositiveDuration
 
 from .json_encoding import json_bytes
+from .processes import MARK, Program, end_all, end_groups, new_mark
+from .time_limit import time_limit
 
 #: From sysexits.h: EX_DATAERR means invalid input, EX_TEMPFAIL a transient failure.
 EXIT_REJECT, EXIT_RETRY = 65, 75
 
-#: Not inherited by the program: cloud credentials, our settings (with a database password), the systemd socket.
-_WITHHELD = ("ALIBABA_CLOUD_", "ALIBABACLOUD_", "ALICLOUD_", "MNS_LISTENER_", "NOTIFY_SOCKET", "WATCHDOG_")
+#: What the program inherits of the environment. The rest may be secret: access keys, the store's password, tokens.
+_INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "LANGUAGE", "LC_*", "TZ", "TMPDIR")
+#: The name of a variable, or the beginning of names. Not a star alone: then secrets would be passed inadvertently.
+_VariableName = Annotated[str, Field(pattern=r"^[A-Za-z_][A-Za-z0-9_]*\*?$")]
 _KILL_TIMEOUT = timedelta(seconds=5)
 _TAIL_BYTES = 2048
 _POLL_INTERVAL = 0.05
@@ -37,14 +41,18 @@ def command(
     argv: Annotated[list[str], Field(min_length=1)],
     timeout: PositiveDuration = timedelta(minutes=5),
     env: dict[str, str] | None = None,
+    inherit: list[_VariableName] | None = None,
     cwd: Path | None = None,
 ) -> Command:
-    """Build a handler that runs ``argv``, without a shell. Raises ValueError if there is no such program."""
+    """Build a handler that runs ``argv``, without a shell. Raises ValueError if there is no such program.
+
+    ``inherit`` names variables of our environment that are passed on besides the usual ones; ``NAME*`` is a prefix.
+    """
     if cwd is not None and not cwd.is_dir():
         raise ValueError(f"cwd = {str(cwd)!r} is not a directory; use an existing one")
     if shutil.which(_relative_to(argv[0], cwd), path=(env or {}).get("PATH")) is None:
         raise ValueError(f"argv: program {argv[0]!r} not found or not executable; fix its path or PATH")
-    return Command(argv, timeout=timeout, env=env or {}, cwd=cwd)
+    return Command(argv, timeout=timeout, env=env or {}, inherit=inherit or (), cwd=cwd)
 
 
 def _relative_to(program: str, cwd: Path | None) -> str:
@@ -53,49 +61,64 @@ def _relative_to(program: str, cwd: Path | None) -> str:
 
 
 class Command:
-    """Runs one process group per call; none outlives its timeout or ``close()``."""
+    """Runs one process group per call, which does not outlive the call. Nothing outlives the timeout or ``close()``."""
 
     def __init__(
-        self, argv: Sequence[str], *, timeout: timedelta, env: Mapping[str, str], cwd: Path | None
+        self,
+        argv: Sequence[str],
+        *,
+        timeout: timedelta,
+        env: Mapping[str, str],
+        inherit: Sequence[str],
+        cwd: Path | None,
     ) -> None:
         self._argv = list(argv)
         self._timeout = timeout
         self._env = dict(env)
+        self._inherited = (*_INHERITED, *inherit)
         self._cwd = cwd
         self._lock = threading.Lock()
-        self._running: set[subprocess.Popen[bytes]] = set()
+        self._running: set[Program] = set()
         self._closed = False
 
     def __call__(self, result: JobResult, /) -> None:
-        """Run the program. Exit code 0 is done, 75 Retry, 65 Reject; anything else is a failed attempt."""
-        with self._process(result) as process:
-            errors = _Errors(process)
-            finished = errors.follow(time.monotonic() + self._timeout.total_seconds())
-            if not finished:
-                _end([process])
+        """Run the program. Exit code 0 is done, 75 Retry, 65 Reject; anything else is a failed attempt.
+
+        Raises Unavailable, which spends no attempt, if the program could not be started.
+        """
+        limit = time_limit(self._timeout)
+        with self._program(result) as program:
+            errors = _Errors(program.process)
+            finished = errors.follow(time.monotonic() + limit.total_seconds())
+            _clean_up(program)
         if not finished:
-            raise TimeoutError(f"{self._argv[0]} exceeded the timeout of {self._timeout}{errors.tail()}")
-        self._settle(process.returncode, errors.tail())
+            raise TimeoutError(f"{self._argv[0]} exceeded the timeout of {limit}{errors.tail()}")
+        self._settle(program.process.returncode, errors.tail())
 
     def close(self) -> None:
         """Terminate running programs, with SIGTERM first; their deliveries spend no attempt."""
         with self._lock:
             self._closed = True
             left = list(self._running)
-        _end(left)
+        end_all(left, timeout=_KILL_TIMEOUT)
 
     @contextmanager
-    def _process(self, result: JobResult) -> Iterator[subprocess.Popen[bytes]]:
-        process = self._start(result)
+    def _program(self, result: JobResult) -> Iterator[Program]:
         try:
-            yield process
+            program = self._start(result)
+        except OSError as error:
+            # It was there when the settings were read: it may be being replaced, or the system lacks resources.
+            raise Unavailable(f"{self._argv[0]} could not be started: {error}") from error
+        try:
+            yield program
         finally:
             with self._lock:
-                self._running.discard(process)
-            assert process.stderr is not None
-            process.stderr.close()
+                self._running.discard(program)
+            assert program.process.stderr is not None
+            program.process.stderr.close()
 
-    def _start(self, result: JobResult) -> subprocess.Popen[bytes]:
+    def _start(self, result: JobResult) -> Program:
+        mark = new_mark()
         # A file rather than a pipe, so that a program that does not read it cannot block us or cause EPIPE.
         with self._lock, open(os.memfd_create("result"), "w+b") as stdin:
             if self._closed:
@@ -107,15 +130,16 @@ class Command:
                 stdin=stdin,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.PIPE,
-                env=self._environment(result),
+                env=self._environment(result, mark),
                 cwd=self._cwd,
                 start_new_session=True,
             )
-            self._running.add(process)
-            return process
+            program = Program(process, mark)
+            self._running.add(program)
+            return program
 
-    def _environment(self, result: JobResult) -> dict[str, str]:
-        inherited = {name: value for name, value in os.environ.items() if not name.startswith(_WITHHELD)}
+    def _environment(self, result: JobResult, mark: str) -> dict[str, str]:
+        inherited = {name: value for name, value in os.environ.items() if self._inherits(name)}
         return (
             inherited
             | self._env
@@ -125,7 +149,13 @@ class Command:
                 "MNS_LISTENER_STATE": result.state,
                 "MNS_LISTENER_ATTEMPT": str(result.attempt),
                 "MNS_LISTENER_ROUTE": result.route,
+                MARK: mark,
             }
+        )
+
+    def _inherits(self, name: str) -> bool:
+        return any(
+            name.startswith(known[:-1]) if known.endswith("*") else name == known for known in self._inherited
         )
 
     def _settle(self, code: int, tail: str) -> None:
@@ -186,30 +216,12 @@ class _Errors:
         return bool(piece)
 
 
-def _end(processes: Collection[subprocess.Popen[bytes]]) -> None:
-    """Terminate process groups: SIGTERM, then SIGKILL for those still running after the shared timeout."""
-    for process in processes:
-        _signal_group(process, signal.SIGTERM)
-    deadline = time.monotonic() + _KILL_TIMEOUT.total_seconds()
-    while any(_group_lives(process) for process in processes) and time.monotonic() < deadline:
-        time.sleep(_POLL_INTERVAL)  # polling: most processes of a group are not our children
-    for process in processes:
-        _signal_group(process, signal.SIGKILL)
-        with suppress(subprocess.TimeoutExpired):  # a process that hangs in the kernel cannot be killed
-            process.wait(_KILL_TIMEOUT.total_seconds())
-
-
-def _group_lives(process: subprocess.Popen[bytes]) -> bool:
-    process.poll()  # reap the leader, since a zombie counts as alive
-    return _signal_group(process, 0)
-
-
-def _signal_group(process: subprocess.Popen[bytes], number: int) -> bool:
-    try:
-        os.killpg(process.pid, number)  # the process group id of a session leader is its own id
-    except (ProcessLookupError, PermissionError):
-        return False  # gone, or running as another user (setuid)
-    return True
+def _clean_up(program: Program) -> None:
+    """End what is left of the program. After exit code 0, what has left its group was detached deliberately."""
+    if program.process.returncode != 0:
+        end_all([program], timeout=_KILL_TIMEOUT)
+    elif program.has_group():
+        end_groups([program], timeout=_KILL_TIMEOUT)
 
 
 def _ending(code: int) -> str:

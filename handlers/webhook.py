@@ -26,6 +26,7 @@ from listener.formats.durations import PositiveDuration
 
 from .bounded_network import BoundedBackend, Budget, limited_to
 from .json_encoding import json_bytes
+from .time_limit import time_limit
 
 _MAX_RETRY_AFTER = timedelta(hours=1)
 #: How much may precede the response's body: the status line, headers and interim responses such as 100 Continue.
@@ -96,10 +97,11 @@ class Webhook:
         body = json_bytes(result)
         headers = httpx.Headers(self._headers)
         headers.update(self._signed(result.key, body))
-        budget = Budget(time.monotonic() + self._timeout.total_seconds(), _HEAD_LIMIT)
+        limit = time_limit(self._timeout)
+        budget = Budget(time.monotonic() + limit.total_seconds(), _HEAD_LIMIT)
         with (
             self._call(),
-            self._translated(),
+            self._translated(limit),
             limited_to(budget),
             self._pool.stream("POST", self._target, headers=headers.raw, content=body) as response,
         ):
@@ -147,14 +149,14 @@ class Webhook:
         return headers
 
     @contextmanager
-    def _translated(self) -> Iterator[None]:
+    def _translated(self, limit: timedelta) -> Iterator[None]:
         """Classify errors: nothing was sent (Unavailable), or the request may have arrived (an attempt)."""
         try:
             yield
         except (httpcore.ConnectError, httpcore.ConnectTimeout, httpcore.ProxyError) as error:
             raise Unavailable(f"{_redacted(self._url)} is unreachable: {error}") from error
         except httpcore.TimeoutException as error:
-            raise TimeoutError(f"{_redacted(self._url)} did not respond within {self._timeout}") from error
+            raise TimeoutError(f"{_redacted(self._url)} did not respond within {limit}") from error
         except (httpcore.NetworkError, httpcore.ProtocolError) as error:
             raise RuntimeError(f"{_redacted(self._url)}: {type(error).__name__}: {error}") from error
 

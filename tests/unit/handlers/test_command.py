@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextvars
 import json
 import os
 import signal
@@ -7,14 +8,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from listener.handlers.command import Command, command
+from listener.handlers.command import EXIT_RETRY, Command, command
 
 from listener import Reject, Retry, Unavailable
+from listener.core.call_deadline import set_call_deadline
 from listener.core.errors import SettingsError
 from listener.dispatch.handler_loader import load
 from tests.support import ROOT
@@ -23,9 +25,13 @@ from tests.support.waiting import is_dead, wait_until
 
 
 def _shell(
-    script: str, *, timeout: timedelta = timedelta(minutes=5), env: dict[str, str] | None = None
+    script: str,
+    *,
+    timeout: timedelta = timedelta(minutes=5),
+    env: dict[str, str] | None = None,
+    inherit: list[str] | None = None,
 ) -> Command:
-    return command(argv=["/bin/sh", "-c", script], timeout=timeout, env=env)
+    return command(argv=["/bin/sh", "-c", script], timeout=timeout, env=env, inherit=inherit)
 
 
 @contextmanager
@@ -75,13 +81,32 @@ def test_program_inherits_neither_credentials_nor_our_settings(
     monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", "testKeySecret")
     monkeypatch.setenv("MNS_LISTENER_STORE_URL", "postgresql://user:testKeySecret@db/x")
     monkeypatch.setenv("NOTIFY_SOCKET", "/run/testKeySecret")
-    monkeypatch.setenv("UNRELATED", "kept")
+    monkeypatch.setenv("PGPASSWORD", "testKeySecret")
+    monkeypatch.setenv("DATABASE_URL", "postgresql://user:testKeySecret@db/x")
+    monkeypatch.setenv("SOME_API_TOKEN", "testKeySecret")
+    monkeypatch.setenv("TZ", "Asia/Shanghai")
 
     _shell(f"env > {tmp_path}/environment", env={"ADDED": "here"})(a_job_result())
 
     environment = (tmp_path / "environment").read_text().splitlines()
     assert [line for line in environment if "testKeySecret" in line] == []
-    assert {"UNRELATED=kept", "ADDED=here"} <= set(environment)
+    assert {"TZ=Asia/Shanghai", f"PATH={os.environ['PATH']}", "ADDED=here"} <= set(environment)
+
+
+def test_further_variables_are_inherited_by_name_or_prefix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("ONE", "ONE_MORE", "TWO_A", "TWO_B", "TW"):
+        monkeypatch.setenv(name, "here")
+
+    _shell(f"env > {tmp_path}/environment", inherit=["ONE", "TWO_*"])(a_job_result())
+
+    environment = (tmp_path / "environment").read_text().splitlines()
+    assert sorted(line for line in environment if line.endswith("=here")) == [
+        "ONE=here",
+        "TWO_A=here",
+        "TWO_B=here",
+    ]
 
 
 def test_a_variable_withheld_may_be_passed_on_by_name(
@@ -123,7 +148,7 @@ except Exception as error:
             text=True,
             check=True,
         )
-        assert ended.stdout == "OSError False\n"
+        assert ended.stdout == "Unavailable False\n"
 
 
 @pytest.mark.parametrize(
@@ -155,14 +180,49 @@ def test_only_the_last_two_kilobytes_of_standard_error_are_kept() -> None:
     assert len(str(raised.value)) < 2200
 
 
-def test_a_background_child_that_keeps_standard_error_open_does_not_hold_the_delivery(tmp_path: Path) -> None:
-    handler = _shell(f"sleep 600 & echo $! > {tmp_path}/pid", timeout=timedelta(seconds=60))
+@pytest.mark.parametrize("code", [0, 1, EXIT_RETRY])
+def test_what_a_program_leaves_in_the_background_is_ended_and_does_not_hold_the_delivery(
+    code: int, tmp_path: Path
+) -> None:
+    handler = _shell(f"sleep 600 & echo $! > {tmp_path}/pid; exit {code}")
 
-    handler(a_job_result())
+    with suppress(RuntimeError, Retry):
+        handler(a_job_result())
 
-    background = _pid_in(tmp_path / "pid")
-    assert not is_dead(background)
-    os.kill(background, signal.SIGKILL)
+    assert is_dead(_pid_in(tmp_path / "pid"))
+
+
+#: Leaves the group, outlives its parent, and notes its id.
+DETACHED = "(setsid sh -c 'echo $$ > {folder}/pid; exec sleep 600' &); until test -s {folder}/pid; do :; done"
+
+
+def test_what_was_detached_before_exit_code_0_is_left_alone(tmp_path: Path) -> None:
+    _shell(DETACHED.format(folder=tmp_path))(a_job_result())
+
+    detached = _pid_in(tmp_path / "pid")
+    assert not is_dead(detached)
+    os.kill(detached, signal.SIGKILL)
+
+
+#: As before, but the child remains one, and nothing in its environment shows where it comes from.
+UNMARKED = DETACHED.replace("setsid", "setsid env -i").removeprefix("(").replace(" &);", " &")
+
+
+@pytest.mark.parametrize(
+    ("script", "ending"),
+    [
+        pytest.param(DETACHED, "exec sleep 600", id="orphan-at-the-timeout"),
+        pytest.param(DETACHED, "exit 1", id="orphan-after-a-failure"),
+        pytest.param(UNMARKED, "exec sleep 600", id="child-without-environment-at-the-timeout"),
+    ],
+)
+def test_what_left_the_group_is_ended_after_a_failure(script: str, ending: str, tmp_path: Path) -> None:
+    handler = _shell(f"{script.format(folder=tmp_path)}; {ending}", timeout=timedelta(seconds=5))
+
+    with pytest.raises((TimeoutError, RuntimeError)):
+        handler(a_job_result())
+
+    assert is_dead(_pid_in(tmp_path / "pid"))
 
 
 def test_a_program_that_closes_standard_error_early_is_still_waited_for(tmp_path: Path) -> None:
@@ -215,6 +275,31 @@ def test_a_program_that_finishes_politely_when_closed_counts_as_done(tmp_path: P
         assert call.result(30) is None
 
 
+def test_a_program_that_is_being_replaced_spends_no_attempt(tmp_path: Path) -> None:
+    program = tmp_path / "program"
+    program.write_text("#!/bin/sh\n")
+    program.chmod(0o700)
+    handler = command(argv=[str(program)])
+    handler(a_job_result())
+
+    with program.open("a"), pytest.raises(Unavailable, match=r"could not be started.*busy"):
+        handler(a_job_result())
+    program.chmod(0o600)
+    with pytest.raises(Unavailable, match=r"could not be started.*denied"):
+        handler(a_job_result())
+    program.unlink()
+    with pytest.raises(Unavailable, match=r"could not be started.*No such file"):
+        handler(a_job_result())
+
+
+def test_a_program_is_ended_before_its_handler_counts_as_hung() -> None:
+    handler, context = _shell("exec sleep 600"), contextvars.copy_context()
+    context.run(set_call_deadline, timedelta(milliseconds=200))
+
+    with pytest.raises(TimeoutError, match=r"exceeded the timeout of 0:00:00\."):
+        context.run(handler, a_job_result())
+
+
 def test_nothing_is_started_after_close() -> None:
     handler = _shell("exit 0")
     handler.close()
@@ -248,6 +333,7 @@ def test_relative_program_is_looked_for_in_its_directory(tmp_path: Path) -> None
         pytest.param({"argv": "true"}, "argv", id="text-is-no-list"),
         pytest.param({"argv": ["true"], "cwd": "/no/such/place"}, "/no/such/place", id="missing-directory"),
         pytest.param({"argv": ["true"], "timeout": 0}, "timeout", id="no-time-at-all"),
+        pytest.param({"argv": ["true"], "inherit": ["*"]}, "inherit", id="inherit-everything"),
     ],
 )
 def test_what_can_not_run_is_refused_at_start(options: dict[str, object], word: str) -> None:

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextvars
 import hashlib
 import json
 import socket
@@ -20,6 +21,7 @@ from listener.handlers.webhook import requested_delay, webhook
 from standardwebhooks import Webhook as Verifier
 
 from listener import Reject, Retry, Unavailable
+from listener.core.call_deadline import set_call_deadline
 from listener.core.errors import SettingsError
 from listener.dispatch.handler_loader import load
 from tests.support.gate import certificate, server_tls
@@ -340,6 +342,15 @@ def test_the_proxy_of_the_environment_is_used_unless_it_is_bypassed(
     webhook(url=receiver.url)(a_job_result())
 
     assert [request.path for request in receiver.requests] == ["http://video.example/hook", "/hook"]
+
+
+def test_a_call_ends_before_its_handler_counts_as_hung(receiver: Receiver) -> None:
+    receiver.gate.clear()
+    handler, context = webhook(url=receiver.url), contextvars.copy_context()
+    context.run(set_call_deadline, timedelta(seconds=2))
+
+    with pytest.raises(TimeoutError, match=r"did not respond within 0:00:0[01]\."):
+        context.run(handler, a_job_result())
 
 
 def test_a_receiver_that_takes_no_connection_spends_no_attempt() -> None:
