@@ -26,7 +26,7 @@ from listener.core import clock
 from listener.core.errors import SettingsError, UsageError
 from listener.core.model import Job, JobState
 from listener.jobs import submission
-from listener.jobs.request import JobRequest, check, compose_user_data
+from listener.jobs.request import JobRequest, check, check_deadline, compose_user_data
 from listener.settings.loader import settings_from
 from listener.settings.sections import Settings
 from listener.store.sql_store import SqlStore
@@ -96,6 +96,7 @@ class Client:
             raise UsageError(f"job {job_id!r} is already registered; see `mns-listener jobs show {job_id}`")
         now = clock.now()
         limit = self.settings.deadline_of(function, user_data) if deadline is None else deadline
+        check_deadline(limit)
         job = Job(
             token=secrets.token_urlsafe(16),
             job_id=job_id,

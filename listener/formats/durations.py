@@ -7,10 +7,17 @@ import re
 from datetime import timedelta
 from typing import Annotated
 
-from pydantic import BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator
+
+from listener.formats.unicode_text import shortened
+
+#: Beyond any sensible setting, and few enough that the current time plus several of them is a valid timestamp.
+MAX_DURATION = timedelta(days=3650)
 
 FORMS = 'a number of seconds or text such as "250ms", "30s", "5m", "1h30m" or "2d"'
 
+#: How much of a rejected value an error repeats.
+_SHOWN = 80
 _TEXT = re.compile(r"(?:\d+(?:\.\d+)?(?:ms|[dhms])\s*)+", re.ASCII)
 _PART = re.compile(r"(\d+(?:\.\d+)?)(ms|[dhms])", re.ASCII)
 _UNITS = {
@@ -25,42 +32,61 @@ _UNITS = {
 def parse_duration(text: str) -> timedelta:
     """Parse ``1h30m`` and the like; a bare number is seconds, since environment variables are always text.
 
-    Raises ValueError, which names the value and the valid forms. Never negative.
+    Raises ValueError, which names the value and the valid forms or the bound. Never negative.
     """
-    stripped = text.strip()
-    try:
-        return _sum_of_parts(stripped) if _TEXT.fullmatch(stripped) else _seconds(float(stripped))
-    except (ValueError, OverflowError) as error:
-        raise ValueError(f"{text!r} is not a valid duration; use {FORMS}") from error
+    return to_duration(text)
 
 
 def to_duration(value: object) -> timedelta:
-    """Convert a value from a settings file or a caller to a duration. Raises ValueError."""
-    if isinstance(value, str):
-        return parse_duration(value)
-    if isinstance(value, timedelta) and value >= timedelta(0):
-        return value
+    """Convert text, a number of seconds or a timedelta, e.g. from a settings file. Raises ValueError."""
     try:
-        # In Python True is an int, but `timeout = true` is an error.
-        if isinstance(value, int | float) and not isinstance(value, bool):
-            return _seconds(value)
-    except (ValueError, OverflowError):
-        pass  # reported below, with the value
-    raise ValueError(f"{value!r} is not a valid duration; use {FORMS}")
+        found = _of_text(value.strip()) if isinstance(value, str) else _of_number(value)
+    except OverflowError:
+        found = timedelta.max
+    except (ValueError, TypeError) as error:
+        raise ValueError(f"{_shown(value)} is not a valid duration; use {FORMS}") from error
+    if found > MAX_DURATION:
+        raise ValueError(f"{_shown(value)} is too long; use at most {MAX_DURATION.days}d")
+    return found
 
 
-Duration = Annotated[timedelta, BeforeValidator(to_duration)]
-"""A timedelta for pydantic models and handler options, never negative."""
-
-PositiveDuration = Annotated[Duration, Field(gt=timedelta(0))]
-"""The same, but not zero, e.g. for a time limit."""
+def _shown(value: object) -> str:
+    return shortened(repr(value), _SHOWN)
 
 
-def _sum_of_parts(text: str) -> timedelta:
+def _of_text(text: str) -> timedelta:
+    if not _TEXT.fullmatch(text):
+        return _of_number(float(text))
     return sum((float(number) * _UNITS[unit] for number, unit in _PART.findall(text)), timedelta(0))
 
 
-def _seconds(number: float) -> timedelta:
-    if not math.isfinite(number) or number < 0:
-        raise ValueError(number)
-    return timedelta(seconds=number)
+def _of_number(value: object) -> timedelta:
+    if isinstance(value, timedelta):
+        value = value.total_seconds()
+    # In Python True is an int, but `timeout = true` is an error.
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        raise TypeError(value)
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(value)
+    return timedelta(seconds=value)
+
+
+Duration = Annotated[timedelta, BeforeValidator(to_duration)]
+"""A timedelta for pydantic models and handler options, never negative, at most MAX_DURATION."""
+
+
+def between(shortest: str, longest: str) -> AfterValidator:
+    """Narrower bounds: ``Annotated[Duration, between("2s", "1d")]``."""
+    low, high = parse_duration(shortest), parse_duration(longest)
+
+    def verified(value: timedelta) -> timedelta:
+        if not low <= value <= high:
+            raise ValueError(f"must be between {shortest} and {longest}")
+        return value
+
+    return AfterValidator(verified)
+
+
+#: Sockets and selectors reject a timeout of more than 24 days.
+PositiveDuration = Annotated[Duration, between("1ms", "7d")]
+"""The same, but not zero and at most 7 days, e.g. for a time limit."""

@@ -10,6 +10,7 @@ from difflib import get_close_matches
 
 from listener.core.errors import UsageError
 from listener.formats import lenient_json, user_data
+from listener.formats.durations import to_duration
 from listener.formats.queue_url import split_queue_url
 from listener.formats.unicode_text import storable
 from listener.jobs import job_params
@@ -77,6 +78,8 @@ def check(request: JobRequest, *, region: str = "") -> list[str]:
     """
     if not request.function:
         raise UsageError("function is missing; see `mns-listener submit --help`")
+    if request.deadline is not None:
+        check_deadline(request.deadline)
     for name in ("function", "input", "output", "notify_url", "user_data", "reference", "pipeline"):
         check_text(name, getattr(request, name) or "")
     if len(request.reference) > MAX_REFERENCE_LENGTH:
@@ -92,6 +95,14 @@ def check(request: JobRequest, *, region: str = "") -> list[str]:
         _check_notify_url(request.notify_url)
     _check_regions(request, region)
     return [*_function_warnings(request), *_user_data_warnings(request)]
+
+
+def check_deadline(deadline: timedelta) -> None:
+    """Raises UsageError for a deadline that is negative, or so long that the timestamp could overflow."""
+    try:
+        to_duration(deadline)
+    except ValueError as error:
+        raise UsageError(f"deadline: {error}") from error
 
 
 def check_text(name: str, value: str) -> None:

@@ -7,6 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from listener.formats.unicode_text import shortened
+
 
 def explain(detail: Any, document: Any, model: type[BaseModel]) -> str:
     """The message for one pydantic error: the key, its value in the document, and the rule or the fix."""
@@ -20,7 +22,7 @@ def explain(detail: Any, document: Any, model: type[BaseModel]) -> str:
     rule = detail["msg"].removeprefix("Value error, ")
     value = _at(document, detail["loc"])
     return (
-        f"{where} = {value!r}: {rule}"
+        f"{where} = {shortened(repr(value), 200)}: {rule}"
         if value is not None and _scalar(value)
         else f"{where}: {rule}".lstrip(": ")
     )

@@ -40,7 +40,7 @@ def load(text: str, environ: Mapping[str, str], *, source: str = "settings") -> 
     """
     try:
         document = tomllib.loads(text)
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # TOMLDecodeError, or a number of thousands of digits
         raise SettingsError(f"{source} is not valid TOML: {error}") from error
     overlaid = env_overlay.overlay(document, environ)
     try:

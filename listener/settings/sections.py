@@ -16,14 +16,13 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_valida
 from listener.core.errors import SettingsError
 from listener.core.model import Job
 from listener.formats import user_data
-from listener.formats.durations import Duration, PositiveDuration
+from listener.formats.durations import Duration, PositiveDuration, between
 from listener.formats.queue_url import split_queue_url
 from listener.rules.backoff import Backoff
 from listener.rules.retry import RetryPolicy
 from listener.rules.routing import Correlation, Match, Rule
 from listener.rules.verification import Verification
 
-MAX_POLL_WAIT = timedelta(seconds=30)  #: the longest long poll that MNS allows
 MAX_BATCH = 16  #: MNS returns at most 16 messages per call
 
 
@@ -31,6 +30,10 @@ def _off(given: object) -> object:
     return timedelta(0) if given == "off" else given
 
 
+#: A longer wait is assumed to be a typing error.
+Wait = Annotated[Duration, between("0s", "30d")]
+#: How long a job may take.
+JobTime = Annotated[Duration, between("0s", "366d")]
 DurationOrOff = Annotated[Duration, BeforeValidator(_off)]
 
 
@@ -57,7 +60,7 @@ class MpsSettings(Section):
     region: str = ""  #: e.g. cn-shanghai; without region and endpoint, MPS is never called
     endpoint: str = ""  #: e.g. http://127.0.0.1:8470; default: mts.<region>.aliyuncs.com over https
     #: Calls per second in total; the limit of an account is 100.
-    rate_limit: Annotated[float, Field(gt=0, le=100)] = 90
+    rate_limit: Annotated[float, Field(ge=0.01, le=100)] = 90
     pipeline: str = ""  #: the pipeline of jobs submitted without one
     notify_url: str = ""  #: the NotifyUrl of jobs submitted without one
 
@@ -86,7 +89,7 @@ class CorrelationSettings(Section):
     """How to handle a result whose job is not in the store, and which callbacks MPS has to confirm."""
 
     unknown: Literal["deliver", "dead-letter", "drop"] = "deliver"
-    wait: Duration = timedelta(seconds=5)  #: how long a result waits for its job to be recorded
+    wait: Wait = timedelta(seconds=5)  #: how long a result waits for its job to be recorded
     verify: Literal["never", "known", "always"] = "known"  #: the jobs whose callbacks MPS has to confirm
 
 
@@ -100,14 +103,16 @@ class TenantSettings(Section):
 class ReconcileSettings(Section):
     """Polls MPS for jobs whose callback is overdue. Requires [mps]; without it such jobs end as Lost."""
 
-    deadline: Duration = timedelta(
+    deadline: JobTime = timedelta(
         hours=6
     )  #: time after submission, unless set for the function, route or job
-    deadlines: dict[str, Duration] = {}  #: per function
-    interval: PositiveDuration = timedelta(seconds=10)  #: how often to check for overdue jobs
+    deadlines: dict[str, JobTime] = {}  #: per function
+    interval: Annotated[Duration, between("10ms", "1d")] = timedelta(
+        seconds=10
+    )  #: how often to check for overdue jobs
     initial_backoff: PositiveDuration = timedelta(minutes=1)  #: between the first two queries for a job
     max_backoff: PositiveDuration = timedelta(hours=1)
-    timeout: Duration = timedelta(
+    timeout: JobTime = timedelta(
         days=3
     )  #: a job that MPS cannot report on is Lost this long after its deadline
 
@@ -119,15 +124,15 @@ class EnrichSettings(Section):
     """Queries MPS for the outputs of successful jobs before their handlers are called."""
 
     #: A delivery waits this long for MPS, then its handler is called without outputs.
-    max_wait: Duration = timedelta(minutes=10)
+    max_wait: Wait = timedelta(minutes=10)
 
 
 class DispatchSettings(Section):
     """How handlers are called."""
 
     concurrency: Annotated[int, Field(ge=1, le=1000)] = 16
-    lease: Annotated[Duration, Field(ge=timedelta(seconds=2))] = timedelta(seconds=30)
-    handler_timeout: Annotated[Duration, Field(gt=timedelta(0))] = timedelta(minutes=15)
+    lease: Annotated[Duration, between("2s", "1d")] = timedelta(seconds=30)
+    handler_timeout: PositiveDuration = timedelta(minutes=15)
     #: A handler that runs longer keeps its delivery for this long, before the delivery may run again beside it.
     overrun_timeout: Duration = timedelta(minutes=45)
 
@@ -135,10 +140,10 @@ class DispatchSettings(Section):
 class RetrySettings(Section):
     """How often and for how long a delivery is retried."""
 
-    max_attempts: Annotated[int, Field(ge=1)] = 10
+    max_attempts: Annotated[int, Field(ge=1, le=1_000_000)] = 10
     max_elapsed: Duration = timedelta(days=1)
-    initial_backoff: Duration = timedelta(seconds=1)
-    max_backoff: Duration = timedelta(minutes=10)
+    initial_backoff: Wait = timedelta(seconds=1)
+    max_backoff: Wait = timedelta(minutes=10)
 
     def policy(self) -> RetryPolicy:
         return RetryPolicy(
@@ -151,7 +156,7 @@ class RetrySettings(Section):
 class ServiceSettings(Section):
     """How the process starts and stops."""
 
-    shutdown_timeout: Duration = timedelta(
+    shutdown_timeout: Annotated[Duration, between("0s", "1d")] = timedelta(
         seconds=25
     )  #: how long running handlers may continue after SIGTERM
 
@@ -177,7 +182,7 @@ class QueueSettings(Section):
     queue: str = ""  #: the name of the queue, if url is not set
     name: str = ""  #: its name in logs, metrics and routes; default: the name of the queue
     tenant: str = ""  #: the [tenants] table whose credentials to use
-    wait: Annotated[Duration, Field(ge=timedelta(0), le=MAX_POLL_WAIT)] = MAX_POLL_WAIT
+    wait: Annotated[Duration, between("0s", "30s")] = timedelta(seconds=30)  #: MNS allows at most 30 s
     batch: Annotated[int, Field(ge=1, le=MAX_BATCH)] = MAX_BATCH
     max_pollers: Annotated[int, Field(ge=1, le=16)] = (
         8  #: for a queue with a backlog; an idle queue has one poller
@@ -249,7 +254,7 @@ class RouteSettings(Section):
     match: MatchSettings = MatchSettings()
     handlers: Annotated[tuple[HandlerSettings, ...], Field(min_length=1)]
     enrich: bool = True  #: whether handlers get the outputs, if MPS is configured
-    deadline: Duration | None = None  #: for jobs submitted to this route, instead of reconcile.deadline
+    deadline: JobTime | None = None  #: for jobs submitted to this route, instead of reconcile.deadline
     retry: RetrySettings | None = None
 
     @model_validator(mode="after")

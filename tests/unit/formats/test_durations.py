@@ -1,13 +1,20 @@
 from __future__ import annotations
 
-from datetime import timedelta
+from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import TypeAdapter, ValidationError
 
-from listener.formats.durations import Duration, PositiveDuration, parse_duration
+from listener.core import clock
+from listener.formats.durations import (
+    MAX_DURATION,
+    Duration,
+    PositiveDuration,
+    parse_duration,
+    to_duration,
+)
 
 DURATION = TypeAdapter(Duration)
 
@@ -32,13 +39,25 @@ def test_text_is_read(text: str, duration: timedelta) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "s", "5x", "5 minutes", "-5s", "-5", "1h-30m", "nan", "inf", "1e999", "9" * 400 + "d", "٣s"]
+    "text", ["", "s", "5x", "5 minutes", "-5s", "-5", "1h-30m", "nan", "inf", "1e999", "٣s"]
 )
 def test_other_text_is_refused_by_name(text: str) -> None:
     with pytest.raises(ValueError, match="is not a valid duration; use a number of seconds") as refusal:
         parse_duration(text)
 
     assert repr(text) in str(refusal.value)
+
+
+@pytest.mark.parametrize("value", ["3651d", "9999999d", "9" * 400 + "d", 1e300, 10**400, timedelta.max])
+def test_a_duration_has_an_upper_bound_that_the_error_names(value: object) -> None:
+    with pytest.raises(ValueError, match="is too long; use at most 3650d") as refusal:
+        to_duration(value)
+
+    assert repr(value)[:30] in str(refusal.value)
+
+
+def test_timestamps_computed_from_the_longest_durations_are_valid() -> None:
+    assert clock.now() + 10 * MAX_DURATION < datetime.max.replace(tzinfo=UTC)
 
 
 @given(st.text())
@@ -62,9 +81,7 @@ def test_models_take_text_numbers_and_timedeltas(value: object) -> None:
     assert DURATION.validate_python(value) == timedelta(minutes=1)
 
 
-@pytest.mark.parametrize(
-    "value", [True, None, -1, -0.5, timedelta(-1), float("nan"), 10**400, 1e300, [], "PT1M"]
-)
+@pytest.mark.parametrize("value", [True, None, -1, -0.5, timedelta(-1), float("nan"), [], "PT1M"])
 def test_models_refuse_anything_else(value: object) -> None:
     with pytest.raises(ValidationError, match="is not a valid duration"):
         DURATION.validate_python(value)
@@ -72,5 +89,5 @@ def test_models_refuse_anything_else(value: object) -> None:
 
 def test_nought_is_a_duration_but_no_positive_one() -> None:
     assert DURATION.validate_python(0) == timedelta(0)
-    with pytest.raises(ValidationError, match="greater than"):
+    with pytest.raises(ValidationError, match="must be between 1ms and 7d"):
         TypeAdapter(PositiveDuration).validate_python(0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -52,6 +53,12 @@ def test_two_regions_are_named_and_refused(fields: dict[str, str], region: str) 
 
     assert "cn-shanghai" in str(caught.value)
     assert "cn-beijing" in str(caught.value)
+
+
+@pytest.mark.parametrize("deadline", [timedelta(-1), timedelta.max])
+def test_a_deadline_out_of_bounds_is_refused(deadline: timedelta) -> None:
+    with pytest.raises(UsageError, match=r"^deadline: .*(not a valid duration|at most 3650d)"):
+        check(a_request(deadline=deadline))
 
 
 @pytest.mark.parametrize("placeholder", PLACEHOLDERS)

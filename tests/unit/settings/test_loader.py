@@ -154,7 +154,26 @@ def test_what_the_url_says_may_be_overridden() -> None:
             id="no-use",
         ),
         pytest.param('[[routes]]\nname = "a"\nhandlers = []', "routes[0].handlers: ", id="no-handlers"),
-        pytest.param("[[queues]]\nwait = 31", "queues[0].wait = 31: ", id="wait"),
+        pytest.param("[[queues]]\nwait = 31", "queues[0].wait = 31: must be between 0s and 30s", id="wait"),
+        pytest.param(
+            '[retry]\nmax_backoff = "9999999d"',
+            "retry.max_backoff = '9999999d': '9999999d' is too long; use at most 3650d",
+            id="endless-back-off",
+        ),
+        pytest.param(
+            '[dispatch]\nlease = "2d"', "dispatch.lease = '2d': must be between 2s and 1d", id="long-lease"
+        ),
+        pytest.param(
+            '[reconcile.deadlines]\nCover = "367d"',
+            "reconcile.deadlines.Cover = '367d': must be between 0s and 366d",
+            id="deadline-of-a-function",
+        ),
+        pytest.param(
+            '[[routes]]\nname = "a"\nhandlers = [{ use = "log" }]\ndeadline = "367d"',
+            "routes[0].deadline = '367d': must be between 0s and 366d",
+            id="deadline-of-a-route",
+        ),
+        pytest.param("[retry]\nmax_attempts = " + "9" * 5000, "is not valid TOML: ", id="many-digits"),
         pytest.param("[[queues]]\nbatch = 17", "queues[0].batch = 17: ", id="batch"),
         pytest.param("[[queues]]\n", "queues[0]: set url = ", id="no-url"),
         pytest.param(
@@ -181,6 +200,38 @@ def test_what_is_wrong_is_named_with_its_value_and_the_way_out(text: str, messag
     assert any(
         line.startswith("listener.toml") and message in line for line in str(caught.value).splitlines()
     ), f"{message!r} is not in {caught.value}"
+
+
+BOUNDED = (
+    *("store.retention", "mps.rate_limit", "correlation.wait", "dispatch.concurrency", "dispatch.lease"),
+    *("dispatch.handler_timeout", "retry.max_attempts", "retry.max_elapsed", "retry.initial_backoff"),
+    *("retry.max_backoff", "reconcile.deadline", "reconcile.interval", "reconcile.initial_backoff"),
+    *("reconcile.max_backoff", "reconcile.timeout", "enrich.max_wait", "service.shutdown_timeout"),
+)
+
+
+def test_every_duration_and_number_is_listed_as_bounded() -> None:
+    measured = [
+        f"{section}.{name}"
+        for section, field in Settings.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)
+        for name, below in field.annotation.model_fields.items()
+        if below.annotation in (timedelta, int, float)
+    ]
+
+    assert sorted(measured) == sorted(BOUNDED)
+
+
+@pytest.mark.parametrize("name", BOUNDED)
+@pytest.mark.parametrize("value", ["9" * 30, "1e300", "9" * 5000, '"9999999d"'])
+def test_a_huge_value_is_refused_with_its_name_and_value(name: str, value: str) -> None:
+    section, _, key = name.partition(".")
+
+    with pytest.raises(SettingsError) as refusal:
+        loaded(**{f"{section}__{key}".upper(): value})
+
+    assert str(refusal.value).startswith(f"listener.toml: {name} = ")
+    assert len(str(refusal.value)) < 1000
 
 
 def test_all_problems_are_reported_at_once() -> None:
