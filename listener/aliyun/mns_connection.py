@@ -23,8 +23,8 @@ from listener.aliyun.credentials import Credentials
 from listener.core import clock
 from listener.core.errors import SettingsError
 
-#: A reply of 16 messages of 64 KB, XML-escaped, is far below this; a larger reply is not from MNS.
-MAX_REPLY_BYTES = 16 * 1024 * 1024
+#: A reply of 16 messages of 64 KB, with every character XML-escaped, is below this; a larger one is not from MNS.
+MAX_REPLY_BYTES = 8 * 1024 * 1024
 CONNECT_TIMEOUT = timedelta(seconds=4)
 #: How much longer than the long poll a reply may take.
 REPLY_TIMEOUT = timedelta(seconds=4)

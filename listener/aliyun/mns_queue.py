@@ -6,12 +6,11 @@ The SDK's decoder loses a whole batch if it cannot decode one message.
 from __future__ import annotations
 
 import http.client
-import re
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from html import unescape
+from itertools import islice
 from typing import Any
 from xml.sax.saxutils import escape
 
@@ -23,7 +22,7 @@ from listener.core.errors import FailureKind, QueueUnavailable, UnavailableError
 from listener.core.model import Message
 from listener.formats import safe_xml
 from listener.formats.unicode_text import shortened, storable
-from listener.settings.sections import QueueSettings
+from listener.settings.sections import MAX_BATCH, QueueSettings
 
 _KINDS = {
     "QueueNotExist": FailureKind.MISSING,
@@ -284,7 +283,15 @@ def _timestamp(milliseconds: int) -> datetime | None:
 def _salvaged(body: bytes) -> Sequence[Message]:
     """The messages of an ill-formed reply, each parsed separately: MNS stores bodies as sent, and one that is not
     valid XML must not affect the others of its batch."""
-    return [_salvage(piece) for piece in re.findall(rb"<Message>.*?</Message>", body, re.DOTALL)]
+    return [_salvage(piece) for piece in islice(_pieces(body), MAX_BATCH)]
+
+
+def _pieces(body: bytes) -> Iterator[bytes]:
+    """The text of each message, in one pass: a regular expression would scan to the end once for every start tag."""
+    at = 0
+    while (start := body.find(b"<Message>", at)) >= 0 and (end := body.find(b"</Message>", start)) >= 0:
+        at = end + len(b"</Message>")
+        yield body[start:at]
 
 
 def _salvage(piece: bytes) -> Message:
@@ -293,7 +300,7 @@ def _salvage(piece: bytes) -> Message:
         return _message(safe_xml.children_text(root))
     text = piece.decode("utf-8", "replace")
     names = ("MessageId", "ReceiptHandle", "MessageBody", "DequeueCount", "EnqueueTime")
-    return _message({name: storable(unescape(_between(text, name))) for name in names})
+    return _message({name: storable(safe_xml.unescape(_between(text, name))) for name in names})
 
 
 def _between(text: str, name: str) -> str:

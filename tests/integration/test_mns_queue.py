@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from datetime import datetime, timedelta
@@ -382,7 +383,62 @@ class TestProbing:
             assert queue.probe().startswith("reachable")
 
 
+def messages_of(*bodies: bytes) -> bytes:
+    """A reply of MNS that brings these bodies as they are, escaped or not."""
+    elements = (
+        b"<Message><MessageId>%d</MessageId><ReceiptHandle>h%d</ReceiptHandle>"
+        b"<MessageBody>%b</MessageBody></Message>" % (number, number, body)
+        for number, body in enumerate(bodies)
+    )
+    return b"<Messages>%b</Messages>" % b"".join(elements)
+
+
+#: Ill-formed replies of about the given size.
+ILL_FORMED: dict[str, Callable[[int], bytes]] = {
+    "open-messages": lambda size: b"<Messages>" + b"<Message>" * (size // 9),
+    "empty-messages": lambda size: b"&" + b"<Message></Message>" * (size // 19),
+    "open-bodies": lambda size: messages_of(b"<MessageBody>" * (size // 13)),
+    "closed-bodies": lambda size: messages_of(b"</MessageBody>" * (size // 14)),
+    "ampersands": lambda size: messages_of(b"&" * size),
+    "digits": lambda size: messages_of(b"&#" + b"9" * size + b";"),
+    "open-comment": lambda size: b"<Messages><!-- " + b"-" * size,
+    "many-elements": lambda size: b"<a>" * (size // 7) + b"</a>" * (size // 7),
+}
+
+
+def seconds_to_decode(reply: bytes) -> float:
+    """The best of three, in seconds of this thread's CPU, as the machine may be busy."""
+    best = float("inf")
+    for _ in range(3):
+        with serving([http_reply(reply)]) as raw, a_queue(raw.url) as queue:
+            started = time.thread_time()
+            with suppress(QueueUnavailable):
+                receive(queue)
+            best = min(best, time.thread_time() - started)
+    return best
+
+
 class TestSalvage:
+    @pytest.mark.parametrize("case", ILL_FORMED)
+    def test_time_grows_with_the_size_of_an_ill_formed_reply_and_not_with_its_square(self, case: str) -> None:
+        """Sixteen times the size may take eighty times as long, but not 256 times."""
+        small, large = (seconds_to_decode(ILL_FORMED[case](size)) for size in (8_192, 131_072))
+
+        assert large < max(small, 1e-3) * 80
+
+    def test_a_body_that_cannot_be_unescaped_costs_no_other(self) -> None:
+        bodies = (b"one", b"\x01&#" + b"9" * 5_000 + b";", b"two &lt;")
+        with serving([http_reply(messages_of(*bodies))]) as raw, a_queue(raw.url) as queue:
+            messages = receive(queue)
+
+        assert [message.body for message in messages] == ["one", bodies[1].decode(), "two <"]
+        assert [message.receipt_handle for message in messages] == ["h0", "h1", "h2"]
+
+    def test_messages_before_a_truncated_one_are_salvaged(self) -> None:
+        reply = messages_of(*(b"body %d" % number for number in range(16)))
+        with serving([http_reply(reply[:-30])]) as raw, a_queue(raw.url) as queue:
+            assert [message.body for message in receive(queue)] == [f"body {n}" for n in range(15)]
+
     def test_an_ill_formed_body_does_not_take_its_neighbours_along(
         self, server: RunningEmulator, queue: MnsQueue
     ) -> None:

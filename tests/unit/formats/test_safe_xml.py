@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from xml.sax.saxutils import escape
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -68,6 +70,32 @@ def test_document_types_are_refused(text: str | bytes) -> None:
 def test_what_is_ill_formed_is_refused(text: str | bytes) -> None:
     with pytest.raises(safe_xml.BadXml, match="not well-formed"):
         safe_xml.parse(text)
+
+
+def test_a_document_of_very_many_elements_is_refused() -> None:
+    assert len(safe_xml.parse(f"<a>{'<b/>' * (safe_xml.MAX_ELEMENTS - 1)}</a>")) == safe_xml.MAX_ELEMENTS - 1
+    with pytest.raises(safe_xml.BadXml, match="more than 5000 elements"):
+        safe_xml.parse(f"<a>{'<b/>' * safe_xml.MAX_ELEMENTS}</a>")
+
+
+@pytest.mark.parametrize(
+    ("text", "plain"),
+    [
+        pytest.param("a &lt; b &amp;&amp; c &gt; &quot;d&apos;", "a < b && c > \"d'", id="named"),
+        pytest.param("&#65;&#x42;&#x1F600;", "AB\U0001f600", id="numbers"),
+        pytest.param("&amp;lt;", "&lt;", id="only-once"),
+        pytest.param("?a=1&copy=2&notit &lt &#65", "?a=1&copy=2&notit &lt &#65", id="no-references-of-xml"),
+        pytest.param("&#x110000;&#9999999;", "&#x110000;&#9999999;", id="no-characters"),
+        pytest.param(f"&#{'9' * 5000};", f"&#{'9' * 5000};", id="thousands-of-digits"),
+    ],
+)
+def test_references_are_resolved_in_text_that_is_no_xml(text: str, plain: str) -> None:
+    assert safe_xml.unescape(text) == plain
+
+
+@given(st.text().map(escape))
+def test_escaped_text_is_unescaped(text: str) -> None:
+    assert escape(safe_xml.unescape(text)) == text
 
 
 @given(st.one_of(st.text(), st.binary(), st.text().map("<a>{}</a>".format)))
