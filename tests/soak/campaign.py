@@ -20,11 +20,12 @@ from pathlib import Path
 
 from listener.emulator.faults import FaultKind
 from tests.soak.ledger import Accounting, Complaint, account_for
-from tests.soak.plan import drawn
+from tests.soak.plan import POISONS, blows_of, drawn
 from tests.soak.run import run_plan
 
-BLOWS = ("kill", "stop", "freeze", "lock")
-VIOLATIONS = ("lost", "doubled", "overlapping", "misdelivered", "unexplained", "trouble")
+#: What the receiver of webhooks does.
+RECEIVER = ("trickle-body", "trickle-headers")
+VIOLATIONS = ("lost", "doubled", "overlapping", "misdelivered", "unexplained", "hung", "trouble")
 #: Below this many seeds, chance alone leaves kinds of faults out.
 ENOUGH_FOR_ALL_KINDS = 20
 
@@ -44,11 +45,11 @@ class Report:
         return not self.accounting.complaints
 
 
-def run_seed(seed: int, messages: int, keep: Path) -> Report:
+def run_seed(seed: int, messages: int, keep: Path, store: str = "sqlite") -> Report:
     """Run one seed and account for it; its folder is kept only if there are complaints."""
     folder = keep / f"seed-{seed}"
     shutil.rmtree(folder, ignore_errors=True)
-    plan = drawn(seed, messages=messages)
+    plan = drawn(seed, messages=messages, store=store)
     try:
         result = run_plan(plan, folder)
     except Exception:  # whatever broke the run belongs in its report
@@ -62,15 +63,17 @@ def run_seed(seed: int, messages: int, keep: Path) -> Report:
     )
 
 
-def run_all(seeds: Sequence[int], *, messages: int, keep: Path, processes: int) -> Iterable[Report]:
+def run_all(
+    seeds: Sequence[int], *, messages: int, keep: Path, processes: int, store: str = "sqlite"
+) -> Iterable[Report]:
     """The reports in the order in which the seeds finish."""
     context = multiprocessing.get_context("spawn")  # a fork would copy locks that the emulator's threads hold
     with ProcessPoolExecutor(processes, mp_context=context) as pool:
-        for future in as_completed([pool.submit(run_seed, seed, messages, keep) for seed in seeds]):
+        for future in as_completed([pool.submit(run_seed, seed, messages, keep, store) for seed in seeds]):
             yield future.result()
 
 
-def summary_line(report: Report, messages: int) -> str:
+def summary_line(report: Report, messages: int, store: str = "sqlite") -> str:
     """One line; then the complaints, with the command that reproduces them."""
     found = report.accounting
     line = (
@@ -82,7 +85,9 @@ def summary_line(report: Report, messages: int) -> str:
     if report.clean:
         return line
     details = [f"    {complaint.kind}: {complaint.text}" for complaint in found.complaints[:20]]
-    reproduce = f"    reproduce: python -m tests.soak --seed {report.seed} --messages {messages}"
+    reproduce = (
+        f"    reproduce: python -m tests.soak --store {store} --seed {report.seed} --messages {messages}"
+    )
     return "\n".join([line, *details, reproduce, f"    files: {report.folder}"])
 
 
@@ -110,10 +115,11 @@ def totals(reports: Sequence[Report]) -> str:
     )
 
 
-def never_happened(reports: Sequence[Report]) -> list[str]:
-    """The kinds of faults and blows that did not happen in any seed."""
+def never_happened(reports: Sequence[Report], store: str = "sqlite") -> list[str]:
+    """The kinds of faults, blows and rough callbacks that did not happen in any seed."""
     seen = {kind for report in reports for kind, times in report.happened.items() if times}
-    return [kind for kind in (*(str(kind) for kind in FaultKind), *BLOWS) if kind not in seen]
+    wanted = (*(str(kind) for kind in FaultKind), *blows_of(store), *RECEIVER, *POISONS)
+    return [kind for kind in wanted if kind not in seen]
 
 
 def _listed(counts: Mapping[str, int]) -> str:
@@ -125,11 +131,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     seeds = list(range(options.seeds)) if options.seed is None else [options.seed]
     keep = options.keep or Path(tempfile.mkdtemp(prefix="soak-"))
     reports = []
-    for report in run_all(seeds, messages=options.messages, keep=keep, processes=options.processes):
+    started = run_all(
+        seeds, messages=options.messages, keep=keep, processes=options.processes, store=options.store
+    )
+    for report in started:
         reports.append(report)
-        print(summary_line(report, options.messages), flush=True)
+        print(summary_line(report, options.messages, options.store), flush=True)
     print(totals(reports))
-    missing = never_happened(reports) if len(seeds) >= ENOUGH_FOR_ALL_KINDS else []
+    missing = never_happened(reports, options.store) if len(seeds) >= ENOUGH_FOR_ALL_KINDS else []
     if missing:
         print("never happened: " + ", ".join(missing))
     if not any(keep.iterdir()):
@@ -140,6 +149,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _options() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m tests.soak", description=__doc__)
     parser.add_argument("--seeds", type=int, default=50, help="number of seeds to run, from 0")
+    parser.add_argument(
+        "--store", choices=("sqlite", "postgresql"), default="sqlite", help="what the listeners write to"
+    )
     parser.add_argument("--seed", type=int, help="run only this seed")
     parser.add_argument("--messages", type=int, default=400, help="callbacks per seed")
     parser.add_argument("--keep", type=Path, help="folder for the files of failing seeds")

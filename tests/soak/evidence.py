@@ -1,19 +1,22 @@
 """What is known after a run: the handlers' own lines, what was done to the processes, and the rows of the store.
 
-The store is read as a bare SQLite file, without the code under test.
+The store is read without the code under test.
 """
 
 from __future__ import annotations
 
 import json
-import sqlite3
-from collections.abc import Iterable, Mapping, Sequence
-from contextlib import closing
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 Row = Mapping[str, Any]
+
+#: The process ID of a call whose process is not known: its receiver cannot tell.
+ANY_PROCESS: Final = 0
+#: The process ID of what was done to the store.
+STORE: Final = -1
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +38,10 @@ class Call:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Ending:
-    """Something that was done to a process, from the moment it was asked for until it was over."""
+    """Something that was done to a process or to the store, from the moment it was asked for until it was over."""
 
     pid: int
-    kind: str  #: kill, stop or freeze
+    kind: str  #: kill, stop, freeze, hup, or what was done to the store
     since: float
     until: float
 
@@ -101,11 +104,6 @@ def _call(begin: Mapping[str, Any], end: Mapping[str, Any] | None) -> Call:
     )
 
 
-def rows_in(file: Path) -> Rows:
-    with closing(sqlite3.connect(file)) as connection:
-        connection.row_factory = sqlite3.Row
-        tables = {
-            name: [dict(row) for row in connection.execute(f"SELECT * FROM {name}")]
-            for name in ("jobs", "results", "deliveries", "quarantine")
-        }
-    return Rows(**tables)
+def rows_from(select: Callable[[str], Iterable[Row]]) -> Rows:
+    """The rows that a function reads from each table by its name."""
+    return Rows(**{name: list(select(name)) for name in ("jobs", "results", "deliveries", "quarantine")})

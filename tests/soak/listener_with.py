@@ -1,15 +1,18 @@
 """The listener with something done to it: ``python -m tests.soak.listener_with [options] run …``
 
 ``--crash-at`` kills the process when it reaches a named point for the first time, ``--without`` removes a protection,
-``--pages`` makes the disk small. Everything else is the unchanged listener.
+``--pages`` makes the disk small, ``--clock`` shifts the clock. Everything else is the unchanged listener.
 """
 
 from __future__ import annotations
 
+import mmap
 import os
 import signal
+import struct
 import sys
 from collections.abc import Callable, Mapping
+from datetime import UTC, datetime, timedelta
 from functools import wraps
 from pathlib import Path
 from typing import Any
@@ -18,10 +21,14 @@ from sqlalchemy import Engine, event
 
 from listener.aliyun.mns_queue import MnsQueue
 from listener.cli import main
+from listener.core import clock
 from listener.core.model import Result
 from listener.intake.poller import Poller
 from listener.store import claims, delivery_rows, ingest, schema
 from listener.store.sql_store import SqlStore
+
+#: How the file of ``--clock`` holds its number.
+CLOCK_OFFSET = struct.Struct("d")
 
 
 def crash(*_: object, **__: object) -> None:
@@ -145,6 +152,15 @@ def _limit_pages(pages: int) -> None:
         connection.execute(f"PRAGMA max_page_count = {pages}")
 
 
+def _shift_clock(file: Path) -> None:
+    """The wall clock is off by the number of seconds in a file, which changes while the process runs."""
+    with file.open("rb") as opened:
+        offset = mmap.mmap(
+            opened.fileno(), 8, prot=mmap.PROT_READ
+        )  # unlike a read, this costs next to nothing
+    clock.now = lambda: datetime.now(UTC) + timedelta(seconds=CLOCK_OFFSET.unpack(offset[:8])[0])
+
+
 def run(arguments: list[str]) -> None:
     """Take the options off, do what they say, and start the listener with the rest."""
     while arguments and arguments[0] != "run":
@@ -155,6 +171,8 @@ def run(arguments: list[str]) -> None:
             PROTECTIONS[value]()
         elif option == "--pages":
             _limit_pages(int(value))
+        elif option == "--clock":
+            _shift_clock(Path(value))
         else:
             raise SystemExit(f"unknown option {option}")
     main(arguments, prog_name="mns-listener")

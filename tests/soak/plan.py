@@ -10,7 +10,7 @@ from random import Random
 from typing import Any, Final
 
 from listener.emulator.faults import FaultKind
-from tests.support.builders import WRAPPINGS, a_callback, wrapped
+from tests.support.builders import ABSENT, WRAPPINGS, a_callback, wrapped
 
 QUEUES: Final = ("one", "two")
 #: Seconds over which callbacks are sent and faults strike.
@@ -23,6 +23,21 @@ CORRELATION_WAIT: Final = 4.0
 #: Long enough for the lease to expire and for another process to notice.
 FREEZE: Final = LEASE + 2.0
 STORE_LOCK: Final = 1.0
+#: Long enough for every lease to expire.
+STORE_OUTAGE: Final = LEASE + 2.0
+#: For how long a crashed server is away.
+SERVER_AWAY: Final = 1.0
+#: For how long the file of the store is another one, or none.
+FILE_AWAY: Final = 1.5
+#: For how long a clock is wrong; longer than two turns of the reconciler.
+CLOCK_WRONG: Final = 2.0
+#: Days by which a clock jumps: past deadlines with their timeout, past the retention, and back.
+CLOCK_JUMPS: Final = (4.0, 31.0, -0.125, -2.0)
+#: The time limit of a webhook, and for how long its receiver trickles.
+WEBHOOK_TIMEOUT: Final = 2.0
+TRICKLE: Final = 12.0
+#: SIGHUPs of one storm.
+STORM: Final = 8
 MAX_ATTEMPTS: Final = 15
 #: A run of no more callbacks than this has fewer blows, since each costs a start.
 SMALL: Final = 100
@@ -38,6 +53,7 @@ class ExpectedOutcome(StrEnum):
     DROPPED = "dropped"  #: its job is unknown, and the settings say to drop it
     PARKED = "parked"
     QUARANTINED = "quarantined"
+    NOTED = "noted"  #: recorded once, but its state is not terminal, so that no handler hears of it
     SILENT = "silent"  #: there never was a callback
 
 
@@ -74,15 +90,23 @@ class Item:
     known_at: float | None = 0.0  #: when the store learns of the job; None for never
     function: str = ""  #: of a job that goes through the API, and distinguishes its fault from others
     user_data: str = ""
+    run_id: str = ""  #: of a workflow's callback, which has no job id
+
+    def matches(self, row: Mapping[str, Any]) -> bool:
+        """Whether a row of the results is this item's."""
+        if self.run_id:
+            return bool(row["run_id"] == self.run_id)
+        return bool(self.job_id) and bool(row["job_id"] == self.job_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Blow:
-    """Something done to a listener process, or to the store under it."""
+    """Something done to a listener process, or to what is under it."""
 
     at: float
-    kind: str  #: kill, stop, freeze, lock
+    kind: str  #: one of BLOWS
     slot: int = 0
+    days: float = 0.0  #: how far a clock jumps
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,6 +117,11 @@ class Plan:
     blows: tuple[Blow, ...] = ()
     processes: int = 1
     unknown: str = "deliver"  #: the policy for results whose job is unknown
+    store: str = "sqlite"
+
+    @property
+    def clock_jumps(self) -> bool:
+        return any(blow.kind == "clock" for blow in self.blows)
 
 
 @dataclass(slots=True)
@@ -145,6 +174,7 @@ TARGETS: Final[Mapping[str, tuple[str, ...]]] = {
     "recorded": ("record", "once"),
     "single": ("record",),
     "doomed": ("record",),
+    "hooked": ("hook",),
     "nowhere": (),
 }
 
@@ -276,6 +306,57 @@ def ill_formed(draw: Draw) -> Item:
     return draw.item("ill-formed", ExpectedOutcome.QUARANTINED, text, posts=(draw.post(body, raw=True),))
 
 
+def trickled_body(draw: Draw) -> Item:
+    """Its receiver answers, and then sends a body that takes far longer than the webhook's time limit."""
+    return draw.handled("trickled-body", "hooked", do="trickle-body")
+
+
+def trickled_headers(draw: Draw) -> Item:
+    """Its receiver never completes the headers of the first answer."""
+    return draw.handled("trickled-headers", "hooked", do="trickle-headers")
+
+
+def poisoned(draw: Draw) -> Item:
+    """Its run id, type and unheard-of state make the longest key there can be, which can't be compressed."""
+    run_id, type_, state = (_astral(draw.rng) for _ in range(3))
+    text = draw.user_data()
+    callback = a_callback(JobId=ABSENT, RunId=run_id, Type=type_, State=state, UserData=text)
+    posts = (draw.post(wrapped(callback)),)
+    return draw.item(
+        "poisoned", ExpectedOutcome.NOTED, text, job_id="", run_id=run_id, known_at=None, posts=posts
+    )
+
+
+def poisoned_end(draw: Draw) -> Item:
+    """The outcome of a workflow with such a run id and type; its job is unknown."""
+    run_id, text = _astral(draw.rng), draw.user_data("single")
+    callback = a_callback(JobId=ABSENT, RunId=run_id, Type=_astral(draw.rng), UserData=text)
+    posts = tuple(draw.post(wrapped(callback)) for _ in range(2))
+    expected = OF_UNKNOWN[draw.unknown]
+    return draw.item(
+        "poisoned-end",
+        expected,
+        text,
+        route="single",
+        job_id="",
+        run_id=run_id,
+        known_at=None,
+        posts=posts,
+    )
+
+
+def oversized(draw: Draw) -> Item:
+    """Longer than any label may be."""
+    text, name = draw.user_data(), draw.rng.choice(("JobId", "Type", "State"))
+    body = a_callback(**({"JobId": draw.job_id, "UserData": text} | {name: f"{draw.n}-" + "x" * 3_000}))
+    return draw.item("oversized", ExpectedOutcome.QUARANTINED, text, posts=(draw.post(body),))
+
+
+def _astral(rng: Random) -> str:
+    """256 characters of four bytes each."""
+    return "".join(chr(rng.randrange(0x20000, 0x2A6D0)) for _ in range(256))
+
+
 #: Jobs that go through the API, by function: the callback's or the call's own fault, and the expected outcome.
 THROUGH_API: Final[Mapping[str, tuple[Mapping[str, Any] | None, ExpectedOutcome]]] = {
     "SoakPlain": (None, ExpectedOutcome.HANDLED),
@@ -328,18 +409,55 @@ WEIGHTS: Final[Mapping[Way, float]] = {
 }
 
 
-def drawn(seed: int, *, messages: int) -> Plan:
+#: More of these in a run that is not small.
+ROUGH: Final[Mapping[Way, float]] = {
+    trickled_body: 0.7,
+    trickled_headers: 0.7,
+    poisoned: 1,
+    poisoned_end: 1,
+    oversized: 1,
+}
+
+#: What is done to processes and to what is under them, with weights; the first four in small runs too.
+BLOWS: Final[Mapping[str, float]] = {
+    "kill": 10,
+    "stop": 4,
+    "freeze": 2,
+    "lock": 2,
+    "hup": 2,
+    "log-full": 1.5,
+    "log-gone": 1.5,
+    "log-stalled": 1.5,
+    "clock": 2,
+    "outage": 2,
+}
+OF_SQLITE: Final[Mapping[str, float]] = {"file-away": 1.5, "file-replaced": 1.5, "wal-removed": 1.5}
+OF_POSTGRESQL: Final[Mapping[str, float]] = {"server-freeze": 3, "server-kill": 3}
+
+
+#: The ways of callbacks that could stop the neighbours in their batch.
+POISONS: Final = ("poisoned", "poisoned-end", "oversized")
+
+
+def blows_of(store: str) -> Mapping[str, float]:
+    """All that can be done where this is the store."""
+    return {**BLOWS, **(OF_POSTGRESQL if store == "postgresql" else OF_SQLITE)}
+
+
+def drawn(seed: int, *, messages: int, store: str = "sqlite") -> Plan:
     """The plan of this seed."""
     rng = Random(f"soak/{seed}")
+    small = messages <= SMALL
     policy = rng.choice(("deliver", "dead-letter", "drop"))
-    processes = rng.choice((1, 2, 2))
+    processes = 2 if store == "postgresql" else rng.choice((1, 2, 2))
     return Plan(
         seed=seed,
-        items=items(rng, messages=messages, unknown=policy),
+        items=items(rng, messages=messages, unknown=policy, ways=WEIGHTS if small else {**WEIGHTS, **ROUGH}),
         faults=tuple(_faults(rng)),
-        blows=tuple(_blows(rng, processes, most=4 if messages > SMALL else 2)),
+        blows=tuple(_small_blows(rng, processes) if small else _blows(rng, processes, blows_of(store))),
         processes=processes,
         unknown=policy,
+        store=store,
     )
 
 
@@ -356,17 +474,25 @@ def items(
 
 
 def one_of_each(rng: Random) -> tuple[Item, ...]:
-    """One item of every way."""
+    """One item of every way that is part of a small run."""
     return tuple(way(Draw(rng=rng, n=n, unknown="deliver")) for n, way in enumerate(WEIGHTS))
 
 
-def _blows(rng: Random, processes: int, *, most: int) -> Sequence[Blow]:
-    weights = (10, 4, 2, 2)
-    kinds = rng.choices(("kill", "stop", "freeze", "lock"), weights=weights, k=rng.randint(most // 2, most))
-    return [
-        Blow(at=rng.uniform(0.3, SPAN + 0.5), kind=kind, slot=rng.randrange(processes))
-        for kind in ("kill", *kinds[1:])
-    ]
+def _small_blows(rng: Random, processes: int) -> Sequence[Blow]:
+    kinds = list(BLOWS)[:4]
+    drawn = rng.choices(kinds, weights=[BLOWS[kind] for kind in kinds], k=rng.randint(1, 2))
+    return [_blow(rng, kind, processes) for kind in ("kill", *drawn[1:])]
+
+
+def _blows(rng: Random, processes: int, weights: Mapping[str, float]) -> Sequence[Blow]:
+    """A kill, and some more."""
+    kinds = rng.choices(list(weights), weights=list(weights.values()), k=rng.randint(1, 3))
+    return [_blow(rng, kind, processes) for kind in ("kill", *kinds)]
+
+
+def _blow(rng: Random, kind: str, processes: int) -> Blow:
+    at, slot = rng.uniform(0.3, SPAN + 0.5), rng.randrange(processes)
+    return Blow(at=at, kind=kind, slot=slot, days=rng.choice(CLOCK_JUMPS) if kind == "clock" else 0.0)
 
 
 def _faults(rng: Random) -> Sequence[Mapping[str, Any]]:

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import fcntl
+import math
 import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
+from typing import IO
 
 from tests.soak.evidence import Ending
 from tests.support import ROOT
@@ -18,6 +22,10 @@ from tests.support import ROOT
 TIMEOUT = 60.0
 #: A crash is noticed within this time.
 CRASH_NOTICED = 1.0
+#: Seconds for which the reader of a log stops to read.
+NOT_READ = 6.0
+SMALLEST_PIPE = 4096
+SURELY_STARTED = 10.0
 STARTED = '"listener.started"'
 
 
@@ -34,6 +42,7 @@ class ListenerProcesses:
         self._logs: dict[int, Path] = {}
         self._frozen: dict[int, float] = {}
         self._started = 0
+        self._unlogged: dict[int, float] = {}  #: when a process that cannot log has surely started
 
     def start(self, slot: int, *, entry: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         self._slots[slot] = self.run(entry=entry)
@@ -41,19 +50,52 @@ class ListenerProcesses:
 
     def run(self, *arguments: str, entry: Sequence[str] = ()) -> subprocess.Popen[bytes]:
         """Start ``listener run``; its log goes to a file of its own."""
-        self._started += 1
-        command = [sys.executable, *(entry or self._entry), "run", "-c", str(self._folder / "listener.toml")]
-        path = self._folder / f"log-{self._started}.jsonl"
+        path = self._new_log()
         with path.open("wb") as log:
-            process = subprocess.Popen(
-                [*command, *arguments],
-                cwd=ROOT,
-                env=environment(self._folder),
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+            return self._run(log, path, *arguments, entry=entry)
+
+    def _new_log(self) -> Path:
+        self._started += 1
+        return self._folder / f"log-{self._started}.jsonl"
+
+    def _run(
+        self, log: int | IO[bytes], path: Path, *arguments: str, entry: Sequence[str] = ()
+    ) -> subprocess.Popen[bytes]:
+        command = [sys.executable, *(entry or self._entry), "run", "-c", str(self._folder / "listener.toml")]
+        process = subprocess.Popen(
+            [*command, *arguments],
+            cwd=ROOT,
+            env=environment(self._folder),
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
         self._logs[process.pid] = path
+        return process
+
+    def restart_with_log(self, slot: int, kind: str) -> None:
+        """Replace a process by one whose log cannot be written, or is not read once it has started."""
+        self._end(slot, signal.SIGTERM, "stop")
+        path = self._new_log()
+        if kind == "log-full":
+            path.touch()
+            with Path("/dev/full").open("wb") as full:
+                self._slots[slot] = self._run(full, path)
+            self._unlogged[self._slots[slot].pid] = time.monotonic() + SURELY_STARTED
+        else:
+            self._slots[slot] = self._with_reader(path, kind)
+        self.happened[kind] += 1
+
+    def _with_reader(self, path: Path, kind: str) -> subprocess.Popen[bytes]:
+        """A process that logs into a small pipe."""
+        reading, writing = os.pipe()
+        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, SMALLEST_PIPE)
+        try:
+            process = self._run(writing, path)
+        finally:
+            os.close(writing)
+        # Not on this thread, which has other blows to strike meanwhile.
+        threading.Thread(target=_read_log, args=(reading, path, kind), daemon=True).start()
         return process
 
     @property
@@ -65,8 +107,11 @@ class ListenerProcesses:
         return self._logs[self._slots[slot].pid].read_text(encoding="utf-8")
 
     def all_started(self) -> bool:
-        """Whether every process has logged it."""
-        return all(STARTED in self.log(slot) for slot in self._slots)
+        """Whether every process has logged it; one whose log is lost has had time enough."""
+        return all(
+            STARTED in self.log(slot) or time.monotonic() > self._unlogged.get(process.pid, math.inf)
+            for slot, process in self._slots.items()
+        )
 
     def kill(self, slot: int) -> None:
         self._end(slot, signal.SIGKILL, "kill")
@@ -76,6 +121,24 @@ class ListenerProcesses:
         """Stop a process politely; ``entry`` starts another kind of listener in its place."""
         self._end(slot, signal.SIGTERM, "stop")
         self.start(slot, entry=entry)
+
+    def hang_up(self, slot: int, *, times: int, between: Callable[[int], None]) -> None:
+        """So many SIGHUPs, each after a call of ``between``; none to a process that is not ready for them."""
+        process, since = self._slots[slot], time.monotonic()
+        if STARTED not in self.log(slot):
+            return
+        for number in range(times):
+            between(number)
+            process.send_signal(signal.SIGHUP)
+        self.note("hup", process.pid, since)
+
+    def restart_all(self, kind: str, since: float) -> None:
+        """Kill all of them, as nothing else ends what was done to their store since then; start others."""
+        for slot in self._slots:
+            self._end(slot, signal.SIGKILL, "kill")
+        for slot, process in list(self._slots.items()):
+            self.endings.append(Ending(pid=process.pid, kind=kind, since=since, until=time.monotonic()))
+            self.start(slot)
 
     def freeze(self, slot: int) -> Callable[[], None]:
         """Stop the process in its tracks; returns what lets it go on."""
@@ -141,6 +204,19 @@ class ListenerProcesses:
         too_early = code == -signal.SIGTERM and STARTED not in self.log(slot)
         if number is signal.SIGTERM and code and not too_early:
             self.troubles.append(f"process {process.pid} answered SIGTERM with {code}")
+
+
+def _read_log(reading: int, path: Path, kind: str) -> None:
+    """Copy the log to a file until the process has started; then go away, or read no more for a while."""
+    with open(reading, "rb", buffering=0) as pipe, path.open("ab", buffering=0) as copy:
+        text = b""
+        while STARTED.encode() not in text and (part := pipe.read(SMALLEST_PIPE)):
+            copy.write(part)
+            text += part
+        if kind == "log-stalled":
+            threading.Event().wait(NOT_READ)
+            while part := pipe.read(SMALLEST_PIPE):
+                copy.write(part)
 
 
 def environment(folder: Path) -> dict[str, str]:

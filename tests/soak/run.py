@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import sqlite3
 import threading
 import time
 from collections import Counter
@@ -11,6 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -30,32 +30,39 @@ from listener.settings.sections import MpsSettings
 from listener.store.rows import values_of_job
 from listener.store.sql_store import SqlStore
 from listener.store.tables import jobs
-from tests.soak.evidence import Evidence, calls_in, rows_in
+from tests.soak.blows import strike
+from tests.soak.evidence import Evidence, calls_in
 from tests.soak.ledger import reference
+from tests.soak.listener_with import CLOCK_OFFSET
 from tests.soak.plan import (
     CORRELATION_WAIT,
     DOOMED_ATTEMPTS,
-    FREEZE,
     LEASE,
     MAX_ATTEMPTS,
+    POISONS,
     QUEUES,
     SHUTDOWN_TIMEOUT,
-    STORE_LOCK,
     TARGETS,
-    Blow,
+    WEBHOOK_TIMEOUT,
     Item,
     Plan,
     Post,
 )
 from tests.soak.processes import TIMEOUT, ListenerProcesses
+from tests.soak.stores import store_of
+from tests.soak.webhook_receiver import WebhookReceiver
 from tests.support.builders import a_job
 
 VISIBILITY_SECONDS = 2
 POLL_INTERVAL = 0.05
+#: Of every job; only a clock that jumps comes past it.
+DEADLINE = timedelta(hours=6)
+#: The file with the offset of the listeners' clock.
+CLOCK = "clock"
 
 SETTINGS = """\
 [store]
-url = "sqlite:///{folder}/listener.db"
+url = "{url}"
 [dispatch]
 concurrency = 8
 lease = "{lease}s"
@@ -71,6 +78,8 @@ wait = "{correlation_wait}s"
 shutdown_timeout = "{shutdown_timeout}s"
 [http]
 listen = ""
+[reconcile]
+interval = "0.5s"
 [log]
 format = "json"
 """
@@ -87,13 +96,14 @@ match = {{ route = "{name}" }}
 handlers = [{handlers}]
 """
 HANDLER = '{{ use = "python", name = "{name}", callable = "tests.soak.recorder:{name}" }}'
+HOOK = '{{ use = "webhook", name = "hook", url = "{url}", timeout = "{timeout}s" }}'
 DOOMED = f'retry = {{ max_attempts = {DOOMED_ATTEMPTS}, initial_backoff = "0.1s", max_backoff = "0.2s" }}\n'
 
 
-def settings(plan: Plan, folder: Path, endpoint: str) -> str:
-    """The listener's settings, as a user would write them."""
+def settings(plan: Plan, *, url: str, endpoint: str, hook: str, variant: int = 0) -> str:
+    """The listener's settings, as a user would write them. Of two variants, only the webhook's time limit differs."""
     text = SETTINGS.format(
-        folder=folder,
+        url=url,
         lease=LEASE,
         attempts=MAX_ATTEMPTS,
         unknown=plan.unknown,
@@ -102,11 +112,12 @@ def settings(plan: Plan, folder: Path, endpoint: str) -> str:
     )
     text += "".join(QUEUE.format(endpoint=endpoint, queue=queue) for queue in QUEUES)
     routes = {name: handlers for name, handlers in TARGETS.items() if handlers}
-    return text + "".join(_route(name, handlers) for name, handlers in routes.items())
+    webhook = HOOK.format(url=hook, timeout=WEBHOOK_TIMEOUT + variant / 1000)
+    return text + "".join(_route(name, handlers, webhook) for name, handlers in routes.items())
 
 
-def _route(name: str, handlers: Sequence[str]) -> str:
-    listed = ", ".join(HANDLER.format(name=handler) for handler in handlers)
+def _route(name: str, handlers: Sequence[str], webhook: str) -> str:
+    listed = ", ".join(webhook if name == "hook" else HANDLER.format(name=name) for name in handlers)
     return ROUTE.format(name=name, handlers=listed) + (DOOMED if name == "doomed" else "")
 
 
@@ -136,22 +147,45 @@ class Run:
     def __init__(self, plan: Plan, folder: Path, server: RunningEmulator, *, entry: Sequence[str]) -> None:
         for name in ("evidence", "effects", "raised"):
             (folder / name).mkdir(parents=True)
-        (folder / "listener.toml").write_text(settings(plan, folder, server.url))
         self.plan, self.folder, self.server = plan, folder, server
+        self.under = store_of(plan.store, folder)
+        self.receiver = WebhookReceiver(folder)
         self.processes = ListenerProcesses(folder, entry=entry)
+        #: Held by whoever uses the store of this run, and by a blow that takes it away.
+        self.store_in_use = threading.Lock()
         self._store: SqlStore | None = None
+        self.write_settings()
+        self.shift_clock(days=0.0)
         self._mps = MpsClient(MpsSettings(endpoint=server.url), Credentials(_key))
 
     @property
     def store(self) -> SqlStore:
         """Opened when it is first needed, so that a listener may be the one that creates it."""
-        self._store = self._store or SqlStore.open(f"sqlite:///{self.folder}/listener.db")
+        self._store = self._store or SqlStore.open(self.under.url)
         return self._store
+
+    def close_store(self) -> None:
+        """The next one who uses it opens it again."""
+        if self._store:
+            self._store.close()
+            self._store = None
 
     def close(self) -> None:
         self.processes.abandon()
-        if self._store:
-            self._store.close()
+        self.close_store()
+
+    def write_settings(self, variant: int = 0) -> None:
+        """In one step, since a process may be reading them."""
+        text = settings(
+            self.plan, url=self.under.url, endpoint=self.server.url, hook=self.receiver.url, variant=variant
+        )
+        (self.folder / "new.toml").write_text(text)
+        (self.folder / "new.toml").replace(self.folder / "listener.toml")
+
+    def shift_clock(self, *, days: float) -> None:
+        """Of all processes that were started with this file as their clock."""
+        with (self.folder / CLOCK).open("r+b" if (self.folder / CLOCK).exists() else "wb") as file:
+            file.write(CLOCK_OFFSET.pack(days * 86_400))
 
     def prepare(self) -> None:
         """The queues, and every job that is known before anything begins."""
@@ -172,7 +206,7 @@ class Run:
         """Everything of the plan that has a moment, while listeners run."""
         for slot in range(self.plan.processes):
             self.processes.start(slot)
-        self._wait("the listeners did not start", self.processes.all_started)
+        self.await_start()
         self._set_faults()
         # Each on a thread of its own, since a blow or a locked store must not hold up the others.
         parts = (
@@ -184,6 +218,9 @@ class Run:
         with ThreadPoolExecutor(len(parts)) as pool:
             for part in [pool.submit(part) for part in parts]:
                 part.result()
+
+    def await_start(self) -> None:
+        self._wait("the listeners did not start", self.processes.all_started)
 
     def settle(self) -> Mapping[str, int]:
         """No more faults: let everything come to its end, in the processes that run or in one that drains.
@@ -208,7 +245,7 @@ class Run:
         return Evidence(
             calls=calls_in(self.folder / "evidence"),
             endings=self.processes.endings,
-            rows=rows_in(self.folder / "listener.db"),
+            rows=self.under.rows(),
             effects=len(list((self.folder / "effects").iterdir())),
             left_in_queues=self.server.call(_left),
             troubles=self.processes.troubles,
@@ -223,7 +260,7 @@ class Run:
         return Timeline([(at, act) for at, act in late if at])
 
     def _blows(self) -> Timeline:
-        return Timeline([(blow.at, partial(self._strike, blow)) for blow in self.plan.blows])
+        return Timeline([(blow.at, partial(strike, self, blow)) for blow in self.plan.blows])
 
     def _post(self, post: Post) -> None:
         sent = Draft(body=post.body, md5=body_md5(post.body)) if post.raw else draft(post.body)
@@ -231,29 +268,9 @@ class Run:
 
     def _get_known(self, item: Item) -> None:
         """As a submitter does it: the intent first, the id when the call has been answered."""
-        self.store.add_job(_job(item, known=False))
-        self.store.bind_job(_token(item), item.job_id, clock.now())
-
-    def _strike(self, blow: Blow) -> None:
-        match blow.kind:
-            case "kill":
-                self.processes.kill(blow.slot)
-            case "stop":
-                self.processes.stop(blow.slot)
-            case "freeze":
-                # Not on this thread, which may be waiting for what the frozen process holds.
-                threading.Timer(FREEZE, self.processes.freeze(blow.slot)).start()
-            case "lock":
-                self._lock_store()
-
-    def _lock_store(self) -> None:
-        """Another program writes to the database and takes its time; this thread goes on meanwhile."""
-        connection = sqlite3.connect(
-            self.folder / "listener.db", timeout=TIMEOUT, isolation_level=None, check_same_thread=False
-        )
-        connection.execute("BEGIN IMMEDIATE")
-        self.processes.happened["lock"] += 1
-        threading.Timer(STORE_LOCK, connection.close).start()
+        with self.store_in_use:
+            self.store.add_job(_job(item, known=False))
+            self.store.bind_job(_token(item), item.job_id, clock.now())
 
     def _set_faults(self) -> None:
         answer = httpx.post(
@@ -276,7 +293,8 @@ class Run:
             reference=reference(item),
         )
         try:
-            submission.submit(request, store=self.store, mps=self._mps)
+            with self.store_in_use:
+                submission.submit(request, store=self.store, mps=self._mps, deadline=DEADLINE)
         except ListenerError as error:
             if item.function not in ("SoakReplyLost", "SoakRefused"):
                 self.processes.troubles.append(f"{item.n} ({item.way}) could not be submitted: {error}")
@@ -291,24 +309,33 @@ class Run:
 
 
 @contextmanager
-def started(plan: Plan, folder: Path, *, entry: Sequence[str] = ("-m", "listener")) -> Iterator[Run]:
+def started(plan: Plan, folder: Path, *, entry: Sequence[str] = ()) -> Iterator[Run]:
     """A run with its emulator; whatever happens, no process outlives it."""
     options = Options(seed=plan.seed, job_seconds=0.2, concurrency=1000, calls_per_second=0)
     with running(options) as server:
-        run = Run(plan, folder, server, entry=entry)
+        run = Run(plan, folder, server, entry=entry or _entry(plan, folder))
         try:
             run.prepare()
-            yield run
+            with run.receiver.serving():
+                yield run
         finally:
             run.close()
 
 
-def run_plan(plan: Plan, folder: Path, *, entry: Sequence[str] = ("-m", "listener")) -> RunResult:
+def _entry(plan: Plan, folder: Path) -> Sequence[str]:
+    """The listener as it is, unless its clock is to jump."""
+    if plan.clock_jumps:
+        return ("-m", "tests.soak.listener_with", "--clock", str(folder / CLOCK))
+    return ("-m", "listener")
+
+
+def run_plan(plan: Plan, folder: Path, *, entry: Sequence[str] = ()) -> RunResult:
     """Run a plan from its beginning to its end."""
     begun = time.monotonic()
     with started(plan, folder, entry=entry) as run:
         run.execute()
-        happened = Counter(run.settle()) + run.processes.happened
+        happened = Counter(run.settle()) + run.processes.happened + run.receiver.happened
+        happened += Counter(item.way for item in plan.items if item.way in POISONS)
         evidence = run.evidence()
     return RunResult(evidence=evidence, happened=happened, seconds=time.monotonic() - begun)
 
@@ -334,8 +361,10 @@ def _token(item: Item) -> str:
 
 
 def _job(item: Item, *, known: bool = True) -> Any:
+    now = clock.now()
+    times = {"created_at": now, "deadline_at": now + DEADLINE}
     state: dict[str, Any] = {} if known else {"state": "intent", "submitted_at": None}
-    return a_job(token=_token(item), job_id=item.job_id if known else "", created_at=clock.now(), **state)
+    return a_job(token=_token(item), job_id=item.job_id if known else "", **times, **state)
 
 
 def _happened(emulator: Emulator) -> Mapping[str, int]:

@@ -94,6 +94,14 @@ class PostgresServer:
             self._process.wait(30)
             self._process = None
 
+    def pids(self) -> list[int]:
+        """The processes of the server, sessions included, the first one first."""
+        if self._process is None:
+            return []
+        parent = self._process.pid
+        children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
+        return [parent, *map(int, children)]
+
     def remove(self) -> None:
         self.stop()
         shutil.rmtree(self._folder, ignore_errors=True)

@@ -1,0 +1,244 @@
+"""What explains a repeat and what never may happen, kind by kind, on evidence that is made up."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from listener.emulator.faults import FaultKind
+from tests.soak.campaign import RECEIVER, Report, never_happened
+from tests.soak.evidence import ANY_PROCESS, STORE, Call, Ending, Evidence, Rows
+from tests.soak.ledger import COMMIT, NOTICED, Accounting, account_for
+from tests.soak.plan import (
+    LEASE,
+    POISONS,
+    STORE_OUTAGE,
+    WEBHOOK_TIMEOUT,
+    Blow,
+    ExpectedOutcome,
+    Item,
+    Plan,
+    blows_of,
+)
+
+PID, OTHER = 100, 200
+KEY = "j:Success:single:record"
+RETURNED = Call(
+    n=0,
+    key=KEY,
+    attempt=1,
+    pid=PID,
+    job="j",
+    state="Success",
+    route="single",
+    handler="record",
+    begun=10.0,
+    ended=11.0,
+    how="returned",
+)
+AGAIN = replace(RETURNED, attempt=2, begun=30.0, ended=31.0)
+ITEM = Item(
+    n=0,
+    way="plain",
+    expected=ExpectedOutcome.HANDLED,
+    job_id="j",
+    route="single",
+    targets=("record",),
+    user_data="{}",
+)
+PLAN = Plan(seed=0, items=(ITEM,))
+NOTED = replace(
+    ITEM, way="poisoned", expected=ExpectedOutcome.NOTED, job_id="", run_id="r", known_at=None, targets=()
+)
+STORE_KINDS = ("outage", "server-freeze", "server-kill", "file-away")
+
+
+def a_result(**columns: Any) -> dict[str, Any]:
+    defaults = {
+        "id": 1,
+        "job_id": "j",
+        "run_id": "",
+        "state": "Success",
+        "status": "routed",
+        "received_at": 0,
+    }
+    return defaults | columns
+
+
+def evidence(*calls: Call, endings: tuple[Ending, ...] = (), **result: Any) -> Evidence:
+    """Of one job that was handled by one handler."""
+    found = a_result(**result)
+    job = {"job_id": "j", "reference": "", "state": found["state"], "submitted_at": 0}
+    delivery = {"id": 1, "result": 1, "route": "single", "handler": "record", "state": "done"}
+    rows = Rows(jobs=[job], results=[found], deliveries=[delivery], quarantine=[])
+    return Evidence(calls=calls, endings=endings, rows=rows, effects=0, left_in_queues=0)
+
+
+def done_to(pid: int, kind: str, since: float, until: float) -> Ending:
+    return Ending(pid=pid, kind=kind, since=since, until=until)
+
+
+def kinds_of(found: Accounting) -> list[str]:
+    return sorted({complaint.kind for complaint in found.complaints})
+
+
+def accounted(*endings: Ending, again: Call = AGAIN) -> Accounting:
+    """Of a call that returned and was repeated, between which this was done."""
+    return account_for(PLAN, evidence(RETURNED, again, endings=endings))
+
+
+def test_evidence_without_a_fault_has_no_complaints() -> None:
+    found = account_for(PLAN, evidence(RETURNED))
+
+    assert (found.complaints, found.repeats) == ([], {})
+
+
+@pytest.mark.parametrize("state", ["Lost", "Fail"])
+def test_another_outcome_than_the_job_had_is_noticed(state: str) -> None:
+    assert "misdelivered" in kinds_of(account_for(PLAN, evidence(RETURNED, state=state)))
+
+
+@pytest.mark.parametrize("state", ["Lost", "Fail"])
+def test_a_clock_that_jumps_excuses_no_other_outcome(state: str) -> None:
+    plan = replace(PLAN, blows=(Blow(at=1, kind="clock", days=4),))
+
+    assert "misdelivered" in kinds_of(account_for(plan, evidence(RETURNED, state=state)))
+
+
+def test_a_clock_that_jumps_excuses_no_repeat() -> None:
+    plan = replace(PLAN, blows=(Blow(at=1, kind="clock", days=4),))
+
+    assert kinds_of(account_for(plan, evidence(RETURNED, AGAIN))) == ["doubled"]
+
+
+@pytest.mark.parametrize(("jumps", "complaints"), [(True, []), (False, ["lost", "misdelivered"])])
+def test_a_wait_for_the_job_may_end_early_only_where_a_clock_jumps(
+    jumps: bool, complaints: list[str]
+) -> None:
+    plan = replace(PLAN, items=(replace(ITEM, known_at=1.0),), unknown="drop")
+    plan = replace(plan, blows=(Blow(at=1, kind="clock", days=4),) if jumps else ())
+    dropped = evidence(status="dropped")
+    dropped = replace(dropped, rows=replace(dropped.rows, deliveries=[]))
+
+    assert kinds_of(account_for(plan, dropped)) == complaints
+
+
+def test_a_storm_of_hang_ups_excuses_no_repeat() -> None:
+    assert kinds_of(accounted(done_to(PID, "hup", 10.5, 12.0))) == ["doubled"]
+
+
+def test_a_hang_up_explains_an_attempt_without_a_call() -> None:
+    raised = replace(RETURNED, how="raised")
+    third = replace(AGAIN, attempt=3)
+
+    def complaints(*endings: Ending) -> list[str]:
+        return kinds_of(account_for(PLAN, evidence(raised, third, endings=endings)))
+
+    assert complaints() == ["unexplained"]
+    assert complaints(done_to(PID, "hup", 12.0, 13.0)) == []
+
+
+@pytest.mark.parametrize("kind", STORE_KINDS)
+@pytest.mark.parametrize(("seconds", "expected"), [(LEASE - 1, ["doubled"]), (LEASE + 1, [])])
+def test_a_store_that_is_away_excuses_a_repeat_only_if_every_lease_expired(
+    kind: str, seconds: float, expected: list[str]
+) -> None:
+    assert kinds_of(accounted(done_to(STORE, kind, 10.5, 10.5 + seconds))) == expected
+
+
+@pytest.mark.parametrize("kind", STORE_KINDS)
+def test_a_store_that_was_away_at_another_time_excuses_nothing(kind: str) -> None:
+    late = 11.0 + COMMIT + 0.5
+
+    assert kinds_of(accounted(done_to(STORE, kind, late, late + STORE_OUTAGE))) == ["doubled"]
+
+
+def test_a_kill_excuses_what_could_not_be_written_before_it_as_the_store_was_away() -> None:
+    away = done_to(STORE, "outage", 10.5, 10.5 + LEASE - 0.5)
+    kill = done_to(PID, "kill", 11.0 + COMMIT + 1.0, 11.0 + COMMIT + 1.1)
+
+    assert kinds_of(accounted(kill)) == ["doubled"]
+    assert dict(accounted(away, kill).repeats) == {"kill": 1}
+
+
+@pytest.mark.parametrize("kind", ["file-replaced", "wal-removed"])
+def test_a_changed_store_file_excuses_what_its_own_processes_could_not_write(kind: str) -> None:
+    assert dict(accounted(done_to(PID, kind, 10.5, 12.5)).repeats) == {kind: 1}
+    assert kinds_of(accounted(done_to(OTHER, kind, 10.5, 12.5))) == ["doubled"]
+
+
+@pytest.mark.parametrize("kind", ["file-replaced", "wal-removed"])
+def test_a_result_that_went_to_the_file_that_was_replaced_is_lost(kind: str) -> None:
+    found = evidence(RETURNED, endings=(done_to(PID, kind, 10.5, 12.5),))
+    found = replace(found, rows=replace(found.rows, results=[], deliveries=[]))
+
+    assert "lost" in kinds_of(account_for(PLAN, found))
+
+
+@pytest.mark.parametrize(
+    ("number", "expected"), [(0, ["lost"]), (1, []), (2, ["doubled"])], ids=["missing", "once", "twice"]
+)
+def test_a_poisoned_callback_is_recorded_once(number: int, expected: list[str]) -> None:
+    found = evidence()
+    noted = [a_result(id=n, job_id="", run_id="r", state="𠀀", status="parked") for n in range(number)]
+    found = replace(found, rows=replace(found.rows, jobs=[], results=noted, deliveries=[]))
+
+    assert kinds_of(account_for(replace(PLAN, items=(NOTED,)), found)) == expected
+
+
+def test_a_good_neighbour_of_a_poisoned_callback_that_is_not_recorded_is_lost() -> None:
+    found = evidence()
+    noted = [a_result(job_id="", run_id="r", state="𠀀", status="parked")]
+    found = replace(found, rows=replace(found.rows, jobs=[], results=noted, deliveries=[]))
+    plan = replace(PLAN, items=(ITEM, replace(NOTED, n=1)))
+
+    assert kinds_of(account_for(plan, found)) == ["lost"]
+
+
+def webhook(seconds: float, *endings: Ending) -> Accounting:
+    call = replace(RETURNED, pid=ANY_PROCESS, how="raised", ended=RETURNED.begun + seconds)
+    after = replace(RETURNED, pid=ANY_PROCESS, attempt=2, begun=60.0, ended=61.0)
+    return account_for(PLAN, evidence(call, after, endings=endings))
+
+
+def test_a_webhook_that_outlives_its_time_limit_is_noticed() -> None:
+    longest = WEBHOOK_TIMEOUT + NOTICED
+
+    assert kinds_of(webhook(longest - 0.1)) == []
+    assert kinds_of(webhook(longest + 0.1)) == ["hung"]
+
+
+def test_a_webhook_of_a_frozen_process_may_outlive_it() -> None:
+    longest = WEBHOOK_TIMEOUT + NOTICED
+
+    assert kinds_of(webhook(longest + 3.0, done_to(PID, "freeze", 10.5, 13.6))) == []
+
+
+def test_a_webhook_is_repeated_only_after_something_was_done_to_a_process() -> None:
+    once = replace(RETURNED, pid=ANY_PROCESS)
+    again = replace(AGAIN, pid=ANY_PROCESS)
+
+    def complaints(*endings: Ending) -> list[str]:
+        return kinds_of(account_for(PLAN, evidence(once, again, endings=endings)))
+
+    assert complaints() == ["doubled"]
+    assert complaints(done_to(STORE, "outage", 11.0, 12.0)) == ["doubled"]
+    assert complaints(done_to(PID, "kill", 11.0, 11.1)) == []
+
+
+def a_report(happened: Mapping[str, int]) -> Report:
+    return Report(seed=0, accounting=Accounting(), happened=happened, seconds=0.0, folder=Path())
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgresql"])
+def test_every_kind_that_never_happened_is_named(store: str) -> None:
+    every = [*map(str, FaultKind), *blows_of(store), *RECEIVER, *POISONS]
+
+    assert never_happened([a_report(dict.fromkeys(every, 1))], store) == []
+    for missing in every:
+        counts = {kind: int(kind != missing) for kind in every}
+        assert never_happened([a_report(counts)], store) == [missing]
