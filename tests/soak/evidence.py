@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -63,6 +63,8 @@ class Evidence:
     rows: Rows
     effects: int  #: how many effects the handler that uses the key has had
     left_in_queues: int
+    #: When the job of an early callback had been registered, by item, in microseconds of the wall clock.
+    registered: Mapping[int, int] = field(default_factory=dict)
     troubles: Sequence[
         str
     ] = ()  #: what went wrong with the run itself, such as a process that ended by itself

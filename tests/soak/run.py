@@ -154,6 +154,7 @@ class Run:
         #: Held by whoever uses the store of this run, and by a blow that takes it away.
         self.store_in_use = threading.Lock()
         self._store: SqlStore | None = None
+        self._registered: dict[int, int] = {}
         self.write_settings()
         self.shift_clock(days=0.0)
         self._mps = MpsClient(MpsSettings(endpoint=server.url), Credentials(_key))
@@ -248,6 +249,7 @@ class Run:
             rows=self.under.rows(),
             effects=len(list((self.folder / "effects").iterdir())),
             left_in_queues=self.server.call(_left),
+            registered=self._registered,
             troubles=self.processes.troubles,
         )
 
@@ -271,6 +273,7 @@ class Run:
         with self.store_in_use:
             self.store.add_job(_job(item, known=False))
             self.store.bind_job(_token(item), item.job_id, clock.now())
+        self._registered[item.n] = round(time.time() * 1_000_000)
 
     def _set_faults(self) -> None:
         answer = httpx.post(

@@ -14,6 +14,7 @@ from tests.soak.campaign import RECEIVER, Report, never_happened
 from tests.soak.evidence import ANY_PROCESS, STORE, Call, Ending, Evidence, Rows
 from tests.soak.ledger import COMMIT, NOTICED, Accounting, account_for
 from tests.soak.plan import (
+    CORRELATION_WAIT,
     LEASE,
     POISONS,
     STORE_OUTAGE,
@@ -115,16 +116,31 @@ def test_a_clock_that_jumps_excuses_no_repeat() -> None:
     assert kinds_of(account_for(plan, evidence(RETURNED, AGAIN))) == ["doubled"]
 
 
-@pytest.mark.parametrize(("jumps", "complaints"), [(True, []), (False, ["lost", "misdelivered"])])
-def test_a_wait_for_the_job_may_end_early_only_where_a_clock_jumps(
-    jumps: bool, complaints: list[str]
+EARLY = replace(PLAN, items=(replace(ITEM, known_at=1.0),), unknown="drop")
+JUMP = (Blow(at=1, kind="clock", days=4),)
+
+
+@pytest.mark.parametrize(
+    ("blows", "registered", "complaints"),
+    [
+        pytest.param((), CORRELATION_WAIT - 0.1, ["lost", "misdelivered"], id="registered-in-time"),
+        pytest.param((), CORRELATION_WAIT + 0.1, [], id="committed-too-late"),
+        pytest.param(JUMP, 0.5, [], id="a-clock-jumped"),
+    ],
+)
+def test_an_early_callback_may_be_dropped_only_if_the_wait_can_have_been_over(
+    blows: tuple[Blow, ...], registered: float, complaints: list[str]
 ) -> None:
-    plan = replace(PLAN, items=(replace(ITEM, known_at=1.0),), unknown="drop")
-    plan = replace(plan, blows=(Blow(at=1, kind="clock", days=4),) if jumps else ())
-    dropped = evidence(status="dropped")
+    dropped = replace(evidence(status="dropped"), registered={0: round(registered * 1_000_000)})
     dropped = replace(dropped, rows=replace(dropped.rows, deliveries=[]))
 
-    assert kinds_of(account_for(plan, dropped)) == complaints
+    assert kinds_of(account_for(replace(EARLY, blows=blows), dropped)) == complaints
+
+
+def test_an_early_callback_whose_job_came_late_may_still_be_handled() -> None:
+    late = round((CORRELATION_WAIT + 0.1) * 1_000_000)
+
+    assert account_for(EARLY, replace(evidence(RETURNED), registered={0: late})).complaints == []
 
 
 def test_a_storm_of_hang_ups_excuses_no_repeat() -> None:
