@@ -65,6 +65,7 @@ class Evidence:
     left_in_queues: int
     #: When the job of an early callback had been registered, by item, in microseconds of the wall clock.
     registered: Mapping[int, int] = field(default_factory=dict)
+    slowness: float = 1.0  #: by which the machine was busier than one that does nothing else
     troubles: Sequence[
         str
     ] = ()  #: what went wrong with the run itself, such as a process that ended by itself

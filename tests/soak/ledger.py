@@ -75,7 +75,7 @@ def account_for(plan: Plan, evidence: Evidence) -> Accounting:
     ]
     for series in _series(evidence.calls).values():
         for before, after in pairwise(series):
-            complaints += _follow_up(before, after, evidence.endings, repeats, resumed)
+            complaints += _follow_up(before, after, evidence, repeats, resumed)
         complaints += _first(series[0], evidence.endings)
     outcomes = Counter(item.expected.value for item in items)
     return Accounting(outcomes=outcomes, repeats=repeats, resumed=resumed, complaints=complaints)
@@ -289,7 +289,7 @@ def _slow_webhooks(evidence: Evidence) -> Iterator[Complaint]:
         if call.pid != ANY_PROCESS or call.ended is None:
             continue
         excused = sum(_overlap(ending, call.begun, call.ended) for ending in frozen)
-        if call.ended - call.begun - excused > WEBHOOK_TIMEOUT + NOTICED:
+        if call.ended - call.begun - excused > WEBHOOK_TIMEOUT + NOTICED * evidence.slowness:
             yield Complaint("hung", f"{call.key}: the webhook took {call.ended - call.begun:.1f} s")
 
 
@@ -312,10 +312,12 @@ def _first(call: Call, endings: Sequence[Ending]) -> Iterator[Complaint]:
 
 
 def _follow_up(
-    before: Call, after: Call, endings: Sequence[Ending], repeats: Counter[str], resumed: Counter[str]
+    before: Call, after: Call, evidence: Evidence, repeats: Counter[str], resumed: Counter[str]
 ) -> Iterator[Complaint]:
     """One call and the next one for the same key."""
-    between = [ending for ending in endings if ending.until > before.begun and ending.since < after.begun]
+    between = [
+        ending for ending in evidence.endings if ending.until > before.begun and ending.since < after.begun
+    ]
     own = [ending for ending in between if ending.pid == before.pid or _of_any(before, ending)]
     yield from _attempts(before, after, between)
     if before.how == "raised" and before.ended is not None and before.ended <= after.begun:
@@ -326,7 +328,8 @@ def _follow_up(
         for ending in between
         if (ending in own and ending.kind == "freeze") or _stopped_the_store(ending, before)
     )
-    causes = [ending for ending in own if _excuses(ending, before, frozen)]
+    slack = frozen + COMMIT * (evidence.slowness - 1)
+    causes = [ending for ending in own if _excuses(ending, before, slack)]
     causes += [
         ending
         for ending in between
@@ -375,16 +378,16 @@ def _held_the_store(ending: Ending, call: Call) -> bool:
     )
 
 
-def _excuses(ending: Ending, call: Call, frozen: float) -> bool:
+def _excuses(ending: Ending, call: Call, slack: float) -> bool:
     """Whether what was done to the process kept this call's end from being written down.
 
-    ``frozen`` is for how long the process could do nothing at all.
+    ``slack`` is for how long the process could do nothing at all, or was slow.
     """
     if ending.kind not in ENDS:
         return False
     if call.ended is None:
         return ending.kind != "freeze"
-    if ending.kind == "stop" and call.ended < ending.since + SHUTDOWN_TIMEOUT - WRITING:
+    if ending.kind == "stop" and call.ended < ending.since + SHUTDOWN_TIMEOUT - WRITING - slack:
         return False  # a polite stop loses only what exceeds the shutdown time-out
     long_enough = ending.kind != "freeze" or ending.until - ending.since > LEASE
-    return long_enough and ending.since <= call.ended + COMMIT + frozen
+    return long_enough and ending.since <= call.ended + COMMIT + slack

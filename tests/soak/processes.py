@@ -19,7 +19,7 @@ from tests.soak.evidence import Ending
 from tests.support import ROOT
 
 #: Seconds after which a step that should be quick has failed.
-TIMEOUT = 60.0
+TIMEOUT = 120.0
 #: A crash is noticed within this time.
 CRASH_NOTICED = 1.0
 #: Seconds for which the reader of a log stops to read.

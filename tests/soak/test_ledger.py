@@ -181,6 +181,14 @@ def test_a_kill_excuses_what_could_not_be_written_before_it_as_the_store_was_awa
     assert dict(accounted(away, kill).repeats) == {"kill": 1}
 
 
+@pytest.mark.parametrize(("slowness", "doubled"), [(1.0, ["doubled"]), (2.0, [])])
+def test_on_a_busy_machine_an_end_is_written_later(slowness: float, doubled: list[str]) -> None:
+    kill = done_to(PID, "kill", 11.0 + COMMIT + 1.0, 11.0 + COMMIT + 1.1)
+    found = replace(evidence(RETURNED, AGAIN, endings=(kill,)), slowness=slowness)
+
+    assert kinds_of(account_for(PLAN, found)) == doubled
+
+
 @pytest.mark.parametrize("kind", ["file-replaced", "wal-removed"])
 def test_a_changed_store_file_excuses_what_its_own_processes_could_not_write(kind: str) -> None:
     assert dict(accounted(done_to(PID, kind, 10.5, 12.5)).repeats) == {kind: 1}
