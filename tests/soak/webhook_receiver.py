@@ -27,9 +27,9 @@ class WebhookReceiver:
         self.happened: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._begun: Counter[int] = Counter()
-        self._file = (folder / "evidence" / "receiver.jsonl").open("a", buffering=1)
+        self._file = folder / "evidence" / "receiver.jsonl"
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), _answering(self))
-        self._server.daemon_threads = True
+        self._server.daemon_threads = False  # so that its end waits for them
         self.url = f"http://127.0.0.1:{self._server.server_port}/hook"
 
     @contextmanager
@@ -56,7 +56,8 @@ class WebhookReceiver:
             self._write({"what": how, **_mark(result)})
 
     def _write(self, line: dict[str, Any]) -> None:
-        self._file.write(json.dumps({**line, "at": time.monotonic()}) + "\n")
+        with self._file.open("a") as file:
+            file.write(json.dumps({**line, "at": time.monotonic()}) + "\n")
 
 
 def _mark(result: dict[str, Any]) -> dict[str, Any]:
