@@ -329,7 +329,8 @@ def _follow_up(
         if (ending in own and ending.kind == "freeze") or _stopped_the_store(ending, before)
     )
     slack = frozen + COMMIT * (evidence.slowness - 1)
-    causes = [ending for ending in own if _excuses(ending, before, slack)]
+    writing = WRITING * evidence.slowness
+    causes = [ending for ending in own if _excuses(ending, before, slack=slack, writing=writing)]
     causes += [
         ending
         for ending in between
@@ -378,16 +379,17 @@ def _held_the_store(ending: Ending, call: Call) -> bool:
     )
 
 
-def _excuses(ending: Ending, call: Call, slack: float) -> bool:
+def _excuses(ending: Ending, call: Call, *, slack: float, writing: float) -> bool:
     """Whether what was done to the process kept this call's end from being written down.
 
-    ``slack`` is for how long the process could do nothing at all, or was slow.
+    ``slack`` is for how long the process could do nothing at all, or was slow; ``writing`` is how much later than it
+    says the handler may have returned.
     """
     if ending.kind not in ENDS:
         return False
     if call.ended is None:
         return ending.kind != "freeze"
-    if ending.kind == "stop" and call.ended < ending.since + SHUTDOWN_TIMEOUT - WRITING - slack:
+    if ending.kind == "stop" and call.ended < ending.since + SHUTDOWN_TIMEOUT - writing:
         return False  # a polite stop loses only what exceeds the shutdown time-out
     long_enough = ending.kind != "freeze" or ending.until - ending.since > LEASE
     return long_enough and ending.since <= call.ended + COMMIT + slack

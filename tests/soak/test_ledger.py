@@ -189,6 +189,13 @@ def test_on_a_busy_machine_an_end_is_written_later(slowness: float, doubled: lis
     assert kinds_of(account_for(PLAN, found)) == doubled
 
 
+def test_a_busy_machine_does_not_excuse_what_a_polite_stop_should_have_written() -> None:
+    stop = done_to(PID, "stop", 13.0, 13.5)
+    found = replace(evidence(RETURNED, AGAIN, endings=(stop,)), slowness=4.0)
+
+    assert kinds_of(account_for(PLAN, found)) == ["doubled"]
+
+
 @pytest.mark.parametrize("kind", ["file-replaced", "wal-removed"])
 def test_a_changed_store_file_excuses_what_its_own_processes_could_not_write(kind: str) -> None:
     assert dict(accounted(done_to(PID, kind, 10.5, 12.5)).repeats) == {kind: 1}
