@@ -156,6 +156,8 @@ class _Case:
 
     def _deliveries(self) -> Iterator[Complaint]:
         expected = {(self.item.route, handler): state for handler, state in _delivery_states(self.item)}
+        if self.item.expected is ExpectedOutcome.NOTED and self._refused():
+            expected = {NO_TARGET: "dead"}
         found = [(row["route"], row["handler"]) for row in self.deliveries]
         for target in expected.keys() - set(found):
             yield self._complaint("lost", f"it has no delivery to {target}")
@@ -170,6 +172,9 @@ class _Case:
                 yield self._complaint(
                     "lost", f"its delivery to {row['handler']} is {row['state']}, not {state}"
                 )
+
+    def _refused(self) -> bool:
+        return any(row["status"] == EXPECTED_STATUS[ExpectedOutcome.REFUSED] for row in self.results)
 
     def _right_handlers(self) -> Iterator[Complaint]:
         heard: dict[str, list[Call]] = defaultdict(list)
@@ -213,6 +218,8 @@ class _Case:
             yield self._complaint("lost", f"its job is {self.job['state']}, not {self.outcomes[0]['state']}")
 
 
+#: Route and handler of a dead letter that would not have gone anywhere.
+NO_TARGET = ("", "")
 WITHOUT_OUTCOME = {ExpectedOutcome.QUARANTINED, ExpectedOutcome.SILENT, ExpectedOutcome.NOTED}
 EXPECTED_STATUS: Mapping[ExpectedOutcome, str] = {
     ExpectedOutcome.HANDLED: "routed",

@@ -33,7 +33,7 @@ FILE_AWAY: Final = 1.5
 CLOCK_WRONG: Final = 2.0
 #: Days by which a clock jumps: past deadlines with their timeout, past the retention, and back.
 CLOCK_JUMPS: Final = (4.0, 31.0, -0.125, -2.0)
-#: The time limit of a webhook, and for how long its receiver trickles.
+#: The time limit of a webhook, and for how long its receiver trickles on an idle machine.
 WEBHOOK_TIMEOUT: Final = 2.0
 TRICKLE: Final = 12.0
 #: SIGHUPs of one storm.
@@ -454,7 +454,7 @@ def drawn(seed: int, *, messages: int, store: str = "sqlite") -> Plan:
         seed=seed,
         items=items(rng, messages=messages, unknown=policy, ways=WEIGHTS if small else {**WEIGHTS, **ROUGH}),
         faults=tuple(_faults(rng)),
-        blows=tuple(_small_blows(rng, processes) if small else _blows(rng, processes, blows_of(store))),
+        blows=tuple(_small_blows(rng, processes) if small else _blows(rng, processes, blows_of(store), seed)),
         processes=processes,
         unknown=policy,
         store=store,
@@ -484,10 +484,11 @@ def _small_blows(rng: Random, processes: int) -> Sequence[Blow]:
     return [_blow(rng, kind, processes) for kind in ("kill", *drawn[1:])]
 
 
-def _blows(rng: Random, processes: int, weights: Mapping[str, float]) -> Sequence[Blow]:
-    """A kill, and some more."""
-    kinds = rng.choices(list(weights), weights=list(weights.values()), k=rng.randint(1, 3))
-    return [_blow(rng, kind, processes) for kind in ("kill", *kinds)]
+def _blows(rng: Random, processes: int, weights: Mapping[str, float], seed: int) -> Sequence[Blow]:
+    """A kill, the kind whose turn it is, so that a few seeds have them all, and perhaps some more."""
+    others = list(weights)[1:]
+    kinds = rng.choices(list(weights), weights=list(weights.values()), k=rng.randint(0, 2))
+    return [_blow(rng, kind, processes) for kind in ("kill", others[seed % len(others)], *kinds)]
 
 
 def _blow(rng: Random, kind: str, processes: int) -> Blow:

@@ -156,7 +156,7 @@ class Run:
             (folder / name).mkdir(parents=True)
         self.plan, self.folder, self.server = plan, folder, server
         self.under = store_of(plan.store, folder)
-        self.receiver = WebhookReceiver(folder)
+        self.receiver = WebhookReceiver(folder, slowness=slowness)
         self.processes = ListenerProcesses(folder, entry=entry)
         #: Held by whoever uses the store of this run, and by a blow that takes it away.
         self.store_in_use = threading.Lock()

@@ -10,13 +10,14 @@ from typing import Any
 import pytest
 
 from listener.emulator.faults import FaultKind
-from tests.soak.campaign import RECEIVER, Report, never_happened
+from tests.soak.campaign import ENOUGH_FOR_ALL_KINDS, RECEIVER, Report, never_happened
 from tests.soak.evidence import ANY_PROCESS, STORE, Call, Ending, Evidence, Rows
 from tests.soak.ledger import COMMIT, NOTICED, Accounting, account_for
 from tests.soak.plan import (
     CORRELATION_WAIT,
     LEASE,
     POISONS,
+    SMALL,
     STORE_OUTAGE,
     WEBHOOK_TIMEOUT,
     Blow,
@@ -24,6 +25,7 @@ from tests.soak.plan import (
     Item,
     Plan,
     blows_of,
+    drawn,
 )
 
 PID, OTHER = 100, 200
@@ -221,6 +223,18 @@ def test_a_poisoned_callback_is_recorded_once(number: int, expected: list[str]) 
     assert kinds_of(account_for(replace(PLAN, items=(NOTED,)), found)) == expected
 
 
+def test_a_poisoned_callback_that_is_refused_is_a_dead_letter_of_no_handler() -> None:
+    dead = {"id": 1, "result": 1, "route": "", "handler": "", "state": "dead"}
+    noted = a_result(job_id="", run_id="r", state="𠀀", status="refused")
+    found = evidence()
+    found = replace(found, rows=replace(found.rows, jobs=[], results=[noted], deliveries=[dead]))
+    without = replace(found, rows=replace(found.rows, deliveries=[]))
+    plan = replace(PLAN, items=(NOTED,))
+
+    assert kinds_of(account_for(plan, found)) == []
+    assert kinds_of(account_for(plan, without)) == ["lost"]
+
+
 def test_a_good_neighbour_of_a_poisoned_callback_that_is_not_recorded_is_lost() -> None:
     found = evidence()
     noted = [a_result(job_id="", run_id="r", state="𠀀", status="parked")]
@@ -259,6 +273,13 @@ def test_a_webhook_is_repeated_only_after_something_was_done_to_a_process() -> N
     assert complaints() == ["doubled"]
     assert complaints(done_to(STORE, "outage", 11.0, 12.0)) == ["doubled"]
     assert complaints(done_to(PID, "kill", 11.0, 11.1)) == []
+
+
+@pytest.mark.parametrize("store", ["sqlite", "postgresql"])
+def test_a_few_seeds_have_blows_of_every_kind(store: str) -> None:
+    plans = [drawn(seed, messages=SMALL + 1, store=store) for seed in range(ENOUGH_FOR_ALL_KINDS)]
+
+    assert {blow.kind for plan in plans for blow in plan.blows} == set(blows_of(store))
 
 
 def a_report(happened: Mapping[str, int]) -> Report:

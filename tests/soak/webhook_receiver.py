@@ -23,8 +23,9 @@ HANDLER = "hook"
 class WebhookReceiver:
     """The file of its calls, and how often it trickled."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, *, slowness: float) -> None:
         self.happened: Counter[str] = Counter()
+        self.trickling = TRICKLE * slowness  #: for how many seconds
         self._lock = threading.Lock()
         self._begun: Counter[int] = Counter()
         self._file = folder / "evidence" / "receiver.jsonl"
@@ -84,7 +85,7 @@ def _answering(receiver: WebhookReceiver) -> type[BaseHTTPRequestHandler]:
 
         def _trickle(self, beginning: bytes) -> None:
             """Byte by byte, until the caller hangs up or the time is over."""
-            until, pause = time.monotonic() + TRICKLE, threading.Event()
+            until, pause = time.monotonic() + receiver.trickling, threading.Event()
             going = self._send(beginning)
             while going and time.monotonic() < until:
                 pause.wait(PAUSE)
