@@ -134,7 +134,7 @@ class DispatchSettings(Section):
     lease: Annotated[Duration, between("2s", "1d")] = timedelta(seconds=30)
     handler_timeout: PositiveDuration = timedelta(minutes=15)
     #: A handler that runs longer keeps its delivery for this long, before the delivery may run again beside it.
-    overrun_timeout: Duration = timedelta(minutes=45)
+    overrun_timeout: Wait = timedelta(minutes=45)
 
 
 class RetrySettings(Section):

@@ -204,7 +204,13 @@ def test_what_is_wrong_is_named_with_its_value_and_the_way_out(text: str, messag
 
 BOUNDED = (
     *("store.retention", "mps.rate_limit", "correlation.wait", "dispatch.concurrency", "dispatch.lease"),
-    *("dispatch.handler_timeout", "retry.max_attempts", "retry.max_elapsed", "retry.initial_backoff"),
+    *(
+        "dispatch.handler_timeout",
+        "dispatch.overrun_timeout",
+        "retry.max_attempts",
+        "retry.max_elapsed",
+        "retry.initial_backoff",
+    ),
     *("retry.max_backoff", "reconcile.deadline", "reconcile.interval", "reconcile.initial_backoff"),
     *("reconcile.max_backoff", "reconcile.timeout", "enrich.max_wait", "service.shutdown_timeout"),
 )
