@@ -44,7 +44,7 @@ class Client:
     def __init__(self, settings: Settings | Path | str | None = None) -> None:
         self.settings = settings if isinstance(settings, Settings) else settings_from(settings)
         self.clients = TenantClients(self.settings)
-        self.store = SqlStore.open(self.settings.store.url)
+        self.store = SqlStore.open(self.settings.store.url, timeout=self.settings.store.timeout)
 
     def __enter__(self) -> Self:
         return self

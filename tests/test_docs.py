@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 
 from listener.aliyun.mps_error_codes import TABLE
 from listener.cli import main
-from listener.core.errors import FailureKind, ListenerError
+from listener.core.errors import FailureKind, ListenerError, StoreFailureKind
 from listener.emulator.faults import Fault as EmulatorFault
 from listener.emulator.faults import FaultKind
 from listener.runtime.metrics import Metrics
@@ -156,6 +156,10 @@ def test_every_error_code_of_mps_is_documented_with_its_action_and_no_other() ->
 
 def test_every_fault_of_a_queue_is_documented() -> None:
     assert [kind for kind in FailureKind if f"`{kind}`" not in page("mns.md")] == []
+
+
+def test_every_failure_of_the_store_is_documented() -> None:
+    assert [kind for kind in StoreFailureKind if f"`{kind}`" not in page("operations.md")] == []
 
 
 def test_every_kind_and_key_of_the_emulators_faults_is_documented() -> None:

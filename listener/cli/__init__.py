@@ -41,7 +41,8 @@ Examples:
 
 \b
 Exit status: 0 success, 1 failure, 2 usage error, 69 unavailable (a service, the
-store or a file), 70 a bug in mns-listener, 78 invalid configuration.
+store or a file), 70 a bug in mns-listener, 75 the daemon stopped but a part of it
+hung, 78 invalid configuration.
 """
 
 

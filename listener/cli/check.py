@@ -83,7 +83,7 @@ def _store(settings: Settings) -> str:
     from listener.cli.common import opened_store
     from listener.store.dead_letters import DeadLetters
 
-    with opened_store(settings) as store:
+    with opened_store(settings, timeout=settings.store.timeout) as store:
         outstanding = store.outstanding()
         dead = DeadLetters(store.database).count()
         return f"{store.database.display_url}: {outstanding} outstanding, {dead} dead letters"

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -57,8 +57,9 @@ def page_options(command: F) -> F:
 
 
 @contextmanager
-def opened_store(settings: Settings) -> Iterator[SqlStore]:
-    store = SqlStore.open(settings.store.url)
+def opened_store(settings: Settings, *, timeout: timedelta | None = None) -> Iterator[SqlStore]:
+    """The store. By default its calls have no deadline, since those for operators may look at many rows."""
+    store = SqlStore.open(settings.store.url, timeout=timeout)
     try:
         yield store
     finally:

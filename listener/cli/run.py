@@ -8,12 +8,13 @@ from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from listener.cli.common import config_option, settings_from
-from listener.core.errors import ListenerError
+from listener.core import clock
+from listener.core.errors import ListenerError, StopTimedOut
 
 if TYPE_CHECKING:
     from listener.daemon.daemon import Daemon
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 #: How often the main thread looks around: it feeds the watchdog, and watches for the end of a drain.
 TICK = timedelta(seconds=1)
 DRAIN_TICK = timedelta(milliseconds=100)
+#: How much longer than its own limit a stop may take, before the process ends without it.
+STOP_MARGIN = timedelta(seconds=2)
 #: How soon the end of a stop is noticed.
 STOP_TICK = timedelta(milliseconds=20)
 FORCED_EXIT_STATUS = 1
@@ -87,6 +90,7 @@ def _watch(daemon: Daemon, signals: Signals, *, reload: Callable[[], None], drai
     while (number := signals.wait(DRAIN_TICK if drain else watchdog.tick(TICK))) not in STOP_SIGNALS:
         if number == RELOAD_SIGNAL:
             reload()
+        daemon.check_store()
         watchdog.feed()
         reap_orphans()
         if drain and daemon.drained():
@@ -105,22 +109,40 @@ def _reload(daemon: Daemon, path: Path | None) -> None:
 
 
 def _stopped(daemon: Daemon, signals: Signals, output: Output) -> dict[str, int]:
-    """Stop gracefully; another signal ends the process immediately. Raises what stopping raised."""
+    """Stop gracefully; another signal, or a part that hangs, ends the process. Raises what stopping raised."""
     from listener.runtime.signals import STOP_SIGNALS
     from listener.runtime.systemd import notify
 
     notify("STOPPING=1")
     counts: Future[dict[str, int]] = Future()
     threading.Thread(target=_resolve, args=(counts, daemon.stop), name="stop", daemon=True).start()
+    limit = clock.monotonic() + (daemon.stop_timeout + STOP_MARGIN).total_seconds()
     while not counts.done():
         if signals.wait(STOP_TICK) in STOP_SIGNALS:
             click.echo(
                 "second signal: terminating now; unfinished deliveries are retried when their leases expire",
                 err=True,
             )
-            output.finish()
-            os._exit(FORCED_EXIT_STATUS)
-    return counts.result()
+            _exit_now(FORCED_EXIT_STATUS, output)
+        if clock.monotonic() > limit:
+            _exit_without(StopTimedOut(["stop"]), output)
+    try:
+        return counts.result()
+    except StopTimedOut as error:
+        _exit_without(error, output)
+
+
+def _exit_without(error: StopTimedOut, output: Output) -> NoReturn:
+    """Leave the threads that hang behind; the interpreter's own exit might wait for them."""
+    import structlog
+
+    structlog.get_logger("listener").error("stop.timed_out", hung=list(error.hung))
+    _exit_now(error.exit_code, output)
+
+
+def _exit_now(status: int, output: Output) -> NoReturn:
+    output.finish()
+    os._exit(status)
 
 
 def _resolve(counts: Future[dict[str, int]], stop: Callable[[], dict[str, int]]) -> None:

@@ -10,6 +10,7 @@
     │   ├── QueueUnavailable       MNS: network, timeout, throttling, 5xx, refused credentials, no such queue
     │   ├── MpsUnavailable         the MPS API: the same
     │   └── StoreUnavailable       the database; nothing is deleted from the queue meanwhile
+    ├── StopTimedOut           exit 75: a part of the daemon hung when it was stopped
     ├── MpsRejected            permanent, not retried: MPS rejected the request
     ├── StoreRejected          permanent: the database rejects these values; quarantine the message, record the others
     ├── Undecodable            quarantine the message verbatim, with this reason
@@ -24,6 +25,7 @@ which is treated like ``Unavailable`` (listener/rules/retry.py).
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 from enum import StrEnum
 from typing import ClassVar
@@ -70,12 +72,25 @@ class FailureKind(StrEnum):
     DENIED = "denied"
 
 
+class StoreFailureKind(StrEnum):
+    """The class of a failure of the store."""
+
+    TIMEOUT = "timeout"  #: no answer within ``store.timeout``
+    LOCKED = "locked"  #: another process, or another thread, holds a lock for too long
+    DISK_FULL = "disk-full"
+    READ_ONLY = "read-only"
+    CONNECTION = "connection"  #: the server cannot be reached, or ended the session
+    DATABASE = "database"  #: any other error that the database reports
+
+
 class UnavailableError(ListenerError):
     """A service or the store is unavailable; it may be available later."""
 
     exit_code = 69
 
-    def __init__(self, message: str, *, kind: FailureKind, code: str = "", hint: str = "") -> None:
+    def __init__(
+        self, message: str, *, kind: FailureKind | StoreFailureKind, code: str = "", hint: str = ""
+    ) -> None:
         super().__init__(f"{message}; {hint}" if hint else message)
         self.kind = kind
         self.code = code  #: the vendor's error code, if any
@@ -92,6 +107,21 @@ class MpsUnavailable(UnavailableError):
 
 class StoreUnavailable(UnavailableError):
     """The store is unavailable."""
+
+    kind: StoreFailureKind
+
+    def __init__(self, message: str, *, kind: StoreFailureKind, code: str = "", hint: str = "") -> None:
+        super().__init__(message, kind=kind, code=code, hint=hint)
+
+
+class StopTimedOut(ListenerError):
+    """Parts of the daemon did not end in time when it was stopped; the process ends without them."""
+
+    exit_code = 75
+
+    def __init__(self, hung: Sequence[str]) -> None:
+        super().__init__(f"the stop took too long; these did not end: {', '.join(hung)}")
+        self.hung = tuple(hung)
 
 
 class StoreRejected(ListenerError):

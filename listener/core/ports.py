@@ -6,6 +6,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from listener.core.errors import StoreUnavailable
 from listener.core.model import (
     Answer,
     Claim,
@@ -215,11 +216,19 @@ class ScheduleStore(Protocol):
 class Backlog(Protocol):
     """What the daemon needs to know about the remaining work."""
 
-    def next_due(self) -> datetime | None:
-        """When the earliest pending delivery is due; None if nothing is pending."""
-
     def outstanding(self) -> int:
         """How much remains to be done: deliveries pending or running, and results that wait."""
+
+
+class WriteProbe(Protocol):
+    """What finds out whether an outage of the store is over."""
+
+    def probe_write(self) -> None:
+        """Write something and remove it in the same transaction; returns if that is possible."""
+
+
+class MaintenanceStore(ScheduleStore, WriteProbe, Protocol):
+    """What housekeeping needs."""
 
 
 class Store(
@@ -229,7 +238,7 @@ class Store(
     OverdueStore,
     VerificationStore,
     OutputStore,
-    ScheduleStore,
+    MaintenanceStore,
     Backlog,
     Protocol,
 ):
@@ -237,6 +246,16 @@ class Store(
 
     def close(self) -> None:
         """Close all connections."""
+
+
+class StoreObserver(Protocol):
+    """Learns of every call of the store, in the thread that makes the call. Its methods neither wait nor raise."""
+
+    def began(self) -> None:
+        """This thread calls the store, and waits until it answers or the call's time is over."""
+
+    def ended(self, error: StoreUnavailable | None) -> None:
+        """The call has ended, with this error if it failed."""
 
 
 class JobSubmitter(Protocol):
@@ -264,6 +283,8 @@ class Meter(Protocol):
 
     def queue_failed(self, queue: str, kind: str) -> None: ...
 
+    def store_failed(self, kind: str) -> None: ...
+
     def recorded(self, queue: str, summary: RecordSummary) -> None: ...
 
     def verified(self, queue: str, outcome: str) -> None: ...
@@ -288,7 +309,11 @@ class ClockCheck(Protocol):
 class HeartbeatSink(Protocol):
     """A loop reports each iteration here; one that is silent for too long counts as stalled."""
 
-    def beat(self) -> None: ...
+    def beat(self) -> None:
+        """To be called in the loop's own thread."""
+
+    def expect(self) -> None:
+        """Expect the first beat: a thread for the loop is being started."""
 
     def pause(self) -> None:
         """Expect no beat until the next one: the loop has ended, or is in a call that something else limits."""

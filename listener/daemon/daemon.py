@@ -18,6 +18,8 @@ from listener import __version__
 from listener.aliyun.tenant_clients import TenantClients
 from listener.core import clock
 from listener.core.errors import ListenerError
+from listener.daemon.bounded_steps import BoundedSteps
+from listener.daemon.health import store_call_limit
 from listener.daemon.reload import apply_reloadable, sections_needing_restart
 from listener.daemon.wiring import Loop, Parts, Resources, Wiring, handler_bindings
 from listener.dispatch.coroutine_runner import CoroutineRunner
@@ -25,6 +27,7 @@ from listener.dispatch.handlers import Handlers
 from listener.runtime.clock_guard import ClockGuard
 from listener.runtime.liveness import Health, LivenessMonitor
 from listener.runtime.metrics import Metrics
+from listener.runtime.store_health import StoreHealth
 from listener.settings.sections import HttpSettings, Settings
 from listener.store.sql_store import SqlStore
 
@@ -37,10 +40,16 @@ log = structlog.get_logger(__name__)
 
 #: In drain mode: after so many failed polls in a row of one queue, the daemon stops with an error.
 DRAIN_FAILURES = 5
+#: How long handlers have to close at a stop.
+HANDLERS_CLOSE_TIMEOUT = timedelta(seconds=3)
 #: How long coroutines have to react to their cancellation at a stop.
 COROUTINE_SHUTDOWN_TIMEOUT = timedelta(seconds=1)
-#: How long a stop waits for a reconciler, which may be in a call to MPS.
-RECONCILER_SHUTDOWN_TIMEOUT = timedelta(seconds=1)
+#: How long a stop waits for loops that may be in a call which cannot be interrupted: to MPS, or to the store.
+LOOPS_SHUTDOWN_TIMEOUT = timedelta(seconds=1)
+#: How long a stop may take to write the last outcomes, also where the store stands still.
+SETTLE_TIMEOUT = timedelta(seconds=5)
+#: How much longer than ``service.shutdown_timeout`` a stop may take to close everything.
+CLOSE_TIMEOUT = timedelta(seconds=10)
 
 
 class Daemon:
@@ -62,6 +71,7 @@ class Daemon:
         self._drain = drain
         self.liveness = LivenessMonitor()
         self.metrics = Metrics(lines_dropped=lines_dropped)
+        self._store_health = StoreHealth(self.metrics, call_limit=store_call_limit(settings.store.timeout))
         self._stopping = threading.Event()
         self._running: _Running | None = None
 
@@ -115,7 +125,8 @@ class Daemon:
         return runner, handlers
 
     def _open_store(self, undo: ExitStack) -> SqlStore:
-        store = SqlStore.open(self._settings.store.url)
+        settings = self._settings.store
+        store = SqlStore.open(settings.url, timeout=settings.timeout, observer=self._store_health)
         undo.callback(_close_after_failure, store.close)
         return store
 
@@ -140,37 +151,52 @@ class Daemon:
             liveness=self.liveness,
             metrics=self.metrics,
             clock_guard=ClockGuard(on_jump=self.metrics.clock_jumped),
+            store_health=self._store_health,
             drain=self._drain,
         ).parts()
 
     # stop
 
     def stop(self) -> dict[str, int]:
-        """Stop in order; returns how many deliveries were ``unfinished``. Does nothing unless ``start`` succeeded."""
+        """Stop in order; returns how many deliveries were ``unfinished``. Does nothing unless ``start`` succeeded.
+
+        Takes ``stop_timeout`` at most. Raises StopTimedOut if something hangs; the process should end then.
+        """
         running, self._running = self._running, None
         return {"unfinished": self._stop_in_order(running) if running else 0}
 
+    @property
+    def stop_timeout(self) -> timedelta:
+        return self._settings.service.shutdown_timeout + CLOSE_TIMEOUT
+
     def _stop_in_order(self, running: _Running) -> int:
-        deadline = clock.monotonic() + self._settings.service.shutdown_timeout.total_seconds()
+        now = clock.monotonic()
+        deadline = now + self._settings.service.shutdown_timeout.total_seconds()
+        steps = BoundedSteps(deadline=now + self.stop_timeout.total_seconds())
+        database = running.parts.store.database
         # 1. Receive nothing more, and let every loop end: long polls under way are interrupted.
         self._stop_loops(running, deadline)
         # 2. Let handlers finish until the shutdown timeout is over. What has not begun goes back to pending.
         unfinished = running.parts.dispatcher.stop(_time_left(deadline))
         # 3. Close the handlers; this ends the child processes of those that did not finish.
-        running.handlers.close()
+        steps.run("handlers", running.handlers.close, limit=HANDLERS_CLOSE_TIMEOUT)
         # 4. Cancel coroutines that are still running.
         running.runner.close(timeout=COROUTINE_SHUTDOWN_TIMEOUT)
         # 5. Write the last outcomes; deliveries that did not finish go back to pending. Not before step 3, so that the
-        #    child process of a handler has ended when another daemon may claim its delivery.
-        running.parts.dispatcher.end()
+        #    child process of a handler has ended when another daemon may claim its delivery. Calls of the store that
+        #    have no answer by the end of this step fail; this also ends loops that still wait for one.
+        database.deadline.end_all(clock.monotonic() + SETTLE_TIMEOUT.total_seconds())
+        steps.run("settler", running.parts.dispatcher.end, limit=CLOSE_TIMEOUT)
         # 6. Stop answering health checks, which have reported "stopping" so far.
         if running.server:
-            running.server.stop()
-        # 7. Leave the reconcilers a moment to end, then close the store: everything that used it has ended by now, but
-        #    for a reconciler whose call to MPS hangs.
+            steps.run("http", running.server.stop, limit=CLOSE_TIMEOUT)
+        # 7. Leave the other loops a moment to end, then close the store: everything that used it has ended by now, but
+        #    for a reconciler whose call to MPS hangs, or a loop in a call of the store that cannot be cut short.
+        steps.join(running.threads, limit=LOOPS_SHUTDOWN_TIMEOUT)
         for thread in running.may_hang:
-            thread.join(min(RECONCILER_SHUTDOWN_TIMEOUT, _time_left(deadline)).total_seconds())
-        running.parts.store.close()
+            thread.join(min(LOOPS_SHUTDOWN_TIMEOUT, _time_left(deadline)).total_seconds())
+        steps.run("store", running.parts.store.close, limit=CLOSE_TIMEOUT)
+        steps.finish()
         return unfinished
 
     def _stop_loops(self, running: _Running, deadline: float) -> None:
@@ -196,6 +222,10 @@ class Daemon:
             "http": self._settings.http.listen,
         }
 
+    def check_store(self) -> None:
+        """Report a store that stands still; to be called now and then. Never waits."""
+        self._store_health.check()
+
     def ready(self) -> Health:
         """What ``/readyz`` answers."""
         return self._started.parts.health.ready()
@@ -203,13 +233,19 @@ class Daemon:
     def drained(self) -> bool:
         """Whether every queue was found empty and nothing is left to do.
 
-        Raises the last UnavailableError of a queue whose polls keep failing.
+        Never waits. Raises the last UnavailableError of a queue whose polls keep failing, or that of the store. False
+        unless the daemon was made to ``drain``.
         """
         parts = self._started.parts
+        drain = parts.drain
         for poller in (group.first for group in parts.poller_groups):
             if poller.failures >= DRAIN_FAILURES:
                 raise poller.last_error or ListenerError(f"queue {poller.name}: polling fails; see the log")
-        return all(group.idle for group in parts.poller_groups) and not parts.store.outstanding()
+        if drain is None:
+            return False
+        if drain.error is not None:
+            raise drain.error
+        return drain.drained
 
     def reload(self, settings: Settings) -> list[str]:
         """Use the reloadable sections of these settings from now on; returns the changed sections that need a restart.

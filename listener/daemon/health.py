@@ -1,6 +1,7 @@
 """Liveness, readiness and metrics of the daemon, and after how long a loop counts as stalled.
 
-While a loop is stalled, ``/healthz`` is 503 and systemd's watchdog receives nothing.
+While a loop is stalled, ``/healthz`` is 503 and systemd's watchdog receives nothing. All answers come from memory:
+neither the store nor anything else that may hang is asked.
 """
 
 from __future__ import annotations
@@ -11,20 +12,31 @@ from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from listener.aliyun.mns_connection import CONNECT_TIMEOUT, REPLY_TIMEOUT
-from listener.core.errors import StoreUnavailable
+from listener.core.errors import QueueUnavailable
 from listener.jobs.reconciler import CLAIM_DURATION
 from listener.rules.backoff import MPS_BACKOFF
 from listener.runtime.liveness import Health, LivenessMonitor
 from listener.runtime.metrics import Metrics
+from listener.runtime.store_health import StoreHealth
 
 if TYPE_CHECKING:
     from listener.intake.poller_group import PollerGroup
-    from listener.store.sql_store import SqlStore
 
-#: After so long without a heartbeat, a loop that only uses the store counts as stalled; a locked store takes time.
+#: After so long without a heartbeat, a loop that only uses the store counts as stalled. Waiting for the store does not
+#: count, see below.
 STORE_LOOP_STALLED_AFTER = timedelta(seconds=30)
 #: The same for a verifier: the slowest turn, and the longest pause after it.
 VERIFIER_STALLED_AFTER = timedelta(minutes=5) + MPS_BACKOFF.maximum
+#: What a call may take in addition to its timeouts: waiting for a lock of SQLite's, or connecting to the server.
+STORE_CALL_MARGIN = timedelta(seconds=30)
+
+
+def store_call_limit(timeout: timedelta) -> timedelta:
+    """A loop that waits for one call of the store for longer counts as stalled.
+
+    A call may wait for other threads' transactions before its own begins, each of which ends after ``timeout``.
+    """
+    return 3 * timeout + STORE_CALL_MARGIN
 
 
 def poller_stalled_after(wait: timedelta) -> timedelta:
@@ -46,7 +58,7 @@ class HealthChecks:
         liveness: LivenessMonitor,
         metrics: Metrics,
         poller_groups: Sequence[PollerGroup],
-        store: SqlStore,
+        store: StoreHealth,
         stopping: threading.Event,
     ) -> None:
         self._liveness = liveness
@@ -61,7 +73,7 @@ class HealthChecks:
         return Health(ok=not stalled, details={"stalled": list(stalled)})
 
     def ready(self) -> Health:
-        """Whether everything has started, nothing has stalled, and the store answers.
+        """Whether everything has started, nothing has stalled, and the store answers and can be written to.
 
         The state of the queues is shown, but does not affect readiness: a restart would not bring a queue back.
         """
@@ -69,11 +81,8 @@ class HealthChecks:
             "started": self._liveness.started,
             "stopping": self._stopping.is_set(),
             "stalled": list(self._liveness.stalled()),
-            "queues": {
-                group.name: str(group.first.last_error) if group.first.last_error else "ok"
-                for group in self._poller_groups
-            },
-            "store": self._store_state(),
+            "queues": {group.name: _queue_state(group) for group in self._poller_groups},
+            "store": self._store.state,
         }
         ok = (
             details["started"]
@@ -88,9 +97,7 @@ class HealthChecks:
         self._metrics.ready(self.ready().ok)
         return self._metrics.exposition()
 
-    def _store_state(self) -> str:
-        try:
-            self._store.next_due()
-        except StoreUnavailable as error:
-            return str(error)
-        return "ok"
+
+def _queue_state(group: PollerGroup) -> str:
+    error = group.first.last_error
+    return str(error) if isinstance(error, QueueUnavailable) else "ok"

@@ -15,13 +15,13 @@ import structlog
 from listener.aliyun.mns_queue import MnsQueue
 from listener.core import clock
 from listener.core.errors import StoreUnavailable
-from listener.core.ports import ClockCheck, HeartbeatSink, ScheduleStore
+from listener.core.ports import ClockCheck, HeartbeatSink, MaintenanceStore
 from listener.dispatch.dispatcher import Dispatcher
 from listener.dispatch.lease_keeper import renewal_interval
 from listener.intake.recorder import Recorder
 from listener.runtime.clock_guard import ClockGuard
-from listener.runtime.log_throttle import ThrottledLog
 from listener.runtime.rate_limit import IntervalTimer
+from listener.runtime.store_health import StoreHealth
 from listener.store.notifier import Notifier
 from listener.store.pruner import Pruner
 
@@ -34,12 +34,16 @@ FOREIGN_WAITING_INTERVAL = timedelta(seconds=3)
 #: The fraction of the time that deleting old rows may take: while the queues are empty, and while they are not.
 #: ROWS_PER_STEP and PASS_INTERVAL, the size of a step and the pause between two passes, are in ``store/pruner.py``.
 PRUNE_FRACTION_IDLE, PRUNE_FRACTION_BUSY = 0.2, 0.05
+#: How often to look whether a drain is complete.
+DRAIN_INTERVAL = timedelta(milliseconds=100)
 #: How long to wait for one notification. A stop waits for it.
 NOTIFIER_WAIT = timedelta(milliseconds=300)
 
 
 class Housekeeping:
-    """Watches the clock, maintains leases, decides about waiting results, and breaks slow requests to MNS."""
+    """Watches the clock, maintains leases, decides about waiting results, breaks slow requests to MNS, and finds out
+    when an outage of the store is over.
+    """
 
     def __init__(
         self,
@@ -47,7 +51,8 @@ class Housekeeping:
         dispatcher: Dispatcher,
         recorder: Recorder,
         queues: Sequence[MnsQueue],
-        store: ScheduleStore,
+        store: MaintenanceStore,
+        store_health: StoreHealth,
         lease: timedelta,
         longest_query_wait: timedelta,
         clock_guard: ClockGuard,
@@ -62,13 +67,13 @@ class Housekeeping:
         self._dispatcher = dispatcher
         self._recorder = recorder
         self._queues = queues
+        self._store_health = store_health
         self._stop = stop
         renewal = renewal_interval(lease)
         self._pause = min(HOUSEKEEPING_INTERVAL, renewal)
         self._lease_timer = IntervalTimer(renewal)
         self._foreign_timer = IntervalTimer(FOREIGN_WAITING_INTERVAL)
         self._more_waiting = False  #: whether the last decisions left waiting results that were due as well
-        self._warnings = ThrottledLog(log)
 
     def run(self, heartbeat: HeartbeatSink) -> None:
         while not self._stop.is_set():
@@ -78,21 +83,32 @@ class Housekeeping:
 
     def turn(self) -> bool:
         """Do what is due; returns whether more waiting results are due already. Never raises."""
+        steps = (self._clock_guard.watch, self._expire_requests, self._maintain, self._probe_store)
+        succeeded = [self._succeeds(step) for step in steps]
+        return all(succeeded) and self._more_waiting
+
+    def _succeeds(self, step: Callable[[], None]) -> bool:
         try:
-            self._clock_guard.watch()
-            self._expire_requests()
-            if self._lease_timer.due():
-                self._dispatcher.maintain_leases()
-            if self._more_waiting or self._recorder.has_waiting or self._foreign_timer.due():
-                self._more_waiting = self._recorder.decide_waiting()
-            if self._steps_back != self._clock_guard.steps_back:
-                self._reschedule()
-            return self._more_waiting
-        except StoreUnavailable as error:
-            self._warnings.warning("store.unavailable", doing="housekeeping", error=str(error))
+            step()
+        except StoreUnavailable:
+            return False  # logged by the store's observer
         except Exception:  # a bug in mns-listener must not end the loop
             log.exception("housekeeping.crashed")
-        return False
+            return False
+        return True
+
+    def _maintain(self) -> None:
+        if self._lease_timer.due():
+            self._dispatcher.maintain_leases()
+        if self._more_waiting or self._recorder.has_waiting or self._foreign_timer.due():
+            self._more_waiting = self._recorder.decide_waiting()
+        if self._steps_back != self._clock_guard.steps_back:
+            self._reschedule()
+
+    def _probe_store(self) -> None:
+        if fault := self._store_health.fault:
+            self._store.probe_write()
+            self._store_health.recovered(fault)
 
     def _reschedule(self) -> None:
         """At the start, and after each step back: the clock may have been ahead when the rows were written."""
@@ -119,7 +135,6 @@ class PrunerLoop:
         self._clock_check = clock_check
         self._idle = idle
         self._stop = stop
-        self._warnings = ThrottledLog(log)
 
     def run(self, heartbeat: HeartbeatSink) -> None:
         while not self._stop.is_set():
@@ -136,8 +151,7 @@ class PrunerLoop:
         began = clock.monotonic()
         try:
             self._pruner.step(clock.now())
-        except StoreUnavailable as error:
-            self._warnings.warning("store.unavailable", doing="prune", error=str(error))
+        except StoreUnavailable:  # logged by the store's observer
             return HOUSEKEEPING_INTERVAL
         except Exception:  # a bug in mns-listener must not end the loop
             log.exception("prune.crashed")
@@ -156,7 +170,6 @@ class NotifierLoop:
         self._notifier = notifier
         self._notify = notify
         self._stop = stop
-        self._warnings = ThrottledLog(log)
 
     def run(self, heartbeat: HeartbeatSink) -> None:
         with closing(self._notifier):
@@ -169,9 +182,36 @@ class NotifierLoop:
         try:
             if self._notifier.wait(NOTIFIER_WAIT):
                 self._notify()
-        except StoreUnavailable as error:
-            self._warnings.warning("store.unavailable", doing="wait for notifications", error=str(error))
+        except StoreUnavailable:  # the other loops' calls fail too, and are logged
             self._stop.wait(HOUSEKEEPING_INTERVAL.total_seconds())
         except Exception:  # a bug in mns-listener must not end the loop
             log.exception("notifier.crashed")
             self._stop.wait(HOUSEKEEPING_INTERVAL.total_seconds())
+
+
+class DrainLoop:
+    """Finds out when a drain is complete; the main thread, which feeds the watchdog, must not wait for the store."""
+
+    def __init__(
+        self, *, idle: Callable[[], bool], outstanding: Callable[[], int], stop: threading.Event
+    ) -> None:
+        self._idle = idle
+        self._outstanding = outstanding
+        self._stop = stop
+        self.drained = False
+        self.error: StoreUnavailable | None = None  #: why this cannot be found out
+
+    def run(self, heartbeat: HeartbeatSink) -> None:
+        while not self._stop.is_set() and not self.drained:
+            heartbeat.beat()
+            self.turn()
+            self._stop.wait(DRAIN_INTERVAL.total_seconds())
+
+    def turn(self) -> None:
+        """Look once whether the queues were found empty and nothing is left to do. Never raises."""
+        try:
+            self.drained = self._idle() and not self._outstanding()
+        except StoreUnavailable as error:
+            self.error = error
+        except Exception:  # a bug in mns-listener must not end the loop
+            log.exception("drain.crashed")

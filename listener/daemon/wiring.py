@@ -26,7 +26,7 @@ from listener.daemon.health import (
     poller_stalled_after,
     reconciler_stalled_after,
 )
-from listener.daemon.maintenance import Housekeeping, NotifierLoop, PrunerLoop
+from listener.daemon.maintenance import DrainLoop, Housekeeping, NotifierLoop, PrunerLoop
 from listener.dispatch.dispatcher import Dispatcher, HandlerBinding
 from listener.dispatch.enricher import Enricher
 from listener.dispatch.handlers import Handlers
@@ -40,6 +40,7 @@ from listener.runtime.clock_guard import ClockGuard
 from listener.runtime.lease_owner import owner_name
 from listener.runtime.liveness import Heartbeat, LivenessMonitor
 from listener.runtime.metrics import Metrics
+from listener.runtime.store_health import StoreHealth
 from listener.settings.sections import QueueSettings, Settings
 from listener.store.notifier import Notifier
 from listener.store.pruner import Pruner
@@ -79,6 +80,7 @@ class Parts:
     poller_groups: Sequence[PollerGroup]
     queues: Sequence[MnsQueue]  #: one for each poller; grows when extra pollers are made
     health: HealthChecks
+    drain: DrainLoop | None  #: in drain mode
     loops: Sequence[Loop]
     wake_verifiers: Callable[[], None]
 
@@ -93,6 +95,7 @@ class Wiring:
     liveness: LivenessMonitor
     metrics: Metrics
     clock_guard: ClockGuard
+    store_health: StoreHealth
     drain: bool = False
     _queues: list[MnsQueue] = field(default_factory=list, init=False)
     _verifiers_woken: dict[str, threading.Event] = field(default_factory=dict, init=False)  #: by tenant
@@ -103,6 +106,7 @@ class Wiring:
         dispatcher = self._dispatcher(enricher)
         recorder = self._recorder(dispatcher)
         poller_groups = [self._poller_group(queue, recorder) for queue in self.settings.queues]
+        drain = self._drain_loop(poller_groups) if self.drain else None
         return Parts(
             store=self.resources.store,
             recorder=recorder,
@@ -111,7 +115,8 @@ class Wiring:
             poller_groups=poller_groups,
             queues=self._queues,
             health=self._health(poller_groups),
-            loops=list(self._loops(dispatcher, recorder, poller_groups)),
+            drain=drain,
+            loops=list(self._loops(dispatcher, recorder, poller_groups, drain)),
             wake_verifiers=self._wake_verifiers,
         )
 
@@ -193,12 +198,23 @@ class Wiring:
             liveness=self.liveness,
             metrics=self.metrics,
             poller_groups=poller_groups,
-            store=self.resources.store,
+            store=self.store_health,
             stopping=self.stop,
         )
 
+    def _drain_loop(self, poller_groups: Sequence[PollerGroup]) -> DrainLoop:
+        return DrainLoop(
+            idle=lambda: all(group.idle for group in poller_groups),
+            outstanding=self.resources.store.outstanding,
+            stop=self.stop,
+        )
+
     def _loops(
-        self, dispatcher: Dispatcher, recorder: Recorder, poller_groups: Sequence[PollerGroup]
+        self,
+        dispatcher: Dispatcher,
+        recorder: Recorder,
+        poller_groups: Sequence[PollerGroup],
+        drain: DrainLoop | None,
     ) -> Iterator[Loop]:
         """Every loop of the daemon, in the order in which they are started."""
         yield Loop(name="claims", run=partial(dispatcher.run_claims, self.stop, self._heartbeat("claim")))
@@ -212,6 +228,8 @@ class Wiring:
             yield self._notifier(dispatcher)
         for group in poller_groups:
             yield Loop(name="poller", run=group.run)
+        if drain:
+            yield Loop(name="drain", run=partial(drain.run, self._heartbeat("drain")))
 
     def _housekeeping(self, dispatcher: Dispatcher, recorder: Recorder) -> Loop:
         housekeeping = Housekeeping(
@@ -219,6 +237,7 @@ class Wiring:
             recorder=recorder,
             queues=self._queues,
             store=self.resources.store,
+            store_health=self.store_health,
             lease=self.settings.dispatch.lease,
             longest_query_wait=max(self.settings.reconcile.max_backoff, CLAIM_DURATION),
             clock_guard=self.clock_guard,

@@ -74,8 +74,7 @@ class Enricher:
             return delivery
         try:
             outputs = self._single_flight(delivery, lambda: self._ask(mps, delivery, tenant))
-        except StoreUnavailable as error:
-            self._warnings.warning("store.unavailable", doing="enrich", kind=error.kind, error=str(error))
+        except StoreUnavailable as error:  # logged by the store's observer
             raise _not_available_yet(error) from error
         except UnavailableError as error:
             self._warnings.warning("mps.unavailable", doing="enrich", kind=error.kind, error=str(error))

@@ -8,7 +8,6 @@ from typing import TypeVar
 import structlog
 
 from listener.core.errors import StoreUnavailable
-from listener.runtime.log_throttle import ThrottledLog
 
 log = structlog.get_logger(__name__)
 
@@ -16,20 +15,17 @@ Value = TypeVar("Value")
 
 
 class StoreGuard:
-    """One for all loops, so that one outage of the store is logged once. Safe to use from several threads."""
-
-    def __init__(self) -> None:
-        self._warnings = ThrottledLog(log)
+    """One for all loops. Safe to use from several threads."""
 
     def attempt(self, doing: str, call: Callable[[], Value]) -> Value | None:
         """The result of the call; None if the store is unavailable or the call failed because of a bug in mns-listener.
 
-        Both are logged; ``doing`` names the step in these lines.
+        The store's observer logs the former. The latter is logged here; ``doing`` names the step in this line.
         """
         try:
             return call()
-        except StoreUnavailable as error:
-            self._warnings.warning("store.unavailable", doing=doing, error=str(error))
+        except StoreUnavailable:
+            return None
         except Exception:  # a bug in mns-listener must not end the loop
             log.exception("dispatch.crashed", doing=doing)
         return None

@@ -60,7 +60,7 @@ class WorkerPool:
 
     def _start_one(self, name: str) -> None:
         heartbeat = self._make_heartbeat(name)  # takes the place of that of an abandoned thread
-        heartbeat.beat()  # so that a thread that cannot be started counts as stalled
+        heartbeat.expect()  # so that a thread that cannot be started counts as stalled
         threading.Thread(target=self._run, args=(heartbeat,), name=name, daemon=True).start()
 
     def _run(self, heartbeat: HeartbeatSink) -> None:

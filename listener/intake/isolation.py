@@ -13,7 +13,7 @@ from typing import Final
 
 import structlog
 
-from listener.core.errors import FailureKind, StoreUnavailable
+from listener.core.errors import StoreFailureKind, StoreUnavailable
 from listener.core.model import DecodedMessage, Message, RecordSummary
 from listener.core.ports import Decide, ResultStore
 from listener.formats.unicode_text import shortened, storable
@@ -56,7 +56,7 @@ def _record_or_quarantine(
         except Exception as error:  # tried again in a form that every database can hold
             rejection = error
     raise StoreUnavailable(
-        f"the store accepts results, but nothing in quarantine: {rejection}", kind=FailureKind.SERVER
+        f"the store accepts results, but nothing in quarantine: {rejection}", kind=StoreFailureKind.DATABASE
     ) from rejection
 
 

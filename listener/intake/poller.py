@@ -13,7 +13,7 @@ from datetime import timedelta
 import structlog
 
 from listener.core import clock
-from listener.core.errors import QueueUnavailable, StoreUnavailable, UnavailableError
+from listener.core.errors import QueueUnavailable, UnavailableError
 from listener.core.model import Message
 from listener.core.ports import HeartbeatSink, Meter, Queue
 from listener.intake.recorder import Recorder
@@ -49,6 +49,7 @@ class Poller:
         self._wait = wait
         self._batch = batch
         self._failures = 0
+        self._queue_failures = 0
         self._warnings = ThrottledLog(log)
         self.idle = False  #: whether the last turn found the queue empty
         self.full = False  #: whether it brought as many messages as a batch can hold
@@ -138,10 +139,12 @@ class Poller:
         self.idle, self.full, self.last_error = False, False, error
         if self._stop.is_set():
             return timedelta(0)
-        if isinstance(error, QueueUnavailable):
+        if isinstance(error, QueueUnavailable):  # the store's observer counts and logs its failures
+            self._queue_failures += 1
             self._meter.queue_failed(self._queue.name, error.kind)
-        event = "store.unavailable" if isinstance(error, StoreUnavailable) else "queue.unavailable"
-        self._warnings.warning(event, queue=self._queue.name, kind=error.kind, error=str(error))
+            self._warnings.warning(
+                "queue.unavailable", queue=self._queue.name, kind=error.kind, error=str(error)
+            )
         return self._back_off()
 
     def _back_off(self) -> timedelta:
@@ -150,8 +153,8 @@ class Poller:
         return pause
 
     def _recovered(self) -> None:
-        self.last_error = None
-        if self._failures:
-            log.info("queue.recovered", queue=self._queue.name, failures=self._failures)
-            self._failures = 0
+        self.last_error, self._failures = None, 0
+        if self._queue_failures:
+            log.info("queue.recovered", queue=self._queue.name, failures=self._queue_failures)
+            self._queue_failures = 0
             self._warnings.reset()

@@ -14,7 +14,7 @@ from enum import StrEnum
 import structlog
 
 from listener.core import clock
-from listener.core.errors import MpsRejected, UnavailableError
+from listener.core.errors import MpsRejected, StoreUnavailable, UnavailableError
 from listener.core.model import LOST, Answer, Job, Result, Source, Tenants
 from listener.core.ports import ALL_TENANTS, ClockCheck, HeartbeatSink, MpsOf, OverdueStore
 from listener.intake.recorder import Recorder
@@ -114,8 +114,7 @@ class Reconciler:
         """Run a turn; returns the delay until the next one, which is zero while more jobs are due."""
         try:
             asked = self.turn()
-        except UnavailableError as error:
-            self._warnings.warning("store.unavailable", doing="reconcile", error=str(error))
+        except StoreUnavailable:  # logged by the store's observer
             return interval
         except Exception:  # a bug must not end the loop
             log.exception("reconcile.crashed")

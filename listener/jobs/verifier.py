@@ -12,7 +12,7 @@ from datetime import timedelta
 import structlog
 
 from listener.core import clock
-from listener.core.errors import MpsRejected, StoreRejected, UnavailableError
+from listener.core.errors import MpsRejected, StoreRejected, StoreUnavailable, UnavailableError
 from listener.core.model import Job, Result, Unverified
 from listener.core.ports import HeartbeatSink, Meter, MpsOf, VerificationStore
 from listener.intake.recorder import Recorder
@@ -98,8 +98,8 @@ class Verifier:
         """Run a turn; returns whether more callbacks may be due."""
         try:
             return len(self.turn()) == CALLBACKS_PER_TURN
-        except UnavailableError as error:
-            self._warnings.warning("store.unavailable", doing="verify", error=str(error))
+        except StoreUnavailable:  # logged by the store's observer
+            return False
         except Exception:  # a bug must not end the loop
             log.exception("verify.crashed")
         return False

@@ -1,4 +1,7 @@
-"""Which loops of this process still make progress. The limits themselves: ``listener.daemon.health``."""
+"""Which loops of this process still make progress. The limits themselves: ``listener.daemon.health``.
+
+Waiting for the store is progress, as long as the call has time left: a restart would not make the store answer.
+"""
 
 from __future__ import annotations
 
@@ -29,9 +32,25 @@ class Heartbeat:
     def __init__(self, limit: timedelta) -> None:
         self._limit = limit
         self._last: float | None = None
+        self._waits_until = -math.inf
 
     def beat(self) -> None:
+        self.expect()
+        _of_thread.heartbeat = self
+
+    def expect(self) -> None:
+        """Stalled unless it beats within the limit from now on; for the thread that starts the loop's own."""
         self._last = clock.monotonic()
+
+    def wait_until(self, limit: float) -> None:
+        """The loop waits for something that ends by itself before this time (monotonic)."""
+        self._waits_until = limit
+
+    def wait_no_longer(self) -> None:
+        """The loop continues, and has made progress; if it has paused, it stays so."""
+        if self._last != math.inf:
+            self.beat()
+        self._waits_until = -math.inf
 
     def pause(self) -> None:
         """Not stalled, however long the next beat takes."""
@@ -43,7 +62,10 @@ class Heartbeat:
 
     @property
     def stalled(self) -> bool:
-        return self._last is not None and clock.monotonic() - self._last > self._limit.total_seconds()
+        now = clock.monotonic()
+        if self._last is None or now < self._waits_until:
+            return False
+        return now - self._last > self._limit.total_seconds()
 
 
 class LivenessMonitor:
@@ -69,3 +91,18 @@ class LivenessMonitor:
         """The names of the loops that have stopped making progress."""
         with self._lock:
             return [name for name, heartbeat in self._heartbeats.items() if heartbeat.stalled]
+
+
+_of_thread = threading.local()  #: the heartbeat of the loop that runs in this thread
+
+
+def waits_until(limit: float) -> None:
+    """The loop of this thread, if it is one of a loop, begins to wait; see ``Heartbeat.wait_until``."""
+    if (heartbeat := getattr(_of_thread, "heartbeat", None)) is not None:
+        heartbeat.wait_until(limit)
+
+
+def waits_no_longer() -> None:
+    """The loop of this thread, if it is one of a loop, has stopped waiting."""
+    if (heartbeat := getattr(_of_thread, "heartbeat", None)) is not None:
+        heartbeat.wait_no_longer()

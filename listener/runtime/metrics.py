@@ -36,6 +36,9 @@ class Metrics:
         self._failures = counter(
             "mns_listener_queue_failures", "Failed MNS requests by kind of failure", ["queue", "kind"]
         )
+        self._store_failures = counter(
+            "mns_listener_store_failures", "Failed calls of the store by kind", ["kind"]
+        )
         self._results = counter("mns_listener_results", "Results by status", ["queue", "kind"])
         self._verifications = counter(
             "mns_listener_verifications", "Callbacks about which MPS was asked", ["queue", "outcome"]
@@ -57,6 +60,9 @@ class Metrics:
 
     def queue_failed(self, queue: str, kind: str) -> None:
         _child(self._failures, queue, kind).inc()
+
+    def store_failed(self, kind: str) -> None:
+        _child(self._store_failures, kind).inc()
 
     def recorded(self, queue: str, summary: RecordSummary) -> None:
         for kind, count in (

@@ -15,6 +15,8 @@ log = structlog.get_logger(__name__)
 
 #: How often the main thread checks whether all loops have started, until they have.
 STARTING_TICK = timedelta(milliseconds=20)
+#: How long to wait for a supervisor that does not read: the main thread has signals to react to.
+NOTIFY_TIMEOUT = timedelta(seconds=1)
 
 
 def notify(*lines: str) -> None:
@@ -26,10 +28,11 @@ def notify(*lines: str) -> None:
         address = "\0" + address[1:]
     try:
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as channel:
+            channel.settimeout(NOTIFY_TIMEOUT.total_seconds())
             channel.connect(address)
             channel.sendall("\n".join(lines).encode())
     except OSError as error:  # a missing supervisor is no reason to stop working
-        log.warning("systemd.notify_failed", address=address, error=error.strerror)
+        log.warning("systemd.notify_failed", address=address, error=error.strerror or str(error))
 
 
 def watchdog_interval() -> timedelta | None:

@@ -52,6 +52,8 @@ class StoreSettings(Section):
     retention: DurationOrOff = timedelta(
         days=30
     )  #: how long completed records are kept; 0 or "off": no limit
+    #: How long a transaction may take; then it fails and is retried.
+    timeout: Annotated[Duration, Field(ge=timedelta(seconds=1))] = timedelta(seconds=30)
 
 
 class MpsSettings(Section):

@@ -47,7 +47,6 @@ _OF_QUEUE = deliveries.c.queue == bindparam("of_queue")
 
 
 _PENDING_QUEUES = select_queues(deliveries.c.queue, IS_PENDING)
-_EARLIEST = select(func.min(deliveries.c.next_at)).where(IS_PENDING, _OF_QUEUE)
 _DUE = (
     select(deliveries.c.id)
     .where(IS_PENDING, _OF_QUEUE, deliveries.c.next_at <= bindparam("now"))
@@ -208,12 +207,6 @@ def settle(
     """See ``DeliveryStore.settle``."""
     written = _write(connection, settlements, at=at)
     return () if written == len(settlements) else _late(connection, settlements)
-
-
-def next_due(connection: Connection) -> datetime | None:
-    """See ``Backlog.next_due``."""
-    queues = queues_of(connection, _PENDING_QUEUES)
-    return min((connection.scalar(_EARLIEST, {"of_queue": queue}) for queue in queues), default=None)
 
 
 def load(connection: Connection, ids: Sequence[int]) -> list[Delivery]:

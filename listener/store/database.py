@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -14,30 +15,39 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
-from listener.core.errors import FailureKind, SettingsError, StoreRejected, StoreUnavailable
+from listener.core.errors import SettingsError, StoreFailureKind, StoreRejected, StoreUnavailable
+from listener.core.ports import StoreObserver
 from listener.store import postgres
+from listener.store.deadline import Deadline
 from listener.store.error_classes import rejects_values
 from listener.store.error_hints import hint
+from listener.store.failure_kind import failure_kind
 from listener.store.sqlite_files import SqliteFiles
 from listener.store.url_display import display_unparsed, display_url, without_secrets
 
 #: How long a statement waits for another process that is writing to the same SQLite file, in ms.
 SQLITE_BUSY_MS = 10_000
+#: After how many of its instructions SQLite checks the deadline: a few times per millisecond.
+SQLITE_CHECK_INTERVAL = 10_000
 
 
 class Database:
     """One database: hands out transactions; on SQLite to one writing thread at a time."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, timeout: timedelta | None = None) -> None:
+        """With a ``timeout``, a transaction that takes longer fails, also where the database stands still."""
         self.url = _parsed(url)
+        self.deadline = Deadline(timeout)
+        self.observer: StoreObserver | None = None  #: learns of every transaction that begins from now on
+        self._nesting = threading.local()
         self.is_postgres = self.url.get_backend_name() == "postgresql"
         self._files = None if self.is_postgres else _files(self.url)
-        self.engine = _sqlite(self.url, self._files) if self._files else _postgres(self.url)
+        self.engine = self._made_engine()
         self.one_writer = not self.is_postgres
         dialect: Any = self.engine.dialect
         self._driver_error: type[Exception] = dialect.loaded_dbapi.Error
         # SQLite waits for its write lock by sleeping; a lock between our own threads wakes up at once.
-        self._writer: AbstractContextManager[Any] = threading.Lock() if self.one_writer else nullcontext()
+        self._writer = threading.Lock() if self.one_writer else None
 
     @property
     def display_url(self) -> str:
@@ -47,17 +57,19 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that may write: on leaving, all of it is durable, or nothing of it happened."""
-        with self.translated(), self._writer, self.engine.connect() as connection:
-            self._verify_files()
-            connection = connection.execution_options(writes=True)
-            with connection.begin():
-                yield connection
-            self._verify_files()  # what was committed to a file that has no name is not durable
+        with self.call(), self.deadline.limited(), self._writing():
+            yield from self._write_transaction()
+
+    @contextmanager
+    def migrate(self) -> Iterator[Connection]:
+        """The same for a change of the schema, which may take long: it has no deadline."""
+        with self._writing():
+            yield from self._write_transaction()
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
         """A consistent snapshot for all statements of the transaction."""
-        with self.translated(), self.engine.connect() as connection:
+        with self.call(), self.deadline.limited(), self.translated(), self.engine.connect() as connection:
             self._verify_files()
             if self.is_postgres:  # SQLite always does this
                 connection = connection.execution_options(isolation_level="REPEATABLE READ")
@@ -66,7 +78,7 @@ class Database:
 
     def maintain(self, *statements: str) -> None:
         """Execute statements that cannot be part of a transaction, such as VACUUM."""
-        with self.translated(), self._writer:
+        with self.translated(), self._writing():
             connection = self.engine.raw_connection()
             try:
                 driver: Any = connection.driver_connection
@@ -82,9 +94,57 @@ class Database:
         if self._files:
             self._files.close()
 
+    def _made_engine(self) -> Engine:
+        if self._files:
+            return _sqlite(self.url, self._files, self.deadline)
+        return _postgres(self.url, self.deadline)
+
     def _verify_files(self) -> None:
         if self._files:
             self._files.verify()
+
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """What the observer sees as one call, together with all calls within it."""
+        observer = self.observer
+        if observer is None or getattr(self._nesting, "within_call", False):
+            yield
+            return
+        self._nesting.within_call = True
+        observer.began()
+        failed: StoreUnavailable | None = None
+        try:
+            yield
+        except StoreUnavailable as error:
+            failed = error
+            raise
+        finally:
+            self._nesting.within_call = False
+            observer.ended(failed)
+
+    @contextmanager
+    def _writing(self) -> Iterator[None]:
+        """Be the one thread that writes, where there may be only one."""
+        if self._writer is None:
+            yield
+            return
+        if not self._writer.acquire(timeout=min(max(self.deadline.seconds_left, 0), threading.TIMEOUT_MAX)):
+            raise StoreUnavailable(
+                f"store {self.display_url}: other threads have been writing all the time",
+                kind=StoreFailureKind.LOCKED,
+            )
+        try:
+            yield
+        finally:
+            self._writer.release()
+
+    def _write_transaction(self) -> Iterator[Connection]:
+        with self.translated(), self.engine.connect() as connection:
+            self._verify_files()
+            connection = connection.execution_options(writes=True)
+            with connection.begin():
+                yield connection
+            self._verify_files()  # what was committed to a file that has no name is not durable
 
     @contextmanager
     def translated(self) -> Iterator[None]:
@@ -93,7 +153,7 @@ class Database:
             yield
         except PoolTimeout as error:
             raise StoreUnavailable(
-                f"store {self.display_url}: all connections are busy", kind=FailureKind.TIMEOUT
+                f"store {self.display_url}: all connections are busy", kind=StoreFailureKind.TIMEOUT
             ) from error
         except StatementError as error:
             raise self._translate(error.orig or error) from error
@@ -111,7 +171,7 @@ class Database:
         text, code = f"store {self.display_url}: {message}", getattr(error, "sqlstate", None) or ""
         if rejects_values(error) or not isinstance(error, self._driver_error):
             return StoreRejected(text, code=code)
-        return StoreUnavailable(text, kind=FailureKind.CONNECTION, code=code, hint=hint(message))
+        return StoreUnavailable(text, kind=failure_kind(error), code=code, hint=hint(message))
 
 
 def _parsed(url: str) -> URL:
@@ -135,9 +195,9 @@ def _parsed(url: str) -> URL:
     return parsed
 
 
-def _postgres(url: URL) -> Engine:
+def _postgres(url: URL, deadline: Deadline) -> Engine:
     try:
-        return postgres.engine(url)
+        return postgres.engine(url, deadline)
     except (ModuleNotFoundError, NoSuchModuleError) as error:
         raise SettingsError(
             f"store.url = {display_url(url)} requires a driver that is not installed; run "
@@ -158,12 +218,16 @@ def _files(url: URL) -> SqliteFiles:
     return SqliteFiles(url.database or "", display_url=display_url(url))
 
 
-def _sqlite(url: URL, files: SqliteFiles) -> Engine:
-    engine = sqlalchemy.create_engine(url, connect_args={"timeout": SQLITE_BUSY_MS / 1000})
+def _sqlite(url: URL, files: SqliteFiles, deadline: Deadline) -> Engine:
+    engine = sqlalchemy.create_engine(
+        url,
+        pool_timeout=deadline.pool_timeout,
+        connect_args={"timeout": min(SQLITE_BUSY_MS / 1000, deadline.timeout)},
+    )
 
     @event.listens_for(engine, "do_connect")
     def connect(dialect: Any, _record: object, arguments: Any, options: Any) -> Any:
-        return files.connect(lambda: _prepared(dialect.connect(*arguments, **options)))
+        return files.connect(lambda: _prepared(dialect.connect(*arguments, **options), deadline))
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
@@ -174,9 +238,10 @@ def _sqlite(url: URL, files: SqliteFiles) -> Engine:
     return engine
 
 
-def _prepared(connection: Any) -> Any:
+def _prepared(connection: Any, deadline: Deadline) -> Any:
     try:
         connection.isolation_level = None  # the driver must not open transactions itself
+        connection.set_progress_handler(deadline.passed, SQLITE_CHECK_INTERVAL)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")  # a commit that returned survives a power cut
     except BaseException:

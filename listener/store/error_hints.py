@@ -20,6 +20,10 @@ _HINTS: Final = (
         ("database is locked",),
         "another process has locked the database (`fuser` shows which one); use PostgreSQL for replicas",
     ),
+    (
+        ("interrupted",),
+        "the transaction took longer than store.timeout; verify that the disk is fast enough",
+    ),
     # PostgreSQL
     (
         ("password authentication failed", "no password supplied", "pg_hba.conf"),
@@ -32,7 +36,13 @@ _HINTS: Final = (
         "fix the host in store.url",
     ),
     (
-        ("Connection refused", "No such file or directory", "timeout expired", "No route to host"),
+        (
+            "Connection refused",
+            "No such file or directory",
+            "timeout expired",
+            "No route to host",
+            "does not answer",
+        ),
         "verify that PostgreSQL is running and reachable, or fix the host and port in store.url",
     ),
     (

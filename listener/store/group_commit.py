@@ -9,7 +9,7 @@ from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import Connection
 
-from listener.core.errors import StoreRejected, StoreUnavailable
+from listener.core.errors import StoreFailureKind, StoreRejected, StoreUnavailable
 from listener.store.database import Database
 
 Value = TypeVar("Value")
@@ -32,6 +32,9 @@ class _Write(Generic[Value]):
         self.error: Exception | None = None
 
     def outcome(self) -> Value:
+        if isinstance(self.error, StoreUnavailable):
+            # Several threads raise it, and each would lengthen the traceback.
+            raise self.error.with_traceback(None)
         if self.error is not None:
             raise self.error
         return cast(Value, self.value)
@@ -52,14 +55,15 @@ class GroupCommit:
 
     def run(self, work: Callable[[Connection], Value]) -> Value:
         """What ``work`` returns, once it is durable. Raises what ``work`` raises; then nothing of it was written."""
-        if not self._database.one_writer:
-            return self._run_alone(work)
-        mine = _Write(work)
-        self._waiting.append(mine)
-        with self._leader:
-            while not mine.ended:
-                self._execute(self._next_group())
-        return mine.outcome()
+        with self._database.call():
+            if not self._database.one_writer:
+                return self._run_alone(work)
+            mine = _Write(work)
+            self._waiting.append(mine)
+            with self._leader:
+                while not mine.ended:
+                    self._execute(self._next_group())
+            return mine.outcome()
 
     def _run_alone(self, work: Callable[[Connection], Value]) -> Value:
         """Retry if another process wrote the same rows at the same time and the database rolled ours back."""
@@ -84,13 +88,19 @@ class GroupCommit:
                 for write in group:
                     write.value = write.work(connection)
         except Exception as error:
-            if len(group) > 1:
+            if len(group) > 1 and not _concerns_all(error):
                 for write in group:
                     self._execute([write])
                 return
-            group[0].error = error
+            for write in group:
+                write.error = error
         except BaseException:
             self._waiting.extend(group)  # only this thread is ending; another one executes the work
             raise
         for write in group:
             write.ended = True
+
+
+def _concerns_all(error: Exception) -> bool:
+    """Whether each piece of work would fail alike: then it is not executed on its own, which takes its time again."""
+    return isinstance(error, StoreUnavailable) and error.kind is not StoreFailureKind.DATABASE

@@ -40,8 +40,9 @@ class Notifier:
     def _notified(self, limit: timedelta) -> bool:
         if self._connection is None:
             autocommit = {"isolation_level": "AUTOCOMMIT"}
-            self._connection = self._database.engine.connect().execution_options(**autocommit)
-            self._connection.exec_driver_sql(f"LISTEN {CHANNEL}")
+            with self._database.deadline.limited():
+                self._connection = self._database.engine.connect().execution_options(**autocommit)
+                self._connection.exec_driver_sql(f"LISTEN {CHANNEL}")
             return True
         driver: Any = self._connection.connection.driver_connection
         return bool(list(driver.notifies(timeout=limit.total_seconds(), stop_after=1)))

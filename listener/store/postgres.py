@@ -12,6 +12,7 @@ from sqlalchemy import Connection, Engine, event, func, select
 from sqlalchemy.engine import URL
 
 from listener.core.errors import SettingsError
+from listener.store.deadline import Deadline
 
 #: The notification channel: there are unclaimed deliveries.
 CHANNEL: Final = "mns_listener_deliveries"
@@ -36,7 +37,7 @@ _TRY_PRUNE_LOCK = select(func.pg_try_advisory_xact_lock(*PRUNE_LOCK))
 _NOTIFY = select(func.pg_notify(CHANNEL, ""))
 
 
-def engine(url: URL) -> Engine:
+def engine(url: URL, deadline: Deadline) -> Engine:
     """Raises ModuleNotFoundError if the driver is not installed.
 
     Connecting to a database with another encoding than UTF8 raises SettingsError: it cannot hold every text.
@@ -44,7 +45,15 @@ def engine(url: URL) -> Engine:
     defaults = {name: value for name, value in _CONNECTION_TIMEOUTS.items() if name not in url.query}
     # Not left to PGCLIENTENCODING or store.url: with another one, the driver itself could not encode every text.
     options = defaults | {"client_encoding": "UTF8"}
-    made = sqlalchemy.create_engine(url, pool_pre_ping=True, connect_args=options)
+    made = sqlalchemy.create_engine(
+        url, pool_pre_ping=True, pool_timeout=deadline.pool_timeout, connect_args=options
+    )
+
+    @event.listens_for(made, "do_connect")
+    def connect(_dialect: object, _record: object, _arguments: object, parameters: dict[str, Any]) -> Any:
+        from listener.store.bounded_connection import connect
+
+        return connect(deadline, **parameters)
 
     @event.listens_for(made, "connect")
     def check(connection: Any, _record: object) -> None:

@@ -31,7 +31,7 @@ def upgrade(database: Database) -> bool:
     """
     if version(database) == HEAD:
         return False
-    with database.write() as connection:
+    with database.migrate() as connection:
         if database.is_postgres:
             postgres.lock_upgrades(connection)
         found = _version(connection)  # again, now that no other process can be migrating it

@@ -9,7 +9,8 @@ from typing import TypeVar
 
 from sqlalchemy import Connection
 
-from listener.core.errors import FailureKind, StoreRejected, StoreUnavailable, UsageError
+from listener.core import clock
+from listener.core.errors import StoreFailureKind, StoreRejected, StoreUnavailable, UsageError
 from listener.core.model import (
     Claim,
     DecodedMessage,
@@ -23,8 +24,18 @@ from listener.core.model import (
     Tenants,
     Unverified,
 )
-from listener.core.ports import ALL_TENANTS, Decide
-from listener.store import claims, future_rows, ingest, job_rows, overdue, result_rows, schema, unverified
+from listener.core.ports import ALL_TENANTS, Decide, StoreObserver
+from listener.store import (
+    claims,
+    future_rows,
+    ingest,
+    job_rows,
+    overdue,
+    result_rows,
+    schema,
+    unverified,
+    write_probe,
+)
 from listener.store.database import Database
 from listener.store.group_commit import GroupCommit
 from listener.store.unreadable import either
@@ -40,14 +51,21 @@ class SqlStore:
         self._group_commit = GroupCommit(database)
 
     @classmethod
-    def open(cls, url: str) -> SqlStore:
-        """Open the database and migrate its schema. Raises SettingsError or StoreUnavailable."""
-        database = Database(url)
+    def open(
+        cls, url: str, *, timeout: timedelta | None = None, observer: StoreObserver | None = None
+    ) -> SqlStore:
+        """Open the database and migrate its schema. Raises SettingsError or StoreUnavailable.
+
+        Without a ``timeout``, calls may take as long as they need. ``observer`` learns of all later calls; an error
+        while opening is the caller's to report.
+        """
+        database = Database(url, timeout=timeout)
         try:
             schema.upgrade(database)
         except BaseException:
             database.close()
             raise
+        database.observer = observer
         return cls(database)
 
     def close(self) -> None:
@@ -115,14 +133,17 @@ class SqlStore:
         )
 
     def verify_writable(self, decide: Decide, *, at: datetime) -> None:
-        try:
-            with self.database.write() as connection:
-                ingest.record_trial(connection, decide, at=at)
-                connection.rollback()
-        except StoreRejected as error:
-            raise StoreUnavailable(
-                f"the store rejects every result: {error}", kind=FailureKind.SERVER, code=error.code
-            ) from error
+        with self.database.call():
+            try:
+                with self.database.write() as connection:
+                    ingest.record_trial(connection, decide, at=at)
+                    connection.rollback()
+            except StoreRejected as error:
+                raise StoreUnavailable(
+                    f"the store rejects every result: {error}",
+                    kind=StoreFailureKind.DATABASE,
+                    code=error.code,
+                ) from error
 
     def believe(
         self, claimed: Unverified, result: Result, decide: Decide, *, at: datetime, claim: Claim | None = None
@@ -181,13 +202,15 @@ class SqlStore:
 
     # Backlog
 
-    def next_due(self) -> datetime | None:
-        with self.database.read() as connection:
-            return claims.next_due(connection)
-
     def outstanding(self) -> int:
         with self.database.read() as connection:
             return claims.count_unsettled(connection) + result_rows.count_waiting(connection)
+
+    # WriteProbe
+
+    def probe_write(self) -> None:
+        with self.database.write() as connection:
+            write_probe.write_and_remove(connection, at=clock.now())
 
     def _either(
         self, usual: Callable[[Connection], Value], row_by_row: Callable[[Connection], Value]

@@ -11,7 +11,7 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from listener.core.errors import FailureKind, StoreUnavailable
+from listener.core.errors import StoreFailureKind, StoreUnavailable
 
 #: What is appended to the name of the database file for its write-ahead log and for the index of that.
 WAL, SHM = "-wal", "-shm"
@@ -58,7 +58,7 @@ class SqliteFiles:
             if _identity(path) != identity:
                 raise StoreUnavailable(
                     f"store {self._display_url}: the database file {path} was deleted or replaced while it was open",
-                    kind=FailureKind.CONNECTION,
+                    kind=StoreFailureKind.CONNECTION,
                     hint="restart the daemon or restore the file",
                 )
 

@@ -311,7 +311,7 @@ class TestGrowth:
             large.decide_waiting(routes_all(), at=NOON, limit=10)
             large.claim_overdue(at=NOON, until=LATER, limit=10)
             large.find_job(JOB_ID)
-            large.next_due()
+            large.probe_write()
             large.outstanding()
 
         assert plans.scans() == []

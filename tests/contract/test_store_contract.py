@@ -451,20 +451,11 @@ class TestClaiming:
         assert store.claim(a_claim(), at=LATER - SECOND) == ()
         assert claim_one(store, at=LATER).attempt == 2
 
-    def test_next_due_is_the_earliest_pending_over_all_queues(self, store: SqlStore) -> None:
-        assert store.next_due() is None
-        for queue, after in (("a", 30), ("b", 10), ("", 20)):
-            record_jobs(store, 1, queue=queue)
-            (delivery,) = store.claim(a_claim(), at=NOON)
-            settle(store, delivery, RetryAt(at=NOON + after * SECOND, reason="later"))
-
-        assert store.next_due() == NOON + 10 * SECOND
-
-    def test_what_runs_is_not_due_but_outstanding(self, store: SqlStore) -> None:
+    def test_what_runs_is_outstanding(self, store: SqlStore) -> None:
         record_jobs(store, 1)
         delivery = claim_one(store)
 
-        assert (store.next_due(), store.outstanding()) == (None, 1)
+        assert store.outstanding() == 1
         settle(store, delivery, Done())
         assert store.outstanding() == 0
 

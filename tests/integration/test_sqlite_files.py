@@ -73,7 +73,7 @@ def test_without_its_files_the_store_is_unavailable_and_says_why(
     harm(part(file, ending))
 
     expected = rf"store\.db{ending} was deleted or replaced while it was open; restart the daemon or restore"
-    for use in (lambda: record(store, "after"), store.next_due):
+    for use in (lambda: record(store, "after"), store.outstanding):
         with pytest.raises(StoreUnavailable, match=expected):
             use()
 

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import sqlite3
-from contextlib import closing
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection
 
-from listener.core.errors import SettingsError, StoreUnavailable
+from listener.core.errors import SettingsError, StoreFailureKind, StoreUnavailable
 from listener.core.model import Dead, ResultStatus, RoutingDecision
 from listener.intake.recorder import NullDeliverySink, Recorder
 from listener.rules.routing import Correlation, Rule
 from listener.store import database, maintenance
+from listener.store.database import Database
+from listener.store.group_commit import GroupCommit
 from listener.store.pruner import Pruner
 from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
@@ -85,10 +89,57 @@ def test_a_file_that_another_process_holds_is_unavailable(
             StoreUnavailable, match=r"database is locked; another process has locked the database"
         ):
             store.record([a_decoded_message()], routes_all(), at=NOON)
-        assert store.next_due() is None  # readers are not held up
+        assert store.outstanding() == 0  # readers are not held up
         other.execute("ROLLBACK")
 
         assert store.record([a_decoded_message()], routes_all(), at=NOON).new == 1
+
+
+def test_a_transaction_that_takes_too_long_is_interrupted(file: Path) -> None:
+    endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
+    with closing(SqlStore.open(f"sqlite:///{file}", timeout=timedelta(milliseconds=100))) as store:
+        with (
+            pytest.raises(StoreUnavailable, match=r"interrupted; .*longer than store\.timeout") as caught,
+            store.database.write() as connection,
+        ):
+            connection.exec_driver_sql(endless)
+        assert caught.value.kind == StoreFailureKind.TIMEOUT
+
+        assert store.outstanding() == 0
+
+
+def test_writers_that_wait_for_a_lock_fail_together_and_not_one_after_the_other(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "SQLITE_BUSY_MS", 200)
+    with (
+        closing(opened(file)) as store,
+        closing(sqlite3.connect(file, isolation_level=None)) as other,
+        ThreadPoolExecutor(20) as threads,
+    ):
+        counting = CountingDatabase(store.database)
+        group = GroupCommit(counting)  # type: ignore[arg-type]  # the part of a Database that it uses
+        other.execute("BEGIN IMMEDIATE")
+        failed = [threads.submit(group.run, lambda _connection: None) for _ in range(20)]
+        kinds = [getattr(each.exception(), "kind", None) for each in failed]
+
+    assert kinds == [StoreFailureKind.LOCKED] * 20
+    assert counting.transactions < 20, "each was tried on its own"
+
+
+class CountingDatabase:
+    """Counts the transactions that are begun."""
+
+    one_writer = True
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.transactions = 0
+        self.call = database.call
+
+    def write(self) -> AbstractContextManager[Connection]:
+        self.transactions += 1
+        return self._database.write()
 
 
 def test_a_full_disk_is_unavailable_and_the_batch_is_not_half_there(file: Path) -> None:

@@ -16,7 +16,7 @@ from datetime import timedelta
 
 import pytest
 
-from listener.core.errors import SettingsError, StoreUnavailable
+from listener.core.errors import SettingsError, StoreFailureKind, StoreUnavailable
 from listener.core.model import Delivery, Done, JobState, RetryAt, Settlement, Target
 from listener.intake.recorder import NullDeliverySink, Recorder, decode_message
 from listener.rules.routing import Correlation, Rule
@@ -44,6 +44,7 @@ from tests.support.stores import count, deliveries, results, the_job, the_row
 
 LONG = timedelta(seconds=30)
 BRIEF = timedelta(milliseconds=50)
+SECOND = timedelta(seconds=1)
 
 
 @pytest.fixture(scope="module")
@@ -232,6 +233,36 @@ class TestOutages:
 
         assert [list(store.settle(settled, at=NOON)) for _ in range(2)] == [[], []]
         assert the_row(store, deliveries)["state"] == "done"
+
+    @pytest.mark.parametrize("threads", [1, 30], ids=["one-thread", "more-threads-than-connections"])
+    def test_a_server_that_stands_still_ends_no_thread_and_no_call_waits_longer_than_its_timeout(
+        self, fragile: PostgresServer, threads: int
+    ) -> None:
+        with (
+            closing(SqlStore.open(fragile.new_store(), timeout=SECOND)) as store,
+            ThreadPoolExecutor(threads) as pool,
+        ):
+            store.record(decoded_messages(1), routes_all(), at=NOON)
+            with fragile.frozen():
+                calls = [pool.submit(store.outstanding) for _ in range(threads)]
+                errors = [call.exception(LONG.total_seconds()) for call in calls]
+
+            assert [type(error) for error in errors] == [StoreUnavailable] * threads
+            assert {error.kind for error in errors if isinstance(error, StoreUnavailable)} == {
+                StoreFailureKind.TIMEOUT
+            }
+            assert store.outstanding() == 1
+
+    def test_a_listener_notices_a_server_that_stands_still_when_it_connects(
+        self, fragile: PostgresServer
+    ) -> None:
+        with (
+            closing(SqlStore.open(fragile.new_store(), timeout=SECOND)) as store,
+            closing(Notifier(store.database)) as notifier,
+            fragile.frozen(),
+            pytest.raises(StoreUnavailable, match="the server does not answer; verify that PostgreSQL"),
+        ):
+            notifier.wait(LONG)
 
 
 def crash_while_recording(server: PostgresServer, store: SqlStore) -> None:

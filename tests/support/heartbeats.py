@@ -14,5 +14,8 @@ class CountingHeartbeat:
         self.beats += 1
         self.paused = False
 
+    def expect(self) -> None:
+        self.paused = False
+
     def pause(self) -> None:
         self.paused = True

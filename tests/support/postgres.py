@@ -11,8 +11,8 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any, Final
@@ -102,6 +102,19 @@ class PostgresServer:
         children = Path(f"/proc/{parent}/task/{parent}/children").read_text().split()
         return [parent, *map(int, children)]
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Every process of the server stands still: its kernel still accepts and acknowledges, and nothing answers."""
+        os.kill(self.pids()[0], signal.SIGSTOP)  # first, so that it starts no others
+        processes = self.pids()
+        try:
+            for pid in processes[1:]:
+                os.kill(pid, signal.SIGSTOP)
+            yield
+        finally:
+            for pid in reversed(processes):
+                os.kill(pid, signal.SIGCONT)
+
     def remove(self) -> None:
         self.stop()
         shutil.rmtree(self._folder, ignore_errors=True)
@@ -160,3 +173,5 @@ def _unprivileged() -> Mapping[str, Any]:
         return {}
     nobody = pwd.getpwnam("nobody")
     return {"user": nobody.pw_uid, "group": nobody.pw_gid, "extra_groups": []}
+
+

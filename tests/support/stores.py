@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
@@ -40,6 +41,14 @@ def states(store: SqlStore) -> list[str]:
         return list(connection.scalars(select(deliveries.c.state).order_by(deliveries.c.id)))
 
 
+def next_due(store: SqlStore) -> datetime | None:
+    """When the earliest pending delivery is due; None if nothing is pending."""
+    with store.database.read() as connection:
+        earliest = select(func.min(deliveries.c.next_at)).where(deliveries.c.state == "pending")
+        found: datetime | None = connection.scalar(earliest)
+    return found
+
+
 def the_row(store: SqlStore, table: Any) -> Mapping[str, Any]:
     """The only row of a table."""
     with store.database.read() as connection:
@@ -58,6 +67,7 @@ __all__ = [
     "count",
     "deliveries",
     "jobs",
+    "next_due",
     "quarantine",
     "results",
     "states",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import socket
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import cast
 
@@ -81,6 +82,8 @@ def test_store_that_cannot_be_used_is_named(
 
 class StuckAtItsEnd:
     """A daemon whose stop fails."""
+
+    stop_timeout = timedelta(seconds=30)
 
     def stop(self) -> dict[str, int]:
         raise OSError("the disk is gone")

@@ -10,17 +10,19 @@ from pathlib import Path
 
 import pytest
 
-from listener.core.errors import FailureKind, StoreUnavailable
+from listener.core.errors import StoreFailureKind, StoreUnavailable
 from listener.daemon.maintenance import Housekeeping
 from listener.intake.recorder import WAITING_BATCH, NullDeliverySink, Recorder
 from listener.rules.routing import Correlation, Rule, decider
 from listener.runtime.clock_guard import ClockGuard
+from listener.runtime.metrics import Metrics
+from listener.runtime.store_health import StoreHealth
 from listener.store.sql_store import SqlStore
 from tests.support.builders import decoded_messages, routes_all
 from tests.support.clocks import Clocks
 from tests.support.dispatching import LONG, a_dispatcher
 from tests.support.sqlite import new_sqlite
-from tests.support.stores import count, deliveries
+from tests.support.stores import count, deliveries, next_due
 
 HOURS, HOUR = timedelta(hours=3), timedelta(hours=1)
 
@@ -33,7 +35,7 @@ class FlakyStore(SqlStore):
     def reschedule_future(self, *, at: datetime, longest_query_wait: timedelta) -> int:
         if self.away_for:
             self.away_for -= 1
-            raise StoreUnavailable("away", kind=FailureKind.CONNECTION)
+            raise StoreUnavailable("away", kind=StoreFailureKind.CONNECTION)
         return super().reschedule_future(at=at, longest_query_wait=longest_query_wait)
 
 
@@ -50,6 +52,7 @@ def housekeeping(store: SqlStore, *, rules: Sequence[Rule] = ()) -> Housekeeping
         recorder=Recorder(store=store, rules=rules, correlation=Correlation(), sink=NullDeliverySink()),
         queues=(),
         store=store,
+        store_health=StoreHealth(Metrics(), call_limit=LONG),
         lease=LONG,
         longest_query_wait=HOUR,
         clock_guard=ClockGuard(),
@@ -58,7 +61,7 @@ def housekeeping(store: SqlStore, *, rules: Sequence[Rule] = ()) -> Housekeeping
 
 
 def is_due(store: SqlStore, clocks: Clocks) -> bool:
-    due = store.next_due()
+    due = next_due(store)
     assert due is not None
     return due <= clocks.now
 

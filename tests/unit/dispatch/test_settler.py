@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from listener.core.errors import FailureKind, StoreUnavailable
+from listener.core.errors import StoreFailureKind, StoreUnavailable
 from listener.core.model import Settlement
 from listener.dispatch import settler
 from listener.store.sql_store import SqlStore
@@ -30,7 +30,7 @@ class AwayStore(SqlStore):
 
     def settle(self, settlements: Sequence[Settlement], *, at: datetime) -> Sequence[Settlement]:
         if self.away:
-            raise StoreUnavailable("away on purpose", kind=FailureKind.CONNECTION)
+            raise StoreUnavailable("away on purpose", kind=StoreFailureKind.CONNECTION)
         return super().settle(settlements, at=at)
 
 

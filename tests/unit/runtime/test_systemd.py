@@ -53,6 +53,19 @@ class TestNotify:
 
         assert heard(supervisor) == ["READY=1", "STATUS=polling"]
 
+    def test_a_supervisor_that_does_not_read_holds_nothing_up(
+        self, supervisor: socket.socket, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("listener.runtime.systemd.NOTIFY_TIMEOUT", timedelta(milliseconds=1))
+        with capture_logs() as logs:
+            while not logs:  # until the socket is full
+                notify("WATCHDOG=1")
+
+        assert [(entry["event"], entry["error"]) for entry in logs] == [
+            ("systemd.notify_failed", "timed out")
+        ]
+        assert "WATCHDOG=1" in heard(supervisor)
+
     def test_an_abstract_socket_is_understood(self, monkeypatch: pytest.MonkeyPatch) -> None:
         name = f"mns-listener-test-{os.getpid()}"
         with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as listening:
