@@ -363,7 +363,8 @@ def test_every_loop_has_a_heartbeat(folder: Path) -> None:
     daemon.start()
     daemon.stop()
 
-    loops = {"poll mps-callbacks", "claim", "settle", "housekeeping", "prune", "reconcile", "reconcile one"}
+    loops = {"poll mps-callbacks", "claim", "settle", "housekeeping", "prune"}
+    loops |= {"reconcile", "reconcile one", "verify", "verify one"}
     workers = {f"worker-{number}" for number in range(DispatchSettings().concurrency)}
     assert liveness.names == loops | workers
 
