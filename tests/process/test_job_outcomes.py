@@ -191,7 +191,8 @@ class TestReconciling:
         assert ledger(place) == {"talk": JobState.SUBMITTED}
 
     def test_a_job_that_mps_forgot_is_delivered_as_lost(self, place: Place) -> None:
-        daemon = place.run(**HASTY, reconcile__timeout="1s").ready()
+        daemon = place.run(**HASTY, reconcile__timeout="1s", queues__0__wait="1s").ready()
+        wait_until(lambda: place.asked("BatchReceiveMessage") > 1)  # the first reply confirms the clock
         with Client(settings_from(place.folder / "listener.toml")) as client:
             client.register("f" * 32, function="Cover", reference="forgotten", deadline=None)
             wait_until(lambda: bool(client.store.find_job("forgotten")))
