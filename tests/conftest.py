@@ -44,6 +44,5 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """Print the seed of the order, also where the run is quiet and so has no header."""
-    terminalreporter.write_line(
-        f"random order; repeat it with --randomly-seed={config.getoption('randomly_seed')}"
-    )
+    if (seed := config.getoption("randomly_seed", None)) is not None:
+        terminalreporter.write_line(f"random order; repeat it with --randomly-seed={seed}")

@@ -55,7 +55,7 @@ def test_killed_between_record_and_delete_delivers_once(place: Place) -> None:
     place.settings()
     place.send("job-1")
     program = place.run().ready()
-    wait_until(lambda: place.happened("stall") == 1 and place.delivery_states() == {"done": 1})
+    wait_until(lambda: place.happened("stall") >= 1 and place.delivery_states() == {"done": 1})
     program.kill()
     assert place.messages_left() == 1
 
