@@ -65,7 +65,7 @@ def test_killed_between_record_and_delete_delivers_once(place: Place) -> None:
     assert second.stop() == 0
     assert [line["attempt"] for line in place.lines()] == [1]
     (stored,) = place.queries(lambda queries: queries.results())
-    assert stored.copies == 2
+    assert stored.copies >= 2
 
 
 def test_two_daemons_never_run_one_delivery_at_the_same_time(place: Place) -> None:
