@@ -18,6 +18,9 @@ from listener.formats.unicode_text import visible, visible_lines
 #: Fields whose values are always masked.
 SECRET = frozenset({"secret", "access_key_secret", "security_token", "authorization", "password"})
 
+#: How lines of JSON begin.
+FIRST = ("timestamp", "level", "event")
+
 
 def configure(*, level: str = "info", format: str = "auto", stream: TextIO | None = None) -> None:
     """Configure logging for the whole process. Called once by the command line.
@@ -60,6 +63,7 @@ def _json() -> list[Processor]:
         structlog.processors.TimeStamper(fmt="iso", utc=True),
         hide_secrets,
         structlog.processors.format_exc_info,
+        put_first,
         structlog.processors.JSONRenderer(sort_keys=False, default=str),
     ]
 
@@ -80,6 +84,11 @@ def hide_secrets(_logger: Any, _method: str, event: MutableMapping[str, Any]) ->
     for name in event.keys() & SECRET:
         event[name] = "***"
     return event
+
+
+def put_first(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Start each line with what its readers look for first: time, level and event."""
+    return {name: event[name] for name in FIRST if name in event} | dict(event)
 
 
 def escape_controls(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:

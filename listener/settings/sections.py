@@ -30,6 +30,10 @@ def _off(given: object) -> object:
     return timedelta(0) if given == "off" else given
 
 
+def _lower_case(given: object) -> object:
+    return given.lower() if isinstance(given, str) else given
+
+
 #: A longer wait is assumed to be a typing error.
 Wait = Annotated[Duration, between("0s", "30d")]
 #: How long a job may take.
@@ -172,7 +176,7 @@ class HttpSettings(Section):
 
 
 class LogSettings(Section):
-    level: Literal["debug", "info", "warning", "error"] = "info"
+    level: Annotated[Literal["debug", "info", "warning", "error"], BeforeValidator(_lower_case)] = "info"
     format: Literal["auto", "json", "console"] = "auto"  #: auto: console on a terminal, else JSON
 
 

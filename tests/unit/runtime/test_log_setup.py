@@ -37,6 +37,10 @@ def test_machines_get_one_json_object_a_line() -> None:
     assert entry["timestamp"].endswith("Z")
 
 
+def test_lines_of_json_begin_with_time_level_and_event() -> None:
+    assert list(json.loads(logged(io.StringIO(), queue="q"))) == ["timestamp", "level", "event", "queue"]
+
+
 def test_people_at_a_terminal_get_text() -> None:
     assert not logged(Terminal()).startswith("{")
     assert logged(Terminal(), format="json").startswith("{")

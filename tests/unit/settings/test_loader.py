@@ -202,8 +202,19 @@ def test_what_is_wrong_is_named_with_its_value_and_the_way_out(text: str, messag
     ), f"{message!r} is not in {caught.value}"
 
 
+def test_a_log_level_may_be_written_in_capitals() -> None:
+    assert loaded('[log]\nlevel = "INFO"').log.level == "info"
+
+
 BOUNDED = (
-    *("store.retention", "mps.rate_limit", "correlation.wait", "dispatch.concurrency", "dispatch.lease"),
+    *(
+        "store.retention",
+        "store.timeout",
+        "mps.rate_limit",
+        "correlation.wait",
+        "dispatch.concurrency",
+        "dispatch.lease",
+    ),
     *(
         "dispatch.handler_timeout",
         "dispatch.overrun_timeout",
