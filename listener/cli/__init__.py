@@ -21,6 +21,7 @@ COMMANDS = {
     "jobs": "listener.cli.jobs:jobs",
     "reconcile": "listener.cli.reconcile:reconcile",
     "results": "listener.cli.results:results",
+    "deliveries": "listener.cli.deliveries:deliveries",
     "dead-letters": "listener.cli.dead_letters:dead_letters",
     "quarantine": "listener.cli.quarantine:quarantine",
     "store": "listener.cli.store:store",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -13,16 +13,19 @@ from typing import Any, TypeVar
 
 import click
 
-from listener.formats.unicode_text import visible, visible_json
+from listener.cli.table import cell_text, print_table
+from listener.formats.unicode_text import visible_json
 from listener.settings.loader import settings_from
 from listener.settings.sections import Settings
 from listener.store.sql_store import SqlStore
 
-__all__ = ["settings_from"]  # re-exported, so that commands import all shared functions from here
+__all__ = [
+    "print_table",
+    "settings_from",
+]  # re-exported, so that commands import all shared functions from here
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-PIPE_WIDTH = 100_000
 #: The id of a row: a positive 64-bit integer.
 ROW_ID = click.IntRange(1, 2**63 - 1)
 
@@ -71,38 +74,12 @@ def print_json(value: Any) -> None:
     click.echo(visible_json(json.dumps(value, ensure_ascii=ascii_only, default=_json_value)))
 
 
-def print_table(columns: Sequence[str], rows: Sequence[Sequence[Any]], *, empty: str) -> None:
-    """Print a table, or the text ``empty`` if there are no rows."""
-    if not rows:
-        click.echo(empty)
-        return
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
-    for row in rows:
-        table.add_row(*(Text(_cell(value)) for value in row))  # Text: brackets in values are not markup
-    # As wide as the terminal; lines written to a pipe or file are never wrapped.
-    console = Console(highlight=False, width=None if sys.stdout.isatty() else PIPE_WIDTH)
-    with console.capture() as captured:
-        console.print(table)
-    for line in captured.get().splitlines():
-        click.echo(line.rstrip())
-
-
 def print_fields(fields: Mapping[str, Any]) -> None:
     """Print names and values, one per line; empty values are omitted."""
-    cells = {name: _cell(value) for name, value in fields.items() if value not in (None, "", (), [])}
+    cells = {name: cell_text(value) for name, value in fields.items() if value not in (None, "", (), [])}
     width = max((len(name) for name in cells), default=0)
     for name, value in cells.items():
         click.echo(f"{name:<{width}}  {value}")
-
-
-def _cell(value: Any) -> str:
-    if isinstance(value, datetime):
-        return value.astimezone().strftime("%Y-%m-%d %H:%M:%S")
-    return "" if value is None else visible(str(value))
 
 
 def _json_value(value: Any) -> Any:

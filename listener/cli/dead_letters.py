@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 import click
 
@@ -18,6 +19,8 @@ from listener.cli.common import (
     print_table,
     settings_from,
 )
+from listener.cli.filtering import filter_options
+from listener.cli.selection import Action, Selection, carry_out, selection_options
 from listener.cli.serialize import delivery_dict
 from listener.core import clock
 from listener.core.errors import UsageError
@@ -25,15 +28,21 @@ from listener.core.ports import Decide
 from listener.rules.routing import Correlation, decider
 from listener.settings.sections import Settings
 
-PAGE = 500
+if TYPE_CHECKING:
+    from listener.core.model import Delivery
+    from listener.store.filters import Filters
+
+REPLAY = Action(verb="replay", done="replayed", what="dead letters")
+DROP = Action(verb="drop", done="dropped", what="dead letters", asks=True)
 
 EPILOG = """\b
 Examples:
-  mns-listener dead-letters list
+  mns-listener dead-letters list --since 2h
   mns-listener dead-letters show 17
   mns-listener dead-letters replay 17 18
-  mns-listener dead-letters replay --all --route captions
+  mns-listener dead-letters replay --all --route captions --dry-run
   mns-listener dead-letters drop 19
+  mns-listener dead-letters drop --all --until 2026-05-01 --yes
 """
 
 
@@ -43,36 +52,20 @@ def dead_letters() -> None:
 
 
 @dead_letters.command("list", epilog=EPILOG)
-@click.option("--route", default="", help="Only dead letters of this route.")
+@filter_options()
 @page_options
 @config_option
 @json_option
-def list_dead(*, route: str, before: int | None, limit: int, path: Path | None, as_json: bool) -> None:
-    """List dead letters, newest first."""
+def list_dead(*, filters: Filters, before: int | None, limit: int, path: Path | None, as_json: bool) -> None:
+    """List dead letters, newest first. --since and --until refer to the time of the failure."""
     from listener.store.dead_letters import DeadLetters
 
     with opened_store(settings_from(path)) as store:
-        page = DeadLetters(store.database).page(route=route, before=before or 0, limit=limit)
+        page = DeadLetters(store.database).page(filters=filters, before=before or 0, limit=limit)
     if as_json:
         print_json([delivery_dict(delivery) for delivery in page])
-        return
-    print_table(
-        ("id", "job", "state", "route", "handler", "attempts", "failed at", "reason"),
-        [
-            (
-                delivery.id,
-                delivery.result.key,
-                delivery.result.state,
-                delivery.target.route or "-",
-                delivery.target.handler or "-",
-                delivery.attempt,
-                delivery.settled_at,
-                delivery.last_error,
-            )
-            for delivery in page
-        ],
-        empty="no dead letters",
-    )
+    else:
+        _show(page)
 
 
 @dead_letters.command("show", epilog=EPILOG)
@@ -94,77 +87,57 @@ def show_dead(*, dead_letter_id: int, path: Path | None, as_json: bool) -> None:
 
 
 @dead_letters.command("replay", epilog=EPILOG)
-@click.argument("ids", metavar="[ID]...", type=ROW_ID, nargs=-1)
-@click.option(
-    "--all", "everything", is_flag=True, help="All dead letters, or with --route all of that route."
-)
-@click.option("--route", default="", help="With --all: only dead letters of this route.")
+@selection_options(REPLAY)
 @config_option
-@json_option
-def replay(*, ids: tuple[int, ...], everything: bool, route: str, path: Path | None, as_json: bool) -> None:
+def replay(*, selection: Selection, path: Path | None) -> None:
     """Return dead letters to the daemon, with a full set of attempts."""
+    from listener.store.dead_letters import DeadLetters
+
     settings = settings_from(path)
     decide = _decide(settings)
-    _each(settings, ids, everything=everything, route=route, as_json=as_json, done="replayed", decide=decide)
+    with opened_store(settings) as store:
+        letters = DeadLetters(store.database)
+        carry_out(
+            REPLAY,
+            selection,
+            letters,
+            change=lambda ids: letters.replay(ids, decide, at=clock.now()),
+            show=_show,
+        )
 
 
 @dead_letters.command("drop", epilog=EPILOG)
-@click.argument("ids", metavar="[ID]...", type=ROW_ID, nargs=-1)
-@click.option(
-    "--all", "everything", is_flag=True, help="All dead letters, or with --route all of that route."
-)
-@click.option("--route", default="", help="With --all: only dead letters of this route.")
+@selection_options(DROP)
 @config_option
-@json_option
-def drop(*, ids: tuple[int, ...], everything: bool, route: str, path: Path | None, as_json: bool) -> None:
-    """Discard dead letters permanently: they can no longer be replayed."""
-    settings = settings_from(path)
-    _each(settings, ids, everything=everything, route=route, as_json=as_json, done="dropped", decide=None)
-
-
-def _each(
-    settings: Settings,
-    ids: tuple[int, ...],
-    *,
-    everything: bool,
-    route: str,
-    as_json: bool,
-    done: str,
-    decide: Decide | None,
-) -> None:
-    if everything == bool(ids):
-        raise UsageError("specify the ids of dead letters, or --all; use one of the two")
-    if route and not everything:
-        raise UsageError(
-            "--route requires --all; remove --route, since ids already identify dead letters of any route"
-        )
+def drop(*, selection: Selection, path: Path | None) -> None:
+    """Discard dead letters permanently: they can no longer be replayed. --all asks first."""
     from listener.store.dead_letters import DeadLetters
 
-    with opened_store(settings) as store:
+    with opened_store(settings_from(path)) as store:
         letters = DeadLetters(store.database)
-        chosen = _all(letters, route) if everything else list(dict.fromkeys(ids))
-        changed: list[int] = []
-        for start in range(0, len(chosen), PAGE):
-            page = chosen[start : start + PAGE]
-            at = clock.now()
-            changed += letters.replay(page, decide, at=at) if decide else letters.drop(page, at=at)
-    _report(changed, [one for one in chosen if one not in changed], done=done, as_json=as_json)
+        carry_out(DROP, selection, letters, change=lambda ids: letters.drop(ids, at=clock.now()), show=_show)
 
 
-def _all(letters: Any, route: str) -> list[int]:
-    ids: list[int] = []
-    while page := letters.page(route=route, before=ids[-1] if ids else 0, limit=PAGE):
-        ids += [delivery.id for delivery in page]
-    return ids
-
-
-def _report(changed: list[int], missing: list[int], *, done: str, as_json: bool) -> None:
-    if as_json:
-        print_json({done: changed, "missing": missing})
-    else:
-        click.echo(f"{done} {len(changed)} dead letters")
-    if missing:
-        raise UsageError(f"no dead letters with these ids: {', '.join(map(str, missing))}")
+def _show(page: Sequence[Delivery]) -> None:
+    print_table(
+        ("id", "job", "state", "route", "handler", "attempts", "failures", "failed at", "reason"),
+        [
+            (
+                delivery.id,
+                delivery.result.key,
+                delivery.result.state,
+                delivery.target.route,
+                delivery.target.handler,
+                delivery.attempt,
+                delivery.failures,
+                delivery.settled_at,
+                delivery.last_error,
+            )
+            for delivery in page
+        ],
+        empty="no dead letters",
+        whole=("id", "job"),
+    )
 
 
 def _decide(settings: Settings) -> Decide:

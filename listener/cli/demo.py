@@ -97,7 +97,10 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
 def _show(report: DemoReport, keep: Path | None) -> None:
     rows = [_row(job_report) for job_report in report.job_reports]
     print_table(
-        ("job", "function", "user data", "fault", "route", "handler", "outcome"), rows, empty="no jobs"
+        ("job", "function", "user data", "fault", "route", "handler", "outcome"),
+        rows,
+        empty="no jobs",
+        whole=("job",),
     )
     counts = report.counts
     click.echo(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,14 +17,35 @@ from listener.cli.common import (
     print_table,
     settings_from,
 )
+from listener.cli.filtering import AnyCase, filter_options
 from listener.cli.serialize import delivery_dict, job_dict, result_dict
 from listener.core.errors import UsageError
+from listener.core.model import DeliveryState, Job, JobState, ResultStatus
 from listener.formats.unicode_text import visible
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from listener.store.filters import Filters
+
+#: In which order the column "deliveries" names the states: first what needs attention.
+_DELIVERIES = (
+    DeliveryState.DEAD,
+    ResultStatus.PARKED,
+    ResultStatus.WAITING,
+    DeliveryState.PENDING,
+    DeliveryState.RUNNING,
+    DeliveryState.DROPPED,
+    DeliveryState.DONE,
+)
 
 EPILOG = """\b
 Examples:
   mns-listener jobs list --state submitted
+  mns-listener jobs list --function Cover --route covers --since 2h
+  mns-listener jobs list --reference 'talk-*' --until 2026-05-01T08:30
   mns-listener jobs show 39f8e0bc005e4f309379701645f4a1b2
+  mns-listener jobs show 39f8e0bc
   mns-listener jobs show talk-7 --json
   mns-listener jobs wait talk-7 talk-8 --timeout 10m
   mns-listener jobs register 0ceb045c7c2d4a5fa1c5e9b3d6a3c1f0 --data captions:7
@@ -38,38 +60,54 @@ def jobs() -> None:
 @jobs.command("list", epilog=EPILOG)
 @click.option(
     "--state",
-    default="",
-    help="Only jobs in this state: intent, submitted, refused, Success, Fail, Cancelled or Lost.",
+    type=AnyCase([str(state) for state in JobState]),
+    help="Only jobs in this state.",
 )
+@filter_options()
 @page_options
 @config_option
 @json_option
-def list_jobs(*, state: str, before: int | None, limit: int, path: Path | None, as_json: bool) -> None:
-    """List jobs, newest first."""
+def list_jobs(
+    *, state: str | None, filters: Filters, before: int | None, limit: int, path: Path | None, as_json: bool
+) -> None:
+    """List jobs, newest first, with the states of their deliveries."""
     from listener.store.queries import Queries
 
     with opened_store(settings_from(path)) as store:
-        page = Queries(store.database).jobs(state=state, before=before or 0, limit=limit)
+        queries = Queries(store.database)
+        page = queries.jobs(state=state or "", filters=filters, before=before or 0, limit=limit)
+        counts = queries.delivery_counts([row for row, _ in page])
     if as_json:
-        print_json([{"id": row, **job_dict(job)} for row, job in page])
+        print_json([{"id": row, **job_dict(job), "deliveries": counts.get(row, {})} for row, job in page])
         return
+    columns = ("id", "job", "reference", "function", "state", "deliveries", "user data", "created", "error")
     print_table(
-        ("id", "job", "reference", "function", "state", "user data", "created", "error"),
-        [
-            (
-                row,
-                job.job_id or "-",
-                job.reference,
-                job.function,
-                job.state,
-                job.user_data,
-                job.created_at,
-                job.error,
-            )
-            for row, job in page
-        ],
-        empty="no jobs" + (f" in state {state!r}" if state else "; submit one with `mns-listener submit`"),
+        columns,
+        [_row(row, job, counts.get(row, {})) for row, job in page],
+        empty="no jobs match" if state or filters.given else "no jobs; submit one with `mns-listener submit`",
+        whole=("id", "job", "reference"),
     )
+
+
+def _row(row: int, job: Job, counts: Mapping[str, int]) -> tuple[Any, ...]:
+    return (
+        row,
+        job.job_id,
+        job.reference,
+        job.function,
+        job.state,
+        _deliveries(counts),
+        job.user_data,
+        job.created_at,
+        job.error,
+    )
+
+
+def _deliveries(counts: Mapping[str, int]) -> str:
+    """``done``, or ``1 dead, 2 done`` if there are several."""
+    if sum(counts.values()) == 1:
+        return next(iter(counts))
+    return ", ".join(f"{counts[state]} {state}" for state in _DELIVERIES if state in counts)
 
 
 @jobs.command("show", epilog=EPILOG)
@@ -79,12 +117,14 @@ def list_jobs(*, state: str, before: int | None, limit: int, path: Path | None, 
 def show_job(*, name: str, path: Path | None, as_json: bool) -> None:
     """Show one job with its results and deliveries.
 
-    NAME is a job id, a workflow run id, a reference or a token.
+    NAME is a job id, a workflow run id, a reference or a token, or its beginning if no other one begins like this.
     """
+    from listener.cli.names import whole_name
     from listener.store.queries import Queries
 
     with opened_store(settings_from(path)) as store:
-        history = Queries(store.database).history(name)
+        queries = Queries(store.database)
+        history = queries.history(name) or queries.history(whole_name(queries, name))
     if history is None:
         raise UsageError(f"no job {name!r} in this store; list jobs with `mns-listener jobs list`")
     job = job_dict(history.job) if history.job else None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,12 +16,16 @@ from listener.cli.common import (
     print_table,
     settings_from,
 )
+from listener.cli.filtering import filter_options
 from listener.cli.serialize import quarantined_dict
 from listener.formats.unicode_text import shortened
 
+if TYPE_CHECKING:
+    from listener.store.filters import Filters
+
 EPILOG = """\b
 Examples:
-  mns-listener quarantine list
+  mns-listener quarantine list --since 2h
   mns-listener quarantine list --json | jq -r '.[0].body'
 """
 
@@ -31,15 +36,18 @@ def quarantine() -> None:
 
 
 @quarantine.command("list", epilog=EPILOG)
+@filter_options("since", "until")
 @page_options
 @config_option
 @json_option
-def list_quarantined(*, before: int | None, limit: int, path: Path | None, as_json: bool) -> None:
+def list_quarantined(
+    *, filters: Filters, before: int | None, limit: int, path: Path | None, as_json: bool
+) -> None:
     """List quarantined messages, newest first."""
     from listener.store.queries import Queries
 
     with opened_store(settings_from(path)) as store:
-        page = Queries(store.database).quarantined(before=before or 0, limit=limit)
+        page = Queries(store.database).quarantined(filters=filters, before=before or 0, limit=limit)
     if as_json:
         print_json([quarantined_dict(entry) for entry in page])
         return
@@ -58,4 +66,5 @@ def list_quarantined(*, before: int | None, limit: int, path: Path | None, as_js
             for entry in page
         ],
         empty="no messages in quarantine",
+        whole=("id", "message"),
     )

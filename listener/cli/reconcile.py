@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from contextlib import suppress
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from listener.cli.common import config_option, json_option, print_json, print_table, settings_from
+from listener.cli.names import find_job
+from listener.core import clock
 from listener.core.errors import UnavailableError, UsageError
 from listener.core.ports import ALL_TENANTS
 
@@ -19,6 +22,10 @@ if TYPE_CHECKING:
     from listener.core.model import Job, Tenants
     from listener.jobs.reconciler import ReconcileOutcome, Reconciler
 
+#: The result of an overdue job whose next query is not due yet, and how many of these are listed.
+WAITING: Final = "waiting"
+MAX_WAITING: Final = 1000
+
 EPILOG = """\b
 Examples:
   mns-listener reconcile --overdue
@@ -26,7 +33,9 @@ Examples:
 
 \b
 The answer of MPS is recorded like a callback, and the daemon delivers it. The daemon
-does the same automatically once the deadline of a job has passed.
+does the same automatically once the deadline of a job has passed. With --overdue,
+a job that was queried lately is not queried again but listed as waiting, with the time
+of its next query; --job queries it at once.
 Exit status: 69 if MPS was unavailable for at least one job, else 0.
 """
 
@@ -44,18 +53,40 @@ def reconcile(*, names: tuple[str, ...], overdue: bool, path: Path | None, as_js
         raise UsageError("specify jobs with --job, or --overdue; use one of the two")
     with Client(settings_from(path)) as client:
         found = _all_overdue(client) if overdue else _named(client, names)
-    rows = [(job.job_id or job.reference or job.token, job.function, outcome) for job, outcome in found]
+        waiting = _waiting(client) if overdue else {}
+    lines = [_line(job, outcome, waiting.pop(job.token, (job, None))[1]) for job, outcome in found]
+    lines += [_line(job, WAITING, next_query) for job, next_query in waiting.values()]
     if as_json:
-        print_json([{"job": job, "function": function, "result": outcome} for job, function, outcome in rows])
+        print_json(lines)
     else:
-        print_table(("job", "function", "result"), rows, empty="no overdue jobs")
-    if any(outcome == "unavailable" for *_, outcome in rows):
+        columns = ("job", "function", "result", "next query")
+        print_table(
+            columns, [tuple(line.values()) for line in lines], empty="no overdue jobs", whole=("job",)
+        )
+    if any(line["result"] == "unavailable" for line in lines):
         click.get_current_context().exit(UnavailableError.exit_code)
+
+
+def _waiting(client: Client) -> dict[str, tuple[Job, datetime | None]]:
+    """Overdue jobs that wait for their next query, by token."""
+    from listener.store.queries import Queries
+
+    found = Queries(client.store.database).overdue_waiting(at=clock.now(), limit=MAX_WAITING)
+    return {job.token: (job, next_query) for job, next_query in found}
+
+
+def _line(job: Job, result: str, next_query: datetime | None) -> dict[str, Any]:
+    return {
+        "job": job.job_id or job.reference or job.token,
+        "function": job.function,
+        "result": result,
+        "next_query_at": next_query,
+    }
 
 
 def _named(client: Client, names: Sequence[str]) -> list[tuple[Job, ReconcileOutcome]]:
     reconciler = _reconciler(client, ALL_TENANTS)
-    return [(job, reconciler.reconcile(job)) for job in map(client.find, names)]
+    return [(job, reconciler.reconcile(job)) for job in [find_job(client, name) for name in names]]
 
 
 def _all_overdue(client: Client) -> list[tuple[Job, ReconcileOutcome]]:

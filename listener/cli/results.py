@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -15,15 +16,19 @@ from listener.cli.common import (
     print_table,
     settings_from,
 )
+from listener.cli.filtering import AnyCase, filter_options
 from listener.cli.serialize import result_dict
 from listener.core import clock
 from listener.core.model import ResultStatus
 from listener.rules.routing import Correlation, decider
 
+if TYPE_CHECKING:
+    from listener.store.filters import Filters
+
 EPILOG = """\b
 Examples:
   mns-listener results list
-  mns-listener results list --status parked
+  mns-listener results list --status parked --since 2h
   mns-listener results reroute
 """
 
@@ -35,20 +40,29 @@ def results() -> None:
 
 @results.command("list", epilog=EPILOG)
 @click.option(
-    "--status", type=click.Choice([str(one) for one in ResultStatus]), help="Only results with this status."
+    "--status", type=AnyCase([str(one) for one in ResultStatus]), help="Only results with this status."
 )
+@filter_options()
 @page_options
 @config_option
 @json_option
 def list_results(
-    *, status: str | None, before: int | None, limit: int, path: Path | None, as_json: bool
+    *,
+    status: str | None,
+    filters: Filters,
+    before: int | None,
+    limit: int,
+    path: Path | None,
+    as_json: bool,
 ) -> None:
     """List results, newest first."""
     from listener.store.queries import Queries
 
     with opened_store(settings_from(path)) as store:
         wanted = ResultStatus(status) if status else None
-        page = Queries(store.database).results(status=wanted, before=before or 0, limit=limit)
+        page = Queries(store.database).results(
+            status=wanted, filters=filters, before=before or 0, limit=limit
+        )
     if as_json:
         print_json([result_dict(stored) for stored in page])
         return
@@ -70,6 +84,7 @@ def list_results(
             for stored in page
         ],
         empty="no results",
+        whole=("id", "job"),
     )
 
 

@@ -73,7 +73,9 @@ def error_text(error: BaseException) -> str:
 def _spend(delivery: Delivery, text: str, policy: RetryPolicy, *, now: datetime, wait: timedelta) -> Outcome:
     spent = delivery.failures + 1
     if spent >= policy.max_attempts:
-        return Dead(reason=f"no attempts left ({spent} of {policy.max_attempts}); last error: {text}")
+        return Dead(
+            reason=f"no attempts left (failures: {spent}, max_attempts: {policy.max_attempts}); last error: {text}"
+        )
     return _too_old(delivery, text, policy, now=now) or RetryAt(at=now + wait, reason=text)
 
 

@@ -41,7 +41,7 @@ def _literal(value: str) -> Any:
 
 
 IS_PENDING = deliveries.c.state == _literal(PENDING)
-_IS_RUNNING = deliveries.c.state == _literal(RUNNING)
+IS_RUNNING = deliveries.c.state == _literal(RUNNING)
 IS_DEAD = deliveries.c.state == _literal(DeliveryState.DEAD)
 _OF_QUEUE = deliveries.c.queue == bindparam("of_queue")
 
@@ -76,21 +76,21 @@ _RENEW = (
 )
 _EXPIRED = (
     select(deliveries.c.id)
-    .where(_IS_RUNNING, deliveries.c.lease_until < bindparam("now"))
+    .where(IS_RUNNING, deliveries.c.lease_until < bindparam("now"))
     .order_by(deliveries.c.lease_until)
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
 )
 _LEASES = (
     select(deliveries.c.id, deliveries.c.lease_until)
-    .where(_IS_RUNNING, deliveries.c.lease_until > bindparam("after"))
+    .where(IS_RUNNING, deliveries.c.lease_until > bindparam("after"))
     .order_by(deliveries.c.lease_until)
     .limit(bindparam("most"))
 )
 _UNRENEWED = (
     select(deliveries.c.id)
     .where(
-        _IS_RUNNING,
+        IS_RUNNING,
         tuple_(deliveries.c.id, deliveries.c.lease_until).in_(bindparam("leases", expanding=True)),
     )
     .order_by(deliveries.c.id)
@@ -242,7 +242,7 @@ def count_unsettled(connection: Connection) -> int:
     """How many deliveries are pending or running."""
     return sum(
         connection.scalar(select(func.count()).select_from(deliveries).where(is_open)) or 0
-        for is_open in (IS_PENDING, _IS_RUNNING)
+        for is_open in (IS_PENDING, IS_RUNNING)
     )
 
 

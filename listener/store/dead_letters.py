@@ -11,13 +11,15 @@ from listener.core.errors import StoreUnavailable
 from listener.core.model import Delivery, DeliveryState
 from listener.core.ports import Decide
 from listener.store import ingest
-from listener.store.claims import IS_DEAD, load, load_each
+from listener.store.claims import IS_DEAD
 from listener.store.database import Database
+from listener.store.deliveries import read_page
+from listener.store.filters import NO_FILTERS, Filters, of_deliveries
 from listener.store.postgres import notify
 from listener.store.queries import page_of
 from listener.store.rows import mapping
 from listener.store.tables import deliveries, results
-from listener.store.unreadable import either, log_unreadable, read
+from listener.store.unreadable import either, log_unreadable
 
 
 class DeadLetters:
@@ -26,25 +28,16 @@ class DeadLetters:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def page(self, *, route: str = "", before: int = 0, limit: int = 50) -> Sequence[Delivery]:
-        """Newest first; ``before`` takes the last id of the previous page."""
+    def page(self, *, filters: Filters = NO_FILTERS, before: int = 0, limit: int = 50) -> Sequence[Delivery]:
+        """Newest first; ``before`` takes the last id of the previous page. The time is that of the failure."""
         page = page_of(select(deliveries.c.id), deliveries, before, limit).where(IS_DEAD)
-        if route:
-            page = page.where(deliveries.c.route == route)
-        return read(
-            self._database,
-            lambda connection: load(connection, list(connection.scalars(page))),
-            lambda connection: load_each(connection, list(connection.scalars(page))),
-        )
+        return read_page(self._database, page.where(*of_deliveries(filters, time=deliveries.c.settled_at)))
 
     def find(self, delivery_id: int) -> Delivery | None:
         """The dead letter with this id."""
-        found = read(
-            self._database,
-            lambda connection: load(connection, [delivery_id]),
-            lambda connection: load_each(connection, [delivery_id]),
-        )
-        return found[0] if found and found[0].state is DeliveryState.DEAD else None
+        wanted = select(deliveries.c.id).where(deliveries.c.id == delivery_id, IS_DEAD)
+        found = read_page(self._database, wanted)
+        return found[0] if found else None
 
     def count(self) -> int:
         """How many there are; reads nothing but their index."""

@@ -10,9 +10,11 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection, RowMapping, Select, func, or_, select
 
 from listener.core.model import Delivery, Job, JobState, Quarantined, Result, ResultStatus
+from listener.store import filters as narrow
 from listener.store import job_rows
 from listener.store.claims import Load, load, load_each
 from listener.store.database import Database
+from listener.store.filters import NO_FILTERS, Filters, starts_with
 from listener.store.routed_result import KnownJob
 from listener.store.rows import job_of, mapping, quarantined_of, result_of
 from listener.store.tables import deliveries, jobs, quarantine, results, results_named
@@ -49,16 +51,39 @@ class Queries:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def jobs(self, *, state: str = "", before: int = 0, limit: int = 50) -> Sequence[tuple[int, Job]]:
+    def jobs(
+        self, *, state: str = "", filters: Filters = NO_FILTERS, before: int = 0, limit: int = 50
+    ) -> Sequence[tuple[int, Job]]:
         """Newest first, with row ids; ``before`` takes the last id of the previous page.
 
         The case of ``state`` does not matter.
         """
-        page = page_of(select(jobs), jobs, before, limit)
+        page = page_of(select(jobs), jobs, before, limit).where(*narrow.of_jobs(filters))
         if state:
             known = {each.casefold(): each for each in JobState}
             page = page.where(jobs.c.state == known.get(state.casefold(), state))
         return _page(self._database, jobs, page, lambda row: (row["id"], job_of(row)))
+
+    def overdue_waiting(self, *, at: datetime, limit: int) -> Sequence[tuple[Job, datetime]]:
+        """Overdue jobs that are not due for a query yet, with the time of the next one, earliest first."""
+        page = (
+            select(jobs)
+            .where(jobs.c.next_query_at.is_not(None), jobs.c.next_query_at > at, jobs.c.deadline_at <= at)
+            .order_by(jobs.c.next_query_at)
+            .limit(limit)
+        )
+        return _page(self._database, jobs, page, lambda row: (job_of(row), row["next_query_at"]))
+
+    def delivery_counts(self, rows: Sequence[int]) -> dict[int, dict[str, int]]:
+        """How far the results of these jobs (row ids) have come: how many of their deliveries are in each state, and
+        how many of their results are parked or wait. Jobs without any are left out."""
+        with self._database.read() as connection:
+            return _delivery_counts(connection, rows)
+
+    def names_starting_with(self, beginning: str, *, limit: int) -> Sequence[str]:
+        """Ids, run ids, references and tokens that start like this, one for each job. Reads whole tables."""
+        with self._database.read() as connection:
+            return _names_starting_with(connection, beginning, limit)
 
     def history(self, name: str) -> JobHistory | None:
         """The job with this job id, run id, reference or token; None if nothing is known about it."""
@@ -69,17 +94,24 @@ class Queries:
         )
 
     def results(
-        self, *, status: ResultStatus | None = None, before: int = 0, limit: int = 50
+        self,
+        *,
+        status: ResultStatus | None = None,
+        filters: Filters = NO_FILTERS,
+        before: int = 0,
+        limit: int = 50,
     ) -> Sequence[StoredResult]:
         """Newest first."""
-        page = page_of(select(results), results, before, limit)
+        page = page_of(select(results), results, before, limit).where(*narrow.of_results(filters))
         if status:
             page = page.where(results.c.status == status)
         return _page(self._database, results, page, _stored_result)
 
-    def quarantined(self, *, before: int = 0, limit: int = 50) -> Sequence[Quarantined]:
+    def quarantined(
+        self, *, filters: Filters = NO_FILTERS, before: int = 0, limit: int = 50
+    ) -> Sequence[Quarantined]:
         """Newest first."""
-        page = page_of(select(quarantine), quarantine, before, limit)
+        page = page_of(select(quarantine), quarantine, before, limit).where(*narrow.of_quarantine(filters))
         return _page(self._database, quarantine, page, quarantined_of)
 
     def counts(self) -> dict[str, dict[str, int]]:
@@ -146,6 +178,38 @@ def _belongs_to(known: KnownJob | None, name: str) -> Any:
     """The results of a known job, or else of the job or workflow with this id."""
     named = (known.job.job_id or known.job.token) if known else name
     return or_(*results_named(named), results.c.job == (known.id if known else 0))
+
+
+def _delivery_counts(connection: Connection, rows: Sequence[int]) -> dict[int, dict[str, int]]:
+    of_rows = results.c.job.in_(rows)
+    undelivered = (
+        select(results.c.job, results.c.status, func.count())
+        .where(of_rows, results.c.status.in_((ResultStatus.WAITING, ResultStatus.PARKED)))
+        .group_by(results.c.job, results.c.status)
+    )
+    delivered = (
+        select(results.c.job, deliveries.c.state, func.count())
+        .join(deliveries, deliveries.c.result == results.c.id)
+        .where(of_rows)
+        .group_by(results.c.job, deliveries.c.state)
+    )
+    found: dict[int, dict[str, int]] = {}
+    for job, state, number in (*connection.execute(undelivered), *connection.execute(delivered)):
+        found.setdefault(job, {})[state] = number
+    return found
+
+
+def _names_starting_with(connection: Connection, beginning: str, limit: int) -> Sequence[str]:
+    """Several names of one job count once, and a result whose job is known not at all."""
+    names = [jobs.c.job_id, jobs.c.reference, jobs.c.token]
+    known = select(*names).where(or_(*(starts_with(name, beginning) for name in names))).limit(limit)
+    found = [
+        next(name for name in row if name and name.startswith(beginning)) for row in connection.execute(known)
+    ]
+    for name in (results.c.job_id, results.c.run_id):
+        unknown = select(name).distinct().where(results.c.job.is_(None), starts_with(name, beginning))
+        found += connection.scalars(unknown.limit(limit))
+    return sorted(set(found))[:limit]
 
 
 def page_of(listing: Select[Any], table: Any, before: int, limit: int) -> Select[Any]:

@@ -19,6 +19,7 @@ from listener.core import clock
 from listener.core.model import ResultStatus
 from listener.store.database import Database
 from listener.store.dead_letters import DeadLetters
+from listener.store.filters import Filters
 from listener.store.queries import Queries
 from tests.benchmarks import handlers
 from tests.benchmarks.baselines import runs
@@ -358,7 +359,9 @@ def _pages(queries: Queries, dead_letters: DeadLetters, *, middle: int) -> Mappi
         pages[f"results, {place}"] = partial(queries.results, **at)
         pages[f"dead, {place}"] = partial(dead_letters.page, **at)
         for route in ("videos", "nowhere"):
-            pages[f"dead of {route}, {place}"] = partial(dead_letters.page, route=route, **at)
+            pages[f"dead of {route}, {place}"] = partial(
+                dead_letters.page, filters=Filters(route=route), **at
+            )
         for state in ("Success", "Fail", "submitted", "Lost"):
             pages[f"jobs {state}, {place}"] = partial(queries.jobs, state=state, **at)
         for status in ResultStatus:

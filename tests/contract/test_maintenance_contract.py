@@ -26,6 +26,7 @@ from listener.rules.routing import Correlation, decider
 from listener.store import maintenance, pruner, schema
 from listener.store.database import Database
 from listener.store.dead_letters import DeadLetters
+from listener.store.filters import Filters
 from listener.store.parked import reroute_parked
 from listener.store.pruner import PASS_INTERVAL, ROWS_PER_STEP, Pruner
 from listener.store.queries import Queries
@@ -322,7 +323,7 @@ class TestGrowth:
         with explained(large) as plans:
             queries.jobs(state="success", before=7)
             queries.results(status=ResultStatus.PARKED, before=7)
-            dead_letters.page(route="videos", before=7)
+            dead_letters.page(filters=Filters(route="videos"), before=7)
             dead_letters.page(before=7)
             dead_letters.count()
             queries.quarantined(before=7)

@@ -170,7 +170,7 @@ class TestSettlements:
         rows = {row.id: row for row in delivery_rows(store)}
         assert sorted(row.state for row in rows.values()) == ["dead", "done", "done", "done"]
         assert [row.last_error for row in rows.values() if row.state == "dead"] == [
-            "no attempts left (1 of 1); last error: ValueError: \\u6587"
+            "no attempts left (failures: 1, max_attempts: 1); last error: ValueError: \\u6587"
         ]
 
     def test_an_outcome_that_is_rejected_altogether_blocks_no_other(self, store: SqlStore) -> None:

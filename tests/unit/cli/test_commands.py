@@ -30,7 +30,13 @@ def commands(command: click.Command = main, *path: str) -> Iterator[tuple[str, .
             yield from commands(child, *path, name)
 
 
-LISTINGS = [("jobs", "list"), ("results", "list"), ("dead-letters", "list"), ("quarantine", "list")]
+LISTINGS = [
+    ("jobs", "list"),
+    ("results", "list"),
+    ("quarantine", "list"),
+    ("dead-letters", "list"),
+    ("deliveries", "list"),
+]
 
 
 @pytest.mark.parametrize("path", list(commands()), ids=" ".join)
@@ -87,7 +93,7 @@ def fill(store: SqlStore) -> None:
     )
 
 
-@pytest.mark.parametrize("path", LISTINGS[:2] + LISTINGS[3:], ids=" ".join)
+@pytest.mark.parametrize("path", LISTINGS[:3], ids=" ".join)
 def test_table_in_a_pipe_has_whole_lines_without_trailing_blanks_or_control_characters(
     full: Place, invoke: Invoke, path: tuple[str, ...]
 ) -> None:
@@ -96,6 +102,7 @@ def test_table_in_a_pipe_has_whole_lines_without_trailing_blanks_or_control_char
     assert len(lines) == 3  # a head, one row, and the end of the last line
     assert [line for line in lines if line != line.rstrip()] == []
     assert "two\\nlines\\x1b[31m red [bold]markup[/bold] 字幕\\x9b2J\\u202e" in lines[1]
+    assert lines[0].count("\t") == lines[1].count("\t") > 3
 
 
 @pytest.mark.parametrize("path", [*LISTINGS, ("jobs", "show", "talk-7")], ids=" ".join)
@@ -216,7 +223,10 @@ def test_an_unusable_store_is_reported_without_its_password(
         st.one_of(
             st.text(st.characters(exclude_characters="\0"), max_size=20),
             st.sampled_from(
-                ["--json", "--limit", "--before", "--state", "--route", "--input", "-c", "--all", "--"]
+                [
+                    *("--json", "--limit", "--before", "--state", "--route", "--input", "-c", "--all", "--"),
+                    *("--since", "--until", "--function", "--reference", "--dry-run", "--yes"),
+                ]
             ),
         ),
         max_size=4,

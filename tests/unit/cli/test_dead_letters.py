@@ -7,10 +7,11 @@ from typing import Any
 
 import pytest
 
-from listener.cli import dead_letters as dead_module
+from listener.cli import selection
 from tests.support.builders import NOON
 from tests.support.command_line import Invoke
 from tests.support.program import ALL_TO_FILE, Place
+from tests.support.terminal import run_at_terminal
 
 #: Rejects everything as long as the file ``broken`` is there.
 REJECTING = """\
@@ -49,12 +50,14 @@ def test_dead_letters_are_shown_replayed_and_dropped(
     assert printed("dead-letters", "replay", str(first), str(second), str(first)) == {
         "replayed": [first, second],
         "missing": [],
+        "dry_run": False,
     }
     assert place.delivery_states() == {"pending": 2, "dead": 1}
     assert place.run("--drain").wait() == 0
     assert place.delivery_states() == {"done": 2, "dead": 1}
 
-    assert printed("dead-letters", "drop", str(third)) == {"dropped": [third], "missing": []}
+    dropped = {"dropped": [third], "missing": [], "dry_run": False}
+    assert printed("dead-letters", "drop", str(third)) == dropped
     assert place.delivery_states() == {"done": 2, "dropped": 1}
     assert invoke("dead-letters", "list").stdout == "no dead letters\n"
     assert len(printed("results", "list")) == 3  # nothing that came is ever thrown away
@@ -68,6 +71,7 @@ def test_ids_that_are_no_dead_letters_are_named(
     assert printed("dead-letters", "drop", str(known), "777", exit_code=2) == {
         "dropped": [known],
         "missing": [777],
+        "dry_run": False,
     }
     result = invoke("dead-letters", "replay", str(known))
     assert (result.exit_code, f"no dead letters with these ids: {known}" in result.stderr) == (2, True)
@@ -79,12 +83,49 @@ def test_all_of_a_route_and_no_other_are_replayed(
     printed: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(dead_module, "PAGE", 2)  # more than one page of them
+    monkeypatch.setattr(selection, "PAGE", 2)  # more than one page of them
 
-    assert printed("dead-letters", "replay", "--all", "--route", "other") == {"replayed": [], "missing": []}
+    assert printed("dead-letters", "replay", "--all", "--route", "other")["replayed"] == []
     replayed = printed("dead-letters", "replay", "--all", "--route", "all")["replayed"]
     assert sorted(replayed) == sorted(letter["id"] for letter in letters)
     assert place.delivery_states() == {"pending": 3}
+
+
+def test_all_are_dropped_only_with_a_confirmation(
+    place: Place, letters: list[dict[str, Any]], printed: Callable[..., Any], invoke: Invoke
+) -> None:
+    refused = invoke("dead-letters", "drop", "--all")
+    assert (refused.exit_code, "--all requires --yes" in refused.stderr) == (2, True)
+    for typed in ("n\n", "\n"):
+        status, displayed = run_at_terminal("dead-letters", "drop", "--all", folder=place.folder, typed=typed)
+        assert (status, "Drop 3 dead letters? [y/N]" in displayed) == (1, True)
+    assert place.delivery_states() == {"dead": 3}
+
+    assert run_at_terminal("dead-letters", "drop", "--all", folder=place.folder, typed="y\n")[0] == 0
+    assert place.delivery_states() == {"dropped": 3}
+    assert printed("dead-letters", "drop", "--all", "--yes")["dropped"] == []
+
+
+@pytest.mark.parametrize(("command", "done"), [("drop", "dropped"), ("replay", "replayed")])
+def test_a_dry_run_shows_what_would_be_done_and_changes_nothing(
+    place: Place,
+    letters: list[dict[str, Any]],
+    printed: Callable[..., Any],
+    invoke: Invoke,
+    command: str,
+    done: str,
+) -> None:
+    ids = [letter["id"] for letter in letters]
+    everything = {done: ids, "missing": [], "dry_run": True}
+
+    assert printed("dead-letters", command, "--all", "--dry-run") == everything
+    assert printed("dead-letters", command, "--all", "--route", "other", "--dry-run")[done] == []
+    named = printed("dead-letters", command, str(ids[0]), "777", "--dry-run", exit_code=2)
+    assert (named[done], named["missing"]) == (ids[:1], [777])
+    lines = invoke("dead-letters", command, "--all", "--dry-run").stdout.splitlines()
+    assert [line.split("\t")[0] for line in lines[1:-1]] == list(map(str, ids))
+    assert lines[-1] == f"would {command} 3 dead letters; nothing was changed"
+    assert place.delivery_states() == {"dead": 3}
 
 
 def test_table_of_dead_letters_has_no_trailing_blanks(letters: list[dict[str, Any]], invoke: Invoke) -> None:

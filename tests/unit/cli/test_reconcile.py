@@ -1,12 +1,16 @@
-"""``mns-listener reconcile``, where it can't be undone."""
+"""``mns-listener reconcile``: where it can't be undone, and overdue jobs that wait for their next query."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import datetime, timedelta
 from typing import Any
 
 from listener.client import Client
+from listener.core import clock
 from listener.settings.loader import settings_from
+from tests.support.builders import a_job
+from tests.support.command_line import Invoke
 from tests.support.program import Place, unused_endpoint
 
 
@@ -25,3 +29,25 @@ def test_a_job_is_lost_only_if_a_queue_confirms_the_clock(place: Place, printed:
             outcomes.append(found["result"])
 
     assert outcomes == ["unknown", "lost"]
+
+
+def test_an_overdue_job_that_waits_for_its_next_query_is_listed_with_its_time(
+    place: Place, printed: Callable[..., Any], invoke: Invoke
+) -> None:
+    with place.store() as store:
+        store.add_job(a_job(reference="talk-7", deadline_at=clock.now() - timedelta(minutes=1)))
+    (asked,) = printed("reconcile", "--overdue")
+    (waiting,) = printed("reconcile", "--overdue")
+
+    assert (asked["result"], waiting["result"]) == ("unknown", "waiting")
+    assert asked["next_query_at"] == waiting["next_query_at"]
+    assert datetime.fromisoformat(waiting["next_query_at"]) > clock.now()
+    head, line = (each.split("\t") for each in invoke("reconcile", "--overdue").stdout.splitlines())
+    assert (head, line[2], line[3][:2]) == (["job", "function", "result", "next query"], "waiting", "20")
+
+
+def test_without_overdue_jobs_it_says_so(place: Place, invoke: Invoke) -> None:
+    with place.store() as store:
+        store.add_job(a_job(deadline_at=clock.now() + timedelta(hours=1)))
+
+    assert invoke("reconcile", "--overdue").stdout == "no overdue jobs\n"

@@ -122,7 +122,7 @@ def test_attempts_end(store: SqlStore) -> None:
     row = delivery_rows(store)[0]
     assert (row.failures, row.last_error) == (
         2,
-        "no attempts left (2 of 2); last error: ValueError: boom",
+        "no attempts left (failures: 2, max_attempts: 2); last error: ValueError: boom",
     )
 
 

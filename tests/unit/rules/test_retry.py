@@ -35,7 +35,9 @@ def test_a_failure_spends_an_attempt_and_waits() -> None:
 def test_the_last_attempt_makes_a_dead_letter_with_the_last_error() -> None:
     outcome = outcome_of(KeyError("x"), failures=2)
 
-    assert outcome == Dead(reason="no attempts left (3 of 3); last error: KeyError: 'x'")
+    assert outcome == Dead(
+        reason="no attempts left (failures: 3, max_attempts: 3); last error: KeyError: 'x'"
+    )
 
 
 def test_reject_is_final_at_the_first_attempt() -> None:

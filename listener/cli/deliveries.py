@@ -1,0 +1,182 @@
+"""``mns-listener deliveries``: list deliveries that are not settled, retry them now, or cancel them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from listener.cli.common import (
+    ROW_ID,
+    config_option,
+    json_option,
+    opened_store,
+    page_options,
+    print_fields,
+    print_json,
+    print_table,
+    settings_from,
+)
+from listener.cli.filtering import AnyCase, filter_options
+from listener.cli.selection import Action, Selection, carry_out, selection_options
+from listener.cli.serialize import delivery_dict
+from listener.cli.table import cell_text
+from listener.core import clock
+from listener.core.errors import UsageError
+from listener.core.model import Delivery, DeliveryState
+
+if TYPE_CHECKING:
+    from listener.store.deliveries import Deliveries
+    from listener.store.filters import Filters
+
+RETRY = Action(verb="retry", done="retried", what="pending deliveries")
+CANCEL = Action(verb="cancel", done="cancelled", what="pending deliveries", asks=True)
+
+EPILOG = """\b
+Examples:
+  mns-listener deliveries list
+  mns-listener deliveries list --state done --function Cover --since 2h
+  mns-listener deliveries show 17
+  mns-listener deliveries retry 17 18
+  mns-listener deliveries retry --all --route captions
+  mns-listener deliveries cancel 17
+  mns-listener deliveries cancel --all --route captions --dry-run
+"""
+
+
+@click.group(epilog=EPILOG)
+def deliveries() -> None:
+    """List deliveries; retry or cancel pending ones."""
+
+
+@deliveries.command("list", epilog=EPILOG)
+@click.option(
+    "--state",
+    "states",
+    multiple=True,
+    type=AnyCase([str(state) for state in DeliveryState]),
+    help="Only in this state; repeatable.  [default: pending and running]",
+)
+@filter_options()
+@page_options
+@config_option
+@json_option
+def list_deliveries(
+    *,
+    states: tuple[str, ...],
+    filters: Filters,
+    before: int | None,
+    limit: int,
+    path: Path | None,
+    as_json: bool,
+) -> None:
+    """List deliveries, newest first: when each is due, and the error that it waits after."""
+    from listener.store.deliveries import UNSETTLED, Deliveries
+
+    wanted = tuple(map(DeliveryState, states)) or UNSETTLED
+    with opened_store(settings_from(path)) as store:
+        page = Deliveries(store.database).page(
+            states=wanted, filters=filters, before=before or 0, limit=limit
+        )
+    if as_json:
+        print_json([delivery_dict(delivery) for delivery in page])
+    else:
+        _show(page)
+
+
+@deliveries.command("show", epilog=EPILOG)
+@click.argument("delivery_id", metavar="ID", type=ROW_ID)
+@config_option
+@json_option
+def show_delivery(*, delivery_id: int, path: Path | None, as_json: bool) -> None:
+    """Show one delivery, in any state, with its callback."""
+    from listener.store.deliveries import Deliveries
+
+    with opened_store(settings_from(path)) as store:
+        delivery = Deliveries(store.database).find(delivery_id)
+    if delivery is None:
+        raise UsageError(
+            f"no delivery has the id {delivery_id}; list them with `mns-listener deliveries list`"
+        )
+    fields = delivery_dict(delivery) | {"user_data": delivery.result.user_data, "raw": delivery.result.raw}
+    print_json(fields) if as_json else print_fields(fields)
+
+
+@deliveries.command("retry", epilog=EPILOG)
+@selection_options(RETRY)
+@config_option
+def retry(*, selection: Selection, path: Path | None) -> None:
+    """Make pending deliveries due now; the daemon runs them within a second.
+
+    Attempts and failures stay as they are. Dead letters are replayed instead: see `mns-listener dead-letters replay`.
+    """
+    from listener.store.deliveries import Deliveries
+
+    with opened_store(settings_from(path)) as store:
+        found = Deliveries(store.database)
+        carry_out(
+            RETRY,
+            selection,
+            _Pending(found),
+            change=lambda ids: found.retry(ids, at=clock.now()),
+            show=_show,
+        )
+
+
+@deliveries.command("cancel", epilog=EPILOG)
+@selection_options(CANCEL)
+@config_option
+def cancel(*, selection: Selection, path: Path | None) -> None:
+    """Make pending deliveries dead letters, which can be replayed or dropped. --all asks first.
+
+    A running delivery cannot be cancelled: its handler may be doing its work already.
+    """
+    from listener.store.deliveries import Deliveries
+
+    with opened_store(settings_from(path)) as store:
+        found = Deliveries(store.database)
+        carry_out(
+            CANCEL,
+            selection,
+            _Pending(found),
+            change=lambda ids: found.cancel(ids, at=clock.now()),
+            show=_show,
+        )
+
+
+class _Pending:
+    """The pending ones among all deliveries."""
+
+    def __init__(self, deliveries: Deliveries) -> None:
+        self._deliveries = deliveries
+
+    def page(self, *, filters: Filters, before: int, limit: int) -> Sequence[Delivery]:
+        states = (DeliveryState.PENDING,)
+        return self._deliveries.page(states=states, filters=filters, before=before, limit=limit)
+
+    def find(self, delivery_id: int, /) -> Delivery | None:
+        found = self._deliveries.find(delivery_id)
+        return found if found and found.state is DeliveryState.PENDING else None
+
+
+def _show(page: Sequence[Delivery]) -> None:
+    columns = ("id", "job", "result", "route", "handler", "state", "attempts", "failures", "due", "reason")
+    print_table(columns, list(map(_row, page)), empty="no deliveries", whole=("id", "job"))
+
+
+def _row(delivery: Delivery) -> tuple[Any, ...]:
+    lease = f"lease of {delivery.owner} until {cell_text(delivery.lease_until)}"
+    return (
+        delivery.id,
+        delivery.result.key,
+        delivery.result.state,
+        delivery.target.route,
+        delivery.target.handler,
+        delivery.state,
+        delivery.attempt,
+        delivery.failures,
+        delivery.next_at,
+        lease if delivery.state is DeliveryState.RUNNING else delivery.last_error,
+    )

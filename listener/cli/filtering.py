@@ -1,0 +1,76 @@
+"""The options that narrow a listing, or what a command acts on: the same for every list."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from functools import wraps
+from typing import Any, Final
+
+import click
+
+from listener.core import clock
+from listener.formats.durations import parse_duration
+
+
+class PointInTime(click.ParamType[datetime]):
+    """An ISO 8601 date or time, which is local unless it says otherwise, or how long ago."""
+
+    name = "time"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        if isinstance(value, datetime):
+            return value
+        try:
+            return _from_iso(value) or clock.now() - parse_duration(value)
+        except (ValueError, OverflowError):
+            self.fail(
+                f"{value!r} is neither a duration such as 2h nor a time such as 2026-05-01T08:30", param, ctx
+            )
+
+
+def _from_iso(text: str) -> datetime | None:
+    try:
+        return datetime.fromisoformat(text).astimezone()
+    except ValueError:
+        return None
+
+
+class AnyCase(click.Choice[str]):
+    """One of these values, in any case. click's own means would list them in lower case."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        known = {choice.casefold(): choice for choice in self.choices}
+        return super().convert(known.get(str(value).casefold(), value), param, ctx)
+
+
+_OPTIONS: Final = {
+    "function": click.option("--function", default="", help="Only of this function, e.g. Cover."),
+    "route": click.option("--route", default="", help="Only with a delivery of this route."),
+    "reference": click.option(
+        "--reference", default="", help="Only of the job with this reference; talk-* for all that begin so."
+    ),
+    "since": click.option(
+        "--since", type=PointInTime(), help="Only from this time on: ISO 8601, or how long ago, e.g. 2h."
+    ),
+    "until": click.option("--until", type=PointInTime(), help="Only before this time."),
+}
+
+
+def filter_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Adds these options, or all; the command gets their values as ``filters``."""
+    used = names or tuple(_OPTIONS)
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def narrowed(**given: Any) -> Any:
+            from listener.store.filters import Filters
+
+            return command(filters=Filters(**{name: given.pop(name) for name in used}), **given)
+
+        decorated: Callable[..., Any] = narrowed
+        for name in reversed(used):
+            decorated = _OPTIONS[name](decorated)
+        return decorated
+
+    return decorate

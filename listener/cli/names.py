@@ -1,0 +1,37 @@
+"""Names of jobs as people type them: whole, or only their beginning."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+from listener.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from listener.client import Client
+    from listener.core.model import Job
+    from listener.store.queries import Queries
+
+#: Fewer characters are not taken for the beginning of a name.
+MIN_BEGINNING: Final = 4
+#: How many candidates are listed if a beginning is ambiguous.
+MAX_LISTED: Final = 5
+
+
+def find_job(client: Client, name: str) -> Job:
+    """The job with this name, or the only one whose name begins like this. Raises UsageError."""
+    from listener.store.queries import Queries
+
+    return client.store.find_job(name) or client.find(
+        whole_name(Queries(client.store.database), name) or name
+    )
+
+
+def whole_name(queries: Queries, beginning: str) -> str:
+    """The only name that begins like this; empty if there is none. Raises UsageError if there are several."""
+    if len(beginning) < MIN_BEGINNING:
+        return ""
+    names = queries.names_starting_with(beginning, limit=MAX_LISTED + 1)
+    if len(names) > 1:
+        listed = ", ".join(names[:MAX_LISTED]) + (", …" if len(names) > MAX_LISTED else "")
+        raise UsageError(f"several jobs begin with {beginning!r}: {listed}; type more of the name")
+    return names[0] if names else ""

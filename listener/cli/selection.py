@@ -1,0 +1,147 @@
+"""Commands that act on deliveries: on those with the given ids, or on all that match the filters."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import wraps
+from typing import TYPE_CHECKING, Any, Protocol
+
+import click
+
+from listener.cli.common import ROW_ID, json_option, print_json
+from listener.cli.filtering import filter_options
+from listener.core.errors import UsageError
+
+if TYPE_CHECKING:
+    from listener.core.model import Delivery
+    from listener.store.filters import Filters
+
+#: How many deliveries are read or changed at a time.
+PAGE = 500
+
+
+class Source(Protocol):
+    """Where the deliveries come from: a page, newest first, and a single one."""
+
+    def page(self, *, filters: Filters, before: int, limit: int) -> Sequence[Delivery]: ...
+
+    def find(self, delivery_id: int, /) -> Delivery | None: ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Action:
+    """What is done to deliveries, in words."""
+
+    verb: str
+    done: str
+    what: str  #: in the plural
+    asks: bool = False  #: whether ``--all`` needs a confirmation
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Selection:
+    """What the command line says about the deliveries to act on."""
+
+    ids: tuple[int, ...]
+    everything: bool
+    filters: Filters
+    dry_run: bool
+    as_json: bool
+    yes: bool = False
+
+
+def selection_options(action: Action) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Adds the ids, ``--all``, the filters, ``--dry-run``, ``--json`` and, if the action asks, ``--yes``.
+
+    The command gets them as ``selection``.
+    """
+    names = ("ids", "everything", "filters", "dry_run", "as_json", *(["yes"] if action.asks else []))
+
+    def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
+        @wraps(command)
+        def selecting(**given: Any) -> Any:
+            selection = Selection(**{name: given.pop(name) for name in names})
+            _check(selection, action)
+            return command(selection=selection, **given)
+
+        decorated: Callable[..., Any] = json_option(selecting)
+        if action.asks:
+            decorated = click.option("-y", "--yes", is_flag=True, help="With --all: do not ask.")(decorated)
+        decorated = click.option(
+            "--dry-run", is_flag=True, help=f"Show what this would {action.verb}, and change nothing."
+        )(decorated)
+        decorated = filter_options()(decorated)
+        decorated = click.option(
+            "--all", "everything", is_flag=True, help=f"All {action.what}, or all that match the filters."
+        )(decorated)
+        return click.argument("ids", metavar="[ID]...", type=ROW_ID, nargs=-1)(decorated)
+
+    return decorate
+
+
+def carry_out(
+    action: Action,
+    selection: Selection,
+    source: Source,
+    *,
+    change: Callable[[Sequence[int]], Sequence[int]],
+    show: Callable[[Sequence[Delivery]], None],
+) -> None:
+    """Change the selected deliveries, page by page, and report it. Raises UsageError if an id names none of them."""
+    if selection.everything:
+        found = list(_all(source, selection.filters))
+        ids = [delivery.id for delivery in found]
+    else:
+        ids = list(dict.fromkeys(selection.ids))
+        found = [delivery for row in ids if (delivery := source.find(row))] if selection.dry_run else []
+    if selection.dry_run:
+        changed = [delivery.id for delivery in found]
+        if not selection.as_json:
+            show(found)
+    else:
+        _confirm(action, selection, len(ids))
+        changed = [row for start in range(0, len(ids), PAGE) for row in change(ids[start : start + PAGE])]
+    _report(action, selection, changed=changed, missing=sorted(set(ids) - set(changed)))
+
+
+def _check(selection: Selection, action: Action) -> None:
+    if selection.everything == bool(selection.ids):
+        raise UsageError(f"specify the ids of {action.what}, or --all; use one of the two")
+    if selection.filters.given and not selection.everything:
+        raise UsageError(
+            f"--{selection.filters.given[0]} requires --all; remove it, since ids identify {action.what} already"
+        )
+    if _needs_answer(action, selection) and not sys.stdin.isatty():
+        raise UsageError(
+            "--all requires --yes where there is no terminal to ask at; "
+            f"--dry-run shows what it would {action.verb}"
+        )
+
+
+def _needs_answer(action: Action, selection: Selection) -> bool:
+    return action.asks and selection.everything and not selection.yes and not selection.dry_run
+
+
+def _confirm(action: Action, selection: Selection, number: int) -> None:
+    if number and _needs_answer(action, selection):
+        click.confirm(f"{action.verb.capitalize()} {number} {action.what}?", abort=True, err=True)
+
+
+def _all(source: Source, filters: Filters) -> Iterator[Delivery]:
+    before = 0
+    while page := source.page(filters=filters, before=before, limit=PAGE):
+        yield from page
+        before = page[-1].id
+
+
+def _report(action: Action, selection: Selection, *, changed: Sequence[int], missing: Sequence[int]) -> None:
+    if selection.as_json:
+        print_json({action.done: changed, "missing": missing, "dry_run": selection.dry_run})
+    elif selection.dry_run:
+        click.echo(f"would {action.verb} {len(changed)} {action.what}; nothing was changed")
+    else:
+        click.echo(f"{action.done} {len(changed)} {action.what}")
+    if missing:
+        raise UsageError(f"no {action.what} with these ids: {', '.join(map(str, missing))}")

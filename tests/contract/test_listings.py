@@ -1,0 +1,167 @@
+"""What operators list and change in the store, on each supported database."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from listener.core.model import Dead, DeliveryState, Done, RetryAt, Settlement, Target
+from listener.store.dead_letters import DeadLetters
+from listener.store.deliveries import Deliveries
+from listener.store.filters import Filters
+from listener.store.queries import Queries
+from listener.store.sql_store import SqlStore
+from tests.support.builders import NOON, a_claim, a_decoded_message, a_job, a_message, a_result, routes_all
+from tests.support.stores import states
+
+SECOND, LATER = timedelta(seconds=1), NOON + timedelta(minutes=1)
+
+
+@pytest.fixture
+def filled(store: SqlStore) -> SqlStore:
+    """Two jobs, an hour apart, with a delivery each: of the routes ``covers`` and ``texts``."""
+    for number, (function, route) in enumerate((("Cover", "covers"), ("ASR", "texts"))):
+        at = NOON + timedelta(hours=number)
+        job = {"token": f"{number:022}", "job_id": f"job-{number}", "reference": f"talk-{number}"}
+        store.add_job(a_job(**job, function=function, created_at=at))
+        result = a_result(job_id=f"job-{number}", function=function)
+        message = a_message(message_id=str(number))
+        store.record(
+            [a_decoded_message(message=message, result=result)], routes_all(Target(route, "log")), at=at
+        )
+    return store
+
+
+@pytest.mark.parametrize(
+    ("fields", "expected"),
+    [
+        pytest.param({}, {0, 1}, id="all"),
+        pytest.param({"function": "cOVER"}, {0}, id="function"),
+        pytest.param({"route": "texts"}, {1}, id="route"),
+        pytest.param({"reference": "talk-1"}, {1}, id="reference"),
+        pytest.param({"reference": "talk-*"}, {0, 1}, id="references"),
+        pytest.param({"reference": "TALK-*"}, set(), id="case-of-references"),
+        pytest.param({"reference": "tal%*"}, set(), id="no-wildcard-of-sql"),
+        pytest.param({"since": NOON + SECOND}, {1}, id="since"),
+        pytest.param({"since": NOON, "until": NOON + SECOND}, {0}, id="between"),
+        pytest.param({"function": "Cover", "route": "texts"}, set(), id="both"),
+    ],
+)
+def test_filters_narrow_every_listing_to_the_same_jobs(
+    filled: SqlStore, fields: dict[str, Any], expected: set[int]
+) -> None:
+    filters, queries = Filters(**fields), Queries(filled.database)
+    names = {f"job-{number}" for number in expected}
+
+    assert {job.job_id for _, job in queries.jobs(filters=filters)} == names
+    assert {stored.result.job_id for stored in queries.results(filters=filters)} == names
+    assert {each.result.job_id for each in Deliveries(filled.database).page(filters=filters)} == names
+
+
+def test_dead_letters_are_filtered_by_the_time_of_their_failure(filled: SqlStore) -> None:
+    for number, delivery in enumerate(filled.claim(a_claim(), at=NOON + timedelta(hours=2))):
+        at = NOON + timedelta(days=1 + number)
+        filled.settle([Settlement(delivery=delivery, outcome=Dead(reason="no use"))], at=at)
+    letters = DeadLetters(filled.database)
+
+    assert len(letters.page(filters=Filters(since=NOON + timedelta(hours=3)))) == 2
+    assert len(letters.page(filters=Filters(until=NOON + timedelta(days=1, hours=1)))) == 1
+
+
+def test_jobs_are_listed_with_the_states_of_their_deliveries(filled: SqlStore) -> None:
+    first = filled.claim(a_claim(limit=1), at=NOON)
+    filled.settle([Settlement(delivery=each, outcome=Done()) for each in first], at=NOON)
+    filled.add_job(a_job(token="no-result", job_id="job-2", reference=""))
+    queries = Queries(filled.database)
+    rows = {job.job_id: row for row, job in queries.jobs()}
+
+    assert queries.delivery_counts(list(rows.values())) == {
+        rows["job-0"]: {"done": 1},
+        rows["job-1"]: {"pending": 1},
+    }
+
+
+def test_names_are_found_by_their_beginning_once_for_each_job(filled: SqlStore) -> None:
+    other = a_result(job_id="job-unknown")
+    filled.record([a_decoded_message(message=a_message(message_id="x"), result=other)], routes_all(), at=NOON)
+    queries = Queries(filled.database)
+
+    assert queries.names_starting_with("job-", limit=9) == ["job-0", "job-1", "job-unknown"]
+    assert queries.names_starting_with("job-", limit=2) == ["job-0", "job-1"]
+    assert queries.names_starting_with("talk-1", limit=9) == ["talk-1"]
+    assert queries.names_starting_with("JOB", limit=9) == []
+
+
+def test_unsettled_deliveries_are_listed_and_others_on_request(filled: SqlStore) -> None:
+    filled.claim(a_claim(limit=1), at=NOON)
+    found = Deliveries(filled.database)
+
+    assert [each.state for each in found.page()] == [DeliveryState.PENDING, DeliveryState.RUNNING]
+    assert [each.state for each in found.page(states=[DeliveryState.RUNNING])] == [DeliveryState.RUNNING]
+    assert len(found.page(states=[DeliveryState.DONE, DeliveryState.PENDING])) == 1
+    assert found.page(states=[DeliveryState.DROPPED]) == []
+
+
+def test_a_retry_makes_pending_deliveries_due_and_spends_nothing(store: SqlStore) -> None:
+    store.record([a_decoded_message()], routes_all(), at=NOON)
+    (delivery,) = store.claim(a_claim(), at=NOON)
+    found = Deliveries(store.database)
+    assert found.retry([delivery.id], at=NOON) == []  # it runs
+
+    retry = RetryAt(at=NOON + timedelta(hours=3), reason="busy")
+    store.settle([Settlement(delivery=delivery, outcome=retry)], at=NOON)
+    assert store.claim(a_claim(), at=LATER) == ()
+    assert found.retry([delivery.id, 777], at=LATER) == [delivery.id]
+    (again,) = store.claim(a_claim(), at=LATER)
+    assert (again.attempt, again.failures) == (2, 1)
+
+
+def test_a_cancelled_delivery_is_a_dead_letter_that_can_be_replayed(store: SqlStore) -> None:
+    results = [a_result(job_id=f"job-{number}") for number in range(3)]
+    messages = [a_message(message_id=str(number)) for number in range(3)]
+    batch = [
+        a_decoded_message(message=message, result=result)
+        for message, result in zip(messages, results, strict=True)
+    ]
+    store.record(batch, routes_all(), at=NOON)
+    first, second = store.claim(a_claim(limit=2), at=NOON)
+    store.settle([Settlement(delivery=first, outcome=RetryAt(at=LATER, reason="busy"))], at=NOON)
+    found, letters = Deliveries(store.database), DeadLetters(store.database)
+    ids = sorted(delivery.id for delivery in found.page())
+
+    assert found.cancel(ids, at=NOON) == [row for row in ids if row != second.id]
+    assert sorted(states(store)) == ["dead", "dead", "running"]
+    assert {letter.last_error for letter in letters.page()} == {
+        "cancelled by an operator",
+        "cancelled by an operator; last error: busy",
+    }
+    assert store.claim(a_claim(), at=LATER) == ()
+    assert letters.replay([first.id], routes_all(), at=LATER) == [first.id]
+    assert [each.id for each in store.claim(a_claim(), at=LATER)] == [first.id]
+
+
+def test_a_handler_that_returns_after_the_cancellation_is_done(store: SqlStore) -> None:
+    """Its lease had expired, so that its delivery was pending again."""
+    store.record([a_decoded_message()], routes_all(), at=NOON)
+    (delivery,) = store.claim(a_claim(), at=NOON)
+    store.rescue_expired(lambda _delivery: RetryAt(at=LATER, reason="lease expired"), at=LATER, limit=9)
+    assert Deliveries(store.database).cancel([delivery.id], at=LATER) == [delivery.id]
+
+    store.settle([Settlement(delivery=delivery, outcome=Done())], at=LATER)
+
+    assert states(store) == ["done"]
+
+
+def test_overdue_jobs_that_wait_for_their_next_query_are_listed(store: SqlStore) -> None:
+    store.add_job(a_job(deadline_at=NOON))
+    queries = Queries(store.database)
+    assert queries.overdue_waiting(at=LATER, limit=9) == []  # it is due
+
+    (job,) = store.claim_overdue(at=LATER, until=LATER + SECOND, limit=9)
+    store.postpone(job, until=LATER + timedelta(hours=1), asked=True)
+    ((waiting, next_query),) = queries.overdue_waiting(at=LATER, limit=9)
+
+    assert (waiting.job_id, next_query) == (job.job_id, LATER + timedelta(hours=1))
+    assert queries.overdue_waiting(at=NOON - SECOND, limit=9) == []  # not overdue yet

@@ -1,0 +1,153 @@
+"""What lists show, what they can be narrowed to, and names that are not typed in full."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from listener.core import clock
+from listener.core.model import Dead, Done, JobState, ResultStatus, RoutingDecision, Settlement, Target
+from listener.core.ports import Decide
+from listener.store.sql_store import SqlStore
+from tests.support.builders import a_claim, a_decoded_message, a_job, a_message, a_result, routes_all
+from tests.support.command_line import Invoke
+from tests.support.program import Place
+
+LISTS = ("jobs", "results", "deliveries", "dead-letters")
+PARK: Decide = lambda *_: RoutingDecision(status=ResultStatus.PARKED)  # noqa: E731  # shorter than a function
+
+
+@pytest.fixture
+def jobs(place: Place) -> Place:
+    """Jobs whose deliveries are dead, done and dead, pending, and parked; one without a result. All of this hour."""
+    now = clock.now()
+    with place.store() as store:
+        for number, function in enumerate(("Cover", "Cover", "ASR", "ASR", "ASR"), start=1):
+            token, job_id = f"{number:022}", f"{number}0000000-job"
+            store.add_job(
+                a_job(
+                    token=token, job_id=job_id, reference=f"talk-{number}", function=function, created_at=now
+                )
+            )
+        record(store, 1, "Cover", routes_all(Target("covers", "log")))
+        settle(store, Dead(reason="no use"))
+        record(store, 2, "Cover", routes_all(Target("covers", "log"), Target("covers", "file")))
+        settle(store, Done(), Dead(reason="no use"))
+        record(store, 3, "ASR", routes_all(Target("texts", "log")))
+        record(store, 4, "ASR", PARK)
+    return place
+
+
+def record(store: SqlStore, number: int, function: str, decide: Decide) -> None:
+    result = a_result(job_id=f"{number}0000000-job", function=function)
+    message = a_message(message_id=str(number))
+    store.record([a_decoded_message(message=message, result=result)], decide, at=clock.now())
+
+
+def settle(store: SqlStore, *outcomes: Any) -> None:
+    now = clock.now()
+    claimed = store.claim(a_claim(until=now + timedelta(minutes=1)), at=now)
+    ended = [
+        Settlement(delivery=each, outcome=outcome) for each, outcome in zip(claimed, outcomes, strict=True)
+    ]
+    store.settle(ended, at=now)
+
+
+def test_jobs_show_how_their_deliveries_stand(
+    jobs: Place, printed: Callable[..., Any], invoke: Invoke
+) -> None:
+    listed = printed("jobs", "list")
+    lines = [line.split("\t") for line in invoke("jobs", "list").stdout.splitlines()]
+    column = lines[0].index("deliveries")
+
+    assert [job["deliveries"] for job in listed] == [
+        {},
+        {"parked": 1},
+        {"pending": 1},
+        {"done": 1, "dead": 1},
+        {"dead": 1},
+    ]
+    assert [line[column] for line in lines[1:]] == ["-", "parked", "pending", "1 dead, 1 done", "dead"]
+
+
+def ids_of(listed: list[dict[str, Any]]) -> set[str]:
+    return {row["job_id"][0] for row in listed}
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        pytest.param(["--function", "cover"], "12 12 - 12", id="function"),
+        pytest.param(["--route", "texts"], "3 3 3 -", id="route"),
+        pytest.param(["--route", "covers"], "12 12 - 12", id="other-route"),
+        pytest.param(["--reference", "talk-3"], "3 3 3 -", id="reference"),
+        pytest.param(["--reference", "talk-*"], "12345 1234 3 12", id="references"),
+        pytest.param(["--reference", "tal_-*"], "- - - -", id="no-wildcard-of-sql"),
+        pytest.param(["--since", "1h"], "12345 1234 3 12", id="since"),
+        pytest.param(["--since", "2999-01-01"], "- - - -", id="since-future"),
+        pytest.param(["--until", "1h"], "- - - -", id="until"),
+        pytest.param(["--until", "2999-01-01T00:00:00+08:00"], "12345 1234 3 12", id="until-future"),
+        pytest.param(["--function", "ASR", "--route", "covers"], "- - - -", id="both"),
+    ],
+)
+def test_every_list_has_the_same_filters(
+    jobs: Place, printed: Callable[..., Any], options: list[str], expected: str
+) -> None:
+    """``expected``: for each list, the jobs of which it shows something."""
+    found = [ids_of(printed(name, "list", *options)) for name in LISTS]
+
+    assert found == [set(jobs.replace("-", "")) for jobs in expected.split()]
+
+
+def test_quarantine_is_filtered_by_time(jobs: Place, printed: Callable[..., Any]) -> None:
+    with jobs.store() as store:
+        store.record([a_decoded_message(result=None)], PARK, at=clock.now())
+
+    assert [len(printed("quarantine", "list", *time)) for time in (["--since", "1h"], ["--until", "1h"])] == [
+        1,
+        0,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        pytest.param(["jobs", "list", "--state", "Sucess"], [str(state) for state in JobState], id="job"),
+        pytest.param(["deliveries", "list", "--state", "x"], ["pending", "dropped"], id="delivery"),
+        pytest.param(["results", "list", "--status", "x"], ["parked", "waiting"], id="result"),
+        pytest.param(["jobs", "list", "--since", "soon"], ["2h", "2026-05-01"], id="time"),
+        pytest.param(["jobs", "list", "--until", "9" * 12 + "d"], ["neither a duration"], id="long-ago"),
+    ],
+)
+def test_an_unknown_value_is_refused_with_the_known_ones(
+    place: Place, invoke: Invoke, arguments: list[str], words: list[str]
+) -> None:
+    result = invoke(*arguments)
+
+    assert result.exit_code == 2
+    assert [word for word in words if word not in result.stderr] == []
+
+
+def test_the_case_of_a_state_does_not_matter(jobs: Place, printed: Callable[..., Any]) -> None:
+    assert ids_of(printed("jobs", "list", "--state", "success")) == set("1234")
+
+
+def test_the_beginning_of_a_name_is_enough(jobs: Place, printed: Callable[..., Any]) -> None:
+    with jobs.store() as store:
+        result = a_result(job_id="unknown-job")
+        store.record([a_decoded_message(result=result)], PARK, at=clock.now())
+
+    assert printed("jobs", "show", "30000")["job"]["job_id"] == "30000000-job"
+    assert printed("jobs", "show", "unkn")["results"][0]["job_id"] == "unknown-job"
+    assert [line["result"] for line in printed("reconcile", "--job", "10000")] == ["completed"]
+
+
+def test_an_ambiguous_beginning_is_refused_with_the_candidates(jobs: Place, invoke: Invoke) -> None:
+    result = invoke("jobs", "show", "talk")
+
+    assert result.exit_code == 2
+    assert "several jobs begin with 'talk': talk-1, talk-2, talk-3, talk-4, talk-5" in result.stderr
+    assert "no job 'tal' in this store" in invoke("jobs", "show", "tal").stderr

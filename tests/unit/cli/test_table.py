@@ -1,0 +1,70 @@
+"""Tables never cut what a person must type, and are plain tab-separated lines in a pipe."""
+
+from __future__ import annotations
+
+from hypothesis import given
+from hypothesis import strategies as st
+
+from listener.cli.table import cell_text, piped_lines, terminal_lines
+from tests.support.builders import JOB_ID, NOON, a_job
+from tests.support.program import Place
+from tests.support.terminal import run_at_terminal
+
+COLUMNS = ("id", "job", "reference", "state", "error")
+LONG = "no such file: " + "x" * 200
+ROWS = [["1", JOB_ID, "talk-7", "Fail", LONG], ["2", "job-2", "", "Success", ""]]
+WHOLE = ("id", "job", "reference")
+
+
+def test_long_cells_are_folded_and_names_are_whole() -> None:
+    lines = list(terminal_lines(COLUMNS, ROWS, width=80, whole=WHOLE))
+
+    assert max(map(len, lines)) <= 80
+    assert lines[0].split() == list(COLUMNS)
+    assert any(JOB_ID in line and "talk-7" in line for line in lines)
+    assert "".join(line[line.rindex(" ") + 1 :] for line in lines[1:]).count("x") == 200
+
+
+def test_a_row_that_fits_no_table_is_a_paragraph() -> None:
+    lines = list(terminal_lines(COLUMNS, ROWS, width=40, whole=WHOLE))
+
+    assert lines[:3] == ["id: 1", f"  job: {JOB_ID}", "  reference: talk-7  state: Fail"]
+    assert lines[-1] == "id: 2  job: job-2  state: Success"
+
+
+@given(
+    rows=st.lists(
+        st.lists(st.text(st.characters(codec="utf-8"), max_size=30), min_size=3, max_size=3), max_size=4
+    ),
+    width=st.integers(1, 120),
+)
+def test_no_name_is_ever_cut(rows: list[list[str]], width: int) -> None:
+    cells = [
+        [f"name{number}" + "n" * len(row[0]), *map(cell_text, row[1:])] for number, row in enumerate(rows)
+    ]
+    text = "\n".join(terminal_lines(("name", "b", "c"), cells, width=width, whole=("name",)))
+
+    assert [row[0] for row in cells if row[0] not in text] == []
+
+
+def test_lines_in_a_pipe_are_cells_between_tabs() -> None:
+    rows = [
+        list(map(cell_text, (1, JOB_ID, None, "a\tb\nc", " "))),
+        ["2", "", "talk-7", NOON.tzname() or "", LONG],
+    ]
+
+    assert list(piped_lines(COLUMNS, rows)) == [
+        "id\tjob\treference\tstate\terror",
+        f"1\t{JOB_ID}\t-\ta\\tb\\nc\t-",
+        f"2\t-\ttalk-7\tUTC\t{LONG}",
+    ]
+
+
+def test_a_job_can_be_copied_from_a_terminal_of_80_columns(place: Place) -> None:
+    reference = "a-reference-of-two-words-and-more"
+    with place.store() as store:
+        store.add_job(a_job(reference=reference, user_data='{"article": 7}' * 9, error=LONG))
+    status, displayed = run_at_terminal("jobs", "list", folder=place.folder)
+
+    assert status == 0
+    assert (JOB_ID in displayed, reference in displayed, "…" in displayed) == (True, True, False)
