@@ -81,12 +81,19 @@ def _failed(name: str, error: ListenerError) -> CheckResult:
 
 def _store(settings: Settings) -> str:
     from listener.cli.common import opened_store
+    from listener.core import clock
+    from listener.store.daemons import Daemons
     from listener.store.dead_letters import DeadLetters
 
     with opened_store(settings, timeout=settings.store.timeout) as store:
         outstanding = store.outstanding()
         dead = DeadLetters(store.database).count()
-        return f"{store.database.display_url}: {outstanding} outstanding, {dead} dead letters"
+        daemons = Daemons(store.database).running(clock.now())
+        running = ", ".join(f"{daemon.owner} (version {daemon.version})" for daemon in daemons) or "none"
+        return (
+            f"{store.database.display_url}: {outstanding} outstanding, {dead} dead letters; "
+            f"running daemons: {running}"
+        )
 
 
 def _handlers(settings: Settings) -> str:

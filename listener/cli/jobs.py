@@ -142,7 +142,7 @@ def show_job(*, name: str, path: Path | None, as_json: bool) -> None:
 @jobs.command("wait", epilog=EPILOG)
 @click.argument("names", nargs=-1, required=True)
 @click.option(
-    "--timeout", default="", help="Maximum time to wait for each job, e.g. 10m.  [default: no limit]"
+    "--timeout", default="", help="Maximum time to wait for all of them, e.g. 10m.  [default: no limit]"
 )
 @config_option
 @json_option
@@ -152,19 +152,21 @@ def wait(
 ) -> None:
     """Wait until the daemon has recorded the outcome of each job.
 
-    NAMES are job ids, references or tokens. Exit status: 0 if all ended in Success, 1 if one did not, 124 on timeout.
+    NAMES are job ids, references or tokens, or unique beginnings of them. Exit status: 0 if all ended in Success, 1 if
+    one did not, 124 on timeout. Warns while no daemon runs that could record outcomes.
     """
-    from listener.cli.submit import awaited
+    from listener.cli.waiting import limit_of, wait_for
     from listener.client import Client
 
+    limit = limit_of(timeout)
     with Client(settings_from(path)) as client:
-        outcomes = [awaited(client, name, timeout) for name in names]
+        ended, status = wait_for(client, names, limit)
     if as_json:
-        print_json([job_dict(job) for job, _ in outcomes])
+        print_json(list(map(job_dict, ended)))
     else:
-        for job, _ in outcomes:
+        for job in ended:
             click.echo(visible(f"{job.job_id or job.reference}  {job.state}  {job.error}".rstrip()))
-    ctx.exit(max(status for _, status in outcomes))
+    ctx.exit(status)
 
 
 @jobs.command("register", epilog=EPILOG)

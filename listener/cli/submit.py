@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     from listener.jobs.bulk_submission import LineReport
     from listener.jobs.request import JobRequest
 
-TIMED_OUT = 124  #: what timeout(1) exits with
-
 EPILOG = """\b
 Examples:
   mns-listener submit Cover --route covers --data '{"article": 7}' \\
@@ -141,32 +139,17 @@ def _check_alone(options: dict[str, Any]) -> None:
 
 def _one(client: Client, request: JobRequest, options: dict[str, Any], *, as_json: bool) -> int:
     from listener.cli.serialize import job_dict
+    from listener.cli.waiting import limit_of, wait_for
 
+    limit = limit_of(options["timeout"])
     for warning in client.check(request, tenant=options["tenant"]):
         click.echo(f"Warning: {visible(warning)}", err=True)
     job = client.submit(request, tenant=options["tenant"])
     status = 0
     if options["waits"]:
-        job, status = awaited(client, job.token, options["timeout"])
+        (job,), status = wait_for(client, [job.token], limit)
     print_json(job_dict(job)) if as_json else print_fields(job_dict(job))
     return status
-
-
-def awaited(client: Client, name: str, timeout: str) -> tuple[Any, int]:
-    """Wait for the job; return it with the exit status for its outcome."""
-    from listener.core.model import JobState
-    from listener.formats.durations import parse_duration
-
-    try:
-        limit = parse_duration(timeout) if timeout else None
-    except ValueError as error:
-        raise UsageError(f"--timeout: {error}") from error
-    try:
-        job = client.wait(name, timeout=limit)
-    except TimeoutError as error:
-        click.echo(f"Error: {visible(str(error))}", err=True)
-        return client.find(name), TIMED_OUT
-    return job, 0 if job.state == JobState.SUCCESS else 1
 
 
 def _request(options: dict[str, Any]) -> JobRequest:

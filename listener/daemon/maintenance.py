@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import closing
+from contextlib import closing, suppress
+from dataclasses import replace
 from datetime import timedelta
 
 import structlog
@@ -22,6 +23,7 @@ from listener.intake.recorder import Recorder
 from listener.runtime.clock_guard import ClockGuard
 from listener.runtime.rate_limit import IntervalTimer
 from listener.runtime.store_health import StoreHealth
+from listener.store.daemons import REPORT_INTERVAL, Daemons, RunningDaemon
 from listener.store.notifier import Notifier
 from listener.store.pruner import Pruner
 
@@ -40,9 +42,28 @@ DRAIN_INTERVAL = timedelta(milliseconds=100)
 NOTIFIER_WAIT = timedelta(milliseconds=300)
 
 
+class Presence:
+    """Tells the store that this daemon runs, so that commands and other replicas know."""
+
+    def __init__(self, daemons: Daemons, daemon: RunningDaemon) -> None:
+        self._daemons = daemons
+        self._daemon = daemon
+        self._timer = IntervalTimer(REPORT_INTERVAL)
+
+    def report_if_due(self) -> None:
+        """Raises StoreUnavailable."""
+        if self._timer.due():
+            self._daemons.report(replace(self._daemon, seen_at=clock.now()))
+
+    def sign_off(self) -> None:
+        """At a stop. An unavailable store does not matter: the daemon stops being reported all the same."""
+        with suppress(StoreUnavailable):  # logged by the store's observer
+            self._daemons.sign_off(self._daemon.owner, at=clock.now())
+
+
 class Housekeeping:
-    """Watches the clock, maintains leases, decides about waiting results, breaks slow requests to MNS, and finds out
-    when an outage of the store is over.
+    """Watches the clock, maintains leases, decides about waiting results, breaks slow requests to MNS, finds out
+    when an outage of the store is over, and reports that this daemon runs.
     """
 
     def __init__(
@@ -53,6 +74,7 @@ class Housekeeping:
         queues: Sequence[MnsQueue],
         store: MaintenanceStore,
         store_health: StoreHealth,
+        presence: Presence,
         lease: timedelta,
         longest_query_wait: timedelta,
         clock_guard: ClockGuard,
@@ -68,6 +90,7 @@ class Housekeeping:
         self._recorder = recorder
         self._queues = queues
         self._store_health = store_health
+        self._presence = presence
         self._stop = stop
         renewal = renewal_interval(lease)
         self._pause = min(HOUSEKEEPING_INTERVAL, renewal)
@@ -80,10 +103,17 @@ class Housekeeping:
             heartbeat.beat()
             if not self.turn():
                 self._stop.wait(self._pause.total_seconds())
+        self._presence.sign_off()
 
     def turn(self) -> bool:
         """Do what is due; returns whether more waiting results are due already. Never raises."""
-        steps = (self._clock_guard.watch, self._expire_requests, self._maintain, self._probe_store)
+        steps = (
+            self._clock_guard.watch,
+            self._expire_requests,
+            self._maintain,
+            self._probe_store,
+            self._presence.report_if_due,
+        )
         succeeded = [self._succeeds(step) for step in steps]
         return all(succeeded) and self._more_waiting
 

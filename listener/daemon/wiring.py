@@ -15,8 +15,10 @@ from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 
+from listener import __version__
 from listener.aliyun.credentials import Credentials
 from listener.aliyun.mns_queue import MnsQueue, queue_from
+from listener.core import clock
 from listener.core.model import Delivery, Target, Tenants
 from listener.core.ports import HeartbeatSink, MpsOf
 from listener.daemon.health import (
@@ -26,7 +28,7 @@ from listener.daemon.health import (
     poller_stalled_after,
     reconciler_stalled_after,
 )
-from listener.daemon.maintenance import DrainLoop, Housekeeping, NotifierLoop, PrunerLoop
+from listener.daemon.maintenance import DrainLoop, Housekeeping, NotifierLoop, Presence, PrunerLoop
 from listener.dispatch.dispatcher import Dispatcher, HandlerBinding
 from listener.dispatch.enricher import Enricher
 from listener.dispatch.handlers import Handlers
@@ -37,11 +39,12 @@ from listener.intake.recorder import Recorder
 from listener.jobs.reconciler import CLAIM_DURATION, Reconciler, tenant_shards
 from listener.jobs.verifier import Verifier
 from listener.runtime.clock_guard import ClockGuard
-from listener.runtime.lease_owner import owner_name
+from listener.runtime.lease_owner import host_name, owner_name
 from listener.runtime.liveness import Heartbeat, LivenessMonitor
 from listener.runtime.metrics import Metrics
 from listener.runtime.store_health import StoreHealth
 from listener.settings.sections import QueueSettings, Settings
+from listener.store.daemons import Daemons, RunningDaemon
 from listener.store.notifier import Notifier
 from listener.store.pruner import Pruner
 from listener.store.sql_store import SqlStore
@@ -99,6 +102,7 @@ class Wiring:
     drain: bool = False
     _queues: list[MnsQueue] = field(default_factory=list, init=False)
     _verifiers_woken: dict[str, threading.Event] = field(default_factory=dict, init=False)  #: by tenant
+    _owner: str = field(default_factory=owner_name, init=False)
 
     def parts(self) -> Parts:
         """Raises SettingsError for the endpoint of a queue that cannot be used."""
@@ -139,7 +143,7 @@ class Wiring:
             fallback=settings.retry.policy(),
             meter=self.metrics,
             clock_check=self.clock_guard,
-            owner=owner_name(),
+            owner=self._owner,
             concurrency=settings.dispatch.concurrency,
             # Results of queries come from no queue. With tenants, they count as one more queue for fair shares.
             queues=len(settings.queues) + bool(settings.tenants),
@@ -238,12 +242,25 @@ class Wiring:
             queues=self._queues,
             store=self.resources.store,
             store_health=self.store_health,
+            presence=self._presence(),
             lease=self.settings.dispatch.lease,
             longest_query_wait=max(self.settings.reconcile.max_backoff, CLAIM_DURATION),
             clock_guard=self.clock_guard,
             stop=self.stop,
         )
         return Loop(name="housekeeping", run=partial(housekeeping.run, self._heartbeat("housekeeping")))
+
+    def _presence(self) -> Presence:
+        now = clock.now()
+        daemon = RunningDaemon(
+            owner=self._owner,
+            host=host_name(),
+            version=__version__,
+            queues=tuple(queue.label for queue in self.settings.queues),
+            started_at=now,
+            seen_at=now,
+        )
+        return Presence(Daemons(self.resources.store.database), daemon)
 
     def _pruner(self, poller_groups: Sequence[PollerGroup]) -> Loop:
         pruner = PrunerLoop(

@@ -174,9 +174,20 @@ def _chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
 
 def insert_or_ignore(dialect: str, table: Table, conflict: Sequence[str]) -> Any:
     """INSERT … ON CONFLICT (these columns) DO NOTHING, in the SQL of this dialect."""
+    return _insert(dialect, table).on_conflict_do_nothing(index_elements=conflict)
+
+
+def insert_or_update(dialect: str, table: Table, conflict: Sequence[str], changed: Sequence[str]) -> Any:
+    """INSERT … ON CONFLICT (these columns) DO UPDATE of the columns ``changed``, in the SQL of this dialect."""
+    statement = _insert(dialect, table)
+    new = {name: statement.excluded[name] for name in changed}
+    return statement.on_conflict_do_update(index_elements=conflict, set_=new)
+
+
+def _insert(dialect: str, table: Table) -> Any:
     # Imported here, since importing both takes a tenth of the time in which a process starts.
     flavour: Any = importlib.import_module(f"sqlalchemy.dialects.{dialect}")
-    return flavour.insert(table).on_conflict_do_nothing(index_elements=conflict)
+    return flavour.insert(table)
 
 
 def _execute(connection: Connection, text: str, parameters: Any, *, many: bool = False) -> Any:

@@ -180,3 +180,14 @@ quarantine = Table(
     Column("copies", Integer, nullable=False),
     UniqueConstraint("queue", "message_id", name="quarantine_message"),
 )
+
+daemons = Table(
+    "daemons",
+    metadata,
+    Column("owner", String(256), primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("version", Text, nullable=False),
+    Column("queues", Text, nullable=False),  #: a JSON list
+    Column("started_at", UtcTimestamp, nullable=False),
+    Column("seen_at", UtcTimestamp, nullable=False),
+)

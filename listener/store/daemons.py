@@ -1,0 +1,62 @@
+"""Which daemons run on this store: each one reports every few seconds, and signs off when it stops."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from sqlalchemy import delete, or_, select
+
+from listener.store.compiled import insert_or_update
+from listener.store.database import Database
+from listener.store.rows import mapping
+from listener.store.tables import daemons
+
+#: How often a daemon reports, and how long it counts as running after its last report.
+REPORT_INTERVAL: Final = timedelta(seconds=10)
+COUNTS_AS_RUNNING: Final = timedelta(seconds=45)
+#: After this time without a report, the row of a daemon that did not sign off is deleted.
+FORGOTTEN_AFTER: Final = timedelta(days=1)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunningDaemon:
+    """One process of ``mns-listener run``."""
+
+    owner: str  #: the name under which it holds leases
+    host: str
+    version: str
+    queues: Sequence[str]
+    started_at: datetime
+    seen_at: datetime
+
+
+class Daemons:
+    """Each method is one transaction. Raises StoreUnavailable."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    def report(self, daemon: RunningDaemon) -> None:
+        """Save that it is running; one statement."""
+        with self._database.write() as connection:
+            connection.execute(
+                insert_or_update(connection.dialect.name, daemons, ["owner"], ["seen_at"]),
+                {**asdict(daemon), "queues": json.dumps(daemon.queues)},
+            )
+
+    def sign_off(self, owner: str, *, at: datetime) -> None:
+        """It stops. The rows of daemons that ended long ago without signing off are deleted too."""
+        ended = or_(daemons.c.owner == owner, daemons.c.seen_at < at - FORGOTTEN_AFTER)
+        with self._database.write() as connection:
+            connection.execute(delete(daemons).where(ended))
+
+    def running(self, at: datetime) -> Sequence[RunningDaemon]:
+        """The daemons that have reported lately, the one that started first first."""
+        recent = select(daemons).where(daemons.c.seen_at > at - COUNTS_AS_RUNNING)
+        with self._database.read() as connection:
+            rows = connection.execute(recent.order_by(daemons.c.started_at, daemons.c.owner)).all()
+        return [RunningDaemon(**{**mapping(row), "queues": tuple(json.loads(row.queues))}) for row in rows]
