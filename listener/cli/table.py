@@ -10,14 +10,15 @@ import shutil
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
+from itertools import zip_longest
 from typing import Any, Final
 
 import click
 
 from listener.formats.unicode_text import visible
 
-#: The width to which cells are folded at most, and the blanks between two columns.
-MIN_FOLDED, GAP = 8, 2
+#: Columns are not folded to less than this width, and the number of blanks between two columns.
+MIN_FOLDED, GAP = 20, 2
 #: An empty cell in a pipe, so that a line has as many words as there are columns for programs that split at blanks.
 EMPTY: Final = "-"
 
@@ -59,29 +60,35 @@ def terminal_lines(
     """A table that fits into ``width``; if it cannot, a paragraph per row. Nothing is cut off."""
     from rich.cells import cell_len
 
-    longest = [max(map(cell_len, cells)) for cells in zip(columns, *rows, strict=True)]
-    least = [
-        most if name in whole else min(most, MIN_FOLDED) for name, most in zip(columns, longest, strict=True)
-    ]
-    if sum(least) + GAP * (len(columns) - 1) <= width:
-        return _folded(columns, rows, width=width, whole=whole)
-    return (line for row in rows for line in _paragraph(columns, row, width=width))
+    natural = [max(map(cell_len, cells)) for cells in zip(columns, *rows, strict=True)]
+    foldable = [name not in whole for name in columns]
+    widths = _widths(natural, foldable, width - GAP * (len(columns) - 1))
+    if widths is None:
+        return (line for row in rows for line in _paragraph(columns, row, width=width))
+    return _folded(columns, rows, widths=widths)
 
 
-def _folded(columns: Sequence[str], rows: Rows, *, width: int, whole: Collection[str]) -> Iterator[str]:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+def _widths(natural: Sequence[int], foldable: Sequence[bool], available: int) -> Sequence[int] | None:
+    """The widths of all columns, the space shared evenly by those that are folded; None if there is too little."""
+    folded = {place for place, width in enumerate(natural) if foldable[place] and width > MIN_FOLDED}
+    widths = list(natural)
+    left = available - sum(width for place, width in enumerate(natural) if place not in folded)
+    for number, place in enumerate(sorted(folded, key=natural.__getitem__)):
+        widths[place] = min(natural[place], left // (len(folded) - number))
+        if widths[place] < MIN_FOLDED:
+            return None
+        left -= widths[place]
+    return widths if left >= 0 else None
 
-    table = Table(box=None, header_style="bold", pad_edge=False, padding=(0, GAP, 0, 0))
-    for name in columns:
-        table.add_column(name, no_wrap=name in whole, overflow="fold")
-    for row in rows:
-        table.add_row(*map(Text, row))  # Text: brackets in values are not markup
-    console = Console(highlight=False, width=width)
-    with console.capture() as captured:
-        console.print(table)
-    return (line.rstrip() for line in captured.get().splitlines())
+
+def _folded(columns: Sequence[str], rows: Rows, *, widths: Sequence[int]) -> Iterator[str]:
+    from rich.cells import chop_cells, set_cell_size
+
+    for row in (columns, *rows):
+        folded = [chop_cells(cell, width) for cell, width in zip(row, widths, strict=True)]
+        for parts in zip_longest(*folded, fillvalue=""):
+            padded = map(set_cell_size, parts, widths)
+            yield (" " * GAP).join(padded).rstrip()
 
 
 def _paragraph(columns: Sequence[str], row: Sequence[str], *, width: int) -> Iterator[str]:

@@ -52,7 +52,8 @@ class Deliveries:
             due = connection.scalars(
                 update(deliveries)
                 .where(deliveries.c.id.in_(ids), deliveries.c.state == DeliveryState.PENDING)
-                .values(next_at=at)
+                # settled_at is when its wait began: see future_rows.
+                .values(next_at=at, settled_at=at)
                 .returning(deliveries.c.id)
             )
             found = sorted(due)

@@ -5,16 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
-from listener.store.daemons import COUNTS_AS_RUNNING, FORGOTTEN_AFTER, Daemons, RunningDaemon
+from listener.store.daemons import COUNTS_AS_RUNNING, FORGOTTEN_AFTER, Daemons
 from listener.store.sql_store import SqlStore
 from listener.store.tables import daemons
-from tests.support.builders import NOON
+from tests.support.builders import NOON, a_daemon
 from tests.support.stores import OpenStore, count
 
-ONE = RunningDaemon(
-    owner="host:1:one", host="host", version="1.0", queues=("a", "b"), started_at=NOON, seen_at=NOON
-)
-TWO = replace(ONE, owner="host:2:two", started_at=NOON + timedelta(seconds=1))
+ONE = a_daemon(queues=("a", "b"))
+TWO = a_daemon(owner="host:2:two", started_at=NOON + timedelta(seconds=1))
 SECOND = timedelta(seconds=1)
 
 

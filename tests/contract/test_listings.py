@@ -118,6 +118,16 @@ def test_a_retry_makes_pending_deliveries_due_and_spends_nothing(store: SqlStore
     assert (again.attempt, again.failures) == (2, 1)
 
 
+def test_a_retry_is_due_though_the_clock_is_set_back(store: SqlStore) -> None:
+    store.record([a_decoded_message()], routes_all(), at=NOON)
+    (delivery,) = Deliveries(store.database).page()
+    Deliveries(store.database).retry([delivery.id], at=NOON + timedelta(hours=3))
+
+    store.reschedule_future(at=LATER, longest_query_wait=timedelta(hours=1))
+
+    assert [each.id for each in store.claim(a_claim(), at=LATER)] == [delivery.id]
+
+
 def test_a_cancelled_delivery_is_a_dead_letter_that_can_be_replayed(store: SqlStore) -> None:
     results = [a_result(job_id=f"job-{number}") for number in range(3)]
     messages = [a_message(message_id=str(number)) for number in range(3)]

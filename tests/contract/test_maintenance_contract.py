@@ -15,6 +15,7 @@ from listener.core.errors import SettingsError
 from listener.core.model import (
     Dead,
     Delivery,
+    DeliveryState,
     Done,
     Outcome,
     ResultStatus,
@@ -26,6 +27,7 @@ from listener.rules.routing import Correlation, decider
 from listener.store import maintenance, pruner, schema
 from listener.store.database import Database
 from listener.store.dead_letters import DeadLetters
+from listener.store.deliveries import Deliveries
 from listener.store.filters import Filters
 from listener.store.parked import reroute_parked
 from listener.store.pruner import PASS_INTERVAL, ROWS_PER_STEP, Pruner
@@ -320,12 +322,19 @@ class TestGrowth:
     def test_listings_read_no_table_from_end_to_end(self, large: SqlStore) -> None:
         handle(large, 3, Dead(reason=""), prefix="dead")
         queries, dead_letters = Queries(large.database), DeadLetters(large.database)
+        listed = Deliveries(large.database)
         with explained(large) as plans:
             queries.jobs(state="success", before=7)
             queries.results(status=ResultStatus.PARKED, before=7)
             dead_letters.page(filters=Filters(route="videos"), before=7)
             dead_letters.page(before=7)
             dead_letters.count()
+            listed.page(before=7)
+            listed.page(states=[DeliveryState.PENDING], filters=Filters(route="videos"), before=7)
+            listed.retry([7], at=NOON)
+            listed.cancel([7], at=NOON)
+            queries.delivery_counts(range(7))
+            queries.overdue_waiting(at=NOON, limit=7)
             queries.quarantined(before=7)
             queries.history(JOB_ID)
             queries.history("nobody")

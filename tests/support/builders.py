@@ -26,6 +26,7 @@ from listener.core.model import (
     Target,
 )
 from listener.core.ports import Decide
+from listener.store.daemons import RunningDaemon
 
 NOON: Final = datetime(2024, 5, 1, 12, 0, tzinfo=UTC)
 JOB_ID: Final = "39f8e0bc005e4f309379701645f4a1b2"
@@ -183,6 +184,19 @@ def routes_all(*targets: Target) -> Decide:
     """The decision to give every result to these targets, or to one of the route ``videos``."""
     decision = RoutingDecision(status=ResultStatus.ROUTED, targets=targets or (Target("videos", "log"),))
     return lambda _result, _job, _queue: decision
+
+
+def a_daemon(**fields: Any) -> RunningDaemon:
+    """A daemon that started at noon, and reported then."""
+    defaults: dict[str, Any] = {
+        "owner": "host:1:one",
+        "host": "host",
+        "version": "1.0",
+        "queues": ("mps-callbacks",),
+        "started_at": NOON,
+        "seen_at": NOON,
+    }
+    return RunningDaemon(**(defaults | fields))
 
 
 def a_claim(**fields: Any) -> Claim:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -16,13 +17,15 @@ ROWS = [["1", JOB_ID, "talk-7", "Fail", LONG], ["2", "job-2", "", "Success", ""]
 WHOLE = ("id", "job", "reference")
 
 
-def test_long_cells_are_folded_and_names_are_whole() -> None:
-    lines = list(terminal_lines(COLUMNS, ROWS, width=80, whole=WHOLE))
+@pytest.mark.parametrize("width", [78, 100, 200, 500])
+def test_long_cells_are_folded_and_all_others_are_whole(width: int) -> None:
+    lines = list(terminal_lines(COLUMNS, ROWS, width=width, whole=WHOLE))
 
-    assert max(map(len, lines)) <= 80
+    assert max(map(len, lines)) <= width
     assert lines[0].split() == list(COLUMNS)
-    assert any(JOB_ID in line and "talk-7" in line for line in lines)
-    assert "".join(line[line.rindex(" ") + 1 :] for line in lines[1:]).count("x") == 200
+    assert lines[1].split()[:4] == ["1", JOB_ID, "talk-7", "Fail"]
+    assert "".join(line.split()[-1] for line in lines[1:-1]).count("x") == 200
+    assert lines[-1].split() == ["2", "job-2", "Success"]
 
 
 def test_a_row_that_fits_no_table_is_a_paragraph() -> None:
@@ -30,6 +33,12 @@ def test_a_row_that_fits_no_table_is_a_paragraph() -> None:
 
     assert lines[:3] == ["id: 1", f"  job: {JOB_ID}", "  reference: talk-7  state: Fail"]
     assert lines[-1] == "id: 2  job: job-2  state: Success"
+
+
+def test_wide_characters_do_not_move_the_columns_behind_them() -> None:
+    lines = list(terminal_lines(("a", "b"), [["字幕" * 15, "x"], ["字", "x"]], width=40))
+
+    assert lines == ["a" + " " * 38 + "b", "字幕" * 9 + "   x", "字幕" * 6, "字" + " " * 37 + "x"]
 
 
 @given(

@@ -16,7 +16,7 @@ from listener.core import clock
 from listener.core.model import Job
 from listener.settings.loader import load
 from listener.store.daemons import Daemons, RunningDaemon
-from tests.support.builders import NOON, a_job
+from tests.support.builders import NOON, a_daemon, a_job
 from tests.support.command_line import Invoke
 from tests.support.program import Place
 from tests.support.sqlite import new_sqlite
@@ -35,12 +35,8 @@ def unfinished(place: Place) -> Place:
 
 
 def report_daemon(place: Place) -> None:
-    now = clock.now()
-    daemon = RunningDaemon(
-        owner="other:1", host="other", version="1", queues=("q",), started_at=now, seen_at=now
-    )
     with place.store() as store:
-        Daemons(store.database).report(daemon)
+        Daemons(store.database).report(a_daemon(seen_at=clock.now()))
 
 
 def test_a_wait_without_a_daemon_says_so_once(unfinished: Place, invoke: Invoke) -> None:

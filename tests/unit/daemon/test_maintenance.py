@@ -11,14 +11,15 @@ from pathlib import Path
 import pytest
 
 from listener.core.errors import StoreFailureKind, StoreUnavailable
-from listener.daemon.maintenance import Housekeeping
+from listener.daemon.maintenance import Housekeeping, Presence
 from listener.intake.recorder import WAITING_BATCH, NullDeliverySink, Recorder
 from listener.rules.routing import Correlation, Rule, decider
 from listener.runtime.clock_guard import ClockGuard
 from listener.runtime.metrics import Metrics
 from listener.runtime.store_health import StoreHealth
+from listener.store.daemons import Daemons
 from listener.store.sql_store import SqlStore
-from tests.support.builders import decoded_messages, routes_all
+from tests.support.builders import a_daemon, decoded_messages, routes_all
 from tests.support.clocks import Clocks
 from tests.support.dispatching import LONG, a_dispatcher
 from tests.support.sqlite import new_sqlite
@@ -53,6 +54,7 @@ def housekeeping(store: SqlStore, *, rules: Sequence[Rule] = ()) -> Housekeeping
         queues=(),
         store=store,
         store_health=StoreHealth(Metrics(), call_limit=LONG),
+        presence=Presence(Daemons(store.database), a_daemon()),
         lease=LONG,
         longest_query_wait=HOUR,
         clock_guard=ClockGuard(),

@@ -13,12 +13,12 @@ import pytest
 from listener.core import clock
 from listener.core.errors import StoreUnavailable
 from listener.daemon.maintenance import Presence
-from listener.store.daemons import REPORT_INTERVAL, Daemons, RunningDaemon
+from listener.store.daemons import REPORT_INTERVAL, Daemons
 from listener.store.database import Database
-from tests.support.builders import NOON
+from tests.support.builders import NOON, a_daemon
 from tests.support.sqlite import new_sqlite
 
-ME = RunningDaemon(owner="me", host="h", version="1", queues=("q",), started_at=NOON, seen_at=NOON)
+ME = a_daemon(owner="me")
 
 
 @pytest.fixture
