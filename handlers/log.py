@@ -10,8 +10,9 @@ import structlog
 
 from listener import JobResult
 
-#: Omitted for readability: the original text of the callback, and the decoded copy of the user data.
-_OMITTED = frozenset({"raw", "data"})
+#: Omitted for readability: the version of the document, the original text of the callback, and the decoded copy of the
+#: user data.
+_OMITTED = frozenset({"schema", "raw", "data"})
 
 
 def log(*, level: Literal["debug", "info", "warning", "error"] = "info") -> Callable[[JobResult], None]:
@@ -20,7 +21,9 @@ def log(*, level: Literal["debug", "info", "warning", "error"] = "info") -> Call
     logger = structlog.get_logger("listener.handlers.log")
 
     def write(result: JobResult) -> None:
-        fields = {name: value for name, value in result.as_dict().items() if value and name not in _OMITTED}
+        fields = {
+            name: value for name, value in result.to_document().items() if value and name not in _OMITTED
+        }
         logger.log(number, "result.received", **fields)
 
     return write

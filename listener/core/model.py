@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime
 from enum import StrEnum
-from typing import Any
+from typing import Any, Final, Self
 
 from listener.core.idempotency_key import idempotency_key
 from listener.core.index_key import index_key
@@ -265,6 +265,7 @@ class Delivery:
     target: Target
     result: Result
     job: Job | None
+    received_at: datetime  #: when the result was recorded
     queue: str  #: the queue of the result; empty if it did not come from a queue
     attempt: int  #: the number of this run, from 1; every start counts, including those that a crash ended
     failures: int  #: attempts spent, limited by ``max_attempts``
@@ -353,6 +354,11 @@ class RecordSummary:
     claimed: Sequence[Delivery] = ()  #: deliveries that are already leased to the caller
 
 
+#: The version of the document that ``JobResult.to_document`` makes. It changes if a member is removed or changes its
+#: meaning; new members may be added at any time.
+DOCUMENT_SCHEMA: Final = 1
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
     """The argument of a handler: one result, with data of its job and delivery.
@@ -361,15 +367,15 @@ class JobResult:
     idempotency key.
     """
 
-    key: str
-    attempt: int
-    route: str
+    key: str = ""
+    attempt: int = 1
+    route: str = ""
     job_id: str
-    type: str
-    function: str
+    type: str = ""
+    function: str = ""
     state: str
-    code: str
-    message: str
+    code: str = ""
+    message: str = ""
     details: tuple[Any, ...] = ()
     user_data: str | None = None
     data: Mapping[str, Any] = field(default_factory=dict)  #: user data, if it is a JSON object
@@ -379,16 +385,50 @@ class JobResult:
     queue: str = ""
     input: str = ""
     output: str = ""
+    submitted_at: datetime | None = None  #: when MPS returned the job id; None if the job is not known
+    received_at: datetime | None = None  #: when this result was recorded; None if it was made up
+    finished_at: datetime | None = (
+        None  #: when the outcome of the job was recorded; None while it is in progress
+    )
     source: str = Source.CALLBACK
     outputs: Outputs | None = None  #: the outputs of the job, from a query; None if MPS was not queried
     raw: str = ""
 
-    def as_dict(self) -> dict[str, Any]:
-        """The same as plain JSON values; keys in field order."""
-        return {name: _plain(getattr(self, name)) for name in self.__dataclass_fields__}
+    def to_document(self) -> dict[str, Any]:
+        """The JSON object that handlers in other languages get: plain values, with the version of its schema."""
+        values = {name: _plain(getattr(self, name)) for name in self.__dataclass_fields__}
+        return {"schema": DOCUMENT_SCHEMA, **values}
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """The inverse of ``to_document``. Members that this release does not know are ignored.
+
+        Raises ValueError if the document has another schema version, or no ``job_id`` or ``state``.
+        """
+        version = document.get("schema")
+        if version != DOCUMENT_SCHEMA:
+            raise ValueError(f"schema = {version!r} is not supported; expected {DOCUMENT_SCHEMA}")
+        missing = [name for name in ("job_id", "state") if name not in document]
+        if missing:
+            raise ValueError(f"the document has no member {missing[0]!r}")
+        return cls(**{name: _read(name, document[name]) for name in _DOCUMENT_FIELDS if name in document})
+
+
+_DOCUMENT_FIELDS = tuple(JobResult.__dataclass_fields__)
 
 
 def _plain(value: Any) -> Any:
+    if isinstance(value, datetime):
+        return value.astimezone(UTC).isoformat()
     if isinstance(value, tuple):
         return list(value)
-    return value.as_dict() if isinstance(value, Outputs) else value
+    return value.to_document() if isinstance(value, Outputs) else value
+
+
+def _read(name: str, value: Any) -> Any:
+    """The inverse of ``_plain`` for this field."""
+    if name == "details":
+        return tuple(value)
+    if value is None or not name.endswith(("_at", "outputs")):
+        return value
+    return Outputs.from_document(value) if name == "outputs" else datetime.fromisoformat(value)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import base64
+from collections.abc import Mapping
 from dataclasses import dataclass, field, fields, is_dataclass
-from typing import Any
+from typing import Any, Self
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +67,36 @@ class Outputs:
     problems: tuple[str, ...] = ()  #: the parts that could not be read
     raw: str = field(default="", repr=False)  #: the text itself
 
-    def as_dict(self) -> dict[str, Any]:
+    def to_document(self) -> dict[str, Any]:
         """The same as plain JSON values, keys in field order; all numbers are finite."""
         plain: dict[str, Any] = _plain(self)
         return plain
+
+    @classmethod
+    def from_document(cls, document: Mapping[str, Any]) -> Self:
+        """The inverse of ``to_document``. Members that this release does not know are ignored."""
+        known = {part.name: document[part.name] for part in fields(cls) if part.name in document}
+        return cls(**{name: _read(value, _ITEMS.get(name)) for name, value in known.items()})
+
+
+#: The lists of an ``Outputs`` whose items are not plain JSON values.
+_ITEMS: Mapping[str, type] = {
+    "files": OutputFile,
+    "inline": InlineFile,
+    "covers": CoverImage,
+    "segments": Segment,
+    "splits": Segment,
+}
+
+
+def _read(value: Any, item: type | None) -> Any:
+    if not isinstance(value, list):
+        return value
+    return tuple(value if item is None else (_item(item, members) for members in value))
+
+
+def _item(item: Any, members: Mapping[str, Any]) -> Any:
+    return item(**{part.name: members[part.name] for part in fields(item) if part.name in members})
 
 
 def _plain(value: Any) -> Any:

@@ -249,7 +249,8 @@ def count_unsettled(connection: Connection) -> int:
 def _delivery(row: Any, found: dict[int, Any], known: dict[int, Any]) -> Delivery:
     result = found[row["result"]]
     job = known.get(result["job"])
-    return delivery_of(row, result_of(result), job_of(job) if job else None)
+    known_job = job_of(job) if job else None
+    return delivery_of(row, result_of(result), known_job, received_at=result["received_at"])
 
 
 def _due(connection: Connection, wanted: Claim, *, at: datetime) -> list[int]:

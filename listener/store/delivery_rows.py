@@ -43,7 +43,7 @@ def insert_deliveries(
         _values(entry, target, ids, at=at, claim=claim if place < mine else None)
         for place, (entry, target) in enumerate(wanted)
     ]
-    claimed = _insert_claimed(connection, wanted[:mine], rows[:mine])
+    claimed = _insert_claimed(connection, wanted[:mine], rows[:mine], at=at)
     if rows[mine:]:
         connection.execute(insert(deliveries), rows[mine:])
         notify(connection)
@@ -82,7 +82,11 @@ def _values(
 
 
 def _insert_claimed(
-    connection: Connection, wanted: Sequence[tuple[RoutedResult, Target]], rows: Sequence[dict[str, Any]]
+    connection: Connection,
+    wanted: Sequence[tuple[RoutedResult, Target]],
+    rows: Sequence[dict[str, Any]],
+    *,
+    at: datetime,
 ) -> Sequence[Delivery]:
     """Insert these rows; returns those that are running, with their results and jobs."""
     if not rows:
@@ -90,7 +94,12 @@ def _insert_claimed(
     written = _INSERT.run(connection, rows)
     ids = {(row[1], row[2], row[3]): row[0] for row in written}
     return [
-        delivery_of({**row, "id": ids[row["result"], row["route"], row["handler"]]}, entry.result, entry.job)
+        delivery_of(
+            {**row, "id": ids[row["result"], row["route"], row["handler"]]},
+            entry.result,
+            entry.job,
+            received_at=at,
+        )
         for (entry, _), row in zip(wanted, rows, strict=True)
         if row["state"] is DeliveryState.RUNNING
     ]

@@ -118,13 +118,16 @@ def _activities(text: str | None) -> dict[str, Any]:
     }
 
 
-def delivery_of(row: Mapping[str, Any], result: Result, job: Job | None) -> Delivery:
+def delivery_of(
+    row: Mapping[str, Any], result: Result, job: Job | None, *, received_at: datetime
+) -> Delivery:
     """The delivery in this row, with its result and job."""
     return Delivery(
         id=row["id"],
         target=Target(row["route"], row["handler"]),
         result=result,
         job=job,
+        received_at=received_at,
         queue=row["queue"],
         attempt=row["attempt"],
         failures=row["failures"],

@@ -103,6 +103,13 @@ class TestRecording:
         assert the_row(store, results)["copies"] == 3
         assert count(store, deliveries) == 1
 
+    def test_a_delivery_has_the_time_at_which_its_result_was_recorded(self, store: SqlStore) -> None:
+        summary = store.record(decoded_messages(2), routes_all(), at=NOON, claim=a_claim(limit=1))
+
+        delivered = [*summary.claimed, claim_one(store, at=LATER)]
+
+        assert [delivery.received_at for delivery in delivered] == [NOON, NOON]
+
     def test_copies_within_one_batch_are_one_result(self, store: SqlStore) -> None:
         batch = [a_decoded_message(message=a_message(message_id=f"m{number}")) for number in range(3)]
 

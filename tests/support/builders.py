@@ -150,6 +150,7 @@ def a_delivery(**fields: Any) -> Delivery:
         "target": Target("videos", "log"),
         "result": a_result(),
         "job": None,
+        "received_at": NOON,
         "queue": "mps-callbacks",
         "attempt": 1,
         "failures": 0,

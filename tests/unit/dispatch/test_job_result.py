@@ -52,3 +52,22 @@ def test_the_key_stays_and_the_attempt_counts() -> None:
 
     assert job_result(first).key == job_result(second).key
     assert (job_result(first).attempt, job_result(second).attempt) == (1, 2)
+
+
+def test_an_outcome_has_the_times_at_which_it_was_submitted_and_recorded() -> None:
+    recorded = datetime(2030, 1, 1, tzinfo=UTC)
+    job = a_job()
+
+    given = job_result(a_delivery(job=job, received_at=recorded))
+
+    assert (given.submitted_at, given.received_at, given.finished_at) == (
+        job.submitted_at,
+        recorded,
+        recorded,
+    )
+
+
+def test_progress_has_not_finished() -> None:
+    given = job_result(a_delivery(result=a_result(state="Processing")))
+
+    assert (given.received_at is None, given.finished_at) == (False, None)

@@ -74,7 +74,7 @@ def test_every_function_fills_its_documented_fields_and_no_other(function: str) 
 
     filled = {
         name
-        for name, value in read_back.as_dict().items()
+        for name, value in read_back.to_document().items()
         if isinstance(value, list) and value and name != "problems"
     }
     assert filled == set(FUNCTIONS[function].output_fields)
@@ -83,8 +83,10 @@ def test_every_function_fills_its_documented_fields_and_no_other(function: str) 
 
 @pytest.mark.parametrize("function", sample_results.FUNCTION_NAMES)
 def test_documented_slips_change_nothing_but_the_flag(function: str) -> None:
-    whole = read(function, sample_results.result(a_work(function)), output=OUTPUT).as_dict()
-    slipped = read(function, sample_results.result(a_work(function), malformed=True), output=OUTPUT).as_dict()
+    whole = read(function, sample_results.result(a_work(function)), output=OUTPUT).to_document()
+    slipped = read(
+        function, sample_results.result(a_work(function), malformed=True), output=OUTPUT
+    ).to_document()
 
     assert slipped["malformed"] == (function in sample_results.MALFORMED)
     assert {**slipped, "raw": "", "malformed": False} == {**whole, "raw": ""}
@@ -277,7 +279,7 @@ def test_files_are_in_the_bucket_of_the_output_unless_they_say_otherwise(
 @example('{"BeatList":[1e999,-1e999,' + "9" * 4000 + "]}")
 def test_any_text_is_read_and_comes_out_as_strict_json(text: str) -> None:
     for function in ("Cover", "TextToSpeech"):
-        whole = read(function, text, output=OUTPUT).as_dict()
+        whole = read(function, text, output=OUTPUT).to_document()
         assert json.loads(json.dumps(whole, allow_nan=False)) == whole
         assert whole["raw"].encode().decode() == whole["raw"]
 
@@ -285,7 +287,7 @@ def test_any_text_is_read_and_comes_out_as_strict_json(text: str) -> None:
 @given(INNER)
 def test_any_data_is_read_the_same_from_text_and_as_it_is(data: Any) -> None:
     as_text, as_is = (
-        read("Cover", json.dumps({"Code": "Success", "Data": value})).as_dict()
+        read("Cover", json.dumps({"Code": "Success", "Data": value})).to_document()
         for value in (json.dumps(data), data)
     )
     if not isinstance(data, str):  # bare text as Data would be read as JSON, which it need not be

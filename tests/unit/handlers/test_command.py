@@ -53,7 +53,7 @@ def test_program_reads_the_whole_document_on_standard_input(tmp_path: Path) -> N
 
     _shell(f"cat > {tmp_path}/document")(result)
 
-    assert json.loads((tmp_path / "document").read_bytes()) == result.as_dict()
+    assert json.loads((tmp_path / "document").read_bytes()) == result.to_document()
 
 
 def test_half_a_surrogate_pair_reaches_the_program_as_its_escape(tmp_path: Path) -> None:

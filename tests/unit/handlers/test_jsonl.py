@@ -50,7 +50,7 @@ def test_a_line_is_the_whole_result(tmp_path: Path) -> None:
     jsonl(path=tmp_path / "results", fsync=True)(result)
 
     [line] = (tmp_path / "results").read_text("utf-8").splitlines()
-    assert json.loads(line) == result.as_dict()
+    assert json.loads(line) == result.to_document()
     assert "早安" in line
 
 

@@ -63,7 +63,7 @@ def test_the_receiver_can_verify_every_request(key: str, receiver: Receiver, sec
     webhook(url=receiver.url, secret_file=secret_file)(result)
 
     [request] = receiver.requests
-    assert Verifier(SECRET).verify(request.body, dict(request.headers)) == result.as_dict()
+    assert Verifier(SECRET).verify(request.body, dict(request.headers)) == result.to_document()
 
 
 @pytest.mark.parametrize("key", KEYS)
@@ -109,7 +109,7 @@ def test_without_a_secret_nothing_is_signed(receiver: Receiver) -> None:
 
     [request] = receiver.requests
     assert "webhook-signature" not in request.headers
-    assert json.loads(request.body) == a_job_result().as_dict()
+    assert json.loads(request.body) == a_job_result().to_document()
 
 
 def test_own_headers_are_added_but_never_displace_the_scheme(receiver: Receiver) -> None:
