@@ -9,19 +9,18 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import time
-from configparser import ConfigParser
+from contextlib import closing
 from pathlib import Path
 from shutil import which
 
 import pytest
 
-from listener.dispatch.handler_loader import load
 from tests.support import ROOT
-from tests.support.packages import install
-from tests.support.results import a_job_result
+from tests.support.packages import an_environment, pip_install
 
 README = (ROOT / "README.md").read_text("utf-8")
 TOUR = "\n".join(re.findall(r"<!-- tour -->\n```sh\n(.*?)```", README, re.DOTALL))
@@ -79,24 +78,24 @@ def test_readme_begins_with_the_two_commands() -> None:
         assert f"\n{command.split()[1]}:" in (ROOT / "Makefile").read_text("utf-8")
 
 
-def test_the_handler_package_works_and_has_less_than_20_lines(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import sqlite3
-    from contextlib import closing
+def test_the_handler_package_can_be_installed_and_works(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "ledger.py").write_text(block("python"), "utf-8")
+    (package / "pyproject.toml").write_text(block("toml"), "utf-8")
+    environment = an_environment(tmp_path / "environment")
+    pip_install(environment, package)
+    call_twice = (
+        "from listener import JobResult; from listener.dispatch.handler_loader import load; "
+        f"handle = load('ledger', {{'path': {str(tmp_path / 'ledger.db')!r}}}, where='here'); "
+        "result = JobResult(key='1', job_id='one', state='Success'); handle(result); handle(result)"
+    )
 
-    setup = ConfigParser()
-    setup.read_string(block("ini"))
-    points = f"[mns_listener.handlers]{setup['options.entry_points']['mns_listener.handlers']}\n"
-    install(monkeypatch, tmp_path, "ledger", source=block("python"), points=points)
-    handler = load("ledger", {"path": str(tmp_path / "ledger.db")}, where="here")
-
-    handler(a_job_result(job_id="one", key="1"))
-    handler(a_job_result(job_id="one", key="1"))
+    subprocess.run([environment, "-c", call_twice], check=True, cwd=tmp_path)
 
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as db:
         assert db.execute("SELECT * FROM ledger").fetchall() == [("1", "one")]
-    assert len((block("python") + block("ini")).strip().splitlines()) < 20
+    assert len((block("python") + block("toml")).strip().splitlines()) < 20
 
 
 @pytest.mark.skipif(which("node") is None, reason="Node.js is not here")

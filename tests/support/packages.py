@@ -1,8 +1,10 @@
-"""Third-party handler packages, installed into a directory as pip would do it."""
+"""Third-party handler packages, installed by pip or into a directory as pip would do it."""
 
 from __future__ import annotations
 
+import subprocess
 import sys
+import sysconfig
 from pathlib import Path
 
 import pytest
@@ -22,3 +24,25 @@ def install(
     # Noted as absent now, so that the module is forgotten again after the test.
     monkeypatch.setitem(sys.modules, module, sys)
     del sys.modules[module]
+
+
+def an_environment(folder: Path) -> Path:
+    """The interpreter of a new virtual environment that also finds the packages of the running one, pip included."""
+    subprocess.run([sys.executable, "-m", "venv", "--without-pip", folder], check=True)
+    (packages,) = folder.glob("lib/python*/site-packages")
+    running = sysconfig.get_path("purelib")
+    (packages / "running.pth").write_text(f"import site; site.addsitedir({running!r})\n")
+    return folder / "bin" / "python"
+
+
+def pip_install(environment: Path, package: Path) -> None:
+    """Run ``pip install .`` in the folder of a package, without a network."""
+    offline = ("--no-index", "--no-build-isolation", "--no-deps", "--disable-pip-version-check")
+    done = subprocess.run(
+        [environment, "-m", "pip", "install", *offline, "."],
+        cwd=package,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stdout + done.stderr

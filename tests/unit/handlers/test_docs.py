@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import re
-from configparser import ConfigParser
+import subprocess
 from pathlib import Path
 
 import pytest
 
-from listener import Retry
 from listener.core.model import JobResult
-from listener.dispatch.coroutine_runner import CoroutineRunner
-from listener.dispatch.handler_loader import available, load, options_of
+from listener.dispatch.handler_loader import available, options_of
 from tests.support import ROOT
-from tests.support.packages import install
-from tests.support.results import a_job_result
+from tests.support.packages import an_environment, pip_install
 
 PAGE = (ROOT / "docs" / "handlers.md").read_text("utf-8")
 BUILT_IN = sorted(
@@ -28,6 +25,10 @@ def _section(name: str) -> str:
 
 def _block(language: str) -> str:
     return PAGE.split(f"```{language}\n")[1].split("```")[0]
+
+
+def _package_file() -> str:
+    return PAGE.split("`pyproject.toml`:\n\n```toml\n")[1].split("```")[0]
 
 
 @pytest.mark.parametrize("name", BUILT_IN)
@@ -47,20 +48,31 @@ def test_every_key_of_the_document_is_named() -> None:
     assert [name for name in JobResult.__dataclass_fields__ if f"`{name}`" not in paragraph] == []
 
 
-def test_the_example_plug_in_works_and_is_short(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    setup = ConfigParser()
-    setup.read_string(_block("ini"))
-    points = f"[mns_listener.handlers]{setup['options.entry_points']['mns_listener.handlers']}\n"
-    install(monkeypatch, tmp_path, "shout", source=_block("python"), points=points)
-    runner = CoroutineRunner()
-    handler = load("shout", {"to": "ops", "pause": "1m"}, where="here")
+CALL_SHOUT = """
+from listener import JobResult, Retry
+from listener.dispatch.coroutine_runner import CoroutineRunner
+from listener.dispatch.handler_loader import load
 
-    with pytest.raises(Retry):
-        runner.run(handler, a_job_result(state="Fail"))
-    runner.run(handler, a_job_result(job_id="one"))
-    runner.close()
+handler, runner = load("shout", {"to": "ops", "pause": "1m"}, where="here"), CoroutineRunner()
+try:
+    runner.run(handler, JobResult(job_id="one", state="Fail"))
+except Retry as error:
+    print(error.after)
+runner.run(handler, JobResult(job_id="one", state="Success"))
+"""
 
-    assert capsys.readouterr().out == "ops: one is Success\n"
-    assert len((_block("python") + _block("ini")).strip().splitlines()) < 20
+
+def test_the_example_plug_in_can_be_installed_and_works_and_is_short(tmp_path: Path) -> None:
+    package = tmp_path / "package"
+    package.mkdir()
+    (package / "shout.py").write_text(_block("python"), "utf-8")
+    (package / "pyproject.toml").write_text(_package_file(), "utf-8")
+    environment = an_environment(tmp_path / "environment")
+    pip_install(environment, package)
+
+    done = subprocess.run(
+        [environment, "-c", CALL_SHOUT], check=True, cwd=tmp_path, capture_output=True, text=True
+    )
+
+    assert done.stdout == "0:01:00\nops: one is Success\n"
+    assert len((_block("python") + _package_file()).strip().splitlines()) < 20
