@@ -49,6 +49,8 @@ IO_MODULES = {
     *("telnetlib", "xmlrpc", "urllib.request", "subprocess", "multiprocessing", "signal", "pty", "resource"),
 }
 MAX_FUNCTION_LINES = 45
+#: The only module that may ask structlog for a logger.
+LOGGERS = "listener.core.logger"
 
 MODULES = sorted(LISTENER.rglob("*.py"))
 NAMES = [str(path.relative_to(ROOT)) for path in MODULES]
@@ -197,6 +199,18 @@ def test_no_function_is_longer_than_a_screen(path: Path) -> None:
         for node in functions_of(path)
     }
     assert {name: length for name, length in lengths.items() if length > MAX_FUNCTION_LINES} == {}
+
+
+@every_module
+def test_a_module_takes_its_logger_from_core(path: Path) -> None:
+    """structlog's own prints to standard output, which belongs to whoever uses the listener as a library."""
+    taken = [
+        node.lineno
+        for node in nodes_of(path)
+        if isinstance(node, ast.Attribute) and node.attr == "get_logger" and name_of(path) != LOGGERS
+    ]
+
+    assert taken == []
 
 
 TESTS = ROOT / "tests"

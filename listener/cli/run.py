@@ -68,9 +68,9 @@ def run(ctx: click.Context, *, path: Path | None, drain: bool) -> None:
 
 
 def _serve(daemon: Daemon, signals: Signals, output: Output, *, path: Path | None, drain: bool) -> None:
-    import structlog
+    from listener.core.logger import get_logger
 
-    log = structlog.get_logger("listener")
+    log = get_logger("listener")
     daemon.start()
     log.info("listener.started", **daemon.describe())
     try:
@@ -99,9 +99,9 @@ def _watch(daemon: Daemon, signals: Signals, *, reload: Callable[[], None], drai
 
 def _reload(daemon: Daemon, path: Path | None) -> None:
     """Reload the settings; invalid ones are logged and change nothing."""
-    import structlog
+    from listener.core.logger import get_logger
 
-    log = structlog.get_logger("listener")
+    log = get_logger("listener")
     try:
         log.info("settings.reloaded", needs_restart=daemon.reload(settings_from(path)))
     except ListenerError as error:
@@ -134,9 +134,9 @@ def _stopped(daemon: Daemon, signals: Signals, output: Output) -> dict[str, int]
 
 def _exit_without(error: StopTimedOut, output: Output) -> NoReturn:
     """Leave the threads that hang behind; the interpreter's own exit might wait for them."""
-    import structlog
+    from listener.core.logger import get_logger
 
-    structlog.get_logger("listener").error("stop.timed_out", hung=list(error.hung))
+    get_logger("listener").error("stop.timed_out", hung=list(error.hung))
     _exit_now(error.exit_code, output)
 
 

@@ -12,12 +12,11 @@ from contextlib import ExitStack
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
-import structlog
-
 from listener import __version__
 from listener.aliyun.tenant_clients import TenantClients
 from listener.core import clock
 from listener.core.errors import ListenerError
+from listener.core.logger import get_logger
 from listener.daemon.bounded_steps import BoundedSteps
 from listener.daemon.health import store_call_limit
 from listener.daemon.reload import apply_reloadable, sections_needing_restart
@@ -36,7 +35,7 @@ if TYPE_CHECKING:
 
     from listener.http.server import Server
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: In drain mode: after so many failed polls in a row of one queue, the daemon stops with an error.
 DRAIN_FAILURES = 5

@@ -11,11 +11,10 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import timedelta
 
-import structlog
-
 from listener.aliyun.mns_queue import MnsQueue
 from listener.core import clock
 from listener.core.errors import StoreUnavailable
+from listener.core.logger import get_logger
 from listener.core.ports import ClockCheck, HeartbeatSink, MaintenanceStore
 from listener.dispatch.dispatcher import Dispatcher
 from listener.dispatch.lease_keeper import renewal_interval
@@ -27,7 +26,7 @@ from listener.store.daemons import REPORT_INTERVAL, Daemons, RunningDaemon
 from listener.store.notifier import Notifier
 from listener.store.pruner import Pruner
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: The longest pause between two turns of housekeeping, and between two deletions of old rows.
 HOUSEKEEPING_INTERVAL = timedelta(seconds=1)

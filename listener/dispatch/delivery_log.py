@@ -6,12 +6,12 @@ import contextvars
 from collections.abc import Callable
 from typing import TypeVar
 
-import structlog
 from structlog.contextvars import bind_contextvars
 
+from listener.core.logger import get_logger
 from listener.core.model import Dead, Delivery, Done, RetryAt, Settlement
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 Argument = TypeVar("Argument")
 

@@ -9,16 +9,15 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-import structlog
-
 from listener.core import clock
 from listener.core.errors import MpsRejected, StoreRejected, StoreUnavailable, Unavailable, UnavailableError
+from listener.core.logger import get_logger
 from listener.core.model import SUCCESS, Delivery, Result
 from listener.core.ports import MediaProcessing, MpsOf, OutputStore
 from listener.rules.backoff import ENRICH_BACKOFF
 from listener.runtime.log_throttle import ThrottledLog
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: The only type of job that QueryIProductionJob can be asked about.
 ENRICHED_TYPE = "iproduction"

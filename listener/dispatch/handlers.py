@@ -9,11 +9,10 @@ from datetime import timedelta
 from functools import partial
 from typing import Any
 
-import structlog
-
 from listener.core import clock
 from listener.core.call_deadline import time_left
 from listener.core.errors import Unavailable
+from listener.core.logger import get_logger
 from listener.core.model import JobResult, Target
 from listener.core.ports import Handler
 from listener.dispatch import handler_loader
@@ -22,7 +21,7 @@ from listener.dispatch.handler_loader import Installed
 from listener.runtime.file_version import FileVersion, file_version
 from listener.settings.sections import HandlerSettings, RouteSettings
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: How long an asynchronous ``close()`` may take, and how long a stop waits for closes that are already under way.
 CLOSE_TIMEOUT = timedelta(seconds=2)

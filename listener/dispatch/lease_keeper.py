@@ -7,9 +7,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
-import structlog
-
 from listener.core import clock
+from listener.core.logger import get_logger
 from listener.core.model import Delivery, Lease, Outcome, Settlement
 from listener.core.ports import ClockCheck, DeliveryStore
 from listener.dispatch.delivery_log import log_fields
@@ -19,7 +18,7 @@ from listener.dispatch.worker_pool import WorkerPool
 from listener.rules import retry
 from listener.rules.retry import RetryPolicy
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: How often a lease is renewed during its own length. If it were renewed only shortly before its end, any delay would
 #: lose it.

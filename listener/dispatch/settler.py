@@ -9,10 +9,9 @@ from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
 from datetime import timedelta
 
-import structlog
-
 from listener.core import clock
 from listener.core.errors import StoreUnavailable
+from listener.core.logger import get_logger
 from listener.core.model import Done, Settlement
 from listener.core.ports import DeliveryStore, HeartbeatSink, Meter
 from listener.dispatch.delivery_log import log_fields, log_settlement
@@ -20,7 +19,7 @@ from listener.dispatch.inflight import InFlight
 from listener.dispatch.store_guard import StoreGuard
 from listener.runtime.liveness import IDLE_BEAT
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: How many settlements one transaction writes at most.
 SETTLE_BATCH = 256

@@ -5,14 +5,13 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Sequence
 
-import structlog
-
+from listener.core.logger import get_logger
 from listener.core.model import Delivery
 from listener.core.ports import HeartbeatSink
 from listener.dispatch.delivery_log import log_fields
 from listener.dispatch.fair_queue import FairQueue, fair_share
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class WorkerPool:

@@ -11,12 +11,12 @@ import resource
 import socket
 from collections.abc import Callable, Collection
 
-import structlog
 from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
 
+from listener.core.logger import get_logger
 from listener.runtime.log_throttle import ThrottledLog
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 MAX_CONNECTIONS = 64
 #: One of so many descriptors that the process may open is a connection at most: the others are for everything else.

@@ -11,14 +11,13 @@ from dataclasses import replace
 from datetime import datetime
 from typing import Final
 
-import structlog
-
 from listener.core.errors import StoreFailureKind, StoreUnavailable
+from listener.core.logger import get_logger
 from listener.core.model import DecodedMessage, Message, RecordSummary
 from listener.core.ports import Decide, ResultStore
 from listener.formats.unicode_text import shortened, storable
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: How many characters of the database's message a reason quotes.
 MAX_REASON: Final = 500

@@ -10,17 +10,16 @@ import threading
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
-import structlog
-
 from listener.core import clock
 from listener.core.errors import QueueUnavailable, UnavailableError
+from listener.core.logger import get_logger
 from listener.core.model import Message
 from listener.core.ports import HeartbeatSink, Meter, Queue
 from listener.intake.recorder import Recorder
 from listener.rules import backoff
 from listener.runtime.log_throttle import ThrottledLog
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: How long to pause at most after an empty long poll that MNS answered early: a message that arrives in the meantime
 #: waits no longer than this.

@@ -10,12 +10,11 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
-import structlog
-
+from listener.core.logger import get_logger
 from listener.intake.poller import Poller
 from listener.runtime.log_throttle import ThrottledLog
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 class PollerGroup:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-import structlog
-
 from listener.core import clock
 from listener.core.errors import StoreUnavailable, Undecodable
+from listener.core.logger import get_logger
 from listener.core.model import (
     Claim,
     DecodedMessage,
@@ -23,7 +22,7 @@ from listener.formats.callback import decode
 from listener.intake.isolation import record_one_by_one
 from listener.rules.routing import Correlation, Rule, decider
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: How many waiting results one transaction decides about at most; recording waits for it.
 WAITING_BATCH = 500

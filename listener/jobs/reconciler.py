@@ -11,10 +11,9 @@ from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 
-import structlog
-
 from listener.core import clock
 from listener.core.errors import MpsRejected, StoreUnavailable, UnavailableError
+from listener.core.logger import get_logger
 from listener.core.model import LOST, Answer, Job, Result, Source, Tenants
 from listener.core.ports import ALL_TENANTS, ClockCheck, HeartbeatSink, MpsOf, OverdueStore
 from listener.intake.recorder import Recorder
@@ -22,7 +21,7 @@ from listener.jobs.concurrent_queries import query_concurrently
 from listener.rules.backoff import MPS_BACKOFF, Backoff
 from listener.runtime.log_throttle import ThrottledLog
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: The number of jobs per turn, and of concurrent queries.
 JOBS_PER_TURN, CONCURRENCY = 32, 4

@@ -10,11 +10,11 @@ import secrets
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-import structlog
 import tenacity
 
 from listener.core import clock
 from listener.core.errors import FailureKind, MpsRejected, MpsUnavailable, SettingsError, StoreRejected
+from listener.core.logger import get_logger
 from listener.core.model import (
     DecodedMessage,
     Job,
@@ -28,7 +28,7 @@ from listener.formats import user_data
 from listener.formats.unicode_text import storable
 from listener.jobs.request import JobRequest, check
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: After these failures it is certain that MPS did not accept the job.
 _NOT_SENT = frozenset(

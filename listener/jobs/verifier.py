@@ -9,10 +9,9 @@ import threading
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
-import structlog
-
 from listener.core import clock
 from listener.core.errors import MpsRejected, StoreRejected, StoreUnavailable, UnavailableError
+from listener.core.logger import get_logger
 from listener.core.model import Job, Result, Unverified
 from listener.core.ports import HeartbeatSink, Meter, MpsOf, VerificationStore
 from listener.intake.recorder import Recorder
@@ -22,7 +21,7 @@ from listener.rules.backoff import MPS_BACKOFF
 from listener.rules.verification import AskAgain, Believe, Refuse, Step, VerificationOutcome
 from listener.runtime.log_throttle import ThrottledLog
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: The number of callbacks per turn, and of concurrent queries.
 CALLBACKS_PER_TURN, CONCURRENCY = 32, 8

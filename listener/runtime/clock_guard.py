@@ -10,12 +10,11 @@ import threading
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-import structlog
-
 from listener.core import clock
+from listener.core.logger import get_logger
 from listener.runtime.log_throttle import ThrottledLog
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: A larger change between the wall clock and the time since boot is a jump; NTP slews far more slowly.
 JUMP = timedelta(seconds=5)

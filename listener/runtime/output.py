@@ -9,12 +9,11 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
-import structlog
-
 from listener.core import clock
+from listener.core.logger import get_logger
 from listener.runtime.log_stream import LogStream
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: How long the end of the process waits for a reader that takes what is still to be written.
 FINISH_TIMEOUT: Final = timedelta(seconds=2)

@@ -6,15 +6,14 @@ import math
 import threading
 from datetime import timedelta
 
-import structlog
-
 from listener.core import clock
 from listener.core.errors import StoreFailureKind, StoreUnavailable
+from listener.core.logger import get_logger
 from listener.core.ports import Meter
 from listener.runtime import liveness
 from listener.runtime.log_throttle import ThrottledLog
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: A call that has waited for so long makes the store count as unavailable. Ordinary calls take milliseconds.
 SLOW_AFTER = timedelta(seconds=5)

@@ -6,12 +6,11 @@ import os
 import socket
 from datetime import timedelta
 
-import structlog
-
+from listener.core.logger import get_logger
 from listener.runtime.liveness import LivenessMonitor
 from listener.runtime.log_throttle import ThrottledLog
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 #: How often the main thread checks whether all loops have started, until they have.
 STARTING_TICK = timedelta(milliseconds=20)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import structlog
 from sqlalchemy import Connection, inspect, text
 
 from listener.core.errors import SettingsError
+from listener.core.logger import get_logger
 from listener.store import postgres
 from listener.store.database import Database
 from listener.store.error_hints import schema_hint
@@ -15,7 +15,7 @@ from listener.store.error_hints import schema_hint
 #: The newest revision. A test verifies that it is Alembic's head; this way a start need not import Alembic.
 HEAD = "0006"
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 
 def version(database: Database) -> str:

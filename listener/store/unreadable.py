@@ -10,17 +10,17 @@ from collections.abc import Callable, Iterable
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-import structlog
 from sqlalchemy import Connection, Table, insert, update
 from sqlalchemy.exc import StatementError
 
 from listener.core.errors import StoreUnavailable
+from listener.core.logger import get_logger
 from listener.core.model import DeliveryState, ResultStatus
 from listener.store.database import Database
 from listener.store.error_classes import rejects_values
 from listener.store.tables import deliveries, results
 
-log = structlog.get_logger(__name__)
+log = get_logger(__name__)
 
 Value = TypeVar("Value")
 

@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 import structlog
 
+from listener.core.logger import ModuleLogger
+
 
 @contextmanager
 def restored_process_state() -> Iterator[None]:
@@ -29,5 +31,7 @@ def _forget_cached_loggers() -> None:
     lazy = type(structlog.get_logger())
     for name, module in list(sys.modules.items()):
         logger = getattr(module, "log", None) if name.startswith("listener") else None
+        if isinstance(logger, ModuleLogger):
+            logger = logger.configured
         if isinstance(logger, lazy):
             vars(logger).pop("bind", None)
