@@ -3,27 +3,56 @@
 Exports what handlers and submitters need::
 
     from listener import JobResult, Retry, Unavailable, Reject, time_left
-    from listener import submit, wait, register, Client
+    from listener import submit, wait, outputs, register, Client, AsyncClient, Job
+
+and the errors that they may raise. ``listener.testing`` is for tests of handlers.
 """
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from listener.core.call_deadline import time_left
-from listener.core.errors import ListenerError, Reject, Retry, Unavailable
-from listener.core.model import JobResult
+from listener.core.errors import (
+    ListenerError,
+    MpsRejected,
+    MpsUnavailable,
+    Reject,
+    Retry,
+    SettingsError,
+    StoreRejected,
+    StoreUnavailable,
+    Unavailable,
+    UnavailableError,
+    UsageError,
+)
+from listener.core.model import Job, JobResult, JobState
+from listener.core.outputs import Outputs
 
 if TYPE_CHECKING:
-    from listener.client import Client, register, submit, wait
+    from listener.async_client import AsyncClient
+    from listener.client import Client, outputs, register, submit, wait
 
 __all__ = [
+    "AsyncClient",
     "Client",
+    "Job",
     "JobResult",
+    "JobState",
     "ListenerError",
+    "MpsRejected",
+    "MpsUnavailable",
+    "Outputs",
     "Reject",
     "Retry",
+    "SettingsError",
+    "StoreRejected",
+    "StoreUnavailable",
     "Unavailable",
+    "UnavailableError",
+    "UsageError",
+    "outputs",
     "register",
     "submit",
     "time_left",
@@ -31,13 +60,15 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
-_API = ("Client", "register", "submit", "wait")
+#: Where the names are that are imported when they are first used.
+_API = {
+    "AsyncClient": "listener.async_client",
+    **dict.fromkeys(("Client", "outputs", "register", "submit", "wait"), "listener.client"),
+}
 
 
 def __getattr__(name: str) -> Any:
     """Submitting needs the store and more; a handler should not have to import that."""
     if name not in _API:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    import listener.client
-
-    return getattr(listener.client, name)
+    return getattr(import_module(_API[name]), name)

@@ -4,9 +4,9 @@ The command line uses it too. ::
 
     import listener
 
-    job = listener.submit("Cover", input="oss://…", output="oss://…{sequenceId}.jpg", route="covers")
+    job = listener.submit("Cover", input="oss://…", output="oss://…{sequenceId}.jpg", data={"article": 7})
     job = listener.wait(job, timeout=600)
-    print(job.state)
+    print(job.state, listener.outputs(job))
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import secrets
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -24,11 +24,15 @@ from typing import Any, Self
 from listener.aliyun.tenant_clients import TenantClients
 from listener.core import clock
 from listener.core.errors import SettingsError, UsageError
-from listener.core.model import Job, JobState
+from listener.core.model import SUCCESS, Job, JobState
+from listener.core.outputs import Outputs
+from listener.core.ports import MediaProcessing
+from listener.formats import job_outputs
 from listener.jobs import submission
 from listener.jobs.request import JobRequest, check, check_deadline, compose_user_data
 from listener.settings.loader import settings_from
 from listener.settings.sections import Settings
+from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
 
 #: How often the store is polled while waiting: the first interval, and the maximum.
@@ -63,17 +67,13 @@ class Client:
 
     def submit(self, request: JobRequest, *, tenant: str = "") -> Job:
         """Submit one job. Raises UsageError, SettingsError, MpsRejected, MpsUnavailable, StoreUnavailable."""
-        mps = self.clients.mps(tenant)
-        settings = self.settings.tenant(tenant).mps
-        if mps is None:
-            raise SettingsError("MPS is not configured; set mps.region, e.g. to cn-shanghai, or mps.endpoint")
         return submission.submit(
             request,
             store=self.store,
-            mps=mps,
+            mps=self._mps(tenant),
             deadline=self.settings.deadline_of(request.function, request.user_data),
             tenant=tenant,
-            region=settings.region,
+            region=self.settings.tenant(tenant).mps.region,
         )
 
     def register(
@@ -123,18 +123,60 @@ class Client:
     def wait(self, job: Job | str, *, timeout: timedelta | float | None = None) -> Job:
         """Wait until the daemon has recorded the outcome; returns the job. Raises TimeoutError and UsageError."""
         name = job if isinstance(job, str) else job.token
-        limit = timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
-        deadline = None if limit is None else clock.monotonic() + limit
-        pause = MIN_POLL_INTERVAL.total_seconds()
+        pauses = pauses_until(timeout)
         while (found := self.find(name)).finished_at is None:
-            left = pause if deadline is None else min(pause, deadline - clock.monotonic())
-            if left <= 0:
-                raise TimeoutError(
-                    f"timed out waiting for job {found.job_id or name}: no outcome within {limit:g} s"
-                )
-            time.sleep(left)  # polling: the daemon is another process
-            pause = min(pause * 2, MAX_POLL_INTERVAL.total_seconds())
+            pause = next(pauses, None)
+            if pause is None:
+                raise timed_out(found, timeout)
+            time.sleep(pause)  # polling: the daemon is another process
         return found
+
+    def outputs(self, job: Job | str) -> Outputs | None:
+        """What a successful job produced: from the store, or else as MPS reports it now. None for any other job.
+
+        Raises UsageError, SettingsError, MpsRejected, MpsUnavailable, StoreUnavailable.
+        """
+        found = self.find(job if isinstance(job, str) else job.token)
+        if found.state != SUCCESS:
+            return None
+        text = self._stored_outputs(found)
+        if text is None:
+            text = self._mps(found.tenant).query(found.job_id).result.outputs or ""
+        return job_outputs.read(found.function, text, output=found.output)
+
+    def _stored_outputs(self, job: Job) -> str | None:
+        history = Queries(self.store.database).history(job.token)
+        results = [stored.result for stored in history.results] if history else []
+        return next((result.outputs for result in results if result.outputs is not None), None)
+
+    def _mps(self, tenant: str) -> MediaProcessing:
+        mps = self.clients.mps(tenant)
+        if mps is None:
+            raise SettingsError("MPS is not configured; set mps.region, e.g. to cn-shanghai, or mps.endpoint")
+        return mps
+
+
+def pauses_until(timeout: timedelta | float | None) -> Iterator[float]:
+    """How long to wait before each further look at the store, in seconds; ends after ``timeout``."""
+    limit = _seconds(timeout)
+    deadline = None if limit is None else clock.monotonic() + limit
+    pause = MIN_POLL_INTERVAL.total_seconds()
+    while True:
+        left = pause if deadline is None else min(pause, deadline - clock.monotonic())
+        if left <= 0:
+            return
+        yield left
+        pause = min(pause * 2, MAX_POLL_INTERVAL.total_seconds())
+
+
+def timed_out(job: Job, timeout: timedelta | float | None) -> TimeoutError:
+    return TimeoutError(
+        f"timed out waiting for job {job.job_id or job.token}: no outcome within {_seconds(timeout):g} s"
+    )
+
+
+def _seconds(timeout: timedelta | float | None) -> float | None:
+    return timeout.total_seconds() if isinstance(timeout, timedelta) else timeout
 
 
 @cache
@@ -149,7 +191,7 @@ def submit(
     output: str = "",
     params: Any = "{}",
     route: str = "",
-    data: str = "",
+    data: str | Mapping[str, Any] = "",
     user_data: str | None = None,
     tenant: str = "",
     client: Client | None = None,
@@ -157,8 +199,8 @@ def submit(
 ) -> Job:
     """Submit one job with the settings of ./listener.toml and the environment, or with those of ``client``.
 
-    ``params`` is JSON text, a mapping, or a builder of ``listener.jobs.job_params``. ``others`` are the further
-    fields of ``listener.jobs.request.JobRequest``. Raises the errors of ``Client.submit``.
+    ``params`` is JSON text, a mapping, or a builder of ``listener.jobs.job_params``; ``data`` is text or a mapping.
+    ``others`` are the further fields of ``listener.jobs.request.JobRequest``. Raises the errors of ``Client.submit``.
     """
     used = client or _default()
     mps = used.settings.tenant(tenant).mps
@@ -166,16 +208,31 @@ def submit(
         function=function,
         input=input,
         output=output,
-        params=json.dumps(params, ensure_ascii=False) if isinstance(params, Mapping) else params,
-        user_data=user_data if user_data is not None else compose_user_data(route, data),
+        params=_as_json("params", params),
+        user_data=user_data if user_data is not None else compose_user_data(route, _as_json("data", data)),
         **{"pipeline": mps.pipeline, "notify_url": mps.notify_url} | others,
     )
     return used.submit(request, tenant=tenant)
 
 
+def _as_json(name: str, value: Any) -> Any:
+    """A mapping as JSON text; anything else unchanged."""
+    if not isinstance(value, Mapping):
+        return value
+    try:
+        return json.dumps(dict(value), ensure_ascii=False, allow_nan=False)
+    except (TypeError, ValueError) as error:
+        raise UsageError(f"{name} = {value!r} cannot be written as JSON: {error}") from error
+
+
 def wait(job: Job | str, *, timeout: timedelta | float | None = None, client: Client | None = None) -> Job:
     """Wait until the outcome is recorded; returns the job. ``timeout`` is in seconds. Raises TimeoutError."""
     return (client or _default()).wait(job, timeout=timeout)
+
+
+def outputs(job: Job | str, *, client: Client | None = None) -> Outputs | None:
+    """What a successful job produced; see ``Client.outputs``."""
+    return (client or _default()).outputs(job)
 
 
 def register(job_id: str, *, client: Client | None = None, **fields: Any) -> Job:

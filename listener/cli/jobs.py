@@ -128,7 +128,8 @@ def show_job(*, name: str, path: Path | None, as_json: bool) -> None:
     if history is None:
         raise UsageError(f"no job {name!r} in this store; list jobs with `mns-listener jobs list`")
     job = job_dict(history.job) if history.job else None
-    results = [result_dict(stored) for stored in history.results]
+    output = history.job.output if history.job else ""
+    results = [result_dict(stored, output=output) for stored in history.results]
     deliveries = [delivery_dict(delivery) for delivery in history.deliveries]
     if as_json:
         print_json({"job": job, "results": results, "deliveries": deliveries})

@@ -6,6 +6,7 @@ from dataclasses import fields
 from typing import Any
 
 from listener.core.model import Delivery, Job, Quarantined, Result
+from listener.formats import job_outputs
 from listener.store.queries import StoredResult
 
 #: The fields of a job by which it is identified come first; all others follow in the order of the dataclass.
@@ -23,8 +24,8 @@ def job_dict(job: Job) -> dict[str, Any]:
     return {name: getattr(job, name) for name in JOB_KEYS}
 
 
-def result_dict(stored: StoredResult) -> dict[str, Any]:
-    """All fields of a result, and what the store knows about it."""
+def result_dict(stored: StoredResult, *, output: str = "") -> dict[str, Any]:
+    """All fields of a result, and what the store knows about it. ``output`` is the Output of its job, if known."""
     result = stored.result
     return {
         "id": stored.id,
@@ -34,8 +35,16 @@ def result_dict(stored: StoredResult) -> dict[str, Any]:
         "received_at": stored.received_at,
         "copies": stored.copies,
         "contradictions": stored.contradictions,
-        **{name: getattr(result, name) for name in _RESULT_TAIL},
+        "outputs": _outputs(result, output),
+        "raw": result.raw,
     }
+
+
+def _outputs(result: Result, output: str) -> dict[str, Any] | None:
+    """As in the document that handlers get."""
+    if result.outputs is None:
+        return None
+    return job_outputs.read(result.function, result.outputs, output=output).to_document()
 
 
 def delivery_dict(delivery: Delivery) -> dict[str, Any]:

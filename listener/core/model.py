@@ -139,7 +139,7 @@ class Job:
     schedule_params: str = ""
     notify_url: str = ""
     user_data: str | None = None  #: as given by the submitter
-    state: str = JobState.INTENT
+    state: JobState = JobState.INTENT
     error: str = ""
     created_at: datetime
     submitted_at: datetime | None = None

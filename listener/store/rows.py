@@ -17,6 +17,7 @@ from listener.core.model import (
     Delivery,
     DeliveryState,
     Job,
+    JobState,
     Message,
     Quarantined,
     Result,
@@ -44,6 +45,7 @@ _result_values, _result_columns = attrgetter(*RESULT_FIELDS), itemgetter(*RESULT
 
 # A look-up is several times as fast as calling the enumeration.
 _DELIVERY_STATES = {state.value: state for state in DeliveryState}
+_JOB_STATES = {state.value: state for state in JobState}
 _SOURCES = {source.value: source for source in Source}
 
 
@@ -61,6 +63,8 @@ def job_of(row: Columns) -> Job:
     values = dict(zip(JOB_FIELDS, _job_columns(row), strict=True))
     for name in UNIQUE_IF_GIVEN:
         values[name] = values[name] or ""
+    # An unknown state raises ValueError, which names it.
+    values["state"] = _JOB_STATES.get(values["state"]) or JobState(values["state"])
     return Job(**values)
 
 

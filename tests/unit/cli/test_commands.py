@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 
 from listener.cli import COMMANDS, main
 from listener.store.sql_store import SqlStore
-from tests.support.builders import NOON, a_decoded_message, a_job, a_message, a_result
+from tests.support.builders import NOON, a_decoded_message, a_job, a_message, a_result, routes_all
 from tests.support.command_line import Invoke
 from tests.support.program import Place
 
@@ -68,6 +68,23 @@ def test_dlq_is_an_alias_of_dead_letters(place: Place, printed: Callable[..., An
 @pytest.mark.parametrize("path", LISTINGS, ids=" ".join)
 def test_empty_listing_says_so(place: Place, invoke: Invoke, path: tuple[str, ...]) -> None:
     assert invoke(*path).stdout.startswith("no ")
+
+
+def test_a_job_is_shown_with_its_outputs_as_handlers_get_them(
+    place: Place, printed: Callable[..., Any]
+) -> None:
+    output = "oss://media.oss-cn-shanghai.aliyuncs.com/out/{source}.mp4"
+    job = a_job(function="VideoClip", output=output)
+    with place.store() as store:
+        store.add_job(job)
+        outputs = '{"Code": "Success", "Data": "{\\"result\\": [{\\"file\\": \\"out/talk.mp4\\"}]}"}'
+        message = a_decoded_message(result=a_result(function="VideoClip", outputs=outputs))
+        store.record([message], routes_all(), at=NOON)
+
+    (result,) = printed("jobs", "show", job.job_id)["results"]
+
+    url = "oss://media.oss-cn-shanghai.aliyuncs.com/out/talk.mp4"
+    assert [file["url"] for file in result["outputs"]["files"]] == [url]
 
 
 @pytest.fixture

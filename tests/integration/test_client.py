@@ -1,0 +1,137 @@
+"""The listener as a library, with a daemon in another process and an emulated MPS."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import listener
+from listener import AsyncClient, Client, Job, JobState, UsageError
+from listener.emulator import Options
+from listener.emulator.server import running
+from listener.jobs.request import JobRequest
+from tests.support.program import NOTIFY_URL, QUEUE, Place
+
+INPUT = "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4"
+OUTPUT = "oss://media.oss-cn-shanghai.aliyuncs.com/out/{source}-{sequenceId}.jpg"
+COVERS = [f"oss://media.oss-cn-shanghai.aliyuncs.com/out/talk-{number:05d}.jpg" for number in (1, 2, 3)]
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Iterator[Place]:
+    with running(Options(job_seconds=0.01, queues=(QUEUE,))) as server:
+        here = Place(tmp_path, server)
+        here.settings()
+        try:
+            yield here
+        finally:
+            here.close()
+
+
+@pytest.fixture
+def client(place: Place) -> Iterator[Client]:
+    with Client(place.folder / "listener.toml") as client:
+        yield client
+
+
+def submit(client: Client, **fields: Any) -> Job:
+    cover: dict[str, Any] = {"input": INPUT, "output": OUTPUT, "notify_url": NOTIFY_URL}
+    return listener.submit("Cover", client=client, **(cover | fields))
+
+
+def test_data_may_be_a_mapping(place: Place, client: Client) -> None:
+    job = submit(client, data={"article": 7, "名": "早"}, route="covers")
+
+    assert job.user_data == '{"route": "covers", "article": 7, "名": "早"}'
+
+
+@pytest.mark.parametrize("data", [{"article": object()}, {"article": float("nan")}])
+def test_data_that_is_no_json_is_a_usage_error(client: Client, data: Any) -> None:
+    with pytest.raises(UsageError, match=r"^data = .* cannot be written as JSON"):
+        submit(client, data=data)
+
+
+def test_the_state_of_a_job_is_a_job_state_before_and_after_waiting(place: Place, client: Client) -> None:
+    submitted = submit(client)
+    assert place.run("--drain").wait() == 0
+    waited = listener.wait(submitted, timeout=0, client=client)
+
+    assert [type(job.state) for job in (submitted, waited)] == [JobState, JobState]
+    assert [job.state for job in (submitted, waited)] == ["submitted", "Success"]
+
+
+def test_the_outputs_of_a_job_that_no_route_enriched_are_asked_for(place: Place, client: Client) -> None:
+    job = submit(client)
+    before = listener.outputs(job, client=client)
+    assert place.run("--drain").wait() == 0
+    after = listener.outputs(job, client=client)
+
+    assert before is None
+    assert after is not None
+    assert [file.url for file in after.files] == COVERS
+
+
+def test_the_outputs_of_a_job_that_mps_forgot_come_from_the_store(place: Place, client: Client) -> None:
+    job = submit(client)
+    assert place.run("--drain").wait() == 0
+    (stored,) = place.queries(lambda queries: queries.results())
+    client.store.save_outputs(stored.result, '{"Code": "Success", "Message": "stored"}')
+    place.server.call(lambda emulator: emulator.engine.reset())
+
+    found = listener.outputs(job, client=client)
+
+    assert found is not None
+    assert found.message == "stored"
+
+
+def test_the_asynchronous_client_has_the_methods_of_the_other() -> None:
+    methods = {name for name in vars(Client) if not name.startswith("_")}
+
+    assert {name for name in vars(AsyncClient) if not name.startswith("_")} == methods
+
+
+def test_the_asynchronous_client_submits_waits_and_fetches(place: Place) -> None:
+    async def use() -> tuple[str, str, list[str]]:
+        async with AsyncClient(place.folder / "listener.toml") as client:
+            request = JobRequest(function="Cover", input=INPUT, output=OUTPUT, notify_url=NOTIFY_URL)
+            assert await client.check(request) == []
+            job = await client.submit(request)
+            await client.register("externally-submitted", reference="mine")
+            daemon = place.run()
+            waited = await client.wait(job, timeout=60)
+            outputs = await client.outputs(job)
+            assert await asyncio.to_thread(daemon.stop) == 0
+            assert outputs is not None
+            return (await client.find("mine")).job_id, waited.state, [file.url for file in outputs.files]
+
+    assert asyncio.run(use()) == ("externally-submitted", "Success", COVERS)
+
+
+def test_the_asynchronous_client_times_out_as_the_other_does(place: Place, client: Client) -> None:
+    async def wait(job: Job) -> None:
+        async with AsyncClient(place.folder / "listener.toml") as other:
+            await other.wait(job, timeout=0)
+
+    job = submit(client)
+    with pytest.raises(TimeoutError) as one:
+        client.wait(job, timeout=0)
+    with pytest.raises(TimeoutError) as other:
+        asyncio.run(wait(job))
+
+    assert str(one.value) == str(other.value)
+
+
+def test_an_asynchronous_client_that_is_not_open_says_so() -> None:
+    with pytest.raises(UsageError, match="the client is not open; use `async with"):
+        asyncio.run(AsyncClient().find("one"))
+
+
+def test_everything_that_is_exported_can_be_imported() -> None:
+    assert [name for name in listener.__all__ if getattr(listener, name, None) is None] == []
+    assert {"Job", "JobState", "MpsRejected", "MpsUnavailable", "SettingsError", "StoreUnavailable"} <= set(
+        listener.__all__
+    )
