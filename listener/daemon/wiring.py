@@ -29,7 +29,8 @@ from listener.daemon.health import (
     reconciler_stalled_after,
 )
 from listener.daemon.maintenance import DrainLoop, Housekeeping, NotifierLoop, Presence, PrunerLoop
-from listener.dispatch.dispatcher import Dispatcher, HandlerBinding
+from listener.dispatch.attempt import HandlerBinding
+from listener.dispatch.dispatcher import Dispatcher
 from listener.dispatch.enricher import Enricher
 from listener.dispatch.handlers import Handlers
 from listener.dispatch.lease_keeper import CallTimeouts

@@ -5,7 +5,7 @@ A delivery's way, and where its details are:
 - claim: claimer.py takes due deliveries from the store; intake brings those that it has just recorded. inflight.py
   counts them, lease_keeper.py renews their leases, and worker_pool.py gives them to threads, fairly over the queues
   (fair_queue.py).
-- enrich, handle: ``Dispatcher._work``, below, in a worker's thread. enricher.py fetches outputs from MPS,
+- enrich, handle: ``Dispatcher._work``, below, in a worker's thread; attempt.py. enricher.py fetches outputs from MPS,
   job_result.py makes the document that the handler gets, listener/rules/retry.py decides what follows a failure.
 - settle: settler.py writes the outcome to the store.
 """
@@ -15,18 +15,17 @@ from __future__ import annotations
 import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
+from functools import partial
 
 from listener.core import clock
-from listener.core.call_deadline import set_call_deadline
 from listener.core.errors import Unavailable
-from listener.core.model import Claim, Delivery, Done, JobResult, Outcome, RetryAt, Settlement, Target
+from listener.core.model import Claim, Delivery, Outcome, RetryAt, Settlement, Target
 from listener.core.ports import ClockCheck, DeliveryStore, HeartbeatSink, Meter
+from listener.dispatch.attempt import HandlerBinding, run_attempt
 from listener.dispatch.claimer import Claimer
-from listener.dispatch.delivery_log import call_with_log_fields
 from listener.dispatch.inflight import InFlight
-from listener.dispatch.job_result import job_result
 from listener.dispatch.lease_keeper import CallTimeouts, LeaseKeeper
 from listener.dispatch.settler import FinishedAttempt, Settler
 from listener.dispatch.store_guard import StoreGuard
@@ -36,15 +35,6 @@ from listener.rules.retry import RetryPolicy
 
 #: How long a delivery for which this process has no handler waits for a process that has one.
 NO_HANDLER_WAIT = timedelta(seconds=30)
-
-
-@dataclass(frozen=True, slots=True)
-class HandlerBinding:
-    """A handler with its retry policy. ``run`` is called from worker threads, raises what the handler raises."""
-
-    run: Callable[[JobResult], None]
-    policy: RetryPolicy
-    enrich: Callable[[Delivery], Delivery] | None = None
 
 
 class Dispatcher:
@@ -158,22 +148,17 @@ class Dispatcher:
 
     def _attempt(self, delivery: Delivery) -> FinishedAttempt:
         started = clock.monotonic()
-        set_call_deadline(self._timeouts.handler)
         outcome = self._handle(delivery)
         return FinishedAttempt(Settlement(delivery=delivery, outcome=outcome), clock.monotonic() - started)
 
     def _handle(self, delivery: Delivery) -> Outcome:
         """Enrich the delivery, run its handler and decide the outcome."""
         binding = self._bindings.get(delivery.target)
-        try:
-            if binding is None:
-                raise Unavailable(_no_handler(delivery.target), after=NO_HANDLER_WAIT)
-            result = job_result(binding.enrich(delivery) if binding.enrich else delivery)
-            call_with_log_fields(delivery, binding.run, result)
-        # Handlers are third-party code: not even their SystemExit may end the worker.
-        except BaseException as error:
-            return self._failed(delivery, error)
-        return Done()
+        if binding is None:
+            missing = Unavailable(_no_handler(delivery.target), after=NO_HANDLER_WAIT)
+            return self._failed(delivery, missing)
+        failed = partial(self._failed, delivery)
+        return run_attempt(delivery, binding, limit=self._timeouts.handler, failed=failed)
 
     def _failed(self, delivery: Delivery, error: BaseException) -> Outcome:
         if self._cut_short.is_set():

@@ -100,12 +100,19 @@ def load(use: str, options: Mapping[str, Any], *, where: str, installed: Install
     nothing else, whatever the plug-in does wrong.
     """
     factory = (installed or Installed()).factory(use, where)
-    with _refusals(f"{where}: handler {use!r}"):
+    return _build(factory, options, f"{where}: handler {use!r}")
+
+
+def build(make: Callable[..., Any], options: Mapping[str, Any], *, where: str) -> Handler:
+    """The same with a factory that need not be installed."""
+    return _build(_Factory(make), options, f"{where}: handler {getattr(make, '__name__', '')!r}")
+
+
+def _build(factory: _Factory, options: Mapping[str, Any], subject: str) -> Handler:
+    with _refusals(subject):
         handler = factory.make(**_checked(factory, options))
     if not callable(handler):
-        raise SettingsError(
-            f"{where}: handler {use!r} is broken: its factory returned {handler!r}, which is not callable"
-        )
+        raise SettingsError(f"{subject} is broken: its factory returned {handler!r}, which is not callable")
     return cast(Handler, handler)
 
 

@@ -13,7 +13,8 @@ from sqlalchemy import select
 
 from listener.core import clock
 from listener.core.model import JobResult, Target
-from listener.dispatch.dispatcher import Dispatcher, HandlerBinding
+from listener.dispatch.attempt import HandlerBinding
+from listener.dispatch.dispatcher import Dispatcher
 from listener.dispatch.lease_keeper import CallTimeouts
 from listener.rules.backoff import Backoff
 from listener.rules.retry import RetryPolicy

@@ -13,9 +13,9 @@ from structlog.contextvars import bind_contextvars, get_contextvars, merge_conte
 from structlog.testing import LogCapture
 
 from listener.core.model import Delivery, JobResult
+from listener.dispatch.attempt import HandlerBinding
 from listener.dispatch.coroutine_runner import CoroutineRunner
 from listener.dispatch.delivery_log import log_fields
-from listener.dispatch.dispatcher import HandlerBinding
 from listener.store.sql_store import SqlStore
 from tests.support.builders import a_delivery, a_result
 from tests.support.dispatching import (

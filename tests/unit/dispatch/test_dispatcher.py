@@ -18,8 +18,9 @@ from listener.core import clock
 from listener.core.errors import Reject, Retry, StoreFailureKind, StoreUnavailable, Unavailable
 from listener.core.model import Claim, Delivery, JobResult, Message, Settlement
 from listener.core.ports import ClockCheck
+from listener.dispatch.attempt import HandlerBinding
 from listener.dispatch.coroutine_runner import CoroutineRunner
-from listener.dispatch.dispatcher import Dispatcher, HandlerBinding
+from listener.dispatch.dispatcher import Dispatcher
 from listener.dispatch.handlers import Handlers
 from listener.intake.recorder import Recorder
 from listener.rules.retry import RetryPolicy

@@ -14,7 +14,8 @@ from structlog.testing import capture_logs
 
 from listener.core import clock
 from listener.core.model import JobResult, RetryAt, Target
-from listener.dispatch.dispatcher import Dispatcher, HandlerBinding
+from listener.dispatch.attempt import HandlerBinding
+from listener.dispatch.dispatcher import Dispatcher
 from listener.store.sql_store import SqlStore
 from listener.store.tables import EPOCH, deliveries
 from tests.support.dispatching import (

@@ -1,0 +1,84 @@
+"""Results that are made for tests of handlers are like those that the daemon makes."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from listener import JobResult
+from listener.emulator.mps.sample_results import FUNCTION_NAMES, SHAPES
+from listener.formats import callback
+from listener.testing import make_result
+
+KINDS = [
+    pytest.param({}, id="nothing"),
+    pytest.param({"state": "Fail", "data": {"a": 1}}, id="failed"),
+    pytest.param({"state": "Cancelled", "user_data": "captions:7"}, id="cancelled"),
+    pytest.param({"state": "Processing", "details": ["50 %"]}, id="in-progress"),
+    pytest.param({"type": "Transcode"}, id="transcode"),
+    pytest.param({"type": "Report"}, id="workflow"),
+    *(pytest.param({"function": name}, id=name) for name in FUNCTION_NAMES),
+]
+
+
+@pytest.mark.parametrize("fields", KINDS)
+def test_the_callback_says_the_same_as_the_fields(fields: dict[str, Any]) -> None:
+    made = make_result(**fields)
+    decoded = callback.decode(made.raw)
+
+    for name in ("job_id", "run_id", "type", "function", "state", "code", "message", "details", "user_data"):
+        assert getattr(decoded, name) == getattr(made, name), name
+
+
+@pytest.mark.parametrize("fields", [*KINDS, pytest.param({"state": "Lost"}, id="lost")])
+def test_every_kind_is_a_document_and_read_back(fields: dict[str, Any]) -> None:
+    made = make_result(**fields)
+
+    assert JobResult.from_document(json.loads(json.dumps(made.to_document()))) == made
+    assert made.job_id or made.run_id
+    assert {name: getattr(made, name) for name in fields} == {
+        name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
+    }
+
+
+@pytest.mark.parametrize("function", sorted(SHAPES))
+def test_a_function_brings_its_outputs(function: str) -> None:
+    outputs = make_result(function=function).outputs
+
+    assert outputs is not None
+    assert any((outputs.files, outputs.inline, outputs.covers, outputs.segments, outputs.splits))
+
+
+def test_a_failed_job_has_a_cause_and_no_outputs() -> None:
+    failed = make_result(state="Fail")
+
+    assert (failed.code, failed.outputs) == ("InvalidParameter.ResourceContentBad", None)
+
+
+def test_a_lost_job_has_no_callback() -> None:
+    lost = make_result(state="Lost")
+
+    assert (lost.source, lost.raw, lost.queue, lost.code) == ("listener", "", "", "Lost")
+
+
+def test_data_and_user_data_follow_from_each_other() -> None:
+    assert make_result(data={"名": "早"}).user_data == '{"名": "早"}'
+    assert make_result(user_data='{"a": 1}').data == {"a": 1}
+
+
+def test_the_key_depends_on_what_identifies_a_delivery() -> None:
+    keys = [make_result(**fields).key for fields in ({}, {"attempt": 2}, {"state": "Fail"}, {"route": "a"})]
+
+    assert keys[0] == keys[1]
+    assert len(set(keys)) == 3
+
+
+def test_outputs_may_be_left_out() -> None:
+    assert make_result(outputs=None).outputs is None
+
+
+def test_a_misspelt_field_is_refused() -> None:
+    with pytest.raises(TypeError, match="JobResult has no field 'sate'"):
+        make_result(sate="Fail")
