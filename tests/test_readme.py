@@ -24,7 +24,8 @@ from tests.support.packages import an_environment, pip_install
 
 README = (ROOT / "README.md").read_text("utf-8")
 TOUR = "\n".join(re.findall(r"<!-- tour -->\n```sh\n(.*?)```", README, re.DOTALL))
-TIMEOUT = 90
+#: Seconds; a dozen programs are started one after the other, on a machine that may be busy.
+TIMEOUT = 900
 
 
 def block(language: str) -> str:
