@@ -387,9 +387,9 @@ def _token(item: Item) -> str:
 
 def _job(item: Item, *, known: bool = True) -> Any:
     now = clock.now()
-    times = {"created_at": now, "deadline_at": now + DEADLINE}
+    given = {"created_at": now, "deadline_at": now + DEADLINE, "user_data": item.user_data}
     state: dict[str, Any] = {} if known else {"state": "intent", "submitted_at": None}
-    return a_job(token=_token(item), job_id=item.job_id if known else "", **times, **state)
+    return a_job(token=_token(item), job_id=item.job_id if known else "", **given, **state)
 
 
 def _happened(emulator: Emulator) -> Mapping[str, int]:
