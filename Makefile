@@ -3,11 +3,14 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 STAMP := $(VENV)/.installed
-BENCH_STAMP := $(VENV)/.installed-bench
+# Exact versions, verified by their hashes; `make constraints` makes them anew.
+LOCKS := container/locks
+LOCKED := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --require-hashes
 
 export ALIBABA_CLOUD_ECS_METADATA_DISABLED := true
 
-.PHONY: demo test docs build soak soak-jobs soak-memory bench bench-quick lint clean
+.PHONY: demo test docs build sbom licences constraints soak soak-jobs soak-memory bench bench-quick lint
+.PHONY: clean
 
 demo: $(STAMP)
 	$(BIN)/mns-listener demo
@@ -21,10 +24,30 @@ test: $(STAMP)
 docs: $(STAMP)
 	NO_MKDOCS_2_WARNING=true $(BIN)/python -m mkdocs build --strict --clean
 
-# The sdist and the wheel in dist/, without build isolation, so without a network.
+# The sdist, the wheel and the SBOM in dist/, without build isolation.
 build: $(STAMP)
 	rm -rf build dist *.egg-info/SOURCES.txt
 	$(BIN)/python -m build --no-isolation
+	$(MAKE) sbom
+
+# What the image contains, as CycloneDX JSON in dist/: of an environment made in the same steps as the image's.
+sbom: $(VENV)/.installed-release
+	rm -rf build/image build/wheels
+	mkdir -p dist
+	$(BIN)/python -m venv --without-pip build/image
+	$(BIN)/python -m pip wheel --quiet --no-build-isolation --require-hashes -w build/wheels -r $(LOCKS)/runtime.txt
+	$(BIN)/python -m pip wheel --quiet --no-build-isolation --no-index --no-deps -w build/wheels .
+	$(BIN)/python -m pip --python build/image/bin/python install --quiet --no-index --no-deps build/wheels/*.whl
+	$(BIN)/python -m cyclonedx_py environment --output-reproducible --output-format JSON \
+		--output-file dist/mns-listener.cdx.json build/image/bin/python
+
+# docs/licences.md, from the metadata of the installed packages.
+licences: $(STAMP)
+	$(BIN)/python -m tests.supply.licences
+
+# container/locks: the newest versions that setup.cfg allows.
+constraints: $(VENV)/.installed-release
+	$(BIN)/python -m tests.supply.locks
 
 # Random faults, random kills, and a check that every callback is accounted for: over SQLite, then half as many seeds
 # with two processes over PostgreSQL. SEEDS=200 takes a while.
@@ -43,10 +66,10 @@ soak-memory: $(STAMP)
 	$(BIN)/python -m tests.soak.memory
 
 # Every figure of docs/performance.md: ten minutes on an otherwise idle machine; bench-quick uses small sizes.
-bench: $(BENCH_STAMP)
+bench: $(VENV)/.installed-bench
 	$(BIN)/python -m tests.benchmarks
 
-bench-quick: $(BENCH_STAMP)
+bench-quick: $(VENV)/.installed-bench
 	$(BIN)/python -m tests.benchmarks --quick
 
 lint: $(STAMP)
@@ -54,13 +77,15 @@ lint: $(STAMP)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 
-$(STAMP): setup.cfg pyproject.toml
+$(STAMP): setup.cfg pyproject.toml $(LOCKS)/build.txt $(LOCKS)/dev.txt
 	$(PYTHON) -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[dev]'
+	$(LOCKED) -r $(LOCKS)/build.txt
+	$(LOCKED) -r $(LOCKS)/dev.txt
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-build-isolation --no-deps -e .
 	@touch $@
 
-$(BENCH_STAMP): $(STAMP)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -e '.[bench]'
+$(VENV)/.installed-%: $(STAMP) $(LOCKS)/%.txt
+	$(LOCKED) -r $(LOCKS)/$*.txt
 	@touch $@
 
 clean:

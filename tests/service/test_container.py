@@ -47,7 +47,9 @@ def seconds_of(name: str, pattern: str) -> timedelta:
     return timedelta(seconds=int(found))
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.iterdir()), ids=lambda path: path.name)
+@pytest.mark.parametrize(
+    "path", [path for path in sorted(FOLDER.iterdir()) if path.is_file()], ids=lambda path: path.name
+)
 def test_every_variable_is_a_setting(path: Path) -> None:
     assert unknown(named_in(path.read_text("utf-8"))) == []
 
@@ -62,6 +64,16 @@ def test_image_copies_what_is_there_and_what_is_not_ignored() -> None:
 
     assert copied == allowed
     assert [name for name in copied if not (FOLDER.parent / name).exists() and name != "README.md"] == []
+
+
+def test_image_installs_nothing_unverified() -> None:
+    """Each pip either verifies hashes, or has no index and installs what such a pip has made."""
+    text = re.sub(r"\\\n", "", text_of("Containerfile"))
+    calls = re.findall(r"pip [^&\n]*?(?:install|wheel) [^&\n]*", text)
+
+    assert len(calls) == 4
+    assert [call for call in calls if "--require-hashes" not in call and "--no-index" not in call] == []
+    assert [call for call in calls if " wheel " in call and "--no-build-isolation" not in call] == []
 
 
 def test_image_runs_a_command_that_exists_without_root_and_without_a_shell() -> None:
