@@ -66,6 +66,18 @@ def test_nothing_that_asks_a_service_stands_before_the_start() -> None:
     assert values_of("ExecStartPre") == []
 
 
+def test_the_template_differs_from_the_unit_only_in_what_belongs_to_an_instance() -> None:
+    template = (FOLDER / "mns-listener@.service").read_text("utf-8")
+    own = {"User=mns-listener-%i", "Environment=MNS_LISTENER_HTTP__LISTEN=unix:%t/mns-listener-%i/http.sock"}
+    lines = [line for line in template.splitlines() if line and line[0] != "#"]
+    general = [
+        line.replace("-%i", "").replace("/%i", "").replace(" (%i)", "") for line in lines if line not in own
+    ]
+
+    assert own <= set(lines)
+    assert general == [line for line in UNIT.splitlines() if line and line[0] != "#"]
+
+
 def test_every_credential_file_is_loaded() -> None:
     loaded = {value.partition(":")[0] for value in values_of("LoadCredential")}
     used = set(re.findall(r"%d/([\w-]+)", UNIT))
