@@ -9,7 +9,7 @@ LOCKED := $(BIN)/python -m pip install --quiet --disable-pip-version-check --no-
 
 export ALIBABA_CLOUD_ECS_METADATA_DISABLED := true
 
-.PHONY: demo test docs build sbom licences constraints soak soak-jobs soak-memory bench bench-quick lint
+.PHONY: demo test test-system docs build sbom licences constraints soak soak-jobs soak-memory bench bench-quick lint
 .PHONY: clean
 
 demo: $(STAMP)
@@ -19,6 +19,12 @@ demo: $(STAMP)
 test: export PYTHONDONTWRITEBYTECODE :=
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 4 --dist loadgroup
+
+# The shipped units under a real systemd, the image as a container, and the examples against their schemas. Needs root
+# and the Debian packages systemd-container, debootstrap, podman, buildah and crun; fails where it cannot run.
+test-system: $(VENV)/.installed-system
+	$(BIN)/python -m tests.system.preflight
+	$(BIN)/python -m pytest -m system -vv tests/system
 
 # The documentation as a site in site/; warnings and broken links are errors (never --quiet: it hides both). No network.
 docs: $(STAMP)

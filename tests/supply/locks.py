@@ -6,6 +6,7 @@ name no registry, so they are installed from whichever one pip is configured for
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 import tomllib
@@ -20,6 +21,9 @@ from tests.support import ROOT
 FOLDER = ROOT / "container" / "locks"
 HEADER = "# Made by `make constraints`; do not edit.\n"
 PYTHON = "3.11"
+ENTRY = re.compile(
+    r"^(?P<requirement>[a-z0-9].*?) \\\n(?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+", re.MULTILINE
+)
 SETUP = ConfigParser()
 SETUP.read(ROOT / "setup.cfg")
 
@@ -62,6 +66,20 @@ LOCKS = {
     "release": Lock(requirements=declared("release"), agrees_with=("dev",)),
     "system": Lock(requirements=declared("system"), agrees_with=("dev",)),
 }
+
+
+def locked(name: str) -> list[Requirement]:
+    """Every entry of a lock, for whichever target it is."""
+    text = (FOLDER / f"{name}.txt").read_text("utf-8")
+    return [Requirement(found["requirement"]) for found in ENTRY.finditer(text)]
+
+
+def locked_versions(name: str, target: dict[str, str] | None = None) -> dict[str, str]:
+    """The version of each package that the lock installs on the target, or here; each package only once."""
+    chosen = [each for each in locked(name) if each.marker is None or each.marker.evaluate(target)]
+    versions = {each.name: str(each.specifier).removeprefix("==") for each in chosen}
+    assert len(versions) == len(chosen), f"{name}.txt has two versions of one package for {target}"
+    return versions
 
 
 def write(name: str) -> None:

@@ -10,16 +10,12 @@ from importlib import metadata
 from pathlib import Path
 
 import pytest
-from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from tests.supply.licences import shipped
-from tests.supply.locks import FOLDER, LOCKS, declared
+from tests.supply.locks import ENTRY, FOLDER, HEADER, LOCKS, declared, locked, locked_versions
 from tests.support import ROOT
 
-ENTRY = re.compile(
-    r"^(?P<requirement>[a-z0-9].*?) \\\n(?P<hashes>(?:    --hash=sha256:[0-9a-f]{64}(?: \\)?\n)+)", re.M
-)
 PYTHONS = ("3.11", "3.12", "3.13")
 MACHINES = ("x86_64", "aarch64")
 TARGETS = [
@@ -31,27 +27,14 @@ TARGETS = [
 every_lock = pytest.mark.parametrize("name", LOCKS)
 
 
-def entries(name: str) -> list[Requirement]:
-    text = (FOLDER / f"{name}.txt").read_text("utf-8")
-    return [Requirement(found["requirement"]) for found in ENTRY.finditer(text)]
-
-
-def pins(name: str, target: dict[str, str] | None = None) -> dict[str, str]:
-    """The exact version of each package that the lock installs there; each only once."""
-    chosen = [each for each in entries(name) if each.marker is None or each.marker.evaluate(target)]
-    versions = {each.name: str(each.specifier).removeprefix("==") for each in chosen}
-    assert len(versions) == len(chosen)
-    return versions
-
-
 @every_lock
 def test_a_lock_has_nothing_but_exact_versions_with_hashes(name: str) -> None:
     """An address would tie it to one registry; a line without a hash would be installed unverified."""
     text = (FOLDER / f"{name}.txt").read_text("utf-8")
     rest = ENTRY.sub("", text)
 
-    assert rest == "# Made by `make constraints`; do not edit.\n"
-    assert [str(each) for each in entries(name) if not re.fullmatch(r"==[\w.!+]+", str(each.specifier))] == []
+    assert rest == HEADER
+    assert [str(each) for each in locked(name) if not re.fullmatch(r"==[\w.!+]+", str(each.specifier))] == []
 
 
 def test_every_lock_is_made_by_the_command_and_no_other_is_there() -> None:
@@ -62,20 +45,20 @@ def test_every_lock_is_made_by_the_command_and_no_other_is_there() -> None:
 @pytest.mark.parametrize("target", TARGETS, ids=lambda target: "-".join(target.values()))
 def test_a_lock_satisfies_the_requirements_everywhere(name: str, target: dict[str, str]) -> None:
     """Fails if setup.cfg is changed without `make constraints`."""
-    locked = pins(name, target)
+    versions = locked_versions(name, target)
     wanted = LOCKS[name].requirements
 
     assert wanted
     assert [
         str(each)
         for each in wanted
-        if canonicalize_name(each.name) not in locked
-        or not each.specifier.contains(locked[canonicalize_name(each.name)])
+        if canonicalize_name(each.name) not in versions
+        or not each.specifier.contains(versions[canonicalize_name(each.name)])
     ] == []
 
 
 def test_the_image_is_locked_down_to_the_last_package() -> None:
-    assert shipped() - set(pins("runtime")) == set()
+    assert shipped() - set(locked_versions("runtime")) == set()
 
 
 @pytest.mark.parametrize(
@@ -85,7 +68,7 @@ def test_the_image_is_locked_down_to_the_last_package() -> None:
 def test_tests_run_against_the_versions_that_are_shipped(
     name: str, other: str, target: dict[str, str]
 ) -> None:
-    these, those = pins(name, target), pins(other, target)
+    these, those = locked_versions(name, target), locked_versions(other, target)
 
     assert {each: these[each] for each in these.keys() & those.keys() if these[each] != those[each]} == {}
 

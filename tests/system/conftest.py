@@ -1,0 +1,13 @@
+"""Every test of this folder is marked ``system``: `make test` leaves it out, `make test-system` runs it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if Path(__file__).parent in item.path.parents:
+            item.add_marker(pytest.mark.system)
