@@ -32,14 +32,24 @@ def _process_state() -> Iterator[None]:
 EXPENSIVE = ("reports", "calm", "accounts", "outages", "fragile", "sdist")
 
 
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark the groups before pytest-xdist looks for them, which it does once all tests are collected."""
+    expensive = [name for name in EXPENSIVE if name in getattr(item, "fixturenames", ())]
+    if expensive:
+        item.add_marker(pytest.mark.xdist_group(f"{item.path.name}:{expensive[0]}"))
+
+
 @pytest.hookimpl(trylast=True)
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """After the order is made random: start with what takes longest, so that no worker is left with it at the end."""
-    for item in items:
-        expensive = [name for name in EXPENSIVE if name in getattr(item, "fixturenames", ())]
-        if expensive:
-            item.add_marker(pytest.mark.xdist_group(f"{item.path.name}:{expensive[0]}"))
-    items.sort(key=lambda item: item.get_closest_marker("xdist_group") is None)
+    items.sort(key=_is_ungrouped)
+    if getattr(config.option, "loadgroup", False):
+        ignored = [item.nodeid for item in items if not _is_ungrouped(item) and "@" not in item.nodeid]
+        assert not ignored, f"pytest-xdist ignores the groups of {ignored[:3]}: is pytest too new for it?"
+
+
+def _is_ungrouped(item: pytest.Item) -> bool:
+    return item.get_closest_marker("xdist_group") is None
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
