@@ -31,6 +31,8 @@ COMMIT = 3.0
 WRITING = 0.4
 #: A webhook's time limit is noticed within this time, on a busy machine.
 NOTICED = 4.0
+#: Its receiver learns of it within this time.
+HUNG_UP = 1.0
 #: What may end a call, or keep its end from being written: a SIGHUP is not among it, nor is what the store, the clock
 #: or the log suffers from. A changed store file is: its processes refuse to write to it, and are killed.
 ENDS = {"kill", "stop", "freeze", "file-replaced", "wal-removed"}
@@ -327,9 +329,11 @@ def _follow_up(
     ]
     own = [ending for ending in between if ending.pid == before.pid or _of_any(before, ending)]
     yield from _attempts(before, after, between)
-    if before.how == "raised" and before.ended is not None and before.ended <= after.begun:
+    # The receiver of a webhook learns that its caller has hung up a moment after the caller went on.
+    learnt = HUNG_UP * evidence.slowness if before.pid == ANY_PROCESS and before.how == "raised" else 0.0
+    overlaps = before.ended is not None and before.ended - learnt > after.begun
+    if before.how == "raised" and not overlaps:
         return
-    overlaps = before.ended is not None and before.ended > after.begun
     frozen = sum(
         ending.until - ending.since
         for ending in between

@@ -12,7 +12,7 @@ import pytest
 from listener.emulator.faults import FaultKind
 from tests.soak.campaign import ENOUGH_FOR_ALL_KINDS, RECEIVER, Report, never_happened
 from tests.soak.evidence import ANY_PROCESS, STORE, Call, Ending, Evidence, Rows
-from tests.soak.ledger import COMMIT, NOTICED, Accounting, account_for
+from tests.soak.ledger import COMMIT, HUNG_UP, NOTICED, Accounting, account_for
 from tests.soak.plan import (
     CORRELATION_WAIT,
     LEASE,
@@ -255,6 +255,14 @@ def test_a_webhook_that_outlives_its_time_limit_is_noticed() -> None:
 
     assert kinds_of(webhook(longest - 0.1)) == []
     assert kinds_of(webhook(longest + 0.1)) == ["hung"]
+
+
+@pytest.mark.parametrize(("beside", "expected"), [(HUNG_UP - 0.1, []), (HUNG_UP + 0.1, ["overlapping"])])
+def test_a_webhook_that_runs_beside_its_next_attempt_is_noticed(beside: float, expected: list[str]) -> None:
+    call = replace(RETURNED, pid=ANY_PROCESS, how="raised", ended=12.0)
+    after = replace(RETURNED, pid=ANY_PROCESS, attempt=2, begun=12.0 - beside, ended=13.0)
+
+    assert kinds_of(account_for(PLAN, evidence(call, after))) == expected
 
 
 def test_a_webhook_of_a_frozen_process_may_outlive_it() -> None:

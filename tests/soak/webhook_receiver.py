@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import select
 import threading
 import time
 from collections import Counter
@@ -85,11 +86,12 @@ def _answering(receiver: WebhookReceiver) -> type[BaseHTTPRequestHandler]:
 
         def _trickle(self, beginning: bytes) -> None:
             """Byte by byte, until the caller hangs up or the time is over."""
-            until, pause = time.monotonic() + receiver.trickling, threading.Event()
+            until = time.monotonic() + receiver.trickling
             going = self._send(beginning)
             while going and time.monotonic() < until:
-                pause.wait(PAUSE)
-                going = self._send(b".")
+                # A caller sends nothing more, so that there is only its hanging up to be read.
+                hung_up, _, _ = select.select([self.connection], [], [], PAUSE)
+                going = not hung_up and self._send(b".")
 
         def _send(self, part: bytes) -> bool:
             try:
