@@ -167,7 +167,8 @@ class TestWaiting:
             text=True,
         )
 
-        assert (done.stdout, daemon.stop()) == ("Success\n", 0)
+        assert done.stdout.startswith("Success Outputs(code='Success', ")
+        assert daemon.stop() == 0
 
 
 class TestReconciling:

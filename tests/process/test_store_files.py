@@ -39,7 +39,8 @@ class Running:
     def refuses(self, *jobs: str) -> None:
         """Send these; verify that they are not acknowledged, and that the reason is shown."""
         self.place.send(*jobs)
-        wait_until(lambda: any("queue" in line for line in self.program.logs("store.unavailable")))
+        wait_until(lambda: self.place.messages_hidden() == len(jobs))
+        wait_until(lambda: len(self.program.logs("store.unavailable")) > 0)
         assert self.place.messages_left() == len(jobs)
         assert self.readiness() == (503, True)
 

@@ -236,6 +236,11 @@ class Place:
         counts = self.server.call(lambda emulator: emulator.mns.queues[QUEUE].counts())
         return sum(counts.values())
 
+    def messages_hidden(self) -> int:
+        """How many have been received, but not deleted, within the visibility timeout."""
+        counts = self.server.call(lambda emulator: emulator.mns.queues[QUEUE].counts())
+        return counts["inactive"]
+
     def happened(self, kind: str) -> int:
         return self.server.call(lambda emulator: emulator.faults.happened(kind))
 

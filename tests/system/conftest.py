@@ -7,6 +7,11 @@ from pathlib import Path
 import pytest
 
 
+def pytest_ignore_collect(config: pytest.Config) -> bool | None:
+    """Do not even import what is not selected: it needs packages of an extra of its own."""
+    return None if config.option.markexpr == "system" else True
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if Path(__file__).parent in item.path.parents:

@@ -94,7 +94,7 @@ def test_a_handler_knows_its_time_limit_and_the_test_has_none() -> None:
 def test_the_last_attempt_leads_to_a_dead_letter() -> None:
     found = report(raises(LookupError("why")), make_result(attempt=2), retry={"max_attempts": 2})
 
-    assert found.reason == "no attempts left (2 of 2); last error: LookupError: why"
+    assert found.reason == "no attempts left (failures: 2, max_attempts: 2); last error: LookupError: why"
 
 
 def test_deliver_repeats_until_the_handler_returns() -> None:
