@@ -60,7 +60,7 @@ def _bind_tcp(listen: str) -> socket.socket:
 
 
 def _bind_unix(path: str) -> socket.socket:
-    """A socket file that nobody listens at is replaced: a killed process leaves it behind."""
+    """A socket file at which no process listens is replaced: a killed process leaves it behind."""
     if not path:  # for the kernel, a request to choose a name
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT))
     with _locked(os.path.dirname(path) or "."):

@@ -55,7 +55,7 @@ class Verification:
 
     @property
     def tenants_asked(self) -> frozenset[str]:
-        """The tenants about whose jobs nobody but MPS is believed."""
+        """The tenants about whose jobs only MPS is believed."""
         return frozenset() if self.policy == VerifyPolicy.NEVER else self.tenants
 
 

@@ -26,7 +26,7 @@ class ClockGuard:
     """Implements ``listener.core.ports.ClockCheck``. Safe to use from several threads.
 
     A service's time is carried forward by the time since boot, which includes the time for which a machine was
-    suspended, and which nobody sets.
+    suspended, and which cannot be set.
     """
 
     def __init__(self, *, on_jump: Callable[[timedelta], None] = lambda _size: None) -> None:

@@ -244,7 +244,7 @@ def _prepared(connection: Any, deadline: Deadline) -> Any:
         connection.set_progress_handler(deadline.passed, SQLITE_CHECK_INTERVAL)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")  # a commit that returned survives a power cut
-    except BaseException:
+    except BaseException:  # raised again, once the connection is closed
         connection.close()
         raise
     return connection
