@@ -11,10 +11,8 @@ import pytest
 
 import listener
 from listener import AsyncClient, Client, Job, JobState, UsageError
-from listener.emulator import Options
-from listener.emulator.server import running
 from listener.jobs.request import JobRequest
-from tests.support.program import NOTIFY_URL, QUEUE, Place
+from tests.support.program import NOTIFY_URL, Place, configured_place
 
 INPUT = "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4"
 OUTPUT = "oss://media.oss-cn-shanghai.aliyuncs.com/out/{source}-{sequenceId}.jpg"
@@ -23,13 +21,8 @@ COVERS = [f"oss://media.oss-cn-shanghai.aliyuncs.com/out/talk-{number:05d}.jpg" 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    with running(Options(job_seconds=0.01, queues=(QUEUE,))) as server:
-        here = Place(tmp_path, server)
-        here.settings()
-        try:
-            yield here
-        finally:
-            here.close()
+    with configured_place(tmp_path) as here:
+        yield here
 
 
 @pytest.fixture

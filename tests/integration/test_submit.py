@@ -20,13 +20,12 @@ from listener.core.errors import (
     UsageError,
 )
 from listener.core.model import Job, JobState
-from listener.emulator import Fault, FaultKind, Options
-from listener.emulator.server import running
+from listener.emulator import Fault, FaultKind
 from listener.jobs import submission
 from listener.jobs.request import JobRequest, check, compose_user_data
 from listener.settings.sections import CredentialsSettings, MpsSettings
 from listener.store.sql_store import SqlStore
-from tests.support.program import NOTIFY_URL, QUEUE, SECRET, Place, unused_endpoint
+from tests.support.program import NOTIFY_URL, SECRET, Place, configured_place, unused_endpoint
 from tests.support.waiting import wait_until
 
 INPUT = "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4"
@@ -35,13 +34,8 @@ KEY = AccessKey("testKeyId", SECRET)
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    with running(Options(job_seconds=0.01, queues=(QUEUE,))) as server:
-        here = Place(tmp_path, server)
-        here.settings()
-        try:
-            yield here
-        finally:
-            here.close()
+    with configured_place(tmp_path) as here:
+        yield here
 
 
 @pytest.fixture

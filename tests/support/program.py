@@ -15,8 +15,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from listener.emulator import Options
 from listener.emulator.mns.queue import Attributes, draft
-from listener.emulator.server import RunningEmulator
+from listener.emulator.server import RunningEmulator, running
 from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
 from tests.support.builders import a_callback, wrapped
@@ -270,6 +271,18 @@ class Place:
     def close(self) -> None:
         for program in self.programs:
             program.close()
+
+
+@contextmanager
+def configured_place(folder: Path) -> Iterator[Place]:
+    """A place with its emulator, whose jobs end soon, and with settings that write every result to a file."""
+    with running(Options(job_seconds=0.01, queues=(QUEUE,))) as server:
+        here = Place(folder, server)
+        here.settings()
+        try:
+            yield here
+        finally:
+            here.close()
 
 
 HANGING = """\

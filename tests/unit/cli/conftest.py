@@ -12,22 +12,15 @@ from click.testing import CliRunner, Result
 from structlog.testing import capture_logs
 
 from listener.cli import main
-from listener.emulator import Options
-from listener.emulator.server import running
 from listener.runtime import log_setup
 from tests.support.command_line import Invoke
-from tests.support.program import QUEUE, Place
+from tests.support.program import Place, configured_place
 
 
 @pytest.fixture
 def place(tmp_path: Path) -> Iterator[Place]:
-    with running(Options(job_seconds=0.01, queues=(QUEUE,))) as server:
-        here = Place(tmp_path, server)
-        here.settings()
-        try:
-            yield here
-        finally:
-            here.close()
+    with configured_place(tmp_path) as here:
+        yield here
 
 
 @pytest.fixture
