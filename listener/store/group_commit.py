@@ -94,7 +94,7 @@ class GroupCommit:
                 return
             for write in group:
                 write.error = error
-        except BaseException:
+        except BaseException:  # raised again, once the work is back in the queue
             self._waiting.extend(group)  # only this thread is ending; another one executes the work
             raise
         for write in group:

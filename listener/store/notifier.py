@@ -26,7 +26,7 @@ class Notifier:
         try:
             with self._database.translated():
                 return self._notified(limit)
-        except BaseException:
+        except BaseException:  # raised again, once the connection is closed
             self.close()
             raise
 

@@ -62,7 +62,7 @@ class SqlStore:
         database = Database(url, timeout=timeout)
         try:
             schema.upgrade(database)
-        except BaseException:
+        except BaseException:  # raised again, once what was opened is closed
             database.close()
             raise
         database.observer = observer

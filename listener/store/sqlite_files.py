@@ -74,7 +74,7 @@ class SqliteFiles:
             # This opens the write-ahead log, too.
             connection.execute("SELECT 1 FROM sqlite_master LIMIT 1").fetchall()
             ((path,),) = connection.execute("SELECT file FROM pragma_database_list WHERE name = 'main'")
-        except BaseException:
+        except BaseException:  # raised again, once what was opened is closed
             connection.close()
             raise
         found = {name: _identity(name) for name in (self._path, path, path + WAL, path + SHM)}
