@@ -17,6 +17,8 @@ log = get_logger(__name__)
 
 #: A call that has waited for so long makes the store count as unavailable. Ordinary calls take milliseconds.
 SLOW_AFTER = timedelta(seconds=5)
+#: A call that fails for having waited tells nothing of the time after the outage in which it began.
+WAITED_IN_VAIN = frozenset({StoreFailureKind.TIMEOUT, StoreFailureKind.LOCKED})
 
 
 class StoreHealth:
@@ -50,9 +52,14 @@ class StoreHealth:
 
     def ended(self, error: StoreUnavailable | None) -> None:
         with self._lock:
-            self._calls.pop(threading.get_ident(), None)
+            began = self._calls.pop(threading.get_ident(), math.inf)
+            belated = began < self._recovered_at
         liveness.waits_no_longer()
-        if error is not None:
+        if error is None:
+            return
+        if belated and error.kind in WAITED_IN_VAIN:
+            self._meter.store_failed(error.kind)
+        else:
             self._failed(error)
 
     def check(self) -> None:

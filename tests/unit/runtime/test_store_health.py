@@ -126,6 +126,32 @@ class TestReports:
 
         assert [event for event, _ in events(logs)] == ["store.unavailable", "store.recovered"]
 
+    def test_a_call_of_the_outage_that_ends_in_vain_after_it_makes_no_new_one(
+        self, health: StoreHealth, metrics: Metrics, time: FrozenDateTimeFactory
+    ) -> None:
+        with capture_logs() as logs:
+            health.began()
+            time.tick(SLOW_AFTER)
+            health.check()
+            assert health.fault is not None
+            health.recovered(health.fault)  # by another thread
+            time.tick(SECOND)
+            health.ended(StoreUnavailable("locked", kind=StoreFailureKind.LOCKED))
+            assert health.state == "ok"
+
+            health.began()
+            time.tick(SLOW_AFTER)
+            health.ended(FULL)
+            assert health.state == "the disk is full", "any other failure is news"
+
+        assert [event for event, _ in events(logs)] == [
+            "store.unavailable",
+            "store.recovered",
+            "store.unavailable",
+        ]
+        failures = {"kind": "locked"}
+        assert metrics.registry.get_sample_value("mns_listener_store_failures_total", failures) == 1
+
 
 class TestLiveness:
     def test_a_loop_that_waits_for_the_store_has_not_stalled_while_its_call_has_time_left(
