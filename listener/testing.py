@@ -31,7 +31,7 @@ from listener.core.model import (
     JobState,
     Outcome,
     Result,
-    RetryAt,
+    RetryAfter,
     Source,
     Target,
 )
@@ -184,15 +184,15 @@ class HandlerRunner:
         )
         if errors and isinstance(errors[0], KeyboardInterrupt):
             raise errors[0]
-        return _report(outcome, errors[0] if errors else None, now)
+        return _report(outcome, errors[0] if errors else None)
 
 
-def _report(outcome: Outcome, error: BaseException | None, now: datetime) -> AttemptReport:
+def _report(outcome: Outcome, error: BaseException | None) -> AttemptReport:
     if isinstance(outcome, Done):
         return AttemptReport(outcome="done")
-    if isinstance(outcome, RetryAt):
+    if isinstance(outcome, RetryAfter):
         return AttemptReport(
-            outcome="retry", reason=outcome.reason, after=outcome.at - now, spent=outcome.spent, error=error
+            outcome="retry", reason=outcome.reason, after=outcome.wait, spent=outcome.spent, error=error
         )
     return AttemptReport(outcome="dead", reason=outcome.reason, spent=True, error=error)
 

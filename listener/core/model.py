@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, Self
 
@@ -289,10 +289,13 @@ class Done:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RetryAt:
-    """Back to pending, to be retried at ``at``. ``spent``: whether an attempt was spent."""
+class RetryAfter:
+    """Back to pending, to be retried when this time has passed since it was settled. ``spent``: an attempt was.
 
-    at: datetime
+    Not a point in time: the clock may be set between the decision and the moment when it is written.
+    """
+
+    wait: timedelta
     reason: str
     spent: bool = True
 
@@ -304,7 +307,7 @@ class Dead:
     reason: str
 
 
-Outcome = Done | RetryAt | Dead
+Outcome = Done | RetryAfter | Dead
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

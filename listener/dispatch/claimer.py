@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from datetime import datetime, timedelta
 
 from listener.core import clock
-from listener.core.model import Claim, Delivery, RetryAt, Settlement
+from listener.core.model import Claim, Delivery, RetryAfter, Settlement
 from listener.core.ports import DeliveryStore, HeartbeatSink
 from listener.dispatch.inflight import InFlight
 from listener.dispatch.store_guard import StoreGuard
@@ -106,12 +106,12 @@ class Claimer:
 
     def expect(self, settlements: Sequence[Settlement]) -> None:
         """Note when the first of those that are to be retried is due."""
-        retries = [
-            settlement.outcome.at for settlement in settlements if isinstance(settlement.outcome, RetryAt)
-        ]
+        outcomes = [settlement.outcome for settlement in settlements]
+        waits = [outcome.wait for outcome in outcomes if isinstance(outcome, RetryAfter)]
         known = self._next_due
-        if retries:
-            self._next_due = min(retries) if known is None else min(known, *retries)
+        if waits:
+            due = clock.now() + min(waits)
+            self._next_due = due if known is None else min(known, due)
             self.wake()
 
     def _time_until_due(self) -> timedelta:

@@ -9,7 +9,7 @@ from typing import TypeVar
 from structlog.contextvars import bind_contextvars
 
 from listener.core.logger import get_logger
-from listener.core.model import Dead, Delivery, Done, RetryAt, Settlement
+from listener.core.model import Dead, Delivery, Done, RetryAfter, Settlement
 
 log = get_logger(__name__)
 
@@ -63,9 +63,14 @@ def log_settlement(settlement: Settlement, *, late: bool) -> None:
         return
     fields = log_fields(settlement.delivery) | {"late": late}
     match settlement.outcome:
-        case RetryAt(at=at, reason=reason, spent=spent):
+        case RetryAfter(wait=wait, reason=reason, spent=spent):
             log.info(
-                "delivery.settled", outcome="retry", at=at.isoformat(), reason=reason, spent=spent, **fields
+                "delivery.settled",
+                outcome="retry",
+                wait=wait.total_seconds(),
+                reason=reason,
+                spent=spent,
+                **fields,
             )
         case Dead(reason=reason):
             log.warning("delivery.settled", outcome="dead", reason=reason, **fields)

@@ -16,12 +16,13 @@ import random
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from functools import partial
+from typing import Final
 
 from listener.core import clock
 from listener.core.errors import Unavailable
-from listener.core.model import Claim, Delivery, Outcome, RetryAt, Settlement, Target
+from listener.core.model import Claim, Delivery, Outcome, RetryAfter, Settlement, Target
 from listener.core.ports import ClockCheck, DeliveryStore, HeartbeatSink, Meter
 from listener.dispatch.attempt import HandlerBinding, run_attempt
 from listener.dispatch.claimer import Claimer
@@ -35,6 +36,9 @@ from listener.rules.retry import RetryPolicy
 
 #: How long a delivery for which this process has no handler waits for a process that has one.
 NO_HANDLER_WAIT = timedelta(seconds=30)
+_STOPPED: Final = RetryAfter(
+    wait=timedelta(0), reason="the listener stopped before the handler finished", spent=False
+)
 
 
 class Dispatcher:
@@ -162,7 +166,7 @@ class Dispatcher:
 
     def _failed(self, delivery: Delivery, error: BaseException) -> Outcome:
         if self._cut_short.is_set():
-            return _stopped(clock.now())
+            return _STOPPED
         return retry.after_failure(
             delivery, error, self._policy(delivery), now=clock.now(), jitter=random.random()
         )
@@ -205,9 +209,7 @@ class Dispatcher:
     def _give_back(self, deliveries: Sequence[Delivery]) -> None:
         """Return these to pending, without using up an attempt."""
         for delivery in deliveries:
-            self._settler.put(
-                FinishedAttempt(Settlement(delivery=delivery, outcome=_stopped(clock.now())), 0.0)
-            )
+            self._settler.put(FinishedAttempt(Settlement(delivery=delivery, outcome=_STOPPED), 0.0))
 
 
 def _min_capacity(concurrency: int) -> int:
@@ -217,7 +219,3 @@ def _min_capacity(concurrency: int) -> int:
 
 def _no_handler(target: Target) -> str:
     return f"this process has no route {target.route!r} with a handler {target.handler!r} in its settings"
-
-
-def _stopped(now: datetime) -> RetryAt:
-    return RetryAt(at=now, reason="the listener stopped before the handler finished", spent=False)

@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from listener.core.errors import Reject, Retry
-from listener.core.model import Dead, Delivery, Outcome, RetryAt
+from listener.core.model import Dead, Delivery, Outcome, RetryAfter
 from listener.formats.unicode_text import shortened, storable
 from listener.rules.backoff import DELIVERY_BACKOFF, Backoff
 
@@ -52,7 +52,7 @@ def after_failure(
         wait = _requested(requested, otherwise=_next_wait(delivery, policy, jitter))
         return _spend(delivery, text, policy, now=now, wait=wait)
     wait = _requested(requested, otherwise=policy.backoff.delay(delivery.attempt - 1, jitter=jitter))
-    return _too_old(delivery, text, policy, now=now) or RetryAt(at=now + wait, reason=text, spent=False)
+    return _too_old(delivery, text, policy, now=now) or RetryAfter(wait=wait, reason=text, spent=False)
 
 
 def after_lost_lease(delivery: Delivery, policy: RetryPolicy, *, now: datetime, jitter: float) -> Outcome:
@@ -76,7 +76,7 @@ def _spend(delivery: Delivery, text: str, policy: RetryPolicy, *, now: datetime,
         return Dead(
             reason=f"no attempts left (failures: {spent}, max_attempts: {policy.max_attempts}); last error: {text}"
         )
-    return _too_old(delivery, text, policy, now=now) or RetryAt(at=now + wait, reason=text)
+    return _too_old(delivery, text, policy, now=now) or RetryAfter(wait=wait, reason=text)
 
 
 def _too_old(delivery: Delivery, text: str, policy: RetryPolicy, *, now: datetime) -> Dead | None:

@@ -11,7 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import CounterMetricFamily
 from prometheus_client.registry import Collector
 
-from listener.core.model import Done, RecordSummary, RetryAt, Settlement
+from listener.core.model import Done, RecordSummary, RetryAfter, Settlement
 
 SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -124,7 +124,7 @@ class _LinesDropped(Collector):
 def _outcome(settlement: Settlement) -> str:
     if isinstance(settlement.outcome, Done):
         return "done"
-    return "retry" if isinstance(settlement.outcome, RetryAt) else "dead"
+    return "retry" if isinstance(settlement.outcome, RetryAfter) else "dead"
 
 
 @lru_cache(maxsize=1024)

@@ -6,7 +6,7 @@ Statements are built once: building one takes SQLAlchemy longer than executing i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, func, literal, select, tuple_, update
@@ -19,7 +19,7 @@ from listener.core.model import (
     Done,
     Lease,
     Outcome,
-    RetryAt,
+    RetryAfter,
     Settlement,
 )
 from listener.store.compiled import ByValues, CompiledSelect, CompiledUpdate
@@ -128,11 +128,11 @@ def _columns(kind: type[Outcome]) -> dict[str, Any]:
 _SETTLE_DONE = ByValues(lambda placeholders: _settlement(deliveries.c.id.in_(placeholders), Done))
 _SETTLE: dict[type[Outcome], CompiledUpdate] = {
     kind: CompiledUpdate(_settlement(deliveries.c.id == bindparam("row_id"), kind))
-    for kind in (RetryAt, Dead)
+    for kind in (RetryAfter, Dead)
 }
 _STATE_AFTER: dict[type[Outcome], DeliveryState] = {
     Done: DeliveryState.DONE,
-    RetryAt: DeliveryState.PENDING,
+    RetryAfter: DeliveryState.PENDING,
     Dead: DeliveryState.DEAD,
 }
 
@@ -268,7 +268,9 @@ def _due_of(connection: Connection, queue: str, limit: int, *, at: datetime) -> 
 
 def _write(connection: Connection, settlements: Sequence[Settlement], *, at: datetime) -> int:
     """Write the outcomes of those attempts that are still current; returns how many were."""
-    if any(isinstance(entry.outcome, RetryAt) and entry.outcome.at <= at for entry in settlements):
+    if any(
+        isinstance(entry.outcome, RetryAfter) and entry.outcome.wait <= timedelta(0) for entry in settlements
+    ):
         notify(connection)
     in_order = sorted(
         settlements, key=_id
@@ -308,8 +310,13 @@ def _id(settlement: Settlement) -> int:
 
 def _parameters(outcome: Outcome, at: datetime) -> dict[str, Any]:
     match outcome:
-        case RetryAt():
-            return {"spent": int(outcome.spent), "reason": outcome.reason, "retry_at": outcome.at, "now": at}
+        case RetryAfter():
+            return {
+                "spent": int(outcome.spent),
+                "reason": outcome.reason,
+                "retry_at": at + outcome.wait,
+                "now": at,
+            }
         case Dead():
             return {"spent": 1, "reason": outcome.reason, "now": at}
         case Done():

@@ -6,7 +6,9 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from listener.core.model import Delivery, Done, RetryAt, Settlement
+from listener.core.model import Delivery, Done, RetryAfter, Settlement
+from listener.rules.backoff import Backoff
+from listener.rules.retry import RetryPolicy, after_failure
 from listener.rules.routing import Correlation, decider
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_claim, a_decoded_message, a_job, decoded_messages, routes_all
@@ -30,7 +32,7 @@ def retry_later(store: SqlStore, *, recorded: datetime, wait: timedelta) -> None
     summary = store.record(
         [a_decoded_message()], routes_all(), at=recorded, claim=a_claim(until=AHEAD + HOUR)
     )
-    outcome = RetryAt(at=AHEAD + wait, reason="boom")
+    outcome = RetryAfter(wait=wait, reason="boom")
     store.settle([Settlement(delivery=each, outcome=outcome) for each in summary.claimed], at=AHEAD)
 
 
@@ -42,6 +44,19 @@ def test_a_retry_waits_as_long_as_was_meant(store: SqlStore, recorded: datetime,
     assert (reschedule(store), reschedule(store)) == (1, 0)
     assert claimed(store, at=NOON + wait - SECOND) == []
     assert len(claimed(store, at=NOON + wait)) == 1
+
+
+def test_a_retry_that_was_decided_before_the_clock_was_set_back_waits_as_long_as_was_meant(
+    store: SqlStore,
+) -> None:
+    store.record([a_decoded_message()], routes_all(), at=AHEAD)
+    (delivery,) = claimed(store, at=AHEAD)
+    policy = RetryPolicy(backoff=Backoff(SECOND, SECOND))
+    outcome = after_failure(delivery, ValueError("boom"), policy, now=AHEAD, jitter=1.0)
+
+    store.settle([Settlement(delivery=delivery, outcome=outcome)], at=NOON)
+
+    assert len(claimed(store, at=NOON + SECOND)) == 1
 
 
 def test_a_retry_that_a_right_clock_has_scheduled_stays(store: SqlStore) -> None:

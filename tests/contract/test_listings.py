@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from listener.core.model import Dead, DeliveryState, Done, RetryAt, Settlement, Target
+from listener.core.model import Dead, DeliveryState, Done, RetryAfter, Settlement, Target
 from listener.store.dead_letters import DeadLetters
 from listener.store.deliveries import Deliveries
 from listener.store.filters import Filters
@@ -110,7 +110,7 @@ def test_a_retry_makes_pending_deliveries_due_and_spends_nothing(store: SqlStore
     found = Deliveries(store.database)
     assert found.retry([delivery.id], at=NOON) == []  # it runs
 
-    retry = RetryAt(at=NOON + timedelta(hours=3), reason="busy")
+    retry = RetryAfter(wait=timedelta(hours=3), reason="busy")
     store.settle([Settlement(delivery=delivery, outcome=retry)], at=NOON)
     assert store.claim(a_claim(), at=LATER) == ()
     assert found.retry([delivery.id, 777], at=LATER) == [delivery.id]
@@ -137,7 +137,7 @@ def test_a_cancelled_delivery_is_a_dead_letter_that_can_be_replayed(store: SqlSt
     ]
     store.record(batch, routes_all(), at=NOON)
     first, second = store.claim(a_claim(limit=2), at=NOON)
-    store.settle([Settlement(delivery=first, outcome=RetryAt(at=LATER, reason="busy"))], at=NOON)
+    store.settle([Settlement(delivery=first, outcome=RetryAfter(wait=LATER - NOON, reason="busy"))], at=NOON)
     found, letters = Deliveries(store.database), DeadLetters(store.database)
     ids = sorted(delivery.id for delivery in found.page())
 
@@ -156,7 +156,9 @@ def test_a_handler_that_returns_after_the_cancellation_is_done(store: SqlStore) 
     """Its lease had expired, so that its delivery was pending again."""
     store.record([a_decoded_message()], routes_all(), at=NOON)
     (delivery,) = store.claim(a_claim(), at=NOON)
-    store.rescue_expired(lambda _delivery: RetryAt(at=LATER, reason="lease expired"), at=LATER, limit=9)
+    store.rescue_expired(
+        lambda _delivery: RetryAfter(wait=timedelta(0), reason="lease expired"), at=LATER, limit=9
+    )
     assert Deliveries(store.database).cancel([delivery.id], at=LATER) == [delivery.id]
 
     store.settle([Settlement(delivery=delivery, outcome=Done())], at=LATER)

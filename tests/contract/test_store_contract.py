@@ -24,7 +24,7 @@ from listener.core.model import (
     RecordSummary,
     Result,
     ResultStatus,
-    RetryAt,
+    RetryAfter,
     RoutingDecision,
     Settlement,
     Target,
@@ -59,7 +59,8 @@ from tests.support.stores import (
 RULES = (Rule(name="videos", handlers=("log",)),)
 SECOND = timedelta(seconds=1)
 WAIT = timedelta(seconds=5)
-LATER = NOON + timedelta(minutes=1)
+MINUTE, NO_WAIT = timedelta(minutes=1), timedelta(0)
+LATER = NOON + MINUTE
 
 
 def an_intent(**fields: object) -> Job:
@@ -453,7 +454,7 @@ class TestClaiming:
 
     def test_what_is_not_due_is_not_claimed(self, store: SqlStore) -> None:
         record_jobs(store, 1)
-        settle(store, claim_one(store), RetryAt(at=LATER, reason="later"))
+        settle(store, claim_one(store), RetryAfter(wait=MINUTE, reason="later"))
 
         assert store.claim(a_claim(), at=LATER - SECOND) == ()
         assert claim_one(store, at=LATER).attempt == 2
@@ -479,7 +480,7 @@ class TestLeases:
     def test_a_crashed_process_gives_its_deliveries_back(self, store: SqlStore) -> None:
         record_jobs(store, 3)
         store.claim(a_claim(), at=NOON)
-        outcome = RetryAt(at=LATER, reason="its process died")
+        outcome = RetryAfter(wait=NO_WAIT, reason="its process died")
 
         ended = store.rescue_expired(always(outcome), at=LATER, limit=2)
         ended = [*ended, *store.rescue_expired(always(outcome), at=LATER, limit=2)]
@@ -500,7 +501,7 @@ class TestLeases:
     def test_only_the_current_attempt_keeps_its_lease(self, store: SqlStore, owner: str) -> None:
         record_jobs(store, 1)
         first = claim_one(store)
-        store.rescue_expired(always(RetryAt(at=LATER, reason="")), at=LATER, limit=10)
+        store.rescue_expired(always(RetryAfter(wait=NO_WAIT, reason="")), at=LATER, limit=10)
         claim_one(store, at=LATER, owner=owner)
 
         store.renew([first], until=LATER + timedelta(hours=1))
@@ -513,8 +514,10 @@ class TestSettling:
         ("outcome", "state", "failures", "error"),
         [
             pytest.param(Done(), "done", 0, None, id="done"),
-            pytest.param(RetryAt(at=LATER, reason="boom"), "pending", 1, "boom", id="retry"),
-            pytest.param(RetryAt(at=LATER, reason="down", spent=False), "pending", 0, "down", id="outage"),
+            pytest.param(RetryAfter(wait=MINUTE, reason="boom"), "pending", 1, "boom", id="retry"),
+            pytest.param(
+                RetryAfter(wait=MINUTE, reason="down", spent=False), "pending", 0, "down", id="outage"
+            ),
             pytest.param(Dead(reason="never"), "dead", 1, "never", id="dead"),
         ],
     )
@@ -537,7 +540,7 @@ class TestSettling:
     def test_every_start_counts_as_attempt_and_only_failures_as_spent(self, store: SqlStore) -> None:
         record_jobs(store, 1)
         for spent in (False, True, False):
-            settle(store, claim_one(store), RetryAt(at=NOON, reason="", spent=spent))
+            settle(store, claim_one(store), RetryAfter(wait=NO_WAIT, reason="", spent=spent))
 
         delivery = claim_one(store)
         assert (delivery.attempt, delivery.failures) == (4, 1)
@@ -545,7 +548,7 @@ class TestSettling:
     def test_different_outcomes_are_settled_together(self, store: SqlStore) -> None:
         record_jobs(store, 4)
         claimed = store.claim(a_claim(), at=NOON)
-        outcomes: list[Outcome] = [Done(), Dead(reason="x"), RetryAt(at=LATER, reason="y"), Done()]
+        outcomes: list[Outcome] = [Done(), Dead(reason="x"), RetryAfter(wait=MINUTE, reason="y"), Done()]
 
         late = store.settle(
             [
@@ -560,11 +563,11 @@ class TestSettling:
     def test_nothing_to_settle_is_nothing(self, store: SqlStore) -> None:
         assert store.settle([], at=NOON) == ()
 
-    @pytest.mark.parametrize("outcome", [Done(), RetryAt(at=LATER, reason=""), Dead(reason="")])
+    @pytest.mark.parametrize("outcome", [Done(), RetryAfter(wait=NO_WAIT, reason=""), Dead(reason="")])
     def test_an_attempt_that_another_one_followed_is_late(self, store: SqlStore, outcome: Outcome) -> None:
         record_jobs(store, 1)
         first = claim_one(store)
-        store.rescue_expired(always(RetryAt(at=LATER, reason="lost")), at=LATER, limit=10)
+        store.rescue_expired(always(RetryAfter(wait=NO_WAIT, reason="lost")), at=LATER, limit=10)
         second = claim_one(store, at=LATER, owner="two")
 
         late = settle(store, first, outcome, at=LATER)
@@ -574,7 +577,7 @@ class TestSettling:
         assert (row["state"], row["owner"], row["attempt"]) == ("running", "two", 2)
         assert settle(store, second, Done(), at=LATER) == ()
 
-    @pytest.mark.parametrize("lost", [RetryAt(at=LATER, reason="lost"), Dead(reason="lost too often")])
+    @pytest.mark.parametrize("lost", [RetryAfter(wait=NO_WAIT, reason="lost"), Dead(reason="lost too often")])
     def test_a_zombie_that_was_done_need_not_run_again(self, store: SqlStore, lost: Outcome) -> None:
         record_jobs(store, 1)
         first = claim_one(store)
@@ -586,7 +589,7 @@ class TestSettling:
     def test_a_zombie_that_failed_changes_nothing(self, store: SqlStore) -> None:
         record_jobs(store, 1)
         first = claim_one(store)
-        store.rescue_expired(always(RetryAt(at=LATER, reason="lost")), at=LATER, limit=10)
+        store.rescue_expired(always(RetryAfter(wait=NO_WAIT, reason="lost")), at=LATER, limit=10)
 
         settle(store, first, Dead(reason="boom"), at=LATER)
 

@@ -9,7 +9,7 @@ import pytest
 from sqlalchemy import Table, literal_column, select, update
 from structlog.testing import capture_logs
 
-from listener.core.model import Delivery, Outcome, ResultStatus, RetryAt, RoutingDecision
+from listener.core.model import Delivery, Outcome, ResultStatus, RetryAfter, RoutingDecision
 from listener.core.ports import Decide
 from listener.store.dead_letters import DeadLetters
 from listener.store.maintenance import export
@@ -46,7 +46,7 @@ def decides(status: ResultStatus) -> Decide:
 
 
 def retry(_delivery: Delivery) -> Outcome:
-    return RetryAt(at=LATER, reason="its lease has expired")
+    return RetryAfter(wait=timedelta(0), reason="its lease has expired")
 
 
 @DAMAGE

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import datetime, timedelta
 
-from listener.core.model import Delivery, DeliveryState, Done, Lease, RetryAt, Settlement
+from listener.core.model import Delivery, DeliveryState, Done, Lease, RetryAfter, Settlement
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_claim, decoded_messages, routes_all
 from tests.support.stores import states
@@ -17,8 +17,8 @@ def claimed(store: SqlStore, number: int, *, until: datetime) -> list[Delivery]:
     return [*store.claim(a_claim(until=until, limit=number), at=NOON)]
 
 
-def again(_delivery: Delivery) -> RetryAt:
-    return RetryAt(at=NOON, reason="not renewed")
+def again(_delivery: Delivery) -> RetryAfter:
+    return RetryAfter(wait=timedelta(0), reason="not renewed")
 
 
 def test_leases_that_end_late_are_listed_the_earliest_first(store: SqlStore) -> None:

@@ -17,7 +17,7 @@ from datetime import timedelta
 import pytest
 
 from listener.core.errors import SettingsError, StoreFailureKind, StoreUnavailable
-from listener.core.model import Delivery, Done, JobState, RetryAt, Settlement, Target
+from listener.core.model import Delivery, Done, JobState, RetryAfter, Settlement, Target
 from listener.intake.recorder import NullDeliverySink, Recorder, decode_message
 from listener.rules.routing import Correlation, Rule
 from listener.store import ingest
@@ -187,7 +187,7 @@ class TestNotifier:
 
 
 def settle_for_retry(store: SqlStore, delivery: Delivery, *, after: timedelta) -> None:
-    outcome = RetryAt(at=NOON + after, reason="")
+    outcome = RetryAfter(wait=after, reason="")
     store.settle([Settlement(delivery=delivery, outcome=outcome)], at=NOON)
 
 

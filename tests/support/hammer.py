@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from datetime import timedelta
 
 from listener.core import clock
-from listener.core.model import DecodedMessage, Delivery, Done, Outcome, RetryAt, Settlement
+from listener.core.model import DecodedMessage, Delivery, Done, Outcome, RetryAfter, Settlement
 from listener.store.sql_store import SqlStore
 from tests.support.builders import a_claim, a_decoded_message, a_job, decoded_messages, routes_all
 
@@ -54,7 +54,7 @@ def run(store: SqlStore, claimed: Sequence[Delivery], chance: random.Random) -> 
 
 
 def outcome(chance: random.Random) -> Outcome:
-    return Done() if chance.random() < 0.8 else RetryAt(at=clock.now(), reason="retry", spent=False)
+    return Done() if chance.random() < 0.8 else RetryAfter(wait=timedelta(0), reason="retry", spent=False)
 
 
 if __name__ == "__main__":

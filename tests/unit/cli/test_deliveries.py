@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from listener.core import clock
-from listener.core.model import RetryAt, Settlement, Target
+from listener.core.model import RetryAfter, Settlement, Target
 from tests.support.builders import a_claim, decoded_messages, routes_all
 from tests.support.command_line import Invoke
 from tests.support.program import Place
@@ -23,7 +23,7 @@ def waiting(place: Place, printed: Callable[..., Any]) -> list[dict[str, Any]]:
     with place.store() as store:
         store.record(decoded_messages(3), routes_all(Target("all", "jsonl")), at=now)
         (first,) = store.claim(a_claim(limit=1, until=now + timedelta(minutes=1)), at=now)
-        retry = RetryAt(at=now + timedelta(hours=1), reason="OSError: busy")
+        retry = RetryAfter(wait=timedelta(hours=1), reason="OSError: busy")
         store.settle([Settlement(delivery=first, outcome=retry)], at=now)
     found: list[dict[str, Any]] = printed("deliveries", "list")
     assert len(found) == 3

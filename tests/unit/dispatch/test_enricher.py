@@ -12,7 +12,7 @@ from freezegun import freeze_time
 from structlog.testing import capture_logs
 
 from listener.core.errors import Unavailable
-from listener.core.model import Answer, Delivery, Result, RetryAt, Source, Target
+from listener.core.model import Answer, Delivery, Result, RetryAfter, Source, Target
 from listener.dispatch.enricher import Enricher
 from listener.dispatch.job_result import job_result
 from listener.emulator.mps.sample_results import FUNCTION_NAMES, Work, result
@@ -102,7 +102,7 @@ def test_a_retry_does_not_ask_again_not_even_after_a_restart(store: SqlStore, mp
     (delivery,) = claimed(store, done())
     an_enricher(store, mps).enrich(delivery)
     store.rescue_expired(
-        lambda _one: RetryAt(at=NOON, reason="once more"), at=NOON + timedelta(hours=1), limit=9
+        lambda _one: RetryAfter(wait=timedelta(0), reason="once more"), at=NOON + timedelta(hours=1), limit=9
     )
     (second,) = store.claim(a_claim(), at=NOON + timedelta(hours=1))
 

@@ -13,7 +13,7 @@ from sqlalchemy import update
 from structlog.testing import capture_logs
 
 from listener.core import clock
-from listener.core.model import JobResult, RetryAt, Target
+from listener.core.model import JobResult, RetryAfter, Target
 from listener.dispatch.attempt import HandlerBinding
 from listener.dispatch.dispatcher import Dispatcher
 from listener.store.sql_store import SqlStore
@@ -75,7 +75,9 @@ def lose_lease(store: SqlStore) -> None:
     with store.database.write() as connection:
         connection.execute(update(deliveries).where(deliveries.c.id == 1).values(lease_until=EPOCH))
     now = clock.now()
-    assert store.rescue_expired(lambda _: RetryAt(at=now, reason="lost", spent=False), at=now, limit=1)
+    assert store.rescue_expired(
+        lambda _: RetryAfter(wait=timedelta(0), reason="lost", spent=False), at=now, limit=1
+    )
 
 
 def test_a_handler_that_hangs_keeps_its_delivery_and_gives_its_place_to_others(store: SqlStore) -> None:

@@ -5,19 +5,20 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from listener.core.model import Dead, Done, Outcome, RecordSummary, RetryAt, Settlement
+from listener.core.model import Dead, Done, Outcome, RecordSummary, RetryAfter, Settlement
 from listener.http.address import bind
 from listener.http.app import application
 from listener.http.server import Server
 from listener.runtime.liveness import Health
 from listener.runtime.metrics import Metrics
-from tests.support.builders import NOON, a_delivery
+from tests.support.builders import a_delivery
 
 
 class Process:
@@ -104,7 +105,7 @@ class TestMetrics:
         ("outcome", "late", "label"),
         [
             (Done(), False, "done"),
-            (RetryAt(at=NOON, reason=""), False, "retry"),
+            (RetryAfter(wait=timedelta(0), reason=""), False, "retry"),
             (Dead(reason=""), False, "dead"),
             (Done(), True, "late"),
         ],
