@@ -5,18 +5,18 @@ from __future__ import annotations
 import fcntl
 import math
 import os
+import select
 import signal
 import subprocess
-import sys
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import IO
 
 from tests.soak.evidence import Ending
 from tests.support import ROOT
+from tests.support.forked import ForkedProgram
 
 #: Seconds after which a step that should be quick has failed.
 TIMEOUT = 120.0
@@ -32,45 +32,45 @@ STARTED = '"listener.started"'
 class ListenerProcesses:
     """The listener processes of one run, one in each slot; a process that ends is replaced."""
 
-    def __init__(self, folder: Path, *, entry: Sequence[str] = ("-m", "listener")) -> None:
+    def __init__(self, folder: Path, *, entry: Sequence[str] = ("listener",)) -> None:
         self.endings: list[Ending] = []
         self.troubles: list[str] = []
         self.happened: Counter[str] = Counter()
         self._folder = folder
         self._entry = tuple(entry)
-        self._slots: dict[int, subprocess.Popen[bytes]] = {}
+        self._slots: dict[int, ForkedProgram] = {}
         self._logs: dict[int, Path] = {}
         self._frozen: dict[int, float] = {}
         self._started = 0
         self._unlogged: dict[int, float] = {}  #: when a process that cannot log has surely started
 
-    def start(self, slot: int, *, entry: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+    def start(self, slot: int, *, entry: Sequence[str] = ()) -> ForkedProgram:
         self._slots[slot] = self.run(entry=entry)
         return self._slots[slot]
 
-    def run(self, *arguments: str, entry: Sequence[str] = ()) -> subprocess.Popen[bytes]:
+    def run(self, *arguments: str, entry: Sequence[str] = ()) -> ForkedProgram:
         """Start ``listener run``; its log goes to a file of its own."""
         path = self._new_log()
-        with path.open("wb") as log:
-            return self._run(log, path, *arguments, entry=entry)
+        return self._run(path, path, *arguments, entry=entry)
 
     def _new_log(self) -> Path:
         self._started += 1
-        return self._folder / f"log-{self._started}.jsonl"
+        path = self._folder / f"log-{self._started}.jsonl"
+        path.touch()
+        return path
 
-    def _run(
-        self, log: int | IO[bytes], path: Path, *arguments: str, entry: Sequence[str] = ()
-    ) -> subprocess.Popen[bytes]:
-        command = [sys.executable, *(entry or self._entry), "run", "-c", str(self._folder / "listener.toml")]
-        process = subprocess.Popen(
-            [*command, *arguments],
+    def _run(self, output: Path, log: Path, *arguments: str, entry: Sequence[str] = ()) -> ForkedProgram:
+        """``output``: what the program logs to; ``log``: where it can be read."""
+        module, *options = entry or self._entry
+        process = ForkedProgram(
+            module,
+            *(*options, "run", "-c", str(self._folder / "listener.toml"), *arguments),
             cwd=ROOT,
             env=environment(self._folder),
-            stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=output,
+            stderr=output,
         )
-        self._logs[process.pid] = path
+        self._logs[process.pid] = log
         return process
 
     def restart_with_log(self, slot: int, kind: str) -> None:
@@ -78,22 +78,19 @@ class ListenerProcesses:
         self._end(slot, signal.SIGTERM, "stop")
         path = self._new_log()
         if kind == "log-full":
-            path.touch()
-            with Path("/dev/full").open("wb") as full:
-                self._slots[slot] = self._run(full, path)
+            self._slots[slot] = self._run(Path("/dev/full"), path)
             self._unlogged[self._slots[slot].pid] = time.monotonic() + SURELY_STARTED
         else:
             self._slots[slot] = self._with_reader(path, kind)
         self.happened[kind] += 1
 
-    def _with_reader(self, path: Path, kind: str) -> subprocess.Popen[bytes]:
+    def _with_reader(self, path: Path, kind: str) -> ForkedProgram:
         """A process that logs into a small pipe."""
-        reading, writing = os.pipe()
-        fcntl.fcntl(writing, fcntl.F_SETPIPE_SZ, SMALLEST_PIPE)
-        try:
-            process = self._run(writing, path)
-        finally:
-            os.close(writing)
+        pipe = path.with_suffix(".pipe")
+        os.mkfifo(pipe)
+        reading = os.open(pipe, os.O_RDONLY | os.O_NONBLOCK)
+        fcntl.fcntl(reading, fcntl.F_SETPIPE_SZ, SMALLEST_PIPE)
+        process = self._run(pipe, path)
         # Not on this thread, which has other blows to strike meanwhile.
         threading.Thread(target=_read_log, args=(reading, path, kind), daemon=True).start()
         return process
@@ -147,7 +144,7 @@ class ListenerProcesses:
         process.send_signal(signal.SIGSTOP)
         return lambda: self._thaw(process)
 
-    def _thaw(self, process: subprocess.Popen[bytes]) -> None:
+    def _thaw(self, process: ForkedProgram) -> None:
         since = self._frozen.pop(process.pid, None)
         if since is not None:
             process.send_signal(signal.SIGCONT)
@@ -208,6 +205,8 @@ class ListenerProcesses:
 
 def _read_log(reading: int, path: Path, kind: str) -> None:
     """Copy the log to a file until the process has started; then go away, or read no more for a while."""
+    select.select([reading], [], [])  # before the process has opened the pipe, reading would find its end
+    os.set_blocking(reading, True)
     with open(reading, "rb", buffering=0) as pipe, path.open("ab", buffering=0) as copy:
         text = b""
         while STARTED.encode() not in text and (part := pipe.read(SMALLEST_PIPE)):
@@ -231,7 +230,7 @@ def environment(folder: Path) -> dict[str, str]:
     }
 
 
-def _surely_end(process: subprocess.Popen[bytes]) -> None:
+def _surely_end(process: ForkedProgram) -> None:
     if process.poll() is None:
         process.kill()
         process.wait(TIMEOUT)

@@ -350,8 +350,8 @@ def _slowness() -> float:
 def _entry(plan: Plan, folder: Path) -> Sequence[str]:
     """The listener as it is, unless its clock is to jump."""
     if plan.clock_jumps:
-        return ("-m", "tests.soak.listener_with", "--clock", str(folder / CLOCK))
-    return ("-m", "listener")
+        return ("tests.soak.listener_with", "--clock", str(folder / CLOCK))
+    return ("listener",)
 
 
 def run_plan(plan: Plan, folder: Path, *, entry: Sequence[str] = ()) -> RunResult:

@@ -32,7 +32,7 @@ def crash_at(point: str, folder: Path) -> Accounting:
         {unknown: 1.0} if point in FIRST_START else {plain: 6.0, duplicated: 2.0, garbled: 1.0, slow: 1.0}
     )
     plan = Plan(seed=5, items=items(Random(point), messages=40, ways=ways))
-    result = crash(plan, folder, entry=("-m", "tests.soak.listener_with", "--crash-at", point))
+    result = crash(plan, folder, entry=("tests.soak.listener_with", "--crash-at", point))
     return account_for(plan, result.evidence)
 
 

@@ -184,7 +184,7 @@ def without(protection: str, *, ways: dict[Any, float], crash_at: str = "") -> t
     """A plan of these ways only, and how to start a listener that lacks a protection."""
     plan = Plan(seed=3, items=items(Random(protection), messages=30, ways=ways))
     options = ["--without", protection, *(["--crash-at", crash_at] if crash_at else [])]
-    return plan, ["-m", "tests.soak.listener_with", *options]
+    return plan, ["tests.soak.listener_with", *options]
 
 
 def test_results_that_are_not_unique_are_noticed(tmp_path: Path) -> None:

@@ -48,13 +48,13 @@ def test_a_store_locked_by_another_program_is_waited_for(tmp_path: Path) -> None
 
 
 def test_a_full_disk_is_waited_for(tmp_path: Path) -> None:
-    entry = ("-m", "tests.soak.listener_with", "--pages", str(PAGES))
+    entry = ("tests.soak.listener_with", "--pages", str(PAGES))
     with started(PLAN, tmp_path / "run", entry=entry) as run:
         run.processes.start(0)
         wait_until(run.processes.all_started)
         run.post_all()
         wait_until(lambda: "disk is full" in run.processes.log(0))
-        run.processes.stop(0, entry=("-m", "listener"))
+        run.processes.stop(0, entry=("listener",))
         settled(run)
 
 
