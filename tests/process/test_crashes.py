@@ -6,7 +6,7 @@ import pytest
 
 from listener.emulator import Fault, FaultKind
 from tests.support.program import Place, hang_in
-from tests.support.waiting import wait_until
+from tests.support.waiting import has_line, wait_until
 
 pytestmark = pytest.mark.process
 
@@ -39,7 +39,7 @@ def test_killed_within_a_handler_runs_again_with_the_same_key(place: Place) -> N
     started = hang_in(place)
     program = place.run(**SHORT_LEASE).ready()
     place.send("job-1")
-    wait_until(started.exists)
+    wait_until(lambda: has_line(started))
     program.kill()
     (place.folder / "hang").unlink()
 

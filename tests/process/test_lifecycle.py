@@ -11,7 +11,7 @@ import httpx
 import pytest
 
 from tests.support.program import SECRET, Place, hang_in, unused_endpoint
-from tests.support.waiting import is_dead, wait_until
+from tests.support.waiting import has_line, is_dead, wait_until
 
 pytestmark = [pytest.mark.process, pytest.mark.fresh_interpreter]
 
@@ -49,7 +49,7 @@ def test_second_signal_ends_at_once_while_a_handler_hangs(place: Place) -> None:
     started = hang_in(place)
     program = place.run(service__shutdown_timeout="25s").ready()
     place.send("job-1")
-    wait_until(started.exists)
+    wait_until(lambda: has_line(started))
     program.send(signal.SIGTERM)
     program.ear.wait_for("STOPPING=1")
     program.send(signal.SIGINT)
@@ -62,7 +62,7 @@ def test_handlers_may_finish_within_the_shutdown_timeout(place: Place) -> None:
     started = hang_in(place)
     program = place.run(service__shutdown_timeout="25s").ready()
     place.send("job-1")
-    wait_until(started.exists)
+    wait_until(lambda: has_line(started))
     program.send(signal.SIGTERM)
     program.ear.wait_for("STOPPING=1")
     (place.folder / "hang").unlink()

@@ -22,7 +22,7 @@ from tests.support import postgres
 from tests.support.builders import decoded_messages, routes_all
 from tests.support.postgres import PostgresServer
 from tests.support.program import QUEUE, Place, Program, hang_in
-from tests.support.waiting import wait_until
+from tests.support.waiting import has_line, wait_until
 
 pytestmark = pytest.mark.process
 
@@ -110,7 +110,7 @@ def test_what_a_killed_replica_was_running_another_takes_over_when_its_lease_end
     for replica in replicas.values():
         replica.ready()
     place.send("job-1")
-    wait_until(started.exists)
+    wait_until(lambda: has_line(started))
     replicas[owner_of_the_only_one(place)].kill()
     killed_at = datetime.now(UTC)
     (place.folder / "hang").unlink()

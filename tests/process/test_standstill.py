@@ -26,7 +26,7 @@ from listener.runtime.liveness import IDLE_BEAT
 from listener.store.sql_store import SqlStore
 from tests.support.postgres import PostgresServer
 from tests.support.program import QUEUE, Place, Program, hang_in
-from tests.support.waiting import wait_until
+from tests.support.waiting import has_line, wait_until
 
 pytestmark = pytest.mark.process
 
@@ -215,7 +215,7 @@ def test_a_drain_notices_a_signal_while_the_store_stands_still(place: Standstill
     started = hang_in(place)
     place.send("job-0")
     program = place.run("--drain", store__url=place.url, store__timeout="10m", http__listen="unix:http.sock")
-    wait_until(started.exists)
+    wait_until(lambda: has_line(started))
     with place.still():
         wait_until(lambda: place.get("/readyz").status_code == 503)
         program.send(signal.SIGTERM)

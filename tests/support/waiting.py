@@ -17,6 +17,11 @@ def wait_until(condition: Callable[[], bool], *, seconds: float = 90) -> None:
         pause.wait(0.01)
 
 
+def has_line(file: Path) -> bool:
+    """Whether the file is there and its last line is whole; another process makes and fills it at different times."""
+    return file.exists() and file.read_text(encoding="utf-8").endswith("\n")
+
+
 def is_dead(pid: int) -> bool:
     """Whether a process has ended; a zombie, which has not been waited for yet, has."""
     try:

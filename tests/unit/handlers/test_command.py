@@ -21,7 +21,7 @@ from listener.core.errors import SettingsError
 from listener.dispatch.handler_loader import load
 from tests.support import ROOT
 from tests.support.results import a_job_result
-from tests.support.waiting import is_dead, wait_until
+from tests.support.waiting import has_line, is_dead, wait_until
 
 
 def _shell(
@@ -44,7 +44,7 @@ def _called(handler: Command) -> Iterator[Future[None]]:
 
 
 def _pid_in(file: Path) -> int:
-    wait_until(lambda: file.exists() and file.read_text().endswith("\n"))
+    wait_until(lambda: has_line(file))
     return int(file.read_text())
 
 
