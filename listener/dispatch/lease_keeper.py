@@ -74,19 +74,16 @@ class LeaseKeeper:
         self._renewed: tuple[float, datetime] | None = None
         #: Leases that need watching, and since which time after boot each has not been renewed.
         self._unrenewed: dict[Lease, timedelta] = {}
-        self._waited = (
-            False  #: whether the last round rescued nothing, because the renewal before it was late
-        )
+        self._rescues_from: float | None = None  #: the monotonic time before which others may renew first
 
     def maintain(self) -> None:
         """Replace workers whose handlers hang, renew our own leases, and rescue deliveries whose lease has expired."""
         self._replace_hung()
         self._abandon_hung()
-        prompt = self._guard.attempt("renew leases", self._renew)
-        if prompt is None:
+        grace = self._guard.attempt("renew leases", self._renew)
+        if grace is None:
             return  # other processes cannot renew their leases now either
-        waited, self._waited = self._waited, not (prompt or self._waited)
-        if prompt or waited:
+        if self._is_over(grace):
             if not self._clock_check.wrong:
                 self._guard.attempt("rescue expired leases", self._rescue_expired)
             self._guard.attempt("rescue unrenewed leases", self._rescue_unrenewed)
@@ -104,20 +101,31 @@ class LeaseKeeper:
             log.error("handler.abandoned", **log_fields(call.delivery), timeout=str(limit))
             self._workers.put(call.waiting)
 
-    def _renew(self) -> bool:
-        """Renew our own leases; returns whether that came within half a lease of the renewal before.
+    def _renew(self) -> timedelta:
+        """Renew our own leases; returns how long other processes may have to renew theirs, or to settle, first.
 
-        If not, this process, its clock or the store stalled in between, and other processes may have been unable to
-        renew their leases or to settle; the same is possible when this process has just started. They then get one
-        more round to do so.
+        If this renewal did not come within half a lease of the one before, this process, its clock or the store
+        stalled in between, and others may have stalled with it. They then get the time of a lease, which is four
+        renewals. The same is possible, but less likely, when this process has just started: they get one renewal.
         """
         before = self._renewed
         self._store.renew(self._in_flight.all(), until=clock.now() + self._lease)
         self._renewed = clock.monotonic(), clock.now()
         if before is None:
-            return False
+            return renewal_interval(self._lease)
         gap = max(timedelta(seconds=self._renewed[0] - before[0]), self._renewed[1] - before[1])
-        return gap < self._lease / 2
+        return timedelta(0) if gap < self._lease / 2 else self._lease
+
+    def _is_over(self, grace: timedelta) -> bool:
+        """Whether a grace is over, which begins here if none has begun; one that runs is not extended, so that leases
+        expire even where every round takes long."""
+        now = clock.monotonic()
+        if self._rescues_from is None and grace:
+            self._rescues_from = now + grace.total_seconds()
+        if self._rescues_from is not None and now < self._rescues_from:
+            return False
+        self._rescues_from = None
+        return True
 
     def _rescue_expired(self) -> None:
         now = clock.now()

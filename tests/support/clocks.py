@@ -45,3 +45,9 @@ class Clocks:
     def jump(self, size: timedelta) -> None:
         """Somebody sets the wall clock."""
         self.now += size
+
+
+def let_pass(time: timedelta, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let time pass for ``clock.monotonic``, which stands still afterwards."""
+    later = clock.monotonic() + time.total_seconds()
+    monkeypatch.setattr(clock, "monotonic", lambda: later)

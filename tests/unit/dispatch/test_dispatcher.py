@@ -22,6 +22,7 @@ from listener.dispatch.attempt import HandlerBinding
 from listener.dispatch.coroutine_runner import CoroutineRunner
 from listener.dispatch.dispatcher import Dispatcher
 from listener.dispatch.handlers import Handlers
+from listener.dispatch.lease_keeper import RENEWALS_PER_LEASE
 from listener.intake.recorder import Recorder
 from listener.rules.retry import RetryPolicy
 from listener.rules.routing import Correlation, Rule
@@ -35,7 +36,7 @@ from tests.support.builders import (
     routes_all,
     wrapped,
 )
-from tests.support.clocks import RIGHT, UNKNOWN, WRONG, Clocks
+from tests.support.clocks import RIGHT, UNKNOWN, WRONG, Clocks, let_pass
 from tests.support.dispatching import (
     LONG,
     NO_BACKOFF,
@@ -255,62 +256,74 @@ def end_lease_of(store: SqlStore, row_id: int) -> None:
         connection.execute(update(deliveries).where(deliveries.c.id == row_id).values(lease_until=EPOCH))
 
 
-def let_pass(time: timedelta, monkeypatch: pytest.MonkeyPatch) -> None:
-    later = clock.monotonic() + time.total_seconds()
-    monkeypatch.setattr(clock, "monotonic", lambda: later)
+class Rounds:
+    """Rounds of the lease keeper, a quarter of a lease after one another."""
+
+    def __init__(self, dispatcher: Dispatcher, monkeypatch: pytest.MonkeyPatch) -> None:
+        self._dispatcher, self._monkeypatch = dispatcher, monkeypatch
+
+    def until_ready(self) -> Rounds:
+        """Those after which a process rescues as soon as a lease has expired."""
+        for _ in range(3):
+            self._next()
+        return self
+
+    def until_rescued(self, store: SqlStore) -> int:
+        """How many pass while a neighbour's lease has expired, the one included that rescues its delivery."""
+        store.claim(Claim(owner="a neighbour", until=EPOCH, limit=1), at=clock.now())
+        for count in range(1, 20):
+            self._next()
+            if delivery_states(store) == {"pending": 1}:
+                return count
+        raise AssertionError(f"not rescued: {delivery_states(store)}")
+
+    def _next(self) -> None:
+        self._dispatcher.maintain_leases()
+        let_pass(LONG / 4 + timedelta(milliseconds=1), self._monkeypatch)
 
 
-def rounds_of_ended_lease(dispatcher: Dispatcher, store: SqlStore, rounds: int) -> list[Counter[str]]:
-    """The states after each round in which a neighbour's lease is over."""
-    store.claim(Claim(owner="a neighbour", until=EPOCH, limit=1), at=clock.now())
-    seen = []
-    for _ in range(rounds):
-        dispatcher.maintain_leases()
-        seen.append(delivery_states(store))
-    return seen
-
-
-def test_a_lease_that_is_over_is_ended_at_once(store: SqlStore) -> None:
+def test_an_expired_lease_is_rescued_at_once(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
     dispatcher = a_dispatcher(store, Calls())
     record_results(store)
-    tended(dispatcher), tended(dispatcher)
 
-    assert rounds_of_ended_lease(dispatcher, store, 1) == [{"pending": 1}]
-
-
-def test_a_new_process_lets_others_first_renew_their_leases(store: SqlStore) -> None:
-    dispatcher = a_dispatcher(store, Calls())
-    record_results(store)
-
-    assert rounds_of_ended_lease(dispatcher, store, 2) == [{"running": 1}, {"pending": 1}]
+    assert Rounds(dispatcher, monkeypatch).until_ready().until_rescued(store) == 1
 
 
-def test_after_a_stall_others_may_first_renew_their_leases(
+def test_a_new_process_lets_others_first_renew_their_leases(
     store: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     dispatcher = a_dispatcher(store, Calls())
     record_results(store)
-    tended(dispatcher), tended(dispatcher)
+
+    assert Rounds(dispatcher, monkeypatch).until_rescued(store) == 2
+
+
+def test_after_a_stall_others_may_renew_their_leases_for_the_time_of_a_lease(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    dispatcher = a_dispatcher(store, Calls())
+    record_results(store)
+    rounds = Rounds(dispatcher, monkeypatch).until_ready()
     let_pass(LONG, monkeypatch)
 
-    assert rounds_of_ended_lease(dispatcher, store, 2) == [{"running": 1}, {"pending": 1}]
+    assert rounds.until_rescued(store) == 1 + RENEWALS_PER_LEASE
 
 
-def test_after_an_outage_of_the_store_others_may_first_renew_their_leases(
+def test_after_an_outage_of_the_store_others_may_renew_their_leases_for_the_time_of_a_lease(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with closing(FlakyStore.open(f"sqlite:///{tmp_path / 'store.db'}")) as opened:
         store = FlakyStore(opened.database)
         dispatcher = a_dispatcher(store, Calls())
         record_results(store)
-        tended(dispatcher), tended(dispatcher)
+        rounds = Rounds(dispatcher, monkeypatch).until_ready()
         store.away_for = 4
         for quarter in range(1, 5):  # it refuses at once, so the rounds are as prompt as ever
             let_pass(LONG / 4, monkeypatch)
             tended(dispatcher)
             assert store.away_for == 4 - quarter
 
-        assert rounds_of_ended_lease(dispatcher, store, 2) == [{"running": 1}, {"pending": 1}]
+        assert rounds.until_rescued(store) == 1 + RENEWALS_PER_LEASE
 
 
 def test_leases_end_even_where_every_round_takes_long(
@@ -350,6 +363,7 @@ def test_a_jump_of_the_clock_neither_holds_up_a_lease_nor_ends_it_early(
         tended(dispatcher)
         seen.append([row.state for row in delivery_rows(store)])
         clocks.tick(LONG / 4)
+        let_pass(LONG / 4, monkeypatch)
         store.renew(live, until=clocks.true_time + LONG)  # by a neighbour whose clock is right
 
     assert [delivery.id for delivery in dead] == [1]

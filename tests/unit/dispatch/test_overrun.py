@@ -18,7 +18,9 @@ from listener.dispatch.attempt import HandlerBinding
 from listener.dispatch.dispatcher import Dispatcher
 from listener.store.sql_store import SqlStore
 from listener.store.tables import EPOCH, deliveries
+from tests.support.clocks import let_pass
 from tests.support.dispatching import (
+    LONG,
     QUICK,
     TARGET,
     a_dispatcher,
@@ -148,7 +150,7 @@ class FailingOnce(dict[Target, HandlerBinding]):
         return super().get(target, default)
 
 
-def test_a_bug_keeps_no_delivery(store: SqlStore) -> None:
+def test_a_bug_keeps_no_delivery(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
     handle = HangingOnce()
     bindings = FailingOnce({TARGET: HandlerBinding(run=handle, policy=QUICK)})
     record_results(store, 1)
@@ -157,6 +159,8 @@ def test_a_bug_keeps_no_delivery(store: SqlStore) -> None:
         wait_until(lambda: any(entry["event"] == "worker.crashed" for entry in logs))
         with store.database.write() as connection:
             connection.execute(update(deliveries).values(lease_until=EPOCH))
+        dispatcher.maintain_leases()
+        let_pass(LONG, monkeypatch)
         until(lambda: delivery_states(store) == {"done": 1}, dispatcher)
 
     assert (handle.began, delivery_rows(store)[0].failures) == ([2], 1)
