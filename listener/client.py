@@ -65,6 +65,10 @@ class Client:
         """Warnings about unusual values. Raises UsageError for values that cannot work."""
         return check(request, region=self.settings.tenant(tenant).mps.region)
 
+    def require_mps(self, *, tenant: str = "") -> None:
+        """Raises SettingsError unless MPS can be called."""
+        self._mps(tenant)
+
     def submit(self, request: JobRequest, *, tenant: str = "") -> Job:
         """Submit one job. Raises UsageError, SettingsError, MpsRejected, MpsUnavailable, StoreUnavailable."""
         return submission.submit(

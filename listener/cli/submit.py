@@ -6,14 +6,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from listener.cli.common import config_option, json_option, print_fields, print_json, settings_from
 from listener.core.errors import UsageError
 from listener.formats.unicode_text import visible
 
 if TYPE_CHECKING:
+    from datetime import timedelta
+
     from listener.client import Client
     from listener.jobs.request import JobRequest
+
+#: Options that describe one job; in a file, each line has its own.
+ONE_JOB_ONLY = ("input_url", "output_url", "data", "user_data", "reference", "deadline")
+WAIT_ONLY = ("waits", "timeout")
+#: Options of a run through a file.
+FILE_ONLY = ("form", "resume", "report", "concurrency")
 
 EPILOG = """\b
 Examples:
@@ -54,7 +63,7 @@ Exit status with --wait: 0 Success, 1 any other outcome, 124 timeout.
 @click.option("--resume", is_flag=True, help="With --from: skip lines that were already submitted.")
 @click.option(
     "--report",
-    type=click.File("w", encoding="utf-8", lazy=True),
+    type=click.Path(allow_dash=True, path_type=Path),
     help="With --from: write one JSON line per input line to this file.",
 )
 @click.option(
@@ -98,17 +107,20 @@ Exit status with --wait: 0 Success, 1 any other outcome, 124 timeout.
 @click.option("--schedule-params", default="", help="ScheduleParams of the API; advanced, usually omitted.")
 @config_option
 @json_option
-def submit(*, path: Path | None, as_json: bool, **options: Any) -> None:
+@click.pass_context
+def submit(ctx: click.Context, /, *, path: Path | None, as_json: bool, **options: Any) -> None:
     """Submit one smart-production job, or many with --from.
 
     FUNCTION is the MPS function, e.g. Cover, CaptionExtraction or ASR.
     """
     from listener.cli.bulk_submit import submit_file
+    from listener.cli.waiting import limit_of
     from listener.client import Client
 
     if bool(options["function"]) == bool(options["source"]):
         raise UsageError("specify a FUNCTION, or a file of requests with --from; use one of the two")
-    _check_alone(options)
+    _check_together(ctx, options)
+    limit = limit_of(options["timeout"])
     settings = settings_from(path)
     mps = settings.tenant(options["tenant"]).mps
     for name, default in (("pipeline", mps.pipeline), ("notify_url", mps.notify_url)):
@@ -116,29 +128,48 @@ def submit(*, path: Path | None, as_json: bool, **options: Any) -> None:
     one = None if options["source"] else _request(options)
     with Client(settings) as client:
         status = (
-            _one(client, one, options, as_json=as_json)
+            _one(client, one, options, limit=limit, as_json=as_json)
             if one
             else submit_file(client, options, as_json=as_json)
         )
-    click.get_current_context().exit(status)
+    ctx.exit(status)
 
 
-def _check_alone(options: dict[str, Any]) -> None:
-    """Reject options that describe a single job when a file is submitted."""
-    alone = ("input_url", "output_url", "data", "user_data", "reference", "deadline", "waits")
-    given = [name for name in alone if options[name]]
-    if options["source"] and given:
-        name = {"input_url": "input", "output_url": "output", "user_data": "user-data", "waits": "wait"}
-        raise UsageError(
-            f"--{name.get(given[0], given[0])} applies to a single job; with --from, put it into each line of the file"
-        )
+def _check_together(ctx: click.Context, options: dict[str, Any]) -> None:
+    """Reject options that have no effect together, instead of ignoring them."""
+    given = {
+        name: option.opts[-1]
+        for option in ctx.command.params
+        if (name := option.name or "") in options
+        and options[name]
+        and ctx.get_parameter_source(name) is ParameterSource.COMMANDLINE
+    }
+    for names, misplaced, advice in (
+        (
+            ONE_JOB_ONLY,
+            bool(options["source"]),
+            "applies to a single job; with --from, put it into each line",
+        ),
+        (WAIT_ONLY, bool(options["source"]), "applies to a single job; use `mns-listener jobs wait` instead"),
+        (FILE_ONLY, not options["source"], "requires --from"),
+        (("timeout",), not options["waits"], "requires --wait"),
+    ):
+        wrong = [given[name] for name in names if name in given]
+        if misplaced and wrong:
+            raise UsageError(f"{wrong[0]} {advice}")
 
 
-def _one(client: Client, request: JobRequest, options: dict[str, Any], *, as_json: bool) -> int:
+def _one(
+    client: Client,
+    request: JobRequest,
+    options: dict[str, Any],
+    *,
+    limit: timedelta | None,
+    as_json: bool,
+) -> int:
     from listener.cli.serialize import job_dict
-    from listener.cli.waiting import limit_of, wait_for
+    from listener.cli.waiting import wait_for
 
-    limit = limit_of(options["timeout"])
     for warning in client.check(request, tenant=options["tenant"]):
         click.echo(f"Warning: {visible(warning)}", err=True)
     job = client.submit(request, tenant=options["tenant"])
