@@ -10,7 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
-from listener.core.errors import ListenerError
+from listener.core.errors import Interrupted, ListenerError
 from listener.formats.unicode_text import storable, visible_lines
 
 #: Commands and where they are defined, in the order of the help text.
@@ -43,7 +43,7 @@ Examples:
 \b
 Exit status: 0 success, 1 failure, 2 usage error, 69 unavailable (a service, the
 store or a file), 70 a bug in mns-listener, 75 the daemon stopped but a part of it
-hung, 78 invalid configuration.
+hung, 78 invalid configuration, 130 interrupted (Ctrl-C).
 """
 
 
@@ -74,6 +74,8 @@ class Commands(click.Group):
             return super().invoke(ctx)
         except ListenerError as error:
             _fail(ctx, str(error), error.exit_code)
+        except KeyboardInterrupt:
+            _fail(ctx, "interrupted", Interrupted.exit_code)
         except (click.ClickException, click.exceptions.Exit, click.Abort, BrokenPipeError):
             raise
         except OSError as error:  # e.g. standard output on a full disk, or no permission to create a folder

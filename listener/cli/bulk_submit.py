@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, Final, NoReturn
 
 import click
 
 from listener.cli.common import print_json
-from listener.core.errors import UsageError
+from listener.cli.interrupt import Interrupt
+from listener.core.errors import Interrupted, UsageError
 from listener.formats.lenient_json import render
 from listener.formats.unicode_text import visible
 from listener.jobs.bulk_submission import LineOutcome, csv_lines, jsonl_lines, submit_all
@@ -22,33 +24,50 @@ if TYPE_CHECKING:
     from listener.client import Client
     from listener.jobs.bulk_submission import LineReport
 
+#: The outcomes of lines that were not submitted, although they should have been.
+WRONG: Final = (LineOutcome.EXISTING, LineOutcome.INVALID, LineOutcome.FAILED)
+GO_ON: Final = "run the same command with --resume to go on: it skips what was submitted"
+
 
 def submit_file(client: Client, options: dict[str, Any], *, as_json: bool) -> int:
-    """Submit each line; return exit status 1 if any line was invalid or failed.
+    """Submit each line; return exit status 1 unless all were submitted or skipped.
 
-    Raises UsageError or SettingsError before it submits anything.
+    Raises UsageError or SettingsError before it submits anything, and Interrupted after SIGINT.
     """
     client.require_mps(tenant=options["tenant"])
-    counts: Counter[str] = Counter()
-    reports = submit_all(
-        _lines(options),
+    tally = _Tally(each_existing=as_json)
+    interrupt = Interrupt()
+    with _opened_report(options["report"], options["source"]) as report_file:
+        try:
+            with _progress(quiet=as_json) as report_progress, interrupt.handled():
+                for report in _reports(client, options, interrupt):
+                    tally.add(report)
+                    _write_report(report, report_file)
+                    report_progress(report)
+        except KeyboardInterrupt:
+            _leave()
+    print_json(tally.summary) if as_json else click.echo(tally.text)
+    tally.explain_existing()
+    if interrupt.came:
+        raise Interrupted(f"interrupted; {GO_ON}")
+    return tally.exit_status
+
+
+def _reports(client: Client, options: dict[str, Any], interrupt: Interrupt) -> Iterator[LineReport]:
+    return submit_all(
+        interrupt.until(_lines(options)),
         submit=lambda request: client.submit(request, tenant=options["tenant"]),
         store=client.store,
         resume=options["resume"],
         concurrency=options["concurrency"],
     )
-    with (
-        _opened_report(options["report"], options["source"]) as report_file,
-        _progress(quiet=as_json) as report_progress,
-    ):
-        for report in reports:
-            counts[report.outcome] += 1
-            _write_report(report, report_file)
-            report_progress(report)
-    summary = {str(outcome): counts[outcome] for outcome in LineOutcome}
-    text = ", ".join(f"{count} {name}" for name, count in summary.items())
-    print_json(summary) if as_json else click.echo(text)
-    return 1 if counts[LineOutcome.INVALID] or counts[LineOutcome.FAILED] else 0
+
+
+def _leave() -> NoReturn:
+    """End the process without waiting for calls under way; the interpreter's own exit would."""
+    click.echo(f"Error: interrupted; calls under way were abandoned; {GO_ON}", err=True)
+    sys.stdout.flush()
+    os._exit(Interrupted.exit_code)
 
 
 def _lines(options: dict[str, Any]) -> Iterator[Any]:
@@ -76,12 +95,54 @@ def _opened_report(path: Path | None, source: IO[str]) -> Iterator[IO[str] | Non
         yield file
 
 
+class _Tally:
+    """Counts the lines by outcome, and prints those that went wrong, each with its reason."""
+
+    def __init__(self, *, each_existing: bool) -> None:
+        """``each_existing``: whether lines with an existing reference are printed one by one as well."""
+        self._each_existing = each_existing
+        self._counts: Counter[LineOutcome] = Counter()
+        self._first_existing: LineReport | None = None
+
+    def add(self, report: LineReport) -> None:
+        self._counts[report.outcome] += 1
+        existing = report.outcome is LineOutcome.EXISTING
+        if existing and self._first_existing is None:
+            self._first_existing = report
+        if report.outcome in WRONG and (self._each_existing or not existing):
+            click.echo(visible(f"line {report.line}: {report.outcome}: {report.reason}"), err=True)
+
+    def explain_existing(self) -> None:
+        """Usually the whole file was submitted before: then thousands of lines have one reason and one way out."""
+        if self._first_existing is None:
+            return
+        count, first = self._counts[LineOutcome.EXISTING], self._first_existing
+        click.echo(
+            visible(
+                f"{count} {'line has a reference' if count == 1 else 'lines have references'} of jobs that exist "
+                f"already, so nothing was sent for {'it' if count == 1 else 'them'} (the first is line {first.line}: "
+                f"{first.reference!r}). Use --resume to skip what was submitted before."
+            ),
+            err=True,
+        )
+
+    @property
+    def summary(self) -> dict[str, int]:
+        return {str(outcome): self._counts[outcome] for outcome in LineOutcome}
+
+    @property
+    def text(self) -> str:
+        return ", ".join(f"{count} {name}" for name, count in self.summary.items())
+
+    @property
+    def exit_status(self) -> int:
+        return 1 if any(self._counts[outcome] for outcome in WRONG) else 0
+
+
 def _write_report(report: LineReport, file: IO[str] | None) -> None:
     if file is not None:
         file.write(render(asdict(report)) + "\n")
         file.flush()  # so that it is complete up to here, however this process ends
-    if report.outcome in (LineOutcome.INVALID, LineOutcome.FAILED):
-        click.echo(visible(f"line {report.line}: {report.outcome}: {report.reason}"), err=True)
 
 
 @contextmanager

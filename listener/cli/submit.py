@@ -9,7 +9,7 @@ import click
 from click.core import ParameterSource
 
 from listener.cli.common import config_option, json_option, print_fields, print_json, settings_from
-from listener.core.errors import UsageError
+from listener.core.errors import Interrupted, UsageError
 from listener.formats.unicode_text import visible
 
 if TYPE_CHECKING:
@@ -39,7 +39,8 @@ Examples:
 The job is written to the store before MPS is called, so that its callback is matched
 even after a crash in between. A line of --from has the fields function, input,
 output, params, route, data, reference and so on; --resume skips lines whose
-reference was already submitted.
+reference was already submitted. After Ctrl-C, calls under way are finished; run
+the same command with --resume to go on.
 
 \b
 Exit status with --wait: 0 Success, 1 any other outcome, 124 timeout.
@@ -175,7 +176,13 @@ def _one(
     job = client.submit(request, tenant=options["tenant"])
     status = 0
     if options["waits"]:
-        (job,), status = wait_for(client, [job.token], limit)
+        try:
+            (job,), status = wait_for(client, [job.token], limit)
+        except KeyboardInterrupt as error:
+            raise Interrupted(
+                "interrupted; the job is submitted, and its outcome will be recorded; wait for it with "
+                f"`mns-listener jobs wait {job.job_id}`"
+            ) from error
     print_json(job_dict(job)) if as_json else print_fields(job_dict(job))
     return status
 

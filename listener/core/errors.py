@@ -5,11 +5,13 @@
     ListenerError
     ├── SettingsError          stop; exit 78; names the setting, its value and the fix
     ├── UsageError             stop; exit 2; the request is invalid, no call was made
+    │   └── ReferenceExists        a job has this reference already
     ├── AddressInUse           stop; exit 69: another process listens at http.listen; may pass
     ├── UnavailableError       retry with back-off; on the command line exit 69
     │   ├── QueueUnavailable       MNS: network, timeout, throttling, 5xx, refused credentials, no such queue
     │   ├── MpsUnavailable         the MPS API: the same
     │   └── StoreUnavailable       the database; nothing is deleted from the queue meanwhile
+    ├── Interrupted            exit 130: SIGINT came in the middle of a command
     ├── StopTimedOut           exit 75: a part of the daemon hung when it was stopped
     ├── MpsRejected            permanent, not retried: MPS rejected the request
     ├── StoreRejected          permanent: the database rejects these values; quarantine the message, record the others
@@ -47,6 +49,16 @@ class UsageError(ListenerError):
     """The request is invalid; nothing was sent."""
 
     exit_code = 2
+
+
+class ReferenceExists(UsageError):
+    """A job with this reference was submitted or registered already; nothing was sent."""
+
+
+class Interrupted(ListenerError):
+    """SIGINT ended a command in the middle of its work; the message says what was done, and how to go on."""
+
+    exit_code = 130  # what shells report for SIGINT
 
 
 class AddressInUse(ListenerError):

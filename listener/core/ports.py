@@ -113,7 +113,7 @@ class JobStore(ResultWriter, Protocol):
     def add_job(self, job: Job) -> None:
         """Write an intent, or an externally submitted job that has its id already.
 
-        Raises UsageError if its reference or its id already exists, or if the database cannot hold its values. A
+        Raises ReferenceExists, or UsageError if its id already exists or the database cannot hold its values. A
         refused job releases its reference.
         """
 

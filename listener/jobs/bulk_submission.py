@@ -17,7 +17,7 @@ from enum import StrEnum
 from functools import partial
 from typing import Any
 
-from listener.core.errors import ListenerError, UsageError
+from listener.core.errors import ListenerError, ReferenceExists, UsageError
 from listener.core.model import Job, JobState
 from listener.core.ports import JobStore
 from listener.formats.durations import to_duration
@@ -35,6 +35,7 @@ class LineOutcome(StrEnum):
 
     SUBMITTED = "submitted"
     SKIPPED = "skipped"  #: already submitted
+    EXISTING = "existing"  #: without ``resume``: a job has this reference already; nothing was sent
     INVALID = "invalid"  #: the line is invalid; nothing was sent
     FAILED = "failed"  #: MPS rejected the job or was unavailable
 
@@ -100,8 +101,12 @@ def submit_all(
     resume: bool,
     concurrency: int,
 ) -> Iterator[LineReport]:
-    """Submit all lines, up to ``concurrency`` at the same time; reports are in the order of the lines."""
-    with ThreadPoolExecutor(concurrency, thread_name_prefix="submit") as pool:
+    """Submit all lines, up to ``concurrency`` at the same time; reports are in the order of the lines.
+
+    If the caller ends early, or is interrupted, calls under way go on in their threads, and no other one begins.
+    """
+    pool = ThreadPoolExecutor(concurrency, thread_name_prefix="submit")
+    try:
         running: deque[Future[LineReport]] = deque()
         for line in lines:
             running.append(pool.submit(_submit_line, line, submit, store, resume))
@@ -109,6 +114,8 @@ def submit_all(
                 yield running.popleft().result()
         while running:
             yield running.popleft().result()
+    finally:
+        pool.shutdown(wait=False, cancel_futures=True)
 
 
 def _line(
@@ -165,6 +172,13 @@ def _submit_line(
         if known and known.state != JobState.REFUSED:
             return _skipped(line.number, known)
         job = submit(line.request)
+    except ReferenceExists as error:
+        # A line above may have had the same reference.
+        if resume and (known := store.find_job(reference)):
+            return _skipped(line.number, known)
+        return LineReport(
+            line=line.number, outcome=LineOutcome.EXISTING, reference=reference, reason=str(error)
+        )
     except UsageError as error:
         return LineReport(
             line=line.number, outcome=LineOutcome.INVALID, reference=reference, reason=str(error)

@@ -8,7 +8,7 @@ from datetime import datetime
 from sqlalchemy import Connection, case, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from listener.core.errors import UsageError
+from listener.core.errors import ReferenceExists, UsageError
 from listener.core.model import Job, JobState, Result
 from listener.store.routed_result import KnownJob
 from listener.store.rows import job_of, mapping, result_of, values_of_job
@@ -28,7 +28,7 @@ def add(connection: Connection, job: Job) -> None:
     except IntegrityError as error:
         if not (conflict := _conflict(job, str(error.orig))):
             raise
-        raise UsageError(conflict) from error
+        raise conflict from error
     if job.job_id:
         _adopt_results(connection, job.token, job.job_id, at=job.created_at)
 
@@ -76,16 +76,18 @@ def error_text(result: Result) -> str:
     return "" if result.state == JobState.SUCCESS else f"{result.code}: {result.message}".strip(": ")
 
 
-def _conflict(job: Job, message: str) -> str:
-    """Which of the job's unique names exists already, from the database's message; empty if it is something else."""
+def _conflict(job: Job, message: str) -> UsageError | None:
+    """Which of the job's unique names exists already, from the database's message; None if it is something else."""
     if re.search("jobs[._]reference", message):
-        return (
+        return ReferenceExists(
             f"reference {job.reference!r} already exists; choose another, "
             f"or look at its job with `mns-listener jobs show {job.reference}`"
         )
     if not re.search("jobs[._]job_id", message):
-        return ""
-    return f"job {job.job_id!r} is already registered; look at it with `mns-listener jobs show {job.job_id}`"
+        return None
+    return UsageError(
+        f"job {job.job_id!r} is already registered; look at it with `mns-listener jobs show {job.job_id}`"
+    )
 
 
 def _adopt_results(connection: Connection, token: str, job_id: str, *, at: datetime) -> None:

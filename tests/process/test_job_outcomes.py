@@ -60,7 +60,7 @@ class TestBulk:
 
         assert (program.wait(), len(jobs_at_mps(place))) == (1, 2)
         assert [line.split(":")[0] for line in program.stderr.splitlines()] == ["line 2", "line 4"]
-        assert program.stdout == "2 submitted, 0 skipped, 2 invalid, 0 failed\n"
+        assert program.stdout == "2 submitted, 0 skipped, 0 existing, 2 invalid, 0 failed\n"
         assert [line["outcome"] for line in place.lines("report.jsonl")] == ["submitted", "invalid"] * 2
         assert {line["job_id"] for line in place.lines("report.jsonl")} - {""} == set(jobs_at_mps(place))
 
@@ -93,11 +93,47 @@ class TestBulk:
         assert place.run("--drain").wait() == 0
         assert Counter(line["reference"] for line in place.lines()).most_common(1)[0][1] == 1
 
+    def test_what_is_interrupted_in_mid_run_says_how_to_go_on_and_is_resumed(self, place: Place) -> None:
+        write_lines(place, 200)
+        inject_faults(place, Fault(kind=FaultKind.LATENCY, operation="SubmitIProductionJob", seconds=0.02))
+        first = submit(place, "--from", "jobs.jsonl", "--report", "report.jsonl")
+        wait_until(lambda: len(jobs_at_mps(place)) >= 30)
+        first.send(signal.SIGINT)
+
+        assert first.wait() == 130
+        sent = len(jobs_at_mps(place))
+        assert 30 <= sent < 200
+        assert first.stdout == f"{sent} submitted, 0 skipped, 0 existing, 0 invalid, 0 failed\n"
+        assert "run the same command with --resume to go on" in first.stderr
+        assert {line["outcome"] for line in place.lines("report.jsonl")} == {"submitted"}
+        assert set(ledger(place).values()) == {JobState.SUBMITTED}
+
+        second = submit(place, "--from", "jobs.jsonl", "--resume")
+        assert second.wait() == 0
+        assert second.stdout.startswith(f"{200 - sent} submitted, {sent} skipped, ")
+        assert len(jobs_at_mps(place)) == 200
+
+    def test_a_second_interrupt_does_not_wait_for_calls_that_hang(self, place: Place) -> None:
+        write_lines(place, 20)
+        inject_faults(place, Fault(kind=FaultKind.STALL, operation="SubmitIProductionJob"))
+        program = submit(place, "--from", "jobs.jsonl")
+        wait_until(lambda: place.happened("stall") > 0)
+        program.send(signal.SIGINT)
+        wait_until(lambda: "Press Ctrl-C again" in program.stderr)
+        program.send(signal.SIGINT)
+
+        assert program.wait() == 130
+        assert "calls under way were abandoned" in program.stderr
+        assert "--resume" in program.stderr
+
     def test_all_threads_together_keep_to_the_rate(self, place: Place) -> None:
         write_lines(place, 220)
         program = submit(place, "--from", "jobs.jsonl", "--concurrency", "16", mps__rate_limit="90")
 
-        assert (program.wait(), program.stdout) == (0, "220 submitted, 0 skipped, 0 invalid, 0 failed\n")
+        assert (program.wait(), program.stdout) == (
+            0,
+            "220 submitted, 0 skipped, 0 existing, 0 invalid, 0 failed\n",
+        )
         # On a busy machine, calls that waited for their turn may go out together: hardly one is throttled and repeated.
         assert 220 <= place.asked("SubmitIProductionJob") <= 225
 
@@ -120,6 +156,23 @@ class TestBulk:
 
 
 class TestWaiting:
+    def test_an_interrupted_wait_names_the_job_and_how_to_go_on(self, place: Place) -> None:
+        program = submit(place, "VideoH2V", "--input", INPUT, "--wait")
+        wait_until(lambda: "no daemon is running" in program.stderr)
+        program.send(signal.SIGINT)
+
+        assert program.wait() == 130
+        (job_id,) = jobs_at_mps(place)
+        assert f"mns-listener jobs wait {job_id}" in program.stderr
+
+    def test_any_other_command_that_is_interrupted_exits_with_130(self, place: Place) -> None:
+        assert submit(place, "VideoH2V", "--input", INPUT, "--reference", "talk").wait() == 0
+        program = place.start("jobs", "wait", "talk", "-c", "listener.toml")
+        wait_until(lambda: "no daemon is running" in program.stderr)
+        program.send(signal.SIGINT)
+
+        assert (program.wait(), program.stderr.splitlines()[-1]) == (130, "Error: interrupted")
+
     def test_the_exit_status_reports_the_outcome(self, place: Place) -> None:
         daemon = place.run().ready()
         good = submit(place, "VideoH2V", "--input", INPUT, "--reference", "good", "--wait", "--json")

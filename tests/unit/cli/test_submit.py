@@ -67,6 +67,24 @@ def test_without_mps_a_file_is_refused_once_and_not_line_by_line(
     assert jobs_in_store(place) == 0
 
 
+def test_a_repeat_without_resume_is_one_message_with_the_way_out(
+    place: Place, jobs_file: Path, invoke: Invoke
+) -> None:
+    assert invoke("submit", *MANY).exit_code == 0
+    again = invoke("submit", *MANY)
+    as_json = invoke("submit", *MANY, "--json", "--report", "report.jsonl")
+
+    assert (again.exit_code, as_json.exit_code) == (1, 1)
+    assert again.stdout == "0 submitted, 0 skipped, 2 existing, 0 invalid, 0 failed\n"
+    (message,) = again.stderr.splitlines()
+    assert message.startswith("2 lines have references of jobs that exist already")
+    assert "--resume" in message
+    assert json.loads(as_json.stdout)["existing"] == 2
+    assert [line[:6] for line in as_json.stderr.splitlines()] == ["line 1", "line 2", "2 line"]
+    assert [line["outcome"] for line in place.lines("report.jsonl")] == ["existing"] * 2
+    assert invoke("submit", *MANY, "--resume").exit_code == 0
+
+
 def test_an_empty_timeout_is_none(place: Place, invoke: Invoke) -> None:
     """As from a script whose variable is empty."""
     assert invoke("submit", *ONE, "--timeout", "").exit_code == 0

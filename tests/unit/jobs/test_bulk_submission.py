@@ -117,14 +117,15 @@ def test_csv_that_is_none_is_a_bad_line() -> None:
 class Desk:
     """Takes submissions and remembers how many were under way at once."""
 
-    def __init__(self, store: SqlStore) -> None:
+    def __init__(self, store: SqlStore, *, first_number: int = 0) -> None:
         self.store = store
         self.taken: list[str] = []
+        self._first_number = first_number
         self._lock = threading.Lock()
 
     def submit(self, request: JobRequest) -> Job:
         with self._lock:
-            number = len(self.taken)
+            number = self._first_number + len(self.taken)
             self.taken.append(request.reference)
         if request.reference == "refused":
             raise MpsUnavailable("away", kind=FailureKind.REFUSED)
@@ -165,6 +166,28 @@ def test_resuming_submits_only_what_was_not_submitted_or_was_refused(store: SqlS
     assert sorted(desk.taken) == ["new", "no"]
     assert outcomes(reports) == {"skipped": 2, "submitted": 2}
     assert "arrive with the callback" in reports[0].reason
+
+
+def test_an_existing_reference_is_an_outcome_of_its_own_and_skipped_when_resumed(store: SqlStore) -> None:
+    lines = read(a_line(reference="a"), a_line(reference="b"), a_line(reference="a"))
+    first, again = Desk(store).run(lines), Desk(store, first_number=3).run(lines)
+    resumed = Desk(store, first_number=6).run(lines, resume=True)
+
+    assert outcomes(first) == {"submitted": 2, "existing": 1}
+    assert outcomes(again) == {"existing": 3}
+    assert "reference 'a' already exists" in again[0].reason
+    assert outcomes(resumed) == {"skipped": 3}
+
+
+def test_of_two_lines_with_one_reference_the_second_is_skipped_when_resumed(store: SqlStore) -> None:
+    """Also if it was looked up before the first one was stored."""
+
+    class Late(Desk):
+        def submit(self, request: JobRequest) -> Job:
+            self.store.add_job(a_job(token="9" * 22, job_id="other", reference=request.reference))
+            return super().submit(request)
+
+    assert outcomes(Late(store).run(read(a_line(reference="a")), resume=True)) == {"skipped": 1}
 
 
 def test_few_lines_are_under_way_at_a_time_and_memory_does_not_grow_with_the_file() -> None:
