@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 
 import click
 
+from listener.cli.options import global_config_option, log_level, log_level_options
 from listener.core.errors import Interrupted, ListenerError
 from listener.formats.unicode_text import storable, visible_lines
 
@@ -36,7 +37,7 @@ EPILOG = """\b
 Examples:
   mns-listener demo
   mns-listener check -c listener.toml
-  mns-listener run -c listener.toml
+  mns-listener -c listener.toml run
   mns-listener submit Cover --input oss://… --output oss://… --route covers
   mns-listener jobs list --state Fail
 
@@ -98,13 +99,15 @@ def _fail(ctx: click.Context, message: str, exit_code: int) -> NoReturn:
 
 @click.command(cls=Commands, epilog=EPILOG, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="mns-listener")
-def main() -> None:
+@global_config_option
+@log_level_options
+@click.pass_context
+def main(ctx: click.Context) -> None:
     """Consume ApsaraVideo MPS job callbacks from Alibaba Cloud MNS queues and deliver each result to its handler."""
     from listener.runtime import log_setup
 
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # do not fail on an ASCII terminal
 
-    log_setup.configure(
-        level="warning"
-    )  # `run` configures its own; for other commands standard output is the result
+    # `run` configures its own; for other commands standard output is the result.
+    log_setup.configure(level=log_level(ctx) or "warning")

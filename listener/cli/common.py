@@ -8,11 +8,11 @@ import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime, timedelta
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from listener.cli.options import config_option
 from listener.cli.table import cell_text, print_table
 from listener.formats.unicode_text import visible_json
 from listener.settings.loader import settings_from
@@ -20,6 +20,7 @@ from listener.settings.sections import Settings
 from listener.store.sql_store import SqlStore
 
 __all__ = [
+    "config_option",
     "print_table",
     "settings_from",
 ]  # re-exported, so that commands import all shared functions from here
@@ -28,18 +29,6 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: The id of a row: a positive 64-bit integer.
 ROW_ID = click.IntRange(1, 2**63 - 1)
-
-
-def config_option(command: F) -> F:
-    return click.option(
-        "-c",
-        "--config",
-        "path",
-        type=click.Path(dir_okay=False, path_type=Path),
-        envvar="MNS_LISTENER_CONFIG",
-        show_envvar=True,
-        help="Settings file.  [default: ./listener.toml if it exists]",
-    )(command)
 
 
 def json_option(command: F) -> F:

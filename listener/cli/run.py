@@ -7,12 +7,14 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn
 
 import click
 
 from listener.cli.common import config_option, settings_from
+from listener.cli.options import log_level, log_level_options
 from listener.core import clock
 from listener.core.errors import ListenerError, StopTimedOut
 
@@ -20,6 +22,7 @@ if TYPE_CHECKING:
     from listener.daemon.daemon import Daemon
     from listener.runtime.output import Output
     from listener.runtime.signals import Signals
+    from listener.settings.sections import Settings
 
 #: How often the main thread looks around: it feeds the watchdog, and watches for the end of a drain.
 TICK = timedelta(seconds=1)
@@ -40,12 +43,14 @@ Examples:
 SIGTERM or SIGINT stops the daemon: it receives no more messages, lets handlers finish
 within service.shutdown_timeout, and returns the rest to pending. A second signal
 terminates it immediately. SIGHUP reloads routes, retry and correlation from the
-settings file; other settings require a restart.
+settings file, and log.level unless an option has set it; other settings require
+a restart.
 """
 
 
 @click.command(epilog=EPILOG)
 @config_option
+@log_level_options
 @click.option("--drain", is_flag=True, help="Exit once all queues are empty and all deliveries are settled.")
 @click.pass_context
 def run(ctx: click.Context, *, path: Path | None, drain: bool) -> None:
@@ -55,7 +60,8 @@ def run(ctx: click.Context, *, path: Path | None, drain: bool) -> None:
     from listener.runtime.output import background_output
     from listener.runtime.signals import collected_signals
 
-    settings = settings_from(path)
+    load = partial(_settings, path, log_level(ctx))
+    settings = load()
     # Until the whole command line ends: what it says about an error must not block the exit.
     output = ctx.find_root().with_resource(background_output())
     log_setup.configure(level=settings.log.level, format=settings.log.format)
@@ -64,17 +70,27 @@ def run(ctx: click.Context, *, path: Path | None, drain: bool) -> None:
         from listener.daemon.daemon import Daemon
 
         daemon = Daemon(settings, drain=drain, lines_dropped=output.lines_dropped)
-        _serve(daemon, signals, output, path=path, drain=drain)
+        _serve(daemon, signals, output, load=load, drain=drain)
 
 
-def _serve(daemon: Daemon, signals: Signals, output: Output, *, path: Path | None, drain: bool) -> None:
+def _settings(path: Path | None, level: str | None) -> Settings:
+    """The settings, but with this log level if there is one. Raises SettingsError."""
+    settings = settings_from(path)
+    if level is None:
+        return settings
+    return settings.model_copy(update={"log": settings.log.model_copy(update={"level": level})})
+
+
+def _serve(
+    daemon: Daemon, signals: Signals, output: Output, *, load: Callable[[], Settings], drain: bool
+) -> None:
     from listener.core.logger import get_logger
 
     log = get_logger("listener")
     daemon.start()
     log.info("listener.started", **daemon.describe())
     try:
-        _watch(daemon, signals, reload=lambda: _reload(daemon, path), drain=drain)
+        _watch(daemon, signals, reload=lambda: _reload(daemon, load), drain=drain)
     finally:
         log.info("listener.stopping")
         log.info("listener.stopped", **_stopped(daemon, signals, output))
@@ -97,13 +113,17 @@ def _watch(daemon: Daemon, signals: Signals, *, reload: Callable[[], None], drai
             return
 
 
-def _reload(daemon: Daemon, path: Path | None) -> None:
+def _reload(daemon: Daemon, load: Callable[[], Settings]) -> None:
     """Reload the settings; invalid ones are logged and change nothing."""
     from listener.core.logger import get_logger
+    from listener.runtime import log_setup
 
     log = get_logger("listener")
     try:
-        log.info("settings.reloaded", needs_restart=daemon.reload(settings_from(path)))
+        settings = load()
+        needs_restart = daemon.reload(settings)
+        log_setup.set_level(settings.log.level)
+        log.info("settings.reloaded", needs_restart=needs_restart)
     except ListenerError as error:
         log.error("config.reload_failed", error=str(error))
 

@@ -8,10 +8,10 @@ import logging
 import sys
 import textwrap
 from collections.abc import MutableMapping
-from typing import Any, TextIO
+from typing import Any, ClassVar, Final, TextIO
 
 import structlog
-from structlog.typing import ExcInfo, FilteringBoundLogger, Processor
+from structlog.typing import ExcInfo, Processor
 
 from listener.formats.unicode_text import visible, visible_lines
 
@@ -23,7 +23,7 @@ FIRST = ("timestamp", "level", "event")
 
 
 def configure(*, level: str = "info", format: str = "auto", stream: TextIO | None = None) -> None:
-    """Configure logging for the whole process. Called once by the command line.
+    """Configure logging for the whole process. Called by the command line only.
 
     ``level`` is debug, info, warning or error; ``format`` is json, console, or auto: console on a terminal.
     """
@@ -31,29 +31,46 @@ def configure(*, level: str = "info", format: str = "auto", stream: TextIO | Non
     # Suppress the logs of libraries: the credentials package logs a traceback for every provider it tries.
     logging.getLogger().addHandler(logging.NullHandler())
     plain = format == "json" or (format == "auto" and not out.isatty())
+    set_level(level)
     structlog.configure(
         processors=_json() if plain else _console(),
-        wrapper_class=_never_raising(logging.getLevelNamesMapping()[level.upper()]),
+        wrapper_class=_Logger,
         logger_factory=structlog.WriteLoggerFactory(out),
         cache_logger_on_first_use=True,
     )
 
 
-def _never_raising(level: int) -> type[FilteringBoundLogger]:
-    """Loggers from this level on. A line that cannot be rendered or written must not end the work that it is about."""
-    base: type[Any] = structlog.make_filtering_bound_logger(level)
+def set_level(level: str) -> None:
+    """Log from this level on, also through loggers that were used before."""
+    _Logger.level = _LEVELS[level]
 
-    class NeverRaising(base):  # type: ignore[misc] # the base depends on the level
-        def _proxy_to_logger(self, method_name: str, event: str | None = None, **fields: Any) -> Any:
-            try:
-                return super()._proxy_to_logger(method_name, event, **fields)
-            except Exception as error:  # from a field's own __str__ or __repr__, or a full disk
-                failed = event
-                event = "log.failed"
-                with contextlib.suppress(Exception):
-                    super()._proxy_to_logger("error", event, about=failed, error=type(error).__name__)
 
-    return NeverRaising
+_LEVELS: Final = {name.lower(): number for name, number in logging.getLevelNamesMapping().items()}
+#: Loggers are cached with their class, so the class must be the same for every level.
+_EveryLevel: Any = structlog.make_filtering_bound_logger(logging.NOTSET)
+
+
+class _Logger(_EveryLevel):  # type: ignore[misc] # its base is made at run time
+    """A line that cannot be rendered or written must not end the work that it is about."""
+
+    level: ClassVar[int] = logging.INFO
+
+    def is_enabled_for(self, level: int) -> bool:
+        return level >= self.level
+
+    def get_effective_level(self) -> int:
+        return self.level
+
+    def _proxy_to_logger(self, method_name: str, event: str | None = None, **fields: Any) -> Any:
+        if _LEVELS[method_name] < self.level:
+            return None
+        try:
+            return super()._proxy_to_logger(method_name, event, **fields)
+        except Exception as error:  # from a field's own __str__ or __repr__, or a full disk
+            failed = event
+            event = "log.failed"
+            with contextlib.suppress(Exception):
+                super()._proxy_to_logger("error", event, about=failed, error=type(error).__name__)
 
 
 def _json() -> list[Processor]:

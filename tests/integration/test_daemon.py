@@ -352,7 +352,7 @@ class TestReload:
         wait_until(lambda: daemon.ready().ok)
 
     def test_sections_that_are_not_reloaded_are_reported(self, daemon: Daemon, settings: Settings) -> None:
-        new = settings.model_copy(update={"log": settings.log.model_copy(update={"level": "debug"})})
+        new = settings.model_copy(update={"log": settings.log.model_copy(update={"format": "console"})})
 
         assert [daemon.reload(new) for _reload in range(2)] == [["log"], ["log"]]
 

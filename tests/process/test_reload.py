@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import threading
 from collections.abc import Iterator
+from functools import partial
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 
-from tests.support.program import Place, Program
+from tests.support.program import ALL_TO_FILE, Place, Program
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.process
@@ -55,6 +57,61 @@ def test_bad_settings_at_a_hang_up_keep_the_old_ones_and_say_why(place: Place) -
 
     wait_until(lambda: len(place.lines()) == 1)
     assert "no-such-handler" in program.logs("config.reload_failed")[0]["error"]
+    assert program.stop() == 0
+
+
+LOG_DEBUG = '[log]\nlevel = "debug"\n'
+
+
+def test_a_hang_up_changes_the_log_level(place: Place) -> None:
+    place.settings()
+    program = place.run().ready()
+    place.send("4" * 32)
+    wait_until(lambda: len(place.lines()) == 1)
+
+    place.settings(ALL_TO_FILE + LOG_DEBUG)
+    program.send(signal.SIGHUP)
+    wait_until(lambda: bool(program.logs("settings.reloaded")))
+    assert program.logs("settings.reloaded")[0]["needs_restart"] == []
+    assert [line for line in program.logs() if line["level"] == "debug"] == []
+    place.send("5" * 32)
+
+    wait_until(lambda: any(line["level"] == "debug" for line in program.logs("delivery.settled")))
+    assert program.stop() == 0
+
+
+def is_handled(place: Place, number: int) -> bool:
+    return len(place.lines()) + len(place.lines("other.jsonl")) == number
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(["-q"], []), ([], ["--log-level", "Warning"]), (["-v"], ["-q"])], ids=str
+)
+def test_a_level_of_the_command_line_outlasts_a_hang_up(
+    place: Place, before: list[str], after: list[str]
+) -> None:
+    place.settings()
+    program = place.start(*before, "run", "-c", str(place.folder / "listener.toml"), *after).ready()
+    # The same route, since a delivery of a route that is gone would wait for it.
+    place.settings(TO_OTHER_FILE.replace("other", "all", 1) + LOG_DEBUG)
+    program.send(signal.SIGHUP)
+    # At this level, only the new handler shows that the settings were reloaded.
+    for number in itertools.count(1):
+        place.send(f"{number:032}")
+        wait_until(partial(is_handled, place, number))
+        if place.lines("other.jsonl"):
+            break
+
+    assert program.stop() == 0
+    assert [line for line in program.logs() if line["level"] in ("debug", "info")] == []
+
+
+def test_the_verbose_option_logs_everything(place: Place) -> None:
+    place.settings()
+    program = place.run("-v").ready()
+    place.send("6" * 32)
+
+    wait_until(lambda: any(line["level"] == "debug" for line in program.logs("delivery.settled")))
     assert program.stop() == 0
 
 

@@ -6,14 +6,16 @@ import socket
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
-from typing import cast
+from typing import cast, get_args
 
 import pytest
 
+from listener.cli import options
 from listener.cli.run import _stopped
 from listener.daemon.daemon import Daemon
 from listener.runtime.output import Output
 from listener.runtime.signals import collected_signals
+from listener.settings.sections import LogSettings
 from tests.support.command_line import Invoke
 from tests.support.program import Place
 
@@ -50,6 +52,21 @@ def test_settings_that_cannot_work_end_with_78_and_say_why(
     assert result.exit_code == SETTINGS_ERROR
     assert [word for word in words if word not in result.stderr] == []
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize("command", [("run",), ("jobs", "list"), ("check",)], ids=" ".join)
+def test_the_settings_file_may_be_named_before_or_after_the_command(
+    place: Place, invoke: Invoke, command: tuple[str, ...]
+) -> None:
+    before = invoke("-c", "other.toml", *command, CONFIG="third.toml")
+    after = invoke("-c", "other.toml", *command, "-c", "nearest.toml")
+
+    assert (before.exit_code, "'other.toml'" in before.output) == (SETTINGS_ERROR, True)
+    assert (after.exit_code, "'nearest.toml'" in after.output) == (SETTINGS_ERROR, True)
+
+
+def test_the_levels_of_the_option_are_those_of_the_setting() -> None:
+    assert get_args(LogSettings.model_fields["level"].annotation) == options.LEVELS
 
 
 def test_address_that_is_taken_is_named(place: Place, invoke: Invoke) -> None:

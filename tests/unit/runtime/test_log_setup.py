@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import logging
 import os
 import re
 from typing import Any
@@ -65,6 +66,21 @@ def test_a_key_does_not_show_its_secrets_by_accident() -> None:
 
 def test_a_level_leaves_out_what_is_below() -> None:
     assert logged(io.StringIO(), level="warning") == ""
+
+
+def test_a_new_level_counts_for_loggers_that_were_used_before() -> None:
+    stream = io.StringIO()
+    log_setup.configure(level="info", stream=stream)
+    log = structlog.get_logger()
+    log.info("key.read")
+    log_setup.set_level("error")
+    log.warning("key.missing")
+    enabled = [log.is_enabled_for(level) for level in (logging.WARNING, logging.ERROR)]
+    log_setup.set_level("debug")
+    log.debug("key.found")
+
+    assert [json.loads(line)["event"] for line in stream.getvalue().splitlines()] == ["key.read", "key.found"]
+    assert (enabled, log.get_effective_level()) == ([False, True], logging.DEBUG)
 
 
 def test_a_traceback_is_part_of_its_line() -> None:
