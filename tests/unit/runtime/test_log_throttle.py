@@ -68,3 +68,36 @@ def test_a_reset_forgets_what_was_not_logged(time: FrozenDateTimeFactory, thrott
         throttled.warning("x")
 
     assert [entry["repeated"] for entry in logs] == [0, 0]
+
+
+def test_a_burst_is_logged_before_the_rest_is_counted(time: FrozenDateTimeFactory) -> None:
+    throttled = ThrottledLog(structlog.get_logger(), burst=3)
+    with capture_logs() as logs:
+        for _ in range(10):
+            throttled.info("x", queue="q")
+        time.tick(INTERVAL)
+        throttled.info("x", queue="q")
+
+    assert [(entry["repeated"], entry["log_level"]) for entry in logs] == [(0, "info")] * 3 + [(7, "info")]
+
+
+def test_the_rest_of_a_burst_can_be_logged_at_debug(time: FrozenDateTimeFactory) -> None:
+    throttled = ThrottledLog(structlog.get_logger(), burst=2, rest_at_debug=True)
+    with capture_logs() as logs:
+        for number in range(4):
+            throttled.warning("x", number=number)
+
+    assert [(entry["number"], entry["log_level"]) for entry in logs] == [
+        (0, "warning"),
+        (1, "warning"),
+        (2, "debug"),
+        (3, "debug"),
+    ]
+
+
+def test_queues_do_not_throttle_each_other(time: FrozenDateTimeFactory, throttled: ThrottledLog) -> None:
+    with capture_logs() as logs:
+        for queue in ("one", "two", "one"):
+            throttled.warning("x", queue=queue)
+
+    assert [entry["queue"] for entry in logs] == ["one", "two"]
