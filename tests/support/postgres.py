@@ -41,7 +41,7 @@ class PostgresServer:
     def __init__(self, **options: str) -> None:
         self._folder = Path(tempfile.mkdtemp(prefix="mnsl-pg-"))
         self._as_user = _unprivileged()
-        self._bin = self._programs()
+        self._bin = _programs() / "bin"
         self._options = OPTIONS | options
         self._process: subprocess.Popen[bytes] | None = None
         self._migrated = ""
@@ -127,19 +127,6 @@ class PostgresServer:
             return True
         return False
 
-    def _programs(self) -> Path:
-        """Where the programs are; a copy, where the user that is to run them may not go there."""
-        spec = importlib.util.find_spec(_PACKAGE)
-        assert spec is not None, "the test extra is not installed"
-        installed = Path(str(spec.origin)).with_name(_INSTALLED)
-        if not self._as_user:
-            return installed / "bin"
-        copied = self._folder / "programs"
-        libraries = f"{_PACKAGE}.libs"  # the programs look for them beside their package
-        shutil.copytree(installed, copied / _PACKAGE / _INSTALLED)
-        shutil.copytree(installed.parents[1] / libraries, copied / libraries)
-        return copied / _PACKAGE / _INSTALLED / "bin"
-
     def _configure(self) -> None:
         data = self._folder / "data"
         data.mkdir(mode=0o700)
@@ -157,6 +144,23 @@ class PostgresServer:
             command, capture_output=True, text=True, cwd=self._folder, timeout=120, **self._as_user
         )
         assert ended.returncode == 0, ended.stderr
+
+
+@cache
+def _programs() -> Path:
+    """Where PostgreSQL is installed; a copy, where the user that is to run it may not go there."""
+    spec = importlib.util.find_spec(_PACKAGE)
+    assert spec is not None, "the test extra is not installed"
+    installed = Path(str(spec.origin)).with_name(_INSTALLED)
+    if not _unprivileged():
+        return installed
+    folder = Path(tempfile.mkdtemp(prefix="mnsl-pg-programs-"))
+    folder.chmod(0o755)
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    libraries = f"{_PACKAGE}.libs"  # the programs look for them beside their package
+    shutil.copytree(installed, folder / _PACKAGE / _INSTALLED)
+    shutil.copytree(installed.parents[1] / libraries, folder / libraries)
+    return folder / _PACKAGE / _INSTALLED
 
 
 @cache
