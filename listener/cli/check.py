@@ -55,7 +55,7 @@ def _results(path: Path | None) -> Iterator[CheckResult]:
         settings = settings_from(path)
         settings.require_work()
     except ListenerError as error:
-        yield _failed("settings", error)
+        yield from (CheckResult("settings", False, line, error.exit_code) for line in str(error).splitlines())
         return
     yield CheckResult("settings", True, _summary(settings))
     yield _run_check("store", lambda: _store(settings))

@@ -125,7 +125,7 @@ def _reload(daemon: Daemon, load: Callable[[], Settings]) -> None:
         log_setup.set_level(settings.log.level)
         log.info("settings.reloaded", needs_restart=needs_restart)
     except ListenerError as error:
-        log.error("config.reload_failed", error=str(error))
+        log.error("config.reload_failed", error="; ".join(str(error).splitlines()))
 
 
 def _stopped(daemon: Daemon, signals: Signals, output: Output) -> dict[str, int]:

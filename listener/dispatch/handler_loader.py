@@ -23,6 +23,8 @@ from typing_extensions import TypedDict
 
 from listener.core.errors import ListenerError, SettingsError
 from listener.core.ports import Handler
+from listener.formats.toml_text import toml_text
+from listener.formats.value_rules import rule_of
 
 GROUP = "mns_listener.handlers"
 
@@ -177,11 +179,7 @@ def _problem(detail: ErrorDetails, known: str) -> str:
     if detail["type"] == "extra_forbidden":
         return f"option {key!r} is unknown; known options: {known}"
     if not any(word in key.lower() for word in _HIDDEN):
-        return f"{key} = {detail['input']!r}: {_rule(detail)}"
-    # The message of a validator may quote the value, those of pydantic itself do not.
-    rule = "not valid" if detail["type"] in ("value_error", "assertion_error") else detail["msg"]
+        return f"{key} = {toml_text(detail['input'])}: {rule_of(detail)}"
+    # The message of a validator may quote the value, the other rules do not.
+    rule = "not valid" if detail["type"] in ("value_error", "assertion_error") else rule_of(detail)
     return f"{key} (value not shown): {rule}"
-
-
-def _rule(detail: ErrorDetails) -> str:
-    return detail["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")

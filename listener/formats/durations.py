@@ -9,6 +9,7 @@ from typing import Annotated
 
 from pydantic import AfterValidator, BeforeValidator
 
+from listener.formats.toml_text import toml_text
 from listener.formats.unicode_text import shortened
 
 #: Beyond any sensible setting, and few enough that the current time plus several of them is a valid timestamp.
@@ -51,7 +52,7 @@ def to_duration(value: object) -> timedelta:
 
 
 def _shown(value: object) -> str:
-    return shortened(repr(value), _SHOWN)
+    return shortened(toml_text(value), _SHOWN)
 
 
 def _of_text(text: str) -> timedelta:

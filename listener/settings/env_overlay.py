@@ -7,24 +7,61 @@ A variable is named ``MNS_LISTENER_`` and the path of the setting, joined by ``_
 
 from __future__ import annotations
 
-import tomllib
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any
 
 from listener.core.errors import SettingsError
+from listener.formats.toml_text import parse_toml
+from listener.settings.variable_names import PREFIX, is_other, nearest, path_of
 
-PREFIX = "MNS_LISTENER_"
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Variable:
+    """A variable that sets the value at ``path``."""
+
+    name: str
+    text: str
+    path: tuple[str, ...]
 
 
-def overlay(document: Mapping[str, Any], environ: Mapping[str, str]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Overlay:
+    """A document with the values of variables, and what is wrong with other variables."""
+
+    document: Mapping[str, Any]
+    variables: Sequence[Variable]
+    problems: Sequence[str]
+
+
+def overlay(document: Mapping[str, Any], environ: Mapping[str, str]) -> Overlay:
     """A copy of the document, overridden by the variables in ``environ``."""
     overlaid: Any = _copied(document)
+    variables, problems = [], []
     for name in sorted(environ):
-        path = name.removeprefix(PREFIX).lower().split("__")
-        if name.startswith(PREFIX) and (len(path) > 1 or path[0] in ("queues", "routes")):
+        if not name.startswith(PREFIX) or is_other(name, environ[name]):
+            continue
+        path = path_of(name)
+        try:
+            if not path:
+                raise SettingsError(_unknown(name))
             _put(overlaid, path, _value(environ[name]), name)
-    return dict(overlaid)
+        except SettingsError as error:
+            problems.append(str(error))
+        else:
+            variables.append(Variable(name=name, text=environ[name], path=path))
+    return Overlay(document=dict(overlaid), variables=variables, problems=problems)
+
+
+def _unknown(name: str) -> str:
+    meant = nearest(name)
+    advice = (
+        f"did you mean {meant}?"
+        if meant
+        else f"the parts of a name are joined by two underscores, e.g. {PREFIX}STORE__URL"
+    )
+    return f"environment variable {name} does not match any setting; {advice}"
 
 
 def _copied(value: Any) -> Any:
@@ -33,7 +70,7 @@ def _copied(value: Any) -> Any:
     return [_copied(inner) for inner in value] if isinstance(value, list) else value
 
 
-def _put(target: Any, path: list[str], value: Any, name: str) -> None:
+def _put(target: Any, path: Sequence[str], value: Any, name: str) -> None:
     for key, following in pairwise(path):
         target = _child(target, key, [] if following.isdecimal() else {}, name)
     if isinstance(target, dict):
@@ -59,6 +96,6 @@ def _child(target: Any, key: str, default: Any, name: str) -> Any:
 
 def _value(text: str) -> Any:
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except ValueError:  # TOMLDecodeError, or a number of thousands of digits
+        return parse_toml(f"value = {text}")["value"]
+    except ValueError:
         return text

@@ -1,4 +1,4 @@
-"""Error messages for invalid settings: which key, which value, which rule."""
+"""Error messages for invalid settings: where it was set, which key, which value, which rule."""
 
 from __future__ import annotations
 
@@ -7,25 +7,39 @@ from typing import Any
 
 from pydantic import BaseModel
 
+from listener.formats.toml_text import toml_text
 from listener.formats.unicode_text import shortened
+from listener.formats.value_rules import rule_of
+from listener.settings.origins import Origins
+from listener.settings.section_types import section_of, section_or_none
 
 
-def explain(detail: Any, document: Any, model: type[BaseModel]) -> str:
-    """The message for one pydantic error: the key, its value in the document, and the rule or the fix."""
-    where = _dotted(detail["loc"])
-    if detail["type"] == "extra_forbidden":
-        return f"{where} is an unknown key; {_known(detail['loc'], model)}"
-    if detail["type"] == "missing":
-        return f"{where} is missing; add {detail['loc'][-1]} = …"
-    if detail["type"] in ("model_type", "model_attributes_type"):
-        return f"{where} must be a table; use {_as_table(detail['loc'])}"
-    rule = detail["msg"].removeprefix("Value error, ")
-    value = _at(document, detail["loc"])
-    return (
-        f"{where} = {shortened(repr(value), 200)}: {rule}"
-        if value is not None and _scalar(value)
-        else f"{where}: {rule}".lstrip(": ")
-    )
+def explain(detail: Any, origins: Origins, model: type[BaseModel]) -> str:
+    """The message for one pydantic error: file or variable, the key, its value as it is written, and the rule."""
+    return f"{origins.name(detail['loc'])}: {_problem(detail, origins, model)}"
+
+
+def _problem(detail: Any, origins: Origins, model: type[BaseModel]) -> str:
+    path, kind = detail["loc"], detail["type"]
+    where = _dotted(path)
+    if kind == "extra_forbidden":
+        return f"{where} is an unknown key; {_known(path, model)}"
+    if kind == "missing":
+        return f"{where} is missing; add {path[-1]} = …"
+    if kind in ("model_type", "model_attributes_type"):
+        return f"{where} must be a table; use {_as_table(path)}"
+    if kind == "tuple_type" and section_or_none(
+        _model_at(path[:-1], model).model_fields[path[-1]].annotation
+    ):
+        return f"{where} must be an array of tables; use {_as_array(path)}"
+    value, text = origins.scalar(path)
+    rule = rule_of(detail)
+    if not text:
+        return f"{where}: {rule}".lstrip(": ")
+    # The rules of our own types begin with the value.
+    repeated = toml_text(value)
+    given = f"{where} = {shortened(text, 200)}"
+    return f"{given}{rule.removeprefix(repeated)}" if rule.startswith(f"{repeated} ") else f"{given}: {rule}"
 
 
 def _as_table(path: Sequence[Any]) -> str:
@@ -33,8 +47,8 @@ def _as_table(path: Sequence[Any]) -> str:
     return "{ key = value }" if isinstance(path[-1], int) else f"[{_dotted(path)}]"
 
 
-def _scalar(value: Any) -> bool:
-    return isinstance(value, str | int | float | bool)
+def _as_array(path: Sequence[Any]) -> str:
+    return f"[[{path[0]}]]" if len(path) == 1 else f"{path[-1]} = [{{ key = value }}]"
 
 
 def _dotted(path: Iterable[Any]) -> str:
@@ -44,37 +58,14 @@ def _dotted(path: Iterable[Any]) -> str:
     return text.lstrip(".")
 
 
-def _at(document: Any, path: Iterable[Any]) -> Any:
-    for part in path:
-        try:
-            document = document[part]
-        except (KeyError, IndexError, TypeError):
-            return None
-    return document
+def _known(path: Sequence[Any], top: type[BaseModel]) -> str:
+    return "valid keys: " + ", ".join(_model_at(path[:-1], top).model_fields)
 
 
-def _known(path: Iterable[Any], top: type[BaseModel]) -> str:
-    """The keys that are valid at this path."""
+def _model_at(path: Iterable[Any], top: type[BaseModel]) -> Any:
+    """The section at this path."""
     model: Any = top
-    for part in list(path)[:-1]:
+    for part in path:
         if part in model.model_fields:  # otherwise it is a list index, or a name that the user chose
             model = section_of(model.model_fields[part].annotation)
-    return "valid keys: " + ", ".join(model.model_fields)
-
-
-def section_of(annotation: Any) -> Any:
-    """The section inside an annotation such as ``tuple[RouteSettings, ...]`` or ``RetrySettings | None``."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return annotation
-    return next(
-        found
-        for argument in getattr(annotation, "__args__", ())
-        if argument is not Ellipsis and (found := section_or_none(argument))
-    )
-
-
-def section_or_none(annotation: Any) -> Any:
-    try:
-        return section_of(annotation)
-    except StopIteration:
-        return None
+    return model

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import os
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 
 from pydantic import ValidationError
 
 from listener.core.errors import SettingsError
+from listener.formats.toml_text import parse_toml
 from listener.settings import env_overlay
 from listener.settings.explain import explain
+from listener.settings.origins import Origins
 from listener.settings.sections import Settings
 
 DEFAULT_CONFIG = Path("listener.toml")
@@ -36,15 +37,22 @@ def settings_from(path: Path | str | None = None) -> Settings:
 def load(text: str, environ: Mapping[str, str], *, source: str = "settings") -> Settings:
     """Settings from TOML text and the environment, which takes precedence. ``source`` names the file in errors.
 
-    Raises SettingsError, which names every invalid key with its value and the rule.
+    Raises SettingsError, with a line for every invalid key, its value and the rule.
     """
     try:
-        document = tomllib.loads(text)
-    except ValueError as error:  # TOMLDecodeError, or a number of thousands of digits
+        document = parse_toml(text)
+    except ValueError as error:
         raise SettingsError(f"{source} is not valid TOML: {error}") from error
-    overlaid = env_overlay.overlay(document, environ)
+    overlay = env_overlay.overlay(document, environ)
+    settings, problems = _validated(overlay, Origins(source=source, document=document, overlay=overlay))
+    if settings is None or overlay.problems:
+        raise SettingsError("\n".join([*overlay.problems, *problems]))
+    return settings
+
+
+def _validated(overlay: env_overlay.Overlay, origins: Origins) -> tuple[Settings | None, list[str]]:
+    """The settings, or what is wrong with them."""
     try:
-        return Settings.model_validate(overlaid)
+        return Settings.model_validate(overlay.document), []
     except ValidationError as error:
-        problems = [explain(detail, overlaid, Settings) for detail in error.errors(include_url=False)]
-        raise SettingsError("\n".join(f"{source}: {problem}" for problem in problems)) from error
+        return None, [explain(detail, origins, Settings) for detail in error.errors(include_url=False)]

@@ -57,7 +57,7 @@ class StoreSettings(Section):
         days=30
     )  #: how long completed records are kept; 0 or "off": no limit
     #: How long a transaction may take; then it fails and is retried.
-    timeout: Annotated[Duration, Field(ge=timedelta(seconds=1))] = timedelta(seconds=30)
+    timeout: Annotated[Duration, between("1s", "3650d")] = timedelta(seconds=30)
 
 
 class MpsSettings(Section):
@@ -197,9 +197,9 @@ class QueueSettings(Section):
     @model_validator(mode="before")
     @classmethod
     def _split_url(cls, given: Any) -> Any:
-        if not isinstance(given, Mapping) or not given.get("url"):
+        if not isinstance(given, Mapping) or not isinstance(url := given.get("url"), str) or not url:
             return given
-        endpoint, queue = split_queue_url(str(given["url"]))
+        endpoint, queue = split_queue_url(url)
         return {"endpoint": endpoint, "queue": queue, "name": queue} | dict(given)
 
     @model_validator(mode="after")

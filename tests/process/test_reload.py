@@ -63,6 +63,19 @@ def test_bad_settings_at_a_hang_up_keep_the_old_ones_and_say_why(place: Place) -
 LOG_DEBUG = '[log]\nlevel = "debug"\n'
 
 
+def test_several_errors_at_a_hang_up_are_separated_by_semicolons(place: Place) -> None:
+    place.settings()
+    program = place.run().ready()
+    place.settings(ALL_TO_FILE + '[retry]\nmax_attempts = 0\nmax_backoff = "5x"\n')
+    program.send(signal.SIGHUP)
+    wait_until(lambda: bool(program.logs("config.reload_failed")))
+
+    error = program.logs("config.reload_failed")[0]["error"]
+    assert "retry.max_attempts = 0: must be at least 1; " in error
+    assert "\n" not in error
+    assert program.stop() == 0
+
+
 def test_a_hang_up_changes_the_log_level(place: Place) -> None:
     place.settings()
     program = place.run().ready()

@@ -7,9 +7,6 @@ import re
 from listener.core.errors import SettingsError
 from listener.settings import loader
 
-#: Read by the command line itself; they are no settings.
-OF_THE_COMMAND_LINE = frozenset({"MNS_LISTENER_CONFIG", "MNS_LISTENER_TRACEBACK"})
-
 #: Enough for every list item that an example names to be there.
 BASE = """
 [[queues]]
@@ -26,8 +23,8 @@ def named_in(text: str) -> list[str]:
 
 
 def unknown(names: list[str]) -> list[str]:
-    """Those that are no setting."""
-    return [name for name in names if name not in OF_THE_COMMAND_LINE and not _is_known(name)]
+    """Those that are no setting, and have no other purpose."""
+    return [name for name in names if not _is_known(name)]
 
 
 def _is_known(name: str) -> bool:
@@ -35,4 +32,4 @@ def _is_known(name: str) -> bool:
         loader.load(BASE, {name: "x"})
     except SettingsError as error:
         return "unknown key" not in str(error) and "does not match any setting" not in str(error)
-    return "__" in name
+    return True

@@ -51,6 +51,18 @@ def test_each_trouble_has_its_words_and_its_exit_status(
     assert words in bad["detail"]
 
 
+def test_each_error_of_the_settings_is_a_row_of_its_own(place: Place, invoke: Invoke) -> None:
+    result = invoke("check", dispatch__lease="5x", store_url="x")
+
+    rows = [line.split("\t") for line in result.stdout.splitlines()[1:]]
+    assert result.exit_code == 78
+    assert [row[:2] for row in rows] == [["FAILED", "settings"]] * 2
+    assert "MNS_LISTENER_STORE_URL" in rows[0][2]
+    assert rows[1][2].startswith(
+        "MNS_LISTENER_DISPATCH__LEASE: dispatch.lease = '5x' is not a valid duration"
+    )
+
+
 def test_a_database_that_cannot_hold_every_text_is_reported(
     place: Place, printed: Callable[..., Any]
 ) -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
@@ -87,6 +88,26 @@ def test_all_that_is_wrong_with_the_options_is_one_error(installed: Install) -> 
     assert '"1h30m"' in refusal
     assert "count = 'many'" in refusal
     assert "option 'bogus' is unknown; known options: url, interval, count, api_token, json" in refusal
+
+
+def test_rules_are_in_plain_words_and_values_as_they_are_written(installed: Install) -> None:
+    installed(
+        "ruled",
+        source=(
+            "from datetime import timedelta\n"
+            "from typing import Annotated\n"
+            "from pydantic import Field\n"
+            "def ruled(*, wait: Annotated[timedelta, Field(ge=timedelta(seconds=30))], names: list[str],\n"
+            "          mode: str, key: int): ...\n"
+        ),
+    )
+
+    refusal = _refusal("ruled", wait=timedelta(seconds=5), names=7, mode=True, key="x")
+
+    assert "wait = 5s: must be at least 30 seconds; " in refusal
+    assert 'names = 7: must be a list, e.g. ["a", "b"]; ' in refusal
+    assert "mode = true: must be text in quotes; " in refusal
+    assert refusal.endswith("key (value not shown): must be a whole number")
 
 
 def test_values_that_may_be_secret_are_never_shown(installed: Install) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -14,9 +15,11 @@ from listener.core.errors import SettingsError
 from listener.formats.queue_url import split_queue_url
 from listener.rules.backoff import Backoff
 from listener.rules.retry import RetryPolicy
-from listener.settings.explain import section_or_none
 from listener.settings.loader import load
+from listener.settings.section_types import section_or_none
 from listener.settings.sections import Settings
+from listener.settings.variable_names import setting_names
+from tests.support.settings_names import BASE
 
 QUEUE_URL = "mns://123.mns.cn-shanghai.aliyuncs.com/queues/mps-callbacks"
 WHOLE = f"""
@@ -131,33 +134,35 @@ def test_what_the_url_says_may_be_overridden() -> None:
         pytest.param('[dispatch]\nconcurrency = "many"', "dispatch.concurrency = 'many': ", id="no-number"),
         pytest.param(
             '[dispatch]\nlease = "soon"',
-            "dispatch.lease = 'soon': 'soon' is not a valid duration; use ",
+            "dispatch.lease = 'soon' is not a valid duration; use ",
             id="no-duration",
         ),
         pytest.param(
             '[correlation]\nunknown = "keep"',
-            "correlation.unknown = 'keep': Input should be 'deliver'",
+            "correlation.unknown = 'keep': must be 'deliver', 'dead-letter' or 'drop'",
             id="choice",
         ),
-        pytest.param('[log]\nlevel = "loud"', "log.level = 'loud': Input should be 'debug'", id="level"),
+        pytest.param('[log]\nlevel = "loud"', "log.level = 'loud': must be 'debug', 'info'", id="level"),
         pytest.param("store = 5", "store must be a table; use [store]", id="no-section"),
         pytest.param(
             'routes = [{name = "a", handlers = ["log"]}]',
             "routes[0].handlers[0] must be a table; use { key = value }",
             id="no-table",
         ),
-        pytest.param("queues = 5", "queues = 5: ", id="no-list"),
+        pytest.param("queues = 5", "queues must be an array of tables; use [[queues]]", id="no-list"),
         pytest.param("[[routes]]\nhandlers = []", "routes[0].name is missing; add name = ", id="missing"),
         pytest.param(
             '[[routes]]\nname = "a"\nhandlers = [{}]',
             "routes[0].handlers[0].use is missing; add use = ",
             id="no-use",
         ),
-        pytest.param('[[routes]]\nname = "a"\nhandlers = []', "routes[0].handlers: ", id="no-handlers"),
+        pytest.param(
+            '[[routes]]\nname = "a"\nhandlers = []', "routes[0].handlers: must not be empty", id="no-handlers"
+        ),
         pytest.param("[[queues]]\nwait = 31", "queues[0].wait = 31: must be between 0s and 30s", id="wait"),
         pytest.param(
             '[retry]\nmax_backoff = "9999999d"',
-            "retry.max_backoff = '9999999d': '9999999d' is too long; use at most 3650d",
+            "retry.max_backoff = '9999999d' is too long; use at most 3650d",
             id="endless-back-off",
         ),
         pytest.param(
@@ -174,6 +179,7 @@ def test_what_the_url_says_may_be_overridden() -> None:
             id="deadline-of-a-route",
         ),
         pytest.param("[retry]\nmax_attempts = " + "9" * 5000, "is not valid TOML: ", id="many-digits"),
+        pytest.param("[retry]\nmax_attempts = 0x" + "f" * 5000, "is not valid TOML: ", id="many-hex-digits"),
         pytest.param("[[queues]]\nbatch = 17", "queues[0].batch = 17: ", id="batch"),
         pytest.param("[[queues]]\n", "queues[0]: set url = ", id="no-url"),
         pytest.param(
@@ -200,6 +206,85 @@ def test_what_is_wrong_is_named_with_its_value_and_the_way_out(text: str, messag
     assert any(
         line.startswith("listener.toml") and message in line for line in str(caught.value).splitlines()
     ), f"{message!r} is not in {caught.value}"
+
+
+#: By how they are written.
+VALUES = (
+    *("true", "7", "-3", "2.5", "1e300", "2026-11-26", "[1]", "{ x = 1 }", "[{}]", '""', '"text"'),
+    *(f'"{"x" * 300}"', f"0x{'f' * 5000}"),
+)
+#: Parts of what pydantic and Python would say.
+FOREIGN = re.compile(
+    r"Input|should|valid (string|integer|number|boolean|tuple|dict|list)|datetime|Tuple|None|True|False|\d item"
+)
+
+SOURCE = re.compile(r"(listener\.toml|MNS_LISTENER_\w+)( and MNS_LISTENER_\w+)*: ")
+
+
+@pytest.mark.parametrize("value", VALUES, ids=lambda value: value[:9])
+def test_errors_are_in_plain_words_and_values_as_they_are_written(value: str) -> None:
+    found = []
+    for name in setting_names():
+        try:
+            load(BASE, {name: value}, source="listener.toml")
+        except SettingsError as error:
+            found += str(error).splitlines()
+
+    assert len(found) > 10
+    assert [line for line in found if FOREIGN.search(line)] == []
+    assert [line for line in found if not SOURCE.match(line)] == []
+
+
+@pytest.mark.parametrize(
+    ("text", "environ", "source"),
+    [
+        pytest.param(
+            'dispatch.lease = "1m"', {"DISPATCH__LEASE": "5x"}, "MNS_LISTENER_DISPATCH__LEASE", id="wins"
+        ),
+        pytest.param('dispatch.lease = "5x"', {"DISPATCH__CONCURRENCY": "5"}, "listener.toml", id="another"),
+        pytest.param("", {"QUEUES": "[{batch = 99}]"}, "MNS_LISTENER_QUEUES", id="within-an-array"),
+        pytest.param(
+            "",
+            {"QUEUES": f'[{{url = "{QUEUE_URL}"}}]', "QUEUES__0__BATCH": "99"},
+            "MNS_LISTENER_QUEUES__0__BATCH",
+            id="into-an-array",
+        ),
+        pytest.param("", {"SURPRISE__KEY": "1"}, "MNS_LISTENER_SURPRISE__KEY", id="unknown"),
+        pytest.param("", {"ROUTES__0__NAME": "x"}, "MNS_LISTENER_ROUTES__0__NAME", id="missing-beside-it"),
+        pytest.param(
+            f'[[queues]]\nurl = "{QUEUE_URL}"',
+            {"QUEUES__0__ENDPOINT": "x"},
+            "listener.toml and MNS_LISTENER_QUEUES__0__ENDPOINT",
+            id="both",
+        ),
+        pytest.param(
+            '[[routes]]\nname = "a"\nhandlers = [{}]',
+            {"ROUTES__0__NAME": "b"},
+            "listener.toml",
+            id="beside-one",
+        ),
+    ],
+)
+def test_an_error_names_the_file_or_the_variable_that_it_comes_from(
+    text: str, environ: dict[str, str], source: str
+) -> None:
+    with pytest.raises(SettingsError) as caught:
+        loaded(text, **environ)
+
+    assert str(caught.value).startswith(f"{source}: ")
+
+
+def test_errors_of_variables_and_of_the_file_are_reported_together_one_per_line() -> None:
+    wrong = "MNS_LISTENER_STORE_URL"
+    with pytest.raises(SettingsError) as caught:
+        loaded("dispatch.concurrency = 2.5\nstore.ulr = 1", STORE_URL="x", LOG__LEVEL="Loud")
+
+    assert sorted(str(caught.value).splitlines()) == [
+        "MNS_LISTENER_LOG__LEVEL: log.level = 'Loud': must be 'debug', 'info', 'warning' or 'error'",
+        f"environment variable {wrong} does not match any setting; did you mean MNS_LISTENER_STORE__URL?",
+        "listener.toml: dispatch.concurrency = 2.5: must be a whole number",
+        "listener.toml: store.ulr is an unknown key; valid keys: url, retention, timeout",
+    ]
 
 
 def test_a_log_level_may_be_written_in_capitals() -> None:
@@ -247,7 +332,8 @@ def test_a_huge_value_is_refused_with_its_name_and_value(name: str, value: str) 
     with pytest.raises(SettingsError) as refusal:
         loaded(**{f"{section}__{key}".upper(): value})
 
-    assert str(refusal.value).startswith(f"listener.toml: {name} = ")
+    variable = f"MNS_LISTENER_{section}__{key}".upper()
+    assert str(refusal.value).startswith(f"{variable}: {name} = ")
     assert len(str(refusal.value)) < 1000
 
 
