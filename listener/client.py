@@ -65,10 +65,6 @@ class Client:
         """Warnings about unusual values. Raises UsageError for values that cannot work."""
         return check(request, region=self.settings.tenant(tenant).mps.region)
 
-    def require_mps(self, *, tenant: str = "") -> None:
-        """Raises SettingsError unless MPS can be called."""
-        self._mps(tenant)
-
     def submit(self, request: JobRequest, *, tenant: str = "") -> Job:
         """Submit one job. Raises UsageError, SettingsError, MpsRejected, MpsUnavailable, StoreUnavailable."""
         return submission.submit(
@@ -154,10 +150,13 @@ class Client:
         return next((result.outputs for result in results if result.outputs is not None), None)
 
     def _mps(self, tenant: str) -> MediaProcessing:
-        mps = self.clients.mps(tenant)
-        if mps is None:
-            raise SettingsError("MPS is not configured; set mps.region, e.g. to cn-shanghai, or mps.endpoint")
-        return mps
+        if mps := self.clients.mps(tenant):
+            return mps
+        raise mps_not_configured()
+
+
+def mps_not_configured() -> SettingsError:
+    return SettingsError("MPS is not configured; set mps.region, e.g. to cn-shanghai, or mps.endpoint")
 
 
 def pauses_until(timeout: timedelta | float | None) -> Iterator[float]:

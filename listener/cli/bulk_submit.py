@@ -15,6 +15,7 @@ import click
 
 from listener.cli.common import print_json
 from listener.cli.interrupt import Interrupt
+from listener.client import mps_not_configured
 from listener.core.errors import Interrupted, UsageError
 from listener.formats.lenient_json import render
 from listener.formats.unicode_text import visible
@@ -34,7 +35,8 @@ def submit_file(client: Client, options: dict[str, Any], *, as_json: bool) -> in
 
     Raises UsageError or SettingsError before it submits anything, and Interrupted after SIGINT.
     """
-    client.require_mps(tenant=options["tenant"])
+    if not client.settings.tenant(options["tenant"]).mps.configured:
+        raise mps_not_configured()
     tally = _Tally(each_existing=as_json)
     interrupt = Interrupt()
     with _opened_report(options["report"], options["source"]) as report_file:
