@@ -169,6 +169,7 @@ def test_output_in_an_old_encoding_loses_nothing(full: Place) -> None:
     ("arguments", "exit_code", "words"),
     [
         pytest.param(["nonsense"], 2, "No such command", id="command"),
+        pytest.param(["rnu"], 2, "No such command 'rnu'. Did you mean 'run'?", id="command-misspelled"),
         pytest.param(
             ["run", "-c", "nothing.toml"],
             78,
