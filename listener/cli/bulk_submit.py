@@ -121,8 +121,7 @@ class _Tally:
         count, first = self._counts[LineOutcome.EXISTING], self._first_existing
         click.echo(
             visible(
-                f"{count} {'line has a reference' if count == 1 else 'lines have references'} of jobs that exist "
-                f"already, so nothing was sent for {'it' if count == 1 else 'them'} (the first is line {first.line}: "
+                f"Not sent because the reference exists already: {count} (first: line {first.line}, "
                 f"{first.reference!r}). Use --resume to skip what was submitted before."
             ),
             err=True,

@@ -103,9 +103,10 @@ def submit_all(
 ) -> Iterator[LineReport]:
     """Submit all lines, up to ``concurrency`` at the same time; reports are in the order of the lines.
 
-    If the caller ends early, or is interrupted, calls under way go on in their threads, and no other one begins.
+    If the caller ends early, calls under way are waited for, and no other one begins; KeyboardInterrupt ends the wait.
     """
     pool = ThreadPoolExecutor(concurrency, thread_name_prefix="submit")
+    waits = True
     try:
         running: deque[Future[LineReport]] = deque()
         for line in lines:
@@ -114,8 +115,11 @@ def submit_all(
                 yield running.popleft().result()
         while running:
             yield running.popleft().result()
+    except KeyboardInterrupt:
+        waits = False
+        raise
     finally:
-        pool.shutdown(wait=False, cancel_futures=True)
+        pool.shutdown(wait=waits, cancel_futures=True)
 
 
 def _line(

@@ -77,10 +77,12 @@ def test_a_repeat_without_resume_is_one_message_with_the_way_out(
     assert (again.exit_code, as_json.exit_code) == (1, 1)
     assert again.stdout == "0 submitted, 0 skipped, 2 existing, 0 invalid, 0 failed\n"
     (message,) = again.stderr.splitlines()
-    assert message.startswith("2 lines have references of jobs that exist already")
+    assert message.startswith(
+        "Not sent because the reference exists already: 2 (first: line 1, 'jobs.jsonl:1:"
+    )
     assert "--resume" in message
     assert json.loads(as_json.stdout)["existing"] == 2
-    assert [line[:6] for line in as_json.stderr.splitlines()] == ["line 1", "line 2", "2 line"]
+    assert [line[:6] for line in as_json.stderr.splitlines()] == ["line 1", "line 2", "Not se"]
     assert [line["outcome"] for line in place.lines("report.jsonl")] == ["existing"] * 2
     assert invoke("submit", *MANY, "--resume").exit_code == 0
 

@@ -6,14 +6,16 @@ import json
 import threading
 import tracemalloc
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar, cast
 
 import pytest
 
 from listener.core.errors import FailureKind, MpsUnavailable
 from listener.core.model import Job, JobState
+from listener.jobs import bulk_submission
 from listener.jobs.bulk_submission import Line, LineOutcome, LineReport, csv_lines, jsonl_lines, submit_all
 from listener.jobs.request import JobRequest
 from listener.store.sql_store import SqlStore
@@ -188,6 +190,42 @@ def test_of_two_lines_with_one_reference_the_second_is_skipped_when_resumed(stor
             return super().submit(request)
 
     assert outcomes(Late(store).run(read(a_line(reference="a")), resume=True)) == {"skipped": 1}
+
+
+def test_calls_under_way_are_waited_for_when_the_caller_ends_early(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Otherwise the store would be closed before they can save the ids of their jobs."""
+    release = threading.Event()
+
+    class Pool(ThreadPoolExecutor):
+        def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
+            if wait:
+                release.set()
+            super().shutdown(wait, cancel_futures=cancel_futures)
+
+    class Slow(Desk):
+        saved: ClassVar[list[str]] = []
+
+        def submit(self, request: JobRequest) -> Job:
+            job = super().submit(request)
+            if request.reference != "0":
+                release.wait()
+            self.saved.append(request.reference)
+            return job
+
+    monkeypatch.setattr(bulk_submission, "ThreadPoolExecutor", Pool)
+    desk = Slow(store)
+    lines = read(*(a_line(reference=str(number)) for number in range(3 * CONCURRENCY)))
+    reports = submit_all(lines, submit=desk.submit, store=store, resume=False, concurrency=CONCURRENCY)
+    try:
+        assert next(iter(reports)).reference == "0"
+        cast(Generator[LineReport], reports).close()
+
+        assert sorted(desk.saved) == sorted(desk.taken)
+        assert len(desk.taken) < len(lines)
+    finally:
+        release.set()
 
 
 def test_few_lines_are_under_way_at_a_time_and_memory_does_not_grow_with_the_file() -> None:
