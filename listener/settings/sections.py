@@ -34,6 +34,15 @@ def _lower_case(given: object) -> object:
     return given.lower() if isinstance(given, str) else given
 
 
+def _not_bool(given: object) -> object:
+    """In Python True is a number, but ``concurrency = true`` is an error."""
+    if isinstance(given, bool):
+        raise ValueError("must be a number")
+    return given
+
+
+Count = Annotated[int, BeforeValidator(_not_bool)]
+Number = Annotated[float, BeforeValidator(_not_bool)]
 #: A longer wait is assumed to be a typing error.
 Wait = Annotated[Duration, between("0s", "30d")]
 #: How long a job may take.
@@ -66,7 +75,7 @@ class MpsSettings(Section):
     region: str = ""  #: e.g. cn-shanghai; without region and endpoint, MPS is never called
     endpoint: str = ""  #: e.g. http://127.0.0.1:8470; default: mts.<region>.aliyuncs.com over https
     #: Calls per second in total; the limit of an account is 100.
-    rate_limit: Annotated[float, Field(ge=0.01, le=100)] = 90
+    rate_limit: Annotated[Number, Field(ge=0.01, le=100)] = 90
     pipeline: str = ""  #: the pipeline of jobs submitted without one
     notify_url: str = ""  #: the NotifyUrl of jobs submitted without one
 
@@ -136,7 +145,7 @@ class EnrichSettings(Section):
 class DispatchSettings(Section):
     """How handlers are called."""
 
-    concurrency: Annotated[int, Field(ge=1, le=1000)] = 16
+    concurrency: Annotated[Count, Field(ge=1, le=1000)] = 16
     lease: Annotated[Duration, between("2s", "1d")] = timedelta(seconds=30)
     handler_timeout: PositiveDuration = timedelta(minutes=15)
     #: A handler that runs longer keeps its delivery for this long, before the delivery may run again beside it.
@@ -146,7 +155,7 @@ class DispatchSettings(Section):
 class RetrySettings(Section):
     """How often and for how long a delivery is retried."""
 
-    max_attempts: Annotated[int, Field(ge=1, le=1_000_000)] = 10
+    max_attempts: Annotated[Count, Field(ge=1, le=1_000_000)] = 10
     max_elapsed: Duration = timedelta(days=1)
     initial_backoff: Wait = timedelta(seconds=1)
     max_backoff: Wait = timedelta(minutes=10)
@@ -189,8 +198,8 @@ class QueueSettings(Section):
     name: str = ""  #: its name in logs, metrics and routes; default: the name of the queue
     tenant: str = ""  #: the [tenants] table whose credentials to use
     wait: Annotated[Duration, between("0s", "30s")] = timedelta(seconds=30)  #: MNS allows at most 30 s
-    batch: Annotated[int, Field(ge=1, le=MAX_BATCH)] = MAX_BATCH
-    max_pollers: Annotated[int, Field(ge=1, le=16)] = (
+    batch: Annotated[Count, Field(ge=1, le=MAX_BATCH)] = MAX_BATCH
+    max_pollers: Annotated[Count, Field(ge=1, le=16)] = (
         8  #: for a queue with a backlog; an idle queue has one poller
     )
 

@@ -131,6 +131,9 @@ def test_what_the_url_says_may_be_overridden() -> None:
             id="unknown-in-an-optional-section",
         ),
         pytest.param("[dispatch]\nconcurrency = 0", "dispatch.concurrency = 0: ", id="too-small"),
+        pytest.param(
+            "[dispatch]\nconcurrency = true", "dispatch.concurrency = true: must be a number", id="true"
+        ),
         pytest.param('[dispatch]\nconcurrency = "many"', "dispatch.concurrency = 'many': ", id="no-number"),
         pytest.param(
             '[dispatch]\nlease = "soon"',
