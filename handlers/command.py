@@ -51,7 +51,7 @@ def command(
     if cwd is not None and not cwd.is_dir():
         raise ValueError(f"cwd = {str(cwd)!r} is not a directory; use an existing one")
     if shutil.which(_relative_to(argv[0], cwd), path=(env or {}).get("PATH")) is None:
-        raise ValueError(f"argv: program {argv[0]!r} not found or not executable; fix its path or PATH")
+        raise ValueError(f"argv: program {argv[0]!r} not found or not executable; fix its path, cwd or PATH")
     return Command(argv, timeout=timeout, env=env or {}, inherit=inherit or (), cwd=cwd)
 
 

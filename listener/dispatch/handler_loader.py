@@ -25,6 +25,7 @@ from listener.core.errors import ListenerError, SettingsError
 from listener.core.ports import Handler
 from listener.formats.toml_text import toml_text
 from listener.formats.value_rules import rule_of
+from listener.settings.file_paths import located
 
 GROUP = "mns_listener.handlers"
 
@@ -160,11 +161,12 @@ def _refusals(subject: str) -> Iterator[None]:
 def _checked(factory: _Factory, options: Mapping[str, Any]) -> dict[str, Any]:
     """The options converted to the types of the factory's annotations; one SettingsError names all problems."""
     try:
-        return cast(dict[str, Any], factory.options_type.validate_python(dict(options)))
+        checked: dict[str, Any] = factory.options_type.validate_python(dict(options))
     except ValidationError as error:
         known = ", ".join(factory.parameters) or "none"
         problems = "; ".join(_problem(detail, known) for detail in error.errors(include_url=False))
         raise SettingsError(problems) from error
+    return {name: located(value, options.get(name)) for name, value in checked.items()}
 
 
 def _field(parameter: inspect.Parameter) -> Any:

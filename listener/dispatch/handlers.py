@@ -19,6 +19,7 @@ from listener.dispatch import handler_loader
 from listener.dispatch.coroutine_runner import CoroutineRunner
 from listener.dispatch.handler_loader import Installed
 from listener.runtime.file_version import FileVersion, file_version
+from listener.settings.file_paths import file_named
 from listener.settings.sections import HandlerSettings, RouteSettings
 
 log = get_logger(__name__)
@@ -40,7 +41,7 @@ class HandlerSpec:
     @classmethod
     def of(cls, settings: HandlerSettings) -> HandlerSpec:
         files = {
-            name: file_version(str(value))
+            name: file_version(file_named(value))
             for name, value in settings.options.items()
             if name.endswith(FILE_OPTION)
         }

@@ -12,6 +12,7 @@ from listener.core.errors import SettingsError
 from listener.formats.toml_text import parse_toml
 from listener.settings import env_overlay
 from listener.settings.explain import explain
+from listener.settings.file_paths import anchored
 from listener.settings.origins import Origins
 from listener.settings.sections import Settings
 
@@ -21,7 +22,7 @@ DEFAULT_CONFIG = Path("listener.toml")
 def settings_from(path: Path | str | None = None) -> Settings:
     """Settings from a file and the environment. Without a path, ./listener.toml is read if it exists.
 
-    Raises SettingsError.
+    Relative paths in the file are relative to its folder. Raises SettingsError.
     """
     found = Path(path) if path else DEFAULT_CONFIG
     if path is None and not found.exists():
@@ -31,19 +32,22 @@ def settings_from(path: Path | str | None = None) -> Settings:
     except (OSError, UnicodeDecodeError) as error:
         reason = error.strerror if isinstance(error, OSError) else "it is not valid UTF-8"
         raise SettingsError(f"cannot read the settings file {str(found)!r}: {reason}") from error
-    return load(text, os.environ, source=str(found))
+    return load(text, os.environ, source=str(found), folder=found.absolute().parent)
 
 
-def load(text: str, environ: Mapping[str, str], *, source: str = "settings") -> Settings:
+def load(
+    text: str, environ: Mapping[str, str], *, source: str = "settings", folder: Path | None = None
+) -> Settings:
     """Settings from TOML text and the environment, which takes precedence. ``source`` names the file in errors.
 
-    Raises SettingsError, with a line for every invalid key, its value and the rule.
+    Relative paths in the text are relative to ``folder``, by default the working directory. Raises SettingsError, with a
+    line for every invalid key, its value and the rule.
     """
     try:
         document = parse_toml(text)
     except ValueError as error:
         raise SettingsError(f"{source} is not valid TOML: {error}") from error
-    overlay = env_overlay.overlay(document, environ)
+    overlay = env_overlay.overlay(anchored(document, folder) if folder else document, environ)
     settings, problems = _validated(overlay, Origins(source=source, document=document, overlay=overlay))
     if settings is None or overlay.problems:
         raise SettingsError("\n".join([*overlay.problems, *problems]))

@@ -191,7 +191,7 @@ def test_instances_of_the_template_have_users_stores_and_sockets_of_their_own(ma
     ):
         for instance in (east, west):
             instance.install(routes=results_in(instance))
-            instance.write("listener.toml", without_store(instance))
+            instance.write("listener.toml", with_own_paths(instance))
             instance.start()
             instance.send(f"of-{instance.queue}")
         for instance in (east, west):
@@ -210,7 +210,7 @@ def results_in(instance: Service) -> str:
     return f'[[routes]]\nname = "all"\nhandlers = [{{ use = "jsonl", path = "{path}" }}]\n'
 
 
-def without_store(instance: Service) -> str:
-    """The example's settings as the template's comment says: without store.url."""
+def with_own_paths(instance: Service) -> str:
+    """The example's settings as the template's comment says: with the state folder of the instance."""
     text = (instance.machine.root / instance.settings_folder / "listener.toml").read_text("utf-8")
-    return "".join(line for line in text.splitlines(keepends=True) if not line.startswith('url = "sqlite'))
+    return text.replace("/var/lib/mns-listener/", f"/var/lib/mns-listener-{instance.queue}/")
