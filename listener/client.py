@@ -45,10 +45,25 @@ class Client:
     Close it, or use it as a context manager.
     """
 
-    def __init__(self, settings: Settings | Path | str | None = None) -> None:
+    def __init__(
+        self,
+        settings: Settings | Path | str | None = None,
+        *,
+        create: bool = True,
+        read_only: bool = False,
+    ) -> None:
+        """``create``: the store is created or migrated if that is necessary. ``read_only`` needs no write access to it.
+
+        Raises SettingsError, also for a store that would have to be created and must not be, and StoreUnavailable.
+        """
         self.settings = settings if isinstance(settings, Settings) else settings_from(settings)
         self.clients = TenantClients(self.settings)
-        self.store = SqlStore.open(self.settings.store.url, timeout=self.settings.store.timeout)
+        url, timeout = self.settings.store.url, self.settings.store.timeout
+        self.store = (
+            SqlStore.open(url, timeout=timeout)
+            if create and not read_only
+            else SqlStore.open_existing(url, timeout=timeout, read_only=read_only)
+        )
 
     def __enter__(self) -> Self:
         return self

@@ -80,12 +80,12 @@ def _failed(name: str, error: ListenerError) -> CheckResult:
 
 
 def _store(settings: Settings) -> str:
-    from listener.cli.common import opened_store
     from listener.core import clock
     from listener.store.daemons import Daemons
     from listener.store.dead_letters import DeadLetters
+    from listener.store.sql_store import SqlStore
 
-    with opened_store(settings, timeout=settings.store.timeout) as store:
+    with closing(SqlStore.open(settings.store.url, timeout=settings.store.timeout)) as store:
         outstanding = store.outstanding()
         dead = DeadLetters(store.database).count()
         daemons = Daemons(store.database).running(clock.now())

@@ -7,7 +7,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, TypeVar
 
 import click
@@ -49,9 +49,9 @@ def page_options(command: F) -> F:
 
 
 @contextmanager
-def opened_store(settings: Settings, *, timeout: timedelta | None = None) -> Iterator[SqlStore]:
-    """The store. By default its calls have no deadline, since those for operators may look at many rows."""
-    store = SqlStore.open(settings.store.url, timeout=timeout)
+def opened_store(settings: Settings, *, read_only: bool = False) -> Iterator[SqlStore]:
+    """The store, which must exist. Its calls have no deadline, since those for operators may look at many rows."""
+    store = SqlStore.open_existing(settings.store.url, read_only=read_only)
     try:
         yield store
     finally:

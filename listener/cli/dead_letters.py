@@ -60,7 +60,7 @@ def list_dead(*, filters: Filters, before: int | None, limit: int, path: Path | 
     """List dead letters, newest first. --since and --until refer to the time of the failure."""
     from listener.store.dead_letters import DeadLetters
 
-    with opened_store(settings_from(path)) as store:
+    with opened_store(settings_from(path), read_only=True) as store:
         page = DeadLetters(store.database).page(filters=filters, before=before or 0, limit=limit)
     if as_json:
         print_json([delivery_dict(delivery) for delivery in page])
@@ -76,7 +76,7 @@ def show_dead(*, dead_letter_id: int, path: Path | None, as_json: bool) -> None:
     """Show one dead letter with its callback."""
     from listener.store.dead_letters import DeadLetters
 
-    with opened_store(settings_from(path)) as store:
+    with opened_store(settings_from(path), read_only=True) as store:
         delivery = DeadLetters(store.database).find(dead_letter_id)
     if delivery is None:
         raise UsageError(

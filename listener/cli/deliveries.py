@@ -76,7 +76,7 @@ def list_deliveries(
     from listener.store.deliveries import UNSETTLED, Deliveries
 
     wanted = tuple(map(DeliveryState, states)) or UNSETTLED
-    with opened_store(settings_from(path)) as store:
+    with opened_store(settings_from(path), read_only=True) as store:
         page = Deliveries(store.database).page(
             states=wanted, filters=filters, before=before or 0, limit=limit
         )
@@ -94,7 +94,7 @@ def show_delivery(*, delivery_id: int, path: Path | None, as_json: bool) -> None
     """Show one delivery, in any state, with its callback."""
     from listener.store.deliveries import Deliveries
 
-    with opened_store(settings_from(path)) as store:
+    with opened_store(settings_from(path), read_only=True) as store:
         delivery = Deliveries(store.database).find(delivery_id)
     if delivery is None:
         raise UsageError(

@@ -73,7 +73,7 @@ def list_jobs(
     """List jobs, newest first, with the states of their deliveries."""
     from listener.store.queries import Queries
 
-    with opened_store(settings_from(path)) as store:
+    with opened_store(settings_from(path), read_only=True) as store:
         queries = Queries(store.database)
         page = queries.jobs(state=state or "", filters=filters, before=before or 0, limit=limit)
         counts = queries.delivery_counts([row for row, _ in page])
@@ -122,7 +122,7 @@ def show_job(*, name: str, path: Path | None, as_json: bool) -> None:
     from listener.cli.names import whole_name
     from listener.store.queries import Queries
 
-    with opened_store(settings_from(path)) as store:
+    with opened_store(settings_from(path), read_only=True) as store:
         queries = Queries(store.database)
         history = queries.history(name) or queries.history(whole_name(queries, name))
     if history is None:
@@ -160,7 +160,7 @@ def wait(
     from listener.client import Client
 
     limit = limit_of(timeout)
-    with Client(settings_from(path)) as client:
+    with Client(settings_from(path), create=False, read_only=True) as client:
         ended, status = wait_for(client, names, limit)
     if as_json:
         print_json(list(map(job_dict, ended)))

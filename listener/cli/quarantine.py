@@ -46,7 +46,7 @@ def list_quarantined(
     """List quarantined messages, newest first."""
     from listener.store.queries import Queries
 
-    with opened_store(settings_from(path)) as store:
+    with opened_store(settings_from(path), read_only=True) as store:
         page = Queries(store.database).quarantined(filters=filters, before=before or 0, limit=limit)
     if as_json:
         print_json([quarantined_dict(entry) for entry in page])

@@ -51,7 +51,7 @@ def reconcile(*, names: tuple[str, ...], overdue: bool, path: Path | None, as_js
 
     if overdue == bool(names):
         raise UsageError("specify jobs with --job, or --overdue; use one of the two")
-    with Client(settings_from(path)) as client:
+    with Client(settings_from(path), create=False) as client:
         found = _all_overdue(client) if overdue else _named(client, names)
         waiting = _waiting(client) if overdue else {}
     lines = [_line(job, outcome, waiting.pop(job.token, (job, None))[1]) for job, outcome in found]

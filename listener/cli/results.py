@@ -58,7 +58,7 @@ def list_results(
     """List results, newest first."""
     from listener.store.queries import Queries
 
-    with opened_store(settings_from(path)) as store:
+    with opened_store(settings_from(path), read_only=True) as store:
         wanted = ResultStatus(status) if status else None
         page = Queries(store.database).results(
             status=wanted, filters=filters, before=before or 0, limit=limit

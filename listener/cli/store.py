@@ -40,7 +40,7 @@ def show_status(*, path: Path | None, as_json: bool) -> None:
     """Show schema, size and row counts. Scans the whole store."""
     from listener.store import maintenance
 
-    with _database(path) as database:
+    with _database(path, read_only=True) as database:
         found = maintenance.status(database)
     if as_json:
         print_json(asdict(found) | {"hint": found.hint})
@@ -90,17 +90,17 @@ def export(*, output: TextIO, path: Path | None) -> None:
     """
     from listener.store import maintenance
 
-    with _database(path) as database:
+    with _database(path, read_only=True) as database:
         for row in maintenance.export(database):
             output.write(json.dumps(row) + "\n")
 
 
 @contextmanager
-def _database(path: Path | None) -> Iterator[Database]:
+def _database(path: Path | None, *, read_only: bool = False) -> Iterator[Database]:
     """The database with whatever schema it has; nothing is migrated."""
     from listener.store.database import Database
 
-    with closing(Database(settings_from(path).store.url)) as database:
+    with closing(Database(settings_from(path).store.url, read_only=read_only)) as database:
         yield database
 
 

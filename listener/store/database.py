@@ -14,6 +14,7 @@ from sqlalchemy import Connection, Engine, event
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError, NoSuchModuleError, StatementError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
+from sqlalchemy.pool import NullPool
 
 from listener.core.errors import SettingsError, StoreFailureKind, StoreRejected, StoreUnavailable
 from listener.core.ports import StoreObserver
@@ -23,6 +24,7 @@ from listener.store.error_classes import rejects_values
 from listener.store.error_hints import hint
 from listener.store.failure_kind import failure_kind
 from listener.store.sqlite_files import SqliteFiles
+from listener.store.sqlite_reader import SqliteReader
 from listener.store.url_display import display_unparsed, display_url, without_secrets
 
 #: How long a statement waits for another process that is writing to the same SQLite file, in ms.
@@ -34,14 +36,18 @@ SQLITE_CHECK_INTERVAL = 10_000
 class Database:
     """One database: hands out transactions; on SQLite to one writing thread at a time."""
 
-    def __init__(self, url: str, *, timeout: timedelta | None = None) -> None:
-        """With a ``timeout``, a transaction that takes longer fails, also where the database stands still."""
+    def __init__(self, url: str, *, timeout: timedelta | None = None, read_only: bool = False) -> None:
+        """With a ``timeout``, a transaction that takes longer fails, also where the database stands still.
+
+        ``read_only``: nothing can be written, and nothing is created; no write access is needed.
+        """
         self.url = _parsed(url)
+        self.read_only = read_only
         self.deadline = Deadline(timeout)
         self.observer: StoreObserver | None = None  #: learns of every transaction that begins from now on
         self._nesting = threading.local()
         self.is_postgres = self.url.get_backend_name() == "postgresql"
-        self._files = None if self.is_postgres else _files(self.url)
+        self._files = None if self.is_postgres or read_only else _files(self.url)
         self.engine = self._made_engine()
         self.one_writer = not self.is_postgres
         dialect: Any = self.engine.dialect
@@ -72,7 +78,9 @@ class Database:
         with self.call(), self.deadline.limited(), self.translated(), self.engine.connect() as connection:
             self._verify_files()
             if self.is_postgres:  # SQLite always does this
-                connection = connection.execution_options(isolation_level="REPEATABLE READ")
+                connection = connection.execution_options(
+                    isolation_level="REPEATABLE READ", postgresql_readonly=self.read_only
+                )
             with connection.begin():
                 yield connection
 
@@ -95,9 +103,11 @@ class Database:
             self._files.close()
 
     def _made_engine(self) -> Engine:
+        if self.is_postgres:
+            return _postgres(self.url, self.deadline)
         if self._files:
             return _sqlite(self.url, self._files, self.deadline)
-        return _postgres(self.url, self.deadline)
+        return _sqlite_for_reading(self.url, self.deadline)
 
     def _verify_files(self) -> None:
         if self._files:
@@ -206,23 +216,26 @@ def _postgres(url: URL, deadline: Deadline) -> Engine:
 
 
 def _files(url: URL) -> SqliteFiles:
-    if url.database in (None, "", ":memory:"):
-        raise SettingsError(
-            f"store.url = {display_url(url)} is not persistent; use a file, e.g. sqlite:///listener.db"
-        )
-    folder = Path(url.database or "").absolute().parent
+    path = _path(url)
+    folder = Path(path).absolute().parent
     if not folder.is_dir():
         raise SettingsError(
             f"store.url = {display_url(url)}: the folder {folder} does not exist; create it, or use another one"
         )
-    return SqliteFiles(url.database or "", display_url=display_url(url))
+    return SqliteFiles(path, display_url=display_url(url))
+
+
+def _path(url: URL) -> str:
+    if url.database in (None, "", ":memory:"):
+        raise SettingsError(
+            f"store.url = {display_url(url)} is not persistent; use a file, e.g. sqlite:///listener.db"
+        )
+    return url.database or ""
 
 
 def _sqlite(url: URL, files: SqliteFiles, deadline: Deadline) -> Engine:
     engine = sqlalchemy.create_engine(
-        url,
-        pool_timeout=deadline.pool_timeout,
-        connect_args={"timeout": min(SQLITE_BUSY_MS / 1000, deadline.timeout)},
+        url, pool_timeout=deadline.pool_timeout, connect_args=_sqlite_options(deadline)
     )
 
     @event.listens_for(engine, "do_connect")
@@ -238,10 +251,40 @@ def _sqlite(url: URL, files: SqliteFiles, deadline: Deadline) -> Engine:
     return engine
 
 
+def _sqlite_for_reading(url: URL, deadline: Deadline) -> Engine:
+    engine = sqlalchemy.create_engine(url, poolclass=NullPool, connect_args=_sqlite_options(deadline))
+    reader = SqliteReader(_path(url), display_url=display_url(url))
+
+    @event.listens_for(engine, "do_connect")
+    def connect(dialect: Any, record: Any, _arguments: Any, options: Any) -> Any:
+        return reader.connect(
+            lambda uri: _limited(dialect.connect(uri, uri=True, **options), deadline), record.info
+        )
+
+    @event.listens_for(engine, "begin")
+    def begin(connection: Connection) -> None:
+        connection.exec_driver_sql("BEGIN")
+
+    @event.listens_for(engine, "commit")
+    def commit(connection: Connection) -> None:
+        reader.verify(connection.info)
+
+    return engine
+
+
+def _sqlite_options(deadline: Deadline) -> dict[str, Any]:
+    return {"timeout": min(SQLITE_BUSY_MS / 1000, deadline.timeout)}
+
+
+def _limited(connection: Any, deadline: Deadline) -> Any:
+    connection.isolation_level = None  # the driver must not open transactions itself
+    connection.set_progress_handler(deadline.passed, SQLITE_CHECK_INTERVAL)
+    return connection
+
+
 def _prepared(connection: Any, deadline: Deadline) -> Any:
     try:
-        connection.isolation_level = None  # the driver must not open transactions itself
-        connection.set_progress_handler(deadline.passed, SQLITE_CHECK_INTERVAL)
+        _limited(connection, deadline)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute("PRAGMA synchronous = FULL")  # a commit that returned survives a power cut
     except BaseException:  # raised again, once the connection is closed

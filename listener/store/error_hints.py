@@ -9,7 +9,7 @@ _HINTS: Final = (
     # SQLite
     (
         ("unable to open", "readonly database"),
-        "check that the file and its folder are writable for the user that runs mns-listener",
+        "check that the file and its folder are readable and writable for the user that runs mns-listener",
     ),
     (
         ("not a database", "malformed"),
@@ -68,6 +68,11 @@ def schema_hint(found: str, *, head: str) -> str:
     """What to do about a schema version (empty: no schema) where this release needs ``head``; empty if they match."""
     if found == head:
         return ""
+    if not found:
+        return (
+            "check store.url and the settings file (-c), or create the store with `mns-listener store upgrade`; "
+            "`mns-listener run` also does this at startup"
+        )
     if found > head:
         return "install the release that created it, or a later one"
     return "run `mns-listener store upgrade`; `mns-listener run` also does this at startup"

@@ -10,7 +10,6 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, Table, func, select, text
 
-from listener.core.errors import SettingsError
 from listener.store import schema
 from listener.store.claims import IS_PENDING
 from listener.store.database import Database
@@ -48,7 +47,7 @@ class StoreStatus:
 
 def status(database: Database) -> StoreStatus:
     """Raises SettingsError if there is no store yet, and StoreUnavailable."""
-    found = _found_version(database)
+    found = schema.existing_version(database)
     size = _size(database)
     rows = Queries(database).counts() if found == schema.HEAD else {}
     known = sum(rows.get("jobs", {}).values()) or sum(rows.get("results", {}).values())
@@ -68,7 +67,7 @@ def vacuum(database: Database) -> tuple[int, int]:
 
     SQLite blocks all writers meanwhile, and needs as much free space as the store is large; PostgreSQL blocks nothing.
     """
-    _require_current(database)
+    schema.require_current(database)
     before = _size(database)
     if database.is_postgres:
         database.maintain("VACUUM (ANALYZE) " + ", ".join(table.name for table in TABLES))
@@ -82,7 +81,7 @@ def export(database: Database) -> Iterator[dict[str, Any]]:
 
     Rows that cannot be read are logged and left out.
     """
-    _require_current(database)
+    schema.require_current(database)
     with database.read() as connection:
         for table in TABLES:
             last = 0
@@ -112,24 +111,6 @@ def _exported(connection: Connection, table: Table, ids: Sequence[int]) -> list[
 
 def _json_value(value: Any) -> Any:
     return value.isoformat() if isinstance(value, datetime) else value
-
-
-def _found_version(database: Database) -> str:
-    """The schema version. Checks first that the SQLite file exists, because connecting would create it."""
-    if not database.is_postgres and not os.path.exists(database.url.database or ""):
-        raise SettingsError(
-            f"store {database.display_url} does not exist; {schema_hint('', head=schema.HEAD)}"
-        )
-    return schema.version(database)
-
-
-def _require_current(database: Database) -> None:
-    found = _found_version(database)
-    if found != schema.HEAD:
-        raise SettingsError(
-            f"store {database.display_url} has schema {found or 'none'}, "
-            f"this release needs {schema.HEAD}; {schema_hint(found, head=schema.HEAD)}"
-        )
 
 
 def _size(database: Database) -> int:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 from sqlalchemy import Connection, inspect, text
@@ -22,6 +23,25 @@ def version(database: Database) -> str:
     """The revision of the database; empty for a new one."""
     with database.read() as connection:
         return _version(connection)
+
+
+def existing_version(database: Database) -> str:
+    """The same of a store that exists. Raises SettingsError without creating its file."""
+    if not database.is_postgres and not os.path.exists(path := os.path.abspath(database.url.database or "")):
+        raise SettingsError(
+            f"store {database.display_url} does not exist, there is no file {path}; {schema_hint('', head=HEAD)}"
+        )
+    return version(database)
+
+
+def require_current(database: Database) -> None:
+    """Raises SettingsError unless the store exists and its schema is that of this release."""
+    found = existing_version(database)
+    if found != HEAD:
+        raise SettingsError(
+            f"store {database.display_url} has {f'schema {found}' if found else 'no schema'}, "
+            f"this release needs {HEAD}; {schema_hint(found, head=HEAD)}"
+        )
 
 
 def upgrade(database: Database) -> bool:

@@ -68,6 +68,22 @@ class SqlStore:
         database.observer = observer
         return cls(database)
 
+    @classmethod
+    def open_existing(
+        cls, url: str, *, timeout: timedelta | None = None, read_only: bool = False
+    ) -> SqlStore:
+        """Open a store that exists and has the schema of this release; nothing is created or migrated.
+
+        Raises SettingsError for any other, or StoreUnavailable. ``read_only``: see ``Database``.
+        """
+        database = Database(url, timeout=timeout, read_only=read_only)
+        try:
+            schema.require_current(database)
+        except BaseException:  # raised again, once what was opened is closed
+            database.close()
+            raise
+        return cls(database)
+
     def close(self) -> None:
         self.database.close()
 

@@ -93,7 +93,7 @@ def test_what_there_is_not_cannot_be_exported(call: Call) -> None:
     result = call("export")
 
     assert result.exit_code == SETTINGS_ERROR
-    assert "run `mns-listener store upgrade`" in result.stderr
+    assert "`mns-listener store upgrade`" in result.stderr
 
 
 @pytest.mark.parametrize(
