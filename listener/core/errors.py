@@ -7,6 +7,7 @@
     ├── UsageError             stop; exit 2; the request is invalid, no call was made
     │   └── ReferenceExists        a job has this reference already
     ├── AddressInUse           stop; exit 69: another process listens at http.listen; may pass
+    ├── StoreInUse             stop; exit 69: another daemon runs on this SQLite file; may pass
     ├── UnavailableError       retry with back-off; on the command line exit 69
     │   ├── QueueUnavailable       MNS: network, timeout, throttling, 5xx, refused credentials, no such queue
     │   ├── MpsUnavailable         the MPS API: the same
@@ -63,6 +64,12 @@ class Interrupted(ListenerError):
 
 class AddressInUse(ListenerError):
     """Another process listens at our address. It may end, hence the exit code of what is unavailable."""
+
+    exit_code = 69
+
+
+class StoreInUse(ListenerError):
+    """Another daemon runs on this SQLite file. It may be about to end, hence the exit code of what is unavailable."""
 
     exit_code = 69
 

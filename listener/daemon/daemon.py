@@ -28,6 +28,7 @@ from listener.runtime.liveness import Health, LivenessMonitor
 from listener.runtime.metrics import Metrics
 from listener.runtime.store_health import StoreHealth
 from listener.settings.sections import HttpSettings, Settings
+from listener.store.daemon_lock import DaemonLock
 from listener.store.sql_store import SqlStore
 
 if TYPE_CHECKING:
@@ -80,11 +81,12 @@ class Daemon:
         """Open everything, then start every loop; ``liveness.started`` becomes true once each loop has run once.
 
         If a step fails, everything that the steps before it opened is closed in reverse order, and its error is
-        raised: SettingsError, AddressInUse or StoreUnavailable.
+        raised: SettingsError, StoreInUse, AddressInUse or StoreUnavailable.
         """
         with ExitStack() as undo:
-            # 1. The port, before anything else: it is usually taken because this daemon is running already, and then
+            # 1. The lock on a SQLite file, then the port, before anything else: where this daemon is running already,
             #    neither its store nor the files of its handlers may be touched.
+            lock = self._lock_store(undo)
             port = self._bind_port(undo)
             # 2. The handlers: a result must not be accepted before it is known that its handlers can be called.
             runner, handlers = self._load_handlers(undo)
@@ -96,7 +98,7 @@ class Daemon:
             # 5. Connect the parts. The endpoints of the queues are checked here; nothing is sent yet.
             parts = self._connect(handlers, store, clients)
             # 6. The threads that run handlers and settle deliveries, before anything can hand them work.
-            self._running = _Running(parts, handlers, runner)
+            self._running = _Running(parts, handlers, runner, lock)
             undo.callback(_close_after_failure, self.stop)
             parts.dispatcher.start()
             # 7. The loops; pollers are last, since everything else has to be there for what they receive.
@@ -106,6 +108,14 @@ class Daemon:
             if port:
                 self._running.server = _serve(parts, port, self._settings.http)
             undo.pop_all()
+
+    def _lock_store(self, undo: ExitStack) -> DaemonLock | None:
+        if self._settings.store.shared:
+            return None
+        lock = DaemonLock.acquire(self._settings.store.url)
+        if lock:
+            undo.callback(_close_after_failure, lock.release)
+        return lock
 
     def _bind_port(self, undo: ExitStack) -> socket.socket | None:
         if not self._settings.http.listen:
@@ -196,6 +206,9 @@ class Daemon:
             thread.join(min(LOOPS_SHUTDOWN_TIMEOUT, _time_left(deadline)).total_seconds())
         steps.run("store", running.parts.store.close, limit=CLOSE_TIMEOUT)
         steps.finish()
+        # 8. Let another daemon use the store. Where a step hangs, the lock is held until the process ends.
+        if running.lock:
+            running.lock.release()
         return unfinished
 
     def _stop_loops(self, running: _Running, deadline: float) -> None:
@@ -274,10 +287,13 @@ class Daemon:
 class _Running:
     """What there is between start and stop."""
 
-    def __init__(self, parts: Parts, handlers: Handlers, runner: CoroutineRunner) -> None:
+    def __init__(
+        self, parts: Parts, handlers: Handlers, runner: CoroutineRunner, lock: DaemonLock | None
+    ) -> None:
         self.parts = parts
         self.handlers = handlers
         self.runner = runner
+        self.lock = lock
         self.threads: list[threading.Thread] = []
         self.may_hang: list[threading.Thread] = []
         self.server: Server | None = None

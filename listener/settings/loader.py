@@ -40,8 +40,8 @@ def load(
 ) -> Settings:
     """Settings from TOML text and the environment, which takes precedence. ``source`` names the file in errors.
 
-    Relative paths in the text are relative to ``folder``, by default the working directory. Raises SettingsError, with a
-    line for every invalid key, its value and the rule.
+    Relative paths in the text are relative to ``folder``, by default the working directory. Raises SettingsError, with
+    a line for every invalid key, its value and the rule.
     """
     try:
         document = parse_toml(text)

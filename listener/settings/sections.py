@@ -67,6 +67,7 @@ class StoreSettings(Section):
     )  #: how long completed records are kept; 0 or "off": no limit
     #: How long a transaction may take; then it fails and is retried.
     timeout: Annotated[Duration, between("1s", "3650d")] = timedelta(seconds=30)
+    shared: bool = False  #: whether several daemons may use the same SQLite file
 
 
 class MpsSettings(Section):

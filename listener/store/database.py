@@ -41,7 +41,7 @@ class Database:
 
         ``read_only``: nothing can be written, and nothing is created; no write access is needed.
         """
-        self.url = _parsed(url)
+        self.url = parsed_url(url)
         self.read_only = read_only
         self.deadline = Deadline(timeout)
         self.observer: StoreObserver | None = None  #: learns of every transaction that begins from now on
@@ -184,7 +184,8 @@ class Database:
         return StoreUnavailable(text, kind=failure_kind(error), code=code, hint=hint(message))
 
 
-def _parsed(url: str) -> URL:
+def parsed_url(url: str) -> URL:
+    """Raises SettingsError if it is not valid, or not that of a supported database."""
     try:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:
@@ -216,16 +217,22 @@ def _postgres(url: URL, deadline: Deadline) -> Engine:
 
 
 def _files(url: URL) -> SqliteFiles:
-    path = _path(url)
-    folder = Path(path).absolute().parent
+    folder_of(url)
+    return SqliteFiles(sqlite_path(url), display_url=display_url(url))
+
+
+def folder_of(url: URL) -> Path:
+    """The folder of a SQLite file. Raises SettingsError if it does not exist."""
+    folder = Path(sqlite_path(url)).absolute().parent
     if not folder.is_dir():
         raise SettingsError(
             f"store.url = {display_url(url)}: the folder {folder} does not exist; create it, or use another one"
         )
-    return SqliteFiles(path, display_url=display_url(url))
+    return folder
 
 
-def _path(url: URL) -> str:
+def sqlite_path(url: URL) -> str:
+    """The path of a SQLite file. Raises SettingsError if the URL names none."""
     if url.database in (None, "", ":memory:"):
         raise SettingsError(
             f"store.url = {display_url(url)} is not persistent; use a file, e.g. sqlite:///listener.db"
@@ -253,7 +260,7 @@ def _sqlite(url: URL, files: SqliteFiles, deadline: Deadline) -> Engine:
 
 def _sqlite_for_reading(url: URL, deadline: Deadline) -> Engine:
     engine = sqlalchemy.create_engine(url, poolclass=NullPool, connect_args=_sqlite_options(deadline))
-    reader = SqliteReader(_path(url), display_url=display_url(url))
+    reader = SqliteReader(sqlite_path(url), display_url=display_url(url))
 
     @event.listens_for(engine, "do_connect")
     def connect(dialect: Any, record: Any, _arguments: Any, options: Any) -> Any:

@@ -14,10 +14,12 @@ from tests.benchmarks.places import BOUND, ENVIRONMENT, Server, Stuck
 from tests.benchmarks.stores import settled
 from tests.support.program import Program
 
-#: Of the settings only what has no default: all else is as a user finds it.
+#: Of the settings only what has no default, and that several processes may share the store: all else is as a user finds
+#: it.
 SETTINGS = """\
 [store]
 url = "{store}"
+shared = true
 
 [http]
 listen = "127.0.0.1:0"

@@ -76,7 +76,8 @@ def test_two_daemons_never_run_one_delivery_at_the_same_time(place: Place) -> No
     script.chmod(0o755)
     place.settings(TO_LOCKING)
     names = [f"{kind}-{number}" for kind, count in (("slow", 4), ("job", 60)) for number in range(count)]
-    daemons = [place.run(dispatch__concurrency="4", dispatch__lease="3s").ready() for _ in range(2)]
+    settings = {"dispatch__concurrency": "4", "dispatch__lease": "3s", "store__shared": "true"}
+    daemons = [place.run(**settings).ready() for _ in range(2)]
     wait_until(lambda: place.asked("BatchReceiveMessage") >= 2)
     place.send(*names)
     wait_until(lambda: place.delivery_states() == {"done": len(names)})

@@ -77,7 +77,7 @@ def test_a_second_daemon_does_not_take_over_the_socket_of_the_first(place: Place
     place.settings()
     path = place.folder / "http.sock"
     first = place.run(http__listen=f"unix:{path}").ready()
-    second = place.run(http__listen=f"unix:{path}")
+    second = place.run(http__listen=f"unix:{path}", store__url="sqlite:///other.db")
 
     assert second.wait() == UNAVAILABLE
     assert "http.sock': another process listens there" in second.stderr

@@ -66,6 +66,7 @@ CLOCK = "clock"
 SETTINGS = """\
 [store]
 url = "{url}"
+shared = true
 [dispatch]
 concurrency = 8
 lease = "{lease}s"

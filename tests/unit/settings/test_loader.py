@@ -286,7 +286,7 @@ def test_errors_of_variables_and_of_the_file_are_reported_together_one_per_line(
         "MNS_LISTENER_LOG__LEVEL: log.level = 'Loud': must be 'debug', 'info', 'warning' or 'error'",
         f"environment variable {wrong} does not match any setting; did you mean MNS_LISTENER_STORE__URL?",
         "listener.toml: dispatch.concurrency = 2.5: must be a whole number",
-        "listener.toml: store.ulr is an unknown key; valid keys: url, retention, timeout",
+        "listener.toml: store.ulr is an unknown key; valid keys: url, retention, timeout, shared",
     ]
 
 
