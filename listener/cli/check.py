@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -14,14 +14,19 @@ from listener.cli.common import config_option, json_option, print_json, print_ta
 from listener.core.errors import ListenerError
 from listener.settings.sections import Settings
 
+if TYPE_CHECKING:
+    from listener.aliyun.tenant_clients import TenantClients
+
 EPILOG = """\b
 Examples:
   mns-listener check -c listener.toml
   mns-listener check -c listener.toml --json
 
 \b
-Checks settings, store, handlers, access key and queues. It does not receive or
-change any message. The exit status is that of the first check that failed, else 0.
+Checks all that `run` refuses to start with, and then access keys and queues. It does
+not receive or change any message, and neither creates nor migrates the store. Beside
+a running daemon of the same store, its address and its lock are in order. The exit
+status is that of the first check that failed, else 0.
 """
 
 
@@ -58,8 +63,10 @@ def _results(path: Path | None) -> Iterator[CheckResult]:
         yield from (CheckResult("settings", False, line, error.exit_code) for line in str(error).splitlines())
         return
     yield CheckResult("settings", True, _summary(settings))
-    yield _run_check("store", lambda: _store(settings))
-    yield _run_check("handlers", lambda: _handlers(settings))
+    from listener.daemon.start_checks import START_CHECKS
+
+    for start_check in START_CHECKS:
+        yield _run_check(start_check.name, partial(start_check.verify, settings))
     yield from _queues(settings)
 
 
@@ -79,38 +86,19 @@ def _failed(name: str, error: ListenerError) -> CheckResult:
     return CheckResult(name, False, str(error), error.exit_code)
 
 
-def _store(settings: Settings) -> str:
-    from listener.core import clock
-    from listener.store.daemons import Daemons
-    from listener.store.dead_letters import DeadLetters
-    from listener.store.sql_store import SqlStore
-
-    with closing(SqlStore.open(settings.store.url, timeout=settings.store.timeout)) as store:
-        outstanding = store.outstanding()
-        dead = DeadLetters(store.database).count()
-        daemons = Daemons(store.database).running(clock.now())
-        running = ", ".join(f"{daemon.owner} (version {daemon.version})" for daemon in daemons) or "none"
-        return (
-            f"{store.database.display_url}: {outstanding} outstanding, {dead} dead letters; "
-            f"running daemons: {running}"
-        )
-
-
-def _handlers(settings: Settings) -> str:
-    from listener.dispatch.coroutine_runner import CoroutineRunner
-    from listener.dispatch.handlers import Handlers
-
-    with closing(CoroutineRunner()) as runner, closing(Handlers(settings.routes, runner=runner)) as handlers:
-        return ", ".join(f"{target.route}/{target.handler}" for target in handlers.targets)
-
-
 def _queues(settings: Settings) -> Iterator[CheckResult]:
-    from listener.aliyun.credentials import credentials
+    """What the daemon would wait for: keys that come from elsewhere than files, and the queues."""
     from listener.aliyun.mns_queue import check_queue
+    from listener.aliyun.tenant_clients import TenantClients
 
-    keys = credentials(settings.credentials)
-    key = _run_check("access key", lambda: f"{keys.get_credentials().id[:4]}…")
-    yield key
-    if key.ok:
-        for queue in settings.queues:
-            yield _run_check(f"queue {queue.label}", partial(check_queue, queue, keys))
+    clients = TenantClients(settings)
+    for tenant in dict.fromkeys(queue.tenant for queue in settings.queues):
+        key = _run_check(f"access key {tenant}".rstrip(), partial(_access_key, clients, tenant))
+        yield key
+        for queue in settings.queues if key.ok else ():
+            if queue.tenant == tenant:
+                yield _run_check(f"queue {queue.label}", partial(check_queue, queue, clients.keys(tenant)))
+
+
+def _access_key(clients: TenantClients, tenant: str) -> str:
+    return f"{clients.keys(tenant).get_credentials().id[:4]}…"

@@ -1,6 +1,7 @@
 """The daemon: opens everything and starts every loop, reloads, and stops, each in one order.
 
-What is connected to what: ``listener.daemon.wiring``. After how long a loop counts as stalled:
+What is connected to what: ``listener.daemon.wiring``. What a start opens, and ``check`` verifies:
+``listener.daemon.start_checks``. After how long a loop counts as stalled:
 ``listener.daemon.health``. What SIGHUP reloads: ``listener.daemon.reload``.
 """
 
@@ -17,6 +18,7 @@ from listener.aliyun.tenant_clients import TenantClients
 from listener.core import clock
 from listener.core.errors import ListenerError
 from listener.core.logger import get_logger
+from listener.daemon import start_checks
 from listener.daemon.bounded_steps import BoundedSteps
 from listener.daemon.health import store_call_limit
 from listener.daemon.reload import apply_reloadable, sections_needing_restart
@@ -94,7 +96,7 @@ class Daemon:
             store = self._open_store(undo)
             # 4. Access keys and MPS clients: a file that cannot be read or a wrong endpoint stops the start, instead of
             #    failing jobs hours later.
-            clients = self._make_clients()
+            clients = start_checks.make_clients(self._settings)
             # 5. Connect the parts. The endpoints of the queues are checked here; nothing is sent yet.
             parts = self._connect(handlers, store, clients)
             # 6. The threads that run handlers and settle deliveries, before anything can hand them work.
@@ -110,26 +112,21 @@ class Daemon:
             undo.pop_all()
 
     def _lock_store(self, undo: ExitStack) -> DaemonLock | None:
-        if self._settings.store.shared:
-            return None
-        lock = DaemonLock.acquire(self._settings.store.url)
+        lock = start_checks.lock_store(self._settings)
         if lock:
             undo.callback(_close_after_failure, lock.release)
         return lock
 
     def _bind_port(self, undo: ExitStack) -> socket.socket | None:
-        if not self._settings.http.listen:
-            return None
-        from listener.http.address import bind
-
-        port = bind(self._settings.http.listen)
-        undo.callback(_close_after_failure, port.close)
+        port = start_checks.bind_port(self._settings)
+        if port:
+            undo.callback(_close_after_failure, port.close)
         return port
 
     def _load_handlers(self, undo: ExitStack) -> tuple[CoroutineRunner, Handlers]:
         runner = CoroutineRunner()
         undo.callback(_close_after_failure, lambda: runner.close(timeout=COROUTINE_SHUTDOWN_TIMEOUT))
-        handlers = Handlers(self._settings.routes, runner=runner)
+        handlers = start_checks.load_handlers(self._settings, runner)
         undo.callback(_close_after_failure, handlers.close)
         return runner, handlers
 
@@ -138,13 +135,6 @@ class Daemon:
         store = SqlStore.open(settings.url, timeout=settings.timeout, observer=self._store_health)
         undo.callback(_close_after_failure, store.close)
         return store
-
-    def _make_clients(self) -> TenantClients:
-        """Makes every client and reads every key now. They hold no connection yet."""
-        clients = TenantClients(self._settings)
-        for tenant in ("", *self._settings.tenants):
-            clients.mps(tenant)
-        return clients
 
     def _connect(self, handlers: Handlers, store: SqlStore, clients: TenantClients) -> Parts:
         resources = Resources(

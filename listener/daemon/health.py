@@ -55,12 +55,14 @@ class HealthChecks:
     def __init__(
         self,
         *,
+        daemon: str,
         liveness: LivenessMonitor,
         metrics: Metrics,
         poller_groups: Sequence[PollerGroup],
         store: StoreHealth,
         stopping: threading.Event,
     ) -> None:
+        self._daemon = daemon
         self._liveness = liveness
         self._metrics = metrics
         self._poller_groups = poller_groups
@@ -68,9 +70,12 @@ class HealthChecks:
         self._stopping = stopping
 
     def alive(self) -> Health:
-        """Whether every loop makes progress; if not, the process should be restarted."""
+        """Whether every loop makes progress; if not, the process should be restarted.
+
+        ``daemon`` is the name that is known to the store, so that ``check`` recognizes who listens there.
+        """
         stalled = self._liveness.stalled()
-        return Health(ok=not stalled, details={"stalled": list(stalled)})
+        return Health(ok=not stalled, details={"daemon": self._daemon, "stalled": list(stalled)})
 
     def ready(self) -> Health:
         """Whether everything has started, nothing has stalled, and the store answers and can be written to.

@@ -200,6 +200,7 @@ class Wiring:
 
     def _health(self, poller_groups: Sequence[PollerGroup]) -> HealthChecks:
         return HealthChecks(
+            daemon=self._owner,
             liveness=self.liveness,
             metrics=self.metrics,
             poller_groups=poller_groups,

@@ -9,7 +9,7 @@ import os
 import socket
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 from listener.core.errors import AddressInUse, SettingsError
@@ -34,6 +34,14 @@ def bind(listen: str) -> socket.socket:
             f"http.listen = {listen!r}: {error.strerror or error}; use another address, "
             'or "" to disable the server for health and metrics'
         ) from error
+
+
+def verify(listen: str) -> None:
+    """Raises what ``bind`` would raise; nothing listens there afterwards."""
+    with closing(bind(listen)):
+        if listen.startswith(UNIX):
+            # While we listen: afterwards, another process may have replaced it by its own.
+            Path(listen.removeprefix(UNIX)).unlink()
 
 
 class _InUse(OSError):

@@ -5,7 +5,6 @@ Not on the database itself, since closing any descriptor of that file would drop
 
 from __future__ import annotations
 
-import errno
 import fcntl
 import os
 import re
@@ -13,8 +12,9 @@ from contextlib import suppress
 from functools import cache
 from typing import Final
 
-from listener.core.errors import StoreFailureKind, StoreInUse, StoreUnavailable
+from listener.core.errors import StoreInUse
 from listener.store.database import folder_of, parsed_url, sqlite_path
+from listener.store.file_errors import unavailable
 from listener.store.url_display import display_url
 
 #: What is appended to the name of the database file.
@@ -55,11 +55,7 @@ class DaemonLock:
                 "or set store.shared = true if several daemons are meant to use one SQLite file"
             ) from error
         except OSError as error:
-            raise StoreUnavailable(
-                f"store {display_url(parsed)}: cannot lock {path}: {error.strerror}",
-                kind=_kind(error),
-                hint="check that the file and its folder are writable, and on a local disk",
-            ) from error
+            raise unavailable(parsed, f"cannot lock {path}", error) from error
         return cls(path, descriptor)
 
     def release(self) -> None:
@@ -108,12 +104,6 @@ def _holder(path: str) -> str:
     except (OSError, UnicodeDecodeError):
         return ""
     return f" ({text})" if _HOLDER.fullmatch(text) else ""
-
-
-def _kind(error: OSError) -> StoreFailureKind:
-    if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StoreFailureKind.DISK_FULL
-    return StoreFailureKind.READ_ONLY
 
 
 @cache

@@ -57,7 +57,7 @@ def upgrade(database: Database) -> bool:
         found = _version(connection)  # again, now that no other process can be migrating it
         if found == HEAD:
             return False
-        _refuse_unknown(found, database.display_url)
+        refuse_unknown(found, database.display_url)
         _run_migrations(connection)
     log.info("schema.upgraded", store=database.display_url, from_version=found or "empty", to_version=HEAD)
     return True
@@ -69,7 +69,15 @@ def _version(connection: Connection) -> str:
     return connection.execute(text("SELECT version_num FROM alembic_version")).scalar() or ""
 
 
-def _refuse_unknown(found: str, display_url: str) -> None:
+def rehearse(database: Database) -> None:
+    """Migrate an empty database and take all of it back. Raises what ``upgrade`` would raise."""
+    with database.migrate() as connection:
+        _run_migrations(connection)
+        connection.rollback()
+
+
+def refuse_unknown(found: str, display_url: str) -> None:
+    """Raises SettingsError for a schema that only a newer release knows."""
     if found > HEAD:
         raise SettingsError(
             f"store {display_url} has schema {found}, which is newer than this release supports ({HEAD}); "

@@ -150,7 +150,7 @@ def test_a_file_that_cannot_be_locked_is_unavailable(
     with monkeypatch.context() as patched:
         patched.setattr(module, name, fault)
         with pytest.raises(
-            StoreUnavailable, match=r"cannot lock .*listener\.db\.lock: .*local disk"
+            StoreUnavailable, match=r"cannot lock .*listener\.db\.lock: .*; (check|free) "
         ) as error:
             DaemonLock.acquire(url)
 

@@ -156,7 +156,9 @@ def test_health_is_answered_while_it_runs(place: Place, over: str, monkeypatch: 
         alive, ready = client.get("/healthz"), client.get("/readyz")
         metrics = client.get("/metrics")
 
-    assert (alive.status_code, alive.json()) == (200, {"ok": True, "stalled": []})
+    name = alive.json()["daemon"]
+    assert (alive.status_code, alive.json()) == (200, {"ok": True, "daemon": name, "stalled": []})
+    assert f":{program.process.pid}:" in name
     assert (ready.status_code, ready.json()["store"]) == (200, "ok")
     assert (metrics.status_code, "# TYPE" in metrics.text) == (200, True)
     assert program.stop() == 0

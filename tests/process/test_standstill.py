@@ -140,7 +140,7 @@ def test_waiting_for_the_store_is_reported_and_is_no_reason_to_restart(place: St
         wait_until(lambda: heard_and_store_state(place, program) != "ok")
         reported, until = place.get("/readyz"), time.monotonic() + 1.5 * STALLED_AFTER
         while time.monotonic() < until:
-            assert place.get("/healthz").json() == {"ok": True, "stalled": []}
+            assert place.get("/healthz").json()["stalled"] == []
             assert place.get("/metrics").status_code == 200
             program.ear.wait_for("WATCHDOG=1", times=program.ear.heard().count("WATCHDOG=1") + 1)
 

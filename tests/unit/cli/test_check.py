@@ -2,11 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import resource
+import socket
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
+from listener.core.errors import ListenerError
+from listener.daemon.daemon import Daemon
+from listener.http.address import bind
+from listener.settings.loader import settings_from
+from listener.store.daemon_lock import DaemonLock
 from tests.support import postgres
 from tests.support.command_line import Invoke
 from tests.support.program import SECRET, Place, unused_endpoint
@@ -17,7 +28,9 @@ def test_all_well(place: Place, printed: Callable[..., Any]) -> None:
     answer = printed("check")
 
     assert answer["ok"] is True
-    assert [one["name"] for one in answer["checks"]][:4] == ["settings", "store", "handlers", "access key"]
+    names = [one["name"] for one in answer["checks"]]
+    starts = ["single daemon", "http", "handlers", "store", "mps"]
+    assert names == ["settings", *starts, "access key", "queue mps-callbacks"]
     assert {one["exit_code"] for one in answer["checks"]} == {0}
     assert "about 1 messages waiting" in answer["checks"][-1]["detail"]
     assert place.messages_left() == 1
@@ -29,7 +42,7 @@ def test_all_well(place: Place, printed: Callable[..., Any]) -> None:
         pytest.param({"dispatch__concurrency": "0"}, 78, "settings", "dispatch.concurrency", id="settings"),
         pytest.param({"queues": "[]"}, 78, "settings", "[[queues]]", id="no-queues"),
         pytest.param({"queues__0__endpoint": "http://["}, 78, "settings", "queues[0]", id="no-url"),
-        pytest.param({"store__url": "sqlite:////proc/l.db"}, 69, "store", "writable", id="store"),
+        pytest.param({"store__url": "sqlite:////proc/l.db"}, 69, "single daemon", "writable", id="store"),
         pytest.param({"routes__0__handlers__0__use": "x"}, 78, "handlers", "available", id="handler"),
         pytest.param({"queues__0__queue": "other"}, 69, "queue other", "QueueNotExist", id="no-such-queue"),
         pytest.param({"queues__0__endpoint": "http://h:no"}, 78, "", "", id="port"),
@@ -100,3 +113,197 @@ def test_no_key_at_all(place: Place, invoke: Invoke, monkeypatch: pytest.MonkeyP
     result = invoke("check")
 
     assert (result.exit_code, "ALIBABA_CLOUD_ACCESS_KEY_ID" in result.stdout) == (69, True)
+
+
+def lock_store(place: Place) -> object:
+    return DaemonLock.acquire(f"sqlite:///{place.folder}/listener.db")
+
+
+def take_socket(place: Place) -> object:
+    return bind(f"unix:{place.folder}/taken.sock")
+
+
+def make_newer(place: Place) -> object:
+    with closing(sqlite3.connect(place.folder / "listener.db")) as store, store:
+        store.execute("UPDATE alembic_version SET version_num = '9999'")
+    return None
+
+
+def spoil_store(place: Place) -> object:
+    (place.folder / "listener.db").write_text("These are the minutes of our meeting. " * 100)
+    return None
+
+
+def nothing(_place: Place) -> object:
+    return None
+
+
+@pytest.mark.parametrize(
+    ("prepare", "settings"),
+    [
+        pytest.param(nothing, {"http__listen": "0.0.0.0:8471"}, id="address-for-everybody"),
+        pytest.param(nothing, {"http__listen": "unix:/nowhere/http.sock"}, id="no-folder-for-the-socket"),
+        pytest.param(take_socket, {"http__listen": "unix:taken.sock"}, id="taken-socket"),
+        pytest.param(lock_store, {}, id="locked-store"),
+        pytest.param(spoil_store, {}, id="no-database"),
+        pytest.param(make_newer, {}, id="newer-schema"),
+        pytest.param(nothing, {"store__url": "sqlite:////nonexistent/l.db"}, id="no-folder-for-the-store"),
+        pytest.param(nothing, {"store__url": "sqlite:////proc/l.db"}, id="unwritable-folder"),
+        pytest.param(nothing, {"store__url": "sqlite://"}, id="store-in-memory"),
+        pytest.param(nothing, {"store__url": "mysql://h/n"}, id="unsupported-database"),
+        pytest.param(nothing, {"routes__0__handlers__0__use": "x"}, id="unknown-handler"),
+        pytest.param(nothing, {"routes__0__handlers__0__path": "/nowhere/x"}, id="option-of-a-handler"),
+        pytest.param(nothing, {"mps__endpoint": "nonsense"}, id="endpoint-of-mps"),
+        pytest.param(nothing, {"queues__0__endpoint": "http://h:no"}, id="endpoint-of-a-queue"),
+        pytest.param(
+            nothing,
+            {"credentials__access_key_id_file": "none", "credentials__access_key_secret_file": "none"},
+            id="key-files",
+        ),
+        pytest.param(
+            nothing, {"tenants__one__mps__endpoint": "nonsense", "queues__0__tenant": "one"}, id="tenant"
+        ),
+    ],
+)
+def test_what_run_refuses_check_refuses_in_the_same_words(
+    place: Place,
+    printed: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    prepare: Callable[[Place], Any],
+    settings: dict[str, str],
+) -> None:
+    prepared = prepare(place)
+    for name, value in settings.items():
+        monkeypatch.setenv(f"MNS_LISTENER_{name.upper()}", value)
+    with pytest.raises(ListenerError) as refused, capture_logs():
+        Daemon(settings_from(place.folder / "listener.toml")).start()
+
+    answer = printed("check", "-c", str(place.folder / "listener.toml"), exit_code=refused.value.exit_code)
+    assert str(refused.value) in [one["detail"] for one in answer["checks"] if not one["ok"]]
+    if isinstance(prepared, DaemonLock):
+        prepared.release()
+    elif isinstance(prepared, socket.socket):
+        prepared.close()
+
+
+def test_a_taken_port_is_refused(place: Place, printed: Callable[..., Any]) -> None:
+    with bind("127.0.0.1:0") as taken:
+        listen = f"127.0.0.1:{taken.getsockname()[1]}"
+        answer = printed("check", exit_code=69, http__listen=listen)
+
+    assert f"http.listen = '{listen}': Address already in use" in details(answer)["http"]
+
+
+def details(answer: Any) -> dict[str, str]:
+    return {one["name"]: one["detail"] for one in answer["checks"]}
+
+
+@pytest.mark.parametrize("listen", ["127.0.0.1:{port}", "unix:{folder}/http.sock"], ids=["tcp", "unix"])
+def test_the_running_daemon_of_the_same_store_is_no_trouble(
+    place: Place, printed: Callable[..., Any], listen: str
+) -> None:
+    port = unused_endpoint().rpartition(":")[2]
+    address = listen.format(port=port, folder=place.folder)
+    daemon = place.run(http__listen=address).ready()
+    found = details(printed("check", http__listen=address))
+
+    name = f":{daemon.process.pid}:"
+    assert all(name in found[check] for check in ("single daemon", "http", "store"))
+
+
+def test_the_daemon_of_another_store_at_the_same_address_is_refused_with_its_name(
+    place: Place, printed: Callable[..., Any]
+) -> None:
+    address = f"unix:{place.folder}/http.sock"
+    daemon = place.run(http__listen=address, store__url="sqlite:///other.db").ready()
+    answer = printed("check", exit_code=69, http__listen=address)
+
+    assert f":{daemon.process.pid}:" in details(answer)["http"]
+    assert "of another store listens there" in details(answer)["http"]
+
+
+def test_a_stale_socket_is_no_trouble_and_nothing_listens_after_the_check(
+    place: Place, printed: Callable[..., Any]
+) -> None:
+    path = place.folder / "http.sock"
+    bind(f"unix:{path}").close()  # as a killed daemon leaves it
+    printed("check", http__listen=f"unix:{path}")
+
+    assert not path.exists()
+
+
+def test_a_store_that_would_be_created_is_not_created_by_the_check(
+    place: Place, printed: Callable[..., Any]
+) -> None:
+    before = sorted(place.folder.iterdir())
+    answer = printed("check", store__url="sqlite:///new.db")
+
+    assert details(answer)["store"] == "sqlite:///new.db: `run` will create it"
+    assert sorted(place.folder.iterdir()) == before
+
+
+def test_an_empty_postgresql_database_stays_empty(place: Place, printed: Callable[..., Any]) -> None:
+    url = postgres.server().new_database()
+    answer = printed("check", store__url=url)
+
+    assert "`run` will create it" in details(answer)["store"]
+    name = url.partition("@/")[2].partition("?")[0]
+    tables = "SELECT count(*) FROM information_schema.tables WHERE table_schema = 'public'"
+    assert postgres.server().execute(tables, database=name) == [(0,)]
+
+
+def test_a_role_that_may_not_create_tables_is_refused(place: Place, printed: Callable[..., Any]) -> None:
+    server = postgres.server()
+    name = server.new_database().partition("@/")[2].partition("?")[0]
+    server.execute(f'CREATE ROLE "guest_{name}" LOGIN')
+    server.execute("REVOKE CREATE ON SCHEMA public FROM PUBLIC", database=name)
+    answer = printed("check", exit_code=69, store__url=server.url(name, user=f"guest_{name}"))
+
+    assert "grant the user of store.url all rights" in details(answer)["store"]
+
+
+def test_an_older_schema_is_not_migrated_by_the_check(place: Place, printed: Callable[..., Any]) -> None:
+    with closing(sqlite3.connect(place.folder / "listener.db")) as store, store:
+        store.execute("UPDATE alembic_version SET version_num = '0001'")
+
+    assert "schema 0001, which `run` migrates to" in details(printed("check"))["store"]
+    with closing(sqlite3.connect(place.folder / "listener.db")) as store:
+        assert store.execute("SELECT version_num FROM alembic_version").fetchall() == [("0001",)]
+
+
+@contextmanager
+def full_disk() -> Iterator[None]:
+    """No file of this process can grow beyond the size of SQLite's index of the log; Python ignores the signal."""
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (32 * 1024, before[1]))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+
+
+@pytest.mark.parametrize("url", ["", "sqlite:///new.db"], ids=["existing", "new"])
+def test_a_full_disk_is_refused(place: Place, printed: Callable[..., Any], url: str) -> None:
+    settings = {"store__url": url} if url else {}
+    with full_disk():
+        answer = printed("check", exit_code=69, **settings)
+
+    failed = [one["name"] for one in answer["checks"] if not one["ok"]]
+    assert failed == ["store"]
+
+
+def test_the_queue_of_a_tenant_is_asked_with_the_keys_of_that_tenant(
+    place: Place, printed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    keys: Path = place.folder
+    (keys / "id").write_text("testKeyId")
+    (keys / "secret").write_text(SECRET)
+    monkeypatch.setenv("ALIBABA_CLOUD_ACCESS_KEY_SECRET", f"not-{SECRET}")
+    answer = printed(
+        "check",
+        queues__0__tenant="one",
+        tenants__one__credentials__access_key_id_file="id",
+        tenants__one__credentials__access_key_secret_file="secret",
+    )
+
+    assert {"access key one", "queue mps-callbacks"} <= details(answer).keys()

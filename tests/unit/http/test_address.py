@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from listener.core.errors import AddressInUse, SettingsError
-from listener.http.address import BACKLOG, bind
+from listener.http.address import BACKLOG, bind, verify
 
 
 def test_a_predecessors_socket_is_taken_over(tmp_path: Path) -> None:
@@ -19,6 +19,12 @@ def test_a_predecessors_socket_is_taken_over(tmp_path: Path) -> None:
     bind(listen).close()  # as a killed process leaves it
 
     bind(listen).close()
+
+
+def test_verifying_an_address_leaves_nothing_there(tmp_path: Path) -> None:
+    verify(f"unix:{tmp_path / 'http.sock'}")
+
+    assert list(tmp_path.iterdir()) == []
 
 
 def test_a_file_that_is_no_socket_is_left_alone(tmp_path: Path) -> None:

@@ -1,0 +1,152 @@
+"""What a start needs, in its order: the daemon opens it, ``check`` verifies it with the same functions.
+
+Whatever a start refuses must be refused by one of ``START_CHECKS``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection
+from contextlib import closing
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
+
+from listener.aliyun.tenant_clients import TenantClients
+from listener.core import clock
+from listener.core.errors import AddressInUse, ListenerError, StoreInUse
+from listener.dispatch.coroutine_runner import CoroutineRunner
+from listener.dispatch.handlers import Handlers
+from listener.settings.sections import Settings
+from listener.store import preflight, schema
+from listener.store.daemon_lock import DaemonLock
+from listener.store.daemons import Daemons
+from listener.store.database import parsed_url
+from listener.store.dead_letters import DeadLetters
+from listener.store.sql_store import SqlStore
+from listener.store.url_display import display_url
+
+if TYPE_CHECKING:
+    import socket
+
+
+@dataclass(frozen=True, slots=True)
+class StartCheck:
+    """``verify`` returns what was found, in words, or raises what a start would raise. It leaves nothing open."""
+
+    name: str
+    verify: Callable[[Settings], str]
+
+
+# What a start opens
+
+
+def lock_store(settings: Settings) -> DaemonLock | None:
+    """The lock on a SQLite file; None if several daemons may use the store. Raises StoreInUse."""
+    return None if settings.store.shared else DaemonLock.acquire(settings.store.url)
+
+
+def bind_port(settings: Settings) -> socket.socket | None:
+    """None if there is to be no server. Raises AddressInUse and SettingsError."""
+    if not settings.http.listen:
+        return None
+    from listener.http.address import bind
+
+    return bind(settings.http.listen)
+
+
+def load_handlers(settings: Settings, runner: CoroutineRunner) -> Handlers:
+    """Raises SettingsError."""
+    return Handlers(settings.routes, runner=runner)
+
+
+def make_clients(settings: Settings) -> TenantClients:
+    """Makes every client and reads every file with a key. They hold no connection yet. Raises SettingsError."""
+    clients = TenantClients(settings)
+    for tenant in ("", *settings.tenants):
+        clients.mps(tenant)
+    for queue in settings.queues:
+        clients.keys(queue.tenant)
+    return clients
+
+
+# What check verifies
+
+
+def _single_daemon(settings: Settings) -> str:
+    try:
+        lock = lock_store(settings)
+    except StoreInUse:
+        running = _running(settings)
+        if not running:
+            raise
+        return f"the running daemon {', '.join(running)} has the store; `run` would refuse to start beside it"
+    if lock is None:
+        return "several daemons may use this store"
+    lock.release()
+    return "no other daemon uses this SQLite file"
+
+
+def _address(settings: Settings) -> str:
+    listen = settings.http.listen
+    if not listen:
+        return "no server for health and metrics"
+    from listener.http.address import verify
+    from listener.http.health_query import daemon_at
+
+    try:
+        verify(listen)
+    except AddressInUse as error:
+        daemon = daemon_at(listen)
+        if daemon and daemon in _running(settings):
+            return f"{listen} is used by the running daemon {daemon} of this store"
+        if daemon:
+            raise AddressInUse(f"{error}; the daemon {daemon} of another store listens there") from error
+        raise
+    return f"{listen} is free"
+
+
+def _running(settings: Settings) -> Collection[str]:
+    """The names of the daemons that run on this store; empty if that cannot be found out."""
+    try:
+        with closing(_read_only(settings)) as store:
+            return [daemon.owner for daemon in Daemons(store.database).running(clock.now())]
+    except ListenerError:
+        return []
+
+
+def _handlers(settings: Settings) -> str:
+    with closing(CoroutineRunner()) as runner, closing(load_handlers(settings, runner)) as handlers:
+        return ", ".join(f"{target.route}/{target.handler}" for target in handlers.targets)
+
+
+def _store(settings: Settings) -> str:
+    shown = display_url(parsed_url(settings.store.url))
+    found = preflight.found_schema(settings.store.url, timeout=settings.store.timeout)
+    if found != schema.HEAD:
+        return f"{shown}: " + (
+            f"schema {found}, which `run` migrates to {schema.HEAD}" if found else "`run` will create it"
+        )
+    with closing(_read_only(settings)) as store:
+        outstanding, dead = store.outstanding(), DeadLetters(store.database).count()
+        daemons = Daemons(store.database).running(clock.now())
+    running = ", ".join(f"{daemon.owner} (version {daemon.version})" for daemon in daemons) or "none"
+    return f"{shown}: {outstanding} outstanding, {dead} dead letters; running daemons: {running}"
+
+
+def _read_only(settings: Settings) -> SqlStore:
+    return SqlStore.open_existing(settings.store.url, timeout=settings.store.timeout, read_only=True)
+
+
+def _clients(settings: Settings) -> str:
+    clients = make_clients(settings)
+    tenants = [tenant for tenant in ("", *settings.tenants) if clients.mps(tenant)]
+    return ", ".join(f"tenant {tenant}" if tenant else "configured" for tenant in tenants) or "not configured"
+
+
+#: In the order of ``Daemon.start``. The endpoints of the queues are checked when they are asked for.
+START_CHECKS: Final = (
+    StartCheck("single daemon", _single_daemon),
+    StartCheck("http", _address),
+    StartCheck("handlers", _handlers),
+    StartCheck("store", _store),
+    StartCheck("mps", _clients),
+)
