@@ -45,6 +45,10 @@ within service.shutdown_timeout, and returns the rest to pending. A second signa
 terminates it immediately. SIGHUP reloads routes, retry and correlation from the
 settings file, and log.level unless an option has set it; other settings require
 a restart.
+
+\b
+Exit status with --drain: 3 if deliveries are left whose routes or handlers are not in
+the settings.
 """
 
 

@@ -13,6 +13,7 @@
     │   ├── MpsUnavailable         the MPS API: the same
     │   └── StoreUnavailable       the database; nothing is deleted from the queue meanwhile
     ├── Interrupted            exit 130: SIGINT came in the middle of a command
+    ├── DrainIncomplete        exit 3: a drain ended, and left deliveries for which no process has a handler
     ├── StopTimedOut           exit 75: a part of the daemon hung when it was stopped
     ├── MpsRejected            permanent, not retried: MPS rejected the request
     ├── StoreRejected          permanent: the database rejects these values; quarantine the message, record the others
@@ -28,7 +29,7 @@ which is treated like ``Unavailable`` (listener/rules/retry.py).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from enum import StrEnum
 from typing import ClassVar
@@ -131,6 +132,24 @@ class StoreUnavailable(UnavailableError):
 
     def __init__(self, message: str, *, kind: StoreFailureKind, code: str = "", hint: str = "") -> None:
         super().__init__(message, kind=kind, code=code, hint=hint)
+
+
+class DrainIncomplete(ListenerError):
+    """A drain has done all it can: what is left are deliveries for which this process has no handler."""
+
+    exit_code = 3
+
+    def __init__(self, left: Mapping[tuple[str, str], int]) -> None:
+        """``left``: how many deliveries, by route and handler."""
+        each = ", ".join(
+            f"{count} for the handler {handler!r} of the route {route!r}"
+            for (route, handler), count in sorted(left.items())
+        )
+        super().__init__(
+            f"deliveries are left, since their routes or handlers are not in these settings: {each}; "
+            "add these handlers, or make the deliveries dead letters with `mns-listener deliveries cancel` and "
+            "replay them: a replay uses the current routes"
+        )
 
 
 class StopTimedOut(ListenerError):

@@ -276,11 +276,14 @@ class Delivery:
     lease_until: datetime | None = None
     owner: str = ""
     last_error: str = ""
+    no_handler_since: datetime | None = None  #: since when no process that claimed it has had its handler
+    first_key: str = ""  #: its key from before a replay gave it another target; empty if none has
 
     @property
     def key(self) -> str:
         """The idempotency key of this delivery."""
-        return idempotency_key(self.result.key, self.result.state, self.target.route, self.target.handler)
+        result, target = self.result, self.target
+        return self.first_key or idempotency_key(result.key, result.state, target.route, target.handler)
 
 
 @dataclass(frozen=True, slots=True)
@@ -298,6 +301,7 @@ class RetryAfter:
     wait: timedelta
     reason: str
     spent: bool = True
+    no_handler_since: datetime | None = None  #: see ``Delivery``
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -22,6 +22,7 @@ from listener.core.model import (
     RoutingDecision,
     Settlement,
     Submitted,
+    Target,
     Tenants,
     Unverified,
 )
@@ -218,6 +219,9 @@ class Backlog(Protocol):
 
     def outstanding(self) -> int:
         """How much remains to be done: deliveries pending or running, and results that wait."""
+
+    def without_handler(self) -> Mapping[Target, int]:
+        """How many of the pending deliveries wait for a process with their handler, by target."""
 
 
 class WriteProbe(Protocol):

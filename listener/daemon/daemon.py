@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from listener import __version__
 from listener.aliyun.tenant_clients import TenantClients
 from listener.core import clock
-from listener.core.errors import ListenerError
+from listener.core.errors import DrainIncomplete, ListenerError
 from listener.core.logger import get_logger
 from listener.daemon import start_checks
 from listener.daemon.bounded_steps import BoundedSteps
@@ -235,8 +235,8 @@ class Daemon:
     def drained(self) -> bool:
         """Whether every queue was found empty and nothing is left to do.
 
-        Never waits. Raises the last UnavailableError of a queue whose polls keep failing, or that of the store. False
-        unless the daemon was made to ``drain``.
+        Never waits. Raises the last UnavailableError of a queue whose polls keep failing, or that of the store, and
+        DrainIncomplete if only deliveries without a handler are left. False unless the daemon was made to ``drain``.
         """
         parts = self._started.parts
         drain = parts.drain
@@ -247,6 +247,8 @@ class Daemon:
             return False
         if drain.error is not None:
             raise drain.error
+        if drain.drained and drain.left:
+            raise DrainIncomplete({(to.route, to.handler): count for to, count in drain.left.items()})
         return drain.drained
 
     def reload(self, settings: Settings) -> list[str]:

@@ -6,7 +6,7 @@ One turn of a loop is a method; ``run`` only repeats it until the stop event is 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import timedelta
@@ -15,7 +15,8 @@ from listener.aliyun.mns_queue import MnsQueue
 from listener.core import clock
 from listener.core.errors import StoreUnavailable
 from listener.core.logger import get_logger
-from listener.core.ports import ClockCheck, HeartbeatSink, MaintenanceStore
+from listener.core.model import Target
+from listener.core.ports import Backlog, ClockCheck, HeartbeatSink, MaintenanceStore
 from listener.dispatch.dispatcher import Dispatcher
 from listener.dispatch.lease_keeper import renewal_interval
 from listener.intake.recorder import Recorder
@@ -219,15 +220,25 @@ class NotifierLoop:
 
 
 class DrainLoop:
-    """Finds out when a drain is complete; the main thread, which feeds the watchdog, must not wait for the store."""
+    """Finds out when a drain is complete; the main thread, which feeds the watchdog, must not wait for the store.
+
+    Deliveries for which this process has no handler do not hold it up: they are ``left``.
+    """
 
     def __init__(
-        self, *, idle: Callable[[], bool], outstanding: Callable[[], int], stop: threading.Event
+        self,
+        *,
+        idle: Callable[[], bool],
+        backlog: Backlog,
+        has_handler: Callable[[Target], bool],
+        stop: threading.Event,
     ) -> None:
         self._idle = idle
-        self._outstanding = outstanding
+        self._backlog = backlog
+        self._has_handler = has_handler
         self._stop = stop
         self.drained = False
+        self.left: Mapping[Target, int] = {}  #: how many deliveries to each target are left
         self.error: StoreUnavailable | None = None  #: why this cannot be found out
 
     def run(self, heartbeat: HeartbeatSink) -> None:
@@ -239,8 +250,14 @@ class DrainLoop:
     def turn(self) -> None:
         """Look once whether the queues were found empty and nothing is left to do. Never raises."""
         try:
-            self.drained = self._idle() and not self._outstanding()
+            self.drained = self._idle() and self._is_done()
         except StoreUnavailable as error:
             self.error = error
         except Exception:  # a bug in mns-listener must not end the loop
             log.exception("drain.crashed")
+
+    def _is_done(self) -> bool:
+        outstanding = self._backlog.outstanding()
+        waiting = self._backlog.without_handler() if outstanding else {}
+        self.left = {target: count for target, count in waiting.items() if not self._has_handler(target)}
+        return outstanding == sum(self.left.values())

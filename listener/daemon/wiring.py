@@ -111,7 +111,7 @@ class Wiring:
         dispatcher = self._dispatcher(enricher)
         recorder = self._recorder(dispatcher)
         poller_groups = [self._poller_group(queue, recorder) for queue in self.settings.queues]
-        drain = self._drain_loop(poller_groups) if self.drain else None
+        drain = self._drain_loop(poller_groups, dispatcher) if self.drain else None
         return Parts(
             store=self.resources.store,
             recorder=recorder,
@@ -152,6 +152,7 @@ class Wiring:
             timeouts=CallTimeouts(
                 handler=settings.dispatch.handler_timeout, overrun=settings.dispatch.overrun_timeout
             ),
+            no_handler_timeout=settings.dispatch.no_handler_timeout,
             make_heartbeat=self._heartbeat,
         )
 
@@ -208,10 +209,11 @@ class Wiring:
             stopping=self.stop,
         )
 
-    def _drain_loop(self, poller_groups: Sequence[PollerGroup]) -> DrainLoop:
+    def _drain_loop(self, poller_groups: Sequence[PollerGroup], dispatcher: Dispatcher) -> DrainLoop:
         return DrainLoop(
             idle=lambda: all(group.idle for group in poller_groups),
-            outstanding=self.resources.store.outstanding,
+            backlog=self.resources.store,
+            has_handler=dispatcher.has_handler,
             stop=self.stop,
         )
 

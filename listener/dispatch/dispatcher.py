@@ -18,10 +18,8 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
-from typing import Final
 
 from listener.core import clock
-from listener.core.errors import Unavailable
 from listener.core.model import Claim, Delivery, Outcome, RetryAfter, Settlement, Target
 from listener.core.ports import ClockCheck, DeliveryStore, HeartbeatSink, Meter
 from listener.dispatch.attempt import HandlerBinding, run_attempt
@@ -33,12 +31,6 @@ from listener.dispatch.store_guard import StoreGuard
 from listener.dispatch.worker_pool import WorkerPool
 from listener.rules import retry
 from listener.rules.retry import RetryPolicy
-
-#: How long a delivery for which this process has no handler waits for a process that has one.
-NO_HANDLER_WAIT = timedelta(seconds=30)
-_STOPPED: Final = RetryAfter(
-    wait=timedelta(0), reason="the listener stopped before the handler finished", spent=False
-)
 
 
 class Dispatcher:
@@ -57,11 +49,13 @@ class Dispatcher:
         queues: int = 1,
         lease: timedelta,
         timeouts: CallTimeouts,
+        no_handler_timeout: timedelta,
         make_heartbeat: Callable[[str], HeartbeatSink],
     ) -> None:
         self._bindings, self._fallback = bindings, fallback
         self._clock_check = clock_check
         self._timeouts = timeouts
+        self._no_handler_timeout = no_handler_timeout
         self._cut_short = threading.Event()  #: set once the shutdown timeout is over
         guard = StoreGuard()
         self._in_flight = InFlight(_min_capacity(concurrency), queues=queues)
@@ -109,6 +103,10 @@ class Dispatcher:
         ``fallback`` is the policy of deliveries for which there is no handler.
         """
         self._bindings, self._fallback = bindings, fallback
+
+    def has_handler(self, target: Target) -> bool:
+        """Whether this process can run deliveries to this target."""
+        return target in self._bindings
 
     def start(self) -> None:
         self._settler.start()
@@ -159,14 +157,18 @@ class Dispatcher:
         """Enrich the delivery, run its handler and decide the outcome."""
         binding = self._bindings.get(delivery.target)
         if binding is None:
-            missing = Unavailable(_no_handler(delivery.target), after=NO_HANDLER_WAIT)
-            return self._failed(delivery, missing)
+            return self._without_handler(delivery)
         failed = partial(self._failed, delivery)
         return run_attempt(delivery, binding, limit=self._timeouts.handler, failed=failed)
 
+    def _without_handler(self, delivery: Delivery) -> Outcome:
+        # As in _policy: how long it has waited can only be told by a clock that is right.
+        timeout = self._no_handler_timeout if self._clock_check.confirmed else timedelta.max
+        return retry.without_handler(delivery, timeout=timeout, now=clock.now())
+
     def _failed(self, delivery: Delivery, error: BaseException) -> Outcome:
         if self._cut_short.is_set():
-            return _STOPPED
+            return self._stopped(delivery)
         return retry.after_failure(
             delivery, error, self._policy(delivery), now=clock.now(), jitter=random.random()
         )
@@ -209,13 +211,19 @@ class Dispatcher:
     def _give_back(self, deliveries: Sequence[Delivery]) -> None:
         """Return these to pending, without using up an attempt."""
         for delivery in deliveries:
-            self._settler.put(FinishedAttempt(Settlement(delivery=delivery, outcome=_STOPPED), 0.0))
+            outcome = self._stopped(delivery)
+            self._settler.put(FinishedAttempt(Settlement(delivery=delivery, outcome=outcome), 0.0))
+
+    def _stopped(self, delivery: Delivery) -> RetryAfter:
+        """Whatever waits for another process goes on waiting, also while processes without its handler restart."""
+        return RetryAfter(
+            wait=timedelta(0),
+            reason="the listener stopped before the handler finished",
+            spent=False,
+            no_handler_since=None if self.has_handler(delivery.target) else delivery.no_handler_since,
+        )
 
 
 def _min_capacity(concurrency: int) -> int:
     """Twice the workers, so that each finds its next delivery at once; with few workers, one batch in advance."""
     return max(2 * concurrency, concurrency + 16)
-
-
-def _no_handler(target: Target) -> str:
-    return f"this process has no route {target.route!r} with a handler {target.handler!r} in its settings"

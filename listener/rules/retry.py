@@ -23,6 +23,8 @@ _EXHAUSTED: Final = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.E
 _NO_THREAD: Final = "can't start new thread"
 #: How many errors of a chain are examined; a chain may be a circle.
 _CHAIN_LENGTH: Final = 16
+#: How long a delivery waits for a process with its handler before it is claimed again.
+NO_HANDLER_WAIT: Final = timedelta(seconds=30)
 _LOST_LEASE: Final = "lease expired: the process died, or the handler hung"
 
 
@@ -58,6 +60,26 @@ def after_failure(
 def after_lost_lease(delivery: Delivery, policy: RetryPolicy, *, now: datetime, jitter: float) -> Outcome:
     """The outcome of a delivery whose attempt was never settled. It counts, since the handler may be the cause."""
     return _spend(delivery, _LOST_LEASE, policy, now=now, wait=_next_wait(delivery, policy, jitter))
+
+
+def without_handler(delivery: Delivery, *, timeout: timedelta, now: datetime) -> Outcome:
+    """The outcome of a delivery for which this process has no handler. Another process may have it.
+
+    It is a dead letter once no process that claimed it has had its handler for ``timeout``.
+    """
+    since = min(delivery.no_handler_since or now, now)  # the clock may have been set back
+    left, target = timeout - (now - since), delivery.target
+    missing = f"no route {target.route!r} with a handler {target.handler!r}"
+    if left <= timedelta(0):
+        return Dead(
+            reason=f"dispatch.no_handler_timeout exceeded ({timeout}): no process has {missing} in its settings"
+        )
+    return RetryAfter(
+        wait=min(left, NO_HANDLER_WAIT),
+        reason=f"this process has {missing} in its settings",
+        spent=False,
+        no_handler_since=since,
+    )
 
 
 def error_text(error: BaseException) -> str:

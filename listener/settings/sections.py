@@ -151,6 +151,8 @@ class DispatchSettings(Section):
     handler_timeout: PositiveDuration = timedelta(minutes=15)
     #: A handler that runs longer keeps its delivery for this long, before the delivery may run again beside it.
     overrun_timeout: Wait = timedelta(minutes=45)
+    #: A delivery whose route or handler no process has in its settings waits this long, then it is a dead letter.
+    no_handler_timeout: Wait = timedelta(minutes=10)
 
 
 class RetrySettings(Section):

@@ -21,6 +21,7 @@ from listener.core.model import (
     Outcome,
     RetryAfter,
     Settlement,
+    Target,
 )
 from listener.store.compiled import ByValues, CompiledSelect, CompiledUpdate
 from listener.store.in_turn import in_turn, queues_of, select_queues
@@ -122,6 +123,7 @@ def _columns(kind: type[Outcome]) -> dict[str, Any]:
         **columns,
         "state": PENDING,
         "next_at": bindparam("retry_at", type_=UtcTimestamp),
+        "no_handler_since": bindparam("no_handler_since", type_=UtcTimestamp),
     }
 
 
@@ -246,6 +248,17 @@ def count_unsettled(connection: Connection) -> int:
     )
 
 
+def count_without_handler(connection: Connection) -> dict[Target, int]:
+    """How many pending deliveries wait for a process with their handler, by target."""
+    route, handler = deliveries.c.route, deliveries.c.handler
+    rows = connection.execute(
+        select(route, handler, func.count())
+        .where(deliveries.c.no_handler_since.is_not(None), IS_PENDING)
+        .group_by(route, handler)
+    )
+    return {Target(row[0], row[1]): row[2] for row in rows}
+
+
 def _delivery(row: Any, found: dict[int, Any], known: dict[int, Any]) -> Delivery:
     result = found[row["result"]]
     job = known.get(result["job"])
@@ -315,6 +328,7 @@ def _parameters(outcome: Outcome, at: datetime) -> dict[str, Any]:
                 "spent": int(outcome.spent),
                 "reason": outcome.reason,
                 "retry_at": at + outcome.wait,
+                "no_handler_since": outcome.no_handler_since,
                 "now": at,
             }
         case Dead():

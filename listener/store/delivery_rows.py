@@ -78,6 +78,8 @@ def _values(
         "last_error": entry.decision.reason or None,
         "created_at": at,
         "settled_at": at if refused else None,
+        "no_handler_since": None,
+        "first_key": None,
     }
 
 

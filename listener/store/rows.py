@@ -142,6 +142,8 @@ def delivery_of(
         lease_until=row["lease_until"],
         owner=row["owner"] or "",
         last_error=row["last_error"] or "",
+        no_handler_since=row["no_handler_since"],
+        first_key=row["first_key"] or "",
     )
 
 

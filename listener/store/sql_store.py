@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -21,6 +21,7 @@ from listener.core.model import (
     RecordSummary,
     Result,
     Settlement,
+    Target,
     Tenants,
     Unverified,
 )
@@ -221,6 +222,10 @@ class SqlStore:
     def outstanding(self) -> int:
         with self.database.read() as connection:
             return claims.count_unsettled(connection) + result_rows.count_waiting(connection)
+
+    def without_handler(self) -> Mapping[Target, int]:
+        with self.database.read() as connection:
+            return claims.count_without_handler(connection)
 
     # WriteProbe
 

@@ -159,11 +159,14 @@ deliveries = Table(
     Column("last_error", Text),
     Column("created_at", UtcTimestamp, nullable=False),
     Column("settled_at", UtcTimestamp),
+    Column("no_handler_since", UtcTimestamp),  #: since when no process that claimed it has had its handler
+    Column("first_key", Text),  #: its idempotency key, if a replay has given it another route or handler
     Index("deliveries_by_result", "result"),
     _partial_index("deliveries_pending", "queue", "next_at", where="state = 'pending'"),
     _partial_index("deliveries_running", "lease_until", where="state = 'running'"),
     _partial_index("deliveries_dead", "id", where="state = 'dead'"),
     _partial_index("deliveries_dead_by_route", "route", "id", where="state = 'dead'"),
+    _partial_index("deliveries_without_handler", "route", "handler", where="no_handler_since IS NOT NULL"),
 )
 
 quarantine = Table(

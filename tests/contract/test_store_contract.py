@@ -634,3 +634,27 @@ def test_an_empty_batch_is_nothing(store: SqlStore) -> None:
     claim: Claim = a_claim()
 
     assert store.record([], routes_all(), at=NOON, claim=claim) == RecordSummary()
+
+
+def test_it_is_known_since_when_a_delivery_has_waited_for_a_handler(store: SqlStore) -> None:
+    """Until a process that has the handler runs an attempt."""
+    store.record(decoded_messages(2), routes_all(), at=NOON)
+    waiting = RetryAfter(wait=timedelta(0), reason="no handler", spent=False, no_handler_since=NOON)
+    store.settle(
+        [Settlement(delivery=each, outcome=waiting) for each in store.claim(a_claim(), at=NOON)], at=NOON
+    )
+    assert store.without_handler() == {Target("videos", "log"): 2}
+
+    claimed = store.claim(a_claim(), at=NOON + SECOND)
+    assert [delivery.no_handler_since for delivery in claimed] == [NOON, NOON]
+    assert store.without_handler() == {}
+    failed = RetryAfter(wait=timedelta(0), reason="boom")
+    store.settle([Settlement(delivery=claimed[0], outcome=failed)], at=NOON + SECOND)
+    store.settle([Settlement(delivery=claimed[1], outcome=waiting)], at=NOON + SECOND)
+
+    assert store.without_handler() == {Target("videos", "log"): 1}
+    again = store.claim(a_claim(limit=2), at=NOON + SECOND)
+    assert {delivery.id: delivery.no_handler_since for delivery in again} == {
+        claimed[0].id: None,
+        claimed[1].id: NOON,
+    }

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import pytest
 
+from listener.core import clock
+from listener.core.model import Target
+from tests.support.builders import decoded_messages, routes_all
 from tests.support.program import Place, Program, unused_endpoint
 
 pytestmark = [pytest.mark.process, pytest.mark.fresh_interpreter]
 
-SETTINGS_ERROR, UNAVAILABLE = 78, 69
+SETTINGS_ERROR, UNAVAILABLE, LEFT = 78, 69, 3
 
 
 def logged(program: Program, *words: str) -> bool:
@@ -34,6 +37,19 @@ def test_drain_waits_for_retries(place: Place) -> None:
 
     assert place.run("--drain", retry__initial_backoff="100ms").wait() == 0
     assert (place.folder / "done").exists()
+
+
+def test_drain_ends_also_if_deliveries_without_a_handler_are_left(place: Place) -> None:
+    place.settings()
+    with place.store() as store:
+        store.record(decoded_messages(2), routes_all(Target("old", "log")), at=clock.now())
+    place.send("job-1")
+
+    program = place.run("--drain")
+
+    assert program.wait() == LEFT
+    assert logged(program, "2 for the handler 'log' of the route 'old'")
+    assert place.delivery_states() == {"pending": 2, "done": 1}
 
 
 def test_drain_of_a_queue_that_cannot_be_used_ends_with_69(place: Place) -> None:

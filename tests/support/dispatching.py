@@ -49,6 +49,7 @@ def a_dispatcher(store: SqlStore, handle: Handle, **options: Any) -> Dispatcher:
         "concurrency": 4,
         "lease": LONG,
         "timeouts": timeouts,
+        "no_handler_timeout": LONG,
         "make_heartbeat": lambda _name: Heartbeat(LONG),
     }
     return Dispatcher(**(defaults | options))

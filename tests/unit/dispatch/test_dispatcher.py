@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from listener.core import clock
 from listener.core.errors import Reject, Retry, StoreFailureKind, StoreUnavailable, Unavailable
-from listener.core.model import Claim, Delivery, JobResult, Message, Settlement
+from listener.core.model import Claim, Delivery, JobResult, Message, Settlement, Target
 from listener.core.ports import ClockCheck
 from listener.dispatch.attempt import HandlerBinding
 from listener.dispatch.coroutine_runner import CoroutineRunner
@@ -27,6 +27,7 @@ from listener.intake.recorder import Recorder
 from listener.rules.retry import RetryPolicy
 from listener.rules.routing import Correlation, Rule
 from listener.settings.sections import HandlerSettings, RouteSettings
+from listener.store.deliveries import Deliveries
 from listener.store.sql_store import SqlStore
 from listener.store.tables import EPOCH, deliveries
 from tests.support.builders import (
@@ -183,6 +184,60 @@ def test_a_delivery_without_a_handler_waits_for_a_process_that_has_one(store: Sq
     assert (row.state, row.failures) == ("pending", 0)
     assert "no route 'videos' with a handler 'log'" in row.last_error
     assert row.next_at > clock.now()
+
+
+def test_a_delivery_that_no_process_has_a_handler_for_is_a_dead_letter_after_a_while(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clocks = Clocks(monkeypatch)
+    record_results(store)
+    with dispatching(store, Calls(), bindings={}):
+        wait_until(lambda: store.without_handler() == {TARGET: 1})
+    clocks.tick(LONG)
+
+    with dispatching(store, Calls(), bindings={}):
+        wait_until(lambda: delivery_states(store) == {"dead": 1})
+
+    row = delivery_rows(store)[0]
+    assert row.last_error.startswith("dispatch.no_handler_timeout exceeded")
+    assert (row.failures, store.without_handler()) == (1, {})
+
+
+def test_only_a_clock_that_is_right_ends_the_wait_for_a_handler(store: SqlStore) -> None:
+    record_results(store)
+
+    with dispatching(store, Calls(), bindings={}, no_handler_timeout=NO_TIME, clock_check=UNKNOWN):
+        wait_until(lambda: delivery_rows(store)[0].last_error is not None)
+
+    assert delivery_states(store) == {"pending": 1}
+
+
+@pytest.mark.parametrize("has_handler", [False, True])
+def test_a_stop_ends_the_wait_for_a_handler_only_where_there_is_one(
+    store: SqlStore, has_handler: bool
+) -> None:
+    """Processes without the handler may restart as often as they like."""
+    missing, found = Target("old", "log"), Deliveries(store.database)
+    store.record(decoded_messages(1, prefix="old"), routes_all(missing), at=clock.now())
+    with dispatching(store, Calls(), bindings={}):
+        wait_until(lambda: store.without_handler() == {missing: 1})
+    began, end = threading.Event(), threading.Event()
+
+    def occupy_the_worker(_result: JobResult) -> None:
+        began.set()
+        assert end.wait(30)
+
+    binding = HandlerBinding(run=occupy_the_worker, policy=QUICK)
+    bindings = {TARGET: binding} | ({missing: binding} if has_handler else {})
+    with dispatching(store, Calls(), bindings=bindings, concurrency=1) as dispatcher:
+        record_results(store)
+        assert began.wait(30)
+        found.retry([delivery.id for delivery in found.page()], at=clock.now())
+        wait_until(lambda: delivery_states(store) == {"running": 2})
+        dispatcher.stop(NO_TIME)
+        end.set()
+
+    assert store.without_handler() == ({} if has_handler else {missing: 1})
 
 
 def test_a_delivery_that_is_enriched_during_a_reload_goes_to_the_new_handler(

@@ -12,7 +12,15 @@ from hypothesis import strategies as st
 from listener.core.errors import Reject, Retry, Unavailable
 from listener.core.model import Dead, Outcome, RetryAfter
 from listener.rules.backoff import Backoff
-from listener.rules.retry import ERROR_LENGTH, RetryPolicy, after_failure, after_lost_lease, error_text
+from listener.rules.retry import (
+    ERROR_LENGTH,
+    NO_HANDLER_WAIT,
+    RetryPolicy,
+    after_failure,
+    after_lost_lease,
+    error_text,
+    without_handler,
+)
 from tests.support.builders import NOON, a_delivery
 
 SECOND = timedelta(seconds=1)
@@ -203,3 +211,43 @@ def test_error_text_is_shortened() -> None:
 
     assert len(text) == ERROR_LENGTH
     assert text.endswith("…")
+
+
+NO_HANDLER = "no route 'videos' with a handler 'log' in its settings"
+LIMIT = timedelta(minutes=10)
+
+
+@pytest.mark.parametrize(
+    ("waited", "wait"),
+    [
+        pytest.param(timedelta(0), NO_HANDLER_WAIT, id="at-first"),
+        pytest.param(LIMIT - SECOND, SECOND, id="at-last"),
+    ],
+)
+def test_a_delivery_without_a_handler_waits_for_a_process_that_has_it(
+    waited: timedelta, wait: timedelta
+) -> None:
+    since = NOON - waited
+
+    outcome = without_handler(a_delivery(no_handler_since=since), timeout=LIMIT, now=NOON)
+
+    assert outcome == RetryAfter(
+        wait=wait, reason=f"this process has {NO_HANDLER}", spent=False, no_handler_since=since
+    )
+
+
+def test_the_wait_for_a_handler_begins_now_also_after_the_clock_was_set_back() -> None:
+    for since in (None, NOON + timedelta(days=1)):
+        outcome = without_handler(a_delivery(no_handler_since=since), timeout=LIMIT, now=NOON)
+
+        assert isinstance(outcome, RetryAfter)
+        assert outcome.no_handler_since == NOON
+
+
+def test_a_delivery_that_no_process_had_a_handler_for_is_a_dead_letter() -> None:
+    delivery = a_delivery(no_handler_since=NOON - LIMIT)
+
+    assert without_handler(delivery, timeout=LIMIT, now=NOON) == Dead(
+        reason=f"dispatch.no_handler_timeout exceeded (0:10:00): no process has {NO_HANDLER}"
+    )
+    assert isinstance(without_handler(delivery, timeout=timedelta.max, now=NOON), RetryAfter)

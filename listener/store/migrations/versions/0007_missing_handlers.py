@@ -1,0 +1,25 @@
+"""How long a delivery has waited for a process with its handler, and its key from before it was given another target.
+
+Processes of the previous release still work; they neither note nor end such a wait.
+"""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from alembic import op
+
+revision = "0007"
+down_revision = "0006"
+
+
+def upgrade() -> None:
+    op.add_column("deliveries", sa.Column("no_handler_since", sa.BigInteger()))
+    op.add_column("deliveries", sa.Column("first_key", sa.Text()))
+    waiting = sa.text("no_handler_since IS NOT NULL")
+    op.create_index(
+        "deliveries_without_handler",
+        "deliveries",
+        ["route", "handler"],
+        sqlite_where=waiting,
+        postgresql_where=waiting,
+    )
