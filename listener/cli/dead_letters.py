@@ -20,7 +20,7 @@ from listener.cli.common import (
     settings_from,
 )
 from listener.cli.filtering import filter_options
-from listener.cli.selection import Action, Selection, carry_out, selection_options
+from listener.cli.selection import Action, Changed, Selection, carry_out, selection_options
 from listener.cli.serialize import delivery_dict
 from listener.core import clock
 from listener.core.errors import UsageError
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from listener.core.model import Delivery
     from listener.store.filters import Filters
 
-REPLAY = Action(verb="replay", done="replayed", what="dead letters")
+REPLAY = Action(verb="replay", done="replayed", what="dead letters", refuses=True)
 DROP = Action(verb="drop", done="dropped", what="dead letters", asks=True)
 
 EPILOG = """\b
@@ -90,20 +90,22 @@ def show_dead(*, dead_letter_id: int, path: Path | None, as_json: bool) -> None:
 @selection_options(REPLAY)
 @config_option
 def replay(*, selection: Selection, path: Path | None) -> None:
-    """Return dead letters to the daemon, with a full set of attempts."""
+    """Return dead letters to the daemon, by the current routes, with a full set of attempts.
+
+    One that no route matches stays a dead letter; the exit status is then 1.
+    """
     from listener.store.dead_letters import DeadLetters
 
     settings = settings_from(path)
     decide = _decide(settings)
     with opened_store(settings) as store:
         letters = DeadLetters(store.database)
-        carry_out(
-            REPLAY,
-            selection,
-            letters,
-            change=lambda ids: letters.replay(ids, decide, at=clock.now()),
-            show=_show,
-        )
+
+        def change(ids: Sequence[int]) -> Changed:
+            replayed = letters.replay(ids, decide, at=clock.now(), dry_run=selection.dry_run)
+            return Changed(replayed.ids, replayed.refused)
+
+        carry_out(REPLAY, selection, letters, change=change, show=_show, preview=change)
 
 
 @dead_letters.command("drop", epilog=EPILOG)
@@ -115,7 +117,13 @@ def drop(*, selection: Selection, path: Path | None) -> None:
 
     with opened_store(settings_from(path)) as store:
         letters = DeadLetters(store.database)
-        carry_out(DROP, selection, letters, change=lambda ids: letters.drop(ids, at=clock.now()), show=_show)
+        carry_out(
+            DROP,
+            selection,
+            letters,
+            change=lambda ids: Changed(letters.drop(ids, at=clock.now())),
+            show=_show,
+        )
 
 
 def _show(page: Sequence[Delivery]) -> None:

@@ -20,7 +20,7 @@ from listener.cli.common import (
     settings_from,
 )
 from listener.cli.filtering import AnyCase, filter_options
-from listener.cli.selection import Action, Selection, carry_out, selection_options
+from listener.cli.selection import Action, Changed, Selection, carry_out, selection_options
 from listener.cli.serialize import delivery_dict
 from listener.cli.table import cell_text
 from listener.core import clock
@@ -120,7 +120,7 @@ def retry(*, selection: Selection, path: Path | None) -> None:
             RETRY,
             selection,
             _Pending(found),
-            change=lambda ids: found.retry(ids, at=clock.now()),
+            change=lambda ids: Changed(found.retry(ids, at=clock.now())),
             show=_show,
         )
 
@@ -141,7 +141,7 @@ def cancel(*, selection: Selection, path: Path | None) -> None:
             CANCEL,
             selection,
             _Pending(found),
-            change=lambda ids: found.cancel(ids, at=clock.now()),
+            change=lambda ids: Changed(found.cancel(ids, at=clock.now())),
             show=_show,
         )
 

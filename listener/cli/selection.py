@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from functools import wraps
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -12,7 +12,8 @@ import click
 
 from listener.cli.common import ROW_ID, json_option, print_json
 from listener.cli.filtering import filter_options
-from listener.core.errors import UsageError
+from listener.core.errors import ListenerError, UsageError
+from listener.formats.unicode_text import visible
 
 if TYPE_CHECKING:
     from listener.core.model import Delivery
@@ -38,6 +39,15 @@ class Action:
     done: str
     what: str  #: in the plural
     asks: bool = False  #: whether ``--all`` needs a confirmation
+    refuses: bool = False  #: whether it may be refused for single ones
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Which deliveries were changed, and why others were not."""
+
+    ids: Sequence[int]
+    refused: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,10 +96,15 @@ def carry_out(
     selection: Selection,
     source: Source,
     *,
-    change: Callable[[Sequence[int]], Sequence[int]],
+    change: Callable[[Sequence[int]], Changed],
     show: Callable[[Sequence[Delivery]], None],
+    preview: Callable[[Sequence[int]], Changed] = Changed,
 ) -> None:
-    """Change the selected deliveries, page by page, and report it. Raises UsageError if an id names none of them."""
+    """Change the selected deliveries, page by page, and report it.
+
+    ``preview`` returns what ``change`` would. Raises UsageError if an id names none of them, and ListenerError if the
+    change was refused for any of them.
+    """
     if selection.everything:
         found = list(_all(source, selection.filters))
         ids = [delivery.id for delivery in found]
@@ -97,13 +112,22 @@ def carry_out(
         ids = list(dict.fromkeys(selection.ids))
         found = [delivery for row in ids if (delivery := source.find(row))] if selection.dry_run else []
     if selection.dry_run:
-        changed = [delivery.id for delivery in found]
+        changed = _in_pages([delivery.id for delivery in found], preview)
         if not selection.as_json:
-            show(found)
+            show([delivery for delivery in found if delivery.id not in changed.refused])
     else:
         _confirm(action, selection, len(ids))
-        changed = [row for start in range(0, len(ids), PAGE) for row in change(ids[start : start + PAGE])]
-    _report(action, selection, changed=changed, missing=sorted(set(ids) - set(changed)))
+        changed = _in_pages(ids, change)
+    missing = sorted(set(ids) - set(changed.ids) - set(changed.refused))
+    _report(action, selection, changed=changed, missing=missing)
+
+
+def _in_pages(ids: Sequence[int], change: Callable[[Sequence[int]], Changed]) -> Changed:
+    pages = [change(ids[start : start + PAGE]) for start in range(0, len(ids), PAGE)]
+    return Changed(
+        [row for page in pages for row in page.ids],
+        {row: reason for page in pages for row, reason in page.refused.items()},
+    )
 
 
 def _check(selection: Selection, action: Action) -> None:
@@ -136,12 +160,19 @@ def _all(source: Source, filters: Filters) -> Iterator[Delivery]:
         before = page[-1].id
 
 
-def _report(action: Action, selection: Selection, *, changed: Sequence[int], missing: Sequence[int]) -> None:
+def _report(action: Action, selection: Selection, *, changed: Changed, missing: Sequence[int]) -> None:
     if selection.as_json:
-        print_json({action.done: changed, "missing": missing, "dry_run": selection.dry_run})
+        refused = [{"id": row, "reason": reason} for row, reason in changed.refused.items()]
+        result = {action.done: changed.ids, "missing": missing, "dry_run": selection.dry_run}
+        print_json(result | ({"refused": refused} if action.refuses else {}))
     elif selection.dry_run:
-        click.echo(f"would {action.verb} {len(changed)} {action.what}; nothing was changed")
+        click.echo(f"would {action.verb} {len(changed.ids)} {action.what}; nothing was changed")
     else:
-        click.echo(f"{action.done} {len(changed)} {action.what}")
+        click.echo(f"{action.done} {len(changed.ids)} {action.what}")
+    for reason in dict.fromkeys(changed.refused.values()):
+        rows = ", ".join(str(row) for row, why in changed.refused.items() if why == reason)
+        click.echo(visible(f"cannot {action.verb} {rows}: {reason}"), err=True)
     if missing:
         raise UsageError(f"no {action.what} with these ids: {', '.join(map(str, missing))}")
+    if changed.refused:
+        raise ListenerError(f"{len(changed.refused)} {action.what} cannot be {action.done}")

@@ -323,6 +323,14 @@ class Settlement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Replayed:
+    """Which dead letters were replayed, and why others were not; ids of anything else are in neither."""
+
+    ids: Sequence[int] = ()
+    refused: Mapping[int, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Claim:
     """A claim for deliveries: the owner, the lease, and the maximum number."""
 

@@ -5,20 +5,18 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, func, select, update
+from sqlalchemy import func, select, update
 
 from listener.core.errors import StoreUnavailable
-from listener.core.model import Delivery, DeliveryState
+from listener.core.model import Delivery, DeliveryState, Replayed
 from listener.core.ports import Decide
-from listener.store import ingest
 from listener.store.claims import IS_DEAD
 from listener.store.database import Database
 from listener.store.deliveries import read_page
 from listener.store.filters import NO_FILTERS, Filters, of_deliveries
-from listener.store.postgres import notify
 from listener.store.queries import page_of
-from listener.store.rows import mapping
-from listener.store.tables import deliveries, results
+from listener.store.replay import replay
+from listener.store.tables import deliveries
 from listener.store.unreadable import either, log_unreadable
 
 
@@ -44,32 +42,35 @@ class DeadLetters:
         with self._database.read() as connection:
             return connection.scalar(select(func.count()).select_from(deliveries).where(IS_DEAD)) or 0
 
-    def replay(self, ids: Sequence[int], decide: Decide, *, at: datetime) -> Sequence[int]:
-        """Make dead letters pending again, with all their attempts; returns those that were dead letters.
+    def replay(self, ids: Sequence[int], decide: Decide, *, at: datetime, dry_run: bool = False) -> Replayed:
+        """Make dead letters pending again, with all their attempts, at the handlers that ``decide`` names now.
 
-        One that never had a route, because its job was unknown, is routed by ``decide``. One whose result cannot be
-        read stays a dead letter.
+        One whose handler is among them returns to it. One whose handler has the same name in another route goes there,
+        under the same key. Any other goes to the handlers that have not got its result yet. One that no route matches,
+        that has no such handler, or whose result cannot be read, is refused and stays a dead letter.
+
+        ``dry_run``: change nothing, and return what would be done.
         """
-
         return either(
-            lambda: self._replay(ids, decide, at=at),
-            lambda: [row for row in ids if self._replay_alone(row, decide, at=at)],
+            lambda: self._replay(ids, decide, at=at, dry_run=dry_run),
+            lambda: _joined([self._replay_alone(row, decide, at=at, dry_run=dry_run) for row in ids]),
         )
 
-    def _replay_alone(self, row: int, decide: Decide, *, at: datetime) -> bool:
+    def _replay_alone(self, row: int, decide: Decide, *, at: datetime, dry_run: bool) -> Replayed:
         try:
-            return bool(self._replay([row], decide, at=at))
+            return self._replay([row], decide, at=at, dry_run=dry_run)
         except StoreUnavailable:
             raise
         except Exception as error:  # whatever is wrong with this row, the others are replayed
-            log_unreadable(deliveries, row, error)
-            return False
+            reason = log_unreadable(deliveries, row, error)
+            return Replayed(refused={row: f"it cannot be read: {reason}"})
 
-    def _replay(self, ids: Sequence[int], decide: Decide, *, at: datetime) -> Sequence[int]:
+    def _replay(self, ids: Sequence[int], decide: Decide, *, at: datetime, dry_run: bool) -> Replayed:
         with self._database.write() as connection:
-            replayed = _make_pending(connection, ids, at=at)
-            routed = _reroute_unrouted(connection, [row for row in ids if row not in replayed], decide, at=at)
-        return [row for row in ids if row in replayed or row in routed]
+            replayed = replay(connection, ids, decide, at=at)
+            if dry_run:
+                connection.rollback()
+        return replayed
 
     def drop(self, ids: Sequence[int], *, at: datetime) -> Sequence[int]:
         """Discard dead letters permanently; returns those that were dead letters.
@@ -86,37 +87,8 @@ class DeadLetters:
             return sorted(dropped)
 
 
-def _make_pending(connection: Connection, ids: Sequence[int], *, at: datetime) -> set[int]:
-    pending = connection.scalars(
-        update(deliveries)
-        .where(deliveries.c.id.in_(ids), deliveries.c.state == DeliveryState.DEAD, deliveries.c.handler != "")
-        # Its age counts from now, or a delivery that exceeded retry.max_elapsed could never be replayed.
-        .values(state=DeliveryState.PENDING, failures=0, next_at=at, settled_at=None, created_at=at)
-        .returning(deliveries.c.id)
+def _joined(each: Sequence[Replayed]) -> Replayed:
+    return Replayed(
+        ids=[row for one in each for row in one.ids],
+        refused={row: reason for one in each for row, reason in one.refused.items()},
     )
-    notify(connection)
-    return set(pending)
-
-
-def _reroute_unrouted(
-    connection: Connection, ids: Sequence[int], decide: Decide, *, at: datetime
-) -> set[int]:
-    """Route the results of dead letters without a route; these dead letters are dropped, others take their place."""
-    dead = {
-        row.result: row.id
-        for row in connection.execute(
-            select(deliveries.c.result, deliveries.c.id)
-            .where(deliveries.c.id.in_(ids), deliveries.c.state == DeliveryState.DEAD)
-            .order_by(deliveries.c.id)
-            .with_for_update()
-        )
-    }
-    rows = [mapping(row) for row in connection.execute(select(results).where(results.c.id.in_(sorted(dead))))]
-    if rows:
-        ingest.reroute(connection, rows, decide, at=at)
-        connection.execute(
-            update(deliveries)
-            .where(deliveries.c.id.in_(sorted(dead.values())))
-            .values(state=DeliveryState.DROPPED, settled_at=at)
-        )
-    return set(dead.values())

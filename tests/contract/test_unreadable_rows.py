@@ -89,10 +89,10 @@ def test_a_waiting_result_that_cannot_be_read_is_a_dead_letter_and_the_others_ar
     assert store.outstanding() == 4
 
     letters, (dead,) = DeadLetters(store.database), dead_ids(store)
-    assert letters.replay([dead], routes_all(), at=LATER) == []
+    assert letters.replay([dead], routes_all(), at=LATER).ids == []
     with store.database.write() as connection:
         connection.execute(update(results).where(results.c.id == row).values(details=None))
-    assert letters.replay([dead], routes_all(), at=LATER) == [dead]
+    assert letters.replay([dead], routes_all(), at=LATER).ids == [dead]
     assert sorted(states(store)) == ["dropped", *["pending"] * 5]
 
 
@@ -127,7 +127,7 @@ def test_replays_of_others_are_not_stopped(store: SqlStore) -> None:
     damage(store, results, {"details": "{"}, place=1)
     first, _, last = ids = dead_ids(store)
 
-    assert DeadLetters(store.database).replay(ids, routes_all(), at=NOON) == [first, last]
+    assert DeadLetters(store.database).replay(ids, routes_all(), at=NOON).ids == [first, last]
 
 
 @pytest.mark.parametrize("number", [2**62, -(2**62)])

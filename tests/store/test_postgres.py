@@ -97,7 +97,7 @@ class TestProcesses:
 
             def replay(_number: int) -> int:
                 together.wait(30)
-                return len(DeadLetters(store.database).replay(dead, routes_all(), at=NOON))
+                return len(DeadLetters(store.database).replay(dead, routes_all(), at=NOON).ids)
 
             with ThreadPoolExecutor(2) as threads:
                 assert sum(threads.map(replay, range(2))) == 20

@@ -49,6 +49,7 @@ def test_dead_letters_are_shown_replayed_and_dropped(
     (place.folder / "broken").unlink()
     assert printed("dead-letters", "replay", str(first), str(second), str(first)) == {
         "replayed": [first, second],
+        "refused": [],
         "missing": [],
         "dry_run": False,
     }
@@ -91,6 +92,36 @@ def test_all_of_a_route_and_no_other_are_replayed(
     assert place.delivery_states() == {"pending": 3}
 
 
+def test_a_replay_after_the_route_was_renamed_goes_to_its_new_name(
+    place: Place, letters: list[dict[str, Any]], printed: Callable[..., Any]
+) -> None:
+    place.settings(ALL_TO_FILE.replace('"all"', '"renamed"'))
+
+    assert len(printed("dead-letters", "replay", "--all")["replayed"]) == 3
+    assert place.run("--drain").wait() == 0
+    assert place.delivery_states() == {"done": 3}
+    assert {line["route"] for line in place.lines()} == {"renamed"}
+    assert {line["key"] for line in place.lines()} == {letter["key"] for letter in letters}
+
+
+def test_a_replay_that_no_route_matches_is_refused_with_the_reason(
+    place: Place, letters: list[dict[str, Any]], printed: Callable[..., Any], invoke: Invoke
+) -> None:
+    place.settings(PICKY)
+    ids = [letter["id"] for letter in letters]
+
+    for option in ((), ("--dry-run",)):
+        output = printed("dead-letters", "replay", "--all", *option, exit_code=1)
+        assert output["refused"] == [{"id": row, "reason": "no route matches its result"} for row in ids]
+        assert (output["replayed"], output["missing"]) == ([], [])
+    result = invoke("dead-letters", "replay", *map(str, ids))
+    assert result.stderr.splitlines() == [
+        f"cannot replay {', '.join(map(str, ids))}: no route matches its result",
+        "Error: 3 dead letters cannot be replayed",
+    ]
+    assert place.delivery_states() == {"dead": 3}
+
+
 def test_all_are_dropped_only_with_a_confirmation(
     place: Place, letters: list[dict[str, Any]], printed: Callable[..., Any], invoke: Invoke
 ) -> None:
@@ -118,7 +149,8 @@ def test_a_dry_run_shows_what_would_be_done_and_changes_nothing(
     ids = [letter["id"] for letter in letters]
     everything = {done: ids, "missing": [], "dry_run": True}
 
-    assert printed("dead-letters", command, "--all", "--dry-run") == everything
+    trial = printed("dead-letters", command, "--all", "--dry-run")
+    assert trial | everything == trial
     assert printed("dead-letters", command, "--all", "--route", "other", "--dry-run")[done] == []
     named = printed("dead-letters", command, str(ids[0]), "777", "--dry-run", exit_code=2)
     assert (named[done], named["missing"]) == (ids[:1], [777])

@@ -305,6 +305,7 @@ BOUNDED = (
     ),
     *(
         "dispatch.handler_timeout",
+        "dispatch.no_handler_timeout",
         "dispatch.overrun_timeout",
         "retry.max_attempts",
         "retry.max_elapsed",
