@@ -35,6 +35,14 @@ _STATES: Final = {state.lower(): state for state in PROGRESS_STATES} | {
     "transcodecancelled": CANCELLED,
     "transcodecanceled": CANCELLED,
 }
+#: The states that the listener knows, under the names by which it records them.
+KNOWN_STATES: Final = (SUCCESS, FAIL, CANCELLED, LOST, *sorted(PROGRESS_STATES))
+
+
+def known_state(text: str) -> str | None:
+    """The name under which this state is recorded, in whatever way it is written; None if it is unknown."""
+    folded = text.strip().lower()
+    return LOST if folded == LOST.lower() else _STATES.get(folded)
 
 
 def decode(body: str) -> Result:
@@ -165,12 +173,13 @@ def _inner_result(value: Any) -> dict[str, Any]:
 def _state(members: Mapping[str, Any], execution: Mapping[str, Any]) -> str:
     """The state, normalised if its meaning is known, else verbatim; if missing, derived from the code."""
     state = _label(members, "State") or _label(execution, "State")
-    if state.lower() == LOST.lower():
+    known = known_state(state)
+    if known == LOST:
         raise Undecodable(
             "the state Lost is never reported by MPS; only the listener itself declares a job lost"
         )
     if state:
-        return _STATES.get(state.lower(), state)
+        return known or state
     code = _text(members.get("code")).lower()
     return "" if not code else SUCCESS if code == "success" else FAIL
 

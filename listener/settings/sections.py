@@ -11,11 +11,12 @@ from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
 from listener.core.errors import SettingsError
 from listener.core.model import Job
 from listener.formats import user_data
+from listener.formats.callback import KNOWN_STATES, known_state
 from listener.formats.durations import Duration, PositiveDuration, between
 from listener.formats.queue_url import split_queue_url
 from listener.rules.backoff import Backoff
@@ -248,6 +249,14 @@ def _listed(given: object) -> object:
     return (given,) if isinstance(given, str) else given
 
 
+def _as_recorded(given: tuple[str, ...]) -> tuple[str, ...]:
+    """States under the names by which results have them, or they would never match."""
+    unknown = [state for state in given if known_state(state) is None]
+    if unknown:
+        raise ValueError(f"{unknown[0]!r} is not a known state; use one of {', '.join(KNOWN_STATES)}")
+    return tuple(known_state(state) or state for state in given)
+
+
 OneOrMore = Annotated[tuple[str, ...], BeforeValidator(_listed)]
 
 
@@ -258,7 +267,7 @@ class MatchSettings(Section):
     user_data: OneOrMore = ()  #: glob on the raw text
     data: dict[str, Any] = {}  #: members of JSON user data
     function: OneOrMore = ()
-    state: OneOrMore = ()
+    state: Annotated[OneOrMore, AfterValidator(_as_recorded)] = ()
     type: OneOrMore = ()
     queue: OneOrMore = ()
     pipeline: OneOrMore = ()

@@ -102,6 +102,25 @@ def test_all_of_it_may_come_from_the_environment() -> None:
     loaded(QUEUES__0__URL=QUEUE_URL, ROUTES=routes).require_work()
 
 
+@pytest.mark.parametrize(
+    ("written", "recorded"),
+    [
+        ("Failed", "Fail"),
+        ("TranscodeSuccess", "Success"),
+        ("completed", "Success"),
+        ("canceled", "Cancelled"),
+        ("LOST", "Lost"),
+        ("processing", "Processing"),
+    ],
+)
+def test_states_are_matched_as_they_are_recorded(written: str, recorded: str) -> None:
+    text = f'[[routes]]\nname = "a"\nhandlers = [{{use = "log"}}]\nmatch = {{state = "{written}"}}'
+
+    (rule,) = loaded(text).rules()
+
+    assert rule.match.state == (recorded,)
+
+
 def test_what_the_url_says_may_be_overridden() -> None:
     settings = loaded(f'[[queues]]\nurl = "{QUEUE_URL}"\nendpoint = "http://127.0.0.1:8470"\nname = "mine"')
 
@@ -129,6 +148,11 @@ def test_what_the_url_says_may_be_overridden() -> None:
             '[[routes]]\nname = "a"\nhandlers = [{use = "log"}]\nretry = {max = 1}',
             "routes[0].retry.max is an unknown key; valid keys: max_attempts, ",
             id="unknown-in-an-optional-section",
+        ),
+        pytest.param(
+            '[[routes]]\nname = "a"\nhandlers = [{use = "log"}]\nmatch = {state = ["Fail", "Broken"]}',
+            "routes[0].match.state: 'Broken' is not a known state; use one of Success, Fail, Cancelled, Lost, ",
+            id="unknown-state",
         ),
         pytest.param("[dispatch]\nconcurrency = 0", "dispatch.concurrency = 0: ", id="too-small"),
         pytest.param(
