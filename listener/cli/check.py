@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -10,8 +10,16 @@ from typing import TYPE_CHECKING
 
 import click
 
-from listener.cli.common import config_option, json_option, print_json, print_table, settings_from
+from listener.cli.common import (
+    config_option,
+    json_option,
+    print_json,
+    print_table,
+    print_warnings,
+    settings_from,
+)
 from listener.core.errors import ListenerError
+from listener.jobs.settings_warnings import settings_warnings
 from listener.settings.sections import Settings
 
 if TYPE_CHECKING:
@@ -27,6 +35,8 @@ Checks all that `run` refuses to start with, and then access keys and queues. It
 not receive or change any message, and neither creates nor migrates the store. Beside
 a running daemon of the same store, its address and its lock are in order. The exit
 status is that of the first check that failed, else 0.
+What is valid but probably not meant, such as a route that an earlier one hides, is a
+warning on standard error, and in "warnings" of the JSON.
 """
 
 
@@ -46,23 +56,31 @@ class CheckResult:
 @click.pass_context
 def check(ctx: click.Context, *, path: Path | None, as_json: bool) -> None:
     """Verify that the daemon can run with these settings."""
-    results = list(_results(path))
+    settings, loaded = _settings(path)
+    results = [*loaded, *(_others(settings) if settings else ())]
+    warnings = settings_warnings(settings) if settings else []
     if as_json:
-        print_json({"ok": all(one.ok for one in results), "checks": [asdict(one) for one in results]})
+        checks = [asdict(one) for one in results]
+        print_json({"ok": all(one.ok for one in results), "checks": checks, "warnings": warnings})
     else:
         rows = [("ok" if one.ok else "FAILED", one.name, one.detail) for one in results]
         print_table(("", "check", "detail"), rows, empty="nothing to check")
+        print_warnings(warnings)
     ctx.exit(next((one.exit_code for one in results if not one.ok), 0))
 
 
-def _results(path: Path | None) -> Iterator[CheckResult]:
+def _settings(path: Path | None) -> tuple[Settings | None, Sequence[CheckResult]]:
+    """The settings; if they are invalid, None and a result for each error."""
     try:
         settings = settings_from(path)
         settings.require_work()
     except ListenerError as error:
-        yield from (CheckResult("settings", False, line, error.exit_code) for line in str(error).splitlines())
-        return
-    yield CheckResult("settings", True, _summary(settings))
+        lines = str(error).splitlines()
+        return None, [CheckResult("settings", False, line, error.exit_code) for line in lines]
+    return settings, [CheckResult("settings", True, _summary(settings))]
+
+
+def _others(settings: Settings) -> Iterator[CheckResult]:
     from listener.daemon.start_checks import START_CHECKS
 
     for start_check in START_CHECKS:

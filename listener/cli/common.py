@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import sys
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
@@ -14,7 +14,7 @@ import click
 
 from listener.cli.options import config_option
 from listener.cli.table import cell_text, print_table
-from listener.formats.unicode_text import visible_json
+from listener.formats.unicode_text import visible, visible_json
 from listener.settings.loader import settings_from
 from listener.settings.sections import Settings
 from listener.store.sql_store import SqlStore
@@ -56,6 +56,12 @@ def opened_store(settings: Settings, *, read_only: bool = False) -> Iterator[Sql
         yield store
     finally:
         store.close()
+
+
+def print_warnings(warnings: Iterable[str]) -> None:
+    """On standard error, so that they do not mix with what a command prints."""
+    for warning in warnings:
+        click.echo(f"Warning: {visible(warning)}", err=True)
 
 
 def print_json(value: Any) -> None:

@@ -8,9 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
-from listener.cli.common import config_option, json_option, print_fields, print_json, settings_from
+from listener.cli.common import (
+    config_option,
+    json_option,
+    print_fields,
+    print_json,
+    print_warnings,
+    settings_from,
+)
 from listener.core.errors import Interrupted, UsageError
-from listener.formats.unicode_text import visible
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -117,6 +123,7 @@ def submit(ctx: click.Context, /, *, path: Path | None, as_json: bool, **options
     from listener.cli.bulk_submit import submit_file
     from listener.cli.waiting import limit_of
     from listener.client import Client
+    from listener.jobs.settings_warnings import route_warnings
 
     if bool(options["function"]) == bool(options["source"]):
         raise UsageError("specify a FUNCTION, or a file of requests with --from; use one of the two")
@@ -127,6 +134,7 @@ def submit(ctx: click.Context, /, *, path: Path | None, as_json: bool, **options
     for name, default in (("pipeline", mps.pipeline), ("notify_url", mps.notify_url)):
         options[name] = default if options[name] is None else options[name]
     one = None if options["source"] else _request(options)
+    print_warnings(route_warnings(settings, options["route"]))
     with Client(settings) as client:
         status = (
             _one(client, one, options, limit=limit, as_json=as_json)
@@ -171,8 +179,7 @@ def _one(
     from listener.cli.serialize import job_dict
     from listener.cli.waiting import wait_for
 
-    for warning in client.check(request, tenant=options["tenant"]):
-        click.echo(f"Warning: {visible(warning)}", err=True)
+    print_warnings(client.check(request, tenant=options["tenant"]))
     job = client.submit(request, tenant=options["tenant"])
     status = 0
     if options["waits"]:

@@ -25,6 +25,7 @@ from listener.daemon.reload import apply_reloadable, sections_needing_restart
 from listener.daemon.wiring import Loop, Parts, Resources, Wiring, handler_bindings
 from listener.dispatch.coroutine_runner import CoroutineRunner
 from listener.dispatch.handlers import Handlers
+from listener.jobs.settings_warnings import settings_warnings
 from listener.runtime.clock_guard import ClockGuard
 from listener.runtime.liveness import Health, LivenessMonitor
 from listener.runtime.metrics import Metrics
@@ -85,6 +86,7 @@ class Daemon:
         If a step fails, everything that the steps before it opened is closed in reverse order, and its error is
         raised: SettingsError, StoreInUse, AddressInUse or StoreUnavailable.
         """
+        _log_warnings(self._settings)
         with ExitStack() as undo:
             # 1. The lock on a SQLite file, then the port, before anything else: where this daemon is running already,
             #    neither its store nor the files of its handlers may be touched.
@@ -267,6 +269,7 @@ class Daemon:
         # Last, so that new routes get results only when their handlers can be called.
         running.parts.recorder.use(merged.rules(), merged.correlation_rules())
         self._settings = merged
+        _log_warnings(merged)
         return sections_needing_restart(merged, settings)
 
     @property
@@ -313,6 +316,11 @@ def _serve(parts: Parts, port: socket.socket, settings: HttpSettings) -> Server:
     server = Server(app, port)
     server.start()
     return server
+
+
+def _log_warnings(settings: Settings) -> None:
+    for warning in settings_warnings(settings):
+        log.warning("settings.suspicious", warning=warning)
 
 
 def _close_after_failure(close: Callable[[], object]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
 from difflib import get_close_matches
@@ -12,7 +13,7 @@ from listener.core.errors import UsageError
 from listener.formats import lenient_json, user_data
 from listener.formats.durations import to_duration
 from listener.formats.queue_url import split_queue_url
-from listener.formats.unicode_text import storable
+from listener.formats.unicode_text import shortened, storable
 from listener.jobs import job_params
 from listener.jobs.functions import FUNCTIONS
 from listener.jobs.job_params import Params
@@ -161,9 +162,9 @@ def _check_regions(request: JobRequest, region: str) -> None:
     """Bucket, queue and MPS must be in one region; only regions that appear in the URLs can be compared."""
     seen = {
         "MPS": region,
-        "Input": _region_of(request.input),
-        "Output": _region_of(request.output),
-        "NotifyUrl": _region_of(request.notify_url),
+        "Input": region_of(request.input),
+        "Output": region_of(request.output),
+        "NotifyUrl": region_of(request.notify_url),
     }
     regions = {name: found for name, found in seen.items() if found}
     if len(set(regions.values())) > 1:
@@ -171,7 +172,8 @@ def _check_regions(request: JobRequest, region: str) -> None:
         raise UsageError(f"MPS, Input, Output and NotifyUrl must be in the same region, but {places}")
 
 
-def _region_of(url: str) -> str:
+def region_of(url: str) -> str:
+    """The region in the host of an OSS or MNS URL; empty if there is none."""
     match = _REGION.search(url.partition("://")[2].partition("/")[0])
     return match["region"] if match else ""
 
@@ -184,12 +186,22 @@ def _function_warnings(request: JobRequest) -> list[str]:
     return [f"function {request.function!r} is not a documented function{guess}; it is submitted unchanged"]
 
 
-def _user_data_warnings(request: JobRequest) -> list[str]:
-    length = len((request.user_data or "").encode())
-    if length <= MAX_USER_DATA_BYTES - user_data.MAX_TOKEN_OVERHEAD:
-        return []
-    warning = (
-        f"user data of {length} bytes: MPS may reject or truncate it, since related calls accept "
-        f"{MAX_USER_DATA_BYTES}; store large data elsewhere, and send its key"
-    )
-    return [warning]
+def _user_data_warnings(request: JobRequest) -> Iterator[str]:
+    text = request.user_data or ""
+    length = len(text.encode())
+    if length > MAX_USER_DATA_BYTES - user_data.MAX_TOKEN_OVERHEAD:
+        yield (
+            f"user data of {length} bytes: MPS may reject or truncate it, since related calls accept "
+            f"{MAX_USER_DATA_BYTES}; store large data elsewhere, and send its key"
+        )
+    if _looks_like_json(text) and json_object(text) is None:
+        yield (
+            f"the user data {shortened(text, 80)!r} begins like a JSON object but is not one: it is sent as text, so "
+            "match.data does not apply, and handlers get no members; verify its quotes and braces"
+        )
+
+
+def _looks_like_json(text: str) -> bool:
+    """Also after the prefix that ``compose_user_data`` writes before data that is not a JSON object."""
+    route = user_data.parse(text).route
+    return text.lstrip().startswith("{") or text.startswith(f"{route}:{{")

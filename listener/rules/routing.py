@@ -208,7 +208,7 @@ def _conditions(match: Match, context: MatchContext) -> Iterator[tuple[str, bool
         yield "user_data", _any_of(match.user_data, given.text, _matches_pattern)
     for path, wanted in match.data.items():
         found = _at(given.fields, path)
-        yield f"data.{path}", found is not _NOTHING and _any_of(wanted, found, _equal_json)
+        yield f"data.{path}", found is not _NOTHING and _any_of(wanted, found, equal_json)
 
 
 def _accepts_state(match: Match, result: Result) -> bool:
@@ -232,7 +232,7 @@ def _matches_pattern(wanted: str, text: str) -> bool:
     return fnmatchcase(text, wanted)
 
 
-def _equal_json(wanted: Any, found: Any) -> bool:
+def equal_json(wanted: Any, found: Any) -> bool:
     """Equality of JSON values: ``true`` is not 1."""
     return bool(wanted == found) and isinstance(wanted, bool) == isinstance(found, bool)
 

@@ -25,7 +25,7 @@ from listener.jobs import submission
 from listener.jobs.request import JobRequest, check, compose_user_data
 from listener.settings.sections import CredentialsSettings, MpsSettings
 from listener.store.sql_store import SqlStore
-from tests.support.program import NOTIFY_URL, SECRET, Place, configured_place, unused_endpoint
+from tests.support.program import ALL_TO_FILE, NOTIFY_URL, SECRET, Place, configured_place, unused_endpoint
 from tests.support.waiting import wait_until
 
 INPUT = "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4"
@@ -291,6 +291,7 @@ def test_endpoint_that_is_none_is_named(endpoint: str) -> None:
 
 
 def test_command_line_submits_with_keys_from_files(place: Place) -> None:
+    place.settings(f'{ALL_TO_FILE}match = {{{{ route = "covers" }}}}\n')
     (place.folder / "id").write_text("testKeyId\n")
     (place.folder / "secret").write_text(f"{SECRET}\n")
     program = place.start(

@@ -46,6 +46,19 @@ def test_a_hang_up_makes_new_routes_count_for_what_comes(place: Place) -> None:
     assert program.stop() == 0
 
 
+def test_what_is_probably_a_mistake_is_logged_at_the_start_and_at_a_hang_up(place: Place) -> None:
+    place.settings(f'{ALL_TO_FILE}[reconcile]\ndeadlines = {{{{ cover = "1h" }}}}\n')
+    program = place.run().ready()
+    assert ["'cover'" in line["warning"] for line in program.logs("settings.suspicious")] == [True]
+
+    place.settings(ALL_TO_FILE + TO_OTHER_FILE)
+    program.send(signal.SIGHUP)
+    wait_until(lambda: bool(program.logs("settings.reloaded")))
+
+    assert "the route 'other' never gets a result" in program.logs("settings.suspicious")[-1]["warning"]
+    assert program.stop() == 0
+
+
 def test_bad_settings_at_a_hang_up_keep_the_old_ones_and_say_why(place: Place) -> None:
     place.settings()
     program = place.run().ready()

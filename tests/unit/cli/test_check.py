@@ -20,7 +20,7 @@ from listener.settings.loader import settings_from
 from listener.store.daemon_lock import DaemonLock
 from tests.support import postgres
 from tests.support.command_line import Invoke
-from tests.support.program import SECRET, Place, unused_endpoint
+from tests.support.program import ALL_TO_FILE, SECRET, Place, unused_endpoint
 
 
 def test_all_well(place: Place, printed: Callable[..., Any]) -> None:
@@ -34,6 +34,30 @@ def test_all_well(place: Place, printed: Callable[..., Any]) -> None:
     assert {one["exit_code"] for one in answer["checks"]} == {0}
     assert "about 1 messages waiting" in answer["checks"][-1]["detail"]
     assert place.messages_left() == 1
+
+
+HIDDEN = (
+    ALL_TO_FILE
+    + """
+[[routes]]
+name = "never"
+match = {{ function = "Cover" }}
+handlers = [{{ use = "log" }}]
+"""
+)
+
+
+def test_a_warning_is_printed_apart_and_does_not_fail_the_check(
+    place: Place, printed: Callable[..., Any], invoke: Invoke
+) -> None:
+    place.settings(HIDDEN)
+    words = "the route 'never' never gets a result"
+
+    answer, result = printed("check"), invoke("check")
+
+    assert (answer["ok"], [words in warning for warning in answer["warnings"]]) == (True, [True])
+    assert result.stderr.startswith(f"Warning: {words}")
+    assert words not in result.stdout
 
 
 @pytest.mark.parametrize(

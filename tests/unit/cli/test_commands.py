@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import click
@@ -263,3 +265,19 @@ def test_unknown_key_of_the_settings_is_reported_with_the_known_ones(place: Plac
     result = invoke("jobs", "list", store__uri="x")
     assert result.exit_code == 78
     assert "store.uri is an unknown key; valid keys: url" in result.stderr
+
+
+def test_a_submission_for_a_route_that_no_route_asks_for_prints_a_warning(
+    place: Place, invoke: Invoke, tmp_path: Path
+) -> None:
+    """Also where many are submitted; the jobs are submitted all the same."""
+    url = "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4"
+    lines = tmp_path / "jobs.jsonl"
+    lines.write_text(json.dumps({"function": "VideoH2V", "input": url, "output": url}))
+    one = ("VideoH2V", "--input", url, "--output", url)
+
+    for arguments in (one, ("--from", str(lines))):
+        result = invoke("submit", *arguments, "--route", "captions")
+        assert result.exit_code == 0, result.output
+        assert result.stderr.startswith("Warning: no route in the settings has match.route = 'captions'; ")
+        assert "Warning" not in invoke("submit", *arguments).stderr

@@ -11,7 +11,7 @@ from listener.core.errors import UsageError
 from listener.formats.user_data import MAX_TOKEN_OVERHEAD
 from listener.jobs.functions import FUNCTIONS
 from listener.jobs.job_params import CaptionExtraction
-from listener.jobs.request import MAX_REFERENCE_LENGTH, PLACEHOLDERS, JobRequest, check
+from listener.jobs.request import MAX_REFERENCE_LENGTH, PLACEHOLDERS, JobRequest, check, compose_user_data
 
 INPUT = "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4"
 QUEUE = "mns://1234567890.mns.cn-shanghai.aliyuncs.com/queues/q"
@@ -79,6 +79,25 @@ def test_long_user_data_is_warned_of_with_our_mark_counted_in() -> None:
     assert check(a_request(user_data=fits)) == []
     assert ["1024" in warning for warning in check(a_request(user_data=fits + "x"))] == [True]
     assert len(check(a_request(user_data="字" * 400))) == 1  # bytes count, not characters
+
+
+@pytest.mark.parametrize(
+    ("text", "warned"),
+    [
+        ('{"a": 1', True),
+        (" {a: 1}", True),
+        (compose_user_data("covers", "{'a': 1}"), True),
+        ('{"a": 1}', False),
+        (compose_user_data("covers", '{"a": 1}'), False),
+        ("covers:7 {x", False),
+        ('[{"a": 1', False),
+        (None, False),
+    ],
+)
+def test_user_data_that_begins_like_json_and_is_not_is_warned_of(text: str | None, warned: bool) -> None:
+    words = "begins like a JSON object but is not one"
+
+    assert [words in warning for warning in check(a_request(user_data=text))] == ([True] if warned else [])
 
 
 def test_params_may_come_from_a_builder() -> None:

@@ -1,0 +1,83 @@
+"""What is valid in the settings, but probably not what was meant."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from difflib import get_close_matches
+from typing import Final
+
+from listener.jobs.functions import FUNCTIONS
+from listener.jobs.request import region_of
+from listener.rules.hidden_rules import hidden_rules
+from listener.settings.sections import MpsSettings, Settings
+
+#: Where MPS is available, by the vendor's pages about regions and endpoints.
+REGIONS: Final = (
+    *("ap-northeast-1", "ap-southeast-1", "ap-southeast-5", "cn-beijing", "cn-hangzhou", "cn-hongkong"),
+    *("cn-qingdao", "cn-shanghai", "cn-shenzhen", "cn-zhangjiakou", "eu-central-1", "eu-west-1", "us-west-1"),
+)
+
+
+def settings_warnings(settings: Settings) -> list[str]:
+    """One sentence about each of them."""
+    return [*_functions(settings), *_hidden_routes(settings), *_regions(settings)]
+
+
+def route_warnings(settings: Settings, route: str) -> list[str]:
+    """Whether no route asks for what a job is submitted for; without routes that is not known here."""
+    named = [name for each in settings.routes for name in each.match.route]
+    if not route or not settings.routes or route in named:
+        return []
+    warning = (
+        f"no route in the settings has match.route = {route!r}{_guess(route, named)}; "
+        "the result goes to the first route whose other conditions match, if any"
+    )
+    return [warning]
+
+
+def _functions(settings: Settings) -> Iterator[str]:
+    named = [
+        (f"routes[{place}].match.function", name)
+        for place, route in enumerate(settings.routes)
+        for name in route.match.function
+    ]
+    for where, name in (*named, *(("reconcile.deadlines", name) for name in settings.reconcile.deadlines)):
+        if name not in FUNCTIONS:
+            yield (
+                f"{where}: {name!r} is not a documented function{_guess(name, list(FUNCTIONS))}; "
+                "it applies only to jobs whose function is spelled exactly like this"
+            )
+
+
+def _hidden_routes(settings: Settings) -> Iterator[str]:
+    for rule, earlier in hidden_rules(settings.rules()):
+        yield (
+            f"the route {rule.name!r} never gets a result: the earlier route {earlier.name!r} matches "
+            "whatever it matches; move the narrower route to the front"
+        )
+
+
+def _regions(settings: Settings) -> Iterator[str]:
+    for name in ("", *settings.tenants):
+        where = f"tenants.{name}.mps" if name else "mps"
+        yield from _region(where, settings.tenant(name).mps)
+
+
+def _region(where: str, mps: MpsSettings) -> Iterator[str]:
+    region, notified = mps.region, region_of(mps.notify_url)
+    # An endpoint of its own may be in any region.
+    if region and not mps.endpoint and region not in REGIONS:
+        yield (
+            f"{where}.region = {region!r} is not a region of MPS that this release knows"
+            f"{_guess(region, REGIONS)}; known: {', '.join(REGIONS)}"
+        )
+    if region and notified and region != notified:
+        yield (
+            f"{where}.notify_url is in {notified}, but {where}.region = {region!r}: "
+            "MPS sends callbacks only to queues in its own region"
+        )
+
+
+def _guess(name: str, known: list[str] | tuple[str, ...]) -> str:
+    near = get_close_matches(name, known, n=1)
+    return f" (did you mean {near[0]!r}?)" if near else ""
