@@ -45,15 +45,19 @@ NOTIFIER_WAIT = timedelta(milliseconds=300)
 class Presence:
     """Tells the store that this daemon runs, so that commands and other replicas know."""
 
-    def __init__(self, daemons: Daemons, daemon: RunningDaemon) -> None:
+    def __init__(
+        self, daemons: Daemons, daemon: RunningDaemon, *, targets: Callable[[], Sequence[Target]]
+    ) -> None:
+        """``targets``: what it has handlers for at the moment."""
         self._daemons = daemons
         self._daemon = daemon
+        self._targets = targets
         self._timer = IntervalTimer(REPORT_INTERVAL)
 
     def report_if_due(self) -> None:
         """Raises StoreUnavailable."""
         if self._timer.due():
-            self._daemons.report(replace(self._daemon, seen_at=clock.now()))
+            self._daemons.report(replace(self._daemon, seen_at=clock.now(), targets=tuple(self._targets())))
 
     def sign_off(self) -> None:
         """At a stop. An unavailable store does not matter: the daemon stops being reported all the same."""

@@ -153,8 +153,13 @@ class Wiring:
                 handler=settings.dispatch.handler_timeout, overrun=settings.dispatch.overrun_timeout
             ),
             no_handler_timeout=settings.dispatch.no_handler_timeout,
+            may_run_elsewhere=self._may_run_elsewhere,
             make_heartbeat=self._heartbeat,
         )
+
+    def _may_run_elsewhere(self, target: Target) -> bool:
+        running = Daemons(self.resources.store.database).running(clock.now())
+        return any(daemon.may_have(target) for daemon in running)
 
     def _recorder(self, dispatcher: Dispatcher) -> Recorder:
         return Recorder(
@@ -264,7 +269,9 @@ class Wiring:
             started_at=now,
             seen_at=now,
         )
-        return Presence(Daemons(self.resources.store.database), daemon)
+        return Presence(
+            Daemons(self.resources.store.database), daemon, targets=lambda: self.resources.handlers.targets
+        )
 
     def _pruner(self, poller_groups: Sequence[PollerGroup]) -> Loop:
         pruner = PrunerLoop(

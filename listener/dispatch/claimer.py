@@ -105,9 +105,14 @@ class Claimer:
         self.expect(settlements)
 
     def expect(self, settlements: Sequence[Settlement]) -> None:
-        """Note when the first of those that are to be retried is due."""
+        """Note when the first of those that are to be retried here is due."""
         outcomes = [settlement.outcome for settlement in settlements]
-        waits = [outcome.wait for outcome in outcomes if isinstance(outcome, RetryAfter)]
+        # Those that wait for another process must not be claimed at once when they are due, or it would never get them.
+        waits = [
+            outcome.wait
+            for outcome in outcomes
+            if isinstance(outcome, RetryAfter) and outcome.no_handler_since is None
+        ]
         known = self._next_due
         if waits:
             due = clock.now() + min(waits)

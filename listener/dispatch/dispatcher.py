@@ -20,7 +20,8 @@ from datetime import timedelta
 from functools import partial
 
 from listener.core import clock
-from listener.core.model import Claim, Delivery, Outcome, RetryAfter, Settlement, Target
+from listener.core.errors import StoreUnavailable
+from listener.core.model import Claim, Dead, Delivery, Outcome, RetryAfter, Settlement, Target
 from listener.core.ports import ClockCheck, DeliveryStore, HeartbeatSink, Meter
 from listener.dispatch.attempt import HandlerBinding, run_attempt
 from listener.dispatch.claimer import Claimer
@@ -50,12 +51,14 @@ class Dispatcher:
         lease: timedelta,
         timeouts: CallTimeouts,
         no_handler_timeout: timedelta,
+        may_run_elsewhere: Callable[[Target], bool],
         make_heartbeat: Callable[[str], HeartbeatSink],
     ) -> None:
         self._bindings, self._fallback = bindings, fallback
         self._clock_check = clock_check
         self._timeouts = timeouts
         self._no_handler_timeout = no_handler_timeout
+        self._may_run_elsewhere = may_run_elsewhere
         self._cut_short = threading.Event()  #: set once the shutdown timeout is over
         guard = StoreGuard()
         self._in_flight = InFlight(_min_capacity(concurrency), queues=queues)
@@ -164,7 +167,18 @@ class Dispatcher:
     def _without_handler(self, delivery: Delivery) -> Outcome:
         # As in _policy: how long it has waited can only be told by a clock that is right.
         timeout = self._no_handler_timeout if self._clock_check.confirmed else timedelta.max
-        return retry.without_handler(delivery, timeout=timeout, now=clock.now())
+        outcome = retry.without_handler(delivery, timeout=timeout, now=clock.now())
+        if isinstance(outcome, Dead) and self._is_alive_elsewhere(delivery.target):
+            waiting = replace(delivery, no_handler_since=None)
+            return retry.without_handler(waiting, timeout=timedelta.max, now=clock.now())
+        return outcome
+
+    def _is_alive_elsewhere(self, target: Target) -> bool:
+        """Whether a process that has the handler runs: it may only have had no capacity so far."""
+        try:
+            return self._may_run_elsewhere(target)
+        except StoreUnavailable:  # logged by the store's observer
+            return True
 
     def _failed(self, delivery: Delivery, error: BaseException) -> Outcome:
         if self._cut_short.is_set():

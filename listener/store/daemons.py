@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
-from sqlalchemy import delete, or_, select
+from sqlalchemy import Row, delete, or_, select
 
+from listener.core.model import Target
 from listener.store.compiled import insert_or_update
 from listener.store.database import Database
 from listener.store.rows import mapping
@@ -30,8 +31,15 @@ class RunningDaemon:
     host: str
     version: str
     queues: Sequence[str]
+    targets: Sequence[Target] | None = (
+        None  #: what it has handlers for; None: a release that does not report it
+    )
     started_at: datetime
     seen_at: datetime
+
+    def may_have(self, target: Target) -> bool:
+        """Whether it has, or may have, a handler for this."""
+        return self.targets is None or target in self.targets
 
 
 class Daemons:
@@ -44,8 +52,8 @@ class Daemons:
         """Save that it is running; one statement."""
         with self._database.write() as connection:
             connection.execute(
-                insert_or_update(connection.dialect.name, daemons, ["owner"], ["seen_at"]),
-                {**asdict(daemon), "queues": json.dumps(daemon.queues)},
+                insert_or_update(connection.dialect.name, daemons, ["owner"], ["seen_at", "targets"]),
+                _values(daemon),
             )
 
     def sign_off(self, owner: str, *, at: datetime) -> None:
@@ -59,4 +67,19 @@ class Daemons:
         recent = select(daemons).where(daemons.c.seen_at > at - COUNTS_AS_RUNNING)
         with self._database.read() as connection:
             rows = connection.execute(recent.order_by(daemons.c.started_at, daemons.c.owner)).all()
-        return [RunningDaemon(**{**mapping(row), "queues": tuple(json.loads(row.queues))}) for row in rows]
+        return [_daemon(row) for row in rows]
+
+
+def _values(daemon: RunningDaemon) -> dict[str, Any]:
+    targets = daemon.targets
+    return {
+        **{field.name: getattr(daemon, field.name) for field in fields(RunningDaemon)},
+        "queues": json.dumps(daemon.queues),
+        "targets": None if targets is None else json.dumps([(to.route, to.handler) for to in targets]),
+    }
+
+
+def _daemon(row: Row[Any]) -> RunningDaemon:
+    """The inverse of ``_values``."""
+    targets = None if row.targets is None else tuple(Target(*pair) for pair in json.loads(row.targets))
+    return RunningDaemon(**{**mapping(row), "queues": tuple(json.loads(row.queues)), "targets": targets})

@@ -193,4 +193,5 @@ daemons = Table(
     Column("queues", Text, nullable=False),  #: a JSON list
     Column("started_at", UtcTimestamp, nullable=False),
     Column("seen_at", UtcTimestamp, nullable=False),
+    Column("targets", Text),  #: a JSON list of pairs: route, handler
 )

@@ -5,13 +5,14 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import timedelta
 
+from listener.core.model import Target
 from listener.store.daemons import COUNTS_AS_RUNNING, FORGOTTEN_AFTER, Daemons
 from listener.store.sql_store import SqlStore
 from listener.store.tables import daemons
 from tests.support.builders import NOON, a_daemon
 from tests.support.stores import OpenStore, count
 
-ONE = a_daemon(queues=("a", "b"))
+ONE = a_daemon(queues=("a", "b"), targets=(Target("videos", "log"), Target("videos", "hook")))
 TWO = a_daemon(owner="host:2:two", started_at=NOON + timedelta(seconds=1))
 SECOND = timedelta(seconds=1)
 
@@ -43,3 +44,16 @@ def test_a_daemon_that_signs_off_is_gone_with_those_that_ended_long_ago(store: S
 
     assert found.running(NOON) == [TWO]
     assert count(store, daemons) == 1
+
+
+def test_a_daemon_of_a_release_that_does_not_report_its_handlers_may_have_any(store: SqlStore) -> None:
+    found = Daemons(store.database)
+    for daemon in (ONE, TWO, a_daemon(owner="idle", targets=())):
+        found.report(daemon)
+
+    missing = Target("other", "log")
+    assert {daemon.owner: daemon.may_have(missing) for daemon in found.running(NOON)} == {
+        ONE.owner: False,
+        TWO.owner: True,
+        "idle": False,
+    }

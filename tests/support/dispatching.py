@@ -50,6 +50,7 @@ def a_dispatcher(store: SqlStore, handle: Handle, **options: Any) -> Dispatcher:
         "lease": LONG,
         "timeouts": timeouts,
         "no_handler_timeout": LONG,
+        "may_run_elsewhere": lambda _target: False,
         "make_heartbeat": lambda _name: Heartbeat(LONG),
     }
     return Dispatcher(**(defaults | options))

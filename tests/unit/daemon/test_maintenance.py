@@ -54,7 +54,7 @@ def housekeeping(store: SqlStore, *, rules: Sequence[Rule] = ()) -> Housekeeping
         queues=(),
         store=store,
         store_health=StoreHealth(Metrics(), call_limit=LONG),
-        presence=Presence(Daemons(store.database), a_daemon()),
+        presence=Presence(Daemons(store.database), a_daemon(), targets=tuple),
         lease=LONG,
         longest_query_wait=HOUR,
         clock_guard=ClockGuard(),

@@ -12,6 +12,7 @@ import pytest
 
 from listener.core import clock
 from listener.core.errors import StoreUnavailable
+from listener.core.model import Target
 from listener.daemon.maintenance import Presence
 from listener.store.daemons import REPORT_INTERVAL, Daemons
 from listener.store.database import Database
@@ -34,7 +35,7 @@ def test_it_is_reported_at_once_and_then_once_per_interval(
     monkeypatch.setattr(clock, "now", lambda: now)
     monkeypatch.setattr(clock, "monotonic", lambda: (now - NOON).total_seconds() + 1)
     daemons = Daemons(database)
-    presence = Presence(daemons, ME)
+    presence = Presence(daemons, ME, targets=tuple)
     seen = []
     for _ in range(21):
         presence.report_if_due()
@@ -48,7 +49,7 @@ def test_signing_off_removes_it_and_no_other(database: Database) -> None:
     daemons = Daemons(database)
     now = clock.now()
     daemons.report(replace(ME, owner="other", seen_at=now))
-    presence = Presence(daemons, ME)
+    presence = Presence(daemons, ME, targets=tuple)
     presence.report_if_due()
     presence.sign_off()
 
@@ -61,4 +62,22 @@ def test_an_unavailable_store_does_not_stop_a_stop(tmp_path: Path) -> None:
         with pytest.raises(StoreUnavailable):
             daemons.sign_off(ME.owner, at=NOON)
 
-        Presence(daemons, ME).sign_off()
+        Presence(daemons, ME, targets=tuple).sign_off()
+
+
+def test_what_it_has_handlers_for_is_reported_as_it_is_at_the_moment(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGHUP may change it."""
+    clocks = [0.0]
+    monkeypatch.setattr(clock, "monotonic", lambda: clocks[0])
+    targets = [Target("videos", "log")]
+    daemons = Daemons(database)
+    presence = Presence(daemons, ME, targets=lambda: targets)
+    presence.report_if_due()
+    assert [daemon.targets for daemon in daemons.running(clock.now())] == [(Target("videos", "log"),)]
+
+    targets.append(Target("covers", "log"))
+    clocks[0] += REPORT_INTERVAL.total_seconds()
+    presence.report_if_due()
+    assert [daemon.targets for daemon in daemons.running(clock.now())] == [tuple(targets)]

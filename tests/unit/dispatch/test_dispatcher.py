@@ -18,12 +18,14 @@ from listener.core import clock
 from listener.core.errors import Reject, Retry, StoreFailureKind, StoreUnavailable, Unavailable
 from listener.core.model import Claim, Delivery, JobResult, Message, Settlement, Target
 from listener.core.ports import ClockCheck
+from listener.dispatch import claimer
 from listener.dispatch.attempt import HandlerBinding
 from listener.dispatch.coroutine_runner import CoroutineRunner
 from listener.dispatch.dispatcher import Dispatcher
 from listener.dispatch.handlers import Handlers
 from listener.dispatch.lease_keeper import RENEWALS_PER_LEASE
 from listener.intake.recorder import Recorder
+from listener.rules import retry
 from listener.rules.retry import RetryPolicy
 from listener.rules.routing import Correlation, Rule
 from listener.settings.sections import HandlerSettings, RouteSettings
@@ -201,6 +203,42 @@ def test_a_delivery_that_no_process_has_a_handler_for_is_a_dead_letter_after_a_w
     row = delivery_rows(store)[0]
     assert row.last_error.startswith("dispatch.no_handler_timeout exceeded")
     assert (row.failures, store.without_handler()) == (1, {})
+
+
+@pytest.mark.parametrize("outage", [False, True])
+def test_a_delivery_whose_handler_a_running_process_may_have_goes_on_waiting(
+    store: SqlStore, outage: bool
+) -> None:
+    def may_run_elsewhere(_target: Target) -> bool:
+        if outage:
+            raise StoreUnavailable("away", kind=StoreFailureKind.CONNECTION)
+        return True
+
+    record_results(store)
+    options: dict[str, Any] = {"bindings": {}, "no_handler_timeout": NO_TIME}
+    with dispatching(store, Calls(), **options, may_run_elsewhere=may_run_elsewhere):
+        wait_until(lambda: store.without_handler() == {TARGET: 1})
+
+    found = Deliveries(store.database)
+    found.retry([delivery.id for delivery in found.page()], at=clock.now())
+    with dispatching(store, Calls(), **options):
+        wait_until(lambda: delivery_states(store) == {"dead": 1})
+
+
+def test_a_process_without_the_handler_leaves_the_delivery_to_others(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It knows best when the delivery is due again, and would always be the first to claim it."""
+    monkeypatch.setattr(retry, "NO_HANDLER_WAIT", NO_TIME)
+    monkeypatch.setattr(claimer, "IDLE_INTERVAL", LONG)
+    record_results(store)
+
+    with dispatching(store, Calls(), bindings={}):
+        wait_until(lambda: store.without_handler() == {TARGET: 1})
+        with dispatching(store, Calls()):
+            wait_until(lambda: delivery_states(store) == {"done": 1})
+
+    assert delivery_rows(store)[0].attempt == 2
 
 
 def test_only_a_clock_that_is_right_ends_the_wait_for_a_handler(store: SqlStore) -> None:

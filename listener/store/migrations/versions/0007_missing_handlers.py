@@ -1,6 +1,7 @@
-"""How long a delivery has waited for a process with its handler, and its key from before it was given another target.
+"""How long a delivery has waited for a process with its handler, its key from before it was given another target, and
+what running daemons have handlers for.
 
-Processes of the previous release still work; they neither note nor end such a wait.
+Processes of the previous release still work; they neither note nor end such a wait, and may have any handler.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ down_revision = "0006"
 def upgrade() -> None:
     op.add_column("deliveries", sa.Column("no_handler_since", sa.BigInteger()))
     op.add_column("deliveries", sa.Column("first_key", sa.Text()))
+    op.add_column("daemons", sa.Column("targets", sa.Text()))
     waiting = sa.text("no_handler_since IS NOT NULL")
     op.create_index(
         "deliveries_without_handler",
