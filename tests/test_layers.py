@@ -50,7 +50,7 @@ IO_MODULES = {
 }
 MAX_FUNCTION_LINES = 45
 #: The only module that may ask structlog for a logger.
-LOGGERS = "listener.core.logger"
+LOGGERS = "listener.core.log_backends"
 
 MODULES = sorted(LISTENER.rglob("*.py"))
 NAMES = [str(path.relative_to(ROOT)) for path in MODULES]
@@ -211,6 +211,20 @@ def test_a_module_takes_its_logger_from_core(path: Path) -> None:
     ]
 
     assert taken == []
+
+
+def test_a_command_imports_nothing_in_its_functions() -> None:
+    """What only some commands need is imported at the top, with ``lazy_imports``."""
+    hidden = [
+        f"{name_of(path)}, line {node.lineno}"
+        for path in MODULES
+        if folder_of(name_of(path)) == "cli"
+        for function in functions_of(path)
+        for node in ast.walk(function)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+    ]
+
+    assert hidden == []
 
 
 TESTS = ROOT / "tests"

@@ -1,4 +1,7 @@
-"""The command line. Each command has its own module, which is imported only when the command is used."""
+"""The command line. Each command has its own module, which is imported only when the command is used.
+
+These modules import what only their commands need with ``lazy_imports``, so that their help does not load it.
+"""
 
 from __future__ import annotations
 
@@ -13,22 +16,31 @@ import click
 
 from listener.cli.options import global_config_option, log_level, log_level_options
 from listener.core.errors import Interrupted, ListenerError
+from listener.core.lazy_imports import lazy_imports
+from listener.core.logger import configure_at_first_line
 from listener.formats.unicode_text import storable, visible_lines
 
-#: Commands and where they are defined, in the order of the help text.
+with lazy_imports():
+    from listener.runtime import log_setup
+
+#: Commands in the order of the help text: where each is defined, and what the help says, which a test compares with the
+#: command's own.
 COMMANDS = {
-    "run": "listener.cli.run:run",
-    "check": "listener.cli.check:check",
-    "submit": "listener.cli.submit:submit",
-    "jobs": "listener.cli.jobs:jobs",
-    "reconcile": "listener.cli.reconcile:reconcile",
-    "results": "listener.cli.results:results",
-    "deliveries": "listener.cli.deliveries:deliveries",
-    "dead-letters": "listener.cli.dead_letters:dead_letters",
-    "quarantine": "listener.cli.quarantine:quarantine",
-    "store": "listener.cli.store:store",
-    "demo": "listener.cli.demo:demo",
-    "emulator": "listener.cli.emulator:emulator",
+    "run": ("listener.cli.run:run", "Run the daemon: receive callbacks and call handlers."),
+    "check": ("listener.cli.check:check", "Verify that the daemon can run with these settings."),
+    "submit": ("listener.cli.submit:submit", "Submit one smart-production job, or many with --from."),
+    "jobs": ("listener.cli.jobs:jobs", "List and inspect jobs."),
+    "reconcile": ("listener.cli.reconcile:reconcile", "Query MPS for job status, and record the answer."),
+    "results": ("listener.cli.results:results", "List recorded results; reroute parked ones."),
+    "deliveries": ("listener.cli.deliveries:deliveries", "List deliveries; retry or cancel pending ones."),
+    "dead-letters": (
+        "listener.cli.dead_letters:dead_letters",
+        "List, replay or delete dead letters (alias: dlq).",
+    ),
+    "quarantine": ("listener.cli.quarantine:quarantine", "List messages that could not be decoded."),
+    "store": ("listener.cli.store:store", "Show the status of the store; migrate, compact or export it."),
+    "demo": ("listener.cli.demo:demo", "Run an end-to-end demo on this machine, without an account."),
+    "emulator": ("listener.cli.emulator:emulator", "Run a local emulator of MNS and MPS."),
 }
 #: Other names for commands; not listed in the help text.
 ALIASES = {"dlq": "dead-letters"}
@@ -59,9 +71,14 @@ class Commands(click.Group):
         cmd_name = ALIASES.get(cmd_name, cmd_name)
         if cmd_name not in COMMANDS:
             return None
-        module, _, name = COMMANDS[cmd_name].partition(":")
+        module, _, name = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """As click's own, but without importing the commands."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, summary) for name, (_, summary) in COMMANDS.items()])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -114,10 +131,9 @@ def _fail(ctx: click.Context, message: str, exit_code: int) -> NoReturn:
 @click.pass_context
 def main(ctx: click.Context) -> None:
     """Consume ApsaraVideo MPS job callbacks from Alibaba Cloud MNS queues and deliver each result to its handler."""
-    from listener.runtime import log_setup
-
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # do not fail on an ASCII terminal
 
     # `run` configures its own; for other commands standard output is the result.
-    log_setup.configure(level=log_level(ctx) or "warning")
+    level = log_level(ctx) or "warning"
+    configure_at_first_line(lambda: log_setup.configure(level=level))

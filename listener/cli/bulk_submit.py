@@ -17,9 +17,13 @@ from listener.cli.common import print_json
 from listener.cli.interrupt import Interrupt
 from listener.client import mps_not_configured
 from listener.core.errors import Interrupted, UsageError
+from listener.core.lazy_imports import lazy_imports
 from listener.formats.lenient_json import render
 from listener.formats.unicode_text import visible
 from listener.jobs.bulk_submission import LineOutcome, csv_lines, jsonl_lines, submit_all
+
+with lazy_imports():
+    from listener.cli import progress
 
 if TYPE_CHECKING:
     from listener.client import Client
@@ -152,10 +156,5 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[LineReport], None]]:
     if quiet or not sys.stderr.isatty():
         yield lambda report: None
         return
-    from rich.console import Console
-    from rich.progress import Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
-
-    columns = (SpinnerColumn(), TextColumn("{task.completed} lines"), TimeElapsedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bar = progress.add_task("lines", total=None)
-        yield lambda report: progress.advance(bar)
+    with progress.counter("lines") as count:
+        yield lambda report: count()

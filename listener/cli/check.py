@@ -19,11 +19,16 @@ from listener.cli.common import (
     settings_from,
 )
 from listener.core.errors import ListenerError
-from listener.jobs.settings_warnings import settings_warnings
-from listener.settings.sections import Settings
+from listener.core.lazy_imports import lazy_imports
+
+with lazy_imports():
+    from listener.aliyun import mns_queue, tenant_clients
+    from listener.daemon import start_checks
+    from listener.jobs import settings_warnings
 
 if TYPE_CHECKING:
     from listener.aliyun.tenant_clients import TenantClients
+    from listener.settings.sections import Settings
 
 EPILOG = """\b
 Examples:
@@ -58,7 +63,7 @@ def check(ctx: click.Context, *, path: Path | None, as_json: bool) -> None:
     """Verify that the daemon can run with these settings."""
     settings, loaded = _settings(path)
     results = [*loaded, *(_others(settings) if settings else ())]
-    warnings = settings_warnings(settings) if settings else []
+    warnings = settings_warnings.settings_warnings(settings) if settings else []
     if as_json:
         checks = [asdict(one) for one in results]
         print_json({"ok": all(one.ok for one in results), "checks": checks, "warnings": warnings})
@@ -81,9 +86,7 @@ def _settings(path: Path | None) -> tuple[Settings | None, Sequence[CheckResult]
 
 
 def _others(settings: Settings) -> Iterator[CheckResult]:
-    from listener.daemon.start_checks import START_CHECKS
-
-    for start_check in START_CHECKS:
+    for start_check in start_checks.START_CHECKS:
         yield _run_check(start_check.name, partial(start_check.verify, settings))
     yield from _queues(settings)
 
@@ -106,16 +109,14 @@ def _failed(name: str, error: ListenerError) -> CheckResult:
 
 def _queues(settings: Settings) -> Iterator[CheckResult]:
     """What the daemon would wait for: keys that come from elsewhere than files, and the queues."""
-    from listener.aliyun.mns_queue import check_queue
-    from listener.aliyun.tenant_clients import TenantClients
-
-    clients = TenantClients(settings)
+    clients = tenant_clients.TenantClients(settings)
     for tenant in dict.fromkeys(queue.tenant for queue in settings.queues):
         key = _run_check(f"access key {tenant}".rstrip(), partial(_access_key, clients, tenant))
         yield key
         for queue in settings.queues if key.ok else ():
             if queue.tenant == tenant:
-                yield _run_check(f"queue {queue.label}", partial(check_queue, queue, clients.keys(tenant)))
+                verify = partial(mns_queue.check_queue, queue, clients.keys(tenant))
+                yield _run_check(f"queue {queue.label}", verify)
 
 
 def _access_key(clients: TenantClients, tenant: str) -> str:

@@ -8,21 +8,29 @@ import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
-from typing import Any, TypeVar
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from listener.cli.options import config_option
 from listener.cli.table import cell_text, print_table
+from listener.core.lazy_imports import lazy_imports
 from listener.formats.unicode_text import visible, visible_json
-from listener.settings.loader import settings_from
-from listener.settings.sections import Settings
-from listener.store.sql_store import SqlStore
+
+with lazy_imports():
+    from listener import client as clients
+    from listener.settings import loader
+    from listener.store import sql_store
+
+if TYPE_CHECKING:
+    from listener.client import Client
+    from listener.settings.sections import Settings
+    from listener.store.sql_store import SqlStore
 
 __all__ = [
     "config_option",
     "print_table",
-    "settings_from",
 ]  # re-exported, so that commands import all shared functions from here
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -48,10 +56,20 @@ def page_options(command: F) -> F:
     return limit(before(command))
 
 
+def settings_from(path: Path | None) -> Settings:
+    """Raises SettingsError."""
+    return loader.settings_from(path)
+
+
+def opened_client(settings: Settings, *, create: bool = True, read_only: bool = False) -> Client:
+    """A context manager, as ``opened_store``; its calls have the deadline of the settings."""
+    return clients.Client(settings, create=create, read_only=read_only)
+
+
 @contextmanager
 def opened_store(settings: Settings, *, read_only: bool = False) -> Iterator[SqlStore]:
     """The store, which must exist. Its calls have no deadline, since those for operators may look at many rows."""
-    store = SqlStore.open_existing(settings.store.url, read_only=read_only)
+    store = sql_store.SqlStore.open_existing(settings.store.url, read_only=read_only)
     try:
         yield store
     finally:

@@ -24,12 +24,16 @@ from listener.cli.selection import Action, Changed, Selection, carry_out, select
 from listener.cli.serialize import delivery_dict
 from listener.core import clock
 from listener.core.errors import UsageError
-from listener.core.ports import Decide
-from listener.rules.routing import Correlation, decider
-from listener.settings.sections import Settings
+from listener.core.lazy_imports import lazy_imports
+
+with lazy_imports():
+    from listener.rules import routing
+    from listener.store import dead_letters as stored
 
 if TYPE_CHECKING:
     from listener.core.model import Delivery
+    from listener.core.ports import Decide
+    from listener.settings.sections import Settings
     from listener.store.filters import Filters
 
 REPLAY = Action(verb="replay", done="replayed", what="dead letters", refuses=True)
@@ -58,10 +62,8 @@ def dead_letters() -> None:
 @json_option
 def list_dead(*, filters: Filters, before: int | None, limit: int, path: Path | None, as_json: bool) -> None:
     """List dead letters, newest first. --since and --until refer to the time of the failure."""
-    from listener.store.dead_letters import DeadLetters
-
     with opened_store(settings_from(path), read_only=True) as store:
-        page = DeadLetters(store.database).page(filters=filters, before=before or 0, limit=limit)
+        page = stored.DeadLetters(store.database).page(filters=filters, before=before or 0, limit=limit)
     if as_json:
         print_json([delivery_dict(delivery) for delivery in page])
     else:
@@ -74,10 +76,8 @@ def list_dead(*, filters: Filters, before: int | None, limit: int, path: Path | 
 @json_option
 def show_dead(*, dead_letter_id: int, path: Path | None, as_json: bool) -> None:
     """Show one dead letter with its callback."""
-    from listener.store.dead_letters import DeadLetters
-
     with opened_store(settings_from(path), read_only=True) as store:
-        delivery = DeadLetters(store.database).find(dead_letter_id)
+        delivery = stored.DeadLetters(store.database).find(dead_letter_id)
     if delivery is None:
         raise UsageError(
             f"no dead letter has the id {dead_letter_id}; list them with `mns-listener dead-letters list`"
@@ -94,12 +94,10 @@ def replay(*, selection: Selection, path: Path | None) -> None:
 
     One that no route matches stays a dead letter; the exit status is then 1.
     """
-    from listener.store.dead_letters import DeadLetters
-
     settings = settings_from(path)
     decide = _decide(settings)
     with opened_store(settings) as store:
-        letters = DeadLetters(store.database)
+        letters = stored.DeadLetters(store.database)
 
         def change(ids: Sequence[int]) -> Changed:
             replayed = letters.replay(ids, decide, at=clock.now(), dry_run=selection.dry_run)
@@ -113,10 +111,8 @@ def replay(*, selection: Selection, path: Path | None) -> None:
 @config_option
 def drop(*, selection: Selection, path: Path | None) -> None:
     """Discard dead letters permanently: they can no longer be replayed. --all asks first."""
-    from listener.store.dead_letters import DeadLetters
-
     with opened_store(settings_from(path)) as store:
-        letters = DeadLetters(store.database)
+        letters = stored.DeadLetters(store.database)
         carry_out(
             DROP,
             selection,
@@ -150,4 +146,4 @@ def _show(page: Sequence[Delivery]) -> None:
 
 def _decide(settings: Settings) -> Decide:
     """Apply the current routes. An unknown job does not matter any more: an operator asked for the replay."""
-    return decider(settings.rules(), Correlation(), now=clock.now(), wait_over=True)
+    return routing.decider(settings.rules(), routing.Correlation(), now=clock.now(), wait_over=True)

@@ -25,7 +25,11 @@ from listener.cli.serialize import delivery_dict
 from listener.cli.table import cell_text
 from listener.core import clock
 from listener.core.errors import UsageError
+from listener.core.lazy_imports import lazy_imports
 from listener.core.model import Delivery, DeliveryState
+
+with lazy_imports():
+    from listener.store import deliveries as stored
 
 if TYPE_CHECKING:
     from listener.store.deliveries import Deliveries
@@ -73,11 +77,9 @@ def list_deliveries(
     as_json: bool,
 ) -> None:
     """List deliveries, newest first: when each is due, and the error that it waits after."""
-    from listener.store.deliveries import UNSETTLED, Deliveries
-
-    wanted = tuple(map(DeliveryState, states)) or UNSETTLED
+    wanted = tuple(map(DeliveryState, states)) or stored.UNSETTLED
     with opened_store(settings_from(path), read_only=True) as store:
-        page = Deliveries(store.database).page(
+        page = stored.Deliveries(store.database).page(
             states=wanted, filters=filters, before=before or 0, limit=limit
         )
     if as_json:
@@ -92,10 +94,8 @@ def list_deliveries(
 @json_option
 def show_delivery(*, delivery_id: int, path: Path | None, as_json: bool) -> None:
     """Show one delivery, in any state, with its callback."""
-    from listener.store.deliveries import Deliveries
-
     with opened_store(settings_from(path), read_only=True) as store:
-        delivery = Deliveries(store.database).find(delivery_id)
+        delivery = stored.Deliveries(store.database).find(delivery_id)
     if delivery is None:
         raise UsageError(
             f"no delivery has the id {delivery_id}; list them with `mns-listener deliveries list`"
@@ -112,10 +112,8 @@ def retry(*, selection: Selection, path: Path | None) -> None:
 
     Attempts and failures stay as they are. Dead letters are replayed instead: see `mns-listener dead-letters replay`.
     """
-    from listener.store.deliveries import Deliveries
-
     with opened_store(settings_from(path)) as store:
-        found = Deliveries(store.database)
+        found = stored.Deliveries(store.database)
         carry_out(
             RETRY,
             selection,
@@ -133,10 +131,8 @@ def cancel(*, selection: Selection, path: Path | None) -> None:
 
     A running delivery cannot be cancelled: its handler may be doing its work already.
     """
-    from listener.store.deliveries import Deliveries
-
     with opened_store(settings_from(path)) as store:
-        found = Deliveries(store.database)
+        found = stored.Deliveries(store.database)
         carry_out(
             CANCEL,
             selection,

@@ -13,6 +13,11 @@ from typing import TYPE_CHECKING
 import click
 
 from listener.cli.common import json_option, print_json, print_table
+from listener.core.lazy_imports import lazy_imports
+
+with lazy_imports():
+    from listener.cli import progress
+    from listener.demo import sandbox
 
 if TYPE_CHECKING:
     from listener.demo.sandbox import DemoReport, JobReport
@@ -51,8 +56,6 @@ def demo(ctx: click.Context, *, jobs: int | None, keep: Path | None, as_json: bo
     os.environ["ALIBABA_CLOUD_ECS_METADATA_DISABLED"] = "true"
     for name in ("HTTP_PROXY", "http_proxy"):  # all calls go to loopback, and the SDK ignores NO_PROXY
         os.environ.pop(name, None)
-    from listener.demo import sandbox
-
     with _folder(keep) as folder, _progress(quiet=as_json) as report_progress:
         report = sandbox.run_demo(sandbox.make_jobs(jobs), folder=folder, report_progress=report_progress)
     if as_json:
@@ -85,13 +88,8 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
     if quiet or not sys.stderr.isatty():
         yield lambda what, done, total: None
         return
-    from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
-
-    columns = (TextColumn("{task.description:<10}"), BarColumn(), MofNCompleteColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
-        bars = {what: progress.add_task(what, total=None) for what in ("submitted", "handled")}
-        yield lambda what, done, total: progress.update(bars[what], completed=done, total=total)
+    with progress.bars("submitted", "handled") as report_progress:
+        yield report_progress
 
 
 def _show(report: DemoReport, keep: Path | None) -> None:

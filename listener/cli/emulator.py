@@ -11,6 +11,13 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from listener.core.lazy_imports import lazy_imports
+
+with lazy_imports():
+    from listener.emulator import faults as fault_files
+    from listener.emulator import options, server
+    from listener.emulator.mns import arguments
+
 if TYPE_CHECKING:
     from listener.emulator.faults import Fault
     from listener.emulator.server import RunningEmulator
@@ -57,12 +64,11 @@ def _durations(context: click.Context, option: click.Parameter, given: tuple[str
 
 
 def _queue_names(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
-    from listener.emulator.mns.arguments import QUEUE_NAME, QUEUE_NAME_LENGTH
-
+    longest = arguments.QUEUE_NAME_LENGTH
     for name in given:
-        if not QUEUE_NAME.fullmatch(name) or len(name) > QUEUE_NAME_LENGTH:
+        if not arguments.QUEUE_NAME.fullmatch(name) or len(name) > longest:
             raise click.BadParameter(
-                f"{name} is not a valid queue name; use up to {QUEUE_NAME_LENGTH} letters, digits and hyphens, "
+                f"{name} is not a valid queue name; use up to {longest} letters, digits and hyphens, "
                 "starting with a letter or digit"
             )
     return given
@@ -71,11 +77,9 @@ def _queue_names(context: click.Context, option: click.Parameter, given: tuple[s
 def _faults(context: click.Context, option: click.Parameter, path: Path | None) -> tuple[Fault, ...]:
     if path is None:
         return ()
-    from listener.emulator.faults import FaultError, read
-
     try:
-        return tuple(read(path))
-    except FaultError as error:
+        return tuple(fault_files.read(path))
+    except fault_files.FaultError as error:
         raise click.BadParameter(str(error)) from error
 
 
@@ -177,15 +181,12 @@ def emulator(*, host: str, port_file: Path | None, allow_remote: bool, **setting
             f"{host} can be reached from other machines; use 127.0.0.1, or add --allow-remote",
             param_hint="--host",
         )
-    from listener.emulator.options import Options
-    from listener.emulator.server import running
-
     # Blocked before the server's thread starts, so that only the sigwait below receives them.
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
-        with running(Options(host=host, **settings)) as server:
-            _print_address(server, port_file)
+        with server.running(options.Options(host=host, **settings)) as running:
+            _print_address(running, port_file)
             signal.sigwait(signals)
     except OSError as error:
         raise click.ClickException(
@@ -193,14 +194,14 @@ def emulator(*, host: str, port_file: Path | None, allow_remote: bool, **setting
         ) from error
 
 
-def _print_address(server: RunningEmulator, port_file: Path | None) -> None:
-    key = server.emulator.options.access_key_id
+def _print_address(running: RunningEmulator, port_file: Path | None) -> None:
+    key = running.emulator.options.access_key_id
     click.echo(
-        f"MNS and MPS emulator on {server.url} (MNS endpoint {server.url}, "
-        f"MPS endpoint {server.url.removeprefix('http://')} with protocol http, access key {key})"
+        f"MNS and MPS emulator on {running.url} (MNS endpoint {running.url}, "
+        f"MPS endpoint {running.url.removeprefix('http://')} with protocol http, access key {key})"
     )
     if port_file:
-        _write_atomically(port_file, f"{server.port}\n")
+        _write_atomically(port_file, f"{running.port}\n")
 
 
 def _write_atomically(path: Path, text: str) -> None:

@@ -10,7 +10,11 @@ from typing import Any, Final
 import click
 
 from listener.core import clock
-from listener.formats.durations import parse_duration
+from listener.core.lazy_imports import lazy_imports
+
+with lazy_imports():
+    from listener.formats import durations
+    from listener.store import filters as narrow
 
 
 class PointInTime(click.ParamType[datetime]):
@@ -22,7 +26,7 @@ class PointInTime(click.ParamType[datetime]):
         if isinstance(value, datetime):
             return value
         try:
-            return _from_iso(value) or clock.now() - parse_duration(value)
+            return _from_iso(value) or clock.now() - durations.parse_duration(value)
         except (ValueError, OverflowError):
             self.fail(
                 f"{value!r} is neither a duration such as 2h nor a time such as 2026-05-01T08:30", param, ctx
@@ -64,9 +68,7 @@ def filter_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(command)
         def narrowed(**given: Any) -> Any:
-            from listener.store.filters import Filters
-
-            return command(filters=Filters(**{name: given.pop(name) for name in used}), **given)
+            return command(filters=narrow.Filters(**{name: given.pop(name) for name in used}), **given)
 
         decorated: Callable[..., Any] = narrowed
         for name in reversed(used):

@@ -10,6 +10,7 @@ import click
 from listener.cli.common import (
     config_option,
     json_option,
+    opened_client,
     opened_store,
     page_options,
     print_fields,
@@ -20,8 +21,15 @@ from listener.cli.common import (
 from listener.cli.filtering import AnyCase, filter_options
 from listener.cli.serialize import delivery_dict, job_dict, result_dict
 from listener.core.errors import UsageError
+from listener.core.lazy_imports import lazy_imports
 from listener.core.model import DeliveryState, Job, JobState, ResultStatus
 from listener.formats.unicode_text import visible
+
+with lazy_imports():
+    from listener.cli import names as job_names
+    from listener.cli import waiting
+    from listener.formats import durations
+    from listener.store import queries as stored
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -71,10 +79,8 @@ def list_jobs(
     *, state: str | None, filters: Filters, before: int | None, limit: int, path: Path | None, as_json: bool
 ) -> None:
     """List jobs, newest first, with the states of their deliveries."""
-    from listener.store.queries import Queries
-
     with opened_store(settings_from(path), read_only=True) as store:
-        queries = Queries(store.database)
+        queries = stored.Queries(store.database)
         page = queries.jobs(state=state or "", filters=filters, before=before or 0, limit=limit)
         counts = queries.delivery_counts([row for row, _ in page])
     if as_json:
@@ -119,17 +125,14 @@ def show_job(*, name: str, path: Path | None, as_json: bool) -> None:
 
     NAME is a job id, a workflow run id, a reference or a token, or its beginning if no other one begins like this.
     """
-    from listener.cli.names import whole_name
-    from listener.store.queries import Queries
-
     with opened_store(settings_from(path), read_only=True) as store:
-        queries = Queries(store.database)
-        history = queries.history(name) or queries.history(whole_name(queries, name))
+        queries = stored.Queries(store.database)
+        history = queries.history(name) or queries.history(job_names.whole_name(queries, name))
     if history is None:
         raise UsageError(f"no job {name!r} in this store; list jobs with `mns-listener jobs list`")
     job = job_dict(history.job) if history.job else None
     output = history.job.output if history.job else ""
-    results = [result_dict(stored, output=output) for stored in history.results]
+    results = [result_dict(result, output=output) for result in history.results]
     deliveries = [delivery_dict(delivery) for delivery in history.deliveries]
     if as_json:
         print_json({"job": job, "results": results, "deliveries": deliveries})
@@ -156,12 +159,9 @@ def wait(
     NAMES are job ids, references or tokens, or unique beginnings of them. Exit status: 0 if all ended in Success, 1 if
     one did not, 124 on timeout. Warns while no daemon runs that could record outcomes.
     """
-    from listener.cli.waiting import limit_of, wait_for
-    from listener.client import Client
-
-    limit = limit_of(timeout)
-    with Client(settings_from(path), create=False, read_only=True) as client:
-        ended, status = wait_for(client, names, limit)
+    limit = waiting.limit_of(timeout)
+    with opened_client(settings_from(path), create=False, read_only=True) as client:
+        ended, status = waiting.wait_for(client, names, limit)
     if as_json:
         print_json(list(map(job_dict, ended)))
     else:
@@ -200,14 +200,11 @@ def register(
 
     JOB_ID is the job id that MPS returned, for any type of job, or a workflow run id.
     """
-    from listener.client import Client
-    from listener.formats.durations import parse_duration
-
     try:
-        limit = parse_duration(deadline) if deadline else None
+        limit = durations.parse_duration(deadline) if deadline else None
     except ValueError as error:
         raise UsageError(f"--deadline: {error}") from error
-    with Client(settings_from(path)) as client:
+    with opened_client(settings_from(path)) as client:
         job = client.register(
             job_id,
             function=function,

@@ -5,6 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Final
 
 from listener.core.errors import UsageError
+from listener.core.lazy_imports import lazy_imports
+
+with lazy_imports():
+    from listener.store import queries as stored
 
 if TYPE_CHECKING:
     from listener.client import Client
@@ -19,10 +23,8 @@ MAX_LISTED: Final = 5
 
 def find_job(client: Client, name: str) -> Job:
     """The job with this name, or the only one whose name begins like this. Raises UsageError."""
-    from listener.store.queries import Queries
-
     return client.store.find_job(name) or client.find(
-        whole_name(Queries(client.store.database), name) or name
+        whole_name(stored.Queries(client.store.database), name) or name
     )
 
 

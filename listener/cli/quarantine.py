@@ -18,7 +18,11 @@ from listener.cli.common import (
 )
 from listener.cli.filtering import filter_options
 from listener.cli.serialize import quarantined_dict
+from listener.core.lazy_imports import lazy_imports
 from listener.formats.unicode_text import shortened
+
+with lazy_imports():
+    from listener.store import queries
 
 if TYPE_CHECKING:
     from listener.store.filters import Filters
@@ -44,10 +48,8 @@ def list_quarantined(
     *, filters: Filters, before: int | None, limit: int, path: Path | None, as_json: bool
 ) -> None:
     """List quarantined messages, newest first."""
-    from listener.store.queries import Queries
-
     with opened_store(settings_from(path), read_only=True) as store:
-        page = Queries(store.database).quarantined(filters=filters, before=before or 0, limit=limit)
+        page = queries.Queries(store.database).quarantined(filters=filters, before=before or 0, limit=limit)
     if as_json:
         print_json([quarantined_dict(entry) for entry in page])
         return

@@ -11,11 +11,26 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
-from listener.cli.common import config_option, json_option, print_json, print_table, settings_from
+from listener.cli.common import (
+    config_option,
+    json_option,
+    opened_client,
+    print_json,
+    print_table,
+    settings_from,
+)
 from listener.cli.names import find_job
 from listener.core import clock
 from listener.core.errors import UnavailableError, UsageError
-from listener.core.ports import ALL_TENANTS
+from listener.core.lazy_imports import lazy_imports
+
+with lazy_imports():
+    from listener.aliyun import mns_queue
+    from listener.core import ports
+    from listener.intake import recorder
+    from listener.jobs import reconciler as reconciling
+    from listener.runtime import clock_guard
+    from listener.store import queries
 
 if TYPE_CHECKING:
     from listener.client import Client
@@ -47,11 +62,9 @@ Exit status: 69 if MPS was unavailable for at least one job, else 0.
 @json_option
 def reconcile(*, names: tuple[str, ...], overdue: bool, path: Path | None, as_json: bool) -> None:
     """Query MPS for job status, and record the answer."""
-    from listener.client import Client
-
     if overdue == bool(names):
         raise UsageError("specify jobs with --job, or --overdue; use one of the two")
-    with Client(settings_from(path), create=False) as client:
+    with opened_client(settings_from(path), create=False) as client:
         found = _all_overdue(client) if overdue else _named(client, names)
         waiting = _waiting(client) if overdue else {}
     lines = [_line(job, outcome, waiting.pop(job.token, (job, None))[1]) for job, outcome in found]
@@ -69,9 +82,7 @@ def reconcile(*, names: tuple[str, ...], overdue: bool, path: Path | None, as_js
 
 def _waiting(client: Client) -> dict[str, tuple[Job, datetime | None]]:
     """Overdue jobs that wait for their next query, by token."""
-    from listener.store.queries import Queries
-
-    found = Queries(client.store.database).overdue_waiting(at=clock.now(), limit=MAX_WAITING)
+    found = queries.Queries(client.store.database).overdue_waiting(at=clock.now(), limit=MAX_WAITING)
     return {job.token: (job, next_query) for job, next_query in found}
 
 
@@ -85,38 +96,33 @@ def _line(job: Job, result: str, next_query: datetime | None) -> dict[str, Any]:
 
 
 def _named(client: Client, names: Sequence[str]) -> list[tuple[Job, ReconcileOutcome]]:
-    reconciler = _reconciler(client, ALL_TENANTS)
+    reconciler = _reconciler(client, ports.ALL_TENANTS)
     return [(job, reconciler.reconcile(job)) for job in [find_job(client, name) for name in names]]
 
 
 def _all_overdue(client: Client) -> list[tuple[Job, ReconcileOutcome]]:
     """For each tenant, until no overdue job is left or its MPS is unavailable."""
-    from listener.jobs.reconciler import ReconcileOutcome, tenant_shards
-
     found: list[tuple[Job, ReconcileOutcome]] = []
-    for tenants in tenant_shards(client.settings.tenants).values():
+    for tenants in reconciling.tenant_shards(client.settings.tenants).values():
         reconciler = _reconciler(client, tenants)
         while turn := reconciler.turn():
             found += turn
-            if any(outcome is ReconcileOutcome.UNAVAILABLE for _, outcome in turn):
+            if any(outcome is reconciling.ReconcileOutcome.UNAVAILABLE for _, outcome in turn):
                 break
     return found
 
 
 def _reconciler(client: Client, tenants: Tenants) -> Reconciler:
-    from listener.intake.recorder import NullDeliverySink, Recorder
-    from listener.jobs.reconciler import Reconciler
-
     settings = client.settings
-    recorder = Recorder(
+    records = recorder.Recorder(
         store=client.store,
         rules=settings.rules(),
         correlation=settings.correlation_rules(),
-        sink=NullDeliverySink(),
+        sink=recorder.NullDeliverySink(),
     )
-    return Reconciler(
+    return reconciling.Reconciler(
         store=client.store,
-        recorder=recorder,
+        recorder=records,
         mps_of=client.clients.mps,
         backoff=settings.reconcile.backoff(),
         timeout=settings.reconcile.timeout,
@@ -135,13 +141,10 @@ class _QueueClock:
 
     @cached_property
     def confirmed(self) -> bool:
-        from listener.aliyun.mns_queue import check_queue
-        from listener.runtime.clock_guard import ClockGuard
-
-        guard = ClockGuard()
+        guard = clock_guard.ClockGuard()
         for queue in self._client.settings.queues:
             with suppress(UnavailableError):
-                check_queue(queue, self._client.clients.keys(queue.tenant), on_date=guard.confirm)
+                mns_queue.check_queue(queue, self._client.clients.keys(queue.tenant), on_date=guard.confirm)
             if guard.confirmed:
                 return True
         return False

@@ -19,8 +19,12 @@ from listener.cli.common import (
 from listener.cli.filtering import AnyCase, filter_options
 from listener.cli.serialize import result_dict
 from listener.core import clock
+from listener.core.lazy_imports import lazy_imports
 from listener.core.model import ResultStatus
-from listener.rules.routing import Correlation, decider
+
+with lazy_imports():
+    from listener.rules import routing
+    from listener.store import parked, queries
 
 if TYPE_CHECKING:
     from listener.store.filters import Filters
@@ -56,11 +60,9 @@ def list_results(
     as_json: bool,
 ) -> None:
     """List results, newest first."""
-    from listener.store.queries import Queries
-
     with opened_store(settings_from(path), read_only=True) as store:
         wanted = ResultStatus(status) if status else None
-        page = Queries(store.database).results(
+        page = queries.Queries(store.database).results(
             status=wanted, filters=filters, before=before or 0, limit=limit
         )
     if as_json:
@@ -93,12 +95,10 @@ def list_results(
 @json_option
 def reroute(*, path: Path | None, as_json: bool) -> None:
     """Re-evaluate routing of parked results, with the current routes."""
-    from listener.store.parked import reroute_parked
-
     settings = settings_from(path)
-    decide = decider(settings.rules(), Correlation(), now=clock.now(), wait_over=True)
+    decide = routing.decider(settings.rules(), routing.Correlation(), now=clock.now(), wait_over=True)
     with opened_store(settings) as store:
-        examined, deliveries = reroute_parked(store.database, decide, at=clock.now())
+        examined, deliveries = parked.reroute_parked(store.database, decide, at=clock.now())
     if as_json:
         print_json({"examined": examined, "deliveries": deliveries})
     else:

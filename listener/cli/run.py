@@ -17,12 +17,23 @@ from listener.cli.common import config_option, settings_from
 from listener.cli.options import log_level, log_level_options
 from listener.core import clock
 from listener.core.errors import ListenerError, StopTimedOut
+from listener.core.lazy_imports import lazy_imports
+from listener.core.logger import get_logger
+from listener.runtime.open_files import raise_open_file_limit
+from listener.runtime.orphans import reap_orphans
+from listener.runtime.output import Output, background_output
+from listener.runtime.signals import RELOAD_SIGNAL, STOP_SIGNALS, Signals, collected_signals
+from listener.runtime.systemd import Watchdog, notify
+
+with lazy_imports():
+    from listener.daemon import daemon as daemon_module
+    from listener.runtime import log_setup
 
 if TYPE_CHECKING:
     from listener.daemon.daemon import Daemon
-    from listener.runtime.output import Output
-    from listener.runtime.signals import Signals
     from listener.settings.sections import Settings
+
+log = get_logger("listener")
 
 #: How often the main thread looks around: it feeds the watchdog, and watches for the end of a drain.
 TICK = timedelta(seconds=1)
@@ -59,11 +70,6 @@ the settings.
 @click.pass_context
 def run(ctx: click.Context, *, path: Path | None, drain: bool) -> None:
     """Run the daemon: receive callbacks and call handlers."""
-    from listener.runtime import log_setup
-    from listener.runtime.open_files import raise_open_file_limit
-    from listener.runtime.output import background_output
-    from listener.runtime.signals import collected_signals
-
     load = partial(_settings, path, log_level(ctx))
     settings = load()
     # Until the whole command line ends: what it says about an error must not block the exit.
@@ -71,9 +77,7 @@ def run(ctx: click.Context, *, path: Path | None, drain: bool) -> None:
     log_setup.configure(level=settings.log.level, format=settings.log.format)
     raise_open_file_limit()
     with collected_signals() as signals:
-        from listener.daemon.daemon import Daemon
-
-        daemon = Daemon(settings, drain=drain, lines_dropped=output.lines_dropped)
+        daemon = daemon_module.Daemon(settings, drain=drain, lines_dropped=output.lines_dropped)
         _serve(daemon, signals, output, load=load, drain=drain)
 
 
@@ -88,9 +92,6 @@ def _settings(path: Path | None, level: str | None) -> Settings:
 def _serve(
     daemon: Daemon, signals: Signals, output: Output, *, load: Callable[[], Settings], drain: bool
 ) -> None:
-    from listener.core.logger import get_logger
-
-    log = get_logger("listener")
     daemon.start()
     log.info("listener.started", **daemon.describe())
     try:
@@ -102,10 +103,6 @@ def _serve(
 
 def _watch(daemon: Daemon, signals: Signals, *, reload: Callable[[], None], drain: bool) -> None:
     """Until a stop signal, or until everything is drained."""
-    from listener.runtime.orphans import reap_orphans
-    from listener.runtime.signals import RELOAD_SIGNAL, STOP_SIGNALS
-    from listener.runtime.systemd import Watchdog
-
     watchdog = Watchdog(daemon.liveness)
     while (number := signals.wait(DRAIN_TICK if drain else watchdog.tick(TICK))) not in STOP_SIGNALS:
         if number == RELOAD_SIGNAL:
@@ -119,10 +116,6 @@ def _watch(daemon: Daemon, signals: Signals, *, reload: Callable[[], None], drai
 
 def _reload(daemon: Daemon, load: Callable[[], Settings]) -> None:
     """Reload the settings; invalid ones are logged and change nothing."""
-    from listener.core.logger import get_logger
-    from listener.runtime import log_setup
-
-    log = get_logger("listener")
     try:
         settings = load()
         needs_restart = daemon.reload(settings)
@@ -134,9 +127,6 @@ def _reload(daemon: Daemon, load: Callable[[], Settings]) -> None:
 
 def _stopped(daemon: Daemon, signals: Signals, output: Output) -> dict[str, int]:
     """Stop gracefully; another signal, or a part that hangs, ends the process. Raises what stopping raised."""
-    from listener.runtime.signals import STOP_SIGNALS
-    from listener.runtime.systemd import notify
-
     notify("STOPPING=1")
     counts: Future[dict[str, int]] = Future()
     threading.Thread(target=_resolve, args=(counts, daemon.stop), name="stop", daemon=True).start()
@@ -158,9 +148,7 @@ def _stopped(daemon: Daemon, signals: Signals, output: Output) -> dict[str, int]
 
 def _exit_without(error: StopTimedOut, output: Output) -> NoReturn:
     """Leave the threads that hang behind; the interpreter's own exit might wait for them."""
-    from listener.core.logger import get_logger
-
-    get_logger("listener").error("stop.timed_out", hung=list(error.hung))
+    log.error("stop.timed_out", hung=list(error.hung))
     _exit_now(error.exit_code, output)
 
 

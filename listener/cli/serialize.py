@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from listener.core.lazy_imports import lazy_imports
 from listener.core.model import Delivery, Job, Quarantined, Result
-from listener.formats import job_outputs
-from listener.store.queries import StoredResult
+
+with lazy_imports():
+    from listener.formats import job_outputs
+
+if TYPE_CHECKING:
+    from listener.store.queries import StoredResult
 
 #: The fields of a job by which it is identified come first; all others follow in the order of the dataclass.
 _JOB_HEAD = ("job_id", "reference", "token", "state")

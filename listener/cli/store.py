@@ -12,6 +12,11 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from listener.cli.common import config_option, json_option, print_fields, print_json, settings_from
+from listener.core.lazy_imports import lazy_imports
+
+with lazy_imports():
+    from listener.store import database as databases
+    from listener.store import maintenance, schema
 
 if TYPE_CHECKING:
     from listener.store.database import Database
@@ -38,8 +43,6 @@ def store() -> None:
 @json_option
 def show_status(*, path: Path | None, as_json: bool) -> None:
     """Show schema, size and row counts. Scans the whole store."""
-    from listener.store import maintenance
-
     with _database(path, read_only=True) as database:
         found = maintenance.status(database)
     if as_json:
@@ -55,8 +58,6 @@ def upgrade(*, path: Path | None) -> None:
 
     Creates the store if it does not exist. The daemon does the same at startup.
     """
-    from listener.store import schema
-
     with _database(path) as database:
         since = schema.version(database)
         done = schema.upgrade(database)
@@ -68,8 +69,6 @@ def upgrade(*, path: Path | None) -> None:
 @config_option
 def vacuum(*, path: Path | None) -> None:
     """Reclaim disk space of deleted rows. On SQLite this blocks all writers until it has finished."""
-    from listener.store import maintenance
-
     with _database(path) as database:
         before, after = maintenance.vacuum(database)
         click.echo(f"{database.display_url}: {_size(before)} → {_size(after)}")
@@ -88,8 +87,6 @@ def export(*, output: TextIO, path: Path | None) -> None:
 
     That is, all jobs, results, deliveries and quarantined messages.
     """
-    from listener.store import maintenance
-
     with _database(path, read_only=True) as database:
         for row in maintenance.export(database):
             output.write(json.dumps(row) + "\n")
@@ -98,9 +95,7 @@ def export(*, output: TextIO, path: Path | None) -> None:
 @contextmanager
 def _database(path: Path | None, *, read_only: bool = False) -> Iterator[Database]:
     """The database with whatever schema it has; nothing is migrated."""
-    from listener.store.database import Database
-
-    with closing(Database(settings_from(path).store.url, read_only=read_only)) as database:
+    with closing(databases.Database(settings_from(path).store.url, read_only=read_only)) as database:
         yield database
 
 

@@ -11,12 +11,20 @@ from click.core import ParameterSource
 from listener.cli.common import (
     config_option,
     json_option,
+    opened_client,
     print_fields,
     print_json,
     print_warnings,
     settings_from,
 )
 from listener.core.errors import Interrupted, UsageError
+from listener.core.lazy_imports import lazy_imports
+
+with lazy_imports():
+    from listener.cli import bulk_submit, serialize, waiting
+    from listener.formats import durations
+    from listener.jobs import request as requests
+    from listener.jobs import settings_warnings
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -120,26 +128,21 @@ def submit(ctx: click.Context, /, *, path: Path | None, as_json: bool, **options
 
     FUNCTION is the MPS function, e.g. Cover, CaptionExtraction or ASR.
     """
-    from listener.cli.bulk_submit import submit_file
-    from listener.cli.waiting import limit_of
-    from listener.client import Client
-    from listener.jobs.settings_warnings import route_warnings
-
     if bool(options["function"]) == bool(options["source"]):
         raise UsageError("specify a FUNCTION, or a file of requests with --from; use one of the two")
     _check_together(ctx, options)
-    limit = limit_of(options["timeout"])
+    limit = waiting.limit_of(options["timeout"])
     settings = settings_from(path)
     mps = settings.tenant(options["tenant"]).mps
     for name, default in (("pipeline", mps.pipeline), ("notify_url", mps.notify_url)):
         options[name] = default if options[name] is None else options[name]
     one = None if options["source"] else _request(options)
-    print_warnings(route_warnings(settings, options["route"]))
-    with Client(settings) as client:
+    print_warnings(settings_warnings.route_warnings(settings, options["route"]))
+    with opened_client(settings) as client:
         status = (
             _one(client, one, options, limit=limit, as_json=as_json)
             if one
-            else submit_file(client, options, as_json=as_json)
+            else bulk_submit.submit_file(client, options, as_json=as_json)
         )
     ctx.exit(status)
 
@@ -176,36 +179,31 @@ def _one(
     limit: timedelta | None,
     as_json: bool,
 ) -> int:
-    from listener.cli.serialize import job_dict
-    from listener.cli.waiting import wait_for
-
     print_warnings(client.check(request, tenant=options["tenant"]))
     job = client.submit(request, tenant=options["tenant"])
     status = 0
     if options["waits"]:
         try:
-            (job,), status = wait_for(client, [job.token], limit)
+            (job,), status = waiting.wait_for(client, [job.token], limit)
         except KeyboardInterrupt as error:
             raise Interrupted(
                 "interrupted; the job is submitted, and its outcome will be recorded; wait for it with "
                 f"`mns-listener jobs wait {job.job_id}`"
             ) from error
-    print_json(job_dict(job)) if as_json else print_fields(job_dict(job))
+    found = serialize.job_dict(job)
+    print_json(found) if as_json else print_fields(found)
     return status
 
 
 def _request(options: dict[str, Any]) -> JobRequest:
-    from listener.formats.durations import parse_duration
-    from listener.jobs.request import JobRequest, compose_user_data
-
     if options["user_data"] is not None and (options["route"] or options["data"]):
         raise UsageError("--user-data cannot be combined with --route or --data; use one form")
-    composed = compose_user_data(options["route"], options["data"])
+    composed = requests.compose_user_data(options["route"], options["data"])
     try:
-        deadline = parse_duration(options["deadline"]) if options["deadline"] else None
+        deadline = durations.parse_duration(options["deadline"]) if options["deadline"] else None
     except ValueError as error:
         raise UsageError(f"--deadline: {error}") from error
-    return JobRequest(
+    return requests.JobRequest(
         function=options["function"],
         input=options["input_url"],
         output=options["output_url"],

@@ -10,15 +10,16 @@ import shutil
 import sys
 from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
-from itertools import zip_longest
 from typing import Any, Final
 
 import click
 
+from listener.core.lazy_imports import lazy_imports
 from listener.formats.unicode_text import visible
 
-#: Columns are not folded to less than this width, and the number of blanks between two columns.
-MIN_FOLDED, GAP = 20, 2
+with lazy_imports():
+    from listener.cli import folded_table
+
 #: An empty cell in a pipe, so that a line has as many words as there are columns for programs that split at blanks.
 EMPTY: Final = "-"
 
@@ -34,7 +35,9 @@ def print_table(
         return
     cells = [[cell_text(value) for value in row] for row in rows]
     if sys.stdout.isatty():
-        lines = terminal_lines(columns, cells, width=shutil.get_terminal_size().columns, whole=whole)
+        lines = folded_table.terminal_lines(
+            columns, cells, width=shutil.get_terminal_size().columns, whole=whole
+        )
     else:
         lines = piped_lines(columns, cells)
     for line in lines:
@@ -52,57 +55,3 @@ def piped_lines(columns: Sequence[str], rows: Rows) -> Iterator[str]:
     """The names of the columns, then the rows, separated by tabs; no cell contains a tab or is padded."""
     for cells in (columns, *rows):
         yield "\t".join(cell.strip() or EMPTY for cell in cells)
-
-
-def terminal_lines(
-    columns: Sequence[str], rows: Rows, *, width: int, whole: Collection[str] = ()
-) -> Iterator[str]:
-    """A table that fits into ``width``; if it cannot, a paragraph per row. Nothing is cut off."""
-    from rich.cells import cell_len
-
-    natural = [max(map(cell_len, cells)) for cells in zip(columns, *rows, strict=True)]
-    foldable = [name not in whole for name in columns]
-    widths = _widths(natural, foldable, width - GAP * (len(columns) - 1))
-    if widths is None:
-        return (line for row in rows for line in _paragraph(columns, row, width=width))
-    return _folded(columns, rows, widths=widths)
-
-
-def _widths(natural: Sequence[int], foldable: Sequence[bool], available: int) -> Sequence[int] | None:
-    """The widths of all columns, the space shared evenly by those that are folded; None if there is too little."""
-    folded = {place for place, width in enumerate(natural) if foldable[place] and width > MIN_FOLDED}
-    widths = list(natural)
-    left = available - sum(width for place, width in enumerate(natural) if place not in folded)
-    for number, place in enumerate(sorted(folded, key=natural.__getitem__)):
-        widths[place] = min(natural[place], left // (len(folded) - number))
-        if widths[place] < MIN_FOLDED:
-            return None
-        left -= widths[place]
-    return widths if left >= 0 else None
-
-
-def _folded(columns: Sequence[str], rows: Rows, *, widths: Sequence[int]) -> Iterator[str]:
-    from rich.cells import chop_cells, set_cell_size
-
-    for row in (columns, *rows):
-        folded = [chop_cells(cell, width) for cell, width in zip(row, widths, strict=True)]
-        for parts in zip_longest(*folded, fillvalue=""):
-            padded = map(set_cell_size, parts, widths)
-            yield (" " * GAP).join(padded).rstrip()
-
-
-def _paragraph(columns: Sequence[str], row: Sequence[str], *, width: int) -> Iterator[str]:
-    """``name: value`` for each cell that is not empty, as many on a line as fit, further lines indented."""
-    from rich.cells import cell_len
-
-    gap, line = " " * GAP, ""
-    for name, value in zip(columns, row, strict=True):
-        part = f"{name}: {value}"
-        if not value.strip():
-            continue
-        if line and cell_len(line + gap + part) > width:
-            yield line
-            line = gap + part
-        else:
-            line += gap + part if line else part
-    yield line.rstrip()

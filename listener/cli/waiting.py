@@ -11,9 +11,13 @@ import click
 from listener.cli.names import find_job
 from listener.core import clock
 from listener.core.errors import UsageError
+from listener.core.lazy_imports import lazy_imports
 from listener.core.model import JobState
-from listener.formats.durations import parse_duration
 from listener.formats.unicode_text import visible
+
+with lazy_imports():
+    from listener.formats import durations
+    from listener.store import daemons
 
 if TYPE_CHECKING:
     from listener.client import Client
@@ -27,7 +31,7 @@ LOOK_INTERVAL: Final = timedelta(seconds=5)
 def limit_of(timeout: str) -> timedelta | None:
     """The value of ``--timeout``; None if it is empty. Raises UsageError."""
     try:
-        return parse_duration(timeout) if timeout else None
+        return durations.parse_duration(timeout) if timeout else None
     except ValueError as error:
         raise UsageError(f"--timeout: {error}") from error
 
@@ -78,10 +82,8 @@ class _DaemonWatch:
     """Warns once for each time that no daemon runs."""
 
     def __init__(self, client: Client) -> None:
-        from listener.store.daemons import Daemons
-
         self._store = client.store.database.display_url
-        self._daemons = Daemons(client.store.database)
+        self._daemons = daemons.Daemons(client.store.database)
         self._missing = False
 
     def look(self) -> None:

@@ -1,46 +1,41 @@
 """The loggers of all modules: structlog's where the process has configured it, else the standard library's.
 
 The daemon and the command line configure structlog. An application that uses the listener as a library may configure
-either one; if it configures none, nothing is printed.
+either one; if it configures none, nothing is printed. Most commands log nothing, so the first line imports structlog.
 """
 
 from __future__ import annotations
 
-import logging
-from collections.abc import MutableMapping
-from typing import Any, cast
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, cast
 
-import structlog
-from structlog.typing import FilteringBoundLogger
+from listener.core.lazy_imports import lazy_imports
 
-# Else the standard library prints warnings to standard error.
-logging.getLogger("listener").addHandler(logging.NullHandler())
+with lazy_imports():
+    from listener.core import log_backends
+
+if TYPE_CHECKING:
+    from structlog.typing import FilteringBoundLogger
 
 
 class ModuleLogger:
     """A logger that looks at each line which of the two is configured."""
 
-    def __init__(self, name: str) -> None:
-        self.configured = structlog.get_logger(name)
-        self.standard = structlog.wrap_logger(
-            logging.getLogger(name),
-            processors=[structlog.contextvars.merge_contextvars, _as_text],
-            wrapper_class=structlog.make_filtering_bound_logger(logging.NOTSET),
-        )
+    #: Configures structlog before a line is logged, where nothing else has done so.
+    configure: Callable[[], object] | None = None
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self.configured if structlog.is_configured() else self.standard, name)
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, method: str) -> Any:
+        return getattr(log_backends.backend(self._name, configure=ModuleLogger.configure), method)
 
 
 def get_logger(name: str) -> FilteringBoundLogger:
     """The logger of a module, by the module's name."""
-    return cast(FilteringBoundLogger, ModuleLogger(name))
+    return cast("FilteringBoundLogger", ModuleLogger(name))
 
 
-def _as_text(
-    _logger: Any, _method: str, event: MutableMapping[str, Any]
-) -> tuple[tuple[str], dict[str, Any]]:
-    """The arguments for a logger of the standard library: ``noun.past_participle name='value'``."""
-    facts = {name: value for name, value in event.items() if name not in ("event", "exc_info")}
-    text = " ".join([str(event["event"]), *(f"{name}={value!r}" for name, value in facts.items())])
-    return (text,), {"exc_info": event.get("exc_info")}
+def configure_at_first_line(configure: Callable[[], object]) -> None:
+    """Call this before the first line of the log, unless structlog is configured by then."""
+    ModuleLogger.configure = staticmethod(configure)

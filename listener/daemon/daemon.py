@@ -17,6 +17,7 @@ from listener import __version__
 from listener.aliyun.tenant_clients import TenantClients
 from listener.core import clock
 from listener.core.errors import DrainIncomplete, ListenerError
+from listener.core.lazy_imports import lazy_imports
 from listener.core.logger import get_logger
 from listener.daemon import start_checks
 from listener.daemon.bounded_steps import BoundedSteps
@@ -33,6 +34,10 @@ from listener.runtime.store_health import StoreHealth
 from listener.settings.sections import HttpSettings, Settings
 from listener.store.daemon_lock import DaemonLock
 from listener.store.sql_store import SqlStore
+
+with lazy_imports():  # a daemon without http.listen needs none of these
+    from listener.http import address, app
+    from listener.http import server as http_server
 
 if TYPE_CHECKING:
     import socket
@@ -300,20 +305,15 @@ class _Running:
 
 
 def _serve(parts: Parts, port: socket.socket, settings: HttpSettings) -> Server:
-    # Imported here, since a daemon without http.listen does not need it.
-    from listener.http.address import UNIX
-    from listener.http.app import application
-    from listener.http.server import Server
-
     health = parts.health
-    app = application(
+    pages = app.application(
         alive=health.alive,
         ready=health.ready,
         metrics=health.exposition,
         # No browser connects to a unix socket, and a proxy in front of it passes on any name.
-        allowed_hosts=None if settings.listen.startswith(UNIX) else settings.allowed_hosts,
+        allowed_hosts=None if settings.listen.startswith(address.UNIX) else settings.allowed_hosts,
     )
-    server = Server(app, port)
+    server = http_server.Server(pages, port)
     server.start()
     return server
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Final
 from listener.aliyun.tenant_clients import TenantClients
 from listener.core import clock
 from listener.core.errors import AddressInUse, ListenerError, StoreInUse
+from listener.core.lazy_imports import lazy_imports
 from listener.dispatch.coroutine_runner import CoroutineRunner
 from listener.dispatch.handlers import Handlers
 from listener.settings.sections import Settings
@@ -23,6 +24,9 @@ from listener.store.database import parsed_url
 from listener.store.dead_letters import DeadLetters
 from listener.store.sql_store import SqlStore
 from listener.store.url_display import display_url
+
+with lazy_imports():  # not needed without http.listen
+    from listener.http import address, health_query
 
 if TYPE_CHECKING:
     import socket
@@ -48,9 +52,7 @@ def bind_port(settings: Settings) -> socket.socket | None:
     """None if there is to be no server. Raises AddressInUse and SettingsError."""
     if not settings.http.listen:
         return None
-    from listener.http.address import bind
-
-    return bind(settings.http.listen)
+    return address.bind(settings.http.listen)
 
 
 def load_handlers(settings: Settings, runner: CoroutineRunner) -> Handlers:
@@ -89,13 +91,10 @@ def _address(settings: Settings) -> str:
     listen = settings.http.listen
     if not listen:
         return "no server for health and metrics"
-    from listener.http.address import verify
-    from listener.http.health_query import daemon_at
-
     try:
-        verify(listen)
+        address.verify(listen)
     except AddressInUse as error:
-        daemon = daemon_at(listen)
+        daemon = health_query.daemon_at(listen)
         if daemon and daemon in _running(settings):
             return f"{listen} is used by the running daemon {daemon} of this store"
         if daemon:

@@ -1,4 +1,4 @@
-"""The tables. Migrations create them; a test verifies that both are equal."""
+"""The tables. Migrations create them; a test verifies that both are equal. Indexes: ``listener.store.indexes``."""
 
 from __future__ import annotations
 
@@ -11,7 +11,6 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Dialect,
-    Index,
     Integer,
     MetaData,
     String,
@@ -20,7 +19,6 @@ from sqlalchemy import (
     UniqueConstraint,
     and_,
     literal,
-    text,
 )
 from sqlalchemy.types import TypeDecorator
 
@@ -61,10 +59,6 @@ RowId = BigInteger().with_variant(Integer, "sqlite")  #: SQLite autoincrements I
 metadata = MetaData()
 
 
-def _partial_index(name: str, *columns: str, where: str) -> Index:
-    return Index(name, *columns, sqlite_where=text(where), postgresql_where=text(where))
-
-
 jobs = Table(
     "jobs",
     metadata,
@@ -90,8 +84,6 @@ jobs = Table(
     Column("deadline_at", UtcTimestamp),
     Column("next_query_at", UtcTimestamp),  #: when MPS is to be asked about it; NULL once the job is finished
     Column("queries", Integer, nullable=False, server_default="0"),
-    Index("jobs_by_state", "state", "id"),
-    _partial_index("jobs_overdue", "next_query_at", where="next_query_at IS NOT NULL"),
 )
 
 results = Table(
@@ -122,12 +114,6 @@ results = Table(
     Column("copies", Integer, nullable=False),
     Column("contradictions", Integer, nullable=False),
     Column("outputs", Text),  #: the outputs that a query returned, verbatim
-    Index("results_by_status", "status", "id"),
-    _partial_index("results_by_job", "job", where="job IS NOT NULL"),
-    _partial_index("results_by_run_id", "run_id", where="run_id != ''"),
-    # The dedup key of an outcome is its job's id, which the unique constraint indexes already.
-    _partial_index("results_progress", "job_id", where="job_id != dedup_key AND job_id != ''"),
-    _partial_index("results_waiting_by_queue", "queue", "wait_until", where="wait_until IS NOT NULL"),
 )
 
 
@@ -161,12 +147,6 @@ deliveries = Table(
     Column("settled_at", UtcTimestamp),
     Column("no_handler_since", UtcTimestamp),  #: since when no process that claimed it has had its handler
     Column("first_key", Text),  #: its idempotency key, if a replay has given it another route or handler
-    Index("deliveries_by_result", "result"),
-    _partial_index("deliveries_pending", "queue", "next_at", where="state = 'pending'"),
-    _partial_index("deliveries_running", "lease_until", where="state = 'running'"),
-    _partial_index("deliveries_dead", "id", where="state = 'dead'"),
-    _partial_index("deliveries_dead_by_route", "route", "id", where="state = 'dead'"),
-    _partial_index("deliveries_without_handler", "route", "handler", where="no_handler_since IS NOT NULL"),
 )
 
 quarantine = Table(

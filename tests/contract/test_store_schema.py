@@ -17,8 +17,8 @@ from sqlalchemy import text
 from listener.core.errors import SettingsError, StoreUnavailable
 from listener.store import ingest, schema
 from listener.store.database import Database
+from listener.store.indexes import metadata
 from listener.store.sql_store import SqlStore
-from listener.store.tables import metadata
 from tests.support import ROOT
 from tests.support.builders import NOON, decoded_messages, routes_all
 from tests.support.stores import OpenStore, count, deliveries, results

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 import structlog
 
+from listener.core.log_backends import structlog_logger
 from listener.core.logger import ModuleLogger
 
 
@@ -20,18 +20,13 @@ def restored_process_state() -> Iterator[None]:
         yield
     finally:
         structlog.configure(**logging_before)
-        _forget_cached_loggers()
+        _forget_loggers()
         if os.environ != environment_before:
             os.environ.clear()
             os.environ.update(environment_before)
 
 
-def _forget_cached_loggers() -> None:
-    """A module's logger keeps the configuration of its first use; without this, the next test would log with it."""
-    lazy = type(structlog.get_logger())
-    for name, module in list(sys.modules.items()):
-        logger = getattr(module, "log", None) if name.startswith("listener") else None
-        if isinstance(logger, ModuleLogger):
-            logger = logger.configured
-        if isinstance(logger, lazy):
-            vars(logger).pop("bind", None)
+def _forget_loggers() -> None:
+    """A logger keeps the configuration of its first use; without this, the next test would log with it."""
+    structlog_logger.cache_clear()
+    ModuleLogger.configure = None

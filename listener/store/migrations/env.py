@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from alembic import context
 
-from listener.store.tables import metadata
+from listener.store.indexes import metadata
 
 context.configure(
     connection=context.config.attributes["connection"],

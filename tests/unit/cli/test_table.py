@@ -6,7 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listener.cli.table import cell_text, piped_lines, terminal_lines
+from listener.cli.folded_table import terminal_lines
+from listener.cli.table import cell_text, piped_lines
 from tests.support.builders import JOB_ID, NOON, a_job
 from tests.support.program import Place
 from tests.support.terminal import run_at_terminal

@@ -1,0 +1,38 @@
+"""The indexes of the tables. Migrations create them; a test verifies that both are equal.
+
+They are apart from the tables, since SQLAlchemy imports the dialects of both databases for an index with a condition,
+and only migrations need to know the indexes.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import Index, Table, text
+
+from listener.store.tables import deliveries, jobs, metadata, results
+
+__all__ = ["metadata"]  #: with the indexes
+
+
+def _index(table: Table, name: str, *columns: str, where: str = "") -> None:
+    condition: dict[str, Any] = {f"{each}_where": text(where) for each in ("sqlite", "postgresql") if where}
+    Index(name, *(table.c[column] for column in columns), **condition)
+
+
+_index(jobs, "jobs_by_state", "state", "id")
+_index(jobs, "jobs_overdue", "next_query_at", where="next_query_at IS NOT NULL")
+
+_index(results, "results_by_status", "status", "id")
+_index(results, "results_by_job", "job", where="job IS NOT NULL")
+_index(results, "results_by_run_id", "run_id", where="run_id != ''")
+# The dedup key of an outcome is its job's id, which the unique constraint indexes already.
+_index(results, "results_progress", "job_id", where="job_id != dedup_key AND job_id != ''")
+_index(results, "results_waiting_by_queue", "queue", "wait_until", where="wait_until IS NOT NULL")
+
+_index(deliveries, "deliveries_by_result", "result")
+_index(deliveries, "deliveries_pending", "queue", "next_at", where="state = 'pending'")
+_index(deliveries, "deliveries_running", "lease_until", where="state = 'running'")
+_index(deliveries, "deliveries_dead", "id", where="state = 'dead'")
+_index(deliveries, "deliveries_dead_by_route", "route", "id", where="state = 'dead'")
+_index(deliveries, "deliveries_without_handler", "route", "handler", where="no_handler_since IS NOT NULL")
