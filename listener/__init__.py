@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         ListenerError,
         MpsRejected,
         MpsUnavailable,
+        NotFound,
         ReferenceExists,
         Reject,
         Retry,
@@ -43,6 +44,7 @@ __all__ = [
     "ListenerError",
     "MpsRejected",
     "MpsUnavailable",
+    "NotFound",
     "Outputs",
     "ReferenceExists",
     "Reject",
@@ -61,6 +63,10 @@ __all__ = [
 ]
 __version__ = "0.1.0"
 
+_ERRORS = (
+    *("ListenerError", "MpsRejected", "MpsUnavailable", "NotFound", "ReferenceExists", "Reject", "Retry"),
+    *("SettingsError", "StoreRejected", "StoreUnavailable", "Unavailable", "UnavailableError", "UsageError"),
+)
 #: Where the names are that are imported when they are first used.
 _API = {
     "AsyncClient": "listener.async_client",
@@ -68,20 +74,7 @@ _API = {
     "time_left": "listener.core.call_deadline",
     **dict.fromkeys(("Client", "outputs", "register", "submit", "wait"), "listener.client"),
     **dict.fromkeys(("Job", "JobResult", "JobState"), "listener.core.model"),
-    **dict.fromkeys(
-        (
-            *("ListenerError", "MpsRejected", "MpsUnavailable", "ReferenceExists", "Reject", "Retry"),
-            *(
-                "SettingsError",
-                "StoreRejected",
-                "StoreUnavailable",
-                "Unavailable",
-                "UnavailableError",
-                "UsageError",
-            ),
-        ),
-        "listener.core.errors",
-    ),
+    **dict.fromkeys(_ERRORS, "listener.core.errors"),
 }
 
 

@@ -23,7 +23,7 @@ from typing import Any, Self
 
 from listener.aliyun.tenant_clients import TenantClients
 from listener.core import clock
-from listener.core.errors import SettingsError, UsageError
+from listener.core.errors import NotFound, SettingsError, UsageError
 from listener.core.model import SUCCESS, Job, JobState
 from listener.core.outputs import Outputs
 from listener.core.ports import MediaProcessing
@@ -129,14 +129,14 @@ class Client:
         return self.find(job_id)
 
     def find(self, name: str) -> Job:
-        """A job by its id, reference or token. Raises UsageError."""
+        """A job by its id, reference or token. Raises NotFound."""
         job = self.store.find_job(name)
         if job is None:
-            raise UsageError(f"no job {name!r} in this store; list jobs with `mns-listener jobs list`")
+            raise NotFound(f"no job {name!r} in this store; list jobs with `mns-listener jobs list`")
         return job
 
     def wait(self, job: Job | str, *, timeout: timedelta | float | None = None) -> Job:
-        """Wait until the daemon has recorded the outcome; returns the job. Raises TimeoutError and UsageError."""
+        """Wait until the daemon has recorded the outcome; returns the job. Raises TimeoutError and NotFound."""
         name = job if isinstance(job, str) else job.token
         pauses = pauses_until(timeout)
         while (found := self.find(name)).finished_at is None:

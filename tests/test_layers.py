@@ -227,6 +227,36 @@ def test_a_command_imports_nothing_in_its_functions() -> None:
     assert hidden == []
 
 
+@pytest.mark.parametrize("path", [path for path in MODULES if path.stem != "exit_codes"], ids=name_of)
+def test_an_exit_code_is_one_of_the_list(path: Path) -> None:
+    """Scripts rely on them, so all are in ``listener/core/exit_codes.py``."""
+    numbers = [
+        node.lineno
+        for node in nodes_of(path)
+        for value in (*exits(node), *assigned_exit_codes(node))
+        if isinstance(value, ast.Constant) and isinstance(value.value, int)
+    ]
+
+    assert numbers == []
+
+
+def exits(node: ast.AST) -> Sequence[ast.expr]:
+    """What is given to ``sys.exit``, ``ctx.exit`` and the like."""
+    called = isinstance(node, ast.Call) and getattr(node.func, "attr", "") in ("exit", "_exit")
+    return node.args if called and isinstance(node, ast.Call) else ()
+
+
+def assigned_exit_codes(node: ast.AST) -> Sequence[ast.expr]:
+    if isinstance(node, ast.Assign):
+        named = [name.id for name in node.targets if isinstance(name, ast.Name)]
+    else:
+        named = (
+            [node.target.id] if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name) else []
+        )
+    value = getattr(node, "value", None)
+    return (value,) if "exit_code" in named and value else ()
+
+
 TESTS = ROOT / "tests"
 
 

@@ -16,6 +16,7 @@ import click
 
 from listener.cli.options import global_config_option, log_level, log_level_options
 from listener.core.errors import Interrupted, ListenerError
+from listener.core.exit_codes import ExitCode
 from listener.core.lazy_imports import lazy_imports
 from listener.core.logger import configure_at_first_line
 from listener.formats.unicode_text import storable, visible_lines
@@ -44,7 +45,6 @@ COMMANDS = {
 }
 #: Other names for commands; not listed in the help text.
 ALIASES = {"dlq": "dead-letters"}
-INTERNAL_ERROR = 70  #: EX_SOFTWARE
 
 EPILOG = """\b
 Examples:
@@ -55,10 +55,8 @@ Examples:
   mns-listener jobs list --state Fail
 
 \b
-Exit status: 0 success, 1 failure, 2 usage error, 69 unavailable (a service, the
-store or a file), 70 a bug in mns-listener, 75 the daemon stopped but a part of it
-hung, 78 invalid configuration, 130 interrupted (Ctrl-C).
-"""
+Exit status:
+""" + "\n".join(f"  {code:<4} {code.meaning}" for code in ExitCode)
 
 
 class Commands(click.Group):
@@ -115,11 +113,11 @@ class Commands(click.Group):
                 ctx,
                 f"internal error (a bug in mns-listener): {type(error).__name__}: {error}; "
                 "please report it with the traceback that MNS_LISTENER_TRACEBACK=1 prints",
-                INTERNAL_ERROR,
+                ExitCode.INTERNAL,
             )
 
 
-def _fail(ctx: click.Context, message: str, exit_code: int) -> NoReturn:
+def _fail(ctx: click.Context, message: str, exit_code: ExitCode) -> NoReturn:
     click.echo(f"Error: {visible_lines(message)}", err=True)
     ctx.exit(exit_code)
 

@@ -17,6 +17,7 @@ from listener.cli.common import print_json
 from listener.cli.interrupt import Interrupt
 from listener.client import mps_not_configured
 from listener.core.errors import Interrupted, UsageError
+from listener.core.exit_codes import ExitCode
 from listener.core.lazy_imports import lazy_imports
 from listener.formats.lenient_json import render
 from listener.formats.unicode_text import visible
@@ -34,7 +35,7 @@ WRONG: Final = (LineOutcome.EXISTING, LineOutcome.INVALID, LineOutcome.FAILED)
 GO_ON: Final = "run the same command with --resume to go on: it skips what was submitted"
 
 
-def submit_file(client: Client, options: dict[str, Any], *, as_json: bool) -> int:
+def submit_file(client: Client, options: dict[str, Any], *, as_json: bool) -> ExitCode:
     """Submit each line; return exit status 1 unless all were submitted or skipped.
 
     Raises UsageError or SettingsError before it submits anything, and Interrupted after SIGINT.
@@ -140,8 +141,8 @@ class _Tally:
         return ", ".join(f"{count} {name}" for name, count in self.summary.items())
 
     @property
-    def exit_status(self) -> int:
-        return 1 if any(self._counts[outcome] for outcome in WRONG) else 0
+    def exit_status(self) -> ExitCode:
+        return ExitCode.FAILED if any(self._counts[outcome] for outcome in WRONG) else ExitCode.OK
 
 
 def _write_report(report: LineReport, file: IO[str] | None) -> None:

@@ -19,6 +19,7 @@ from listener.cli.common import (
     settings_from,
 )
 from listener.core.errors import ListenerError
+from listener.core.exit_codes import ExitCode
 from listener.core.lazy_imports import lazy_imports
 
 with lazy_imports():
@@ -47,12 +48,12 @@ warning on standard error, and in "warnings" of the JSON.
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """The result of one check. ``exit_code`` is 0 if it passed."""
+    """The result of one check. ``exit_code`` is that of its error."""
 
     name: str
     ok: bool
     detail: str
-    exit_code: int = 0
+    exit_code: ExitCode = ExitCode.OK
 
 
 @click.command(epilog=EPILOG)
@@ -71,7 +72,7 @@ def check(ctx: click.Context, *, path: Path | None, as_json: bool) -> None:
         rows = [("ok" if one.ok else "FAILED", one.name, one.detail) for one in results]
         print_table(("", "check", "detail"), rows, empty="nothing to check")
         print_warnings(warnings)
-    ctx.exit(next((one.exit_code for one in results if not one.ok), 0))
+    ctx.exit(next((one.exit_code for one in results if not one.ok), ExitCode.OK))
 
 
 def _settings(path: Path | None) -> tuple[Settings | None, Sequence[CheckResult]]:

@@ -23,7 +23,7 @@ from listener.cli.filtering import filter_options
 from listener.cli.selection import Action, Changed, Selection, carry_out, selection_options
 from listener.cli.serialize import delivery_dict
 from listener.core import clock
-from listener.core.errors import UsageError
+from listener.core.errors import NotFound
 from listener.core.lazy_imports import lazy_imports
 
 with lazy_imports():
@@ -79,7 +79,7 @@ def show_dead(*, dead_letter_id: int, path: Path | None, as_json: bool) -> None:
     with opened_store(settings_from(path), read_only=True) as store:
         delivery = stored.DeadLetters(store.database).find(dead_letter_id)
     if delivery is None:
-        raise UsageError(
+        raise NotFound(
             f"no dead letter has the id {dead_letter_id}; list them with `mns-listener dead-letters list`"
         )
     fields = delivery_dict(delivery) | {"user_data": delivery.result.user_data, "raw": delivery.result.raw}

@@ -24,7 +24,7 @@ from listener.cli.selection import Action, Changed, Selection, carry_out, select
 from listener.cli.serialize import delivery_dict
 from listener.cli.table import cell_text
 from listener.core import clock
-from listener.core.errors import UsageError
+from listener.core.errors import NotFound
 from listener.core.lazy_imports import lazy_imports
 from listener.core.model import Delivery, DeliveryState
 
@@ -97,9 +97,7 @@ def show_delivery(*, delivery_id: int, path: Path | None, as_json: bool) -> None
     with opened_store(settings_from(path), read_only=True) as store:
         delivery = stored.Deliveries(store.database).find(delivery_id)
     if delivery is None:
-        raise UsageError(
-            f"no delivery has the id {delivery_id}; list them with `mns-listener deliveries list`"
-        )
+        raise NotFound(f"no delivery has the id {delivery_id}; list them with `mns-listener deliveries list`")
     fields = delivery_dict(delivery) | {"user_data": delivery.result.user_data, "raw": delivery.result.raw}
     print_json(fields) if as_json else print_fields(fields)
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import click
 
 from listener.cli.common import json_option, print_json, print_table
+from listener.core.exit_codes import ExitCode
 from listener.core.lazy_imports import lazy_imports
 
 with lazy_imports():
@@ -62,7 +63,7 @@ def demo(ctx: click.Context, *, jobs: int | None, keep: Path | None, as_json: bo
         print_json(report.counts)
     else:
         _show(report, keep)
-    ctx.exit(0 if report.correct else 1)
+    ctx.exit(ExitCode.OK if report.correct else ExitCode.FAILED)
 
 
 @contextmanager

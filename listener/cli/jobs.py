@@ -20,7 +20,7 @@ from listener.cli.common import (
 )
 from listener.cli.filtering import AnyCase, filter_options
 from listener.cli.serialize import delivery_dict, job_dict, result_dict
-from listener.core.errors import UsageError
+from listener.core.errors import NotFound, UsageError
 from listener.core.lazy_imports import lazy_imports
 from listener.core.model import DeliveryState, Job, JobState, ResultStatus
 from listener.formats.unicode_text import visible
@@ -129,7 +129,7 @@ def show_job(*, name: str, path: Path | None, as_json: bool) -> None:
         queries = stored.Queries(store.database)
         history = queries.history(name) or queries.history(job_names.whole_name(queries, name))
     if history is None:
-        raise UsageError(f"no job {name!r} in this store; list jobs with `mns-listener jobs list`")
+        raise NotFound(f"no job {name!r} in this store; list jobs with `mns-listener jobs list`")
     job = job_dict(history.job) if history.job else None
     output = history.job.output if history.job else ""
     results = [result_dict(result, output=output) for result in history.results]
@@ -157,7 +157,7 @@ def wait(
     """Wait until the daemon has recorded the outcome of each job.
 
     NAMES are job ids, references or tokens, or unique beginnings of them. Exit status: 0 if all ended in Success, 1 if
-    one did not, 124 on timeout. Warns while no daemon runs that could record outcomes.
+    one did not, 66 if there is no such job, 124 on timeout. Warns while no daemon runs that could record outcomes.
     """
     limit = waiting.limit_of(timeout)
     with opened_client(settings_from(path), create=False, read_only=True) as client:

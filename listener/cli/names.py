@@ -22,7 +22,7 @@ MAX_LISTED: Final = 5
 
 
 def find_job(client: Client, name: str) -> Job:
-    """The job with this name, or the only one whose name begins like this. Raises UsageError."""
+    """The job with this name, or the only one whose name begins like this. Raises NotFound and UsageError."""
     return client.store.find_job(name) or client.find(
         whole_name(stored.Queries(client.store.database), name) or name
     )

@@ -22,6 +22,7 @@ from listener.cli.common import (
 from listener.cli.names import find_job
 from listener.core import clock
 from listener.core.errors import UnavailableError, UsageError
+from listener.core.exit_codes import ExitCode
 from listener.core.lazy_imports import lazy_imports
 
 with lazy_imports():
@@ -77,7 +78,7 @@ def reconcile(*, names: tuple[str, ...], overdue: bool, path: Path | None, as_js
             columns, [tuple(line.values()) for line in lines], empty="no overdue jobs", whole=("job",)
         )
     if any(line["result"] == "unavailable" for line in lines):
-        click.get_current_context().exit(UnavailableError.exit_code)
+        click.get_current_context().exit(ExitCode.UNAVAILABLE)
 
 
 def _waiting(client: Client) -> dict[str, tuple[Job, datetime | None]]:

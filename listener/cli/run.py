@@ -17,6 +17,7 @@ from listener.cli.common import config_option, settings_from
 from listener.cli.options import log_level, log_level_options
 from listener.core import clock
 from listener.core.errors import ListenerError, StopTimedOut
+from listener.core.exit_codes import ExitCode
 from listener.core.lazy_imports import lazy_imports
 from listener.core.logger import get_logger
 from listener.runtime.open_files import raise_open_file_limit
@@ -42,7 +43,6 @@ DRAIN_TICK = timedelta(milliseconds=100)
 STOP_MARGIN = timedelta(seconds=2)
 #: How soon the end of a stop is noticed.
 STOP_TICK = timedelta(milliseconds=20)
-FORCED_EXIT_STATUS = 1
 
 EPILOG = """\b
 Examples:
@@ -137,7 +137,7 @@ def _stopped(daemon: Daemon, signals: Signals, output: Output) -> dict[str, int]
                 "second signal: terminating now; unfinished deliveries are retried when their leases expire",
                 err=True,
             )
-            _exit_now(FORCED_EXIT_STATUS, output)
+            _exit_now(ExitCode.FAILED, output)
         if clock.monotonic() > limit:
             _exit_without(StopTimedOut(["stop"]), output)
     try:
@@ -152,7 +152,7 @@ def _exit_without(error: StopTimedOut, output: Output) -> NoReturn:
     _exit_now(error.exit_code, output)
 
 
-def _exit_now(status: int, output: Output) -> NoReturn:
+def _exit_now(status: ExitCode, output: Output) -> NoReturn:
     output.finish()
     os._exit(status)
 

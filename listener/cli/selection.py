@@ -12,7 +12,7 @@ import click
 
 from listener.cli.common import ROW_ID, json_option, print_json
 from listener.cli.filtering import filter_options
-from listener.core.errors import ListenerError, UsageError
+from listener.core.errors import ListenerError, NotFound, UsageError
 from listener.formats.unicode_text import visible
 
 if TYPE_CHECKING:
@@ -102,7 +102,7 @@ def carry_out(
 ) -> None:
     """Change the selected deliveries, page by page, and report it.
 
-    ``preview`` returns what ``change`` would. Raises UsageError if an id names none of them, and ListenerError if the
+    ``preview`` returns what ``change`` would. Raises NotFound if an id names none of them, and ListenerError if the
     change was refused for any of them.
     """
     if selection.everything:
@@ -173,6 +173,6 @@ def _report(action: Action, selection: Selection, *, changed: Changed, missing: 
         rows = ", ".join(str(row) for row, why in changed.refused.items() if why == reason)
         click.echo(visible(f"cannot {action.verb} {rows}: {reason}"), err=True)
     if missing:
-        raise UsageError(f"no {action.what} with these ids: {', '.join(map(str, missing))}")
+        raise NotFound(f"no {action.what} with these ids: {', '.join(map(str, missing))}")
     if changed.refused:
         raise ListenerError(f"{len(changed.refused)} {action.what} cannot be {action.done}")

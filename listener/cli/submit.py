@@ -18,6 +18,7 @@ from listener.cli.common import (
     settings_from,
 )
 from listener.core.errors import Interrupted, UsageError
+from listener.core.exit_codes import ExitCode
 from listener.core.lazy_imports import lazy_imports
 
 with lazy_imports():
@@ -178,10 +179,10 @@ def _one(
     *,
     limit: timedelta | None,
     as_json: bool,
-) -> int:
+) -> ExitCode:
     print_warnings(client.check(request, tenant=options["tenant"]))
     job = client.submit(request, tenant=options["tenant"])
-    status = 0
+    status = ExitCode.OK
     if options["waits"]:
         try:
             (job,), status = waiting.wait_for(client, [job.token], limit)

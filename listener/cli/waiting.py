@@ -11,6 +11,7 @@ import click
 from listener.cli.names import find_job
 from listener.core import clock
 from listener.core.errors import UsageError
+from listener.core.exit_codes import ExitCode
 from listener.core.lazy_imports import lazy_imports
 from listener.core.model import JobState
 from listener.formats.unicode_text import visible
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
     from listener.client import Client
     from listener.core.model import Job
 
-TIMED_OUT: Final = 124  #: what timeout(1) exits with
 #: How often to look whether a daemon runs.
 LOOK_INTERVAL: Final = timedelta(seconds=5)
 
@@ -36,10 +36,10 @@ def limit_of(timeout: str) -> timedelta | None:
         raise UsageError(f"--timeout: {error}") from error
 
 
-def wait_for(client: Client, names: Sequence[str], limit: timedelta | None) -> tuple[list[Job], int]:
+def wait_for(client: Client, names: Sequence[str], limit: timedelta | None) -> tuple[list[Job], ExitCode]:
     """Wait for all of these jobs, for ``limit`` altogether; returns them with the exit status.
 
-    Raises UsageError before it waits if one of the names is unknown.
+    Raises NotFound before it waits if one of the names is unknown.
     """
     jobs = [find_job(client, name) for name in names]
     deadline = None if limit is None else clock.monotonic() + limit.total_seconds()
@@ -72,10 +72,10 @@ def _time_left(deadline: float | None) -> timedelta:
     return timedelta.max if deadline is None else timedelta(seconds=max(0.0, deadline - clock.monotonic()))
 
 
-def _status(job: Job) -> int:
+def _status(job: Job) -> ExitCode:
     if job.finished_at is None:
-        return TIMED_OUT
-    return 0 if job.state == JobState.SUCCESS else 1
+        return ExitCode.TIMED_OUT
+    return ExitCode.OK if job.state == JobState.SUCCESS else ExitCode.FAILED
 
 
 class _DaemonWatch:

@@ -5,6 +5,7 @@
     ListenerError
     ├── SettingsError          stop; exit 78; names the setting, its value and the fix
     ├── UsageError             stop; exit 2; the request is invalid, no call was made
+    │   ├── NotFound               the same, but exit 66: what the request names does not exist
     │   └── ReferenceExists        a job has this reference already
     ├── AddressInUse           stop; exit 69: another process listens at http.listen; may pass
     ├── StoreInUse             stop; exit 69: another daemon runs on this SQLite file; may pass
@@ -34,23 +35,31 @@ from datetime import timedelta
 from enum import StrEnum
 from typing import ClassVar
 
+from listener.core.exit_codes import ExitCode
+
 
 class ListenerError(Exception):
     """Root of all errors of this package. ``str(error)`` is a message for users."""
 
-    exit_code: ClassVar[int] = 1
+    exit_code: ClassVar[ExitCode] = ExitCode.FAILED
 
 
 class SettingsError(ListenerError):
-    """Invalid configuration. A restart will not help, hence exit code 78 (EX_CONFIG)."""
+    """Invalid configuration. A restart will not help, hence an exit code of its own."""
 
-    exit_code = 78
+    exit_code = ExitCode.CONFIG
 
 
 class UsageError(ListenerError):
     """The request is invalid; nothing was sent."""
 
-    exit_code = 2
+    exit_code = ExitCode.USAGE
+
+
+class NotFound(UsageError):
+    """No job, delivery or dead letter has this name or id. Other ids of the same command may have been found."""
+
+    exit_code = ExitCode.NOT_FOUND
 
 
 class ReferenceExists(UsageError):
@@ -60,19 +69,19 @@ class ReferenceExists(UsageError):
 class Interrupted(ListenerError):
     """SIGINT ended a command in the middle of its work; the message says what was done, and how to go on."""
 
-    exit_code = 130  # what shells report for SIGINT
+    exit_code = ExitCode.INTERRUPTED
 
 
 class AddressInUse(ListenerError):
     """Another process listens at our address. It may end, hence the exit code of what is unavailable."""
 
-    exit_code = 69
+    exit_code = ExitCode.UNAVAILABLE
 
 
 class StoreInUse(ListenerError):
     """Another daemon runs on this SQLite file. It may be about to end, hence the exit code of what is unavailable."""
 
-    exit_code = 69
+    exit_code = ExitCode.UNAVAILABLE
 
 
 class FailureKind(StrEnum):
@@ -106,7 +115,7 @@ class StoreFailureKind(StrEnum):
 class UnavailableError(ListenerError):
     """A service or the store is unavailable; it may be available later."""
 
-    exit_code = 69
+    exit_code = ExitCode.UNAVAILABLE
 
     def __init__(
         self, message: str, *, kind: FailureKind | StoreFailureKind, code: str = "", hint: str = ""
@@ -137,7 +146,7 @@ class StoreUnavailable(UnavailableError):
 class DrainIncomplete(ListenerError):
     """A drain has done all it can: what is left are deliveries for which this process has no handler."""
 
-    exit_code = 3
+    exit_code = ExitCode.DRAIN_INCOMPLETE
 
     def __init__(self, left: Mapping[tuple[str, str], int]) -> None:
         """``left``: how many deliveries, by route and handler."""
@@ -155,7 +164,7 @@ class DrainIncomplete(ListenerError):
 class StopTimedOut(ListenerError):
     """Parts of the daemon did not end in time when it was stopped; the process ends without them."""
 
-    exit_code = 75
+    exit_code = ExitCode.HUNG
 
     def __init__(self, hung: Sequence[str]) -> None:
         super().__init__(f"the stop took too long; these did not end: {', '.join(hung)}")

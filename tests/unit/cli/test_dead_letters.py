@@ -69,13 +69,13 @@ def test_ids_that_are_no_dead_letters_are_named(
 ) -> None:
     known = letters[0]["id"]
 
-    assert printed("dead-letters", "drop", str(known), "777", exit_code=2) == {
+    assert printed("dead-letters", "drop", str(known), "777", exit_code=66) == {
         "dropped": [known],
         "missing": [777],
         "dry_run": False,
     }
     result = invoke("dead-letters", "replay", str(known))
-    assert (result.exit_code, f"no dead letters with these ids: {known}" in result.stderr) == (2, True)
+    assert (result.exit_code, f"no dead letters with these ids: {known}" in result.stderr) == (66, True)
 
 
 def test_all_of_a_route_and_no_other_are_replayed(
@@ -152,7 +152,7 @@ def test_a_dry_run_shows_what_would_be_done_and_changes_nothing(
     trial = printed("dead-letters", command, "--all", "--dry-run")
     assert trial | everything == trial
     assert printed("dead-letters", command, "--all", "--route", "other", "--dry-run")[done] == []
-    named = printed("dead-letters", command, str(ids[0]), "777", "--dry-run", exit_code=2)
+    named = printed("dead-letters", command, str(ids[0]), "777", "--dry-run", exit_code=66)
     assert (named[done], named["missing"]) == (ids[:1], [777])
     lines = invoke("dead-letters", command, "--all", "--dry-run").stdout.splitlines()
     assert [line.split("\t")[0] for line in lines[1:-1]] == list(map(str, ids))

@@ -62,7 +62,7 @@ def test_a_retry_is_due_at_once(
     assert printed("deliveries", "retry", str(first), "--dry-run")["retried"] == [first]
     assert printed("deliveries", "show", str(first))["next_at"] == waiting[-1]["next_at"]
 
-    assert printed("deliveries", "retry", str(first), "777", exit_code=2) == {
+    assert printed("deliveries", "retry", str(first), "777", exit_code=66) == {
         "retried": [first],
         "missing": [777],
         "dry_run": False,
@@ -93,4 +93,4 @@ def test_cancelled_deliveries_are_dead_letters(
 def test_a_delivery_that_does_not_exist_is_named(waiting: list[dict[str, Any]], invoke: Invoke) -> None:
     result = invoke("deliveries", "show", "777")
 
-    assert (result.exit_code, "no delivery has the id 777" in result.stderr) == (2, True)
+    assert (result.exit_code, "no delivery has the id 777" in result.stderr) == (66, True)
