@@ -5,7 +5,7 @@ from __future__ import annotations
 import codecs
 import json
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -37,6 +37,12 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: The id of a row: a positive 64-bit integer.
 ROW_ID = click.IntRange(1, 2**63 - 1)
+
+
+def examples(by_command: Mapping[str, Sequence[str]], *commands: str) -> str:
+    """The end of a help text: the examples of these commands of a group, or of all."""
+    lines = [line for name in commands or by_command for line in by_command[name]]
+    return "\n".join(["\b", "Examples:", *(f"  {line}" for line in lines)])
 
 
 def json_option(command: F) -> F:

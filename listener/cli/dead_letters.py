@@ -11,6 +11,7 @@ import click
 from listener.cli.common import (
     ROW_ID,
     config_option,
+    examples,
     json_option,
     opened_store,
     page_options,
@@ -39,23 +40,26 @@ if TYPE_CHECKING:
 REPLAY = Action(verb="replay", done="replayed", what="dead letters", refuses=True)
 DROP = Action(verb="drop", done="dropped", what="dead letters", asks=True)
 
-EPILOG = """\b
-Examples:
-  mns-listener dead-letters list --since 2h
-  mns-listener dead-letters show 17
-  mns-listener dead-letters replay 17 18
-  mns-listener dead-letters replay --all --route captions --dry-run
-  mns-listener dead-letters drop 19
-  mns-listener dead-letters drop --all --until 2026-05-01 --yes
-"""
+EXAMPLES = {
+    "list": ("mns-listener dead-letters list --since 2h",),
+    "show": ("mns-listener dead-letters show 17",),
+    "replay": (
+        "mns-listener dead-letters replay 17 18",
+        "mns-listener dead-letters replay --all --route captions --dry-run",
+    ),
+    "drop": (
+        "mns-listener dead-letters drop 19",
+        "mns-listener dead-letters drop --all --until 2026-05-01 --yes",
+    ),
+}
 
 
-@click.group(epilog=EPILOG)
+@click.group(epilog=examples(EXAMPLES))
 def dead_letters() -> None:
     """List, replay or delete dead letters (alias: dlq)."""
 
 
-@dead_letters.command("list", epilog=EPILOG)
+@dead_letters.command("list", epilog=examples(EXAMPLES, "list"))
 @filter_options()
 @page_options
 @config_option
@@ -70,7 +74,7 @@ def list_dead(*, filters: Filters, before: int | None, limit: int, path: Path | 
         _show(page)
 
 
-@dead_letters.command("show", epilog=EPILOG)
+@dead_letters.command("show", epilog=examples(EXAMPLES, "show"))
 @click.argument("dead_letter_id", metavar="ID", type=ROW_ID)
 @config_option
 @json_option
@@ -86,7 +90,7 @@ def show_dead(*, dead_letter_id: int, path: Path | None, as_json: bool) -> None:
     print_json(fields) if as_json else print_fields(fields)
 
 
-@dead_letters.command("replay", epilog=EPILOG)
+@dead_letters.command("replay", epilog=examples(EXAMPLES, "replay"))
 @selection_options(REPLAY)
 @config_option
 def replay(*, selection: Selection, path: Path | None) -> None:
@@ -106,7 +110,7 @@ def replay(*, selection: Selection, path: Path | None) -> None:
         carry_out(REPLAY, selection, letters, change=change, show=_show, preview=change)
 
 
-@dead_letters.command("drop", epilog=EPILOG)
+@dead_letters.command("drop", epilog=examples(EXAMPLES, "drop"))
 @selection_options(DROP)
 @config_option
 def drop(*, selection: Selection, path: Path | None) -> None:

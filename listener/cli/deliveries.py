@@ -11,6 +11,7 @@ import click
 from listener.cli.common import (
     ROW_ID,
     config_option,
+    examples,
     json_option,
     opened_store,
     page_options,
@@ -38,24 +39,29 @@ if TYPE_CHECKING:
 RETRY = Action(verb="retry", done="retried", what="pending deliveries")
 CANCEL = Action(verb="cancel", done="cancelled", what="pending deliveries", asks=True)
 
-EPILOG = """\b
-Examples:
-  mns-listener deliveries list
-  mns-listener deliveries list --state done --function Cover --since 2h
-  mns-listener deliveries show 17
-  mns-listener deliveries retry 17 18
-  mns-listener deliveries retry --all --route captions
-  mns-listener deliveries cancel 17
-  mns-listener deliveries cancel --all --route captions --dry-run
-"""
+EXAMPLES = {
+    "list": (
+        "mns-listener deliveries list",
+        "mns-listener deliveries list --state done --function Cover --since 2h",
+    ),
+    "show": ("mns-listener deliveries show 17",),
+    "retry": (
+        "mns-listener deliveries retry 17 18",
+        "mns-listener deliveries retry --all --route captions",
+    ),
+    "cancel": (
+        "mns-listener deliveries cancel 17",
+        "mns-listener deliveries cancel --all --route captions --dry-run",
+    ),
+}
 
 
-@click.group(epilog=EPILOG)
+@click.group(epilog=examples(EXAMPLES))
 def deliveries() -> None:
     """List deliveries; retry or cancel pending ones."""
 
 
-@deliveries.command("list", epilog=EPILOG)
+@deliveries.command("list", epilog=examples(EXAMPLES, "list"))
 @click.option(
     "--state",
     "states",
@@ -88,7 +94,7 @@ def list_deliveries(
         _show(page)
 
 
-@deliveries.command("show", epilog=EPILOG)
+@deliveries.command("show", epilog=examples(EXAMPLES, "show"))
 @click.argument("delivery_id", metavar="ID", type=ROW_ID)
 @config_option
 @json_option
@@ -102,7 +108,7 @@ def show_delivery(*, delivery_id: int, path: Path | None, as_json: bool) -> None
     print_json(fields) if as_json else print_fields(fields)
 
 
-@deliveries.command("retry", epilog=EPILOG)
+@deliveries.command("retry", epilog=examples(EXAMPLES, "retry"))
 @selection_options(RETRY)
 @config_option
 def retry(*, selection: Selection, path: Path | None) -> None:
@@ -121,7 +127,7 @@ def retry(*, selection: Selection, path: Path | None) -> None:
         )
 
 
-@deliveries.command("cancel", epilog=EPILOG)
+@deliveries.command("cancel", epilog=examples(EXAMPLES, "cancel"))
 @selection_options(CANCEL)
 @config_option
 def cancel(*, selection: Selection, path: Path | None) -> None:

@@ -9,6 +9,7 @@ import click
 
 from listener.cli.common import (
     config_option,
+    examples,
     json_option,
     opened_client,
     opened_store,
@@ -47,25 +48,28 @@ _DELIVERIES = (
     DeliveryState.DONE,
 )
 
-EPILOG = """\b
-Examples:
-  mns-listener jobs list --state submitted
-  mns-listener jobs list --function Cover --route covers --since 2h
-  mns-listener jobs list --reference 'talk-*' --until 2026-05-01T08:30
-  mns-listener jobs show 39f8e0bc005e4f309379701645f4a1b2
-  mns-listener jobs show 39f8e0bc
-  mns-listener jobs show talk-7 --json
-  mns-listener jobs wait talk-7 talk-8 --timeout 10m
-  mns-listener jobs register 0ceb045c7c2d4a5fa1c5e9b3d6a3c1f0 --data captions:7
-"""
+EXAMPLES = {
+    "list": (
+        "mns-listener jobs list --state submitted",
+        "mns-listener jobs list --function Cover --route covers --since 2h",
+        "mns-listener jobs list --reference 'talk-*' --until 2026-05-01T08:30",
+    ),
+    "show": (
+        "mns-listener jobs show 39f8e0bc005e4f309379701645f4a1b2",
+        "mns-listener jobs show 39f8e0bc",
+        "mns-listener jobs show talk-7 --json",
+    ),
+    "wait": ("mns-listener jobs wait talk-7 talk-8 --timeout 10m",),
+    "register": ("mns-listener jobs register 0ceb045c7c2d4a5fa1c5e9b3d6a3c1f0 --data captions:7",),
+}
 
 
-@click.group(epilog=EPILOG)
+@click.group(epilog=examples(EXAMPLES))
 def jobs() -> None:
     """List and inspect jobs."""
 
 
-@jobs.command("list", epilog=EPILOG)
+@jobs.command("list", epilog=examples(EXAMPLES, "list"))
 @click.option(
     "--state",
     type=AnyCase([str(state) for state in JobState]),
@@ -116,7 +120,7 @@ def _deliveries(counts: Mapping[str, int]) -> str:
     return ", ".join(f"{counts[state]} {state}" for state in _DELIVERIES if state in counts)
 
 
-@jobs.command("show", epilog=EPILOG)
+@jobs.command("show", epilog=examples(EXAMPLES, "show"))
 @click.argument("name")
 @config_option
 @json_option
@@ -143,7 +147,7 @@ def show_job(*, name: str, path: Path | None, as_json: bool) -> None:
         print_fields(fields)
 
 
-@jobs.command("wait", epilog=EPILOG)
+@jobs.command("wait", epilog=examples(EXAMPLES, "wait"))
 @click.argument("names", nargs=-1, required=True)
 @click.option(
     "--timeout", default="", help="Maximum time to wait for all of them, e.g. 10m.  [default: no limit]"
@@ -170,7 +174,7 @@ def wait(
     ctx.exit(status)
 
 
-@jobs.command("register", epilog=EPILOG)
+@jobs.command("register", epilog=examples(EXAMPLES, "register"))
 @click.argument("job_id")
 @click.option(
     "--function",

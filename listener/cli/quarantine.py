@@ -9,6 +9,7 @@ import click
 
 from listener.cli.common import (
     config_option,
+    examples,
     json_option,
     opened_store,
     page_options,
@@ -27,19 +28,20 @@ with lazy_imports():
 if TYPE_CHECKING:
     from listener.store.filters import Filters
 
-EPILOG = """\b
-Examples:
-  mns-listener quarantine list --since 2h
-  mns-listener quarantine list --json | jq -r '.[0].body'
-"""
+EXAMPLES = {
+    "list": (
+        "mns-listener quarantine list --since 2h",
+        "mns-listener quarantine list --json | jq -r '.[0].body'",
+    ),
+}
 
 
-@click.group(epilog=EPILOG)
+@click.group(epilog=examples(EXAMPLES))
 def quarantine() -> None:
     """List messages that could not be decoded."""
 
 
-@quarantine.command("list", epilog=EPILOG)
+@quarantine.command("list", epilog=examples(EXAMPLES, "list"))
 @filter_options("since", "until")
 @page_options
 @config_option

@@ -9,6 +9,7 @@ import click
 
 from listener.cli.common import (
     config_option,
+    examples,
     json_option,
     opened_store,
     page_options,
@@ -29,20 +30,21 @@ with lazy_imports():
 if TYPE_CHECKING:
     from listener.store.filters import Filters
 
-EPILOG = """\b
-Examples:
-  mns-listener results list
-  mns-listener results list --status parked --since 2h
-  mns-listener results reroute
-"""
+EXAMPLES = {
+    "list": (
+        "mns-listener results list",
+        "mns-listener results list --status parked --since 2h",
+    ),
+    "reroute": ("mns-listener results reroute",),
+}
 
 
-@click.group(epilog=EPILOG)
+@click.group(epilog=examples(EXAMPLES))
 def results() -> None:
     """List recorded results; reroute parked ones."""
 
 
-@results.command("list", epilog=EPILOG)
+@results.command("list", epilog=examples(EXAMPLES, "list"))
 @click.option(
     "--status", type=AnyCase([str(one) for one in ResultStatus]), help="Only results with this status."
 )
@@ -90,7 +92,7 @@ def list_results(
     )
 
 
-@results.command("reroute", epilog=EPILOG)
+@results.command("reroute", epilog=examples(EXAMPLES, "reroute"))
 @config_option
 @json_option
 def reroute(*, path: Path | None, as_json: bool) -> None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 
 import click
 
-from listener.cli.common import config_option, json_option, print_fields, print_json, settings_from
+from listener.cli.common import config_option, examples, json_option, print_fields, print_json, settings_from
 from listener.core.lazy_imports import lazy_imports
 
 with lazy_imports():
@@ -24,21 +24,20 @@ if TYPE_CHECKING:
 
 MEGABYTE = 1_000_000
 
-EPILOG = """\b
-Examples:
-  mns-listener store status
-  mns-listener store upgrade
-  mns-listener store vacuum
-  mns-listener store export --output everything.jsonl
-"""
+EXAMPLES = {
+    "status": ("mns-listener store status",),
+    "upgrade": ("mns-listener store upgrade",),
+    "vacuum": ("mns-listener store vacuum",),
+    "export": ("mns-listener store export --output everything.jsonl",),
+}
 
 
-@click.group(epilog=EPILOG)
+@click.group(epilog=examples(EXAMPLES))
 def store() -> None:
     """Show the status of the store; migrate, compact or export it."""
 
 
-@store.command("status", epilog=EPILOG)
+@store.command("status", epilog=examples(EXAMPLES, "status"))
 @config_option
 @json_option
 def show_status(*, path: Path | None, as_json: bool) -> None:
@@ -51,7 +50,7 @@ def show_status(*, path: Path | None, as_json: bool) -> None:
         print_fields(_fields(found))
 
 
-@store.command(epilog=EPILOG)
+@store.command(epilog=examples(EXAMPLES, "upgrade"))
 @config_option
 def upgrade(*, path: Path | None) -> None:
     """Migrate the schema to this release.
@@ -65,7 +64,7 @@ def upgrade(*, path: Path | None) -> None:
         click.echo(f"{database.display_url}: schema {now}")
 
 
-@store.command(epilog=EPILOG)
+@store.command(epilog=examples(EXAMPLES, "vacuum"))
 @config_option
 def vacuum(*, path: Path | None) -> None:
     """Reclaim disk space of deleted rows. On SQLite this blocks all writers until it has finished."""
@@ -74,7 +73,7 @@ def vacuum(*, path: Path | None) -> None:
         click.echo(f"{database.display_url}: {_size(before)} → {_size(after)}")
 
 
-@store.command(epilog=EPILOG)
+@store.command(epilog=examples(EXAMPLES, "export"))
 @click.option(
     "--output",
     type=click.File("w", encoding="utf-8", atomic=True),

@@ -50,6 +50,17 @@ def test_help_of_every_command_has_examples(invoke: Invoke, path: tuple[str, ...
     assert " ".join(("mns-listener", *path)) in examples
 
 
+@pytest.mark.parametrize("path", [path for path in commands() if len(path) == 2], ids=" ".join)
+def test_help_of_a_command_of_a_group_has_no_examples_of_the_others(
+    invoke: Invoke, path: tuple[str, ...]
+) -> None:
+    shown = invoke(*path, "--help").stdout.partition("Examples:")[2].partition("\n\n")[0]
+
+    assert {" ".join(line.split()[:3]) for line in shown.splitlines() if line} == {
+        " ".join(("mns-listener", *path))
+    }
+
+
 def test_every_command_is_listed_in_the_help(invoke: Invoke) -> None:
     result = invoke("--help")
     assert [name for name in COMMANDS if f"\n  {name} " not in result.stdout] == []
