@@ -78,8 +78,17 @@ def test_image_installs_nothing_unverified() -> None:
 
 def test_image_runs_a_command_that_exists_without_root_and_without_a_shell() -> None:
     assert instruction("ENTRYPOINT") == ["mns-listener"]
-    assert instruction('CMD(?= ."run")')[0] in COMMANDS
+    assert instruction('CMD(?= ."run")') == ["run"]
+    assert "run" in COMMANDS
     assert re.findall(r"^USER (\S+)$", text_of("Containerfile"), re.MULTILINE) == ["10001:10001"]
+
+
+def test_commands_in_a_container_read_the_file_that_the_examples_mount() -> None:
+    (path,) = re.findall(r"^ENV MNS_LISTENER_CONFIG=(\S+)$", text_of("Containerfile"), re.MULTILINE)
+
+    assert f"- ./listener.toml:{path}:ro" in text_of("compose.yaml")
+    assert f"mountPath: {Path(path).parent}," in text_of("kubernetes.yaml")
+    assert [name for name in ("compose.yaml", "kubernetes.yaml") if f"-c {path}" in text_of(name)] == []
 
 
 def test_containers_are_given_longer_than_the_shutdown_timeout() -> None:
