@@ -1,7 +1,7 @@
-"""Notices that the files of a SQLite database were deleted, moved or replaced while it is open.
+"""The files of a SQLite database: created for their owner only, and not to be deleted or replaced while they are open.
 
-SQLite itself does not: it continues to write to files that no longer have a name, and whatever it commits there is gone
-after a restart.
+SQLite itself does not notice the latter: it continues to write to files that no longer have a name, and whatever it
+commits there is gone after a restart.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from listener.core.errors import StoreFailureKind, StoreUnavailable
 
 #: What is appended to the name of the database file for its write-ahead log and for the index of that.
 WAL, SHM = "-wal", "-shm"
+#: The mode of a new file: callbacks and user data may be confidential.
+NEW_FILE_MODE = 0o600
 
 Identity = tuple[int, int]  # device and inode
 
@@ -30,6 +32,8 @@ class SqliteFiles:
         self._path = os.path.abspath(
             path
         )  # SQLite resolves a symbolic link once, and a link can be replaced, too
+        # A notation of SQLite's own, which may ask for read-only access.
+        self._is_uri = path.startswith("file:")
         self._display_url = display_url
         self._lock = threading.Lock()
         self._connection: Any = None
@@ -42,6 +46,8 @@ class SqliteFiles:
         """
         with self._lock:
             if self._connection is None:
+                if not self._is_uri:
+                    _create_if_missing(self._path)
                 self._remember(connect())
         self.verify()
         connection = connect()
@@ -80,6 +86,17 @@ class SqliteFiles:
         found = {name: _identity(name) for name in (self._path, path, path + WAL, path + SHM)}
         self._opened = {name: identity for name, identity in found.items() if identity is not None}
         self._connection = connection
+
+
+def _create_if_missing(path: str) -> None:
+    """An existing file keeps its mode. SQLite gives the other files the mode of this one.
+
+    An existing file must not even be opened here: closing it would release the locks of all connections to it.
+    """
+    try:
+        os.close(os.open(os.path.realpath(path), os.O_CREAT | os.O_EXCL | os.O_WRONLY, NEW_FILE_MODE))
+    except OSError:
+        pass  # it exists, or SQLite reports why it cannot be created
 
 
 def _identity(path: str) -> Identity | None:

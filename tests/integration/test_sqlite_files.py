@@ -56,6 +56,36 @@ def replace_by_a_copy(file: Path) -> None:
     copy.rename(file)
 
 
+@pytest.fixture
+def permissive_umask() -> Iterator[None]:
+    before = os.umask(0)
+    yield
+    os.umask(before)
+
+
+def modes(file: Path) -> list[int]:
+    return [part(file, ending).stat().st_mode & 0o777 for ending in ("", "-wal", "-shm")]
+
+
+@pytest.mark.usefixtures("permissive_umask")
+def test_the_files_of_a_new_store_are_for_their_owner_only(tmp_path: Path) -> None:
+    file, link = tmp_path / "store.db", tmp_path / "link.db"
+    link.symlink_to(file)
+    with closing(SqlStore.open(f"sqlite:///{link}")) as store:
+        record(store, "first")
+
+        assert modes(file) == [0o600] * 3
+
+
+@pytest.mark.usefixtures("permissive_umask")
+def test_an_existing_file_keeps_its_mode(file: Path) -> None:
+    file.chmod(0o640)
+    with closing(SqlStore.open(f"sqlite:///{file}")) as store:
+        record(store, "first")
+
+        assert modes(file) == [0o640] * 3
+
+
 @pytest.mark.parametrize(
     ("ending", "harm"),
     [
