@@ -19,7 +19,7 @@ from listener import __version__
 ROOT = Path(__file__).parents[1]
 #: Never part of the project: made by tools, and git-ignored.
 GENERATED = {
-    *(".git", ".venv", ".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache"),
+    *(".git", ".venv", ".venv-demo", ".hypothesis", ".mypy_cache", ".pytest_cache", ".ruff_cache"),
     *("__pycache__", "build", "dist", "site", "mns_listener.egg-info"),
 }
 #: What setuptools adds to an sdist.

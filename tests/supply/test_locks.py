@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import itertools
 import re
+import subprocess
 import sys
 from importlib import metadata
 from pathlib import Path
@@ -55,6 +56,15 @@ def test_a_lock_satisfies_the_requirements_everywhere(name: str, target: dict[st
         if canonicalize_name(each.name) not in versions
         or not each.specifier.contains(versions[canonicalize_name(each.name)])
     ] == []
+
+
+def test_the_demo_installs_what_the_image_contains_and_no_tools() -> None:
+    planned = subprocess.run(
+        ["make", "--dry-run", "--always-make", "demo"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
+
+    assert re.findall(r"-r container/locks/(\w+)\.txt", planned) == ["build", "runtime"]
+    assert re.findall(r"^.*mns-listener demo$", planned, re.MULTILINE) == [".venv-demo/bin/mns-listener demo"]
 
 
 def test_the_image_is_locked_down_to_the_last_package() -> None:
