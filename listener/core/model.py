@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -201,6 +202,23 @@ class ResultStatus(StrEnum):
     REFUSED = "refused"  #: job unknown; a dead letter according to the settings
 
 
+class RecordKind(StrEnum):
+    """What recording one message, or one result that no message brought, led to: exactly one of these."""
+
+    # The status of a new result:
+    ROUTED = ResultStatus.ROUTED
+    WAITING = ResultStatus.WAITING
+    VERIFYING = ResultStatus.VERIFYING
+    PARKED = ResultStatus.PARKED
+    PROGRESS = ResultStatus.PROGRESS
+    DROPPED = ResultStatus.DROPPED
+    REFUSED = ResultStatus.REFUSED
+    # No new result, or one that changes nothing:
+    DUPLICATE = "duplicate"  #: a copy of a recorded result
+    CONTRADICTION = "contradiction"  #: another terminal state for a job that already has one
+    QUARANTINED = "quarantined"
+
+
 @dataclass(frozen=True, slots=True)
 class Target:
     """One handler of one route."""
@@ -302,6 +320,7 @@ class RetryAfter:
     reason: str
     spent: bool = True
     no_handler_since: datetime | None = None  #: see ``Delivery``
+    failed: bool = True  #: False if it did not fail, but was cut short by a stop
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -312,6 +331,8 @@ class Dead:
 
 
 Outcome = Done | RetryAfter | Dead
+#: How the log and the metrics name the outcome of an attempt.
+OUTCOME_NAMES: Final[Mapping[type[Outcome], str]] = {Done: "done", RetryAfter: "retry", Dead: "dead"}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -354,6 +375,19 @@ class Lease:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedEntry:
+    """What was committed about one message, or about one result that no message brought: for the log."""
+
+    kind: RecordKind
+    queue: str
+    message_id: str
+    result: Result | None  #: None if the message could not be decoded
+    targets: Sequence[Target] = ()  #: of a routed result: one delivery for each
+    reason: str = ""  #: of everything but routed results and copies
+    recorded_state: str = ""  #: of a contradiction: the state that the job already has
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RecordSummary:
     """The effect of one batch on the store."""
 
@@ -367,6 +401,28 @@ class RecordSummary:
     decided: int = 0  #: waiting results that were decided about
     deliveries: int = 0
     claimed: Sequence[Delivery] = ()  #: deliveries that are already leased to the caller
+    #: How many messages and results had which effect. A declaration of our own (``Lost``) that came too late has none.
+    kinds: Mapping[RecordKind, int] = field(default_factory=dict, compare=False)
+    #: One entry for each of these, made when this is called.
+    entries: Callable[[], Sequence[RecordedEntry]] = field(default=tuple, compare=False)
+
+    @classmethod
+    def total(cls, parts: Sequence[RecordSummary]) -> RecordSummary:
+        """The effect of several transactions."""
+        return cls(
+            new=sum(each.new for each in parts),
+            duplicates=sum(each.duplicates for each in parts),
+            contradictions=sum(each.contradictions for each in parts),
+            quarantined=sum(each.quarantined for each in parts),
+            waiting=sum(each.waiting for each in parts),
+            verifying=sum(each.verifying for each in parts),
+            parked=sum(each.parked for each in parts),
+            decided=sum(each.decided for each in parts),
+            deliveries=sum(each.deliveries for each in parts),
+            claimed=[delivery for each in parts for delivery in each.claimed],
+            kinds=sum((Counter(each.kinds) for each in parts), Counter()),
+            entries=lambda: [entry for each in parts for entry in each.entries()],
+        )
 
 
 #: The version of the document that ``JobResult.to_document`` makes. It changes if a member is removed or changes its

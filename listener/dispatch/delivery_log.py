@@ -9,7 +9,7 @@ from typing import TypeVar
 from structlog.contextvars import bind_contextvars
 
 from listener.core.logger import get_logger
-from listener.core.model import Dead, Delivery, Done, RetryAfter, Settlement
+from listener.core.model import OUTCOME_NAMES, Dead, Delivery, Done, RetryAfter, Settlement
 
 log = get_logger(__name__)
 
@@ -56,21 +56,24 @@ def _bind_and_call(delivery: Delivery, function: Callable[[Argument], None], arg
 
 
 def log_settlement(settlement: Settlement, *, late: bool) -> None:
-    """Log the outcome of an attempt. ``late``: another attempt had begun, so that this outcome was ignored."""
-    if isinstance(settlement.outcome, Done):
-        delivery = settlement.delivery
-        log.debug("delivery.settled", outcome="done", late=late, key=delivery.key, attempt=delivery.attempt)
+    """Log what is committed about an attempt. ``late``: another one had begun, so that this outcome was ignored."""
+    fields = log_fields(settlement.delivery) | {"key": settlement.delivery.key}
+    if late:
+        ignored = OUTCOME_NAMES[type(settlement.outcome)]
+        log.info("delivery.settled", **fields, outcome="late", ignored=ignored)
         return
-    fields = log_fields(settlement.delivery) | {"late": late}
     match settlement.outcome:
-        case RetryAfter(wait=wait, reason=reason, spent=spent):
-            log.info(
+        case Done():
+            log.debug("delivery.settled", **fields, outcome="done")
+        case RetryAfter(wait=wait, reason=reason, spent=spent, failed=failed):
+            write = log.warning if failed else log.info
+            write(
                 "delivery.settled",
+                **fields,
                 outcome="retry",
                 wait=wait.total_seconds(),
                 reason=reason,
                 spent=spent,
-                **fields,
             )
         case Dead(reason=reason):
-            log.warning("delivery.settled", outcome="dead", reason=reason, **fields)
+            log.warning("delivery.settled", **fields, outcome="dead", reason=reason)

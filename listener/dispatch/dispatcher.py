@@ -234,6 +234,7 @@ class Dispatcher:
             wait=timedelta(0),
             reason="the listener stopped before the handler finished",
             spent=False,
+            failed=False,
             no_handler_since=None if self.has_handler(delivery.target) else delivery.no_handler_since,
         )
 

@@ -35,6 +35,14 @@ class FinishedAttempt:
     seconds: float  #: how long the handler took
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Written:
+    """What became of a batch: the ids, of the objects, of the settlements that had no effect."""
+
+    late: Set[int]  #: ignored, since another attempt had begun
+    rejected: Set[int] = frozenset()  #: not written at all
+
+
 class Settler:
     """One thread that settles what workers put into its queue."""
 
@@ -72,10 +80,10 @@ class Settler:
         self._thread.join()
 
     def report(self, finished: FinishedAttempt, *, late: bool, verbose: bool = True) -> None:
-        """Count and log the outcome of an attempt; successes only if ``verbose``."""
+        """Count and log the outcome of an attempt; successes that took effect only if ``verbose``."""
         settlement = finished.settlement
         self._meter.settled(settlement, seconds=finished.seconds, late=late)
-        if verbose or not isinstance(settlement.outcome, Done):
+        if verbose or late or not isinstance(settlement.outcome, Done):
             log_settlement(settlement, late=late)
 
     def _run(self) -> None:
@@ -103,7 +111,7 @@ class Settler:
     def _settle(self, batch: Sequence[FinishedAttempt]) -> None:
         """Repeated until it succeeds: the handlers have run, only the store does not know it yet."""
         settlements = [finished.settlement for finished in batch]
-        while (late := self._guard.attempt("settle", lambda: self._write(settlements))) is None:
+        while (written := self._guard.attempt("settle", lambda: self._write(settlements))) is None:
             self._heartbeat.beat()
             if self._cut_short.wait(STORE_RETRY_INTERVAL.total_seconds()):
                 log.error(
@@ -113,20 +121,24 @@ class Settler:
                 )
                 return
         self._in_flight.release([settlement.delivery for settlement in settlements])
-        self._guard.attempt("follow settlements", lambda: self._follow(batch, settlements, late))
+        self._guard.attempt("follow settlements", lambda: self._follow(batch, settlements, written))
 
-    def _write(self, settlements: Sequence[Settlement]) -> Set[int]:
-        """The ids (of the objects) of those that came too late."""
+    def _write(self, settlements: Sequence[Settlement]) -> Written:
         try:
             late = self._store.settle(settlements, at=clock.now())
         except StoreUnavailable:
             raise
         except Exception:  # one of them at least cannot be written; the log names it
-            late = [settlement for settlement in settlements if self._write_alone(settlement)]
-        return {id(settlement) for settlement in late}
+            answers = [(settlement, self._write_alone(settlement)) for settlement in settlements]
+            return Written(
+                late={id(settlement) for settlement, late in answers if late},
+                rejected={id(settlement) for settlement, late in answers if late is None},
+            )
+        return Written(late={id(settlement) for settlement in late})
 
-    def _write_alone(self, settlement: Settlement) -> bool:
-        """Write one outcome, if need be without what the store rejects; returns whether it came too late."""
+    def _write_alone(self, settlement: Settlement) -> bool | None:
+        """Write one outcome, if need be without what the store rejects; returns whether it came too late, or None if
+        it could not be written."""
         for each in (settlement, _with_plain_reason(settlement)):
             try:
                 return bool(self._store.settle([each], at=clock.now()))
@@ -140,16 +152,18 @@ class Settler:
             error=str(rejection),
             hint="the delivery runs again when its lease expires",
         )
-        return False
+        return None
 
     def _follow(
-        self, batch: Sequence[FinishedAttempt], settlements: Sequence[Settlement], late: Set[int]
+        self, batch: Sequence[FinishedAttempt], settlements: Sequence[Settlement], written: Written
     ) -> None:
         """What else is to be done about outcomes, once they are written."""
         self._on_settled(settlements)
         verbose = log.is_enabled_for(logging.DEBUG)
         for finished in batch:
-            self.report(finished, late=id(finished.settlement) in late, verbose=verbose)
+            if id(finished.settlement) not in written.rejected:
+                late = id(finished.settlement) in written.late
+                self.report(finished, late=late, verbose=verbose)
 
 
 def _with_plain_reason(settlement: Settlement) -> Settlement:

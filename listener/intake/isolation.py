@@ -6,14 +6,15 @@ So one callback that the database cannot hold, or one that meets a bug in mns-li
 from __future__ import annotations
 
 import base64
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from typing import Final
 
 from listener.core.errors import StoreFailureKind, StoreUnavailable
 from listener.core.logger import get_logger
-from listener.core.model import DecodedMessage, Message, RecordSummary
+from listener.core.model import DecodedMessage, Message, RecordedEntry, RecordSummary, Result
 from listener.core.ports import Decide, ResultStore
 from listener.formats.unicode_text import shortened, storable
 
@@ -26,14 +27,26 @@ ENCODED: Final = "base64:"
 
 
 def record_one_by_one(
-    store: ResultStore, batch: Sequence[DecodedMessage], decide: Decide, *, at: datetime
+    store: ResultStore,
+    batch: Sequence[DecodedMessage],
+    decide: Decide,
+    *,
+    at: datetime,
+    on_recorded: Callable[[RecordSummary], None],
 ) -> RecordSummary:
     """Record each entry in a transaction of its own; no delivery is claimed.
+
+    ``on_recorded`` is called after each transaction, because a later one may fail.
 
     Raises StoreUnavailable, also when the store rejects everything, and what ``decide`` raises for everything: then
     nothing is wrong with the entries.
     """
-    return _sum([_record_or_quarantine(store, entry, decide, at=at) for entry in batch])
+    summaries = []
+    for entry in batch:
+        summary = _record_or_quarantine(store, entry, decide, at=at)
+        on_recorded(summary)
+        summaries.append(summary)
+    return RecordSummary.total(summaries)
 
 
 def _record_or_quarantine(
@@ -46,17 +59,24 @@ def _record_or_quarantine(
     except Exception as error:  # whatever is wrong with this one, the others are to be recorded
         store.verify_writable(decide, at=at)
         reason = _reason(error)
-        log.error("message.rejected", queue=entry.queue, message_id=_message(entry).message_id, error=reason)
     for copy in _quarantined(entry, reason):
         try:
-            return store.record([copy], decide, at=at)
+            summary = store.record([copy], decide, at=at)
         except StoreUnavailable:
             raise
         except Exception as error:  # tried again in a form that every database can hold
             rejection = error
+        else:
+            return replace(summary, entries=partial(_with_result, summary, entry.result))
+    log.error("message.rejected", queue=entry.queue, message_id=_message(entry).message_id, error=reason)
     raise StoreUnavailable(
         f"the store accepts results, but nothing in quarantine: {rejection}", kind=StoreFailureKind.DATABASE
     ) from rejection
+
+
+def _with_result(summary: RecordSummary, result: Result | None) -> Sequence[RecordedEntry]:
+    """The quarantine knows of no result, the log is to name it."""
+    return [replace(each, result=result) for each in summary.entries()]
 
 
 def _reason(error: Exception) -> str:
@@ -83,16 +103,3 @@ def _quarantined(entry: DecodedMessage, reason: str) -> Iterator[DecodedMessage]
 
 def _ascii(text: str) -> str:
     return text.encode("ascii", "backslashreplace").decode()
-
-
-def _sum(summaries: Sequence[RecordSummary]) -> RecordSummary:
-    return RecordSummary(
-        new=sum(each.new for each in summaries),
-        duplicates=sum(each.duplicates for each in summaries),
-        contradictions=sum(each.contradictions for each in summaries),
-        quarantined=sum(each.quarantined for each in summaries),
-        waiting=sum(each.waiting for each in summaries),
-        verifying=sum(each.verifying for each in summaries),
-        parked=sum(each.parked for each in summaries),
-        deliveries=sum(each.deliveries for each in summaries),
-    )

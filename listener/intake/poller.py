@@ -15,6 +15,7 @@ from listener.core.errors import QueueUnavailable, UnavailableError
 from listener.core.logger import get_logger
 from listener.core.model import Message
 from listener.core.ports import HeartbeatSink, Meter, Queue
+from listener.intake.record_log import log_received
 from listener.intake.recorder import Recorder
 from listener.rules import backoff
 from listener.runtime.log_throttle import ThrottledLog
@@ -118,6 +119,7 @@ class Poller:
         self._meter.polled(self._queue.name, messages=len(messages), seconds=clock.monotonic() - started)
         self.idle, self.full = not messages, len(messages) == self._batch
         if messages:
+            log_received(self._queue.name, messages)
             summary = self._recorder.record(self._queue.name, messages)
             self._meter.recorded(self._queue.name, summary)
             self._delete(messages)
@@ -127,7 +129,8 @@ class Poller:
         left = self._queue.delete(messages)
         self._meter.deleted(self._queue.name, messages=len(messages) - len(left), failed=len(left))
         if left:  # they are redelivered, and then counted as duplicates
-            log.info("messages.not_deleted", queue=self._queue.name, count=len(left))
+            ids = [message.message_id for message in left]
+            log.info("messages.not_deleted", queue=self._queue.name, count=len(left), message_ids=ids)
 
     def _pause_after(self, found: int, took: timedelta) -> timedelta:
         """MNS answers a long poll at once when too many are open; without a pause that would be a busy loop."""

@@ -20,6 +20,7 @@ from listener.core.model import (
 from listener.core.ports import Decide, DeliverySink, ResultStore
 from listener.formats.callback import decode
 from listener.intake.isolation import record_one_by_one
+from listener.intake.record_log import RecordLog
 from listener.rules.routing import Correlation, Rule, decider
 
 log = get_logger(__name__)
@@ -50,6 +51,7 @@ class Recorder:
         self._correlation = correlation
         self._sink = sink
         self._on_unverified = on_unverified
+        self._record_log = RecordLog()
         self._waiting_until: datetime | None = None
         #: Whether the last batch brought more deliveries than there was capacity for: handlers are slower than the
         #: queue.
@@ -84,7 +86,7 @@ class Recorder:
         at = clock.now()
         decide = decider(self._rules, self._correlation, now=at, wait_over=True)
         last = self._waiting_until
-        summary = self._store.decide_waiting(decide, at=at, limit=limit)
+        summary = self._logged(self._store.decide_waiting(decide, at=at, limit=limit))
         self._follow(summary)
         more = summary.decided == limit
         # Unless another batch, recorded meanwhile, waits for longer.
@@ -97,7 +99,8 @@ class Recorder:
         at = clock.now()
         decide = decider(self._rules, self._correlation.without_verification(), now=at, wait_over=True)
         return self._claiming(
-            1, lambda claim: self._store.believe(unverified, result, decide, at=at, claim=claim)
+            1,
+            lambda claim: self._logged(self._store.believe(unverified, result, decide, at=at, claim=claim)),
         )
 
     def _record(self, batch: Sequence[DecodedMessage]) -> RecordSummary:
@@ -113,11 +116,12 @@ class Recorder:
         self, batch: Sequence[DecodedMessage], decide: Decide, *, at: datetime, claim: Claim | None
     ) -> RecordSummary:
         try:
-            return self._store.record(batch, decide, at=at, claim=claim)
+            summary = self._store.record(batch, decide, at=at, claim=claim)
         except StoreUnavailable:
             raise
         except Exception:  # one entry at least cannot be recorded; the log names it
-            return record_one_by_one(self._store, batch, decide, at=at)
+            return record_one_by_one(self._store, batch, decide, at=at, on_recorded=self._record_log.write)
+        return self._logged(summary)
 
     def _claiming(self, wanted: int, write: Callable[[Claim | None], RecordSummary]) -> RecordSummary:
         """Write results, and claim their deliveries as far as there is capacity."""
@@ -129,6 +133,11 @@ class Recorder:
             if claim:
                 self._sink.take(claim, summary.claimed)
         self._follow(summary)
+        return summary
+
+    def _logged(self, summary: RecordSummary) -> RecordSummary:
+        """Log what was committed: before the sink takes it, so that the lines about its deliveries come later."""
+        self._record_log.write(summary)
         return summary
 
     def _follow(self, summary: RecordSummary) -> None:

@@ -20,6 +20,7 @@ from listener.core.model import (
     Claim,
     DecodedMessage,
     JobState,
+    RecordKind,
     RecordSummary,
     Result,
     ResultStatus,
@@ -29,8 +30,9 @@ from listener.core.model import (
 )
 from listener.core.ports import Decide
 from listener.store import delivery_rows, job_matching, quarantine, result_rows, waiting
+from listener.store.recorded_entries import RecordedBatch
 from listener.store.result_rows import Recorded
-from listener.store.routed_result import KnownJob, RoutedResult, count_status
+from listener.store.routed_result import KnownJob, RoutedResult
 from listener.store.rows import mapping, result_of
 from listener.store.tables import results
 from listener.store.unreadable import each_of, result_aside
@@ -56,17 +58,23 @@ def record(
     recorded = result_rows.recorded_under(connection, {entry.dedup_key for entry in copies})
     job_matching.finish_jobs(connection, [*new, *_missed_by_job(copies, recorded)], at=at)
     written, claimed = delivery_rows.insert_deliveries(connection, new, ids, at=at, claim=claim)
+    result_rows.count_copies(connection, copies, at=at)
+    done = RecordedBatch(
+        new=new, copies=copies, recorded=recorded, quarantined=quarantine.add(connection, batch, at=at)
+    )
+    kinds = done.kinds()
     return RecordSummary(
         new=len(new),
         duplicates=len(copies),
-        contradictions=result_rows.count_copies(connection, copies, recorded, at=at)
-        + sum(map(_is_too_late, new)),
-        quarantined=quarantine.add(connection, batch, at=at),
-        waiting=count_status(new, ResultStatus.WAITING),
-        verifying=count_status(new, ResultStatus.VERIFYING),
-        parked=count_status(new, ResultStatus.PARKED),
+        contradictions=kinds.get(RecordKind.CONTRADICTION, 0),
+        quarantined=len(done.quarantined),
+        waiting=kinds.get(RecordKind.WAITING, 0),
+        verifying=kinds.get(RecordKind.VERIFYING, 0),
+        parked=kinds.get(RecordKind.PARKED, 0),
         deliveries=written,
         claimed=claimed,
+        kinds=kinds,
+        entries=done.entries,
     )
 
 
@@ -107,11 +115,7 @@ def reroute_each(
         return reroute(connection, [mapping(row)], decide, at=at)
 
     done = each_of(connection, results, ids, one, set_aside=set_aside)
-    return RecordSummary(
-        verifying=sum(each.verifying for each in done),
-        parked=sum(each.parked for each in done),
-        deliveries=sum(each.deliveries for each in done),
-    )
+    return RecordSummary.total(done)
 
 
 def reroute(
@@ -130,11 +134,15 @@ def reroute(
     result_rows.make_unverified(connection, unverified, ids, at=at)
     job_matching.finish_jobs(connection, routed, at=at)
     written, _ = delivery_rows.insert_deliveries(connection, routed, ids, at=at, claim=None)
+    done = RecordedBatch(new=routed, recorded={})
+    kinds = done.kinds()
     return RecordSummary(
         decided=len(routed),
         verifying=len(unverified),
-        parked=count_status(routed, ResultStatus.PARKED),
+        parked=kinds.get(RecordKind.PARKED, 0),
         deliveries=written,
+        kinds=kinds,
+        entries=done.entries,
     )
 
 
@@ -207,9 +215,3 @@ def _missed_by_job(copies: Sequence[RoutedResult], recorded: Mapping[str, Record
     unfinished = [entry for entry in copies if entry.job and entry.job.finished_at is None]
     found = [(entry, recorded.get(entry.dedup_key)) for entry in unfinished]
     return [entry for entry, known in found if known and known.decided and known.state == entry.result.state]
-
-
-def _is_too_late(entry: RoutedResult) -> bool:
-    """An outcome of a job that was declared lost before it had an id; it has another dedup key."""
-    is_lost = entry.job is not None and entry.job.state == JobState.LOST
-    return is_lost and entry.decision.status is ResultStatus.DROPPED and bool(entry.result.terminal_id)

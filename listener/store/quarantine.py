@@ -13,17 +13,18 @@ from listener.store.rows import values_of_quarantined
 from listener.store.tables import quarantine
 
 
-def add(connection: Connection, batch: Sequence[DecodedMessage], *, at: datetime) -> int:
-    """Keep the messages of this batch that have no result; returns how many there are.
+def add(connection: Connection, batch: Sequence[DecodedMessage], *, at: datetime) -> Sequence[DecodedMessage]:
+    """Keep the messages of this batch that have no result; returns these.
 
     A message that is redelivered is counted, not stored again.
     """
-    undecodable = [
+    undecodable = [entry for entry in batch if entry.result is None]
+    rows = [
         values_of_quarantined(entry.queue, entry.message, reason=entry.reason, at=at)
-        for entry in batch
-        if entry.result is None and entry.message is not None
+        for entry in undecodable
+        if entry.message is not None
     ]
-    for values in sorted(undecodable, key=lambda each: (each["queue"], each["message_id"])):
+    for values in sorted(rows, key=lambda each: (each["queue"], each["message_id"])):
         seen = connection.execute(
             update(quarantine)
             .where(quarantine.c.queue == values["queue"], quarantine.c.message_id == values["message_id"])
@@ -33,4 +34,4 @@ def add(connection: Connection, batch: Sequence[DecodedMessage], *, at: datetime
             connection.execute(
                 insert_or_ignore(connection.dialect.name, quarantine, ["queue", "message_id"]), values
             )
-    return len(undecodable)
+    return undecodable

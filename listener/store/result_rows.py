@@ -75,16 +75,14 @@ def recorded_under(connection: Connection, keys: Collection[str]) -> dict[str, R
     return {row.dedup_key: Recorded(row.state, row.status) for row in rows}
 
 
-def count_copies(
-    connection: Connection, copies: Sequence[RoutedResult], recorded: Mapping[str, Recorded], *, at: datetime
-) -> int:
-    """Count copies at the recorded results; returns how many of them contradict the recorded state.
+def count_copies(connection: Connection, copies: Sequence[RoutedResult], *, at: datetime) -> None:
+    """Count copies at the recorded results.
 
     MPS is asked at once about a callback of which another copy arrives: the first one may have been forged, and
     premature.
     """
     if not copies:
-        return 0
+        return
     confirmed = results.c.status != ResultStatus.VERIFYING
     contradicts = case((and_(confirmed, results.c.state != bindparam("claimed")), 1), else_=0)
     connection.execute(
@@ -94,8 +92,6 @@ def count_copies(
         [{"of": entry.dedup_key, "claimed": entry.result.state} for entry in sorted(copies, key=_DEDUP_KEY)],
     )
     _hasten(connection, [entry.dedup_key for entry in copies if entry.unverified], at=at)
-    found = [(recorded.get(entry.dedup_key), entry.result.state) for entry in copies]
-    return sum(1 for known, state in found if known is not None and known.contradicts(state))
 
 
 def add_copies(connection: Connection, dedup_key: str, more: int) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from listener.core.model import Job, Result, ResultStatus, RoutingDecision
+from listener.core.model import Job, Result, RoutingDecision
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,8 +36,3 @@ class RoutedResult:
     def unverified(self) -> bool:
         """Whether MPS has to confirm it before anything follows from it."""
         return self.dedup_key == self.result.unverified_key
-
-
-def count_status(routed: Sequence[RoutedResult], status: ResultStatus) -> int:
-    """How many of these results have this status."""
-    return sum(1 for entry in routed if entry.decision.status is status)

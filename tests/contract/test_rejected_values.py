@@ -62,7 +62,9 @@ class TestMessages:
         assert kept["body"] == a_body(POISON)
         assert kept["message_id"] == "m1"
         assert REJECTION in kept["reason"]
-        assert [line["message_id"] for line in logs if line["event"] == "message.rejected"] == ["m1"]
+        (line,) = [line for line in logs if line["event"] == "message.quarantined"]
+        assert (line["message_id"], line["job_id"], line["log_level"]) == ("m1", POISON, "warning")
+        assert REJECTION in line["reason"]
 
     def test_a_body_that_quarantine_cannot_hold_is_kept_as_base64(self, store: SqlStore) -> None:
         reject(store, "results", "job_id")
@@ -91,8 +93,18 @@ class TestMessages:
         reject(store, "results", "job_id")
         reject(store, "quarantine", "queue", when="IS NOT NULL")
 
-        with pytest.raises(StoreUnavailable, match=f"nothing in quarantine: .*{REJECTION}"):
-            record(store, a_body(POISON))
+        with (
+            capture_logs() as logs,
+            pytest.raises(StoreUnavailable, match=f"nothing in quarantine: .*{REJECTION}"),
+        ):
+            record(store, a_body("one"), a_body(POISON), a_body("two"))
+
+        # What was committed before is in the log, and nothing else.
+        assert [(line["event"], line["message_id"]) for line in logs if "message_id" in line] == [
+            ("result.recorded", "m0"),
+            ("result.routed", "m0"),
+            ("message.rejected", "m1"),
+        ]
 
     def test_a_dequeue_count_of_any_size_can_be_kept(self, store: SqlStore) -> None:
         message = a_message(body="no callback", dequeue_count=10**17)
@@ -109,6 +121,7 @@ class TestMessages:
     def test_batches_that_are_committed_together_do_not_affect_each_other(self, store: SqlStore) -> None:
         reject(store, "results", "job_id")
         together = threading.Barrier(8)
+        committed: list[RecordSummary] = []
 
         def record_batch(number: int) -> RecordSummary:
             together.wait(30)
@@ -117,13 +130,14 @@ class TestMessages:
             try:
                 return store.record(batch, routes_all(), at=NOON)
             except StoreRejected:
-                return record_one_by_one(store, batch, routes_all(), at=NOON)
+                return record_one_by_one(store, batch, routes_all(), at=NOON, on_recorded=committed.append)
 
         with ThreadPoolExecutor(8) as threads:
             summaries = list(threads.map(record_batch, range(8)))
 
         assert [each.new for each in summaries] == [4] * 8
         assert [each.quarantined for each in summaries] == [0, 0, 0, 1, 0, 0, 0, 0]
+        assert RecordSummary.total(committed).kinds == {"routed": 4, "quarantined": 1}
 
     def test_a_bug_that_one_message_meets_affects_no_other(self, store: SqlStore) -> None:
         decide = routes_all()
@@ -138,18 +152,27 @@ class TestMessages:
             for n in range(3)
         ]
 
-        summary = record_one_by_one(store, batch, stumbles, at=NOON)
+        committed: list[RecordSummary] = []
+        summary = record_one_by_one(store, batch, stumbles, at=NOON, on_recorded=committed.append)
 
         assert (summary.new, summary.quarantined) == (2, 1)
+        entries = summary.entries()
+        assert entries == [entry for each in committed for entry in each.entries()]
+        assert [(each.message_id, each.kind) for each in entries] == [
+            ("m0", "routed"),
+            ("m1", "quarantined"),
+            ("m2", "routed"),
+        ]
 
     def test_a_bug_that_every_message_meets_quarantines_none(self, store: SqlStore) -> None:
         def stumbles(_result: Result, _job: Job | None, _queue: str) -> RoutingDecision:
             raise ZeroDivisionError
 
+        committed: list[RecordSummary] = []
         with pytest.raises(ZeroDivisionError):
-            record_one_by_one(store, decoded_messages(3), stumbles, at=NOON)
+            record_one_by_one(store, decoded_messages(3), stumbles, at=NOON, on_recorded=committed.append)
 
-        assert count(store, quarantine) == 0
+        assert (count(store, quarantine), committed) == (0, [])
 
     def test_an_answer_of_mps_that_is_rejected_is_quarantined_with_its_text(self, store: SqlStore) -> None:
         reject(store, "results", "job_id")
@@ -182,6 +205,9 @@ class TestSettlements:
 
         assert sorted(states(store)) == ["done", "done", "done", "running"]
         assert [line["event"] for line in logs if line["log_level"] == "error"] == ["settlement.rejected"]
+        settled = [line for line in logs if line["event"] == "delivery.settled"]
+        assert [line["outcome"] for line in settled] == ["done"] * 3
+        assert "job-1" not in [line["job_id"] for line in settled]
 
 
 def run_all(store: SqlStore, *, fails_on: str, message: str) -> None:

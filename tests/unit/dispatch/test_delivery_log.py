@@ -3,29 +3,36 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 import structlog
+from sqlalchemy import update
 from structlog.contextvars import bind_contextvars, get_contextvars, merge_contextvars
-from structlog.testing import LogCapture
+from structlog.testing import LogCapture, capture_logs
 
-from listener.core.model import Delivery, JobResult
+from listener.core import clock
+from listener.core.model import Dead, Delivery, Done, JobResult, Outcome, RetryAfter, Settlement
 from listener.dispatch.attempt import HandlerBinding
 from listener.dispatch.coroutine_runner import CoroutineRunner
-from listener.dispatch.delivery_log import log_fields
+from listener.dispatch.delivery_log import log_fields, log_settlement
 from listener.store.sql_store import SqlStore
-from tests.support.builders import a_delivery, a_result
+from listener.store.tables import EPOCH, deliveries
+from tests.support.builders import JOB_ID, a_claim, a_delivery, a_result
 from tests.support.dispatching import (
     QUICK,
     TARGET,
+    a_dispatcher,
     delivery_rows,
     delivery_states,
     dispatching,
     record_results,
 )
+from tests.support.logs import above_debug
 from tests.support.sqlite import new_sqlite_store
 from tests.support.waiting import wait_until
 
@@ -161,3 +168,101 @@ def test_a_workflow_is_named_by_its_run(store: SqlStore) -> None:
     fields = log_fields(a_delivery(result=a_result(job_id="", run_id="run", type="Report")))
 
     assert fields["job_id"] == "run/Report"
+
+
+RETRY = RetryAfter(wait=timedelta(seconds=2), reason="ValueError: boom")
+CUT_SHORT = RetryAfter(wait=timedelta(seconds=2), reason="stopped", spent=False, failed=False)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "late", "level", "facts"),
+    [
+        pytest.param(Done(), False, "debug", {"outcome": "done"}, id="done"),
+        pytest.param(
+            RETRY,
+            False,
+            "warning",
+            {"outcome": "retry", "reason": RETRY.reason, "wait": 2.0, "spent": True},
+            id="failed",
+        ),
+        pytest.param(
+            CUT_SHORT,
+            False,
+            "info",
+            {"outcome": "retry", "reason": "stopped", "wait": 2.0, "spent": False},
+            id="cut-short",
+        ),
+        pytest.param(
+            Dead(reason="no"), False, "warning", {"outcome": "dead", "reason": "no"}, id="dead-letter"
+        ),
+        pytest.param(Done(), True, "info", {"outcome": "late", "ignored": "done"}, id="late"),
+        pytest.param(Dead(reason="no"), True, "info", {"outcome": "late", "ignored": "dead"}, id="late-dead"),
+    ],
+)
+def test_a_settlement_names_its_job_route_handler_and_key(
+    outcome: Outcome, late: bool, level: str, facts: dict[str, Any]
+) -> None:
+    with capture_logs() as logs:
+        log_settlement(Settlement(delivery=a_delivery(), outcome=outcome), late=late)
+
+    assert logs == [
+        {
+            "event": "delivery.settled",
+            "log_level": level,
+            "job_id": JOB_ID,
+            "state": "Success",
+            "route": "videos",
+            "handler": "log",
+            "attempt": 1,
+            "key": f"{JOB_ID}:Success:videos:log",
+        }
+        | facts
+    ]
+
+
+def test_deliveries_that_a_stop_gives_back_did_not_fail(store: SqlStore) -> None:
+    running, go_on = threading.Event(), threading.Event()
+
+    def handle(_result: JobResult) -> None:
+        running.set()
+        go_on.wait(60)
+
+    record_results(store, 2)
+    dispatcher = a_dispatcher(store, handle, concurrency=1)
+    dispatcher.claim_once()
+    dispatcher.start()
+    assert running.wait(60)
+    with capture_logs() as logs:
+        dispatcher.stop(timedelta(0))
+        dispatcher.end()
+    go_on.set()
+
+    assert {(line["job_id"], line["outcome"], line["log_level"]) for line in logs} == {
+        (fields["job_id"], "retry", "info") for fields in FIELDS[:2]
+    }
+
+
+def test_the_outcome_of_an_attempt_that_another_process_has_begun_again_is_logged_as_late(
+    store: SqlStore,
+) -> None:
+    record_results(store)
+    running, go_on = threading.Event(), threading.Event()
+
+    def handle(_result: JobResult) -> None:
+        running.set()
+        go_on.wait(60)
+
+    with capture_logs() as logs:
+        with dispatching(store, handle, concurrency=1):
+            assert running.wait(60)
+            with store.database.write() as connection:
+                connection.execute(update(deliveries).values(lease_until=EPOCH))
+            now = clock.now()
+            store.rescue_expired(
+                lambda _delivery: RetryAfter(wait=timedelta(0), reason="lost"), at=now, limit=9
+            )
+            assert store.claim(a_claim(owner="another"), at=now)
+            go_on.set()
+        late = [line for line in above_debug(logs) if line["event"] == "delivery.settled"]
+
+    assert [(line["outcome"], line["ignored"], line["attempt"]) for line in late] == [("late", "done", 1)]

@@ -25,6 +25,7 @@ from listener.runtime.metrics import Metrics
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_callback, a_message, wrapped
 from tests.support.dispatching import a_dispatcher
+from tests.support.logs import above_debug, events
 from tests.support.memory_queue import MemoryQueue
 from tests.support.sqlite import new_sqlite_store
 from tests.support.stores import count, deliveries, quarantine, results, the_row
@@ -136,7 +137,7 @@ def test_a_bug_in_decoding_costs_only_its_own_message(
 
     assert (queue.messages, count(store, results)) == ([], 2)
     assert "a bug in mns-listener): RecursionError" in the_row(store, quarantine)["reason"]
-    assert [entry["event"] for entry in logs] == ["decode.crashed"]
+    assert events(above_debug(logs)) == ["decode.crashed", "message.quarantined"]
 
 
 def test_pauses_grow_to_a_bound_and_recovery_is_logged(store: SqlStore) -> None:
@@ -174,7 +175,7 @@ def test_a_bug_of_ours_does_not_end_the_loop(store: SqlStore) -> None:
         pause = poller.turn()
 
     assert pause > timedelta(0)
-    assert [entry["event"] for entry in logs] == ["poll.crashed"]
+    assert events(above_debug(logs)) == ["poll.crashed"]
 
 
 def test_an_empty_poll_that_ended_early_is_followed_by_a_short_pause(store: SqlStore) -> None:

@@ -18,6 +18,7 @@ from listener.runtime.liveness import Heartbeat
 from listener.runtime.metrics import Metrics
 from tests.support.builders import a_message
 from tests.support.heartbeats import CountingHeartbeat
+from tests.support.logs import above_debug, events
 from tests.support.waiting import wait_until
 
 WAIT = timedelta(seconds=1)
@@ -128,4 +129,4 @@ def test_where_no_thread_can_be_started_the_first_poller_goes_on_alone(
 
     assert group.idle
     assert queue.batches == 0
-    assert logs[0]["event"] == "poller.not_started"
+    assert events(above_debug(logs))[0] == "poller.not_started"

@@ -22,6 +22,7 @@ from listener.rules.verification import Verification, VerificationOutcome
 from listener.runtime.metrics import Metrics
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, TOKEN, a_callback, a_claim, a_job, a_message, wrapped
+from tests.support.logs import above_debug
 from tests.support.memory_mps import MemoryMps
 from tests.support.sqlite import new_sqlite_store
 from tests.support.stores import count, deliveries, quarantine, results, states, the_job, the_row
@@ -119,7 +120,7 @@ def test_a_contradiction_is_logged_and_counted_and_the_truth_is_delivered(store:
     with capture_logs() as logs:
         assert setting.outcomes() == [VerificationOutcome.CONTRADICTED]
 
-    assert [(each["event"], each["state"], each["mps_state"]) for each in logs] == [
+    assert [(each["event"], each["state"], each["mps_state"]) for each in above_debug(logs)] == [
         ("callback.contradicted", "Success", "Fail")
     ]
     assert (

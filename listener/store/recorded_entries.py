@@ -1,0 +1,93 @@
+"""What a transaction did with each message and result: counted at once, made into entries only if the log asks.
+
+Most batches are only counted, since their results are new and the log is above level debug.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from listener.core.model import (
+    DecodedMessage,
+    JobState,
+    RecordedEntry,
+    RecordKind,
+    ResultStatus,
+)
+from listener.store.result_rows import Recorded
+from listener.store.routed_result import RoutedResult
+
+_KINDS = {status: RecordKind(status) for status in ResultStatus}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedBatch:
+    """The parts of a batch, by what was done with them."""
+
+    new: Sequence[RoutedResult]  #: recorded, or decided about again
+    copies: Sequence[RoutedResult] = ()
+    recorded: Mapping[str, Recorded]  #: what the copies are copies of, by dedup key
+    quarantined: Sequence[DecodedMessage] = ()
+
+    def kinds(self) -> Mapping[RecordKind, int]:
+        kinds = Counter(map(_kind_of_new, self.new))
+        for copy in self.copies:
+            kinds[_kind_of_copy(copy, self.recorded)] += 1
+        if self.quarantined:
+            kinds[RecordKind.QUARANTINED] = len(self.quarantined)
+        return kinds
+
+    def entries(self) -> Sequence[RecordedEntry]:
+        return [
+            *(_entry(each, _kind_of_new(each), self.recorded) for each in self.new),
+            *(_entry(each, _kind_of_copy(each, self.recorded), self.recorded) for each in self.copies),
+            *map(_entry_of_quarantined, self.quarantined),
+        ]
+
+
+def _kind_of_new(entry: RoutedResult) -> RecordKind:
+    return RecordKind.CONTRADICTION if _is_too_late(entry) else _KINDS[entry.decision.status]
+
+
+def _is_too_late(entry: RoutedResult) -> bool:
+    """An outcome of a job that was declared lost before it had an id; it has another dedup key."""
+    is_lost = entry.job is not None and entry.job.state == JobState.LOST
+    return is_lost and entry.decision.status is ResultStatus.DROPPED and bool(entry.result.terminal_id)
+
+
+def _kind_of_copy(copy: RoutedResult, recorded: Mapping[str, Recorded]) -> RecordKind:
+    known = recorded.get(copy.dedup_key)
+    contradicts = known is not None and known.contradicts(copy.result.state)
+    return RecordKind.CONTRADICTION if contradicts else RecordKind.DUPLICATE
+
+
+def _entry(entry: RoutedResult, kind: RecordKind, recorded: Mapping[str, Recorded]) -> RecordedEntry:
+    known = recorded.get(entry.dedup_key)
+    is_copy = kind in (RecordKind.DUPLICATE, RecordKind.CONTRADICTION)
+    return RecordedEntry(
+        kind=kind,
+        queue=entry.queue,
+        message_id=entry.message_id,
+        result=entry.result,
+        targets=() if is_copy else entry.decision.targets,
+        reason="" if is_copy else entry.decision.reason,
+        recorded_state=_recorded_state(kind, known),
+    )
+
+
+def _recorded_state(kind: RecordKind, known: Recorded | None) -> str:
+    if kind is not RecordKind.CONTRADICTION:
+        return ""
+    return known.state if known else JobState.LOST
+
+
+def _entry_of_quarantined(entry: DecodedMessage) -> RecordedEntry:
+    return RecordedEntry(
+        kind=RecordKind.QUARANTINED,
+        queue=entry.queue,
+        message_id=entry.message.message_id if entry.message else "",
+        result=None,
+        reason=entry.reason,
+    )
