@@ -19,6 +19,7 @@ from listener.aliyun.mps_error_codes import TABLE
 from listener.cli import main
 from listener.core.errors import FailureKind, StoreFailureKind
 from listener.core.exit_codes import ExitCode
+from listener.core.model import Target
 from listener.emulator.faults import Fault as EmulatorFault
 from listener.emulator.faults import FaultKind
 from listener.runtime.metrics import Metrics
@@ -129,6 +130,22 @@ def test_every_metric_is_documented_with_its_labels_and_no_other() -> None:
     assert set(documented) == names
     for name, labels in documented.items():
         assert labels_of(name) == {label for label in labels.split(", ") if label}
+
+
+def test_every_value_of_a_metrics_label_is_documented() -> None:
+    lines = dict(re.findall(r"^\| `(mns_listener_\w+)` (.*)$", page("operations.md"), re.MULTILINE))
+    metrics = Metrics()
+    metrics.expect(queues=["a queue"], targets=[Target("a route", "a handler")])
+    values = {
+        (sample.name, value)
+        for metric in metrics.registry.collect()
+        for sample in metric.samples
+        for label, value in sample.labels.items()
+        if label in ("result", "kind", "outcome", "direction") and sample.name in lines
+    }
+
+    assert len(values) > 30
+    assert [(name, value) for name, value in sorted(values) if f"`{value}`" not in lines[name]] == []
 
 
 def labels_of(name: str) -> set[str]:

@@ -252,6 +252,16 @@ class Unverified:
     claimed_until: datetime
 
 
+class VerificationOutcome(StrEnum):
+    """What asking MPS about a callback led to."""
+
+    CONFIRMED = "confirmed"  #: MPS reports the same state
+    CONTRADICTED = "contradicted"  #: MPS reports another terminal state, which is recorded instead
+    PENDING = "pending"  #: the job is still running, or MPS is unavailable: ask again later
+    REFUSED = "refused"  #: quarantined: MPS does not know the job, or still reports it as running
+    UNVERIFIED = "unverified"  #: believed, since MPS could not be asked for too long
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodedMessage:
     """One entry of a batch to record: a message with its result, a message that could not be decoded, or a result

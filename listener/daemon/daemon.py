@@ -106,6 +106,7 @@ class Daemon:
             clients = start_checks.make_clients(self._settings)
             # 5. Connect the parts. The endpoints of the queues are checked here; nothing is sent yet.
             parts = self._connect(handlers, store, clients)
+            self._expect_series()
             # 6. The threads that run handlers and settle deliveries, before anything can hand them work.
             self._running = _Running(parts, handlers, runner, lock)
             undo.callback(_close_after_failure, self.stop)
@@ -160,6 +161,13 @@ class Daemon:
             store_health=self._store_health,
             drain=self._drain,
         ).parts()
+
+    def _expect_series(self) -> None:
+        """Show the series of all queues and handlers, so that an alert notices the first event of each."""
+        self.metrics.expect(
+            queues=[queue.label for queue in self._settings.queues],
+            targets=[target for rule in self._settings.rules() for target in rule.targets],
+        )
 
     # stop
 
@@ -275,6 +283,7 @@ class Daemon:
         running.parts.recorder.use(merged.rules(), merged.correlation_rules())
         self._settings = merged
         _log_warnings(merged)
+        self._expect_series()
         return sections_needing_restart(merged, settings)
 
     @property

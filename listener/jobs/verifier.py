@@ -12,13 +12,13 @@ from datetime import timedelta
 from listener.core import clock
 from listener.core.errors import MpsRejected, StoreRejected, StoreUnavailable, UnavailableError
 from listener.core.logger import get_logger
-from listener.core.model import Job, Result, Unverified
+from listener.core.model import Job, Result, Unverified, VerificationOutcome
 from listener.core.ports import HeartbeatSink, Meter, MpsOf, VerificationStore
 from listener.intake.recorder import Recorder
 from listener.jobs.concurrent_queries import query_concurrently
 from listener.rules import verification
 from listener.rules.backoff import MPS_BACKOFF
-from listener.rules.verification import AskAgain, Believe, Refuse, Step, VerificationOutcome
+from listener.rules.verification import AskAgain, Believe, Refuse, Step
 from listener.runtime.log_throttle import ThrottledLog
 
 log = get_logger(__name__)

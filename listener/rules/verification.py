@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from listener.core.model import Job, Result, Source, Unverified
+from listener.core.model import Job, Result, Source, Unverified, VerificationOutcome
 from listener.rules.job_facts import is_own
 
 #: Types of results that QueryIProductionJob can be asked about; "" if the callback does not say.
@@ -57,16 +57,6 @@ class Verification:
     def tenants_asked(self) -> frozenset[str]:
         """The tenants about whose jobs only MPS is believed."""
         return frozenset() if self.policy == VerifyPolicy.NEVER else self.tenants
-
-
-class VerificationOutcome(StrEnum):
-    """What asking MPS about a callback led to."""
-
-    CONFIRMED = "confirmed"  #: MPS reports the same state
-    CONTRADICTED = "contradicted"  #: MPS reports another terminal state, which is recorded instead
-    PENDING = "pending"  #: the job is still running, or MPS is unavailable: ask again later
-    REFUSED = "refused"  #: quarantined: MPS does not know the job, or still reports it as running
-    UNVERIFIED = "unverified"  #: believed, since MPS could not be asked for too long
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,18 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from datetime import timedelta
 from functools import lru_cache, partial
 from typing import Any
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.core import CounterMetricFamily
+from prometheus_client.core import CounterMetricFamily, Metric
 from prometheus_client.registry import Collector
 
-from listener.core.model import Done, RecordSummary, RetryAfter, Settlement
+from listener.core.errors import FailureKind, StoreFailureKind
+from listener.core.model import (
+    OUTCOME_NAMES,
+    RecordKind,
+    RecordSummary,
+    Settlement,
+    Target,
+    VerificationOutcome,
+)
 
 SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900)
+#: An outcome that was ignored, since another attempt had begun.
+LATE = "late"
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -39,7 +49,9 @@ class Metrics:
         self._store_failures = counter(
             "mns_listener_store_failures", "Failed calls of the store by kind", ["kind"]
         )
-        self._results = counter("mns_listener_results", "Results by status", ["queue", "kind"])
+        self._results = counter(
+            "mns_listener_results", "Messages by what recording them led to", ["queue", "kind"]
+        )
         self._verifications = counter(
             "mns_listener_verifications", "Callbacks about which MPS was asked", ["queue", "outcome"]
         )
@@ -52,6 +64,22 @@ class Metrics:
         self._clock_jumps = counter("mns_listener_clock_jumps", "Jumps of the wall clock", ["direction"])
         self._ready = Gauge("mns_listener_ready", "1 if ready, else 0", registry=registry)
         registry.register(_LinesDropped(lines_dropped))
+        _expect(self._store_failures, StoreFailureKind)
+        _expect(self._clock_jumps, ("forward", "back"))
+
+    def expect(self, *, queues: Iterable[str], targets: Iterable[Target]) -> None:
+        """Show every series of these from now on, with 0 at first: the first event is then an increase."""
+        for queue in queues:
+            _expect(self._polls, ("messages", "empty"), queue)
+            _expect(self._deleted, ("deleted", "failed"), queue)
+            _expect(self._failures, FailureKind, queue)
+            _expect(self._results, RecordKind, queue)
+            _expect(self._verifications, VerificationOutcome, queue)
+            self._messages.labels(queue)
+            self._poll_duration.labels(queue)
+        for target in targets:
+            _expect(self._attempts, (*OUTCOME_NAMES.values(), LATE), target.route, target.handler)
+            self._handler_duration.labels(target.route, target.handler)
 
     def polled(self, queue: str, *, messages: int, seconds: float) -> None:
         _child(self._polls, queue, "messages" if messages else "empty").inc()
@@ -65,17 +93,8 @@ class Metrics:
         _child(self._store_failures, kind).inc()
 
     def recorded(self, queue: str, summary: RecordSummary) -> None:
-        for kind, count in (
-            ("new", summary.new),
-            ("duplicate", summary.duplicates),
-            ("contradiction", summary.contradictions),
-            ("quarantined", summary.quarantined),
-            ("waiting", summary.waiting),
-            ("verifying", summary.verifying),
-            ("parked", summary.parked),
-        ):
-            if count:
-                _child(self._results, queue, kind).inc(count)
+        for kind, count in summary.kinds.items():
+            _child(self._results, queue, kind).inc(count)
 
     def verified(self, queue: str, outcome: str) -> None:
         _child(self._verifications, queue, outcome).inc()
@@ -87,7 +106,8 @@ class Metrics:
 
     def settled(self, settlement: Settlement, *, seconds: float, late: bool) -> None:
         target = settlement.delivery.target
-        _child(self._attempts, target.route, target.handler, "late" if late else _outcome(settlement)).inc()
+        outcome = LATE if late else OUTCOME_NAMES[type(settlement.outcome)]
+        _child(self._attempts, target.route, target.handler, outcome).inc()
         _child(self._handler_duration, target.route, target.handler).observe(seconds)
 
     def clock_jumped(self, size: timedelta) -> None:
@@ -98,7 +118,20 @@ class Metrics:
 
     def exposition(self) -> bytes:
         """All metrics in the Prometheus text format."""
-        return generate_latest(self.registry)
+        return generate_latest(_WithoutCreated(self.registry))
+
+
+class _WithoutCreated(Collector):
+    """Leaves out the times at which series were created, which double their number. The switch of prometheus_client
+    for this would apply to handlers' own metrics, too."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self._registry = registry
+
+    def collect(self) -> Iterable[Metric]:
+        for family in self._registry.collect():
+            family.samples = [each for each in family.samples if not each.name.endswith("_created")]
+            yield family
 
 
 class _LinesDropped(Collector):
@@ -121,10 +154,9 @@ class _LinesDropped(Collector):
         return families
 
 
-def _outcome(settlement: Settlement) -> str:
-    if isinstance(settlement.outcome, Done):
-        return "done"
-    return "retry" if isinstance(settlement.outcome, RetryAfter) else "dead"
+def _expect(metric: Counter, values: Iterable[str], *labels: str) -> None:
+    for value in values:
+        metric.labels(*labels, value)
 
 
 @lru_cache(maxsize=1024)

@@ -269,6 +269,27 @@ def test_requests_for_other_hosts_are_refused(daemon: Daemon, settings: Settings
     assert httpx.get(url, headers={"host": "listener.internal"}).status_code == 200
 
 
+def test_every_series_is_there_at_the_start_and_those_of_new_routes_after_a_reload(
+    daemon: Daemon, settings: Settings
+) -> None:
+    """An alert on an increase would miss the first event of a series that appears with it."""
+
+    def series(route: str, handler: str) -> set[str]:
+        shown = daemon.metrics.exposition().decode().splitlines()
+        labels = f'{{handler="{handler}",outcome="dead",route="{route}"}}'
+        return {line for line in shown if line.startswith(f"mns_listener_delivery_attempts_total{labels}")}
+
+    assert len(series("all", "one")) == len(series("all", "two")) == 1
+    parked = 'mns_listener_results_total{kind="parked",queue="mps-callbacks"} 0.0'
+    assert parked in daemon.metrics.exposition().decode().splitlines()
+
+    (route,) = settings.routes
+    renamed = route.model_copy(update={"name": "renamed"})
+    assert series("renamed", "one") == set()
+    daemon.reload(settings.model_copy(update={"routes": (renamed,)}))
+    assert len(series("renamed", "one")) == len(series("renamed", "two")) == 1
+
+
 class TestStop:
     def test_nothing_is_left_and_a_second_stop_does_nothing(self, settings: Settings) -> None:
         daemon = Daemon(settings)

@@ -5,20 +5,17 @@ from __future__ import annotations
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
-from listener.core.model import Dead, Done, Outcome, RecordSummary, RetryAfter, Settlement
 from listener.http.address import bind
 from listener.http.app import application
 from listener.http.server import Server
 from listener.runtime.liveness import Health
 from listener.runtime.metrics import Metrics
-from tests.support.builders import a_delivery
 
 
 class Process:
@@ -98,42 +95,3 @@ def test_a_stopped_server_releases_its_address(process: Process) -> None:
         pass
 
     bind(listen).close()
-
-
-class TestMetrics:
-    @pytest.mark.parametrize(
-        ("outcome", "late", "label"),
-        [
-            (Done(), False, "done"),
-            (RetryAfter(wait=timedelta(0), reason=""), False, "retry"),
-            (Dead(reason=""), False, "dead"),
-            (Done(), True, "late"),
-        ],
-    )
-    def test_settlements_are_counted_by_outcome(self, outcome: Outcome, late: bool, label: str) -> None:
-        metrics = Metrics()
-        metrics.settled(Settlement(delivery=a_delivery(), outcome=outcome), seconds=0.2, late=late)
-
-        labels = {"route": "videos", "handler": "log"}
-        assert value(metrics, "delivery_attempts_total", **labels, outcome=label) == 1
-        assert value(metrics, "handler_duration_seconds_sum", **labels) == 0.2
-
-    def test_messages_are_counted_by_status(self) -> None:
-        metrics = Metrics()
-        metrics.recorded("q", RecordSummary(new=5, duplicates=4, contradictions=3, quarantined=2, waiting=1))
-
-        kinds = {"new": 5, "duplicate": 4, "contradiction": 3, "quarantined": 2, "waiting": 1, "parked": None}
-        assert {kind: value(metrics, "results_total", queue="q", kind=kind) for kind in kinds} == kinds
-
-    def test_deletions_and_faults_are_counted(self) -> None:
-        metrics = Metrics()
-        metrics.deleted("q", messages=14, failed=2)
-        metrics.queue_failed("q", "tls")
-
-        assert value(metrics, "messages_deleted_total", queue="q", result="deleted") == 14
-        assert value(metrics, "messages_deleted_total", queue="q", result="failed") == 2
-        assert value(metrics, "queue_failures_total", queue="q", kind="tls") == 1
-
-
-def value(metrics: Metrics, name: str, **labels: str) -> float | None:
-    return metrics.registry.get_sample_value(f"mns_listener_{name}", labels)

@@ -13,12 +13,12 @@ from freezegun import freeze_time
 from freezegun.api import FrozenDateTimeFactory
 from structlog.testing import capture_logs
 
-from listener.core.model import JobState
+from listener.core.model import JobState, VerificationOutcome
 from listener.core.ports import MpsOf
 from listener.intake.recorder import NullDeliverySink, Recorder
 from listener.jobs.verifier import CALLBACKS_PER_TURN, CONCURRENCY, MAX_FAILURES, Verifier
 from listener.rules.routing import Correlation, Match, Rule
-from listener.rules.verification import Verification, VerificationOutcome
+from listener.rules.verification import Verification
 from listener.runtime.metrics import Metrics
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, TOKEN, a_callback, a_claim, a_job, a_message, wrapped

@@ -9,14 +9,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listener.core.model import LOST, TERMINAL_STATES, Job, Result, Source, Unverified
+from listener.core.model import LOST, TERMINAL_STATES, Job, Result, Source, Unverified, VerificationOutcome
 from listener.rules.verification import (
     MAX_PAUSE,
     AskAgain,
     Believe,
     Refuse,
     Verification,
-    VerificationOutcome,
     after_answer,
     after_outage,
     after_rejection,
