@@ -192,8 +192,11 @@ class VerificationStore(Protocol):
     def postpone_verification(self, claimed: Unverified, *, until: datetime) -> None:
         """Schedule the next question. Does nothing if a copy has arrived in the meantime: it is due at once then."""
 
-    def refuse(self, claimed: Unverified, reason: str, *, at: datetime) -> None:
-        """Move the callback to quarantine; the outcome of its job is still open."""
+    def refuse(self, claimed: Unverified, reason: str, *, at: datetime) -> bool:
+        """Move the callback to quarantine; the outcome of its job is still open.
+
+        Returns False if another process has settled that already.
+        """
 
 
 class OutputStore(Protocol):

@@ -137,15 +137,16 @@ class Verifier:
 
     def _believe(self, unverified: Unverified, result: Result, outcome: VerificationOutcome) -> None:
         try:
-            self._recorder.believe(unverified, result)
+            summary = self._recorder.believe(unverified, result)
         except StoreRejected as error:  # however often it is tried
             self._refuse(unverified, f"verify: the store rejects the answer of MPS: {error}")
         else:
-            _log_believed(unverified, state=result.state, outcome=outcome)
+            if summary.kinds:  # else another process has settled it
+                _log_believed(unverified, state=result.state, outcome=outcome)
 
     def _refuse(self, unverified: Unverified, reason: str) -> None:
-        self._store.refuse(unverified, reason, at=clock.now())
-        log.warning("callback.refused", **_fields(unverified), reason=reason)
+        if self._store.refuse(unverified, reason, at=clock.now()):
+            log.warning("callback.refused", **_fields(unverified), reason=reason)
 
 
 def _log_believed(unverified: Unverified, *, state: str, outcome: VerificationOutcome) -> None:

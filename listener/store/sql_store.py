@@ -181,8 +181,10 @@ class SqlStore:
     def postpone_verification(self, claimed: Unverified, *, until: datetime) -> None:
         self._group_commit.run(lambda connection: unverified.postpone(connection, claimed, until=until))
 
-    def refuse(self, claimed: Unverified, reason: str, *, at: datetime) -> None:
-        self._group_commit.run(lambda connection: unverified.refuse(connection, claimed, reason, at=at))
+    def refuse(self, claimed: Unverified, reason: str, *, at: datetime) -> bool:
+        return self._group_commit.run(
+            lambda connection: unverified.refuse(connection, claimed, reason, at=at)
+        )
 
     # DeliveryStore
 

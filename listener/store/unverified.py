@@ -103,13 +103,13 @@ def believe(
     return summary
 
 
-def refuse(connection: Connection, unverified: Unverified, reason: str, *, at: datetime) -> None:
+def refuse(connection: Connection, unverified: Unverified, reason: str, *, at: datetime) -> bool:
     """See ``VerificationStore.refuse``."""
-    if _take(connection, unverified):
-        entry = DecodedMessage(
-            queue=unverified.queue, message=_message(unverified), result=None, reason=reason
-        )
-        quarantine.add(connection, [entry], at=at)
+    if not _take(connection, unverified):
+        return False
+    entry = DecodedMessage(queue=unverified.queue, message=_message(unverified), result=None, reason=reason)
+    quarantine.add(connection, [entry], at=at)
+    return True
 
 
 def _take(connection: Connection, unverified: Unverified) -> int:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from pathlib import Path
@@ -13,6 +14,7 @@ from freezegun import freeze_time
 from freezegun.api import FrozenDateTimeFactory
 from structlog.testing import capture_logs
 
+from listener.core import clock
 from listener.core.model import JobState, VerificationOutcome
 from listener.core.ports import MpsOf
 from listener.intake.recorder import NullDeliverySink, Recorder
@@ -22,7 +24,7 @@ from listener.rules.verification import Verification
 from listener.runtime.metrics import Metrics
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, TOKEN, a_callback, a_claim, a_job, a_message, wrapped
-from tests.support.logs import above_debug
+from tests.support.logs import above_debug, events
 from tests.support.memory_mps import MemoryMps
 from tests.support.sqlite import new_sqlite_store
 from tests.support.stores import count, deliveries, quarantine, results, states, the_job, the_row
@@ -130,6 +132,31 @@ def test_a_contradiction_is_logged_and_counted_and_the_truth_is_delivered(store:
     assert (the_job(store, TOKEN).state, the_row(store, deliveries)["route"]) == (JobState.FAIL, "failures")
     (delivery,) = store.claim(a_claim(), at=NOON)
     assert delivery.key == "job:Fail:failures:log"
+
+
+@pytest.mark.usefixtures("job")
+@pytest.mark.parametrize(
+    ("mps", "event"),
+    [
+        pytest.param(MemoryMps(job="Fail"), "callback.contradicted", id="contradicted"),
+        pytest.param(MemoryMps(job="Analysing"), "callback.refused", id="refused"),
+        pytest.param(None, "callback.unverified", id="unverified"),
+    ],
+)
+def test_what_another_process_has_settled_meanwhile_is_not_logged_again(
+    store: SqlStore, time: FrozenDateTimeFactory, mps: MemoryMps | None, event: str
+) -> None:
+    setting, other = a_setting(store, mps), a_setting(store, mps)
+    setting.send("job", State="Success")
+    time.tick(MAX_WAIT)
+    now = clock.now()
+    (unverified,) = store.claim_unverified(at=now, until=now, limit=9, takes=lambda _queue: True)
+    with capture_logs() as logs:
+        other.verifier.verify(unverified)
+        setting.verifier.verify(unverified)
+
+    assert events(above_debug(logs)) == [event]
+    assert Counter(events(logs))["result.recorded"] == (event != "callback.refused")
 
 
 @pytest.mark.usefixtures("job")
