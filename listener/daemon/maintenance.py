@@ -67,7 +67,7 @@ class Presence:
 
 class Housekeeping:
     """Watches the clock, maintains leases, decides about waiting results, breaks slow requests to MNS, finds out
-    when an outage of the store is over, and reports that this daemon runs.
+    when an outage of the store is over, reports that this daemon runs, and how large floods of lines were.
     """
 
     def __init__(
@@ -117,6 +117,7 @@ class Housekeeping:
             self._maintain,
             self._probe_store,
             self._presence.report_if_due,
+            self._recorder.report_counts,
         )
         succeeded = [self._succeeds(step) for step in steps]
         return all(succeeded) and self._more_waiting

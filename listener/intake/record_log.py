@@ -59,6 +59,10 @@ class RecordLog:
             elif verbose:
                 _write_usual(entry)
 
+    def report_counts(self) -> None:
+        """Log how many lines a flood would have had that is over; to be called now and then."""
+        self._throttled.report_counts()
+
     def _write_notable(self, entry: RecordedEntry) -> None:
         fields = _fields(entry)
         match entry.kind:

@@ -103,6 +103,10 @@ class Recorder:
             lambda claim: self._logged(self._store.believe(unverified, result, decide, at=at, claim=claim)),
         )
 
+    def report_counts(self) -> None:
+        """Log the counts of lines that were too many to be logged; to be called now and then."""
+        self._record_log.report_counts()
+
     def _record(self, batch: Sequence[DecodedMessage]) -> RecordSummary:
         at = clock.now()
         decide = decider(self._rules, self._correlation, now=at, wait_over=False)

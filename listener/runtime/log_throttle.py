@@ -18,6 +18,7 @@ class _Interval:
     """What was logged about one thing since ``began``."""
 
     began: float  #: monotonic seconds
+    write: Callable[..., None]  #: at the level of its lines
     logged: int = 0
     suppressed: int = 0
 
@@ -50,23 +51,40 @@ class ThrottledLog:
             for interval in self._intervals.values():
                 interval.suppressed = 0
 
+    def report_counts(self) -> None:
+        """Log the counts of minutes that are over, unless a line with such a count was logged since."""
+        with self._lock:
+            over = [
+                (about, interval.write, interval.suppressed)
+                for about, interval in self._intervals.items()
+                if interval.suppressed and self._is_over(interval)
+            ]
+            for about, _, _ in over:
+                del self._intervals[about]
+        for (event, kind, queue), write, suppressed in over:
+            facts = {name: fact for name, fact in (("kind", kind), ("queue", queue)) if fact is not None}
+            write(event, **facts, repeated=suppressed)
+
     def _limited(self, write: Callable[..., None], event: str, fields: dict[str, Any]) -> None:
-        repeated = self._count((event, fields.get("kind"), fields.get("queue")))
+        repeated = self._count((event, fields.get("kind"), fields.get("queue")), write)
         if repeated is not None:
             write(event, **fields, repeated=repeated)
         elif self._rest_at_debug:
             self._log.debug(event, **fields)
 
-    def _count(self, about: tuple[str, object, object]) -> int | None:
+    def _count(self, about: tuple[str, object, object], write: Callable[..., None]) -> int | None:
         """How many lines the one that is to be logged now stands for, besides itself; None if it must not be."""
         with self._lock:
-            now, repeated = clock.monotonic(), 0
+            repeated = 0
             interval = self._intervals.get(about)
-            if interval is None or now - interval.began >= INTERVAL.total_seconds():
+            if interval is None or self._is_over(interval):
                 repeated = interval.suppressed if interval else 0
-                interval = self._intervals[about] = _Interval(now)
+                interval = self._intervals[about] = _Interval(clock.monotonic(), write)
             if interval.logged == self._burst:
                 interval.suppressed += 1
                 return None
             interval.logged += 1
             return repeated
+
+    def _is_over(self, interval: _Interval) -> bool:
+        return clock.monotonic() - interval.began >= INTERVAL.total_seconds()

@@ -193,9 +193,10 @@ def test_calls_end_after_their_timeout_and_an_outage_is_logged_and_counted_as_th
 
 
 def failures(place: Standstill) -> list[str]:
-    """The store's failures, as lines of the metrics."""
+    """The kinds of failures of the store that were counted, as lines of the metrics."""
     lines = place.get("/metrics").text.splitlines()
-    return [line for line in lines if line.startswith("mns_listener_store_failures_total{")]
+    counted = [line for line in lines if line.startswith("mns_listener_store_failures_total{")]
+    return [line for line in counted if not line.endswith(" 0.0")]
 
 
 @pytest.mark.parametrize("timeout", ["1s", "30s"])
@@ -248,7 +249,7 @@ def test_a_full_disk_stays_reported_until_something_could_be_written(tmp_path: P
                 assert program.logs("store.recovered") == []
             wait_until(lambda: handled_once(place, 30))
             wait_until(lambda: place.get("/readyz").status_code == 200)
-            assert failures(place)[0].startswith('mns_listener_store_failures_total{kind="disk-full"}')
+            assert any('kind="disk-full"' in line for line in failures(place))
         finally:
             place.close()
     assert ("disk" in ready["store"], ready["queues"]) == (True, {QUEUE: "ok"})

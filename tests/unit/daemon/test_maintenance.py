@@ -9,19 +9,24 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
+from freezegun import freeze_time
+from structlog.testing import capture_logs
 
 from listener.core.errors import StoreFailureKind, StoreUnavailable
 from listener.daemon.maintenance import Housekeeping, Presence
+from listener.intake.record_log import BURST
 from listener.intake.recorder import WAITING_BATCH, NullDeliverySink, Recorder
 from listener.rules.routing import Correlation, Rule, decider
 from listener.runtime.clock_guard import ClockGuard
+from listener.runtime.log_throttle import INTERVAL
 from listener.runtime.metrics import Metrics
 from listener.runtime.store_health import StoreHealth
 from listener.store.daemons import Daemons
 from listener.store.sql_store import SqlStore
-from tests.support.builders import a_daemon, decoded_messages, routes_all
+from tests.support.builders import NOON, a_daemon, a_message, decoded_messages, routes_all
 from tests.support.clocks import Clocks
 from tests.support.dispatching import LONG, a_dispatcher
+from tests.support.logs import above_debug, events
 from tests.support.sqlite import new_sqlite
 from tests.support.stores import count, deliveries, next_due
 
@@ -45,12 +50,16 @@ def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
     return Clocks(monkeypatch)
 
 
-def housekeeping(store: SqlStore, *, rules: Sequence[Rule] = ()) -> Housekeeping:
-    """Of a process that has recorded nothing itself."""
+def a_recorder(store: SqlStore, *, rules: Sequence[Rule] = ()) -> Recorder:
+    return Recorder(store=store, rules=rules, correlation=Correlation(), sink=NullDeliverySink())
+
+
+def housekeeping(store: SqlStore, *, recorder: Recorder | None = None) -> Housekeeping:
+    """Of a process that has recorded nothing itself, unless ``recorder`` has."""
     dispatcher = a_dispatcher(store, lambda _result: None)
     return Housekeeping(
         dispatcher=dispatcher,
-        recorder=Recorder(store=store, rules=rules, correlation=Correlation(), sink=NullDeliverySink()),
+        recorder=recorder or a_recorder(store),
         queues=(),
         store=store,
         store_health=StoreHealth(Metrics(), call_limit=LONG),
@@ -100,7 +109,24 @@ def test_waiting_results_are_decided_about_without_a_pause_as_long_as_more_are_d
     with closing(SqlStore.open(new_sqlite(tmp_path / "store.db"))) as store:
         waits = decider(rules, Correlation(wait=HOUR), now=clocks.now - HOURS, wait_over=False)
         store.record(decoded_messages(number), waits, at=clocks.now - HOURS)
-        loop = housekeeping(store, rules=rules)
+        loop = housekeeping(store, recorder=a_recorder(store, rules=rules))
 
         assert [loop.turn() for _ in range(3)] == [True, True, False]
         assert count(store, deliveries) == number
+
+
+def test_the_size_of_a_flood_is_logged_once_its_minute_is_over(tmp_path: Path) -> None:
+    with closing(SqlStore.open(new_sqlite(tmp_path / "store.db"))) as store, freeze_time(NOON) as time:
+        recorder = a_recorder(store)
+        loop = housekeeping(store, recorder=recorder)
+        garbage = [a_message(message_id=f"m{number}", body="garbage") for number in range(BURST + 5)]
+        with capture_logs() as logs:
+            recorder.record("q", garbage)
+            loop.turn()
+            before = events(above_debug(logs)).count("message.quarantined")
+            time.tick(INTERVAL)
+            loop.turn()
+
+        flood = [line for line in above_debug(logs) if line["event"] == "message.quarantined"]
+        assert (before, len(flood)) == (BURST, BURST + 1)
+        assert (flood[-1]["queue"], flood[-1]["repeated"]) == ("q", 5)

@@ -101,3 +101,20 @@ def test_queues_do_not_throttle_each_other(time: FrozenDateTimeFactory, throttle
             throttled.warning("x", queue=queue)
 
     assert [entry["queue"] for entry in logs] == ["one", "two"]
+
+
+def test_the_count_of_what_is_over_can_be_logged_without_waiting_for_the_next_line(
+    time: FrozenDateTimeFactory,
+) -> None:
+    throttled = ThrottledLog(structlog.get_logger(), burst=2)
+    with capture_logs() as logs:
+        for _ in range(10):
+            throttled.info("x", queue="q", message_id="m")
+        throttled.report_counts()
+        assert len(logs) == 2, "the minute is not over"
+
+        time.tick(INTERVAL)
+        for _ in range(2):
+            throttled.report_counts()
+
+    assert logs[2:] == [{"event": "x", "queue": "q", "repeated": 8, "log_level": "info"}]
