@@ -93,6 +93,11 @@ def print_json(value: Any) -> None:
     click.echo(visible_json(json.dumps(value, ensure_ascii=ascii_only, default=_json_value)))
 
 
+def print_one(fields: Mapping[str, Any], *, as_json: bool) -> None:
+    """Print a job or a delivery as JSON or as text."""
+    print_json(fields) if as_json else print_fields(fields)
+
+
 def print_fields(fields: Mapping[str, Any]) -> None:
     """Print names and values, one per line; empty values are omitted."""
     cells = {name: cell_text(value) for name, value in fields.items() if value not in (None, "", (), [])}

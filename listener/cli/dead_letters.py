@@ -15,14 +15,14 @@ from listener.cli.common import (
     json_option,
     opened_store,
     page_options,
-    print_fields,
     print_json,
+    print_one,
     print_table,
     settings_from,
 )
 from listener.cli.filtering import filter_options
 from listener.cli.selection import Action, Changed, Selection, carry_out, selection_options
-from listener.cli.serialize import delivery_dict
+from listener.cli.serialize import delivery_dict, whole_delivery_dict
 from listener.core import clock
 from listener.core.errors import NotFound
 from listener.core.lazy_imports import lazy_imports
@@ -86,8 +86,7 @@ def show_dead(*, dead_letter_id: int, path: Path | None, as_json: bool) -> None:
         raise NotFound(
             f"no dead letter has the id {dead_letter_id}; list them with `mns-listener dead-letters list`"
         )
-    fields = delivery_dict(delivery) | {"user_data": delivery.result.user_data, "raw": delivery.result.raw}
-    print_json(fields) if as_json else print_fields(fields)
+    print_one(whole_delivery_dict(delivery), as_json=as_json)
 
 
 @dead_letters.command("replay", epilog=examples(EXAMPLES, "replay"))

@@ -15,14 +15,14 @@ from listener.cli.common import (
     json_option,
     opened_store,
     page_options,
-    print_fields,
     print_json,
+    print_one,
     print_table,
     settings_from,
 )
 from listener.cli.filtering import AnyCase, filter_options
 from listener.cli.selection import Action, Changed, Selection, carry_out, selection_options
-from listener.cli.serialize import delivery_dict
+from listener.cli.serialize import delivery_dict, whole_delivery_dict
 from listener.cli.table import cell_text
 from listener.core import clock
 from listener.core.errors import NotFound
@@ -104,8 +104,7 @@ def show_delivery(*, delivery_id: int, path: Path | None, as_json: bool) -> None
         delivery = stored.Deliveries(store.database).find(delivery_id)
     if delivery is None:
         raise NotFound(f"no delivery has the id {delivery_id}; list them with `mns-listener deliveries list`")
-    fields = delivery_dict(delivery) | {"user_data": delivery.result.user_data, "raw": delivery.result.raw}
-    print_json(fields) if as_json else print_fields(fields)
+    print_one(whole_delivery_dict(delivery), as_json=as_json)
 
 
 @deliveries.command("retry", epilog=examples(EXAMPLES, "retry"))

@@ -16,6 +16,7 @@ from listener.cli.common import (
     page_options,
     print_fields,
     print_json,
+    print_one,
     print_table,
     settings_from,
 )
@@ -218,4 +219,4 @@ def register(
             deadline=limit,
             tenant=tenant,
         )
-    print_json(job_dict(job)) if as_json else print_fields(job_dict(job))
+    print_one(job_dict(job), as_json=as_json)

@@ -71,6 +71,11 @@ def delivery_dict(delivery: Delivery) -> dict[str, Any]:
     }
 
 
+def whole_delivery_dict(delivery: Delivery) -> dict[str, Any]:
+    """The same with what the callback contains."""
+    return delivery_dict(delivery) | {"user_data": delivery.result.user_data, "raw": delivery.result.raw}
+
+
 def quarantined_dict(entry: Quarantined) -> dict[str, Any]:
     return {
         "id": entry.id,

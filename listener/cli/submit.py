@@ -12,8 +12,7 @@ from listener.cli.common import (
     config_option,
     json_option,
     opened_client,
-    print_fields,
-    print_json,
+    print_one,
     print_warnings,
     settings_from,
 )
@@ -191,8 +190,7 @@ def _one(
                 "interrupted; the job is submitted, and its outcome will be recorded; wait for it with "
                 f"`mns-listener jobs wait {job.job_id}`"
             ) from error
-    found = serialize.job_dict(job)
-    print_json(found) if as_json else print_fields(found)
+    print_one(serialize.job_dict(job), as_json=as_json)
     return status
 
 

@@ -76,6 +76,8 @@ def test_cancelled_deliveries_are_dead_letters(
 ) -> None:
     newest = waiting[0]["id"]
     assert printed("deliveries", "cancel", str(newest))["cancelled"] == [newest]
+    shown = [invoke(group, "show", str(newest)).stdout for group in ("dead-letters", "deliveries")]
+    assert shown[0] == shown[1]
     assert printed("dead-letters", "show", str(newest))["last_error"] == "cancelled by an operator"
 
     refused = invoke("deliveries", "cancel", "--all")
