@@ -19,6 +19,7 @@ from pydantic import Field
 
 from listener import JobResult, Reject, Retry, Unavailable
 from listener.formats.durations import PositiveDuration
+from listener.runtime.open_files import restore_open_file_limit
 
 from .json_encoding import json_bytes
 from .processes import MARK, Program, end_all, end_groups, new_mark
@@ -134,6 +135,7 @@ class Command:
                 cwd=self._cwd,
                 start_new_session=True,
             )
+            restore_open_file_limit(process.pid)
             program = Program(process, mark)
             self._running.add(program)
             return program

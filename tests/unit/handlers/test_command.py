@@ -3,9 +3,11 @@ from __future__ import annotations
 import contextvars
 import json
 import os
+import resource
 import signal
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
@@ -19,6 +21,7 @@ from listener import Reject, Retry, Unavailable
 from listener.core.call_deadline import set_call_deadline
 from listener.core.errors import SettingsError
 from listener.dispatch.handler_loader import load
+from listener.runtime import open_files
 from tests.support import ROOT
 from tests.support.results import a_job_result
 from tests.support.waiting import has_line, is_dead, wait_until
@@ -119,6 +122,26 @@ def test_a_variable_withheld_may_be_passed_on_by_name(
     )
 
     assert (tmp_path / "region").read_text() == "given\n"
+
+
+def test_a_program_gets_the_limit_of_open_files_that_the_listener_had_before_it_raised_its_own(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    monkeypatch.setattr(open_files, "_raised_from", [soft - 1])
+    go_on = tmp_path / "go-on"
+    os.mkfifo(go_on)
+    script = f"cd {tmp_path} && echo $$ > new && mv new pid && cat go-on && ulimit -n > limit"
+    handler = _shell(script, timeout=timedelta(minutes=1))
+    call = threading.Thread(target=handler, args=(a_job_result(),), daemon=True)
+    call.start()
+    wait_until((tmp_path / "pid").exists)
+    pid = int((tmp_path / "pid").read_text())
+    wait_until(lambda: resource.prlimit(pid, resource.RLIMIT_NOFILE) == (soft - 1, hard))
+    go_on.write_text("")
+    call.join(60)
+
+    assert int((tmp_path / "limit").read_text()) == soft - 1
 
 
 def test_a_lack_of_open_files_spends_no_attempt(tmp_path: Path) -> None:
