@@ -11,7 +11,7 @@ from typing import Final
 
 from listener.core.idempotency_key import idempotency_key
 from listener.core.logger import get_logger
-from listener.core.model import Message, RecordedEntry, RecordKind, RecordSummary, Result
+from listener.core.model import Message, RecordedEntry, RecordKind, RecordSummary, Source
 from listener.runtime.log_throttle import ThrottledLog
 
 log = get_logger(__name__)
@@ -91,11 +91,15 @@ def _write_usual(entry: RecordedEntry) -> None:
 
 
 def _fields(entry: RecordedEntry) -> dict[str, str]:
-    """The fields of every line about an entry."""
-    fields = {**_result_fields(entry.result), "queue": entry.queue, "message_id": entry.message_id}
-    optional = {"reason": entry.reason, "recorded_state": entry.recorded_state}
-    return fields | {name: value for name, value in optional.items() if value}
-
-
-def _result_fields(result: Result | None) -> dict[str, str]:
-    return {} if result is None else {"job_id": result.key, "state": result.state}
+    """The fields of every line about an entry, without those that it has no value for."""
+    result = entry.result
+    fields = {
+        "job_id": result.key if result else "",
+        "state": result.state if result else "",
+        "queue": entry.queue,
+        "message_id": entry.message_id,
+        "source": str(result.source) if result and result.source is not Source.CALLBACK else "",
+        "reason": entry.reason,
+        "recorded_state": entry.recorded_state,
+    }
+    return {name: value for name, value in fields.items() if value}

@@ -41,8 +41,8 @@ class RecordedBatch:
 
     def entries(self) -> Sequence[RecordedEntry]:
         return [
-            *(_entry(each, _kind_of_new(each), self.recorded) for each in self.new),
-            *(_entry(each, _kind_of_copy(each, self.recorded), self.recorded) for each in self.copies),
+            *map(_entry_of_new, self.new),
+            *(_entry_of_copy(copy, self.recorded) for copy in self.copies),
             *map(_entry_of_quarantined, self.quarantined),
         ]
 
@@ -63,24 +63,28 @@ def _kind_of_copy(copy: RoutedResult, recorded: Mapping[str, Recorded]) -> Recor
     return RecordKind.CONTRADICTION if contradicts else RecordKind.DUPLICATE
 
 
-def _entry(entry: RoutedResult, kind: RecordKind, recorded: Mapping[str, Recorded]) -> RecordedEntry:
-    known = recorded.get(entry.dedup_key)
-    is_copy = kind in (RecordKind.DUPLICATE, RecordKind.CONTRADICTION)
+def _entry_of_new(entry: RoutedResult) -> RecordedEntry:
+    kind = _kind_of_new(entry)
     return RecordedEntry(
         kind=kind,
         queue=entry.queue,
         message_id=entry.message_id,
         result=entry.result,
-        targets=() if is_copy else entry.decision.targets,
-        reason="" if is_copy else entry.decision.reason,
-        recorded_state=_recorded_state(kind, known),
+        targets=entry.decision.targets,
+        reason=entry.decision.reason,
+        recorded_state=JobState.LOST if kind is RecordKind.CONTRADICTION else "",
     )
 
 
-def _recorded_state(kind: RecordKind, known: Recorded | None) -> str:
-    if kind is not RecordKind.CONTRADICTION:
-        return ""
-    return known.state if known else JobState.LOST
+def _entry_of_copy(copy: RoutedResult, recorded: Mapping[str, Recorded]) -> RecordedEntry:
+    kind = _kind_of_copy(copy, recorded)
+    return RecordedEntry(
+        kind=kind,
+        queue=copy.queue,
+        message_id=copy.message_id,
+        result=copy.result,
+        recorded_state=recorded[copy.dedup_key].state if kind is RecordKind.CONTRADICTION else "",
+    )
 
 
 def _entry_of_quarantined(entry: DecodedMessage) -> RecordedEntry:

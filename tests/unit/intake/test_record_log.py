@@ -16,7 +16,7 @@ from freezegun import freeze_time
 from structlog.testing import capture_logs
 
 from listener.core.errors import StoreFailureKind, StoreUnavailable
-from listener.core.model import LOST, Claim, DecodedMessage, JobResult, Message, RecordSummary
+from listener.core.model import LOST, Claim, DecodedMessage, JobResult, Message, RecordSummary, Source
 from listener.core.ports import Decide
 from listener.intake.poller import Poller
 from listener.intake.record_log import BURST
@@ -35,6 +35,7 @@ from tests.support.builders import (
     a_callback,
     a_job,
     a_message,
+    a_result,
     wrapped,
 )
 from tests.support.dispatching import delivery_states, dispatching
@@ -153,6 +154,32 @@ def test_an_outcome_after_the_job_was_declared_lost_is_a_contradiction(store: Sq
         "Lost",
         "Success",
     )
+
+
+def test_a_copy_of_an_outcome_that_came_too_late_is_a_duplicate(store: SqlStore) -> None:
+    store.add_job(a_job(state=LOST, finished_at=NOON))
+    lines = lines_of(a_recorder(store), a_message_of("m1"), a_message_of("m2"))
+
+    assert [(line["event"], line.get("recorded_state")) for line in lines] == [
+        ("result.contradiction", "Lost"),
+        ("result.duplicate", None),
+    ]
+
+
+def test_a_result_that_no_message_brought_has_its_source(store: SqlStore) -> None:
+    with capture_logs() as logs:
+        a_recorder(store).record_found([a_result(source=Source.QUERY)])
+
+    recorded, routed = logs
+    assert recorded == {
+        "event": "result.recorded",
+        "job_id": JOB_ID,
+        "state": "Success",
+        "source": "query",
+        "status": "routed",
+        "log_level": "debug",
+    }
+    assert (routed["event"], routed["source"]) == ("result.routed", "query")
 
 
 def test_a_message_that_is_no_callback_is_quarantined_with_a_warning(store: SqlStore) -> None:
