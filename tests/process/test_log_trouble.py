@@ -14,7 +14,7 @@ import httpx
 import pytest
 
 from tests.support.program import BOUND, Place
-from tests.support.waiting import has_line, wait_until
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.process
 
@@ -142,7 +142,7 @@ def test_a_second_signal_ends_the_process_also_if_its_words_cannot_be_written(
     place.settings(TO_LOUD)
     place.send("job-1")
     program = place.run(output=pipe.writable, service__shutdown_timeout="10m").ready()
-    wait_until(lambda: has_line(started))
+    wait_until(started.exists)
     if trouble == "reader gone":
         pipe.close()
     program.send(signal.SIGTERM)
