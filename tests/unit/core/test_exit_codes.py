@@ -10,6 +10,7 @@ def test_exit_codes_stay_the_same() -> None:
         "OK": 0,
         "FAILED": 1,
         "USAGE": 2,
+        "DRAIN_INCOMPLETE": 3,
         "NOT_FOUND": 66,
         "UNAVAILABLE": 69,
         "INTERNAL": 70,

@@ -1,5 +1,4 @@
-"""How long a delivery has waited for a process with its handler, its key from before it was given another target, and
-what running daemons have handlers for.
+"""Since when a delivery has had no handler, its key from before a replay moved it, and the targets of running daemons.
 
 Processes of the previous release still work; they neither note nor end such a wait, and may have any handler.
 """
