@@ -5,6 +5,7 @@ of the process that is put back after each test, so that the order of tests make
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Iterator
 
 import pytest
@@ -20,6 +21,9 @@ os.environ["ALIBABA_CLOUD_ECS_METADATA_DISABLED"] = "true"
 os.environ["ALIBABA_CLOUD_ACCESS_KEY_ID"] = "testKeyId"
 os.environ["ALIBABA_CLOUD_ACCESS_KEY_SECRET"] = "testKeySecret"
 os.environ.pop("ALIBABA_CLOUD_SECURITY_TOKEN", None)
+
+# A shell starts background jobs with SIGINT ignored, and programs that tests start would inherit that.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -112,6 +112,7 @@ class Daemon:
             undo.callback(_close_after_failure, self.stop)
             parts.dispatcher.start()
             # 7. The loops; pollers are last, since everything else has to be there for what they receive.
+            parts.presence.announce()
             for loop in parts.loops:
                 self._running.start_loop(loop)
             # 8. The health endpoint: until here, there was nothing to report on. Requests have waited at the port.

@@ -59,6 +59,11 @@ class Presence:
         if self._timer.due():
             self._daemons.report(replace(self._daemon, seen_at=clock.now(), targets=tuple(self._targets())))
 
+    def announce(self) -> None:
+        """At the start, so that whoever sees the daemon at work also finds it in the store."""
+        with suppress(StoreUnavailable):  # logged by the store's observer, and repeated later
+            self.report_if_due()
+
     def sign_off(self) -> None:
         """At a stop. An unavailable store does not matter: the daemon stops being reported all the same."""
         with suppress(StoreUnavailable):  # logged by the store's observer

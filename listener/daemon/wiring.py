@@ -13,7 +13,7 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
-from functools import partial
+from functools import cached_property, partial
 
 from listener import __version__
 from listener.aliyun.credentials import Credentials
@@ -84,6 +84,7 @@ class Parts:
     poller_groups: Sequence[PollerGroup]
     queues: Sequence[MnsQueue]  #: one for each poller; grows when extra pollers are made
     health: HealthChecks
+    presence: Presence
     drain: DrainLoop | None  #: in drain mode
     loops: Sequence[Loop]
     wake_verifiers: Callable[[], None]
@@ -120,6 +121,7 @@ class Wiring:
             poller_groups=poller_groups,
             queues=self._queues,
             health=self._health(poller_groups),
+            presence=self._presence,
             drain=drain,
             loops=list(self._loops(dispatcher, recorder, poller_groups, drain)),
             wake_verifiers=self._wake_verifiers,
@@ -251,7 +253,7 @@ class Wiring:
             queues=self._queues,
             store=self.resources.store,
             store_health=self.store_health,
-            presence=self._presence(),
+            presence=self._presence,
             lease=self.settings.dispatch.lease,
             longest_query_wait=max(self.settings.reconcile.max_backoff, CLAIM_DURATION),
             clock_guard=self.clock_guard,
@@ -259,6 +261,7 @@ class Wiring:
         )
         return Loop(name="housekeeping", run=partial(housekeeping.run, self._heartbeat("housekeeping")))
 
+    @cached_property
     def _presence(self) -> Presence:
         now = clock.now()
         daemon = RunningDaemon(

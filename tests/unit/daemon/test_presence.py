@@ -56,13 +56,15 @@ def test_signing_off_removes_it_and_no_other(database: Database) -> None:
     assert [daemon.owner for daemon in daemons.running(now)] == ["other"]
 
 
-def test_an_unavailable_store_does_not_stop_a_stop(tmp_path: Path) -> None:
+def test_an_unavailable_store_stops_neither_a_start_nor_a_stop(tmp_path: Path) -> None:
     with closing(Database(f"sqlite:///{tmp_path}/empty.db")) as database:
         daemons = Daemons(database)
         with pytest.raises(StoreUnavailable):
             daemons.sign_off(ME.owner, at=NOON)
 
-        Presence(daemons, ME, targets=tuple).sign_off()
+        presence = Presence(daemons, ME, targets=tuple)
+        presence.announce()
+        presence.sign_off()
 
 
 def test_what_it_has_handlers_for_is_reported_as_it_is_at_the_moment(

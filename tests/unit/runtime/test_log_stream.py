@@ -144,6 +144,7 @@ def test_a_pipe_that_is_not_read_blocks_no_writer(
         read.append(reader.readline())
     assert reports.counts == [stream.dropped]
     assert all(len(line) == 10_000 for line in read[:-1])
+    stream.finish(LONG)  # or its thread would write into the next file with this descriptor
 
 
 def test_a_slowreader_is_waited_for(
