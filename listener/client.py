@@ -15,6 +15,7 @@ import json
 import secrets
 import time
 from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from datetime import timedelta
 from functools import cache
 from pathlib import Path
@@ -78,17 +79,26 @@ class Client:
 
     def check(self, request: JobRequest, *, tenant: str = "") -> list[str]:
         """Warnings about unusual values. Raises UsageError for values that cannot work."""
-        return check(request, region=self.settings.tenant(tenant).mps.region)
+        return check(self._completed(request, tenant), region=self.settings.tenant(tenant).mps.region)
 
     def submit(self, request: JobRequest, *, tenant: str = "") -> Job:
         """Submit one job. Raises UsageError, SettingsError, MpsRejected, MpsUnavailable, StoreUnavailable."""
         return submission.submit(
-            request,
+            self._completed(request, tenant),
             store=self.store,
             mps=self._mps(tenant),
             deadline=self.settings.deadline_of(request.function, request.user_data),
             tenant=tenant,
             region=self.settings.tenant(tenant).mps.region,
+        )
+
+    def _completed(self, request: JobRequest, tenant: str) -> JobRequest:
+        """With the defaults of the settings."""
+        mps = self.settings.tenant(tenant).mps
+        return replace(
+            request,
+            pipeline=mps.pipeline if request.pipeline is None else request.pipeline,
+            notify_url=mps.notify_url if request.notify_url is None else request.notify_url,
         )
 
     def register(
@@ -220,17 +230,15 @@ def submit(
     ``params`` is JSON text, a mapping, or a builder of ``listener.jobs.job_params``; ``data`` is text or a mapping.
     ``others`` are the further fields of ``listener.jobs.request.JobRequest``. Raises the errors of ``Client.submit``.
     """
-    used = client or _default()
-    mps = used.settings.tenant(tenant).mps
     request = JobRequest(
         function=function,
         input=input,
         output=output,
         params=_as_json("params", params),
         user_data=user_data if user_data is not None else compose_user_data(route, _as_json("data", data)),
-        **{"pipeline": mps.pipeline, "notify_url": mps.notify_url} | others,
+        **others,
     )
-    return used.submit(request, tenant=tenant)
+    return (client or _default()).submit(request, tenant=tenant)
 
 
 def _as_json(name: str, value: Any) -> Any:

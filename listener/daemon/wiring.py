@@ -170,6 +170,7 @@ class Wiring:
             correlation=self.settings.correlation_rules(),
             sink=dispatcher,
             on_unverified=self._wake_verifiers,
+            on_decided=self.metrics.decided,
         )
 
     def _wake_verifiers(self) -> None:

@@ -33,6 +33,10 @@ def _nothing() -> None:
     """For a process that asks MPS about no callbacks: the daemon finds them in the store."""
 
 
+def _ignored(_summary: RecordSummary) -> None:
+    """For a process that counts nothing."""
+
+
 class Recorder:
     """One for all pollers of the process, and for the reconciler. Safe to use from several threads."""
 
@@ -44,13 +48,16 @@ class Recorder:
         correlation: Correlation,
         sink: DeliverySink,
         on_unverified: Callable[[], None] = _nothing,
+        on_decided: Callable[[RecordSummary], None] = _ignored,
     ) -> None:
-        """``on_unverified`` is called when callbacks were recorded that MPS has to confirm."""
+        """``on_unverified`` is called when callbacks were recorded that MPS has to confirm, ``on_decided`` when results
+        that had waited, or were being verified, got their decision."""
         self._store = store
         self._rules = rules
         self._correlation = correlation
         self._sink = sink
         self._on_unverified = on_unverified
+        self._on_decided = on_decided
         self._record_log = RecordLog()
         self._waiting_until: datetime | None = None
         #: Whether the last batch brought more deliveries than there was capacity for: handlers are slower than the
@@ -88,6 +95,7 @@ class Recorder:
         last = self._waiting_until
         summary = self._logged(self._store.decide_waiting(decide, at=at, limit=limit))
         self._follow(summary)
+        self._on_decided(summary)
         more = summary.decided == limit
         # Unless another batch, recorded meanwhile, waits for longer.
         if not more and last and at > last and self._waiting_until == last:
@@ -98,10 +106,12 @@ class Recorder:
         """Record this result in place of a callback, after MPS was asked about it. Raises StoreUnavailable."""
         at = clock.now()
         decide = decider(self._rules, self._correlation.without_verification(), now=at, wait_over=True)
-        return self._claiming(
+        summary = self._claiming(
             1,
             lambda claim: self._logged(self._store.believe(unverified, result, decide, at=at, claim=claim)),
         )
+        self._on_decided(summary)
+        return summary
 
     def report_counts(self) -> None:
         """Log the counts of lines that were too many to be logged; to be called now and then."""

@@ -38,8 +38,8 @@ class JobRequest:
     input: str = ""
     output: str = ""
     params: str | Params = "{}"  #: JobParams: JSON text, or a ``Params`` object
-    pipeline: str = ""
-    notify_url: str = ""
+    pipeline: str | None = None  #: None: from the settings, if a client submits it
+    notify_url: str | None = None  #: the same
     user_data: str | None = None
     model: str = ""
     schedule_params: str = ""
@@ -164,7 +164,7 @@ def _check_regions(request: JobRequest, region: str) -> None:
         "MPS": region,
         "Input": region_of(request.input),
         "Output": region_of(request.output),
-        "NotifyUrl": region_of(request.notify_url),
+        "NotifyUrl": region_of(request.notify_url or ""),
     }
     regions = {name: found for name, found in seen.items() if found}
     if len(set(regions.values())) > 1:

@@ -24,6 +24,13 @@ from listener.core.model import (
 SECONDS = (0.001, 0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 30, 60, 300, 900)
 #: An outcome that was ignored, since another attempt had begun.
 LATE = "late"
+#: What a result can become after it has waited or was verified. One that waits again has no decision yet.
+DECISIONS = frozenset(
+    {
+        *(RecordKind.ROUTED, RecordKind.PARKED, RecordKind.PROGRESS),
+        *(RecordKind.DROPPED, RecordKind.REFUSED, RecordKind.CONTRADICTION),
+    }
+)
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 
 
@@ -52,6 +59,9 @@ class Metrics:
         self._results = counter(
             "mns_listener_results", "Messages by what recording them led to", ["queue", "kind"]
         )
+        self._decisions = counter(
+            "mns_listener_decisions", "Results that had waited or were verified, by the decision", ["kind"]
+        )
         self._verifications = counter(
             "mns_listener_verifications", "Callbacks about which MPS was asked", ["queue", "outcome"]
         )
@@ -66,6 +76,7 @@ class Metrics:
         registry.register(_LinesDropped(lines_dropped))
         _expect(self._store_failures, StoreFailureKind)
         _expect(self._clock_jumps, ("forward", "back"))
+        _expect(self._decisions, DECISIONS)
 
     def expect(self, *, queues: Iterable[str], targets: Iterable[Target]) -> None:
         """Show every series of these from now on, with 0 at first: the first event is then an increase."""
@@ -95,6 +106,10 @@ class Metrics:
     def recorded(self, queue: str, summary: RecordSummary) -> None:
         for kind, count in summary.kinds.items():
             _child(self._results, queue, kind).inc(count)
+
+    def decided(self, summary: RecordSummary) -> None:
+        for kind in DECISIONS & summary.kinds.keys():
+            _child(self._decisions, kind).inc(summary.kinds[kind])
 
     def verified(self, queue: str, outcome: str) -> None:
         _child(self._verifications, queue, outcome).inc()

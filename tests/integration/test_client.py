@@ -90,7 +90,7 @@ def test_the_asynchronous_client_has_the_methods_of_the_other() -> None:
 def test_the_asynchronous_client_submits_waits_and_fetches(place: Place) -> None:
     async def use() -> tuple[str, str, list[str]]:
         async with AsyncClient(place.folder / "listener.toml") as client:
-            request = JobRequest(function="Cover", input=INPUT, output=OUTPUT, notify_url=NOTIFY_URL)
+            request = JobRequest(function="Cover", input=INPUT, output=OUTPUT)
             assert await client.check(request) == []
             job = await client.submit(request)
             await client.register("externally-submitted", reference="mine")

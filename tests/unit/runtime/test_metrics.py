@@ -9,6 +9,7 @@ from pathlib import Path
 import prometheus_client
 import pytest
 
+from listener.core import clock
 from listener.core.errors import FailureKind, StoreFailureKind
 from listener.core.model import (
     OUTCOME_NAMES,
@@ -77,6 +78,26 @@ def test_deletions_and_faults_are_counted() -> None:
     assert value(metrics, "messages_deleted_total", queue="q", result="deleted") == 14
     assert value(metrics, "messages_deleted_total", queue="q", result="failed") == 2
     assert value(metrics, "queue_failures_total", queue="q", kind="tls") == 1
+
+
+def test_what_a_wait_ends_with_is_counted(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = Metrics()
+    recorder = Recorder(
+        store=store,
+        rules=(),
+        correlation=Correlation(wait=timedelta(seconds=5)),
+        sink=NullDeliverySink(),
+        on_decided=metrics.decided,
+    )
+    assert value(metrics, "decisions_total", kind="parked") == 0
+    metrics.recorded("q", recorder.record("q", [a_message()]))
+    later = clock.now() + timedelta(seconds=6)
+    monkeypatch.setattr(clock, "now", lambda: later)
+    recorder.decide_waiting()
+
+    assert value(metrics, "results_total", queue="q", kind="waiting") == 1
+    assert value(metrics, "decisions_total", kind="parked") == 1
+    assert value(metrics, "decisions_total", kind="routed") == 0
 
 
 def test_every_message_is_counted_under_one_kind(store: SqlStore) -> None:
