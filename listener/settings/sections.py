@@ -381,7 +381,10 @@ class Settings(Section):
         """Raises SettingsError unless there is at least one queue and one route."""
         for name, what in (("queues", self.queues), ("routes", self.routes)):
             if not what:
-                raise SettingsError(f"no [[{name}]] configured; add at least one")
+                raise SettingsError(
+                    f"no [[{name}]] configured; add at least one to the settings file, which is that of -c or "
+                    "MNS_LISTENER_CONFIG, else ./listener.toml"
+                )
 
 
 def _repeated(names: Iterable[str]) -> str:

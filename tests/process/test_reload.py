@@ -106,6 +106,17 @@ def test_a_hang_up_changes_the_log_level(place: Place) -> None:
     assert program.stop() == 0
 
 
+def test_a_change_that_needs_a_restart_is_a_warning(place: Place) -> None:
+    place.settings()
+    program = place.run("-q").ready()
+    place.settings(ALL_TO_FILE + "\n[dispatch]\nconcurrency = 3\n")
+    program.send(signal.SIGHUP)
+    wait_until(lambda: bool(program.logs("settings.reloaded")))
+
+    assert program.logs("settings.reloaded")[0]["needs_restart"] == ["dispatch"]
+    assert program.stop() == 0
+
+
 def is_handled(place: Place, number: int) -> bool:
     return len(place.lines()) + len(place.lines("other.jsonl")) == number
 
