@@ -120,8 +120,10 @@ def _reload(daemon: Daemon, load: Callable[[], Settings]) -> None:
         settings = load()
         needs_restart = daemon.reload(settings)
         log_setup.set_level(settings.log.level)
-        report = log.warning if needs_restart else log.info
-        report("settings.reloaded", needs_restart=needs_restart)
+        if needs_restart:
+            log.warning("settings.reloaded", needs_restart=needs_restart)
+        else:
+            log.info("settings.reloaded", needs_restart=needs_restart)
     except ListenerError as error:
         log.error("config.reload_failed", error="; ".join(str(error).splitlines()))
 

@@ -8,6 +8,7 @@ from typing import TypeVar
 
 from structlog.contextvars import bind_contextvars
 
+from listener.core.errors import HandlerDecision
 from listener.core.logger import get_logger
 from listener.core.model import OUTCOME_NAMES, Dead, Delivery, Done, RetryAfter, Settlement
 
@@ -53,6 +54,12 @@ def _bind_and_call(delivery: Delivery, function: Callable[[Argument], None], arg
     for name, value in log_fields(delivery).items():
         _VARIABLES[name].set(value)
     function(argument)
+
+
+def log_error(delivery: Delivery, error: BaseException) -> None:
+    """Log where a handler raised, at level debug; its own decisions (``Retry`` and so on) need no traceback."""
+    if not isinstance(error, HandlerDecision):
+        log.debug("handler.raised", **log_fields(delivery), exc_info=error)
 
 
 def log_settlement(settlement: Settlement, *, late: bool) -> None:

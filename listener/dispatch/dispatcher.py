@@ -25,6 +25,7 @@ from listener.core.model import Claim, Dead, Delivery, Outcome, RetryAfter, Sett
 from listener.core.ports import ClockCheck, DeliveryStore, HeartbeatSink, Meter
 from listener.dispatch.attempt import HandlerBinding, run_attempt
 from listener.dispatch.claimer import Claimer
+from listener.dispatch.delivery_log import log_error
 from listener.dispatch.inflight import InFlight
 from listener.dispatch.lease_keeper import CallTimeouts, LeaseKeeper
 from listener.dispatch.settler import FinishedAttempt, Settler
@@ -181,6 +182,7 @@ class Dispatcher:
             return True
 
     def _failed(self, delivery: Delivery, error: BaseException) -> Outcome:
+        log_error(delivery, error)
         if self._cut_short.is_set():
             return self._stopped(delivery)
         return retry.after_failure(

@@ -16,10 +16,11 @@ from structlog.contextvars import bind_contextvars, get_contextvars, merge_conte
 from structlog.testing import LogCapture, capture_logs
 
 from listener.core import clock
+from listener.core.errors import Reject
 from listener.core.model import Dead, Delivery, Done, JobResult, Outcome, RetryAfter, Settlement
 from listener.dispatch.attempt import HandlerBinding
 from listener.dispatch.coroutine_runner import CoroutineRunner
-from listener.dispatch.delivery_log import log_fields, log_settlement
+from listener.dispatch.delivery_log import log_error, log_fields, log_settlement
 from listener.store.sql_store import SqlStore
 from listener.store.tables import EPOCH, deliveries
 from tests.support.builders import JOB_ID, a_claim, a_delivery, a_result
@@ -266,3 +267,17 @@ def test_the_outcome_of_an_attempt_that_another_process_has_begun_again_is_logge
         late = [line for line in above_debug(logs) if line["event"] == "delivery.settled"]
 
     assert [(line["outcome"], line["ignored"], line["attempt"]) for line in late] == [("late", "done", 1)]
+
+
+@pytest.mark.parametrize(
+    ("error", "logged"),
+    [(KeyError("nope"), ["handler.raised"]), (Reject("no"), [])],
+    ids=["error", "decision"],
+)
+def test_a_handler_that_raises_leaves_a_traceback(error: Exception, logged: list[str]) -> None:
+    with capture_logs() as logs:
+        log_error(a_delivery(), error)
+
+    assert [entry["event"] for entry in logs] == logged
+    assert [entry["exc_info"] for entry in logs] == [error] * len(logged)
+    assert all(entry["job_id"] == JOB_ID and entry["log_level"] == "debug" for entry in logs)
