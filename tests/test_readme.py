@@ -89,12 +89,15 @@ def test_the_handler_package_can_be_installed_and_works(tmp_path: Path) -> None:
     environment = an_environment(tmp_path / "environment")
     pip_install(environment, package)
     call_twice = (
-        "from listener import JobResult; from listener.dispatch.handler_loader import load; "
-        f"handle = load('ledger', {{'path': {str(tmp_path / 'ledger.db')!r}}}, where='here'); "
+        "from pathlib import Path; from listener import JobResult; "
+        "from listener.dispatch.handler_loader import load; "
+        "from listener.settings.file_paths import TextInFile; "
+        f"path = TextInFile.of('ledger.db', Path({str(tmp_path)!r})); "
+        "handle = load('ledger', {'path': path}, where='here'); "
         "result = JobResult(key='1', job_id='one', state='Success'); handle(result); handle(result)"
     )
 
-    subprocess.run([environment, "-c", call_twice], check=True, cwd=tmp_path)
+    subprocess.run([environment, "-c", call_twice], check=True, cwd=package)
 
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as db:
         assert db.execute("SELECT * FROM ledger").fetchall() == [("1", "one")]
