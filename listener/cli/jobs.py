@@ -18,6 +18,7 @@ from listener.cli.common import (
     print_json,
     print_one,
     print_table,
+    print_warnings,
     settings_from,
 )
 from listener.cli.filtering import AnyCase, filter_options
@@ -31,6 +32,7 @@ with lazy_imports():
     from listener.cli import names as job_names
     from listener.cli import waiting
     from listener.formats import durations
+    from listener.jobs import request as requests
     from listener.store import queries as stored
 
 if TYPE_CHECKING:
@@ -209,7 +211,9 @@ def register(
         limit = durations.parse_duration(deadline) if deadline else None
     except ValueError as error:
         raise UsageError(f"--deadline: {error}") from error
-    with opened_client(settings_from(path)) as client:
+    settings = settings_from(path)
+    print_warnings(requests.function_warnings(function) if function else [])
+    with opened_client(settings) as client:
         job = client.register(
             job_id,
             function=function,

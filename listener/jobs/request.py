@@ -95,7 +95,20 @@ def check(request: JobRequest, *, region: str = "") -> list[str]:
     if request.notify_url:
         _check_notify_url(request.notify_url)
     _check_regions(request, region)
-    return [*_function_warnings(request), *_user_data_warnings(request)]
+    return [
+        *function_warnings(request.function),
+        *job_params.problems(request.function, json_object(request.params_json) or {}),
+        *_user_data_warnings(request),
+    ]
+
+
+def function_warnings(function: str) -> list[str]:
+    """A warning about a name that is not documented, perhaps because it is misspelled."""
+    if function in FUNCTIONS:
+        return []
+    near = get_close_matches(function, FUNCTIONS, n=1)
+    guess = f"; did you mean {near[0]}?" if near else ""
+    return [f"function {function!r} is not a documented function{guess}; it is used unchanged"]
 
 
 def check_deadline(deadline: timedelta) -> None:
@@ -176,14 +189,6 @@ def region_of(url: str) -> str:
     """The region in the host of an OSS or MNS URL; empty if there is none."""
     match = _REGION.search(url.partition("://")[2].partition("/")[0])
     return match["region"] if match else ""
-
-
-def _function_warnings(request: JobRequest) -> list[str]:
-    if request.function in FUNCTIONS:
-        return job_params.problems(request.function, json_object(request.params_json) or {})
-    near = get_close_matches(request.function, FUNCTIONS, n=1)
-    guess = f"; did you mean {near[0]}?" if near else ""
-    return [f"function {request.function!r} is not a documented function{guess}; it is submitted unchanged"]
 
 
 def _user_data_warnings(request: JobRequest) -> Iterator[str]:

@@ -295,3 +295,31 @@ def test_a_submission_for_a_route_that_no_route_asks_for_prints_a_warning(
         assert result.exit_code == 0, result.output
         assert result.stderr.startswith("Warning: no route in the settings has match.route = 'captions'; ")
         assert "Warning" not in invoke("submit", *arguments).stderr
+
+
+@pytest.mark.parametrize(
+    ("function", "warnings"),
+    [
+        pytest.param("Cover", "", id="documented"),
+        pytest.param(
+            "Covr",
+            "Warning: function 'Covr' is not a documented function; did you mean Cover?; it is used unchanged\n",
+            id="misspelt",
+        ),
+    ],
+)
+def test_submit_and_register_warn_alike_of_a_misspelt_function(
+    place: Place, invoke: Invoke, function: str, warnings: str
+) -> None:
+    media = "oss://media.oss-cn-shanghai.aliyuncs.com/"
+    submitted = invoke(
+        *("submit", function, "--input", f"{media}in.mp4", "--output", f"{media}{{sequenceId}}.jpg")
+    )
+    registered = invoke("jobs", "register", "made-elsewhere", "--function", function)
+
+    assert (submitted.exit_code, registered.exit_code) == (0, 0)
+    assert (submitted.stderr, registered.stderr) == (warnings, warnings)
+
+
+def test_a_job_registered_without_a_function_brings_no_warning(place: Place, invoke: Invoke) -> None:
+    assert invoke("jobs", "register", "made-elsewhere").stderr == ""
