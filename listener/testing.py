@@ -66,8 +66,8 @@ _CAUSES: Final = {SUCCESS: ("Success", "success"), FAIL: (BAD_CONTENT, BAD_CONTE
 def make_result(**fields: Any) -> JobResult:
     """What a handler gets for a job that succeeded; ``fields`` are those of ``JobResult`` that differ.
 
-    The others follow from these: ``state="Fail"`` brings a code and no outputs, ``state="Lost"`` comes from the
-    listener, ``function="Cover"`` brings the outputs of that function, ``type="Report"`` is a workflow's, and
+    The others follow from these: ``state="Fail"`` brings a code and outputs without files, ``state="Lost"`` comes from
+    the listener, ``function="Cover"`` brings the outputs of that function, ``type="Report"`` is a workflow's, and
     ``data={"a": 1}`` is also the user data.
     """
     unknown = fields.keys() - JobResult.__dataclass_fields__.keys()
@@ -237,11 +237,16 @@ def _result(fields: Mapping[str, Any], job: Job) -> Result:
         members |= {"JobId": job.job_id, "FunctionName": job.function}
     given = {name: value for name, value in members.items() if value not in (None, "")}
     decoded = callback.decode(json.dumps(given, ensure_ascii=False))
-    enriched = kind == _IPRODUCTION and state == SUCCESS
-    return replace(decoded, outputs=_sample_outputs(job)) if enriched else decoded
+    queried = kind == _IPRODUCTION and decoded.terminal
+    return replace(decoded, outputs=_sample_outputs(decoded, job)) if queried else decoded
 
 
-def _sample_outputs(job: Job) -> str:
+def _sample_outputs(result: Result, job: Job) -> str:
+    """The ``Result`` that MPS reports when the callback is verified, as it is by default."""
+    if result.state == FAIL:
+        return sample_results.failure(result.code, result.message)
+    if result.state != SUCCESS:
+        return ""
     work = sample_results.Work(
         function=job.function,
         input=job.input,

@@ -51,10 +51,18 @@ def test_a_function_brings_its_outputs(function: str) -> None:
     assert any((outputs.files, outputs.inline, outputs.covers, outputs.segments, outputs.splits))
 
 
-def test_a_failed_job_has_a_cause_and_no_outputs() -> None:
-    failed = make_result(state="Fail")
+def test_a_failed_job_has_a_cause_and_outputs_without_files() -> None:
+    failed = make_result(state="Fail", message="too dark")
 
-    assert (failed.code, failed.outputs) == ("InvalidParameter.ResourceContentBad", None)
+    assert failed.outputs is not None
+    assert (failed.code, failed.message) == ("InvalidParameter.ResourceContentBad", "too dark")
+    assert (failed.outputs.code, failed.outputs.message) == (failed.code, failed.message)
+    assert failed.outputs.files == failed.outputs.covers == ()
+
+
+@pytest.mark.parametrize("fields", [{"state": "Processing"}, {"state": "Lost"}, {"type": "Transcode"}])
+def test_a_result_about_which_mps_is_not_queried_has_no_outputs(fields: dict[str, Any]) -> None:
+    assert make_result(**fields).outputs is None
 
 
 def test_a_lost_job_has_no_callback() -> None:
