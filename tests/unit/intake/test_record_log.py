@@ -15,7 +15,7 @@ import pytest
 from freezegun import freeze_time
 from structlog.testing import capture_logs
 
-from listener.core.errors import StoreFailureKind, StoreUnavailable
+from listener.core.errors import Retry, StoreFailureKind, StoreUnavailable
 from listener.core.model import LOST, Claim, DecodedMessage, JobResult, Message, RecordSummary, Source
 from listener.core.ports import Decide
 from listener.intake.poller import Poller
@@ -76,7 +76,7 @@ def lines_of_a_job(store: SqlStore) -> Sequence[dict[str, Any]]:
 
     def handle(result: JobResult) -> None:
         if result.attempt == 1:
-            raise ValueError("boom")
+            raise Retry("boom")
 
     queue = MemoryQueue(a_message_of("m1"), a_message_of("m2", JobId="another"))
     with capture_logs() as logs, dispatching(store, handle, concurrency=1) as dispatcher:
