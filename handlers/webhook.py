@@ -33,6 +33,9 @@ _MAX_RETRY_AFTER = timedelta(hours=1)
 _HEAD_LIMIT = 65536
 #: How much of the body is read, and for how long. The status has been received by then, and only that matters.
 _BODY_LIMIT, _BODY_SECONDS = 16384, 2.0
+#: The same after 2xx: the call has succeeded, but a stop that came meanwhile would repeat it. Enough for a body that is
+#: sent together with its headers, so that its connection is reused.
+_SUCCESS_BODY_SECONDS = 0.05
 _MAX_IDLE_CONNECTIONS, _IDLE_SECONDS = 20, 5.0
 _EXCERPT_LENGTH = 200
 _SAFE_ID = re.compile(r"[!-~]{1,200}")
@@ -193,7 +196,8 @@ def _time_until(date: str) -> timedelta:
 def _beginning(response: httpcore.Response, budget: Budget) -> str:
     """The start of the response's body, for messages. A short body is read completely: its connection is reused."""
     budget.bytes_left = _BODY_LIMIT
-    budget.deadline = min(budget.deadline, time.monotonic() + _BODY_SECONDS)
+    seconds = _SUCCESS_BODY_SECONDS if httpx.codes.is_success(response.status) else _BODY_SECONDS
+    budget.deadline = min(budget.deadline, time.monotonic() + seconds)
     body = b""
     try:
         for piece in response.iter_stream():
