@@ -166,7 +166,7 @@ class Dispatcher:
         return run_attempt(delivery, binding, limit=self._timeouts.handler, failed=failed)
 
     def _without_handler(self, delivery: Delivery) -> Outcome:
-        # As in _policy: how long it has waited can only be told by a clock that is right.
+        # As in _policy: only a correct clock can show how long it has waited.
         timeout = self._no_handler_timeout if self._clock_check.confirmed else timedelta.max
         outcome = retry.without_handler(delivery, timeout=timeout, now=clock.now())
         if isinstance(outcome, Dead) and self._is_alive_elsewhere(delivery.target):
@@ -192,7 +192,7 @@ class Dispatcher:
     def _policy(self, delivery: Delivery) -> RetryPolicy:
         binding = self._bindings.get(delivery.target)
         policy = binding.policy if binding else self._fallback
-        # Whether a delivery is too old can only be told by a clock that is right.
+        # Only a correct clock can show whether a delivery is too old.
         return policy if self._clock_check.confirmed else replace(policy, max_elapsed=timedelta.max)
 
     # leases

@@ -50,7 +50,7 @@ _LEVELS: Final = {name.lower(): number for name, number in logging.getLevelNames
 _EveryLevel: Any = structlog.make_filtering_bound_logger(logging.NOTSET)
 
 
-class _Logger(_EveryLevel):  # type: ignore[misc] # its base is made at run time
+class _Logger(_EveryLevel):  # type: ignore[misc]  # mypy knows no base that structlog makes at run time
     """A line that cannot be rendered or written must not end the work that it is about."""
 
     level: ClassVar[int] = logging.INFO

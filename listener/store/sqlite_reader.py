@@ -24,8 +24,8 @@ class SqliteReader:
     def connect(self, connect: Callable[[str], Any], info: dict[str, Any]) -> Any:
         """A new connection; ``connect`` takes a SQLite URI. ``info`` is kept with the connection.
 
-        There is a write-ahead log as long as another process has the store open, or after a crash: then SQLite reads
-        with its locks. Without one, SQLite would have to create it; instead it is told that the file does not change.
+        While another process has the store open, and after a crash, there is a write-ahead log: SQLite then reads with
+        its locks. Without one, SQLite would create it; ``immutable=1`` prevents that.
         """
         uri = f"file:{quote(self._path)}?mode=ro"
         if not os.path.exists(self._path + WAL):
