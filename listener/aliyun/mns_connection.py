@@ -38,10 +38,11 @@ class MnsReply:
 
 
 class MnsConnection:
-    """Used by one thread; ``interrupt`` and ``expire`` are called from others."""
+    """Used by one thread; ``interrupt``, ``abort`` and ``expire`` are called from others."""
 
     def __init__(self, endpoint: str, credentials: Credentials) -> None:
         self._interrupted = False
+        self._aborted = False
         self._parked = False
         self._deadline: float | None = None
         self._hung_up = False
@@ -73,6 +74,11 @@ class MnsConnection:
         self._interrupted = True
         if self._parked:
             self._hang_up()
+
+    def abort(self) -> None:
+        """End the running exchange, whatever it is, and fail every later one immediately with OSError."""
+        self._interrupted = self._aborted = True
+        self._hang_up()
 
     def expire(self) -> None:
         """Abort an exchange that exceeds its deadline: a peer that sends single bytes evades socket timeouts."""
@@ -125,7 +131,7 @@ class MnsConnection:
             if connection.sock is None:
                 self._connect(connection)
             connection.sock.settimeout((wait + REPLY_TIMEOUT).total_seconds())
-            if self._parked and self._interrupted:
+            if self._aborted or (self._parked and self._interrupted):
                 raise ConnectionAbortedError("interrupted")
             connection.request(request.method, request.uri, request.data or None, request.header)
             response = connection.getresponse()

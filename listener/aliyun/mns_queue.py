@@ -111,6 +111,9 @@ class MnsQueue:
     def interrupt(self) -> None:
         self._connection.interrupt()
 
+    def abort(self) -> None:
+        self._connection.abort()
+
     def expire(self) -> None:
         """Abort an exchange that exceeds its deadline; called periodically from another thread."""
         self._connection.expire()

@@ -35,7 +35,10 @@ ALL_TENANTS = Tenants()
 
 
 class Queue(Protocol):
-    """One MNS queue. Raises QueueUnavailable, never an error of its SDK. One thread at a time, except interrupt()."""
+    """One MNS queue. Raises QueueUnavailable, never an error of its SDK.
+
+    For one thread at a time, but for ``interrupt`` and ``abort``.
+    """
 
     @property
     def name(self) -> str: ...
@@ -48,6 +51,12 @@ class Queue(Protocol):
 
     def interrupt(self) -> None:
         """End a receive that blocks in another thread; it returns an empty sequence or raises QueueUnavailable."""
+
+    def abort(self) -> None:
+        """End whatever call blocks in another thread: a receive as ``interrupt`` does, others with QueueUnavailable.
+
+        Whether MNS carried out a delete that ends so is not known. Every later call ends in the same way.
+        """
 
     def close(self) -> None:
         """Close the connection. The queue can be used again; it reconnects then."""

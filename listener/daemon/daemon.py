@@ -189,7 +189,8 @@ class Daemon:
         deadline = now + self._settings.service.shutdown_timeout.total_seconds()
         steps = BoundedSteps(deadline=now + self.stop_timeout.total_seconds())
         database = running.parts.store.database
-        # 1. Receive nothing more, and let every loop end: long polls under way are interrupted.
+        # 1. Receive nothing more, and let every loop end: long polls under way are interrupted. A message whose delete
+        #    has no answer by the end of the shutdown timeout is redelivered.
         self._stop_loops(running, deadline)
         # 2. Let handlers finish until the shutdown timeout is over. What has not begun goes back to pending.
         unfinished = running.parts.dispatcher.stop(_time_left(deadline))
@@ -225,6 +226,8 @@ class Daemon:
             queue.interrupt()
         for thread in running.threads:
             thread.join(_time_left(deadline).total_seconds())
+        for queue in tuple(running.parts.queues):
+            queue.abort()
 
     # while it runs
 

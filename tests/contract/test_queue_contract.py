@@ -128,6 +128,18 @@ def test_an_interrupt_ends_a_receive_that_waits(case: Case) -> None:
     assert list(interrupted.result()) == []
 
 
+def test_an_abort_ends_a_receive_that_waits_and_every_later_call(case: Case) -> None:
+    case.put("x")
+    messages = receive(case)
+    case.queue.delete(messages)
+    aborted = _Receiving(case)
+    case.queue.abort()
+
+    assert list(aborted.result()) == []
+    with pytest.raises(QueueUnavailable):
+        case.queue.delete(messages)
+
+
 def test_an_error_is_the_queues_own_and_passes(case: Case) -> None:
     case.put("x")
     case.break_once()

@@ -10,6 +10,8 @@ import time
 import httpx
 import pytest
 
+from listener.emulator import Fault, FaultKind
+from tests.soak.job_outcomes import inject_faults
 from tests.support.program import SECRET, Place, hang_in, unused_endpoint
 from tests.support.waiting import has_line, is_dead, wait_until
 
@@ -43,6 +45,19 @@ def test_sigterm_ends_a_parked_poll_within_moments(place: Place) -> None:
         "level": "info",
         "timestamp": program.logs()[-1]["timestamp"],
     }
+
+
+def test_a_delete_without_an_answer_holds_the_stop_up_no_longer_than_the_shutdown_timeout(
+    place: Place,
+) -> None:
+    place.settings()
+    inject_faults(place, Fault(kind=FaultKind.STALL, operation="BatchDeleteMessage"))
+    program = place.run(service__shutdown_timeout="100ms").ready()
+    place.send("job-1")
+    wait_until(lambda: place.happened("stall") > 0)
+
+    assert program.stop() == 0
+    assert "StopTimedOut" not in program.stderr
 
 
 def test_second_signal_ends_at_once_while_a_handler_hangs(place: Place) -> None:

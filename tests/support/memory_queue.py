@@ -6,7 +6,7 @@ import threading
 from collections.abc import Sequence
 from datetime import timedelta
 
-from listener.core.errors import UnavailableError
+from listener.core.errors import FailureKind, QueueUnavailable, UnavailableError
 from listener.core.model import Message
 
 
@@ -25,6 +25,7 @@ class MemoryQueue:
         self.parked = False
         self._parks = parks
         self._interrupted = False
+        self._aborted = False
         self._changed = threading.Condition()
 
     def put(self, *messages: Message) -> None:
@@ -33,6 +34,7 @@ class MemoryQueue:
             self._changed.notify_all()
 
     def receive(self, *, limit: int, wait: timedelta) -> Sequence[Message]:
+        self._check()
         if self.faults:
             raise self.faults.pop(0)
         with self._changed:
@@ -43,6 +45,7 @@ class MemoryQueue:
             return self.messages[:limit]
 
     def delete(self, messages: Sequence[Message]) -> Sequence[Message]:
+        self._check()
         with self._changed:
             handles = {message.receipt_handle for message in self.messages}
             left = [message for message in messages if message.receipt_handle not in handles]
@@ -54,6 +57,14 @@ class MemoryQueue:
         with self._changed:
             self._interrupted = True
             self._changed.notify_all()
+
+    def abort(self) -> None:
+        self._aborted = True
+        self.interrupt()
+
+    def _check(self) -> None:
+        if self._aborted:
+            raise QueueUnavailable("aborted", kind=FailureKind.CONNECTION)
 
     def close(self) -> None:
         self.closed = True

@@ -61,6 +61,9 @@ class Deep:
     def interrupt(self) -> None:
         return None
 
+    def abort(self) -> None:
+        return None
+
 
 def a_group(
     queue: Deep, stop: threading.Event, *, max_pollers: int, heartbeat: HeartbeatSink | None = None
