@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -148,6 +149,11 @@ class MpsClient:
             if getattr(error, "code", None):
                 raise _error_reply(where, error) from error
             raise _no_reply(where, error) from error
+
+
+def method_name(operation: str) -> str:
+    """How the SDK names the method of an operation."""
+    return f"{re.sub(r'(?<=[a-z])(?=[A-Z])', '_', operation).lower()}_with_options"
 
 
 def _answer_of(job_id: str, body: Any) -> Answer:
