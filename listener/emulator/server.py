@@ -54,6 +54,10 @@ class RunningEmulator:
         return outcome.result(timeout=60)
 
 
+#: Of the event loop, after which asyncio has introduced a connection that it just accepted to its protocol.
+ITERATIONS_TO_CONNECT = 3
+
+
 class EmulatorServer(uvicorn.Server):
     """A uvicorn server that stops on an event instead of polling ten times a second."""
 
@@ -75,7 +79,13 @@ class EmulatorServer(uvicorn.Server):
         await stopping.wait()
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
-        """Close the port, abort all connections, and wait for their tasks."""
+        """Accept no connections any more, abort those that there are, and wait for their tasks."""
+        # Not with the port: asyncio would leave connections open that it has just accepted.
+        for server in self.servers:
+            for listening in server.sockets:
+                asyncio.get_running_loop().remove_reader(listening.fileno())
+        for _ in range(ITERATIONS_TO_CONNECT):
+            await asyncio.sleep(0)
         for server in self.servers:
             server.close()
         for connection in list(self.server_state.connections):

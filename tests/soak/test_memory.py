@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.soak.memory import Reading, growth, measure
+from tests.soak.memory import MOST_POOLED_FILES, Reading, growth, measure
 
 A_READING = Reading(handled=1, rss_kib=100_000, threads=30, files=20)
 
@@ -16,7 +16,7 @@ A_READING = Reading(handled=1, rss_kib=100_000, threads=30, files=20)
 def test_threads_and_files_stay_the_same(tmp_path: Path) -> None:
     first, _, last = measure(6_000, tmp_path, lambda _: None)
     assert last.threads <= first.threads
-    assert last.files <= first.files
+    assert last.files <= first.files + MOST_POOLED_FILES
 
 
 @pytest.mark.parametrize(
@@ -26,7 +26,8 @@ def test_threads_and_files_stay_the_same(tmp_path: Path) -> None:
         pytest.param(replace(A_READING, rss_kib=104_900), [], id="within-a-twentieth"),
         pytest.param(replace(A_READING, rss_kib=106_000), ["memory grew by 6.0%"], id="memory"),
         pytest.param(replace(A_READING, threads=31), ["1 more threads"], id="a-thread"),
-        pytest.param(replace(A_READING, files=22), ["2 more open files"], id="files"),
+        pytest.param(replace(A_READING, files=28), [], id="connections-of-the-pool"),
+        pytest.param(replace(A_READING, files=29), ["9 more open files"], id="files"),
     ],
 )
 def test_growth_is_noticed(last: Reading, found: list[str]) -> None:
