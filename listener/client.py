@@ -25,12 +25,13 @@ from typing import Any, Self
 from listener.aliyun.tenant_clients import TenantClients
 from listener.core import clock
 from listener.core.errors import NotFound, SettingsError, UsageError
+from listener.core.job_kinds import IPRODUCTION
 from listener.core.model import SUCCESS, Job, JobState
 from listener.core.outputs import Outputs
 from listener.core.ports import MediaProcessing
 from listener.formats import job_outputs
 from listener.jobs import submission
-from listener.jobs.request import JobRequest, check, check_deadline, compose_user_data
+from listener.jobs.request import JobRequest, check, check_deadline, compose_user_data, registered_kind
 from listener.settings.loader import settings_from
 from listener.settings.sections import Settings
 from listener.store.queries import Queries
@@ -105,6 +106,7 @@ class Client:
         self,
         job_id: str,
         *,
+        kind: str = "",
         function: str = "",
         pipeline: str = "",
         user_data: str | None = None,
@@ -114,18 +116,21 @@ class Client:
     ) -> Job:
         """Register an externally submitted job; results that arrived earlier stop waiting for it.
 
-        ``job_id`` may be a workflow run id. Without a function MPS cannot be queried for it. Raises UsageError.
+        ``job_id`` is a run id if ``kind`` is ``Workflow``. With a kind, or a function of smart production, MPS is
+        queried for it once it is overdue. Raises UsageError.
         """
         self.settings.tenant(tenant)
+        kind = registered_kind(kind, function)
         if self.store.find_job(job_id):
             raise UsageError(f"job {job_id!r} is already registered; see `mns-listener jobs show {job_id}`")
         now = clock.now()
-        limit = self.settings.deadline_of(function, user_data) if deadline is None else deadline
+        limit = self.settings.deadline_of(function or kind, user_data) if deadline is None else deadline
         check_deadline(limit)
         job = Job(
             token=secrets.token_urlsafe(16),
             job_id=job_id,
             state=JobState.SUBMITTED,
+            kind=kind,
             function=function,
             pipeline=pipeline,
             user_data=user_data,
@@ -166,7 +171,8 @@ class Client:
             return None
         text = self._stored_outputs(found)
         if text is None:
-            text = self._mps(found.tenant).query(found.job_id).result.outputs or ""
+            kind = found.queried_kind or IPRODUCTION
+            text = self._mps(found.tenant).query(found.job_id, kind=kind).result.outputs or ""
         return job_outputs.read(found.function, text, output=found.output)
 
     def _stored_outputs(self, job: Job) -> str | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -14,16 +14,16 @@ from urllib.parse import urlsplit
 
 from listener.aliyun import mps_error_codes, network_errors
 from listener.aliyun.credentials import AccessKey, Credentials
+from listener.aliyun.mps_answers import answers, result_members
 from listener.core.errors import (
     FailureKind,
     MpsRejected,
     MpsUnavailable,
     SettingsError,
     UnavailableError,
-    Undecodable,
 )
+from listener.core.job_kinds import IPRODUCTION, JobKind
 from listener.core.model import Answer, Job, Result, Source, Submitted
-from listener.formats import lenient_json
 from listener.formats.callback import decode
 from listener.formats.unicode_text import storable
 from listener.runtime.rate_limit import RateLimiter
@@ -31,6 +31,8 @@ from listener.settings.sections import MpsSettings
 
 CONNECT_TIMEOUT = timedelta(seconds=5)
 REPLY_TIMEOUT = timedelta(seconds=15)
+#: The code of the vendor for an id that it does not know (inferred); list queries name such ids in their reply instead.
+NOT_FOUND = "InvalidParameter.ResourceNotFound"
 #: Functions whose outcome is in the reply to the submission.
 ANSWERED_AT_ONCE = frozenset({"TextToSpeech"})
 
@@ -94,13 +96,19 @@ class MpsClient:
             )
         return Submitted(job_id=str(job_id), outcome=_outcome(job, str(job_id), answer.body.result))
 
-    def query(self, job_id: str) -> Answer:
+    def query(self, job_id: str, *, kind: JobKind = IPRODUCTION) -> Answer:
+        found = self.query_all([job_id], kind=kind)
+        if job_id not in found:
+            raise MpsRejected(f"MPS: {kind.queried_by} finds no job {job_id}", code=NOT_FOUND)
+        return found[job_id]
+
+    def query_all(self, job_ids: Sequence[str], *, kind: JobKind) -> Mapping[str, Answer]:
         from alibabacloud_mts20140618 import models
 
-        request = models.QueryIProductionJobRequest(job_id=job_id)
-        with self._translated("QueryIProductionJob"):
-            answer = self._current().query_iproduction_job_with_options(request, _runtime())
-        return _answer_of(job_id, answer.body)
+        request = getattr(models, f"{kind.queried_by}Request")().from_map({kind.ids: ",".join(job_ids)})
+        with self._translated(kind.queried_by):
+            answer = getattr(self._current(), method_name(kind.queried_by))(request, _runtime())
+        return answers(kind, job_ids, answer.body.to_map())
 
     def add_pipeline(self, name: str, *, queue: str) -> str:
         """Create a pipeline with callbacks to a queue of the same account and region; returns its id."""
@@ -156,50 +164,18 @@ def method_name(operation: str) -> str:
     return f"{re.sub(r'(?<=[a-z])(?=[A-Z])', '_', operation).lower()}_with_options"
 
 
-def _answer_of(job_id: str, body: Any) -> Answer:
-    """The reply, decoded like a callback: QueryIProductionJob and callbacks have the same members."""
-    members = _members(body.result)
-    document = {
-        "Type": "IProduction",
-        "JobId": job_id,
-        "FunctionName": body.function_name or "",
-        "State": body.state or "",
-        "Code": members.get("Code", ""),
-        "Message": members.get("Message", ""),
-        "PipelineId": body.pipeline_id or "",
-        "UserData": body.user_data or "",
-    }
-    try:
-        result = decode(json.dumps(document))
-    except Undecodable as error:
-        raise MpsUnavailable(
-            f"QueryIProductionJob for {job_id} returned a reply that cannot be decoded: {error}",
-            kind=FailureKind.PROTOCOL,
-        ) from error
-    return Answer(result=replace(result, source=Source.QUERY, outputs=storable(body.result or "")))
-
-
 def _outcome(job: Job, job_id: str, reply: str | None) -> Result | None:
     """The outcome in the reply to a submission: TextToSpeech sends no other.
 
     The documentation shows a Result in the replies of other functions too, but it is ignored as an echo, since the
     job has only been queued at that time.
     """
-    members = _members(reply)
+    members = result_members(reply)
     if job.function not in ANSWERED_AT_ONCE or not members.get("Code"):
         return None
     document = {"Type": "IProduction", "JobId": job_id, "FunctionName": job.function, "Code": members["Code"]}
     result = decode(json.dumps({**document, "Message": members.get("Message", "")}))
     return replace(result, source=Source.REPLY, user_data=job.user_data, outputs=storable(reply or ""))
-
-
-def _members(result: str | None) -> dict[str, Any]:
-    """The members of Result, if it is a JSON object; listener.formats.job_outputs reads its other forms."""
-    try:
-        value = lenient_json.parse(result or "")
-    except lenient_json.BadJson:
-        return {}
-    return value if isinstance(value, dict) else {}
 
 
 def _runtime() -> Any:

@@ -63,7 +63,10 @@ EXAMPLES = {
         "mns-listener jobs show talk-7 --json",
     ),
     "wait": ("mns-listener jobs wait talk-7 talk-8 --timeout 10m",),
-    "register": ("mns-listener jobs register 0ceb045c7c2d4a5fa1c5e9b3d6a3c1f0 --data captions:7",),
+    "register": (
+        "mns-listener jobs register 0ceb045c7c2d4a5fa1c5e9b3d6a3c1f0 --kind Transcode",
+        "mns-listener jobs register 39f8e0bc005e4f309379701645f4a1b2 --function Cover --data covers:7",
+    ),
 }
 
 
@@ -180,10 +183,11 @@ def wait(
 @jobs.command("register", epilog=examples(EXAMPLES, "register"))
 @click.argument("job_id")
 @click.option(
-    "--function",
+    "--kind",
     default="",
-    help="Enables status polling: MPS is queried once the job is overdue.",
+    help="Kind of MPS job, e.g. Transcode, Snapshot or Workflow. MPS is queried once the job is overdue.",
 )
+@click.option("--function", default="", help="The same for smart production, e.g. Cover.")
 @click.option("--pipeline", default="", help="The MPS pipeline of the job.")
 @click.option("--data", default=None, help="User data for routing, used if the callback has none.")
 @click.option("--reference", default="", help="Your own unique name for the job.")
@@ -194,6 +198,7 @@ def wait(
 def register(
     *,
     job_id: str,
+    kind: str,
     function: str,
     pipeline: str,
     data: str | None,
@@ -205,7 +210,8 @@ def register(
 ) -> None:
     """Register an externally submitted job.
 
-    JOB_ID is the job id that MPS returned, for any type of job, or a workflow run id.
+    JOB_ID is the job id that MPS returned, for any kind of job, or the run id of a workflow. Without --kind and
+    --function its callback is awaited all the same, but MPS cannot be asked about it.
     """
     try:
         limit = durations.parse_duration(deadline) if deadline else None
@@ -216,6 +222,7 @@ def register(
     with opened_client(settings) as client:
         job = client.register(
             job_id,
+            kind=kind,
             function=function,
             pipeline=pipeline,
             user_data=data,

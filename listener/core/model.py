@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 
 from listener.core.idempotency_key import idempotency_key
 from listener.core.index_key import index_key
+from listener.core.job_kinds import IPRODUCTION, JobKind, kind_of_type
 from listener.core.outputs import Outputs
 
 
@@ -62,7 +63,10 @@ class Result:
     pipeline: str = ""
     source: Source = Source.CALLBACK
     raw: str = ""  #: the callback's JSON text
-    outputs: str | None = None  #: the Result of a query, verbatim; None: not queried
+    #: What a query reported about the outputs, as text: of smart production its Result ("null" if there is none), of
+    #: other kinds the job itself. "": MPS was asked, but does not tell; None: it was not asked.
+    outputs: str | None = None
+    output: str = ""  #: the Output of the job, an OSS URL, if a query reported it
 
     @property
     def key(self) -> str:
@@ -148,6 +152,14 @@ class Job:
     tenant: str = ""  #: the tenant of its account; empty for the default one
     deadline_at: datetime | None = None  #: when its callback becomes overdue; None: never
     queries: int = 0  #: how often MPS was queried for it
+    kind: str = ""  #: a name of ``core.job_kinds``; empty if it is not known
+
+    @property
+    def queried_kind(self) -> JobKind | None:
+        """How MPS can be asked about it; None if its kind is unknown. Only smart production has functions."""
+        if self.kind:
+            return kind_of_type(self.kind)
+        return IPRODUCTION if self.function else None
 
     @property
     def submitted_here(self) -> bool:

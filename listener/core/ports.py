@@ -7,6 +7,7 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from listener.core.errors import StoreUnavailable
+from listener.core.job_kinds import IPRODUCTION, JobKind
 from listener.core.model import (
     Answer,
     Claim,
@@ -211,8 +212,8 @@ class VerificationStore(Protocol):
 class OutputStore(Protocol):
     """What enrichment needs."""
 
-    def save_outputs(self, result: Result, outputs: str) -> None:
-        """Save the outputs of a job, verbatim as MPS returned them, with its recorded result."""
+    def save_outputs(self, result: Result, outputs: str, *, output: str) -> None:
+        """Save the outputs of a job with its recorded result; see ``Result.outputs`` and ``Result.output``."""
 
 
 class ScheduleStore(Protocol):
@@ -284,8 +285,15 @@ class JobSubmitter(Protocol):
 class MediaProcessing(JobSubmitter, Protocol):
     """The MPS API. Raises MpsUnavailable and MpsRejected."""
 
-    def query(self, job_id: str) -> Answer:
+    def query(self, job_id: str, *, kind: JobKind = IPRODUCTION) -> Answer:
         """Ask for the state of a job. MpsRejected: MPS does not know the job, or no longer."""
+
+    def query_all(self, job_ids: Sequence[str], *, kind: JobKind) -> Mapping[str, Answer]:
+        """Ask for the states of jobs of one kind by one call, at most ``kind.ids_per_query``, by their ids.
+
+        Jobs that MPS does not know, or no longer, are missing. MpsRejected: for one of them at least, or for another
+        reason, it refused to answer.
+        """
 
 
 MpsOf = Callable[[str], MediaProcessing | None]

@@ -1,4 +1,4 @@
-"""Fetches the outputs of a successful job from MPS before its handler is called: the callback does not contain them."""
+"""Fetches what a job produced, or why it failed, from MPS before its handler is called: callbacks rarely contain it."""
 
 from __future__ import annotations
 
@@ -11,16 +11,18 @@ from datetime import timedelta
 
 from listener.core import clock
 from listener.core.errors import MpsRejected, StoreRejected, StoreUnavailable, Unavailable, UnavailableError
+from listener.core.job_kinds import JobKind
 from listener.core.logger import get_logger
-from listener.core.model import SUCCESS, Delivery, Result
+from listener.core.model import FAIL, SUCCESS, Delivery, Result
 from listener.core.ports import MediaProcessing, MpsOf, OutputStore
 from listener.rules.backoff import ENRICH_BACKOFF
+from listener.rules.job_facts import kind_of
 from listener.runtime.log_throttle import ThrottledLog
 
 log = get_logger(__name__)
 
-#: The only type of job that QueryIProductionJob can be asked about.
-ENRICHED_TYPE = "iproduction"
+#: States of which the outputs, or the reasons, are fetched.
+ENRICHED_STATES = frozenset({SUCCESS, FAIL})
 #: How many answers are cached for the other handlers of the same results.
 CACHED_ANSWERS = 256
 #: How long one trial call may take before the next one is allowed.
@@ -29,15 +31,36 @@ TRIAL_TIMEOUT = timedelta(seconds=25)
 
 @dataclass(slots=True)
 class CircuitBreaker:
-    """Open: the MPS of one tenant is unavailable, and calls fail at once until it is time for a trial call."""
+    """Open: a query fails for one tenant, and calls of it fail at once until it is time for a trial call."""
 
     error: UnavailableError
     until: float  #: monotonic seconds
     failures: int = 1
 
 
+@dataclass(frozen=True, slots=True)
+class Fetched:
+    """What MPS reported, as in ``Result``; the default is what is known if it does not tell."""
+
+    outputs: str = ""
+    output: str = ""
+
+
 class NotFinalYet(Exception):
     """MPS reports that a job is still running, although a callback reported that it has ended."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Api:
+    """The query for one kind of jobs with the account of one tenant, which may lack the permission for it alone."""
+
+    mps: MediaProcessing
+    tenant: str
+    kind: JobKind
+
+    @property
+    def key(self) -> tuple[str, str]:
+        return self.tenant, self.kind.name
 
 
 class Enricher:
@@ -56,8 +79,8 @@ class Enricher:
         self._tenant_of = tenant_of
         self._max_wait = max_wait
         self._lock = threading.Lock()
-        self._answers: OrderedDict[str, Future[str]] = OrderedDict()  #: by the result's dedup key
-        self._breakers: dict[str, CircuitBreaker] = {}
+        self._answers: OrderedDict[str, Future[Fetched]] = OrderedDict()  #: by the result's dedup key
+        self._breakers: dict[tuple[str, str], CircuitBreaker] = {}
         self._warnings = ThrottledLog(log)
 
     def enrich(self, delivery: Delivery) -> Delivery:
@@ -67,12 +90,14 @@ class Enricher:
         Raises Unavailable, which uses up no attempt, until then: while MPS is unavailable or reports that the job is
         still running. The same while the store is unavailable, without a limit.
         """
+        kind = _kind_to_ask(delivery)
         tenant = self._tenant_of(delivery)
-        mps = self._mps_of(tenant) if _needs_outputs(delivery) else None
-        if mps is None:
+        mps = self._mps_of(tenant) if kind else None
+        if mps is None or kind is None:
             return delivery
+        api = _Api(mps, tenant, kind)
         try:
-            outputs = self._single_flight(delivery, lambda: self._ask(mps, delivery, tenant))
+            found = self._single_flight(delivery, lambda: self._ask(api, delivery))
         except StoreUnavailable as error:  # logged by the store's observer
             raise _not_available_yet(error) from error
         except UnavailableError as error:
@@ -80,9 +105,9 @@ class Enricher:
             return self._without(delivery, error)
         except NotFinalYet as error:
             return self._without(delivery, error)
-        return replace(delivery, result=replace(delivery.result, outputs=outputs))
+        return replace(delivery, result=replace(delivery.result, outputs=found.outputs, output=found.output))
 
-    def _single_flight(self, delivery: Delivery, ask: Callable[[], str]) -> str:
+    def _single_flight(self, delivery: Delivery, ask: Callable[[], Fetched]) -> Fetched:
         """The answer for this result: the first of its handlers to ask queries MPS, the others wait and share that."""
         dedup_key = delivery.result.dedup_key
         with self._lock:
@@ -101,44 +126,45 @@ class Enricher:
             mine.set_exception(error)
         return mine.result()
 
-    def _ask(self, mps: MediaProcessing, delivery: Delivery, tenant: str) -> str:
-        self._refuse_while_open(tenant)
+    def _ask(self, api: _Api, delivery: Delivery) -> Fetched:
+        self._refuse_while_open(api)
+        job_id = delivery.result.job_id
         try:
-            outputs = _outputs_of(delivery.result, mps.query(delivery.result.job_id).result)
+            found = _fetched(delivery.result, api.mps.query(job_id, kind=api.kind).result)
         except MpsRejected as error:
-            log.warning("outputs.unknown", job_id=delivery.result.job_id, error=str(error))
-            outputs = ""
+            log.warning("outputs.unknown", job_id=job_id, error=str(error))
+            found = Fetched()
         except UnavailableError as error:
-            self._open_breaker(tenant, error)
+            self._open_breaker(api, error)
             raise
         with self._lock:
-            self._breakers.pop(tenant, None)
-        self._save(delivery, outputs)
-        return outputs
+            self._breakers.pop(api.key, None)
+        self._save(delivery, found)
+        return found
 
-    def _save(self, delivery: Delivery, outputs: str) -> None:
+    def _save(self, delivery: Delivery, found: Fetched) -> None:
         """Outputs that the store rejects are passed to the handlers all the same."""
         try:
-            self._store.save_outputs(delivery.result, outputs)
+            self._store.save_outputs(delivery.result, found.outputs, output=found.output)
         except StoreRejected as error:
             log.warning("outputs.not_saved", job_id=delivery.result.job_id, error=str(error))
 
-    def _refuse_while_open(self, tenant: str) -> None:
+    def _refuse_while_open(self, api: _Api) -> None:
         """Raises the error that opened the breaker. Once its time is over, one call is let through as a trial."""
         with self._lock:
-            breaker = self._breakers.get(tenant)
+            breaker = self._breakers.get(api.key)
             if breaker is None:
                 return
             if clock.monotonic() < breaker.until:
                 raise breaker.error.with_traceback(None)  # the traceback would grow with every raise
             breaker.until = clock.monotonic() + TRIAL_TIMEOUT.total_seconds()
 
-    def _open_breaker(self, tenant: str, error: UnavailableError) -> None:
+    def _open_breaker(self, api: _Api, error: UnavailableError) -> None:
         with self._lock:
-            before = self._breakers.get(tenant)
+            before = self._breakers.get(api.key)
             failures = before.failures + 1 if before else 1
             until = clock.monotonic() + ENRICH_BACKOFF.delay(failures - 1).total_seconds()
-            self._breakers[tenant] = CircuitBreaker(error, until, failures)
+            self._breakers[api.key] = CircuitBreaker(error, until, failures)
 
     def _without(self, delivery: Delivery, error: Exception) -> Delivery:
         if clock.now() - delivery.created_at < self._max_wait:
@@ -153,17 +179,19 @@ def _not_available_yet(error: Exception) -> Unavailable:
     return Unavailable(f"the outputs are not available yet: {error}")
 
 
-def _outputs_of(result: Result, answer: Result) -> str:
-    """The outputs in the answer of MPS; none if it contradicts the result. Raises NotFinalYet."""
+def _fetched(result: Result, answer: Result) -> Fetched:
+    """What the answer of MPS says; nothing if it contradicts the result. Raises NotFinalYet."""
     if not answer.terminal:
         raise NotFinalYet(f"MPS reports the state {answer.state!r}")
     if answer.state != result.state:
         log.warning("outputs.contradiction", job_id=result.job_id, state=result.state, mps_state=answer.state)
-        return ""
-    return answer.outputs or ""
+        return Fetched()
+    return Fetched(answer.outputs or "", answer.output)
 
 
-def _needs_outputs(delivery: Delivery) -> bool:
+def _kind_to_ask(delivery: Delivery) -> JobKind | None:
+    """The kind of job to ask about; None if there is nothing to fetch. The report of a workflow is complete."""
     result = delivery.result
-    asked_for = result.state == SUCCESS and result.type.casefold() == ENRICHED_TYPE
-    return asked_for and bool(result.job_id) and result.outputs is None
+    if result.state not in ENRICHED_STATES or not result.job_id or result.outputs is not None:
+        return None
+    return kind_of(result, delivery.job)

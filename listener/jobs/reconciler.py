@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Iterable, Sequence
+from collections import ChainMap
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 
@@ -88,7 +89,8 @@ class Reconciler:
             at=now, until=now + CLAIM_DURATION, limit=JOBS_PER_TURN, tenants=self._tenants
         )
         self._failures = 0
-        found = query_concurrently(overdue, self.reconcile, concurrency=CONCURRENCY)
+        asked = query_concurrently(list(batches(overdue)), self._reconcile, concurrency=CONCURRENCY)
+        found = [pair for _, pairs in asked for pair in pairs]
         self._pace([outcome for _, outcome in found])
         return found
 
@@ -96,18 +98,24 @@ class Reconciler:
         """Query one job and record the answer. Raises StoreUnavailable."""
         if job.finished_at is not None:
             return ReconcileOutcome.COMPLETED
+        ((_, outcome),) = self._reconcile([job])
+        return outcome
+
+    def _reconcile(self, batch: Sequence[Job]) -> Sequence[tuple[Job, ReconcileOutcome]]:
+        """The same for jobs of one tenant and kind, by one query."""
         if self._failures >= MAX_FAILURES or self._stop.is_set():
-            return self._unavailable(job)
+            return [(job, self._unavailable(job)) for job in batch]
         try:
-            answer = self._ask(job)
+            answers = self._ask(batch)
         except UnavailableError as error:
             self._failures += 1
             self._warnings.warning("mps.unavailable", doing="query", kind=error.kind, error=str(error))
-            return self._unavailable(job)
+            return [(job, self._unavailable(job)) for job in batch]
         self._failures = 0
-        if answer is None:
-            return self._unknown(job)
-        return self._answered(job, answer)
+        return [(job, self._decided(job, answers.get(job.job_id))) for job in batch]
+
+    def _decided(self, job: Job, answer: Answer | None) -> ReconcileOutcome:
+        return self._unknown(job) if answer is None else self._answered(job, answer)
 
     def _guarded_turn(self, interval: timedelta) -> timedelta:
         """Run a turn; returns the delay until the next one, which is zero while more jobs are due."""
@@ -129,15 +137,23 @@ class Reconciler:
         elif found:
             self._failed_turns += 1
 
-    def _ask(self, job: Job) -> Answer | None:
-        mps = self._mps_of(job.tenant)
-        if mps is None or not job.job_id or not job.function:
-            return None
+    def _ask(self, batch: Sequence[Job]) -> Mapping[str, Answer]:
+        """The answers of MPS by job id; jobs that it does not know, or cannot be asked about, are missing."""
+        job_ids = [job.job_id for job in batch if job.job_id]
+        mps, kind = self._mps_of(batch[0].tenant), batch[0].queried_kind
+        if mps is None or kind is None or not job_ids:
+            return {}
         try:
-            return mps.query(job.job_id)
+            answers = mps.query_all(job_ids, kind=kind)
         except MpsRejected as error:
-            log.info("job.unknown_to_mps", job_id=job.job_id, code=error.code)
-            return None
+            if len(job_ids) == 1:
+                log.info("job.unknown_to_mps", job_id=job_ids[0], code=error.code)
+                return {}
+            # MPS does not say which of them it does not accept.
+            return ChainMap(*(dict(self._ask([job])) for job in batch))
+        for job_id in set(job_ids) - answers.keys():
+            log.info("job.unknown_to_mps", job_id=job_id, code="")
+        return answers
 
     def _unavailable(self, job: Job) -> ReconcileOutcome:
         """Postpone a job that could not be queried; this never makes it Lost."""
@@ -184,6 +200,18 @@ class Reconciler:
         self._store.postpone(job, until=until, asked=True)
 
 
+def batches(jobs: Iterable[Job]) -> Iterator[Sequence[Job]]:
+    """The jobs in groups of which each can be asked about by one query."""
+    groups: dict[tuple[str, str], list[Job]] = {}
+    for job in jobs:
+        kind = job.queried_kind
+        group = groups.setdefault((job.tenant, kind.name if kind else ""), [])
+        group.append(job)
+        if len(group) == (kind.ids_per_query if kind else 1):
+            yield groups.pop((job.tenant, kind.name if kind else ""))
+    yield from groups.values()
+
+
 def tenant_shards(names: Iterable[str]) -> dict[str, Tenants]:
     """The jobs of each tenant, by name. The default tenant "" includes jobs of tenants that were removed."""
     known = tuple(names)
@@ -195,11 +223,12 @@ def lost(job: Job, *, now: datetime) -> Result:
 
     An intent, which never got an id, is identified by its token (``Result.lost_intent``).
     """
+    kind = job.queried_kind
     since = f" since {job.submitted_at.isoformat()}" if job.submitted_at else ""
     return Result(
         job_id=job.job_id,
         state=LOST,
-        type="IProduction" if job.function else LOST,
+        type=kind.name if kind else LOST,
         function=job.function,
         code=LOST,
         message=f"no callback received{since}, and MPS could not report the job status by {now.isoformat()}",

@@ -10,6 +10,7 @@ from datetime import timedelta
 from difflib import get_close_matches
 
 from listener.core.errors import UsageError
+from listener.core.job_kinds import IPRODUCTION, JOB_KINDS, kind_of_type
 from listener.formats import lenient_json, user_data
 from listener.formats.durations import to_duration
 from listener.formats.queue_url import split_queue_url
@@ -25,6 +26,7 @@ _REGION = re.compile(
 _PLACEHOLDER = re.compile(r"\{[^{}]*\}")
 #: All documented placeholders.
 PLACEHOLDERS = ("{source}", "{timestamp}", "{sequenceId}", "{resultType}")
+KIND_NAMES = tuple(kind.name for kind in JOB_KINDS)
 #: The limit of related MPS calls; for this call none is documented.
 MAX_USER_DATA_BYTES = 1024
 MAX_REFERENCE_LENGTH = 256
@@ -109,6 +111,24 @@ def function_warnings(function: str) -> list[str]:
     near = get_close_matches(function, FUNCTIONS, n=1)
     guess = f"; did you mean {near[0]}?" if near else ""
     return [f"function {function!r} is not a documented function{guess}; it is used unchanged"]
+
+
+def registered_kind(kind: str, function: str) -> str:
+    """The name of the kind of an externally submitted job; empty if nothing tells it. Raises UsageError."""
+    if not kind:
+        return IPRODUCTION.name if function else ""
+    found = kind_of_type(kind)
+    if found is None:
+        near = get_close_matches(kind, KIND_NAMES, n=1)
+        raise UsageError(
+            f"kind {kind!r} is not a kind of MPS jobs{f'; did you mean {near[0]}?' if near else ''}; "
+            f"use one of {', '.join(KIND_NAMES)}, or none"
+        )
+    if function and found is not IPRODUCTION:
+        raise UsageError(
+            f"function {function!r} belongs to {IPRODUCTION.name}, not to {found.name}; omit one of the two"
+        )
+    return found.name
 
 
 def check_deadline(deadline: timedelta) -> None:

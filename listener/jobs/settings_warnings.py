@@ -7,7 +7,7 @@ from difflib import get_close_matches
 from typing import Final
 
 from listener.jobs.functions import FUNCTIONS
-from listener.jobs.request import region_of
+from listener.jobs.request import KIND_NAMES, region_of
 from listener.rules.hidden_rules import hidden_rules
 from listener.settings.sections import MpsSettings, Settings
 
@@ -41,7 +41,8 @@ def _functions(settings: Settings) -> Iterator[str]:
         for place, route in enumerate(settings.routes)
         for name in route.match.function
     ]
-    for where, name in (*named, *(("reconcile.deadlines", name) for name in settings.reconcile.deadlines)):
+    deadlines = [name for name in settings.reconcile.deadlines if name not in KIND_NAMES]
+    for where, name in (*named, *(("reconcile.deadlines", name) for name in deadlines)):
         if name not in FUNCTIONS:
             yield (
                 f"{where}: {name!r} is not a documented function{_guess(name, list(FUNCTIONS))}; "

@@ -18,6 +18,7 @@ from listener.intake.recorder import Recorder
 from listener.jobs.concurrent_queries import query_concurrently
 from listener.rules import verification
 from listener.rules.backoff import MPS_BACKOFF
+from listener.rules.job_facts import kind_of
 from listener.rules.verification import AskAgain, Believe, Refuse, Step
 from listener.runtime.log_throttle import ThrottledLog
 
@@ -108,12 +109,13 @@ class Verifier:
         if self._stop.is_set():
             return AskAgain(clock.now())
         mps = self._mps_of(self._tenant_of(unverified.job, unverified.queue))
-        if mps is None:  # no longer configured
+        kind = kind_of(unverified.result, unverified.job)
+        if mps is None or kind is None:  # no longer configured, or known to another release only
             return Believe(unverified.result, VerificationOutcome.UNVERIFIED)
         if self._failures >= MAX_FAILURES:
             return verification.after_outage(unverified, now=clock.now(), max_wait=self._max_wait)
         try:
-            answer = mps.query(unverified.result.job_id).result
+            answer = mps.query(unverified.result.job_id, kind=kind).result
         except MpsRejected as error:
             self._failures = 0
             return verification.after_rejection(

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from listener.core.job_kinds import IPRODUCTION, JobKind, kind_of_type
 from listener.core.model import Job, Result
 
 
@@ -38,3 +39,13 @@ def job_facts(result: Result, job: Job | None) -> JobFacts:
 def is_own(result: Result, job: Job) -> bool:
     """False for the result of a workflow of which the job is only an activity."""
     return job.job_id in (result.job_id, result.run_id)
+
+
+def kind_of(result: Result, job: Job | None) -> JobKind | None:
+    """How MPS can be asked about the job of this result; None if it cannot be.
+
+    What the store knows takes precedence. A callback without a type is taken for one of smart production.
+    """
+    own = job if job is not None and is_own(result, job) else None
+    known = own.queried_kind if own else None
+    return known or (kind_of_type(result.type) if result.type else IPRODUCTION)

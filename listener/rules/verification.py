@@ -9,13 +9,10 @@ from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final
 
 from listener.core.model import Job, Result, Source, Unverified, VerificationOutcome
-from listener.rules.job_facts import is_own
+from listener.rules.job_facts import is_own, kind_of
 
-#: Types of results that QueryIProductionJob can be asked about; "" if the callback does not say.
-_QUERIED_TYPES: Final = frozenset({"iproduction", ""})
 #: Between two questions about a callback: as long as it has waited already, within these bounds.
 MIN_PAUSE, MAX_PAUSE = timedelta(seconds=1), timedelta(minutes=1)
 
@@ -49,9 +46,7 @@ class Verification:
         own = job if job is not None and is_own(result, job) else None
         if own is None and self.policy != VerifyPolicy.ALWAYS:
             return False
-        # The type of a job with a function is known, whatever its callback says.
-        can_be_asked = result.type.casefold() in _QUERIED_TYPES or (own is not None and bool(own.function))
-        return can_be_asked and self.tenant_of(own, queue) in self.tenants
+        return kind_of(result, own) is not None and self.tenant_of(own, queue) in self.tenants
 
     @property
     def tenants_asked(self) -> frozenset[str]:

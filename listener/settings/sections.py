@@ -123,7 +123,7 @@ class ReconcileSettings(Section):
     deadline: JobTime = timedelta(
         hours=6
     )  #: time after submission, unless set for the function, route or job
-    deadlines: dict[str, JobTime] = {}  #: per function
+    deadlines: dict[str, JobTime] = {}  #: by function, or by another kind of job
     interval: Annotated[Duration, between("10ms", "1d")] = timedelta(
         seconds=10
     )  #: how often to check for overdue jobs
@@ -371,7 +371,7 @@ class Settings(Section):
         return self.tenants[name]
 
     def deadline_of(self, function: str, user_data_text: str | None) -> timedelta:
-        """The time after which a callback is overdue: that of the route, else of the function, else the default."""
+        """The time after which a callback is overdue: that of the route, or of the function or kind, or the default."""
         named = user_data.parse(user_data_text).route
         by_route = (route.deadline for route in self.routes if named and named in route.match.route)
         found = next((deadline for deadline in by_route if deadline is not None), None)

@@ -144,9 +144,11 @@ def make_unverified(
         insert_new(connection, routed, at=at)
 
 
-def save_outputs(connection: Connection, result: Result, outputs: str) -> None:
+def save_outputs(connection: Connection, result: Result, outputs: str, *, output: str) -> None:
     """See ``OutputStore.save_outputs``."""
-    connection.execute(update(results).where(results.c.dedup_key == result.dedup_key).values(outputs=outputs))
+    connection.execute(
+        update(results).where(results.c.dedup_key == result.dedup_key).values(outputs=outputs, output=output)
+    )
 
 
 def count_waiting(connection: Connection) -> int:

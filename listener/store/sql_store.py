@@ -130,9 +130,9 @@ class SqlStore:
 
     # OutputStore
 
-    def save_outputs(self, result: Result, outputs: str) -> None:
+    def save_outputs(self, result: Result, outputs: str, *, output: str) -> None:
         with self.database.write() as connection:
-            result_rows.save_outputs(connection, result, outputs)
+            result_rows.save_outputs(connection, result, outputs, output=output)
 
     # ResultStore
 

@@ -84,6 +84,7 @@ jobs = Table(
     Column("deadline_at", UtcTimestamp),
     Column("next_query_at", UtcTimestamp),  #: when MPS is to be asked about it; NULL once the job is finished
     Column("queries", Integer, nullable=False, server_default="0"),
+    Column("kind", Text, nullable=False, server_default=""),
 )
 
 results = Table(
@@ -113,7 +114,8 @@ results = Table(
     Column("received_at", UtcTimestamp, nullable=False),
     Column("copies", Integer, nullable=False),
     Column("contradictions", Integer, nullable=False),
-    Column("outputs", Text),  #: the outputs that a query returned, verbatim
+    Column("outputs", Text),  #: see Result
+    Column("output", Text, nullable=False, server_default=""),
 )
 
 

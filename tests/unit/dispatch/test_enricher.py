@@ -11,7 +11,8 @@ import pytest
 from freezegun import freeze_time
 from structlog.testing import capture_logs
 
-from listener.core.errors import Unavailable
+from listener.core.errors import FailureKind, MpsUnavailable, Unavailable
+from listener.core.job_kinds import IPRODUCTION, JobKind
 from listener.core.model import Answer, Delivery, Result, RetryAfter, Source, Target
 from listener.dispatch.enricher import Enricher
 from listener.dispatch.job_result import job_result
@@ -33,8 +34,8 @@ class Outputs(MemoryMps):
 
     text = OUTPUTS
 
-    def query(self, job_id: str) -> Answer:
-        answer = super().query(job_id)
+    def query(self, job_id: str, *, kind: JobKind = IPRODUCTION) -> Answer:
+        answer = super().query(job_id, kind=kind)
         found = a_result(job_id=job_id, source=Source.QUERY, outputs=self.text)
         return answer if answer.result.state != "Success" else Answer(result=found)
 
@@ -111,10 +112,66 @@ def test_a_retry_does_not_ask_again_not_even_after_a_restart(store: SqlStore, mp
 
 
 @pytest.mark.parametrize(
+    ("recorded", "kind"),
+    [
+        pytest.param(done(), "IProduction", id="smart-production"),
+        pytest.param(done(type=""), "IProduction", id="no-type"),
+        pytest.param(done(type="transcode"), "Transcode", id="transcode"),
+        pytest.param(done(type="Snapshot"), "Snapshot", id="snapshot"),
+    ],
+)
+def test_each_kind_is_asked_for_by_its_own_query(
+    store: SqlStore, mps: Outputs, recorded: Result, kind: str
+) -> None:
+    (delivery,) = claimed(store, recorded)
+    an_enricher(store, mps).enrich(delivery)
+
+    assert mps.kinds == [kind]
+
+
+def test_the_kind_of_a_known_job_is_asked_for_whatever_its_callback_says(
+    store: SqlStore, mps: Outputs
+) -> None:
+    store.add_job(a_job(job_id="job", kind="MediaInfo", function=""))
+    (delivery,) = claimed(store, done(type="Snapshot"))
+    an_enricher(store, mps).enrich(delivery)
+
+    assert mps.kinds == ["MediaInfo"]
+
+
+def test_why_a_job_failed_is_fetched(store: SqlStore) -> None:
+    class Reason(MemoryMps):
+        def query(self, job_id: str, *, kind: JobKind = IPRODUCTION) -> Answer:
+            return Answer(result=done(state="Fail", outputs='{"Code":"Bad"}', output="oss://b.oss-x/y"))
+
+    (delivery,) = claimed(store, done(state="Fail"))
+    result = an_enricher(store, Reason()).enrich(delivery).result
+    row = the_row(store, results)
+
+    assert (result.outputs, result.output) == (row["outputs"], row["output"])
+    assert (result.outputs, result.output) == ('{"Code":"Bad"}', "oss://b.oss-x/y")
+
+
+def test_a_query_that_is_not_permitted_for_one_kind_holds_up_no_other_kind(store: SqlStore) -> None:
+    class OnlyOne(Outputs):
+        def query(self, job_id: str, *, kind: JobKind = IPRODUCTION) -> Answer:
+            if kind is not IPRODUCTION:
+                raise MpsUnavailable("denied", kind=FailureKind.DENIED)
+            return super().query(job_id, kind=kind)
+
+    denied, permitted = claimed(store, done(type="Transcode"), done(job_id="other"))
+    enricher = an_enricher(store, OnlyOne(other="Success"))
+    with freeze_time(NOON), pytest.raises(Unavailable, match="denied"):
+        enricher.enrich(denied)
+
+    assert enricher.enrich(permitted).result.outputs == OUTPUTS
+
+
+@pytest.mark.parametrize(
     "recorded",
     [
-        pytest.param(done(type="Transcode"), id="another-type"),
-        pytest.param(done(state="Fail"), id="failed"),
+        pytest.param(done(type="Subtitle"), id="unknown-type"),
+        pytest.param(done(state="Cancelled"), id="cancelled"),
         pytest.param(done(outputs="{}"), id="known-already"),
         pytest.param(a_result(job_id="", run_id="run", type="Report"), id="workflow"),
     ],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,8 @@ from freezegun.api import FrozenDateTimeFactory
 from structlog.testing import capture_logs
 
 from listener.core import clock
-from listener.core.errors import FailureKind, MpsUnavailable
+from listener.core.errors import FailureKind, MpsRejected, MpsUnavailable
+from listener.core.job_kinds import IPRODUCTION, JobKind
 from listener.core.model import LOST, Answer, JobState, Tenants
 from listener.core.ports import ALL_TENANTS, ClockCheck
 from listener.intake.recorder import NullDeliverySink, Recorder
@@ -103,6 +104,53 @@ def test_an_end_is_recorded_with_its_outputs_and_delivered(store: SqlStore, stat
     row = the_row(store, results)
     assert (row["state"], row["source"], row["outputs"]) == (state, "query", "{}")
     assert (the_row(store, jobs)["state"], count(store, deliveries)) == (state, 1)
+
+
+def test_ten_jobs_of_a_kind_are_asked_about_by_one_query(store: SqlStore) -> None:
+    add_jobs(store, 12, function="", kind="Transcode")
+    mps = MemoryMps(**{f"job_{place}": "Success" for place in range(11)})
+
+    assert outcomes(a_reconciler(store, mps)) == 11 * [ReconcileOutcome.RECORDED] + [ReconcileOutcome.UNKNOWN]
+    assert sorted(map(len, mps.calls)) == [2, 10]
+    assert set(mps.kinds) == {"Transcode"}
+
+
+def test_jobs_of_several_kinds_and_tenants_are_not_asked_about_together(store: SqlStore) -> None:
+    for number, (kind, tenant) in enumerate(
+        [("Transcode", ""), ("Snapshot", ""), ("Snapshot", "a"), ("", "")]
+    ):
+        store.add_job(
+            a_job(
+                token=f"{number:022d}",
+                job_id=f"job_{number}",
+                kind=kind,
+                function="" if kind else "Cover",
+                tenant=tenant,
+                deadline_at=NOON,
+            )
+        )
+    mps = MemoryMps(**{f"job_{number}": "Success" for number in range(4)})
+    outcomes(a_reconciler(store, mps))
+
+    assert sorted(mps.calls) == [(f"job_{number}",) for number in range(4)]
+    assert sorted(mps.kinds) == ["IProduction", "Snapshot", "Snapshot", "Transcode"]
+
+
+def test_an_id_that_mps_does_not_accept_spoils_the_answers_about_no_other_job(store: SqlStore) -> None:
+    class Strict(MemoryMps):
+        def query_all(self, job_ids: Sequence[str], *, kind: JobKind) -> Mapping[str, Answer]:
+            if "job_1" in job_ids:
+                raise MpsRejected("not an id", code="InvalidParameter.UUIDFormatInvalid")
+            return super().query_all(job_ids, kind=kind)
+
+    add_jobs(store, 3, function="", kind="Snapshot")
+    found = a_reconciler(store, Strict(job_0="Success", job_2="Fail")).turn()
+
+    assert {job.job_id: outcome for job, outcome in found} == {
+        "job_0": ReconcileOutcome.RECORDED,
+        "job_1": ReconcileOutcome.UNKNOWN,
+        "job_2": ReconcileOutcome.RECORDED,
+    }
 
 
 def test_an_answer_that_the_store_rejects_holds_up_no_other_job_and_ends_as_lost(
@@ -250,9 +298,9 @@ def test_the_callback_that_came_while_mps_was_asked_is_delivered_and_the_answer_
     reconciler = a_reconciler(store, None)
 
     class Slow(MemoryMps):
-        def query(self, job_id: str) -> Answer:
+        def query(self, job_id: str, *, kind: JobKind = IPRODUCTION) -> Answer:
             reconciler._recorder.record_found([a_result(job_id=job_id)])
-            return super().query(job_id)
+            return super().query(job_id, kind=kind)
 
     reconciler._mps_of = lambda _tenant: Slow(job_0="Success")
     assert outcomes(reconciler) == [ReconcileOutcome.RECORDED]
@@ -288,9 +336,9 @@ def test_a_stop_ends_the_loop_and_leaves_the_rest_for_the_next_process(store: Sq
     stop = threading.Event()
 
     class Stopping(MemoryMps):
-        def query(self, job_id: str) -> Answer:
+        def query(self, job_id: str, *, kind: JobKind = IPRODUCTION) -> Answer:
             stop.set()
-            return super().query(job_id)
+            return super().query(job_id, kind=kind)
 
     mps = Stopping()
     reconciler = a_reconciler(store, mps)
