@@ -14,9 +14,11 @@ from listener.emulator.messages import Reply, Request
 from listener.emulator.mns import service as mns_service
 from listener.emulator.mns.errors import MnsError
 from listener.emulator.mns.queue import draft
-from listener.emulator.mps import service as mps_service
+from listener.emulator.mps.call import read_call
 from listener.emulator.mps.callback_sender import CallbackSender
-from listener.emulator.mps.jobs import JobEngine
+from listener.emulator.mps.engine import JobEngine
+from listener.emulator.mps.errors import MpsError
+from listener.emulator.mps.service import Mps
 from listener.emulator.options import Options
 
 
@@ -33,7 +35,7 @@ class Emulator:
             self.deliver, faults=self.faults, rng=self._rng("callbacks"), lost_rate=self.options.lost_rate
         )
         self.engine = JobEngine(self.options, rng=self._rng("jobs"), call_back=self.sender.call_back)
-        self.mps = mps_service.Mps(self.options, rng=self._rng("mps"), engine=self.engine)
+        self.mps = Mps(self.options, rng=self._rng("mps"), engine=self.engine)
         self._injector = FaultInjector(self.faults, pause=self._pause)
         self._closing = asyncio.Event()
 
@@ -64,7 +66,7 @@ class Emulator:
         )
 
     def _mps_exchange(self, request: Request) -> Exchange:
-        call = mps_service.read_call(request)
+        call = read_call(request)
         jobs = len(self.engine.jobs)
 
         async def carry_out(skew: timedelta) -> Reply:
@@ -82,7 +84,7 @@ class Emulator:
                 service="mps", operation=call.action, function=call.parameters.get("FunctionName", "")
             ),
             carry_out=carry_out,
-            refuse=lambda code: self.mps.error(mps_service.MpsError(code), call=call, host=request.host),
+            refuse=lambda code: self.mps.error(MpsError(code), call=call, host=request.host),
             finish_job=finish_job,
         )
 

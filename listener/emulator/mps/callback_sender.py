@@ -9,29 +9,13 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
-from typing import Any
 
 from listener.emulator.faults import FaultKind, Faults, Occasion, Strike
+from listener.emulator.mps.call import Document
 from listener.emulator.mps.jobs import EmulatedJob
 
 Deliver = Callable[[str, str], bool]
 """Put a text into a queue by name; False if the queue does not exist."""
-
-
-def document(job: EmulatedJob) -> str:
-    """The callback's JSON, keys in the documented order; AudioMixing has no Details and its own Message."""
-    mixing = job.function == "AudioMixing"
-    members: dict[str, Any] = {"Code": job.code}
-    if not mixing:
-        members["Details"] = []
-    members["FunctionName"] = job.function
-    members["JobId"] = job.id
-    members["Message"] = "Successful." if mixing and not job.fails else job.message
-    members["State"] = job.state
-    members["Type"] = "IProduction"
-    if job.parameters.get("UserData"):
-        members["UserData"] = job.parameters["UserData"]
-    return json.dumps(members, ensure_ascii=False, separators=(",", ":"))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -54,8 +38,9 @@ class CallbackSender:
         self._held: dict[str, list[PendingCallback]] = defaultdict(list)
         self._timers: set[asyncio.TimerHandle] = set()
 
-    def call_back(self, job: EmulatedJob) -> None:
-        text = base64.b64encode(document(job).encode()).decode()
+    def call_back(self, job: EmulatedJob, document: Document) -> None:
+        plain = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
+        text = base64.b64encode(plain.encode()).decode()
         for queue in job.destinations:
             self._bring(text, queue, function=job.function)
 

@@ -8,7 +8,7 @@ import pytest
 
 from listener.aliyun.mps_error_codes import TABLE, Action, action_of
 from listener.core.errors import FailureKind
-from listener.emulator.mps.service import ERRORS
+from listener.emulator.mps.errors import ERRORS
 from tests.support import ROOT
 
 PAGE = (ROOT / "docs" / "mps.md").read_text("utf-8")

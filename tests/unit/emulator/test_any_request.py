@@ -14,7 +14,7 @@ from listener.core import clock
 from listener.emulator import Emulator, Options, signatures
 from listener.emulator.messages import Reply, Request
 from listener.emulator.mns.errors import ERRORS as MNS_ERRORS
-from listener.emulator.mps.service import ERRORS as MPS_ERRORS
+from listener.emulator.mps.errors import ERRORS as MPS_ERRORS
 from tests.support.emulator_clients import KEY, NAMESPACE, SECRET
 
 words = st.sampled_from(

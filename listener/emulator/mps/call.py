@@ -1,0 +1,69 @@
+"""One call of the MPS API, independent of its encoding, and checks of its parameters."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+from urllib.parse import parse_qsl
+
+from listener.emulator.messages import Request
+from listener.emulator.mps.errors import MpsError
+
+Document = dict[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One API call, independent of its encoding."""
+
+    action: str
+    version: str
+    parameters: Mapping[str, str]
+    json: bool
+    request_id: str = ""  #: of the reply
+
+    def required(self, name: str) -> str:
+        value = self.parameters.get(name, "")
+        if not value:
+            raise MpsError("MissingParameter", name)
+        return value
+
+    def whole_number(self, name: str, *, default: int, high: int) -> int:
+        text = self.parameters.get(name) or str(default)
+        if not re.fullmatch(r"[0-9]{1,9}", text):
+            raise MpsError("InvalidParameter.NumberFormatInvalid", name)
+        if not 1 <= int(text) <= high:
+            raise MpsError("InvalidParameter.OutOfRange", name)
+        return int(text)
+
+    def json_object(self, name: str) -> Document:
+        """The parameter as a JSON object; an empty one if it is omitted."""
+        try:
+            value = json.loads(self.parameters.get(name) or "{}")
+        except (ValueError, RecursionError) as error:
+            raise MpsError("InvalidParameter.JsonObjectFormatInvalid", name) from error
+        if not isinstance(value, dict):
+            raise MpsError("InvalidParameter.JsonObjectFormatInvalid", name)
+        return value
+
+
+MpsOperation = Callable[[Call], Document]
+
+
+def read_call(request: Request) -> Call:
+    """Parse the call: RPC v1 uses parameters, ACS3 headers. The default format is XML."""
+    parameters = dict(parse_qsl(request.raw_query, keep_blank_values=True))
+    if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
+        parameters |= parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True)
+    headers = request.headers
+    acs3 = "x-acs-action" in headers
+    wanted = parameters.get("Format") or ("JSON" if acs3 and "json" in headers.get("accept", "") else "XML")
+    return Call(
+        action=headers.get("x-acs-action", "") or parameters.get("Action", ""),
+        version=headers.get("x-acs-version", "") or parameters.get("Version", ""),
+        parameters=parameters,
+        json=wanted.upper() == "JSON",
+    )

@@ -1,0 +1,123 @@
+"""The engine that takes submitted jobs through their states and calls back.
+
+Times are seconds since 1970 by ``clock.now()``; a timer of the event loop only brings ``advance`` about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections.abc import Callable
+from random import Random
+
+from listener.core import clock
+from listener.emulator.mps.call import Document
+from listener.emulator.mps.jobs import (
+    BAD_CONTENT,
+    BAD_CONTENT_TEXT,
+    EmulatedJob,
+    EmulatedKind,
+    Pipeline,
+    Submission,
+)
+from listener.emulator.options import Options
+
+
+class JobEngine:
+    """Runs at most ``concurrency`` jobs at a time, oldest first, over all pipelines that are Active."""
+
+    def __init__(
+        self, options: Options, *, rng: Random, call_back: Callable[[EmulatedJob, Document], None]
+    ) -> None:
+        self.jobs: dict[str, EmulatedJob] = {}
+        self.pipelines: dict[str, Pipeline] = {}
+        self._options = options
+        self._rng = rng
+        self._call_back = call_back
+        self._running: list[tuple[float, int, EmulatedJob]] = []
+        self._timer: asyncio.TimerHandle | None = None
+
+    def submit(self, kind: EmulatedKind, pipeline: Pipeline, submission: Submission) -> EmulatedJob:
+        """Accept a job. Whether it will fail is decided here, by the seed or by its input."""
+        unlucky, forgotten = (
+            self._rng.random() < rate for rate in (self._options.fail_rate, self._options.unknown_rate)
+        )
+        job = EmulatedJob(
+            id=self.new_id(),
+            number=len(self.jobs),
+            kind=kind,
+            pipeline=pipeline,
+            submission=submission,
+            fails=unlucky or "fail" in submission.input_key,
+            forgotten=forgotten,
+        )
+        job.enter(kind.states.waiting)
+        self.jobs[job.id] = job
+        if submission.answered_at_once:
+            self._finish(job)
+        else:
+            pipeline.waiting.append(job)
+        self.soon(0)
+        return job
+
+    def finish_now(self, job: EmulatedJob) -> None:
+        """Finish a job that has not started."""
+        if job in job.pipeline.waiting:
+            job.pipeline.waiting.remove(job)
+            self._finish(job)
+
+    def new_id(self) -> str:
+        """32 lower-case hexadecimal digits, as all MPS ids."""
+        return f"{self._rng.getrandbits(128):032x}"
+
+    def advance(self) -> None:
+        """Advance all jobs to the current time: finish jobs that are due, start jobs up to the concurrency limit."""
+        at = _now()
+        while self._running and self._running[0][0] <= at:
+            self._finish(heapq.heappop(self._running)[2])
+        while len(self._running) < self._options.concurrency and (job := self._next_waiting()):
+            job.enter(job.kind.states.running)
+            job.due = at + self._duration(job)
+            heapq.heappush(self._running, (job.due, job.number, job))
+        if self._running:
+            self.soon(max(self._running[0][0] - at, 0.001))
+
+    def soon(self, seconds: float) -> None:
+        """Schedule ``advance`` after this many seconds; replaces the current timer."""
+        self.stop()
+        self._timer = asyncio.get_running_loop().call_later(seconds, self.advance)
+
+    def stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
+    def reset(self) -> None:
+        self.stop()
+        self.jobs.clear()
+        self.pipelines.clear()
+        self._running.clear()
+
+    def _next_waiting(self) -> EmulatedJob | None:
+        heads = [pipe for pipe in self.pipelines.values() if pipe.waiting and pipe.state == "Active"]
+        if not heads:
+            return None
+        return min(heads, key=lambda pipe: pipe.waiting[0].number).waiting.popleft()
+
+    def _duration(self, job: EmulatedJob) -> float:
+        return self._options.durations.get(job.function, self._options.job_seconds)
+
+    def _finish(self, job: EmulatedJob) -> None:
+        if job.state == job.kind.states.waiting:
+            job.enter(job.kind.states.running)
+        if job.fails:
+            job.code, job.message = BAD_CONTENT, BAD_CONTENT_TEXT
+        job.finished = _now()
+        job.result = job.kind.result(job, self._options)
+        job.enter(job.kind.states.fail if job.fails else job.kind.states.success)
+        if (document := job.kind.callback(job, self._options)) is not None:
+            self._call_back(job, document)
+
+
+def _now() -> float:
+    return clock.now().timestamp()

@@ -1,0 +1,30 @@
+"""Replies of the MPS API, in XML and JSON."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+from xml.sax.saxutils import escape
+
+from listener.emulator.messages import Reply
+from listener.emulator.mps.call import Document
+
+
+def reply(status: int, document: Document, *, root: str, as_json: bool) -> Reply:
+    if as_json:
+        body = json.dumps(document, ensure_ascii=False)
+        return Reply(
+            status=status, body=body.encode("utf-8", "replace"), content_type="application/json;charset=utf-8"
+        )
+    text = f'<?xml version="1.0" encoding="UTF-8"?>{_xml(root, document)}'
+    return Reply(
+        status=status, body=text.encode("utf-8", "replace"), content_type="application/xml;charset=utf-8"
+    )
+
+
+def _xml(name: str, value: Any) -> str:
+    """Render a JSON value as XML, as the gateway does: a list repeats its element."""
+    if isinstance(value, list):
+        return "".join(_xml(name, item) for item in value)
+    inner = "".join(_xml(*item) for item in value.items()) if isinstance(value, dict) else escape(str(value))
+    return f"<{name}>{inner}</{name}>"
