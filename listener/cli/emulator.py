@@ -59,7 +59,7 @@ def _durations(context: click.Context, option: click.Parameter, given: tuple[str
         return {function: float(seconds) for function, _, seconds in pairs}
     except ValueError as error:
         raise click.BadParameter(
-            f"{', '.join(given)} is not valid; use FUNCTION=SECONDS, e.g. Cover=0.5"
+            f"{', '.join(given)} is not valid; use NAME=SECONDS, e.g. Cover=0.5"
         ) from error
 
 
@@ -129,9 +129,9 @@ def _faults(context: click.Context, option: click.Parameter, path: Path | None) 
     "--duration",
     "durations",
     multiple=True,
-    metavar="FUNCTION=SECONDS",
+    metavar="NAME=SECONDS",
     callback=_durations,
-    help="Duration of the jobs of one function; repeatable.",
+    help="Duration of the jobs of one function or kind; repeatable.",
 )
 @click.option(
     "--lost-rate",

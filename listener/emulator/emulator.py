@@ -72,20 +72,19 @@ class Emulator:
         async def carry_out(skew: timedelta) -> Reply:
             return self.mps.answer(call, request, skew=skew)
 
-        def finish_job() -> bool:
-            """Finish the job that this call submitted, if any."""
+        def finish_jobs() -> bool:
+            """Finish the jobs that this call submitted, if any."""
             if len(self.engine.jobs) == jobs:
                 return False
-            self.engine.finish_now(next(reversed(self.engine.jobs.values())))
+            for job in list(self.engine.jobs.values())[jobs:]:
+                self.engine.finish_now(job)
             return True
 
         return Exchange(
-            occasion=Occasion(
-                service="mps", operation=call.action, function=call.parameters.get("FunctionName", "")
-            ),
+            occasion=Occasion(service="mps", operation=call.action, function=self.mps.function_of(call)),
             carry_out=carry_out,
             refuse=lambda code: self.mps.error(MpsError(code), call=call, host=request.host),
-            finish_job=finish_job,
+            finish_jobs=finish_jobs,
         )
 
     async def _pause(self, seconds: float) -> None:
@@ -140,6 +139,7 @@ class Emulator:
             },
             "jobs": {
                 job.id: {
+                    "kind": job.kind.api.name,
                     "function": job.function,
                     "state": job.state,
                     "pipeline": job.pipeline.id,

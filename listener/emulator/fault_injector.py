@@ -37,7 +37,7 @@ class Exchange:
     carry_out: Callable[[timedelta], Awaitable[Reply]]  #: executes the request, with this clock skew
     refuse: Callable[[str], Reply]  #: the reply for an error code
     expire_handles: Callable[[], int] = lambda: 0  #: returns how many handles there were
-    finish_job: Callable[[], bool] = lambda: False  #: finishes the submitted job; False if there is none
+    finish_jobs: Callable[[], bool] = lambda: False  #: finishes the submitted jobs; False if there is none
 
 
 class FaultInjector:
@@ -64,7 +64,7 @@ class FaultInjector:
         if FaultKind.EXPIRE_HANDLES in strikes and exchange.expire_handles():
             _happens(strikes[FaultKind.EXPIRE_HANDLES])
         reply = replace(await exchange.carry_out(skew), skew=skew)
-        if FaultKind.EARLY in strikes and exchange.finish_job():
+        if FaultKind.EARLY in strikes and exchange.finish_jobs():
             await self._pause(_happens(strikes[FaultKind.EARLY]).seconds)
         return _damaged(reply, strikes)
 

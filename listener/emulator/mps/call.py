@@ -6,13 +6,14 @@ import json
 import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from listener.emulator.messages import Request
 from listener.emulator.mps.errors import MpsError
 
 Document = dict[str, Any]
+T = TypeVar("T", dict[str, Any], list[Any])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,12 +42,21 @@ class Call:
 
     def json_object(self, name: str) -> Document:
         """The parameter as a JSON object; an empty one if it is omitted."""
+        return self._json(name, dict, "InvalidParameter.JsonObjectFormatInvalid")
+
+    def json_array(self, name: str) -> list[Any]:
+        """The parameter as a JSON array; an empty one if it is omitted."""
+        return self._json(name, list, "InvalidParameter.JsonArrayFormatInvalid")
+
+    def _json(self, name: str, shape: type[T], code: str) -> T:
+        if not self.parameters.get(name):
+            return shape()
         try:
-            value = json.loads(self.parameters.get(name) or "{}")
+            value = json.loads(self.parameters[name])
         except (ValueError, RecursionError) as error:
-            raise MpsError("InvalidParameter.JsonObjectFormatInvalid", name) from error
-        if not isinstance(value, dict):
-            raise MpsError("InvalidParameter.JsonObjectFormatInvalid", name)
+            raise MpsError(code, name) from error
+        if not isinstance(value, shape):
+            raise MpsError(code, name)
         return value
 
 

@@ -40,7 +40,7 @@ class CallbackSender:
 
     def call_back(self, job: EmulatedJob, document: Document) -> None:
         plain = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-        text = base64.b64encode(plain.encode()).decode()
+        text = base64.b64encode(plain.encode("utf-8", "replace")).decode()
         for queue in job.destinations:
             self._bring(text, queue, function=job.function)
 

@@ -37,7 +37,9 @@ class JobEngine:
         self._running: list[tuple[float, int, EmulatedJob]] = []
         self._timer: asyncio.TimerHandle | None = None
 
-    def submit(self, kind: EmulatedKind, pipeline: Pipeline, submission: Submission) -> EmulatedJob:
+    def submit(
+        self, submission: Submission, *, kind: EmulatedKind, pipeline: Pipeline, request_id: str
+    ) -> EmulatedJob:
         """Accept a job. Whether it will fail is decided here, by the seed or by its input."""
         unlucky, forgotten = (
             self._rng.random() < rate for rate in (self._options.fail_rate, self._options.unknown_rate)
@@ -48,7 +50,9 @@ class JobEngine:
             kind=kind,
             pipeline=pipeline,
             submission=submission,
-            fails=unlucky or "fail" in submission.input_key,
+            request_id=request_id,
+            created=_now(),
+            fails=unlucky or "fail" in submission.input_key or submission.failure is not None,
             forgotten=forgotten,
         )
         job.enter(kind.states.waiting)
@@ -66,6 +70,15 @@ class JobEngine:
             job.pipeline.waiting.remove(job)
             self._finish(job)
 
+    def cancel(self, job: EmulatedJob) -> bool:
+        """Cancel a job that has not started; False if it has."""
+        if job not in job.pipeline.waiting:
+            return False
+        job.pipeline.waiting.remove(job)
+        job.finished = _now()
+        job.enter(job.kind.states.cancelled)
+        return True
+
     def new_id(self) -> str:
         """32 lower-case hexadecimal digits, as all MPS ids."""
         return f"{self._rng.getrandbits(128):032x}"
@@ -76,7 +89,7 @@ class JobEngine:
         while self._running and self._running[0][0] <= at:
             self._finish(heapq.heappop(self._running)[2])
         while len(self._running) < self._options.concurrency and (job := self._next_waiting()):
-            job.enter(job.kind.states.running)
+            self._start(job)
             job.due = at + self._duration(job)
             heapq.heappush(self._running, (job.due, job.number, job))
         if self._running:
@@ -107,11 +120,15 @@ class JobEngine:
     def _duration(self, job: EmulatedJob) -> float:
         return self._options.durations.get(job.function, self._options.job_seconds)
 
+    def _start(self, job: EmulatedJob) -> None:
+        job.started = _now()
+        job.enter(job.kind.states.running)
+
     def _finish(self, job: EmulatedJob) -> None:
-        if job.state == job.kind.states.waiting:
-            job.enter(job.kind.states.running)
+        if not job.started:
+            self._start(job)
         if job.fails:
-            job.code, job.message = BAD_CONTENT, BAD_CONTENT_TEXT
+            job.code, job.message = job.submission.failure or (BAD_CONTENT, BAD_CONTENT_TEXT)
         job.finished = _now()
         job.result = job.kind.result(job, self._options)
         job.enter(job.kind.states.fail if job.fails else job.kind.states.success)

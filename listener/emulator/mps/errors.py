@@ -20,6 +20,8 @@ ERRORS = {
     ),
     "InvalidTimeStamp.Expired": (400, "Specified time stamp or date value is expired."),
     "Throttling.User": (400, "Request was denied due to user flow control."),
+    "InvalidParameter": (400, "The parameter {0} is not valid."),
+    "InvalidParameter.JsonArrayFormatInvalid": (400, "The parameter {0} is not a valid JSON array."),
     "InvalidParameter.JsonObjectFormatInvalid": (400, "The parameter {0} is not a valid JSON object."),
     "InvalidParameter.NullValue": (400, "The parameter {0} must not be null."),
     "InvalidParameter.Format": (400, "The format of the parameter {0} is invalid."),

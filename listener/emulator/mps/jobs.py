@@ -7,11 +7,15 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from listener.core.job_kinds import JobKind
 from listener.emulator.mps.call import Call, Document
 from listener.emulator.options import Options
 
 BAD_CONTENT = "InvalidParameter.ResourceContentBad"
 BAD_CONTENT_TEXT = "The resource operated cannot be used, because its content is bad."
+
+Failure = tuple[str, str]
+"""Code and message."""
 
 
 @dataclass(kw_only=True, eq=False)
@@ -31,13 +35,15 @@ class Pipeline:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submission:
-    """What a call asks for: one job. ``parameters`` are those of the call that queries show again."""
+    """What a call asks for: one job."""
 
-    parameters: Mapping[str, str]
+    request: Mapping[str, Any]  #: what queries show of the call again
     function: str  #: by which faults and durations are chosen: the function, else the kind
     input_key: str  #: the object that is processed; one with ``fail`` in it makes the job fail
+    user_data: str = ""
     notify_queue: str = ""  #: the queue that the call itself names
     answered_at_once: bool = False  #: the job ends before its submission is answered
+    failure: Failure | None = None  #: why the job must fail
 
 
 @dataclass(kw_only=True, eq=False)
@@ -49,6 +55,8 @@ class EmulatedJob:
     kind: EmulatedKind
     pipeline: Pipeline
     submission: Submission
+    request_id: str  #: of the submission
+    created: float  #: seconds since 1970
     fails: bool
     forgotten: bool = False  #: queries do not find the job
     state: str = ""
@@ -56,7 +64,8 @@ class EmulatedJob:
     code: str = ""  #: of the failure
     message: str = ""
     due: float = 0.0
-    finished: float = 0.0  #: seconds since 1970
+    started: float = 0.0
+    finished: float = 0.0
     history: list[str] = field(default_factory=list)  #: all states, in order
 
     @property
@@ -65,7 +74,8 @@ class EmulatedJob:
 
     @property
     def over(self) -> bool:
-        return self.state in {self.kind.states.success, self.kind.states.fail}
+        states = self.kind.states
+        return self.state in {states.success, states.fail, states.cancelled}
 
     @property
     def destinations(self) -> list[str]:
@@ -74,8 +84,9 @@ class EmulatedJob:
         return [queue for queue in dict.fromkeys(queues) if queue]
 
     def enter(self, state: str) -> None:
-        self.state = state
-        self.history.append(state)
+        if state != self.state:  # some kinds have one name for a job that waits and one that runs
+            self.state = state
+            self.history.append(state)
 
 
 Accept = Callable[[Submission], EmulatedJob]
@@ -90,18 +101,19 @@ class States:
     running: str
     success: str = "Success"
     fail: str = "Fail"
+    cancelled: str = "Cancelled"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EmulatedKind:
     """One kind of jobs: its operations, its states, and what is said about a job of it."""
 
-    name: str
-    submitted_by: str  #: the operation
-    queried_by: str  #: the operation
-    ids: str  #: the parameter of the query
+    api: JobKind
     states: States
+    missing: tuple[str, str] = ("NonExistIds", "String")  #: where the reply to a query has unknown ids
+    lists_all: bool = False  #: the query without ids lists all jobs
+    cancelled_by: str = ""  #: the operation, if there is one
     submit: Callable[[Call, Accept], Document]
     describe: Callable[[EmulatedJob], Document]  #: for queries
-    result: Callable[[EmulatedJob, Options], Any]  #: of a job that ends
     callback: Callable[[EmulatedJob, Options], Document | None]  #: None: it is not called back
+    result: Callable[[EmulatedJob, Options], Any] = lambda job, options: None  #: of a job that ends

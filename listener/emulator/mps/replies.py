@@ -26,5 +26,8 @@ def _xml(name: str, value: Any) -> str:
     """Render a JSON value as XML, as the gateway does: a list repeats its element."""
     if isinstance(value, list):
         return "".join(_xml(name, item) for item in value)
-    inner = "".join(_xml(*item) for item in value.items()) if isinstance(value, dict) else escape(str(value))
+    if isinstance(value, dict):
+        inner = "".join(_xml(*item) for item in value.items())
+    else:
+        inner = escape(str(value).lower() if isinstance(value, bool) else str(value))
     return f"<{name}>{inner}</{name}>"

@@ -11,12 +11,14 @@ from random import Random
 
 from listener.core import clock
 from listener.emulator.messages import Reply, Request
+from listener.emulator.mps import queries
 from listener.emulator.mps.authentication import Authentication
 from listener.emulator.mps.call import Call, Document, MpsOperation
 from listener.emulator.mps.engine import JobEngine
 from listener.emulator.mps.errors import MpsError
 from listener.emulator.mps.jobs import EmulatedJob, EmulatedKind, Submission
 from listener.emulator.mps.kinds import EMULATED_KINDS
+from listener.emulator.mps.kinds.iproduction import IPRODUCTION
 from listener.emulator.mps.pipelines import Pipelines
 from listener.emulator.mps.replies import reply
 from listener.emulator.options import Options
@@ -36,8 +38,14 @@ class Mps:
         self._calls: dict[str, deque[datetime]] = {}
         self._operations: Mapping[str, MpsOperation] = {
             **self._pipelines.operations,
-            **{kind.submitted_by: partial(self._submit, kind) for kind in EMULATED_KINDS},
-            **{kind.queried_by: partial(self._query, kind) for kind in EMULATED_KINDS},
+            **{kind.api.submitted_by: partial(self._submit, kind) for kind in EMULATED_KINDS},
+            **{kind.api.queried_by: partial(self._query, kind) for kind in EMULATED_KINDS},
+            **{
+                kind.cancelled_by: partial(self._cancel, kind) for kind in EMULATED_KINDS if kind.cancelled_by
+            },
+        }
+        self._kind_names = {
+            kind.api.submitted_by: kind.api.name for kind in EMULATED_KINDS if kind is not IPRODUCTION
         }
         self.reset()
 
@@ -89,16 +97,26 @@ class Mps:
             raise MpsError("Throttling.User")
         recent.append(at)
 
+    def function_of(self, call: Call) -> str:
+        """By what a fault may choose this call: the function of its job, else the kind of its job."""
+        return call.parameters.get("FunctionName") or self._kind_names.get(call.action, "")
+
     def _submit(self, kind: EmulatedKind, call: Call) -> Document:
         def accept(submission: Submission) -> EmulatedJob:
             pipeline = self._pipelines.for_job(call.parameters.get("PipelineId", ""))
-            return self._engine.submit(kind, pipeline, submission)
+            return self._engine.submit(submission, kind=kind, pipeline=pipeline, request_id=call.request_id)
 
         return kind.submit(call, accept)
 
     def _query(self, kind: EmulatedKind, call: Call) -> Document:
-        job_id = call.required(kind.ids)
-        job = self._engine.jobs.get(job_id)
-        if job is None or job.kind is not kind or job.forgotten:
-            raise MpsError("InvalidParameter.ResourceNotFound", f'"{job_id}"')
-        return kind.describe(job)
+        jobs = {job.id: job for job in self._engine.jobs.values() if job.kind is kind and not job.forgotten}
+        if kind.api.entries:
+            return queries.several(kind, call, jobs=jobs)
+        return kind.describe(queries.one(call.required(kind.api.ids), jobs))
+
+    def _cancel(self, kind: EmulatedKind, call: Call) -> Document:
+        jobs = {job.id: job for job in self._engine.jobs.values() if job.kind is kind}
+        job = queries.one(call.required("JobId"), jobs)
+        if not self._engine.cancel(job):
+            raise MpsError("InvalidParameter.InvalidState", f'"{job.id}"')
+        return {"JobId": job.id}

@@ -15,8 +15,10 @@ from listener.emulator import Emulator, Options, signatures
 from listener.emulator.messages import Reply, Request
 from listener.emulator.mns.errors import ERRORS as MNS_ERRORS
 from listener.emulator.mps.errors import ERRORS as MPS_ERRORS
+from listener.emulator.mps.kinds import EMULATED_KINDS
 from tests.support.emulator_clients import KEY, NAMESPACE, SECRET
 
+A_FILE = '{"Bucket":"abc","Object":"\\ud800"}'
 words = st.sampled_from(
     [
         "",
@@ -117,14 +119,23 @@ def _possible_replies(
 @settings(deadline=None)
 @given(
     action=st.sampled_from(
-        ["SubmitIProductionJob", "QueryIProductionJob", "SearchPipeline", "AddPipeline", "UpdatePipeline", "Other"]
+        [
+            *("SearchPipeline", "AddPipeline", "UpdatePipeline", "CancelJob", "Other"),
+            *(kind.api.submitted_by for kind in EMULATED_KINDS),
+            *(kind.api.queried_by for kind in EMULATED_KINDS),
+        ]
     ),
     parameters=st.dictionaries(
         st.sampled_from(
             ["FunctionName", "JobParams", "Input", "NotifyUrl", "PipelineId", "JobId", "PageSize", "State", "Name",
-             "NotifyConfig", "SpeedLevel", "UserData"]
+             "NotifyConfig", "SpeedLevel", "UserData", "JobIds", "SnapshotJobIds", "MediaInfoJobIds", "Outputs",
+             "OutputBucket", "SnapshotConfig", "NextPageToken", "MaximumPageSize"]
         ),
-        words | st.text(max_size=20) | st.sampled_from(['{"QueueName":"\\ud800"}', "[" * 5000, "oss://b/"]),
+        words
+        | st.text(max_size=20)
+        | st.sampled_from(['{"QueueName":"\\ud800"}', "[" * 5000, "oss://b/", A_FILE, "abc",
+                           f'[{{"OutputObject":"\\ud800","UserData":"\\ud800","Video":{A_FILE}}}]',
+                           f'{{"OutputFile":{A_FILE},"TimeArray":[1]}}', f'{{"OutputFile":{A_FILE},"Num":"\\ud800"}}']),
         max_size=6,
     ),
 )  # fmt: skip

@@ -7,10 +7,12 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
+from listener.core import job_kinds
 from listener.emulator.mps import sample_results
 from listener.emulator.mps.call import Call, Document
 from listener.emulator.mps.errors import MpsError
 from listener.emulator.mps.jobs import Accept, EmulatedJob, EmulatedKind, States, Submission
+from listener.emulator.mps.oss import check_url
 from listener.emulator.options import Options
 
 NOTIFY_URL = re.compile(r"mns://[^/]+/queues/(?P<queue>[A-Za-z0-9][A-Za-z0-9-]*)/?")
@@ -25,8 +27,6 @@ PARAMETERS = (
     "Input",
     "Output",
 )
-OSS_URL = re.compile(r"oss://(?P<bucket>[^./]*)\.oss-[a-z0-9-]+\.aliyuncs\.com/(?P<key>.*)", re.DOTALL)
-BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 
 
 def submit(call: Call, accept: Accept) -> Document:
@@ -36,9 +36,10 @@ def submit(call: Call, accept: Accept) -> Document:
     notify = NOTIFY_URL.fullmatch(given.get("NotifyUrl", ""))
     job = accept(
         Submission(
-            parameters=given,
+            request=given,
             function=function,
             input_key=sample_results.object_key(given.get("Input", "")),
+            user_data=given.get("UserData", ""),
             notify_queue=notify["queue"] if notify else "",
             answered_at_once=function == "TextToSpeech",
         )
@@ -49,21 +50,21 @@ def submit(call: Call, accept: Accept) -> Document:
 def describe(job: EmulatedJob) -> Document:
     """All values are strings; parameters that were not submitted are omitted."""
     names = ("FunctionName", "Input", "Output", "JobParams", "PipelineId", "UserData")
-    parameters = job.submission.parameters
+    given = job.submission.request
     document = {"JobId": job.id, "State": job.state}
-    document |= {name: parameters[name] for name in names if name in parameters}
+    document |= {name: given[name] for name in names if name in given}
     return document | ({"Result": job.result} if job.over else {})
 
 
 def result(job: EmulatedJob, options: Options) -> str:
     if job.code:
         return sample_results.failure(job.code, job.message)
-    parameters = job.submission.parameters
+    given = job.submission.request
     work = sample_results.Work(
         function=job.function,
-        input=parameters.get("Input", ""),
-        output=parameters.get("Output", ""),
-        params=loose_object(parameters.get("JobParams", "")) or {},
+        input=given.get("Input", ""),
+        output=given.get("Output", ""),
+        params=loose_object(given.get("JobParams", "")) or {},
         timestamp=int(job.finished),
     )
     return sample_results.result(work, malformed=options.malformed)
@@ -82,8 +83,8 @@ def callback(job: EmulatedJob, options: Options) -> Document | None:
     members["Message"] = job.message or ("Successful." if mixing else "success")
     members["State"] = job.state
     members["Type"] = "IProduction"
-    if user_data := job.submission.parameters.get("UserData"):
-        members["UserData"] = user_data
+    if job.submission.user_data:
+        members["UserData"] = job.submission.user_data
     return members
 
 
@@ -92,21 +93,10 @@ def _check_submission(parameters: Mapping[str, str]) -> None:
         raise MpsError("InvalidParameter.JsonObjectFormatInvalid", "JobParams")
     for name in ("Input", "Output"):
         if url := parameters.get(name):
-            _check_oss_url(name, url)
+            check_url(name, url)
     notify = parameters.get("NotifyUrl", "")
     if notify not in {"", "null"} and not NOTIFY_URL.fullmatch(notify):
         raise MpsError("InvalidParameter.Format", "NotifyUrl")
-
-
-def _check_oss_url(name: str, url: str) -> None:
-    parts = OSS_URL.fullmatch(url)
-    if parts is None:
-        raise MpsError("InvalidParameter.Format", name)
-    # The samples in the documentation mask part of the bucket name with asterisks; these are accepted.
-    if not BUCKET.fullmatch(parts["bucket"].replace("*", "0")):
-        raise MpsError("InvalidParameter.BucketNameInvalid", name)
-    if not parts["key"] or len(parts["key"].encode()) > 1023:
-        raise MpsError("InvalidParameter.ObjectKeyInvalid", name)
 
 
 def loose_object(text: str) -> dict[str, Any] | None:
@@ -125,10 +115,7 @@ def loose_object(text: str) -> dict[str, Any] | None:
 
 
 IPRODUCTION = EmulatedKind(
-    name="IProduction",
-    submitted_by="SubmitIProductionJob",
-    queried_by="QueryIProductionJob",
-    ids="JobId",
+    api=job_kinds.IPRODUCTION,
     states=States(waiting="Queuing", running="Analysing"),
     submit=submit,
     describe=describe,

@@ -1,0 +1,221 @@
+"""Transcode, Snapshot and MediaInfo: what is particular to each kind."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import pytest
+
+from listener.core.job_kinds import MEDIA_INFO, SNAPSHOT, TRANSCODE
+from listener.emulator.server import RunningEmulator
+from tests.support.emulated_jobs import (
+    bind_pipeline,
+    call_sdk,
+    done,
+    job_ids,
+    oss_file,
+    parameters_of,
+    query_job,
+    received,
+    submit_job,
+)
+from tests.support.emulator_clients import BareMns, BareMps, code, mps_client, next_callback
+
+PICTURES = {"Bucket": "example-bucket", "Location": "oss-cn-shanghai", "Object": "out/{Count}.jpg"}
+
+
+@pytest.fixture(autouse=True)
+def bound(bare: BareMns, mps: BareMps) -> None:
+    bind_pipeline(mps)
+
+
+def snapshot_config(**members: Any) -> str:
+    return json.dumps({"OutputFile": PICTURES, **members})
+
+
+def test_callback_has_each_key_in_both_casings(mps: BareMps, bare: BareMns) -> None:
+    reply = done(mps.call(MEDIA_INFO.submitted_by, **parameters_of(MEDIA_INFO)))
+    job_id = reply["MediaInfoJob"]["JobId"]
+    said = {
+        "JobId": job_id,
+        "RequestId": reply["RequestId"],
+        "Type": "MediaInfo",
+        "State": "Success",
+        "UserData": "order-7",
+    }
+
+    assert next_callback(bare) == said | {name[0].lower() + name[1:]: value for name, value in said.items()}
+
+
+def test_callback_of_a_failure_has_the_documented_names(mps: BareMps, bare: BareMns) -> None:
+    submit_job(mps, SNAPSHOT, SnapshotConfig=snapshot_config(TimeArray=[1000, 20_000]))
+    callback = next_callback(bare)
+
+    assert (callback["code"], callback["state"]) == ("InvalidParameter.TimeArray", "Fail")
+    assert callback["msg"] == callback["Msg"] == "TimeArray greater than video duration."
+    assert "UrlPattern" not in callback
+
+
+def test_one_submission_makes_a_transcoding_job_of_each_output(server: RunningEmulator, mps: BareMps) -> None:
+    outputs = [
+        {
+            "OutputObject": "out/a.mp4",
+            "TemplateId": "T",
+            "UserData": "a",
+            "Video": {"Width": "640", "Height": "360"},
+        },
+        {"OutputObject": "out/b%20c.m3u8", "TemplateId": "T"},
+    ]
+    client = mps_client(server.port)
+    reply = call_sdk(client, TRANSCODE.submitted_by, parameters_of(TRANSCODE, Outputs=json.dumps(outputs)))
+    jobs = job_ids(reply)
+    results = {result.job_id: result for result in received(server.url, 2)}
+    first, second = (query_job(mps, TRANSCODE, job_id) for job_id in jobs)
+
+    assert [row["Success"] for row in reply["JobResultList"]["JobResult"]] == [True, True]
+    assert [row["Job"]["State"] for row in reply["JobResultList"]["JobResult"]] == ["Submitted"] * 2
+    assert [results[job_id].user_data for job_id in jobs] == ["a", None]
+    made = first["Output"]
+    assert made["OutputFile"] == {
+        "Bucket": "example-bucket",
+        "Location": "oss-cn-shanghai",
+        "Object": "out/a.mp4",
+    }
+    assert [made["Properties"][name] for name in ("Width", "Height", "Duration", "Bitrate")] == [
+        "640",
+        "360",
+        "17.226000",
+        "1630.045",
+    ]
+    assert (second["Output"]["OutputFile"]["Object"], second["Percent"]) == ("out/b%20c.m3u8", 100)
+
+
+def test_text_that_is_not_unicode_does_not_stop_the_callback(server: RunningEmulator, mps: BareMps) -> None:
+    job_id = submit_job(mps, TRANSCODE, Outputs='[{"OutputObject":"out/\\ud800.mp4","UserData":"\\ud800"}]')
+
+    assert [(result.job_id, result.user_data) for result in received(server.url)] == [(job_id, "?")]
+
+
+@pytest.mark.parametrize(
+    ("parameters", "expected"),
+    [
+        pytest.param({"PipelineId": ""}, "MissingParameter", id="no-pipeline"),
+        pytest.param({"Input": ""}, "MissingParameter", id="no-input"),
+        pytest.param({"Input": "[]"}, "InvalidParameter.JsonObjectFormatInvalid", id="input-array"),
+        pytest.param({"Input": '{"Bucket":"B","Object":"k"}'}, "InvalidParameter.BucketNameInvalid", id="bucket"),
+        pytest.param({"Input": oss_file("")}, "InvalidParameter.ObjectKeyInvalid", id="no-object"),
+        pytest.param({"OutputBucket": "B"}, "InvalidParameter.BucketNameInvalid", id="output-bucket"),
+        pytest.param({"Outputs": "{}"}, "InvalidParameter.JsonArrayFormatInvalid", id="no-array"),
+        pytest.param({"Outputs": "[]"}, "InvalidParameter.OutOfRange", id="no-outputs"),
+        pytest.param({"Outputs": "[{},7]"}, "InvalidParameter.ObjectKeyInvalid", id="no-output-object"),
+        pytest.param({"Outputs": "[7]"}, "InvalidParameter.JsonObjectFormatInvalid", id="number"),
+        pytest.param(
+            {"Outputs": json.dumps([{"OutputObject": "k"}] * 31)}, "InvalidParameter.OutOfRange", id="31-outputs"
+        ),
+        pytest.param(
+            {"Outputs": json.dumps([{"OutputObject": "k", "UserData": "x" * 1025}])},
+            "InvalidParameter.OutOfRange",
+            id="user-data",
+        ),
+    ],
+)  # fmt: skip
+def test_wrong_transcoding_is_refused_without_a_job(
+    server: RunningEmulator, mps: BareMps, parameters: dict[str, str], expected: str
+) -> None:
+    response = mps.call(TRANSCODE.submitted_by, **parameters_of(TRANSCODE, **parameters))
+
+    assert code(response) == (400, expected)
+    assert server.call(lambda emulator: emulator.engine.jobs) == {}
+
+
+def test_job_that_has_not_started_can_be_cancelled(server: RunningEmulator, mps: BareMps) -> None:
+    mps.call("UpdatePipeline", PipelineId=parameters_of(TRANSCODE)["PipelineId"], Name="n", State="Paused")
+    job_id = submit_job(mps, TRANSCODE)
+    client = mps_client(server.port)
+
+    assert call_sdk(client, "CancelJob", {"JobId": job_id})["JobId"] == job_id
+    assert query_job(mps, TRANSCODE, job_id)["State"] == "TranscodeCancelled"
+    assert code(mps.call("CancelJob", JobId=job_id)) == (403, "InvalidParameter.InvalidState")
+    assert code(mps.call("CancelJob", JobId="0" * 32)) == (404, "InvalidParameter.ResourceNotFound")
+
+
+def test_snapshots_at_points_in_time_say_where_they_are(mps: BareMps, bare: BareMns) -> None:
+    job_id = submit_job(mps, SNAPSHOT, SnapshotConfig=snapshot_config(TimeArray=[0, 1000, 5000]))
+    callback = next_callback(bare)
+    job = query_job(mps, SNAPSHOT, job_id)
+
+    assert {name: callback[name] for name in ("Count", "TimeArray", "UrlPattern", "LastUrl")} == {
+        "Count": 3,
+        "TimeArray": [0, 1000, 5000],
+        "UrlPattern": "http://example-bucket.oss-cn-shanghai.aliyuncs.com/out/{Count}.jpg",
+        "LastUrl": "http://example-bucket.oss-cn-shanghai.aliyuncs.com/out/00003.jpg",
+    }
+    assert (job["Count"], job["SnapshotConfig"]["TimeArray"]) == ("3", {"TimePointList": [0, 1000, 5000]})
+
+
+def test_sequence_of_snapshots_is_counted_in_the_query_only(mps: BareMps, bare: BareMns) -> None:
+    job_id = submit_job(mps, SNAPSHOT)
+
+    assert "Count" not in next_callback(bare)
+    assert query_job(mps, SNAPSHOT, job_id)["Count"] == "3"
+
+
+def test_single_snapshot_is_done_when_it_is_answered(mps: BareMps) -> None:
+    config = snapshot_config(Time="4")
+    reply = done(mps.call(SNAPSHOT.submitted_by, **parameters_of(SNAPSHOT, SnapshotConfig=config)))
+
+    assert (reply["SnapshotJob"]["State"], reply["SnapshotJob"]["Count"]) == ("Success", "1")
+
+
+@pytest.mark.parametrize(
+    ("config", "expected"),
+    [
+        pytest.param("", "MissingParameter", id="none"),
+        pytest.param("[]", "InvalidParameter.JsonObjectFormatInvalid", id="array"),
+        pytest.param("{}", "InvalidParameter.BucketNameInvalid", id="no-file"),
+        pytest.param(snapshot_config(OutputFile=7), "InvalidParameter.JsonObjectFormatInvalid", id="file"),
+        pytest.param(snapshot_config(OutputFile="{"), "InvalidParameter.JsonObjectFormatInvalid", id="text"),
+        pytest.param(snapshot_config(Num="x"), "InvalidParameter.NumberFormatInvalid", id="num"),
+        pytest.param(snapshot_config(TimeArray=[2, 1]), "InvalidParameter", id="descending"),
+        pytest.param(snapshot_config(TimeArray=["1"]), "InvalidParameter", id="text-time"),
+    ],
+)
+def test_wrong_snapshot_is_refused(mps: BareMps, config: str, expected: str) -> None:
+    response = mps.call(SNAPSHOT.submitted_by, **parameters_of(SNAPSHOT, SnapshotConfig=config))
+
+    assert code(response) == (400, expected)
+
+
+def test_file_of_a_snapshot_may_be_json_as_text(mps: BareMps) -> None:
+    job_id = submit_job(mps, SNAPSHOT, SnapshotConfig=snapshot_config(OutputFile=json.dumps(PICTURES)))
+
+    assert query_job(mps, SNAPSHOT, job_id)["SnapshotConfig"]["OutputFile"] == PICTURES
+
+
+def test_media_info_that_is_not_asynchronous_is_in_the_reply(mps: BareMps, bare: BareMns) -> None:
+    reply = done(mps.call(MEDIA_INFO.submitted_by, **parameters_of(MEDIA_INFO, Async="false")))
+    job = reply["MediaInfoJob"]
+
+    assert (job["State"], job["Properties"]["Width"], job["Async"]) == ("Success", "1920", False)
+    assert next_callback(bare)["JobId"] == job["JobId"]
+
+
+def test_media_info_has_the_streams_of_the_file(server: RunningEmulator, mps: BareMps) -> None:
+    job_id = submit_job(mps, MEDIA_INFO)
+    received(server.url)
+    properties = query_job(mps, MEDIA_INFO, job_id)["Properties"]
+
+    assert properties["Streams"]["VideoStreamList"]["VideoStream"][0]["CodecName"] == "h264"
+    assert properties["Streams"]["AudioStreamList"]["AudioStream"][0]["Channels"] == "2"
+    assert properties["Format"]["NumStreams"] == "2"
+
+
+def test_long_user_data_is_refused(mps: BareMps) -> None:
+    accepted, refused = (
+        mps.call(MEDIA_INFO.submitted_by, **parameters_of(MEDIA_INFO, UserData="x" * length))
+        for length in (1024, 1025)
+    )
+
+    assert accepted.status_code == 200
+    assert code(refused) == (400, "InvalidParameter.OutOfRange")
