@@ -163,6 +163,11 @@ def _faults(context: click.Context, option: click.Parameter, path: Path | None) 
     help="Return query results in the ill-formed variants that the MPS documentation shows.",
 )
 @click.option(
+    "--nested-notify",
+    is_flag=True,
+    help="Nest the members of FpShot and MediaCensor callbacks in a Notify member.",
+)
+@click.option(
     "--faults",
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     callback=_faults,

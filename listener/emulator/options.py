@@ -37,5 +37,7 @@ class Options:
     #: TextToSpeech is answered in the reply to its submission, and the documentation does not say whether it is also
     #: called back. Ours is, so that every function has a callback.
     text_to_speech_callback: bool = True
+    #: Callbacks of FpShot and MediaCensor have their members in a ``…Notify`` member; the documentation shows both.
+    nested_notify: bool = False
     malformed: bool = False  #: query results in the ill-formed shapes that the documentation shows
     faults: tuple[Fault, ...] = ()  #: active from the start

@@ -53,7 +53,15 @@ SUBMISSIONS: Mapping[str, Mapping[str, str]] = {
             }
         )
     },
+    "Analysis": {"Priority": "8", "AnalysisConfig": json.dumps({"QualityControl": {"RateQuality": "25"}})},
     "MediaInfo": {"Async": "true"},
+    "smarttag": {"Title": "a film"},
+    "FpShot": {"FpShotConfig": json.dumps({"FpDBId": "library", "PrimaryKey": "7", "SaveType": "nosave"})},
+    "MediaCensor": {
+        "Title": "a film",
+        "VideoCensorConfig": json.dumps({"BizType": "common"}),
+        "CoverImages": f"[{oss_file('in/cover.jpg')}]",
+    },
 }
 
 

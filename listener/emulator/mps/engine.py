@@ -123,6 +123,8 @@ class JobEngine:
     def _start(self, job: EmulatedJob) -> None:
         job.started = _now()
         job.enter(job.kind.states.running)
+        if job.kind.reports_start:
+            self._report(job)
 
     def _finish(self, job: EmulatedJob) -> None:
         if not job.started:
@@ -132,6 +134,9 @@ class JobEngine:
         job.finished = _now()
         job.result = job.kind.result(job, self._options)
         job.enter(job.kind.states.fail if job.fails else job.kind.states.success)
+        self._report(job)
+
+    def _report(self, job: EmulatedJob) -> None:
         if (document := job.kind.callback(job, self._options)) is not None:
             self._call_back(job, document)
 

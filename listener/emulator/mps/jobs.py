@@ -113,6 +113,9 @@ class EmulatedKind:
     missing: tuple[str, str] = ("NonExistIds", "String")  #: where the reply to a query has unknown ids
     lists_all: bool = False  #: the query without ids lists all jobs
     cancelled_by: str = ""  #: the operation, if there is one
+    reports_start: bool = False  #: it is called back when a job starts, too
+    #: Other queries for one job, by operation.
+    details: Mapping[str, Callable[[EmulatedJob], Document]] = field(default_factory=dict)
     submit: Callable[[Call, Accept], Document]
     describe: Callable[[EmulatedJob], Document]  #: for queries
     callback: Callable[[EmulatedJob, Options], Document | None]  #: None: it is not called back

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 from xml.sax.saxutils import escape
 
 from listener.emulator.messages import Reply
 from listener.emulator.mps.call import Document
+
+ELEMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
 
 def reply(status: int, document: Document, *, root: str, as_json: bool) -> Reply:
@@ -23,7 +26,12 @@ def reply(status: int, document: Document, *, root: str, as_json: bool) -> Reply
 
 
 def _xml(name: str, value: Any) -> str:
-    """Render a JSON value as XML, as the gateway does: a list repeats its element."""
+    """Render a JSON value as XML, as the gateway does: a list repeats its element.
+
+    Members whose name cannot be an element's are left out; they come from the JSON of a caller.
+    """
+    if not ELEMENT.fullmatch(name):
+        return ""
     if isinstance(value, list):
         return "".join(_xml(name, item) for item in value)
     if isinstance(value, dict):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from functools import partial
@@ -36,14 +36,9 @@ class Mps:
         self._authentication = Authentication(options)
         self._pipelines = Pipelines(options, engine=engine)
         self._calls: dict[str, deque[datetime]] = {}
-        self._operations: Mapping[str, MpsOperation] = {
-            **self._pipelines.operations,
-            **{kind.api.submitted_by: partial(self._submit, kind) for kind in EMULATED_KINDS},
-            **{kind.api.queried_by: partial(self._query, kind) for kind in EMULATED_KINDS},
-            **{
-                kind.cancelled_by: partial(self._cancel, kind) for kind in EMULATED_KINDS if kind.cancelled_by
-            },
-        }
+        self._operations: dict[str, MpsOperation] = {**self._pipelines.operations}
+        for kind in EMULATED_KINDS:
+            self._operations |= self._operations_of(kind)
         self._kind_names = {
             kind.api.submitted_by: kind.api.name for kind in EMULATED_KINDS if kind is not IPRODUCTION
         }
@@ -101,6 +96,14 @@ class Mps:
         """By what a fault may choose this call: the function of its job, else the kind of its job."""
         return call.parameters.get("FunctionName") or self._kind_names.get(call.action, "")
 
+    def _operations_of(self, kind: EmulatedKind) -> dict[str, MpsOperation]:
+        operations: dict[str, MpsOperation] = {
+            kind.api.submitted_by: partial(self._submit, kind),
+            kind.api.queried_by: partial(self._query, kind),
+            **{name: partial(self._detail, kind, describe) for name, describe in kind.details.items()},
+        }
+        return operations | ({kind.cancelled_by: partial(self._cancel, kind)} if kind.cancelled_by else {})
+
     def _submit(self, kind: EmulatedKind, call: Call) -> Document:
         def accept(submission: Submission) -> EmulatedJob:
             pipeline = self._pipelines.for_job(call.parameters.get("PipelineId", ""))
@@ -109,10 +112,18 @@ class Mps:
         return kind.submit(call, accept)
 
     def _query(self, kind: EmulatedKind, call: Call) -> Document:
-        jobs = {job.id: job for job in self._engine.jobs.values() if job.kind is kind and not job.forgotten}
         if kind.api.entries:
-            return queries.several(kind, call, jobs=jobs)
-        return kind.describe(queries.one(call.required(kind.api.ids), jobs))
+            return queries.several(kind, call, jobs=self._found(kind))
+        return kind.describe(queries.one(call.required(kind.api.ids), self._found(kind)))
+
+    def _detail(
+        self, kind: EmulatedKind, describe: Callable[[EmulatedJob], Document], call: Call
+    ) -> Document:
+        return describe(queries.one(call.required("JobId"), self._found(kind)))
+
+    def _found(self, kind: EmulatedKind) -> dict[str, EmulatedJob]:
+        """The jobs that queries for this kind find."""
+        return {job.id: job for job in self._engine.jobs.values() if job.kind is kind and not job.forgotten}
 
     def _cancel(self, kind: EmulatedKind, call: Call) -> Document:
         jobs = {job.id: job for job in self._engine.jobs.values() if job.kind is kind}

@@ -129,11 +129,13 @@ def _possible_replies(
         st.sampled_from(
             ["FunctionName", "JobParams", "Input", "NotifyUrl", "PipelineId", "JobId", "PageSize", "State", "Name",
              "NotifyConfig", "SpeedLevel", "UserData", "JobIds", "SnapshotJobIds", "MediaInfoJobIds", "Outputs",
-             "OutputBucket", "SnapshotConfig", "NextPageToken", "MaximumPageSize"]
+             "OutputBucket", "SnapshotConfig", "AnalysisJobIds", "AnalysisConfig", "FpShotConfig", "VideoCensorConfig",
+             "CoverImages", "Title", "ContentAddr", "NextPageToken", "MaximumPageSize"]
         ),
         words
         | st.text(max_size=20)
-        | st.sampled_from(['{"QueueName":"\\ud800"}', "[" * 5000, "oss://b/", A_FILE, "abc",
+        | st.sampled_from(['{"QueueName":"\\ud800"}', "[" * 5000,
+                           "oss://b/", A_FILE, "abc", f"[{A_FILE}]", f'{{"OutputFile":{A_FILE}}}',
                            f'[{{"OutputObject":"\\ud800","UserData":"\\ud800","Video":{A_FILE}}}]',
                            f'{{"OutputFile":{A_FILE},"TimeArray":[1]}}', f'{{"OutputFile":{A_FILE},"Num":"\\ud800"}}']),
         max_size=6,

@@ -1,4 +1,4 @@
-"""Transcode, Snapshot and MediaInfo: what is particular to each kind."""
+"""Transcode, Snapshot, Analysis and MediaInfo: what is particular to each kind."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from listener.core.job_kinds import MEDIA_INFO, SNAPSHOT, TRANSCODE
+from listener.core.job_kinds import ANALYSIS, MEDIA_INFO, SNAPSHOT, TRANSCODE
 from listener.emulator.server import RunningEmulator
 from tests.support.emulated_jobs import (
     bind_pipeline,
@@ -218,4 +218,29 @@ def test_long_user_data_is_refused(mps: BareMps) -> None:
     )
 
     assert accepted.status_code == 200
+    assert code(refused) == (400, "InvalidParameter.OutOfRange")
+
+
+def test_analysis_lists_the_templates_that_suit_a_file(server: RunningEmulator, mps: BareMps) -> None:
+    job_id = submit_job(mps, ANALYSIS)
+    waiting = query_job(mps, ANALYSIS, job_id)
+    received(server.url)
+    job = query_job(mps, ANALYSIS, job_id)
+
+    assert "TemplateList" not in waiting
+    assert [template["Id"] for template in job["TemplateList"]["Template"]] == ["S00000000-000020"]
+    assert (job["Percent"], job["Priority"], job["AnalysisConfig"]) == (
+        100,
+        "8",
+        {"QualityControl": {"RateQuality": "25"}},
+    )
+
+
+def test_analysis_without_a_priority_has_the_default_and_one_beyond_ten_is_refused(mps: BareMps) -> None:
+    default, refused = (
+        mps.call(ANALYSIS.submitted_by, **parameters_of(ANALYSIS, Priority=priority))
+        for priority in ("", "11")
+    )
+
+    assert done(default)["AnalysisJob"]["Priority"] == "6"
     assert code(refused) == (400, "InvalidParameter.OutOfRange")

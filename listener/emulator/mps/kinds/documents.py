@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
+from typing import Any
 from urllib.parse import unquote
 
 from listener.emulator.mps.call import Call, Document
@@ -12,6 +14,7 @@ from listener.emulator.mps.oss import check_bucket, check_key
 from listener.emulator.options import Options
 
 USER_DATA_BYTES = 1024
+SHORT_USER_DATA_BYTES = 128  #: of FpShot and MediaCensor
 
 
 def oss_file(call: Call, name: str) -> Document:
@@ -21,7 +24,14 @@ def oss_file(call: Call, name: str) -> Document:
     return checked_file(given, name=name)
 
 
-def checked_file(given: Document, *, name: str) -> Document:
+def checked_file(value: Any, *, name: str) -> Document:
+    """The same from inside of a parameter, where it may also be JSON text."""
+    try:
+        given = json.loads(value) if isinstance(value, str) else value
+    except (ValueError, RecursionError) as error:
+        raise MpsError("InvalidParameter.JsonObjectFormatInvalid", name) from error
+    if not isinstance(given, dict):
+        raise MpsError("InvalidParameter.JsonObjectFormatInvalid", name)
     file = {key: str(given[key]) for key in ("Bucket", "Location", "Object", "RoleArn") if given.get(key)}
     check_bucket(name, file.get("Bucket", ""))
     check_key(name, object_key(file))
@@ -32,11 +42,15 @@ def object_key(file: Document) -> str:
     return unquote(file.get("Object", ""))
 
 
-def user_data(call: Call, *, limit: int = USER_DATA_BYTES) -> str:
-    text = call.parameters.get("UserData", "")
-    if len(text.encode()) > limit:
-        raise MpsError("InvalidParameter.OutOfRange", "UserData")
+def short_text(call: Call, name: str, *, limit: int) -> str:
+    text = call.parameters.get(name, "")
+    if len(text.encode("utf-8", "replace")) > limit:
+        raise MpsError("InvalidParameter.OutOfRange", name)
     return text
+
+
+def user_data(call: Call, *, limit: int = USER_DATA_BYTES) -> str:
+    return short_text(call, "UserData", limit=limit)
 
 
 def time_text(seconds: float) -> str:
@@ -60,6 +74,10 @@ def user_data_member(job: EmulatedJob) -> Document:
     return {"UserData": job.submission.user_data} if job.submission.user_data else {}
 
 
+def finish_time(job: EmulatedJob) -> Document:
+    return {"FinishTime": time_text(job.finished)} if job.over else {}
+
+
 def percent(job: EmulatedJob) -> int:
     return 100 if job.over and not job.code else 0
 
@@ -81,3 +99,11 @@ def pipeline_callback(job: EmulatedJob, options: Options) -> Document:
     for name, value in members.items():
         both |= {f"{name[0].lower()}{name[1:]}": value, name: value}
     return both
+
+
+def nested_callback(job: EmulatedJob, options: Options, *, wrapper: str, findings: Document) -> Document:
+    """The callback of FpShot and MediaCensor, which the documentation shows both flat and nested."""
+    failure = {"Code": job.code, "Message": job.message} if job.code else {}
+    members = {"JobId": job.id, "State": job.state, **failure, **findings}
+    head = {"Type": job.kind.api.name, **user_data_member(job)}
+    return {**head, wrapper: members} if options.nested_notify else {**head, **members}

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 import re
-from typing import Any
 from urllib.parse import quote
 
 from listener.core import job_kinds
@@ -36,7 +34,7 @@ def submit(call: Call, accept: Accept) -> Document:
     times = _time_array(config)
     for name in FILES:
         if name == "OutputFile" or name in config:
-            config[name] = checked_file(_object(config.get(name, {}), name), name=name)
+            config[name] = checked_file(config.get(name, {}), name=name)
     if not re.fullmatch("[1-9][0-9]{0,3}", str(config.get("Num", 1))):
         raise MpsError("InvalidParameter.NumberFormatInvalid", "Num")
     job = accept(
@@ -50,17 +48,6 @@ def submit(call: Call, accept: Accept) -> Document:
         )
     )
     return {"SnapshotJob": describe(job)}
-
-
-def _object(value: Any, name: str) -> Document:
-    """An object, which the data types of the documentation have as a string of JSON."""
-    try:
-        found = json.loads(value) if isinstance(value, str) else value
-    except (ValueError, RecursionError) as error:
-        raise MpsError("InvalidParameter.JsonObjectFormatInvalid", name) from error
-    if not isinstance(found, dict):
-        raise MpsError("InvalidParameter.JsonObjectFormatInvalid", name)
-    return found
 
 
 def _time_array(config: Document) -> list[int]:

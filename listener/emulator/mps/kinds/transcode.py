@@ -12,6 +12,7 @@ from listener.emulator.mps.kinds.documents import (
     USER_DATA_BYTES,
     checked_file,
     common_members,
+    finish_time,
     object_key,
     oss_file,
     percent,
@@ -69,9 +70,7 @@ def describe(job: EmulatedJob) -> Document:
     output = {**job.submission.request["Output"], **(job.result or {})}
     if job.submission.user_data:
         output["UserData"] = job.submission.user_data
-    times = {"SubmitTime": time_text(job.created)}
-    if job.over:
-        times["FinishTime"] = time_text(job.finished)
+    times = {"SubmitTime": time_text(job.created), **finish_time(job)}
     request = {**job.submission.request, "Output": output}
     return {**common_members(job), **times, "Percent": percent(job), **request}
 
