@@ -89,8 +89,11 @@ class EmulatedJob:
             self.history.append(state)
 
 
-Accept = Callable[[Submission], EmulatedJob]
-"""Accept a job into the pipeline that the call names."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Account:
+    """What a submission needs of the account that it is made for."""
+
+    accept: Callable[[Submission], EmulatedJob]  #: accept a job into the pipeline that the call names
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +119,7 @@ class EmulatedKind:
     reports_start: bool = False  #: it is called back when a job starts, too
     #: Other queries for one job, by operation.
     details: Mapping[str, Callable[[EmulatedJob], Document]] = field(default_factory=dict)
-    submit: Callable[[Call, Accept], Document]
+    submit: Callable[[Call, Account], Document]
     describe: Callable[[EmulatedJob], Document]  #: for queries
     callback: Callable[[EmulatedJob, Options], Document | None]  #: None: it is not called back
     result: Callable[[EmulatedJob, Options], Any] = lambda job, options: None  #: of a job that ends

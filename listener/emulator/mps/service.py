@@ -16,7 +16,7 @@ from listener.emulator.mps.authentication import Authentication
 from listener.emulator.mps.call import Call, Document, MpsOperation
 from listener.emulator.mps.engine import JobEngine
 from listener.emulator.mps.errors import MpsError
-from listener.emulator.mps.jobs import EmulatedJob, EmulatedKind, Submission
+from listener.emulator.mps.jobs import Account, EmulatedJob, EmulatedKind, Submission
 from listener.emulator.mps.kinds import EMULATED_KINDS
 from listener.emulator.mps.kinds.iproduction import IPRODUCTION
 from listener.emulator.mps.pipelines import Pipelines
@@ -109,7 +109,7 @@ class Mps:
             pipeline = self._pipelines.for_job(call.parameters.get("PipelineId", ""))
             return self._engine.submit(submission, kind=kind, pipeline=pipeline, request_id=call.request_id)
 
-        return kind.submit(call, accept)
+        return kind.submit(call, Account(accept=accept))
 
     def _query(self, kind: EmulatedKind, call: Call) -> Document:
         if kind.api.entries:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from listener.core import job_kinds
 from listener.emulator.mps.call import Call, Document
-from listener.emulator.mps.jobs import Accept, EmulatedJob, EmulatedKind, States, Submission
+from listener.emulator.mps.jobs import Account, EmulatedJob, EmulatedKind, States, Submission
 from listener.emulator.mps.kinds.documents import (
     common_members,
     object_key,
@@ -32,11 +32,11 @@ TEMPLATE = {
 }
 
 
-def submit(call: Call, accept: Accept) -> Document:
+def submit(call: Call, account: Account) -> Document:
     call.required("PipelineId")
     source = oss_file(call, "Input")
     priority = call.whole_number("Priority", default=6, high=10)
-    job = accept(
+    job = account.accept(
         Submission(
             request={
                 "InputFile": source,

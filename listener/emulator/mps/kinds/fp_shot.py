@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from listener.core import job_kinds
 from listener.emulator.mps.call import Call, Document
-from listener.emulator.mps.jobs import Accept, EmulatedJob, EmulatedKind, States, Submission
+from listener.emulator.mps.jobs import Account, EmulatedJob, EmulatedKind, States, Submission
 from listener.emulator.mps.kinds.documents import (
     SHORT_USER_DATA_BYTES,
     common_members,
@@ -31,10 +31,10 @@ SHOT = {
 }
 
 
-def submit(call: Call, accept: Accept) -> Document:
+def submit(call: Call, account: Account) -> Document:
     source = oss_file(call, "Input")
     call.required("FpShotConfig")
-    job = accept(
+    job = account.accept(
         Submission(
             request={"InputFile": source, "FpShotConfig": call.json_object("FpShotConfig")},
             function=FP_SHOT.api.name,

@@ -11,7 +11,7 @@ from listener.core import job_kinds
 from listener.emulator.mps import sample_results
 from listener.emulator.mps.call import Call, Document
 from listener.emulator.mps.errors import MpsError
-from listener.emulator.mps.jobs import Accept, EmulatedJob, EmulatedKind, States, Submission
+from listener.emulator.mps.jobs import Account, EmulatedJob, EmulatedKind, States, Submission
 from listener.emulator.mps.oss import check_url
 from listener.emulator.options import Options
 
@@ -29,12 +29,12 @@ PARAMETERS = (
 )
 
 
-def submit(call: Call, accept: Accept) -> Document:
+def submit(call: Call, account: Account) -> Document:
     function = call.required("FunctionName")
     _check_submission(call.parameters)
     given = {name: call.parameters[name] for name in PARAMETERS if call.parameters.get(name)}
     notify = NOTIFY_URL.fullmatch(given.get("NotifyUrl", ""))
-    job = accept(
+    job = account.accept(
         Submission(
             request=given,
             function=function,

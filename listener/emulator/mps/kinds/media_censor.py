@@ -5,7 +5,7 @@ from __future__ import annotations
 from listener.core import job_kinds
 from listener.emulator.mps.call import Call, Document
 from listener.emulator.mps.errors import MpsError
-from listener.emulator.mps.jobs import Accept, EmulatedJob, EmulatedKind, States, Submission
+from listener.emulator.mps.jobs import Account, EmulatedJob, EmulatedKind, States, Submission
 from listener.emulator.mps.kinds.documents import (
     SHORT_USER_DATA_BYTES,
     checked_file,
@@ -31,7 +31,7 @@ TEXTS = {
 LABELS = {"block": "porn", "review": "sexy"}
 
 
-def submit(call: Call, accept: Accept) -> Document:
+def submit(call: Call, account: Account) -> Document:
     source = oss_file(call, "Input")
     call.required("VideoCensorConfig")
     given = call.json_object("VideoCensorConfig")
@@ -47,7 +47,7 @@ def submit(call: Call, accept: Accept) -> Document:
         "covers": [checked_file(cover, name="CoverImages") for cover in covers],
         "texts": [name for name, (limit, _) in TEXTS.items() if short_text(call, name, limit=limit)],
     }
-    job = accept(
+    job = account.accept(
         Submission(
             request=request,
             function=MEDIA_CENSOR.api.name,

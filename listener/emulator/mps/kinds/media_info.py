@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from listener.core import job_kinds
 from listener.emulator.mps.call import Call, Document
-from listener.emulator.mps.jobs import Accept, EmulatedJob, EmulatedKind, States, Submission
+from listener.emulator.mps.jobs import Account, EmulatedJob, EmulatedKind, States, Submission
 from listener.emulator.mps.kinds.documents import (
     common_members,
     object_key,
@@ -16,11 +16,11 @@ from listener.emulator.mps.kinds.documents import (
 from listener.emulator.mps.kinds.media import Media, properties
 
 
-def submit(call: Call, accept: Accept) -> Document:
+def submit(call: Call, account: Account) -> Document:
     """With ``Async=false`` the reply has the properties already."""
     source = oss_file(call, "Input")
     asynchronous = call.parameters.get("Async", "").lower() != "false"
-    job = accept(
+    job = account.accept(
         Submission(
             request={"Input": source, "Async": asynchronous},
             function=MEDIA_INFO.api.name,

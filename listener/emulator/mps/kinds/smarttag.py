@@ -9,7 +9,7 @@ from typing import Any
 from listener.core import job_kinds
 from listener.emulator.mps.call import Call, Document
 from listener.emulator.mps.errors import MpsError
-from listener.emulator.mps.jobs import Accept, EmulatedJob, EmulatedKind, States, Submission
+from listener.emulator.mps.jobs import Account, EmulatedJob, EmulatedKind, States, Submission
 from listener.emulator.mps.kinds.documents import user_data, user_data_member
 
 #: One of these parameters has what is to be tagged.
@@ -29,7 +29,7 @@ VIDEO_LABEL = {
 TEXT_LABEL = {"tags": [{"name": "Keyword", "value": "sea,sun"}]}
 
 
-def submit(call: Call, accept: Accept) -> Document:
+def submit(call: Call, account: Account) -> Document:
     """A NotifyUrl is for callbacks over HTTP, which are not emulated."""
     for name in ("PipelineId", "Title"):
         call.required(name)
@@ -38,7 +38,7 @@ def submit(call: Call, accept: Accept) -> Document:
         raise MpsError("MissingParameter", "Input")
     if not re.match("https?://|$", call.parameters.get("NotifyUrl", "")):
         raise MpsError("InvalidParameter.Format", "NotifyUrl")
-    job = accept(
+    job = account.accept(
         Submission(request={}, function=SMARTTAG.api.name, input_key=content, user_data=user_data(call))
     )
     return {"JobId": job.id}

@@ -8,7 +8,7 @@ from urllib.parse import quote
 from listener.core import job_kinds
 from listener.emulator.mps.call import Call, Document
 from listener.emulator.mps.errors import MpsError
-from listener.emulator.mps.jobs import Accept, EmulatedJob, EmulatedKind, Failure, States, Submission
+from listener.emulator.mps.jobs import Account, EmulatedJob, EmulatedKind, Failure, States, Submission
 from listener.emulator.mps.kinds.documents import (
     checked_file,
     common_members,
@@ -26,7 +26,7 @@ TOO_LATE: Failure = ("InvalidParameter.TimeArray", "TimeArray greater than video
 FILES = ("OutputFile", "TileOutputFile")
 
 
-def submit(call: Call, accept: Accept) -> Document:
+def submit(call: Call, account: Account) -> Document:
     """A job with none of Interval, Num and TimeArray is done when its submission is answered."""
     source = oss_file(call, "Input")
     call.required("SnapshotConfig")
@@ -37,7 +37,7 @@ def submit(call: Call, accept: Accept) -> Document:
             config[name] = checked_file(config.get(name, {}), name=name)
     if not re.fullmatch("[1-9][0-9]{0,3}", str(config.get("Num", 1))):
         raise MpsError("InvalidParameter.NumberFormatInvalid", "Num")
-    job = accept(
+    job = account.accept(
         Submission(
             request={"Input": source, "SnapshotConfig": config},
             function=SNAPSHOT.api.name,

@@ -7,7 +7,7 @@ from typing import Any
 from listener.core import job_kinds
 from listener.emulator.mps.call import Call, Document
 from listener.emulator.mps.errors import MpsError
-from listener.emulator.mps.jobs import Accept, EmulatedJob, EmulatedKind, States, Submission
+from listener.emulator.mps.jobs import Account, EmulatedJob, EmulatedKind, States, Submission
 from listener.emulator.mps.kinds.documents import (
     USER_DATA_BYTES,
     checked_file,
@@ -27,7 +27,7 @@ MAX_OUTPUTS = 30
 SHOWN = ("TemplateId", "Video", "Audio", "Container", "Clip", "Priority", "Rotate")
 
 
-def submit(call: Call, accept: Accept) -> Document:
+def submit(call: Call, account: Account) -> Document:
     call.required("PipelineId")
     source = oss_file(call, "Input")
     check_bucket("OutputBucket", call.required("OutputBucket"))
@@ -37,7 +37,7 @@ def submit(call: Call, accept: Accept) -> Document:
         raise MpsError("InvalidParameter.OutOfRange", "Outputs")
     submissions = [_submission(call, source, output) for output in outputs]
     results = [
-        {"Success": True, "Code": "", "Message": "", "Job": describe(accept(submission))}
+        {"Success": True, "Code": "", "Message": "", "Job": describe(account.accept(submission))}
         for submission in submissions
     ]
     return {"JobResultList": {"JobResult": results}}
