@@ -9,6 +9,7 @@ from typing import Any
 
 from listener.core.job_kinds import JobKind
 from listener.emulator.mps.call import Call, Document
+from listener.emulator.mps.workflows import MediaWorkflow
 from listener.emulator.options import Options
 
 BAD_CONTENT = "InvalidParameter.ResourceContentBad"
@@ -94,6 +95,7 @@ class Account:
     """What a submission needs of the account that it is made for."""
 
     accept: Callable[[Submission], EmulatedJob]  #: accept a job into the pipeline that the call names
+    workflows: Mapping[str, MediaWorkflow]  #: by id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

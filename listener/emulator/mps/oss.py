@@ -6,6 +6,9 @@ import re
 
 from listener.emulator.mps.errors import MpsError
 
+HTTP_URL = re.compile(
+    r"https?://(?P<bucket>[^./]*)\.(?P<location>oss-[a-z0-9-]+)\.aliyuncs\.com/(?P<key>[^?#]*)", re.DOTALL
+)
 OSS_URL = re.compile(r"oss://(?P<bucket>[^./]*)\.oss-[a-z0-9-]+\.aliyuncs\.com/(?P<key>.*)", re.DOTALL)
 BUCKET = re.compile(r"[a-z0-9][a-z0-9-]{1,61}[a-z0-9]")
 

@@ -21,6 +21,7 @@ from listener.emulator.mps.kinds import EMULATED_KINDS
 from listener.emulator.mps.kinds.iproduction import IPRODUCTION
 from listener.emulator.mps.pipelines import Pipelines
 from listener.emulator.mps.replies import reply
+from listener.emulator.mps.workflows import MediaWorkflows
 from listener.emulator.options import Options
 
 VERSION = "2014-06-18"
@@ -35,8 +36,12 @@ class Mps:
         self._engine = engine
         self._authentication = Authentication(options)
         self._pipelines = Pipelines(options, engine=engine)
+        self._workflows = MediaWorkflows(new_id=engine.new_id)
         self._calls: dict[str, deque[datetime]] = {}
-        self._operations: dict[str, MpsOperation] = {**self._pipelines.operations}
+        self._operations: dict[str, MpsOperation] = {
+            **self._pipelines.operations,
+            **self._workflows.operations,
+        }
         for kind in EMULATED_KINDS:
             self._operations |= self._operations_of(kind)
         self._kind_names = {
@@ -50,6 +55,7 @@ class Mps:
         self._calls.clear()
         self._engine.reset()
         self._pipelines.reset()
+        self._workflows.reset()
 
     def answer(self, call: Call, request: Request, *, skew: timedelta = timedelta(0)) -> Reply:
         """Execute one call. Never raises MpsError; errors are replies."""
@@ -109,7 +115,7 @@ class Mps:
             pipeline = self._pipelines.for_job(call.parameters.get("PipelineId", ""))
             return self._engine.submit(submission, kind=kind, pipeline=pipeline, request_id=call.request_id)
 
-        return kind.submit(call, Account(accept=accept))
+        return kind.submit(call, Account(accept=accept, workflows=self._workflows.by_id))
 
     def _query(self, kind: EmulatedKind, call: Call) -> Document:
         if kind.api.entries:

@@ -120,7 +120,7 @@ def _possible_replies(
 @given(
     action=st.sampled_from(
         [
-            *("SearchPipeline", "AddPipeline", "UpdatePipeline", "CancelJob", "Other"),
+            *("SearchPipeline", "AddPipeline", "UpdatePipeline", "CancelJob", "AddMediaWorkflow", "Other"),
             *(kind.api.submitted_by for kind in EMULATED_KINDS),
             *(kind.api.queried_by for kind in EMULATED_KINDS),
         ]
@@ -130,7 +130,7 @@ def _possible_replies(
             ["FunctionName", "JobParams", "Input", "NotifyUrl", "PipelineId", "JobId", "PageSize", "State", "Name",
              "NotifyConfig", "SpeedLevel", "UserData", "JobIds", "SnapshotJobIds", "MediaInfoJobIds", "Outputs",
              "OutputBucket", "SnapshotConfig", "AnalysisJobIds", "AnalysisConfig", "FpShotConfig", "VideoCensorConfig",
-             "CoverImages", "Title", "ContentAddr", "NextPageToken", "MaximumPageSize"]
+             "CoverImages", "Title", "RunIds", "Topology", "FileURL", "ContentAddr", "NextPageToken", "MaximumPageSize"]
         ),
         words
         | st.text(max_size=20)

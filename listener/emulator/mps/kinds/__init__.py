@@ -10,8 +10,9 @@ from listener.emulator.mps.kinds.media_info import MEDIA_INFO
 from listener.emulator.mps.kinds.smarttag import SMARTTAG
 from listener.emulator.mps.kinds.snapshot import SNAPSHOT
 from listener.emulator.mps.kinds.transcode import TRANSCODE
+from listener.emulator.mps.kinds.workflow import WORKFLOW
 
 EMULATED_KINDS = (
     *(IPRODUCTION, TRANSCODE, SNAPSHOT, ANALYSIS, MEDIA_INFO),
-    *(SMARTTAG, FP_SHOT, MEDIA_CENSOR),
+    *(SMARTTAG, FP_SHOT, MEDIA_CENSOR, WORKFLOW),
 )
