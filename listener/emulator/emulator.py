@@ -94,12 +94,11 @@ class Emulator:
         except TimeoutError:
             pass  # the normal end of a pause
 
-    def deliver(self, queue: str, text: str) -> bool:
-        """Put a callback into a queue; False if the queue does not exist."""
+    def deliver(self, queue: str, text: str) -> str:
+        """Put a callback into a queue, and return the id of the message; "" if the queue does not exist."""
         if queue not in self.mns.queues:
-            return False
-        self.mns.queues[queue].send([draft(text)])
-        return True
+            return ""
+        return self.mns.queues[queue].send([draft(text)])[0].message_id
 
     def wake(self) -> None:
         """Re-read the clock: for tests that have changed it."""

@@ -14,14 +14,16 @@ from listener.emulator.faults import FaultKind, Faults, Occasion, Strike
 from listener.emulator.mps.call import Document
 from listener.emulator.mps.jobs import EmulatedJob
 
-Deliver = Callable[[str, str], bool]
-"""Put a text into a queue by name; False if the queue does not exist."""
+Deliver = Callable[[str, str], str]
+"""Put a text into a queue by name, and return the id of the message; "" if the queue does not exist."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PendingCallback:
-    """A callback that is held back until another one overtakes it."""
+    """A callback on its way to one queue."""
 
+    job: EmulatedJob
+    queue: str
     text: str
     strikes: dict[FaultKind, Strike]
 
@@ -42,7 +44,8 @@ class CallbackSender:
         plain = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
         text = base64.b64encode(plain.encode("utf-8", "replace")).decode()
         for queue in job.destinations:
-            self._bring(text, queue, function=job.function)
+            strikes = self._faults.strikes(Occasion(service="callback", queue=queue, function=job.function))
+            self._bring(PendingCallback(job, queue, text, strikes))
 
     def stop(self) -> None:
         """Discard all scheduled callbacks."""
@@ -55,40 +58,43 @@ class CallbackSender:
         self.stop()
         self.sent = self.lost = self.dropped = 0
 
-    def _bring(self, text: str, queue: str, *, function: str) -> None:
-        strikes = self._faults.strikes(Occasion(service="callback", queue=queue, function=function))
+    def _bring(self, pending: PendingCallback) -> None:
+        strikes = pending.strikes
         if FaultKind.DROP in strikes or self._rng.random() < self._lost_rate:
             self.dropped += 1
             _happened(strikes.get(FaultKind.DROP))
         elif FaultKind.LATE in strikes:
-            self._later(strikes[FaultKind.LATE], lambda: self._put(text, queue, strikes, late=True))
+            self._later(strikes[FaultKind.LATE], lambda: self._put(pending, late=True))
         elif FaultKind.REORDER in strikes:
-            self._hold(PendingCallback(text, strikes), queue)
+            self._hold(pending)
         else:
-            self._put(text, queue, strikes)
+            self._put(pending)
 
-    def _put(self, text: str, queue: str, strikes: dict[FaultKind, Strike], *, late: bool = False) -> None:
+    def _put(self, pending: PendingCallback, *, late: bool = False) -> None:
         """Put a callback into its queue, followed by those that it has overtaken."""
+        strikes, text = pending.strikes, pending.text
         if FaultKind.GARBLE in strikes:
             text = text[: int(len(text) * strikes[FaultKind.GARBLE].fault.keep)]
         copies = strikes[FaultKind.DUPLICATE].fault.copies if FaultKind.DUPLICATE in strikes else 0
-        if not all(self._deliver(queue, text) for _ in range(1 + copies)):
+        ids = [self._deliver(pending.queue, text) for _ in range(1 + copies)]
+        pending.job.message_id = ids[0]
+        if not ids[0]:
             self.lost += 1
             return
         self.sent += 1 + copies
         for kind in (FaultKind.GARBLE, FaultKind.DUPLICATE, *([FaultKind.LATE] if late else [])):
             _happened(strikes.get(kind))
-        for held in self._held.pop(queue, []):
+        for held in self._held.pop(pending.queue, []):
             _happened(held.strikes[FaultKind.REORDER])
-            self._put(held.text, queue, held.strikes)
+            self._put(held)
 
-    def _hold(self, held: PendingCallback, queue: str) -> None:
-        self._held[queue].append(held)
+    def _hold(self, held: PendingCallback) -> None:
+        self._held[held.queue].append(held)
 
         def release() -> None:
-            if held in self._held[queue]:
-                self._held[queue].remove(held)
-                self._put(held.text, queue, held.strikes)
+            if held in self._held[held.queue]:
+                self._held[held.queue].remove(held)
+                self._put(held)
 
         self._later(held.strikes[FaultKind.REORDER], release)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+QUEUE_FULL = "PermissionDenied.ResourceQuotaExceed"
+
 #: Status and text of each error code. Texts of the gateway's own codes are inferred.
 ERRORS = {
     "InvalidAction.NotFound": (404, "Specified api is not found, please check your url and method."),
@@ -33,7 +35,7 @@ ERRORS = {
     "InvalidParameter.UUIDFormatInvalid": (400, "The parameter {0} is not a 32-character uuid of [a-f0-9]."),
     "InvalidParameter.ResourceNotFound": (404, "The resource operated {0} cannot be found."),
     "InvalidParameter.InvalidState": (403, "The state of the resource operated {0} is not valid."),
-    "PermissionDenied.ResourceQuotaExceed": (403, "The quota of the resource {0} is used up."),
+    QUEUE_FULL: (403, "The quota of the resource {0} is used up."),
     "InternalError": (500, "The request processing has failed due to some unknown error."),
     "ServiceUnavailable": (503, "The request has failed due to a temporary failure of the server."),
 }

@@ -64,6 +64,7 @@ class EmulatedJob:
     result: Any = None
     code: str = ""  #: of the failure
     message: str = ""
+    message_id: str | None = None  #: of its last callback; "" if the queue does not exist, None: not sent
     due: float = 0.0
     started: float = 0.0
     finished: float = 0.0

@@ -8,7 +8,7 @@ from typing import Any
 from listener.core import clock
 from listener.emulator.mps.call import Call, Document, MpsOperation
 from listener.emulator.mps.engine import JobEngine
-from listener.emulator.mps.errors import MpsError
+from listener.emulator.mps.errors import QUEUE_FULL, MpsError
 from listener.emulator.mps.jobs import Pipeline
 from listener.emulator.options import DEFAULT_PIPELINE_ID, Options
 
@@ -37,7 +37,7 @@ class Pipelines:
         """The pipeline of a job. A paused pipeline accepts jobs too; they wait."""
         pipeline = self._pipeline(pipeline_id) if pipeline_id else self.nameless
         if len(pipeline.waiting) >= self._options.queue_limit:
-            raise MpsError("PermissionDenied.ResourceQuotaExceed", f'"{pipeline_id}"')
+            raise MpsError(QUEUE_FULL, f'"{pipeline_id}"')
         return pipeline
 
     def _add(self, pipeline_id: str, name: str, **fields: Any) -> Pipeline:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -168,6 +169,12 @@ def test_durations_and_faults_are_read_at_the_prompt(tmp_path: Path) -> None:
     assert (bad_fault.exit_code, bad_duration.exit_code) == (2, 2)
     assert "probability = 2" in bad_fault.output
     assert "Cover" in bad_duration.output
+
+
+def test_every_option_at_the_prompt_is_one_of_the_emulator() -> None:
+    names = {parameter.name for parameter in command.params} - {"port_file", "allow_remote"}
+
+    assert names - {field.name for field in fields(Options)} == set()
 
 
 @pytest.mark.process

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
-from listener.core.job_kinds import ANALYSIS, MEDIA_INFO, SNAPSHOT, TRANSCODE
-from listener.emulator.server import RunningEmulator
+from listener.core.job_kinds import ANALYSIS, MEDIA_INFO, SNAPSHOT, TRANSCODE, JobKind
+from listener.emulator import Options
+from listener.emulator.faults import Fault, FaultKind
+from listener.emulator.server import RunningEmulator, running
 from tests.support.emulated_jobs import (
     bind_pipeline,
     call_sdk,
@@ -20,7 +23,8 @@ from tests.support.emulated_jobs import (
     received,
     submit_job,
 )
-from tests.support.emulator_clients import BareMns, BareMps, code, mps_client, next_callback
+from tests.support.emulator_clients import BareMns, BareMps, code, elements, mps_client, next_callback
+from tests.support.waiting import wait_until
 
 PICTURES = {"Bucket": "example-bucket", "Location": "oss-cn-shanghai", "Object": "out/{Count}.jpg"}
 
@@ -89,6 +93,54 @@ def test_one_submission_makes_a_transcoding_job_of_each_output(server: RunningEm
         "1630.045",
     ]
     assert (second["Output"]["OutputFile"]["Object"], second["Percent"]) == ("out/b%20c.m3u8", 100)
+
+
+@pytest.mark.parametrize("kind", [TRANSCODE, SNAPSHOT, ANALYSIS, MEDIA_INFO], ids=lambda kind: kind.name)
+def test_query_tells_whether_the_callback_has_reached_its_queue(
+    server: RunningEmulator, mps: BareMps, bare: BareMns, kind: JobKind
+) -> None:
+    reached = submit_job(mps, kind)
+    message = elements(bare.receive("q", "?waitseconds=20"))
+    bind_pipeline(mps, "missing")
+    unreached = submit_job(mps, kind)
+    wait_until(lambda: server.call(lambda emulator: emulator.sender.lost) == 1)
+    found = [query_job(mps, kind, job_id)["MNSMessageResult"] for job_id in (reached, unreached)]
+
+    assert found == [
+        {"MessageId": message["MessageId"]},
+        {"ErrorCode": "QueueNotExist", "ErrorMessage": "The queue does not exist."},
+    ]
+
+
+def test_all_jobs_of_one_submission_may_end_before_it_is_answered(
+    server: RunningEmulator, mps: BareMps
+) -> None:
+    server.call(lambda emulator: emulator.faults.add([Fault(kind=FaultKind.EARLY, seconds=0)]))
+    outputs = json.dumps([{"OutputObject": "out/a.mp4"}, {"OutputObject": "out/b.mp4"}])
+    jobs = job_ids(done(mps.call(TRANSCODE.submitted_by, **parameters_of(TRANSCODE, Outputs=outputs))))
+
+    assert server.call(lambda emulator: [emulator.engine.jobs[job_id].over for job_id in jobs]) == [True] * 2
+
+
+def test_full_pipeline_accepts_some_of_the_outputs() -> None:
+    outputs = json.dumps([{"OutputObject": f"out/{number}.mp4"} for number in range(3)])
+    with running(Options(queue_limit=2, job_seconds=3600)) as server:
+        mps = BareMps(server.url)
+        with mps.http:
+            reply = done(mps.call(TRANSCODE.submitted_by, **parameters_of(TRANSCODE, Outputs=outputs)))
+
+    results = reply["JobResultList"]["JobResult"]
+    assert [(row["Success"], row["Code"], "Job" in row) for row in results] == [
+        (True, "", True),
+        (True, "", True),
+        (False, "PermissionDenied.ResourceQuotaExceed", False),
+    ]
+
+
+def test_xml_writes_true_and_false_in_lower_case(mps: BareMps) -> None:
+    reply = mps.call(TRANSCODE.submitted_by, Format="XML", **parameters_of(TRANSCODE))
+
+    assert ElementTree.fromstring(reply.content).findtext("JobResultList/JobResult/Success") == "true"
 
 
 def test_text_that_is_not_unicode_does_not_stop_the_callback(server: RunningEmulator, mps: BareMps) -> None:

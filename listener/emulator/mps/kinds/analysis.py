@@ -7,6 +7,7 @@ from listener.emulator.mps.call import Call, Document
 from listener.emulator.mps.jobs import Account, EmulatedJob, EmulatedKind, States, Submission
 from listener.emulator.mps.kinds.documents import (
     common_members,
+    message_result,
     object_key,
     oss_file,
     percent,
@@ -52,7 +53,7 @@ def submit(call: Call, account: Account) -> Document:
 
 
 def describe(job: EmulatedJob) -> Document:
-    shown = {**common_members(job), **job.submission.request, **user_data_member(job)}
+    shown = {**common_members(job), **message_result(job), **job.submission.request, **user_data_member(job)}
     found = {"TemplateList": {"Template": job.result}} if job.result else {}
     return {**shown, "Percent": percent(job), **found}
 

@@ -70,6 +70,14 @@ def common_members(job: EmulatedJob) -> Document:
     }
 
 
+def message_result(job: EmulatedJob) -> Document:
+    """Whether the callback has reached its queue: what queries say about jobs whose callbacks go by the pipeline."""
+    if job.message_id is None:
+        return {}
+    missing = {"ErrorCode": "QueueNotExist", "ErrorMessage": "The queue does not exist."}
+    return {"MNSMessageResult": {"MessageId": job.message_id} if job.message_id else missing}
+
+
 def user_data_member(job: EmulatedJob) -> Document:
     return {"UserData": job.submission.user_data} if job.submission.user_data else {}
 

@@ -7,6 +7,7 @@ from listener.emulator.mps.call import Call, Document
 from listener.emulator.mps.jobs import Account, EmulatedJob, EmulatedKind, States, Submission
 from listener.emulator.mps.kinds.documents import (
     common_members,
+    message_result,
     object_key,
     oss_file,
     pipeline_callback,
@@ -34,7 +35,13 @@ def submit(call: Call, account: Account) -> Document:
 
 def describe(job: EmulatedJob) -> Document:
     found = {"Properties": job.result} if job.result else {}
-    return {**common_members(job), **job.submission.request, **user_data_member(job), **found}
+    return {
+        **common_members(job),
+        **message_result(job),
+        **job.submission.request,
+        **user_data_member(job),
+        **found,
+    }
 
 
 def result(job: EmulatedJob, options: object) -> Document | None:

@@ -12,6 +12,7 @@ from listener.emulator.mps.jobs import Account, EmulatedJob, EmulatedKind, Failu
 from listener.emulator.mps.kinds.documents import (
     checked_file,
     common_members,
+    message_result,
     object_key,
     oss_file,
     pipeline_callback,
@@ -64,7 +65,7 @@ def describe(job: EmulatedJob) -> Document:
         config["TimeArray"] = {"TimePointList": config["TimeArray"]}
     shown = {"Input": job.submission.request["Input"], "SnapshotConfig": config}
     counted = {"Count": str(job.result)} if job.result else {}
-    return {**common_members(job), **shown, **user_data_member(job), **counted}
+    return {**common_members(job), **message_result(job), **shown, **user_data_member(job), **counted}
 
 
 def result(job: EmulatedJob, options: object) -> int:

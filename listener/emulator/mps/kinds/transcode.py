@@ -6,13 +6,14 @@ from typing import Any
 
 from listener.core import job_kinds
 from listener.emulator.mps.call import Call, Document
-from listener.emulator.mps.errors import MpsError
+from listener.emulator.mps.errors import QUEUE_FULL, MpsError
 from listener.emulator.mps.jobs import Account, EmulatedJob, EmulatedKind, States, Submission
 from listener.emulator.mps.kinds.documents import (
     USER_DATA_BYTES,
     checked_file,
     common_members,
     finish_time,
+    message_result,
     object_key,
     oss_file,
     percent,
@@ -36,11 +37,18 @@ def submit(call: Call, account: Account) -> Document:
     if not 1 <= len(outputs) <= MAX_OUTPUTS:
         raise MpsError("InvalidParameter.OutOfRange", "Outputs")
     submissions = [_submission(call, source, output) for output in outputs]
-    results = [
-        {"Success": True, "Code": "", "Message": "", "Job": describe(account.accept(submission))}
-        for submission in submissions
-    ]
-    return {"JobResultList": {"JobResult": results}}
+    return {"JobResultList": {"JobResult": [_accepted(one, account) for one in submissions]}}
+
+
+def _accepted(submission: Submission, account: Account) -> Document:
+    """The result for one output; a pipeline may be full after some of them."""
+    try:
+        job = account.accept(submission)
+    except MpsError as error:
+        if error.code != QUEUE_FULL:
+            raise
+        return {"Success": False, "Code": error.code, "Message": error.text}
+    return {"Success": True, "Code": "", "Message": "", "Job": describe(job)}
 
 
 def _submission(call: Call, source: Document, output: Any) -> Submission:
@@ -72,7 +80,7 @@ def describe(job: EmulatedJob) -> Document:
         output["UserData"] = job.submission.user_data
     times = {"SubmitTime": time_text(job.created), **finish_time(job)}
     request = {**job.submission.request, "Output": output}
-    return {**common_members(job), **times, "Percent": percent(job), **request}
+    return {**common_members(job), **message_result(job), **times, "Percent": percent(job), **request}
 
 
 def result(job: EmulatedJob, options: object) -> Document:
