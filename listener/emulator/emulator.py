@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from datetime import timedelta
+from itertools import islice
 from random import Random
 from typing import Any
 
@@ -74,11 +75,10 @@ class Emulator:
 
         def finish_jobs() -> bool:
             """Finish the jobs that this call submitted, if any."""
-            if len(self.engine.jobs) == jobs:
-                return False
-            for job in list(self.engine.jobs.values())[jobs:]:
+            submitted = list(islice(reversed(self.engine.jobs.values()), len(self.engine.jobs) - jobs))
+            for job in reversed(submitted):
                 self.engine.finish_now(job)
-            return True
+            return bool(submitted)
 
         return Exchange(
             occasion=Occasion(service="mps", operation=call.action, function=self.mps.function_of(call)),

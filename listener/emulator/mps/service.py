@@ -11,7 +11,6 @@ from random import Random
 
 from listener.core import clock
 from listener.emulator.messages import Reply, Request
-from listener.emulator.mps import queries
 from listener.emulator.mps.authentication import Authentication
 from listener.emulator.mps.call import Call, Document, MpsOperation
 from listener.emulator.mps.engine import JobEngine
@@ -20,6 +19,7 @@ from listener.emulator.mps.jobs import Account, EmulatedJob, EmulatedKind, Submi
 from listener.emulator.mps.kinds import EMULATED_KINDS
 from listener.emulator.mps.kinds.iproduction import IPRODUCTION
 from listener.emulator.mps.pipelines import Pipelines
+from listener.emulator.mps.queries import JobsOfKind
 from listener.emulator.mps.replies import reply
 from listener.emulator.mps.workflows import MediaWorkflows
 from listener.emulator.options import Options
@@ -118,22 +118,18 @@ class Mps:
         return kind.submit(call, Account(accept=accept, workflows=self._workflows.by_id))
 
     def _query(self, kind: EmulatedKind, call: Call) -> Document:
+        found = JobsOfKind(kind=kind, jobs=self._engine.jobs)
         if kind.api.entries:
-            return queries.several(kind, call, jobs=self._found(kind))
-        return kind.describe(queries.one(call.required(kind.api.ids), self._found(kind)))
+            return found.several(call)
+        return kind.describe(found.one(call.required(kind.api.ids)))
 
     def _detail(
         self, kind: EmulatedKind, describe: Callable[[EmulatedJob], Document], call: Call
     ) -> Document:
-        return describe(queries.one(call.required("JobId"), self._found(kind)))
-
-    def _found(self, kind: EmulatedKind) -> dict[str, EmulatedJob]:
-        """The jobs that queries for this kind find."""
-        return {job.id: job for job in self._engine.jobs.values() if job.kind is kind and not job.forgotten}
+        return describe(JobsOfKind(kind=kind, jobs=self._engine.jobs).one(call.required("JobId")))
 
     def _cancel(self, kind: EmulatedKind, call: Call) -> Document:
-        jobs = {job.id: job for job in self._engine.jobs.values() if job.kind is kind}
-        job = queries.one(call.required("JobId"), jobs)
+        job = JobsOfKind(kind=kind, jobs=self._engine.jobs).one(call.required("JobId"))
         if not self._engine.cancel(job):
             raise MpsError("InvalidParameter.InvalidState", f'"{job.id}"')
         return {"JobId": job.id}

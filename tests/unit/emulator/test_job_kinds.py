@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from xml.etree import ElementTree
 
@@ -13,7 +13,7 @@ from listener.core.job_kinds import JobKind
 from listener.core.model import Result
 from listener.emulator import Emulator, Options
 from listener.emulator.faults import Fault, FaultKind
-from listener.emulator.mps.jobs import BAD_CONTENT, BAD_CONTENT_TEXT, EmulatedKind
+from listener.emulator.mps.jobs import BAD_CONTENT, BAD_CONTENT_TEXT, EmulatedJob, EmulatedKind
 from listener.emulator.mps.kinds import EMULATED_KINDS
 from listener.emulator.mps.kinds.workflow import WORKFLOW
 from listener.emulator.server import RunningEmulator, running
@@ -139,6 +139,34 @@ def test_query_without_ids_lists_all_jobs_or_is_refused(mps: BareMps, kind: Emul
     assert [job[kind.api.id] for page in (first, second) for job in page[outer][inner]] == jobs
     assert "NextPageToken" not in second
     assert done(mps.call(kind.api.queried_by, State="Nonsense"))[outer][inner] == []
+
+
+class Lookups(dict[str, EmulatedJob]):
+    """Jobs that can be found by their ids, but not read one after the other."""
+
+    def __iter__(self) -> Iterator[str]:
+        raise AssertionError("all jobs are read")
+
+    def values(self) -> Any:
+        raise AssertionError("all jobs are read")
+
+    def items(self) -> Any:
+        raise AssertionError("all jobs are read")
+
+
+@by_kind
+def test_query_for_one_job_does_not_read_them_all(
+    server: RunningEmulator, mps: BareMps, kind: EmulatedKind
+) -> None:
+    job_id = submit_job(mps, kind.api)
+    outcome(server, kind)
+
+    kept = server.call(lambda emulator: emulator.engine.jobs)
+    server.call(lambda emulator: setattr(emulator.engine, "jobs", Lookups(kept)))
+    try:
+        assert query_job(mps, kind.api, job_id)[kind.api.state] == kind.states.success
+    finally:
+        server.call(lambda emulator: setattr(emulator.engine, "jobs", kept))
 
 
 @by_kind

@@ -274,12 +274,11 @@ def test_long_user_data_is_refused(mps: BareMps) -> None:
 
 
 def test_analysis_lists_the_templates_that_suit_a_file(server: RunningEmulator, mps: BareMps) -> None:
-    job_id = submit_job(mps, ANALYSIS)
-    waiting = query_job(mps, ANALYSIS, job_id)
+    submitted = done(mps.call(ANALYSIS.submitted_by, **parameters_of(ANALYSIS)))["AnalysisJob"]
     received(server.url)
-    job = query_job(mps, ANALYSIS, job_id)
+    job = query_job(mps, ANALYSIS, submitted["Id"])
 
-    assert "TemplateList" not in waiting
+    assert (submitted["State"], submitted["Percent"], "TemplateList" in submitted) == ("Submitted", 0, False)
     assert [template["Id"] for template in job["TemplateList"]["Template"]] == ["S00000000-000020"]
     assert (job["Percent"], job["Priority"], job["AnalysisConfig"]) == (
         100,
