@@ -139,7 +139,7 @@ class Job:
     pipeline: str = ""
     input: str = ""
     output: str = ""
-    params: str = ""  #: JobParams, a JSON object as text
+    params: str = ""  #: JobParams, a JSON object as text; empty if it was submitted externally
     model: str = ""
     schedule_params: str = ""
     notify_url: str = ""
@@ -163,8 +163,8 @@ class Job:
 
     @property
     def submitted_here(self) -> bool:
-        """Whether this listener submitted it: a submission needs an input, an externally submitted job has none."""
-        return bool(self.input)
+        """Whether this listener submitted it: then it has JobParams, which every submission needs."""
+        return bool(self.params)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -136,6 +136,7 @@ def a_job(**fields: Any) -> Job:
         "job_id": JOB_ID,
         "input": "oss://in-bucket.oss-cn-shanghai.aliyuncs.com/talk.mp4",
         "output": "oss://out-bucket.oss-cn-shanghai.aliyuncs.com/talk-{timestamp}.mp4",
+        "params": "{}",
         "state": JobState.SUBMITTED,
         "created_at": NOON,
         "submitted_at": NOON,

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+import pytest
+
 from listener.core.model import Delivery
 from listener.dispatch.job_result import job_result
 from tests.support.builders import a_delivery, a_job, a_result
@@ -28,14 +30,15 @@ def test_what_we_submitted_takes_precedence_over_the_callback() -> None:
     assert (given.function, given.pipeline) == ("Cover", "p")
 
 
-def test_a_callback_cannot_add_user_data_to_a_job_that_we_submitted_without_any() -> None:
-    given = job_result(a_delivery(job=a_job(), result=a_result(user_data='{"a": 1}')))
+@pytest.mark.parametrize("input", ["oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4", ""])
+def test_a_callback_cannot_add_user_data_to_a_job_that_we_submitted_without_any(input: str) -> None:
+    given = job_result(a_delivery(job=a_job(input=input), result=a_result(user_data='{"a": 1}')))
 
     assert (given.user_data, given.data) == (None, {})
 
 
 def test_user_data_of_the_callback_is_not_lost_to_a_registered_job_without_any() -> None:
-    given = job_result(a_delivery(job=a_job(input=""), result=a_result(user_data='{"a": 1}')))
+    given = job_result(a_delivery(job=a_job(params=""), result=a_result(user_data='{"a": 1}')))
 
     assert (given.user_data, given.data) == ('{"a": 1}', {"a": 1})
 
