@@ -5,7 +5,7 @@ Exports what handlers and submitters need::
     from listener import JobResult, Retry, Unavailable, Reject, time_left
     from listener import submit, wait, outputs, register, Client, AsyncClient, Job
 
-and the errors that they may raise. ``listener.testing`` is for tests of handlers.
+and the errors that they may raise, with the warning ``JobWarning``. ``listener.testing`` is for tests of handlers.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from listener.client import Client, outputs, register, submit, wait
     from listener.core.call_deadline import time_left
     from listener.core.errors import (
+        JobWarning,
         ListenerError,
         MpsRejected,
         MpsUnavailable,
@@ -41,6 +42,7 @@ __all__ = [
     "Job",
     "JobResult",
     "JobState",
+    "JobWarning",
     "ListenerError",
     "MpsRejected",
     "MpsUnavailable",
@@ -64,6 +66,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _ERRORS = (
+    "JobWarning",
     *("ListenerError", "MpsRejected", "MpsUnavailable", "NotFound", "ReferenceExists", "Reject", "Retry"),
     *("SettingsError", "StoreRejected", "StoreUnavailable", "Unavailable", "UnavailableError", "UsageError"),
 )

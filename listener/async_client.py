@@ -14,7 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
-from listener.client import Client, pauses_until, timed_out
+from listener.client import Client, pauses_until, timed_out, warn_caller
 from listener.core.errors import UsageError
 from listener.core.model import Job
 from listener.core.outputs import Outputs
@@ -54,9 +54,13 @@ class AsyncClient:
         """See ``Client.check``."""
         return await self._call(self._client.check, request, tenant=tenant)
 
-    async def submit(self, request: JobRequest, *, tenant: str = "") -> Job:
+    async def submit(
+        self, request: JobRequest, *, tenant: str = "", warn: Callable[[str], None] = warn_caller
+    ) -> Job:
         """See ``Client.submit``."""
-        return await self._call(self._client.submit, request, tenant=tenant)
+        for text in await self.check(request, tenant=tenant):
+            warn(text)
+        return await self._call(self._client.submit, request, tenant=tenant, warn=_ignore)
 
     async def register(self, job_id: str, **fields: Any) -> Job:
         """See ``Client.register``, which has the same fields."""
@@ -94,3 +98,7 @@ class AsyncClient:
         **fields: Parameters.kwargs,
     ) -> Returned:
         return await asyncio.to_thread(method, *arguments, **fields)
+
+
+def _ignore(text: str) -> None:
+    """The warnings were issued before the call, in the caller's own thread."""

@@ -11,10 +11,13 @@ The command line uses it too. ::
 
 from __future__ import annotations
 
+import inspect
 import json
 import secrets
+import threading
 import time
-from collections.abc import Iterator, Mapping
+import warnings
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 from datetime import timedelta
 from functools import cache
@@ -24,14 +27,17 @@ from typing import Any, Self
 
 from listener.aliyun.tenant_clients import TenantClients
 from listener.core import clock
-from listener.core.errors import NotFound, SettingsError, UsageError
+from listener.core.errors import JobWarning, NotFound, SettingsError, UsageError
 from listener.core.job_kinds import IPRODUCTION
 from listener.core.model import SUCCESS, Job, JobState
 from listener.core.outputs import Outputs
 from listener.core.ports import MediaProcessing
 from listener.formats import job_outputs
 from listener.jobs import submission
-from listener.jobs.request import JobRequest, check, check_deadline, compose_user_data, registered_kind
+from listener.jobs.functions import answered_at_once
+from listener.jobs.notify_urls import notify_url_warnings, only_notify_url
+from listener.jobs.request import JobRequest, check_deadline, compose_user_data, registered_kind
+from listener.jobs.request_checks import check, corrected
 from listener.settings.loader import settings_from
 from listener.settings.sections import Settings
 from listener.store.queries import Queries
@@ -39,6 +45,14 @@ from listener.store.sql_store import SqlStore
 
 #: How often the store is polled while waiting: the first interval, and the maximum.
 MIN_POLL_INTERVAL, MAX_POLL_INTERVAL = timedelta(milliseconds=50), timedelta(seconds=1)
+
+
+def warn_caller(text: str) -> None:
+    """Issue a JobWarning, at the line outside of this package that called it."""
+    frame, level = inspect.currentframe(), 1
+    while frame and frame.f_globals.get("__name__", "").partition(".")[0] == "listener":
+        frame, level = frame.f_back, level + 1
+    warnings.warn(text, JobWarning, stacklevel=level)
 
 
 class Client:
@@ -58,6 +72,8 @@ class Client:
 
         Raises SettingsError, also for a store that would have to be created and must not be, and StoreUnavailable.
         """
+        self._lock = threading.Lock()
+        self._said: set[str] = set()
         self.settings = settings if isinstance(settings, Settings) else settings_from(settings)
         self.clients = TenantClients(self.settings)
         url, timeout = self.settings.store.url, self.settings.store.timeout
@@ -79,13 +95,26 @@ class Client:
         self.store.close()
 
     def check(self, request: JobRequest, *, tenant: str = "") -> list[str]:
-        """Warnings about unusual values. Raises UsageError for values that cannot work."""
-        return check(self._completed(request, tenant), region=self.settings.tenant(tenant).mps.region)
+        """All warnings about a request. Raises UsageError for values that cannot work."""
+        completed = self._completed(request, tenant)
+        return [*self._default_warnings(request, completed, tenant), *self._warnings(completed, tenant)]
 
-    def submit(self, request: JobRequest, *, tenant: str = "") -> Job:
-        """Submit one job. Raises UsageError, SettingsError, MpsRejected, MpsUnavailable, StoreUnavailable."""
+    def submit(
+        self, request: JobRequest, *, tenant: str = "", warn: Callable[[str], None] = warn_caller
+    ) -> Job:
+        """Submit one job. Raises UsageError, SettingsError, MpsRejected, MpsUnavailable, StoreUnavailable.
+
+        Before anything is sent, ``warn`` is called with each warning of ``check``; by default this is a JobWarning of
+        Python's ``warnings``. A default that is not in the settings is mentioned once in the life of this client.
+        """
+        completed = self._completed(request, tenant)
+        for text in self._warnings(completed, tenant):
+            warn(text)
+        for text in self._default_warnings(request, completed, tenant):
+            if self._is_new(text):
+                warn(text)
         return submission.submit(
-            self._completed(request, tenant),
+            completed,
             store=self.store,
             mps=self._mps(tenant),
             deadline=self.settings.deadline_of(request.function, request.user_data),
@@ -96,11 +125,34 @@ class Client:
     def _completed(self, request: JobRequest, tenant: str) -> JobRequest:
         """With the defaults of the settings."""
         mps = self.settings.tenant(tenant).mps
-        return replace(
-            request,
-            pipeline=mps.pipeline if request.pipeline is None else request.pipeline,
-            notify_url=mps.notify_url if request.notify_url is None else request.notify_url,
-        )
+        pipeline = mps.pipeline if request.pipeline is None else request.pipeline
+        notify_url = request.notify_url
+        if notify_url is None:
+            needed = not (mps.notify_url or pipeline or answered_at_once(request.function))
+            notify_url = only_notify_url(self.settings, tenant) if needed else mps.notify_url
+        return corrected(replace(request, pipeline=pipeline, notify_url=notify_url))
+
+    def _warnings(self, completed: JobRequest, tenant: str) -> list[str]:
+        return [
+            *check(completed, region=self.settings.tenant(tenant).mps.region),
+            *notify_url_warnings(self.settings, completed.notify_url or ""),
+        ]
+
+    def _default_warnings(self, request: JobRequest, completed: JobRequest, tenant: str) -> list[str]:
+        """About a NotifyUrl that neither the request nor the settings name."""
+        url = completed.notify_url
+        if request.notify_url is not None or self.settings.tenant(tenant).mps.notify_url or not url:
+            return []
+        return [
+            f"NotifyUrl is not set; using the only queue in the settings, {url}; set mps.notify_url to it"
+        ]
+
+    def _is_new(self, text: str) -> bool:
+        """Whether this text has not been seen before."""
+        with self._lock:
+            new = text not in self._said
+            self._said.add(text)
+        return new
 
     def register(
         self,
@@ -221,7 +273,7 @@ def _default() -> Client:
 def submit(
     function: str,
     *,
-    input: str,
+    input: str = "",
     output: str = "",
     params: Any = "{}",
     route: str = "",

@@ -30,6 +30,11 @@ if TYPE_CHECKING:
     from listener.client import Client
     from listener.jobs.bulk_submission import LineReport
 
+#: Options for all lines that do not say otherwise. Those that may be empty have a default in the settings.
+DEFAULTS: Final = ("route", "params", "function", "model", "schedule_params", "force")
+MAY_BE_EMPTY: Final = ("pipeline", "notify_url")
+#: How many warnings are printed; all of them are in the report.
+PRINTED_WARNINGS: Final = 20
 #: The outcomes of lines that were not submitted, although they should have been.
 WRONG: Final = (LineOutcome.EXISTING, LineOutcome.INVALID, LineOutcome.FAILED)
 GO_ON: Final = "run the same command with --resume to go on: it skips what was submitted"
@@ -54,6 +59,7 @@ def submit_file(client: Client, options: dict[str, Any], *, as_json: bool) -> Ex
         except KeyboardInterrupt:
             _leave()
     print_json(tally.summary) if as_json else click.echo(tally.text)
+    tally.explain_warnings()
     tally.explain_existing()
     if interrupt.came:
         raise Interrupted(f"interrupted; {GO_ON}")
@@ -63,7 +69,7 @@ def submit_file(client: Client, options: dict[str, Any], *, as_json: bool) -> Ex
 def _reports(client: Client, options: dict[str, Any], interrupt: Interrupt) -> Iterator[LineReport]:
     return submit_all(
         interrupt.until(_lines(options)),
-        submit=lambda request: client.submit(request, tenant=options["tenant"]),
+        submit=lambda request, warn: client.submit(request, tenant=options["tenant"], warn=warn),
         store=client.store,
         resume=options["resume"],
         concurrency=options["concurrency"],
@@ -81,8 +87,8 @@ def _lines(options: dict[str, Any]) -> Iterator[Any]:
     source: IO[str] = options["source"]
     form = options["form"] or ("csv" if source.name.endswith(".csv") else "jsonl")
     read = csv_lines if form == "csv" else jsonl_lines
-    names = ("pipeline", "notify_url", "route", "params", "function", "model", "schedule_params")
-    defaults = {name: options[name] for name in names if options[name]}
+    defaults = {name: options[name] for name in MAY_BE_EMPTY if options[name] is not None}
+    defaults |= {name: options[name] for name in DEFAULTS if options[name]}
     return read(source, source=Path(source.name).name, defaults=defaults)
 
 
@@ -109,6 +115,7 @@ class _Tally:
         """``each_existing``: whether lines with an existing reference are printed one by one as well."""
         self._each_existing = each_existing
         self._counts: Counter[LineOutcome] = Counter()
+        self._warned = self._warnings = 0
         self._first_existing: LineReport | None = None
 
     def add(self, report: LineReport) -> None:
@@ -116,8 +123,21 @@ class _Tally:
         existing = report.outcome is LineOutcome.EXISTING
         if existing and self._first_existing is None:
             self._first_existing = report
+        self._add_warnings(report)
         if report.outcome in WRONG and (self._each_existing or not existing):
             click.echo(visible(f"line {report.line}: {report.outcome}: {report.reason}"), err=True)
+
+    def _add_warnings(self, report: LineReport) -> None:
+        self._warned += bool(report.warnings)
+        for text in report.warnings:
+            self._warnings += 1
+            if self._warnings <= PRINTED_WARNINGS:
+                click.echo(visible(f"line {report.line}: warning: {text}"), err=True)
+
+    def explain_warnings(self) -> None:
+        """How many were not printed: a mistake of the program that wrote the file is in each of its lines."""
+        if (more := self._warnings - PRINTED_WARNINGS) > 0:
+            click.echo(f"{more} more warnings are not printed; --report FILE has all of them", err=True)
 
     def explain_existing(self) -> None:
         """Usually the whole file was submitted before: then thousands of lines have one reason and one way out."""
@@ -134,11 +154,14 @@ class _Tally:
 
     @property
     def summary(self) -> dict[str, int]:
-        return {str(outcome): self._counts[outcome] for outcome in LineOutcome}
+        """How many lines had each outcome, and how many of all lines had warnings."""
+        counts = {str(outcome): self._counts[outcome] for outcome in LineOutcome}
+        return counts | {"warned": self._warned}
 
     @property
     def text(self) -> str:
-        return ", ".join(f"{count} {name}" for name, count in self.summary.items())
+        counts = [f"{self._counts[outcome]} {outcome}" for outcome in LineOutcome]
+        return ", ".join(counts + ([f"{self._warned} with warnings"] if self._warned else []))
 
     @property
     def exit_status(self) -> ExitCode:

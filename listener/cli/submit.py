@@ -120,6 +120,11 @@ Exit status with --wait: 0 Success, 1 any other outcome, 124 timeout.
 )
 @click.option("--model", default="", help="ModelId of the API; advanced, usually omitted.")
 @click.option("--schedule-params", default="", help="ScheduleParams of the API; advanced, usually omitted.")
+@click.option(
+    "--force",
+    is_flag=True,
+    help="Submit also what probably cannot work, such as a job without a callback; warns instead.",
+)
 @config_option
 @json_option
 @click.pass_context
@@ -133,9 +138,6 @@ def submit(ctx: click.Context, /, *, path: Path | None, as_json: bool, **options
     _check_together(ctx, options)
     limit = waiting.limit_of(options["timeout"])
     settings = settings_from(path)
-    mps = settings.tenant(options["tenant"]).mps
-    for name, default in (("pipeline", mps.pipeline), ("notify_url", mps.notify_url)):
-        options[name] = default if options[name] is None else options[name]
     one = None if options["source"] else _request(options)
     print_warnings(settings_warnings.route_warnings(settings, options["route"]))
     with opened_client(settings) as client:
@@ -179,8 +181,7 @@ def _one(
     limit: timedelta | None,
     as_json: bool,
 ) -> ExitCode:
-    print_warnings(client.check(request, tenant=options["tenant"]))
-    job = client.submit(request, tenant=options["tenant"])
+    job = client.submit(request, tenant=options["tenant"], warn=lambda text: print_warnings([text]))
     status = ExitCode.OK
     if options["waits"]:
         try:
@@ -214,4 +215,5 @@ def _request(options: dict[str, Any]) -> JobRequest:
         schedule_params=options["schedule_params"],
         reference=options["reference"],
         deadline=deadline,
+        force=options["force"],
     )

@@ -56,6 +56,10 @@ class UsageError(ListenerError):
     exit_code = ExitCode.USAGE
 
 
+class JobWarning(UserWarning):
+    """A job is submitted with a value that may not be what was meant. Not an error: see the module ``warnings``."""
+
+
 class NotFound(UsageError):
     """No job, delivery or dead letter has this name or id. Other ids of the same command may have been found."""
 

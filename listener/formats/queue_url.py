@@ -2,7 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from typing import Final
 from urllib.parse import urlsplit
+
+FORM: Final = "mns://ACCOUNT.mns.REGION.aliyuncs.com/queues/NAME"
+
+# The vendor's samples mask account IDs with asterisks; these pass. Endpoints within the vendor's network have a suffix.
+_HOST: Final = re.compile(
+    r"(?P<public>[0-9*]+\.mns\.[a-z]{2}-[a-z0-9-]*?[a-z0-9])(?:-internal(?:-vpc)?|-vpc)?\.aliyuncs\.com"
+)
+_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,119}")
 
 
 def split_queue_url(url: str) -> tuple[str, str]:
@@ -13,9 +23,23 @@ def split_queue_url(url: str) -> tuple[str, str]:
     parts = urlsplit(url)
     host, path = parts.netloc, parts.path.strip("/").split("/")
     if parts.scheme not in ("mns", "http", "https") or not host or len(path) != 2 or path[0] != "queues":
-        raise ValueError(
-            f"{url!r} is not a valid queue URL; expected mns://ACCOUNT.mns.REGION.aliyuncs.com/queues/NAME"
-        )
+        raise ValueError(f"{url!r} is not a valid queue URL; expected {FORM}")
     host = host.replace(".oss-", ".mns.", 1) if host.endswith(".aliyuncs.com") else host
     scheme = parts.scheme if parts.scheme != "mns" else "https"
     return f"{scheme}://{host}", path[1]
+
+
+def as_notify_url(url: str) -> str:
+    """The URL in the only form that MPS accepts as NotifyUrl. Raises ValueError if it names no MNS queue.
+
+    Corrected are an ``oss-<region>`` host, ``https`` and the host of an internal or VPC endpoint.
+    """
+    endpoint, name = split_queue_url(url)
+    host = endpoint.partition("://")[2]
+    if not (parts := _HOST.fullmatch(host)):
+        raise ValueError(f"{url!r} has the host {host!r}, which is not one of MNS; expected {FORM}")
+    if not _NAME.fullmatch(name) or "?" in url or "#" in url:
+        raise ValueError(
+            f"{url!r} does not end in the name of a queue, up to 120 letters, digits and hyphens; expected {FORM}"
+        )
+    return f"mns://{parts['public']}.aliyuncs.com/queues/{name}"

@@ -26,8 +26,10 @@ from listener.jobs.request import JobRequest, check_text, compose_user_data
 #: The fields of a line; ``route`` and ``data`` are combined to ``user_data``.
 FIELDS = (
     *("function", "input", "output", "params", "pipeline", "notify_url", "route", "data", "user_data"),
-    *("reference", "model", "schedule_params", "deadline"),
+    *("reference", "model", "schedule_params", "deadline", "force"),
 )
+#: Submits one request, and calls the function with each warning about it.
+Submit = Callable[[JobRequest, Callable[[str], None]], Job]
 
 
 class LineOutcome(StrEnum):
@@ -58,16 +60,17 @@ class LineReport:
     reference: str = ""
     job_id: str = ""
     reason: str = ""
+    warnings: tuple[str, ...] = ()
 
 
-def jsonl_lines(texts: Iterable[str], *, source: str, defaults: Mapping[str, str]) -> Iterator[Line]:
+def jsonl_lines(texts: Iterable[str], *, source: str, defaults: Mapping[str, Any]) -> Iterator[Line]:
     """Requests from JSON objects, one per line; blank lines are skipped."""
     for number, text in enumerate(texts, 1):
         if text.strip():
             yield _line(number, partial(json.loads, text), text=text, source=source, defaults=defaults)
 
 
-def csv_lines(texts: Iterable[str], *, source: str, defaults: Mapping[str, str]) -> Iterator[Line]:
+def csv_lines(texts: Iterable[str], *, source: str, defaults: Mapping[str, Any]) -> Iterator[Line]:
     """Requests from CSV with a header row; empty cells count as not given. The number of a row is that of its last
     line."""
     rows = csv.reader(texts, strict=True)
@@ -96,7 +99,7 @@ def _cells(names: Sequence[str], row: Sequence[str]) -> dict[str, str]:
 def submit_all(
     lines: Iterable[Line],
     *,
-    submit: Callable[[JobRequest], Job],
+    submit: Submit,
     store: JobStore,
     resume: bool,
     concurrency: int,
@@ -123,7 +126,7 @@ def submit_all(
 
 
 def _line(
-    number: int, read: Callable[[], Any], *, text: str, source: str, defaults: Mapping[str, str]
+    number: int, read: Callable[[], Any], *, text: str, source: str, defaults: Mapping[str, Any]
 ) -> Line:
     try:
         if not text.isascii() and any("\ud800" <= sign <= "\udfff" for sign in text):
@@ -139,20 +142,28 @@ def _line(
     return Line(number=number, request=replace(request, reference=f"{source}:{number}:{digest}"))
 
 
-def _request(given: Any, defaults: Mapping[str, str]) -> JobRequest:
+def _request(given: Any, defaults: Mapping[str, Any]) -> JobRequest:
     if not isinstance(given, Mapping):
         raise UsageError(f"the line must be a JSON object, not {type(given).__name__}")
     unknown = [str(name) for name in given if name not in FIELDS]
     if unknown:
         raise UsageError(f"unknown field {unknown[0]!r}; valid fields: {', '.join(FIELDS)}")
     fields = {**defaults, **{name: value for name, value in given.items() if value is not None}}
-    texts = {name: _text(name, value) for name, value in fields.items() if name != "deadline"}
+    texts = {name: _text(name, value) for name, value in fields.items() if name not in ("deadline", "force")}
     if "user_data" in texts and ("route" in texts or "data" in texts):
         raise UsageError("user_data cannot be combined with route or data; use one form")
     composed = compose_user_data(texts.pop("route", ""), texts.pop("data", ""))
     deadline = to_duration(fields["deadline"]) if fields.get("deadline") else None
     known: dict[str, Any] = {"function": "", "user_data": composed, **texts}
-    return JobRequest(**known, deadline=deadline)
+    return JobRequest(**known, deadline=deadline, force=_flag("force", fields.get("force", False)))
+
+
+def _flag(name: str, value: Any) -> bool:
+    """A cell of CSV has it as text."""
+    flags = {True: True, False: False, "true": True, "false": False}
+    if not isinstance(value, bool | str) or value not in flags:
+        raise UsageError(f"{name} = {value!r} must be true or false")
+    return flags[value]
 
 
 def _text(name: str, value: Any) -> str:
@@ -165,33 +176,29 @@ def _text(name: str, value: Any) -> str:
     raise UsageError(f"{name} = {value!r} must be text")
 
 
-def _submit_line(
-    line: Line, submit: Callable[[JobRequest], Job], store: JobStore, resume: bool
-) -> LineReport:
+def _submit_line(line: Line, submit: Submit, store: JobStore, resume: bool) -> LineReport:
     if line.request is None:
         return LineReport(line=line.number, outcome=LineOutcome.INVALID, reason=line.problem)
-    reference = line.request.reference
+    request, warnings = line.request, list[str]()
     try:
-        known = store.find_job(reference) if resume else None
+        known = store.find_job(request.reference) if resume else None
         if known and known.state != JobState.REFUSED:
             return _skipped(line.number, known)
-        job = submit(line.request)
-    except ReferenceExists as error:
-        # A line above may have had the same reference.
-        if resume and (known := store.find_job(reference)):
-            return _skipped(line.number, known)
-        return LineReport(
-            line=line.number, outcome=LineOutcome.EXISTING, reference=reference, reason=str(error)
-        )
-    except UsageError as error:
-        return LineReport(
-            line=line.number, outcome=LineOutcome.INVALID, reference=reference, reason=str(error)
-        )
+        job = submit(request, warnings.append)
     except ListenerError as error:
-        return LineReport(
-            line=line.number, outcome=LineOutcome.FAILED, reference=reference, reason=str(error)
-        )
-    return LineReport(line=line.number, outcome=LineOutcome.SUBMITTED, reference=reference, job_id=job.job_id)
+        # A line above may have had the same reference.
+        if resume and isinstance(error, ReferenceExists) and (known := store.find_job(request.reference)):
+            return _skipped(line.number, known)
+        report = LineReport(line=line.number, outcome=_outcome(error), reason=str(error))
+    else:
+        report = LineReport(line=line.number, outcome=LineOutcome.SUBMITTED, job_id=job.job_id)
+    return replace(report, reference=request.reference, warnings=tuple(warnings))
+
+
+def _outcome(error: ListenerError) -> LineOutcome:
+    if isinstance(error, ReferenceExists):
+        return LineOutcome.EXISTING
+    return LineOutcome.INVALID if isinstance(error, UsageError) else LineOutcome.FAILED
 
 
 def _skipped(number: int, known: Job) -> LineReport:

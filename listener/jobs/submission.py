@@ -27,7 +27,8 @@ from listener.core.model import (
 from listener.core.ports import JobStore, JobSubmitter
 from listener.formats import user_data
 from listener.formats.unicode_text import storable
-from listener.jobs.request import JobRequest, check
+from listener.jobs.request import JobRequest
+from listener.jobs.request_checks import check, corrected
 
 log = get_logger(__name__)
 
@@ -60,6 +61,7 @@ def submit(
     Raises UsageError and SettingsError (nothing was sent), MpsRejected (there is no job) and MpsUnavailable. After
     the last one the job may or may not exist; it stays an intent, and its callback will show.
     """
+    request = corrected(request)
     check(request, region=region)
     limit = deadline if request.deadline is None else request.deadline
     job = _intent(request, deadline=limit, tenant=tenant)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import listener
-from listener import AsyncClient, Client, Job, JobState, UsageError
+from listener import AsyncClient, Client, Job, JobState, JobWarning, UsageError
 from listener.jobs.request import JobRequest
 from tests.support.program import NOTIFY_URL, Place, configured_place
 
@@ -40,6 +42,53 @@ def test_data_may_be_a_mapping(place: Place, client: Client) -> None:
     job = submit(client, data={"article": 7, "名": "早"}, route="covers")
 
     assert job.user_data == '{"route": "covers", "article": 7, "名": "早"}'
+
+
+def test_each_warning_is_one_of_python_at_the_line_that_submits(client: Client) -> None:
+    with pytest.warns(JobWarning, match=r"JobParams\.nope is not documented for Cover") as by_function:
+        submit(client, params={"nope": 1})
+    with pytest.warns(JobWarning, match="is none of the queues in the settings") as by_method:
+        client.submit(JobRequest(function="VideoH2V", input=INPUT, notify_url=f"{NOTIFY_URL}-2"))
+
+    assert [warning.filename for warning in (*by_function, *by_method)] == [__file__] * 2
+
+
+def test_a_warning_that_is_an_error_leaves_nothing_submitted(place: Place, client: Client) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", JobWarning)
+        with pytest.raises(JobWarning):
+            submit(client, params={"nope": 1})
+
+    assert place.asked("SubmitIProductionJob") == 0
+
+
+def test_warnings_go_where_the_caller_wants_them(client: Client) -> None:
+    request = JobRequest(function="Covr", input=INPUT)
+    found: list[str] = []
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        client.submit(request, warn=found.append)
+
+    assert found == client.check(request)
+    assert len(found) == 1
+
+
+def test_a_job_without_a_callback_is_refused_unless_it_is_forced(place: Place, client: Client) -> None:
+    with pytest.raises(UsageError, match="neither a NotifyUrl nor a pipeline"):
+        submit(client, notify_url="")
+    assert place.asked("SubmitIProductionJob") == 0
+    with pytest.warns(JobWarning, match="neither a NotifyUrl nor a pipeline"):
+        submit(client, notify_url="", force=True)
+
+    assert place.asked("SubmitIProductionJob") == 1
+
+
+def test_the_notify_url_is_sent_in_the_form_that_mps_accepts(place: Place, client: Client) -> None:
+    job = submit(client, notify_url=NOTIFY_URL.replace("mns:", "https:").replace(".mns.", ".oss-") + "/")
+
+    sent = place.server.call(lambda emulator: emulator.engine.jobs[job.job_id].parameters["NotifyUrl"])
+    assert (sent, job.notify_url) == (NOTIFY_URL, NOTIFY_URL)
 
 
 @pytest.mark.parametrize("data", [{"article": object()}, {"article": float("nan")}])
@@ -92,6 +141,9 @@ def test_the_asynchronous_client_submits_waits_and_fetches(place: Place) -> None
         async with AsyncClient(place.folder / "listener.toml") as client:
             request = JobRequest(function="Cover", input=INPUT, output=OUTPUT)
             assert await client.check(request) == []
+            with pytest.warns(JobWarning, match="Covr") as issued:
+                await client.submit(replace(request, function="Covr"))
+            assert [warning.filename for warning in issued] == [__file__]
             job = await client.submit(request)
             await client.register("externally-submitted", reference="mine")
             daemon = place.run()

@@ -86,7 +86,10 @@ class Two:
     def submit(self, name: str, **fields: Any) -> str:
         request = {"function": "VideoH2V", "input": INPUT, "notify_url": f"{NOTIFY}/{name}"}
         with closing(Client(self.settings)) as client:
-            return client.submit(JobRequest(**(request | fields)), tenant=name).job_id
+            warnings: list[str] = []
+            job = client.submit(JobRequest(**(request | fields)), tenant=name, warn=warnings.append)
+        assert len(warnings) == (0 if fields.get("notify_url", "set") else 1)
+        return job.job_id
 
     def strike(self, name: str, **fields: Any) -> None:
         self.servers[name].call(lambda emulator: emulator.faults.add([Fault(**fields)]))
@@ -153,13 +156,13 @@ def test_the_wrong_key_of_one_does_not_hold_up_the_other(two: Two) -> None:
 )
 def test_trouble_of_one_does_not_hold_up_the_other(two: Two, kind: FaultKind, operation: str) -> None:
     for _ in range(3):
-        two.submit("one", notify_url="", deadline=timedelta(0))
+        two.submit("one", notify_url="", force=True, deadline=timedelta(0))
     two.strike("one", kind=kind, operation=operation)
     with two.daemon():
         wait_until(lambda: two.happened("one", kind) > 0)
         before = clock.monotonic()
         called_back = two.submit("other")
-        overdue = two.submit("other", notify_url="", deadline=timedelta(0))
+        overdue = two.submit("other", notify_url="", force=True, deadline=timedelta(0))
         wait_until(lambda: called_back in two.handled() and overdue in two.handled())
 
         assert clock.monotonic() - before < 10  # one call that hangs takes 15

@@ -237,7 +237,7 @@ class TestReconciling:
 
     def test_an_unavailable_mps_is_reported_by_the_exit_status(self, place: Place) -> None:
         inject_faults(place, Fault(kind=FaultKind.ERROR, operation="QueryIProductionJob"))
-        options = ("--input", INPUT, "--reference", "talk", "--notify-url", "", "--deadline", "0s")
+        options = ("--input", INPUT, "--reference", "talk", "--notify-url", "", "--force", "--deadline", "0s")
         assert submit(place, "VideoH2V", *options).wait() == 0
         by_hand = place.start("reconcile", "--overdue", "-c", "listener.toml")
 
@@ -262,7 +262,7 @@ class TestReconciling:
 
     def test_a_stop_does_not_wait_for_an_mps_that_hangs(self, place: Place) -> None:
         inject_faults(place, Fault(kind=FaultKind.STALL, operation="QueryIProductionJob"))
-        options = ("--input", INPUT, "--notify-url", "", "--deadline", "0s")
+        options = ("--input", INPUT, "--notify-url", "", "--force", "--deadline", "0s")
         assert submit(place, "VideoH2V", *options).wait() == 0
         daemon = place.run(**HASTY).ready()
         wait_until(lambda: place.happened("stall") > 0)

@@ -215,7 +215,7 @@ def test_output_in_an_old_encoding_loses_nothing(full: Place) -> None:
         ),
         pytest.param(["demo", "--jobs", "0"], 2, "not in the range", id="demo-without-jobs"),
         pytest.param(["demo", "--keep", "why?"], 2, "contains a ?", id="demo-folder"),
-        pytest.param(["submit", "Cover"], 2, "Input", id="submit-nothing"),
+        pytest.param(["submit", "Cover", "--input", "talk.mp4"], 2, "Input", id="submit-a-path"),
     ],
 )
 def test_a_mistake_is_reported_in_words_and_by_its_exit_code(

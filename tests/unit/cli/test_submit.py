@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from listener.cli.bulk_submit import PRINTED_WARNINGS
 from tests.support.command_line import Invoke
-from tests.support.program import Place
+from tests.support.program import NOTIFY_URL, Place
 
 INPUT = "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4"
 LINE = json.dumps({"function": "VideoH2V", "input": INPUT}) + "\n"
@@ -85,6 +86,79 @@ def test_a_repeat_without_resume_is_one_message_with_the_way_out(
     assert [line[:6] for line in as_json.stderr.splitlines()] == ["line 1", "line 2", "Not se"]
     assert [line["outcome"] for line in place.lines("report.jsonl")] == ["existing"] * 2
     assert invoke("submit", *MANY, "--resume").exit_code == 0
+
+
+def test_a_job_without_a_callback_is_refused_with_the_way_out(place: Place, invoke: Invoke) -> None:
+    refused = invoke("submit", *ONE, "--notify-url", "")
+    jobs = jobs_in_store(place)
+    forced = invoke("submit", *ONE, "--notify-url", "", "--force")
+
+    assert (refused.exit_code, jobs) == (2, 0)
+    assert refused.stderr.startswith(
+        "Error: the job has neither a NotifyUrl nor a pipeline, so MPS sends no callback"
+    )
+    assert "--force" in refused.stderr
+    assert (forced.exit_code, jobs_in_store(place)) == (0, 1)
+    assert forced.stderr.startswith("Warning: the job has neither a NotifyUrl nor a pipeline")
+
+
+def test_the_only_queue_of_the_settings_is_the_notify_url_and_that_is_said_once(
+    place: Place, jobs_file: Path, invoke: Invoke
+) -> None:
+    settings = {"mps__notify_url": "", "queues__0__url": NOTIFY_URL.replace(".mns.", ".oss-")}
+    many = invoke("submit", *MANY, **settings)
+    one = invoke("submit", *ONE, **settings)
+    jobs = [job for _, job in place.queries(lambda queries: queries.jobs())]
+
+    assert (many.exit_code, one.exit_code) == (0, 0)
+    assert [job.notify_url for job in jobs] == [NOTIFY_URL] * 3
+    words = f"NotifyUrl is not set; using the only queue in the settings, {NOTIFY_URL}"
+    assert [words in line for line in many.stderr.splitlines()] == [True]
+    assert [words in line for line in one.stderr.splitlines()] == [True]
+
+
+def test_each_line_has_its_warnings_in_the_report_and_in_the_counts(place: Place, invoke: Invoke) -> None:
+    line = {"function": "cover", "input": INPUT, "params": {"fps": 99}}
+    texts = [json.dumps(line | {"reference": str(number)}) + "\n" for number in range(30)]
+    (place.folder / "jobs.jsonl").write_text("".join(texts) + LINE)
+
+    result = invoke("submit", *MANY, "--report", "report.jsonl", "--json")
+
+    assert result.exit_code == 0
+    assert json.loads(result.stdout) == {
+        "submitted": 31,
+        "skipped": 0,
+        "existing": 0,
+        "invalid": 0,
+        "failed": 0,
+        "warned": 30,
+    }
+    printed = result.stderr.splitlines()
+    assert printed[0].startswith(
+        "line 1: warning: function 'cover' is not a documented function; did you mean Cover?"
+    )
+    assert (len(printed), printed[-1]) == (
+        PRINTED_WARNINGS + 1,
+        f"{30 - PRINTED_WARNINGS} more warnings are not printed; --report FILE has all of them",
+    )
+    assert [len(report["warnings"]) for report in place.lines("report.jsonl")] == [1] * 30 + [0]
+
+
+def test_the_text_of_the_counts_names_warnings_only_if_there_are_any(
+    place: Place, jobs_file: Path, invoke: Invoke
+) -> None:
+    assert invoke("submit", *MANY).stdout == "2 submitted, 0 skipped, 0 existing, 0 invalid, 0 failed\n"
+    jobs_file.write_text(LINE.replace("VideoH2V", "VideoH2W"))
+    assert invoke("submit", *MANY).stdout.endswith(", 0 failed, 1 with warnings\n")
+
+
+def test_force_is_for_all_lines_that_do_not_say_otherwise(place: Place, invoke: Invoke) -> None:
+    lines = [LINE, LINE.replace("}", ', "force": false}')]
+    (place.folder / "jobs.jsonl").write_text("".join(lines))
+
+    result = invoke("submit", *MANY, "--notify-url", "", "--force")
+
+    assert result.stdout == "1 submitted, 0 skipped, 0 existing, 1 invalid, 0 failed, 1 with warnings\n"
 
 
 def test_an_empty_timeout_is_none(place: Place, invoke: Invoke) -> None:

@@ -6,7 +6,7 @@ import json
 import threading
 import tracemalloc
 from collections import Counter
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, ClassVar, cast
@@ -24,6 +24,7 @@ from tests.support.sqlite import new_sqlite_store
 
 INPUT = "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4"
 CONCURRENCY = 4
+Warn = Callable[[str], None]
 
 
 @pytest.fixture
@@ -78,6 +79,8 @@ def test_lines_hold_json_in_json_and_take_what_they_leave_out_from_the_defaults(
         pytest.param(a_line(user_data="x", route="r"), "cannot be combined", id="both-user-data"),
         pytest.param("[" * 100_000, "recursion", id="deep"),
         pytest.param('{"function": "caf\udce9"}', "not valid UTF-8", id="latin-1"),
+        pytest.param(a_line(force="yes"), "force = 'yes' must be true or false", id="force"),
+        pytest.param(a_line(force=1), "force = 1 must be true or false", id="force-number"),
         pytest.param(a_line(reference="\ud800"), "lone surrogate", id="lone-surrogate"),
     ],
 )
@@ -125,10 +128,12 @@ class Desk:
         self._first_number = first_number
         self._lock = threading.Lock()
 
-    def submit(self, request: JobRequest) -> Job:
+    def submit(self, request: JobRequest, warn: Warn) -> Job:
         with self._lock:
             number = self._first_number + len(self.taken)
             self.taken.append(request.reference)
+        if request.output:
+            warn(f"output of {request.reference}")
         if request.reference == "refused":
             raise MpsUnavailable("away", kind=FailureKind.REFUSED)
         job = a_job(
@@ -155,6 +160,33 @@ def test_every_line_has_one_report_in_the_order_of_the_lines(store: SqlStore) ->
         (4, "submitted"),
     ]
     assert [bool(report.job_id) for report in reports] == [True, False, False, True]
+
+
+@pytest.mark.parametrize(
+    ("given", "force"),
+    [({}, False), ({"force": True}, True), ({"force": False}, False), ({"force": "true"}, True)],
+)
+def test_a_line_may_be_forced(given: dict[str, Any], force: bool) -> None:
+    assert [request.force for request in requests(read(a_line(**given)))] == [force]
+
+
+def test_a_line_says_more_than_the_default_whether_it_is_forced() -> None:
+    lines = jsonl_lines([a_line(), a_line(force=False)], source="jobs.jsonl", defaults={"force": True})
+
+    assert [request.force for request in requests(lines)] == [True, False]
+
+
+def test_warnings_are_in_the_report_of_their_line_whatever_becomes_of_it(store: SqlStore) -> None:
+    lines = read(
+        *(a_line(reference=name, output="x") for name in ("a", "refused", "a")), a_line(reference="b")
+    )
+
+    assert [(str(report.outcome), report.warnings) for report in Desk(store).run(lines)] == [
+        ("submitted", ("output of a",)),
+        ("failed", ("output of refused",)),
+        ("existing", ("output of a",)),
+        ("submitted", ()),
+    ]
 
 
 def test_resuming_submits_only_what_was_not_submitted_or_was_refused(store: SqlStore) -> None:
@@ -185,9 +217,9 @@ def test_of_two_lines_with_one_reference_the_second_is_skipped_when_resumed(stor
     """Also if it was looked up before the first one was stored."""
 
     class Late(Desk):
-        def submit(self, request: JobRequest) -> Job:
+        def submit(self, request: JobRequest, warn: Warn) -> Job:
             self.store.add_job(a_job(token="9" * 22, job_id="other", reference=request.reference))
-            return super().submit(request)
+            return super().submit(request, warn)
 
     assert outcomes(Late(store).run(read(a_line(reference="a")), resume=True)) == {"skipped": 1}
 
@@ -207,8 +239,8 @@ def test_calls_under_way_are_waited_for_when_the_caller_ends_early(
     class Slow(Desk):
         saved: ClassVar[list[str]] = []
 
-        def submit(self, request: JobRequest) -> Job:
-            job = super().submit(request)
+        def submit(self, request: JobRequest, warn: Warn) -> Job:
+            job = super().submit(request, warn)
             if request.reference != "0":
                 release.wait()
             self.saved.append(request.reference)
@@ -243,7 +275,7 @@ def test_few_lines_are_under_way_at_a_time_and_memory_does_not_grow_with_the_fil
     try:
         store: Any = None  # without --resume nothing is looked up
         for report in submit_all(
-            lines(), submit=lambda _: job, store=store, resume=False, concurrency=CONCURRENCY
+            lines(), submit=lambda _request, _warn: job, store=store, resume=False, concurrency=CONCURRENCY
         ):
             assert report.outcome is LineOutcome.SUBMITTED
             reported += 1

@@ -14,7 +14,8 @@ from listener.emulator.mps import sample_results
 from listener.formats.job_outputs import Outputs
 from listener.jobs.functions import FUNCTIONS
 from listener.jobs.job_params import PARAMS_BY_FUNCTION, ParamSpec, param_specs
-from listener.jobs.request import JobRequest, check
+from listener.jobs.request import JobRequest
+from listener.jobs.request_checks import check
 from tests.support import ROOT
 
 PAGE = (ROOT / "docs" / "functions.md").read_text("utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,7 +12,8 @@ from listener.core.errors import UsageError
 from listener.formats.user_data import MAX_TOKEN_OVERHEAD
 from listener.jobs.functions import FUNCTIONS
 from listener.jobs.job_params import CaptionExtraction
-from listener.jobs.request import MAX_REFERENCE_LENGTH, PLACEHOLDERS, JobRequest, check, compose_user_data
+from listener.jobs.request import JobRequest, compose_user_data
+from listener.jobs.request_checks import MAX_REFERENCE_LENGTH, PLACEHOLDERS, check, corrected
 
 INPUT = "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4"
 QUEUE = "mns://1234567890.mns.cn-shanghai.aliyuncs.com/queues/q"
@@ -28,11 +30,89 @@ def a_request(**fields: Any) -> JobRequest:
         "1234567890.oss-cn-shanghai.aliyuncs.com",
         "1234567890.mns.cn-shanghai-internal.aliyuncs.com",
         "1234567890.mns.cn-shanghai-internal-vpc.aliyuncs.com",
-        "queue.test:8470",
     ],
 )
 def test_a_queue_in_the_region_of_the_bucket_passes_however_its_host_is_written(host: str) -> None:
     assert check(a_request(notify_url=f"mns://{host}/queues/q"), region="cn-shanghai") == []
+
+
+@pytest.mark.parametrize(
+    ("fields", "words"),
+    [
+        pytest.param(
+            {"notify_url": ""}, ["neither a NotifyUrl nor a pipeline", "--notify-url"], id="callback"
+        ),
+        pytest.param({"input": "https://h/p"}, ["Input: 'https://h/p' is not a valid OSS URL"], id="input"),
+        pytest.param(
+            {"output": "oss://B.oss-cn-shanghai.aliyuncs.com/x"}, ["Output", "bucket 'B'"], id="output"
+        ),
+        pytest.param({"output": INPUT.replace("talk", "{name}")}, ["placeholder {name}"], id="placeholder"),
+        pytest.param({"params": "{fps: 5}"}, ["JobParams = '{fps: 5}' is not a JSON object"], id="params"),
+        pytest.param({"notify_url": "mns://h:1/queues/q"}, ["NotifyUrl", "host 'h:1'"], id="notify-url"),
+        pytest.param({"notify_url": QUEUE.replace("shanghai", "beijing")}, ["the same region"], id="region"),
+    ],
+)
+def test_what_probably_cannot_work_is_refused_with_the_way_out_and_a_warning_if_forced(
+    fields: dict[str, str], words: list[str]
+) -> None:
+    request = a_request(**fields)
+    with pytest.raises(
+        UsageError, match=r"submit it with --force \(in Python and in files: force = true\)"
+    ) as caught:
+        check(request)
+    (warning,) = check(replace(request, force=True))
+
+    assert str(caught.value).startswith(warning)
+    assert [word for word in words if word not in warning] == []
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"function": ""},
+        {"deadline": timedelta(-1)},
+        {"reference": "x" * 257},
+        {"input": "\0"},
+        {"params": "\0"},
+    ],
+    ids=lambda fields: next(iter(fields)),
+)
+def test_what_cannot_be_sent_or_stored_is_refused_even_if_forced(fields: dict[str, Any]) -> None:
+    with pytest.raises(UsageError):
+        check(a_request(**fields, force=True))
+
+
+def test_every_warning_of_a_forced_request_is_given() -> None:
+    assert (
+        len(check(a_request(function="Cover", params='{"fps": 99}', input="x", output="y", force=True))) == 4
+    )
+
+
+@pytest.mark.parametrize(
+    "fields",
+    [
+        {"notify_url": QUEUE},
+        {"notify_url": "", "pipeline": "p"},
+        {"notify_url": "", "function": "TextToSpeech"},
+    ],
+    ids=["notify-url", "pipeline", "answered-at-once"],
+)
+def test_a_job_whose_outcome_arrives_passes(fields: dict[str, str]) -> None:
+    assert check(a_request(**fields)) == []
+
+
+def test_input_is_optional_at_mps_and_warned_of_for_a_function_that_works_on_a_file() -> None:
+    assert check(a_request(input="")) == ["Input is missing: MPS accepts that, but VideoH2V works on a file"]
+    assert "Input" not in " ".join(check(a_request(input="", function="New")))
+
+
+def test_params_that_are_empty_are_an_empty_object() -> None:
+    assert (check(a_request(params="")), a_request(params="").params_json) == ([], "{}")
+
+
+def test_the_notify_url_is_corrected_if_it_can_be() -> None:
+    assert corrected(a_request(notify_url=QUEUE.replace(".mns.", ".oss-"))).notify_url == QUEUE
+    assert [corrected(a_request(notify_url=url)).notify_url for url in ("x", "", None)] == ["x", "", None]
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,182 @@
+"""Verifies a request before anything is sent.
+
+Text that cannot be stored or sent is always refused. What probably cannot work at MPS is refused unless the request has
+``force``; then it is a warning, like what is only unusual.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from listener.core.errors import UsageError
+from listener.formats import user_data
+from listener.formats.oss_url import split_oss_url
+from listener.formats.queue_url import as_notify_url
+from listener.formats.unicode_text import shortened
+from listener.jobs import job_params
+from listener.jobs.functions import FUNCTIONS, answered_at_once
+from listener.jobs.request import (
+    JobRequest,
+    check_deadline,
+    check_text,
+    function_warnings,
+    json_object,
+    region_of,
+)
+
+_PLACEHOLDER: Final = re.compile(r"\{[^{}]*\}")
+#: All documented placeholders.
+PLACEHOLDERS: Final = ("{source}", "{timestamp}", "{sequenceId}", "{resultType}")
+#: The limit of related MPS calls; for this call none is documented.
+MAX_USER_DATA_BYTES: Final = 1024
+MAX_REFERENCE_LENGTH: Final = 256
+SENT_OR_STORED: Final = (
+    *("function", "input", "output", "params_json", "pipeline", "notify_url", "user_data", "model"),
+    *("schedule_params", "reference"),
+)
+FORCE: Final = "if you know better, submit it with --force (in Python and in files: force = true)"
+
+
+def check(request: JobRequest, *, region: str = "") -> list[str]:
+    """Warnings about the values; ``region`` is that of MPS, if known.
+
+    Raises UsageError for values that cannot work; nothing is sent.
+    """
+    _require_sendable(request)
+    doubts = list(_doubts(request, region))
+    if doubts and not request.force:
+        raise UsageError(f"{doubts[0]}; {FORCE}")
+    return [*doubts, *_warnings(request)]
+
+
+def corrected(request: JobRequest) -> JobRequest:
+    """With the NotifyUrl in the form that MPS accepts, if it can be converted."""
+    try:
+        return replace(request, notify_url=as_notify_url(request.notify_url or ""))
+    except ValueError:
+        return request
+
+
+def _require_sendable(request: JobRequest) -> None:
+    """What no ``force`` changes."""
+    if not request.function:
+        raise UsageError("function is missing; see `mns-listener submit --help`")
+    if request.deadline is not None:
+        check_deadline(request.deadline)
+    for name in SENT_OR_STORED:
+        check_text(name, getattr(request, name) or "")
+    if len(request.reference) > MAX_REFERENCE_LENGTH:
+        raise UsageError(
+            f"reference = {request.reference!r} is too long; use at most {MAX_REFERENCE_LENGTH} characters"
+        )
+
+
+def _doubts(request: JobRequest, region: str) -> Iterator[str]:
+    """Why it probably cannot work."""
+    params = json_object(request.params_json)
+    if params is None:
+        yield f"JobParams = {shortened(repr(request.params), 200)} is not a JSON object; {_example(request.function)}"
+    for name, url in (("Input", request.input), ("Output", request.output)):
+        if url:
+            yield from _oss_doubts(name, url)
+    if request.output:
+        yield from _placeholder_doubts(request, params or {})
+    if request.notify_url:
+        yield from _notify_doubts(request.notify_url)
+    yield from _region_doubts(request, region)
+    yield from _callback_doubts(request)
+
+
+def _example(function: str) -> str:
+    """How the JobParams of this function are written."""
+    known = FUNCTIONS.get(function)
+    if known is None:
+        return 'for example \'{"name": "value"}\''
+    return f"for example '{json.dumps(known.example)}'"
+
+
+def _oss_doubts(name: str, url: str) -> Iterator[str]:
+    try:
+        split_oss_url(url)
+    except ValueError as error:
+        yield f"{name}: {error}"
+
+
+def _placeholder_doubts(request: JobRequest, params: Mapping[str, Any]) -> Iterator[str]:
+    unknown = [found for found in _PLACEHOLDER.findall(request.output) if found not in PLACEHOLDERS]
+    if unknown:
+        yield (
+            f"Output = {request.output!r} contains the unknown placeholder {unknown[0]}; "
+            f"use one of {' '.join(PLACEHOLDERS)}"
+        )
+    known = FUNCTIONS.get(request.function)
+    if known and known.placeholder and known.placeholder not in request.output:
+        yield (
+            f"Output = {request.output!r} has no {known.placeholder}: {request.function} writes several files, "
+            f"which would overwrite each other; add {known.placeholder} before the file extension"
+        )
+
+
+def _notify_doubts(url: str) -> Iterator[str]:
+    try:
+        as_notify_url(url)
+    except ValueError as error:
+        yield f"NotifyUrl: {error}"
+
+
+def _region_doubts(request: JobRequest, region: str) -> Iterator[str]:
+    """Bucket, queue and MPS must be in one region; only regions that appear in the URLs can be compared."""
+    seen = {
+        "MPS": region,
+        "Input": region_of(request.input),
+        "Output": region_of(request.output),
+        "NotifyUrl": region_of(request.notify_url or ""),
+    }
+    regions = {name: found for name, found in seen.items() if found}
+    if len(set(regions.values())) > 1:
+        places = ", ".join(f"{name} is in {found}" for name, found in regions.items())
+        yield f"MPS, Input, Output and NotifyUrl must be in the same region, but {places}"
+
+
+def _callback_doubts(request: JobRequest) -> Iterator[str]:
+    if request.notify_url or request.pipeline or answered_at_once(request.function):
+        return
+    yield (
+        "the job has neither a NotifyUrl nor a pipeline, so MPS sends no callback: its outcome would only be found "
+        "after its deadline, when a daemon with [mps] queries MPS; set notify_url (--notify-url, mps.notify_url) to "
+        "the URL of a queue that the daemon consumes"
+    )
+
+
+def _warnings(request: JobRequest) -> Iterator[str]:
+    """What is unusual."""
+    yield from function_warnings(request.function)
+    if not request.input and request.function in FUNCTIONS:
+        yield f"Input is missing: MPS accepts that, but {request.function} works on a file"
+    yield from job_params.problems(request.function, json_object(request.params_json) or {})
+    yield from _user_data_warnings(request)
+
+
+def _user_data_warnings(request: JobRequest) -> Iterator[str]:
+    text = request.user_data or ""
+    length = len(text.encode())
+    if length > MAX_USER_DATA_BYTES - user_data.MAX_TOKEN_OVERHEAD:
+        yield (
+            f"user data of {length} bytes: MPS may reject or truncate it, since related calls accept "
+            f"{MAX_USER_DATA_BYTES}; store large data elsewhere, and send its key"
+        )
+    if _looks_like_json(text) and json_object(text) is None:
+        yield (
+            f"the user data {shortened(text, 80)!r} begins like a JSON object but is not one: it is sent as text, so "
+            "match.data does not apply, and handlers get no members; verify its quotes and braces"
+        )
+
+
+def _looks_like_json(text: str) -> bool:
+    """Also after the prefix that ``compose_user_data`` writes before data that is not a JSON object."""
+    route = user_data.parse(text).route
+    return text.lstrip().startswith("{") or text.startswith(f"{route}:{{")
