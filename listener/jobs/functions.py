@@ -6,7 +6,7 @@ Source: the vendor's pages of SubmitIProductionJob and its function-specific par
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from listener.jobs import job_params
@@ -20,6 +20,8 @@ class Function:
     placeholder: str = (
         ""  #: the placeholder that Output must contain, since the function writes several files
     )
+    #: JobParams with which it writes only one file, so that Output needs no placeholder.
+    one_file_params: Mapping[str, Any] = field(default_factory=dict)
     suffix: str = ""  #: a usual suffix of Output; empty if the function writes no file
     example_params: job_params.Params  #: example JobParams
     #: The fields of ``outputs.Outputs`` that its result fills; often none.
@@ -34,6 +36,16 @@ class Function:
     def example(self) -> Mapping[str, Any]:
         """JobParams."""
         return self.example_params.as_params()
+
+    @property
+    def names_its_files(self) -> bool:
+        """Whether the keys of the files that it writes are in its result."""
+        return bool(self.output_fields)
+
+    def required_placeholder(self, params: Mapping[str, Any]) -> str:
+        """What Output must contain with these JobParams; empty if there is nothing."""
+        one_file = any(params.get(name) == value for name, value in self.one_file_params.items())
+        return "" if one_file else self.placeholder
 
 
 def answered_at_once(function: str) -> bool:
@@ -60,6 +72,7 @@ FUNCTIONS: Mapping[str, Function] = _functions(
     Function(
         description="make cover images for a video",
         placeholder="{sequenceId}",
+        one_file_params={"Model": "gif"},
         suffix=".jpg",
         example_params=job_params.Cover(),
         output_fields=("files", "covers"),
@@ -148,6 +161,7 @@ FUNCTIONS: Mapping[str, Function] = _functions(
     Function(
         description="turn an image into a cartoon",
         placeholder="{sequenceId}",
+        one_file_params={"mode": "gif"},  # as in the vendor's sample request
         suffix=".jpg",
         example_params=job_params.ImageCartoonize(),
         output_fields=("files",),

@@ -21,6 +21,7 @@ from difflib import get_close_matches
 from typing import Any, ClassVar, Final
 
 from listener.formats import lenient_json
+from listener.formats.oss_url import split_oss_url
 from listener.formats.unicode_text import shortened
 
 Fractions = tuple[float, float]  #: start and end, as fractions of the picture
@@ -49,7 +50,6 @@ class ParamSpec:
     description: str
     convert: Callable[[Any], Any] = lambda value: value  #: converts an argument to the value of the field
     serialize: Callable[[Any], Any] = lambda value: value  #: converts the value of the field to JSON
-    required: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,7 +62,7 @@ class Params:
     def __post_init__(self) -> None:
         for name, spec in param_specs(type(self)).items():
             given = getattr(self, name)
-            if given is None and not spec.required:
+            if given is None:
                 continue
             value = spec.convert(given)
             if not spec.constraint.holds(_as_json(spec.serialize(value))):
@@ -88,7 +88,7 @@ def param_specs(params: type[Params]) -> dict[str, ParamSpec]:
 
 
 def problems(function: str, params: Mapping[str, Any]) -> list[str]:
-    """Warnings about handwritten JobParams: members that are unknown, out of range or missing.
+    """Warnings about handwritten JobParams: members that are unknown or out of range.
 
     There are none for unknown functions and for functions with undocumented members. Never raises.
     """
@@ -102,12 +102,7 @@ def problems(function: str, params: Mapping[str, Any]) -> list[str]:
         for key, spec in specs.items()
         if key in params and not spec.constraint.holds(params[key])
     ]
-    missing = [
-        f"JobParams.{key} is missing, but {function} requires it: {spec.description}"
-        for key, spec in specs.items()
-        if spec.required and key not in params
-    ]
-    return [*unknown, *wrong, *missing]
+    return [*unknown, *wrong]
 
 
 def _unknown(function: str, key: str, specs: Mapping[str, ParamSpec]) -> str:
@@ -164,23 +159,32 @@ def _are_boxes(value: Any) -> bool:
     return isinstance(value, list) and 1 <= len(value) <= 2 and all(map(_is_box, value))
 
 
-def _are_boxes_or_text(value: Any) -> bool:
-    """Boxes, or the same as JSON text, which the documentation of 2021 requires."""
-    if not isinstance(value, str):
-        return _are_boxes(value)
-    try:
-        return _are_boxes(lenient_json.parse(value))
-    except lenient_json.BadJson:
-        return False
-
-
 def _is_one_input(value: Any) -> bool:
     return (
         isinstance(value, list)
         and len(value) == 1
         and isinstance(value[0], dict)
-        and _OSS.holds(value[0].get("file"))
+        and _is_oss_url(value[0].get("file"))
     )
+
+
+def _is_oss_url(value: Any) -> bool:
+    try:
+        return isinstance(value, str) and bool(split_oss_url(value))
+    except ValueError:
+        return False
+
+
+def _also_as_text(holds: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    """The same value as JSON text, which some versions of the documentation require."""
+
+    def holds_parsed(value: Any) -> bool:
+        try:
+            return holds(lenient_json.parse(value) if isinstance(value, str) else value)
+        except lenient_json.BadJson:
+            return False
+
+    return holds_parsed
 
 
 def _whole(least: int, most: int) -> Constraint:
@@ -224,9 +228,12 @@ _HERTZ: Final = Constraint(
     lambda value: isinstance(value, int) and not isinstance(value, bool) and value > 0,
 )
 _TIME: Final = _matching("text or a timedelta", "HH:MM:SS", r"\d{2,}+:[0-5]\d:[0-5]\d")
-_OSS: Final = _matching("an OSS URL", "oss://BUCKET.oss-REGION.aliyuncs.com/OBJECT", r"oss://[^/\s]++/\S++")
-_URL: Final = _matching("a URL", "oss:// or http(s)://", r"(?:oss|https?)://[^/\s]++/\S++")
-_BOXES: Final = Constraint("boxes [x, y, width, height]", "1 or 2, in fractions of the picture", _are_boxes)
+_URL: Final = _matching("a URL", "oss:// or http(s)://", r"(?s)oss://[^/\s]++/.++|https?://[^/\s]++/\S++")
+_BOXES: Final = Constraint(
+    "boxes [x, y, width, height], also as JSON text",
+    "1 or 2, in fractions of the picture",
+    _also_as_text(_are_boxes),
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -238,14 +245,16 @@ class VideoH2V(Params):
 class VideoDelogo(Params):
     """Where the logos are. ``LogoModel`` and ``Boxes`` belong to another product's function of the same name."""
 
-    boxes: Sequence[Box] | None = _param("Logo", _BOXES, "where the logos are", convert=_tupled)
+    boxes: Sequence[Box] | str | None = _param("Logo", _BOXES, "where the logos are", convert=_tupled)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Cover(Params):
-    """Still images or an animation. Output needs ``{sequenceId}``."""
+    """Still images, for which Output needs ``{sequenceId}``, or an animation."""
 
-    model: str | None = _param("Model", _one_of("gif"), '"gif" for an animation', default="still images")
+    model: str | None = _param(
+        "Model", _one_of("gif", ""), '"gif" for an animation, "" for still images', default="still images"
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -284,7 +293,7 @@ class CaptionExtraction(Params):
         default="the bottom quarter",
         convert=_tupled,
     )
-    sep: bool | None = _param("sep", _BOOL, "one file for Chinese and one for English")
+    sep: bool | None = _param("sep", _BOOL, "one file for Chinese and one for English", default="false")
     formatter: str | None = _param("formatter", _TEXT, r"prefix of each caption, such as `{\an8}`")
     track: str | None = _param("track", _one_of("main"), '"main" for the main track only')
 
@@ -293,12 +302,7 @@ class CaptionExtraction(Params):
 class VideoDetext(Params):
     """Where the captions are: a list, or the same as JSON text, which the documentation of 2021 requires."""
 
-    boxes: Sequence[Box] | str | None = _param(
-        "Text",
-        Constraint(f"{_BOXES.kind}, also as JSON text", _BOXES.range, _are_boxes_or_text),
-        "where the captions are",
-        convert=_tupled,
-    )
+    boxes: Sequence[Box] | str | None = _param("Text", _BOXES, "where the captions are", convert=_tupled)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -320,18 +324,15 @@ class MusicSegmentDetect(Params):
 class AudioMixing(Params):
     """What is mixed into the input."""
 
-    file: str = field(
-        metadata={
-            "spec": ParamSpec(
-                key="inputs",
-                constraint=Constraint(
-                    "an OSS URL", 'in the JSON as `[{"file": URL}]`, one only', _is_one_input
-                ),
-                description="the audio to mix in",
-                serialize=lambda value: [{"file": value}],
-                required=True,
-            )
-        }
+    file: str | None = _param(
+        "inputs",
+        Constraint(
+            "an OSS URL",
+            'in the JSON as `[{"file": URL}]`, one only, also as JSON text',
+            _also_as_text(_is_one_input),
+        ),
+        "the audio to mix in",
+        serialize=lambda value: [{"file": value}],
     )
 
 
@@ -359,6 +360,7 @@ class ASR(Params):
         "request_params",
         _matching("text", "`&NAME=VALUE…`", r"(?:&[^&=\s]++=[^&\s]*+)++"),
         "further options, such as `&first_channel_only=True&enable_word_level_result=False`",
+        default="first_channel_only True, enable_word_level_result False",
     )
 
 

@@ -77,26 +77,32 @@ def _require_sendable(request: JobRequest) -> None:
 
 def _doubts(request: JobRequest, region: str) -> Iterator[str]:
     """Why it probably cannot work."""
-    params = json_object(request.params_json)
-    if params is None:
-        yield f"JobParams = {shortened(repr(request.params), 200)} is not a JSON object; {_example(request.function)}"
+    yield from _params_doubts(request)
     for name, url in (("Input", request.input), ("Output", request.output)):
         if url:
             yield from _oss_doubts(name, url)
     if request.output:
-        yield from _placeholder_doubts(request, params or {})
+        yield from _placeholder_doubts(request, json_object(request.params_json) or {})
     if request.notify_url:
         yield from _notify_doubts(request.notify_url)
     yield from _region_doubts(request, region)
     yield from _callback_doubts(request)
 
 
-def _example(function: str) -> str:
+def _params_doubts(request: JobRequest) -> Iterator[str]:
+    if json_object(request.params_json) is None:
+        given = shortened(repr(request.params), 200)
+        advice = _advice(request.function)
+        yield f"JobParams = {given} is not a JSON object with names and texts in double quotes; {advice}"
+
+
+def _advice(function: str) -> str:
     """How the JobParams of this function are written."""
     known = FUNCTIONS.get(function)
-    if known is None:
-        return 'for example \'{"name": "value"}\''
-    return f"for example '{json.dumps(known.example)}'"
+    example = (known.example or known.one_file_params) if known else {"name": "value"}
+    if not example:
+        return f"{function} has no parameters: omit it, or use '{{}}'"
+    return f"for example '{json.dumps(example)}'"
 
 
 def _oss_doubts(name: str, url: str) -> Iterator[str]:
@@ -114,10 +120,11 @@ def _placeholder_doubts(request: JobRequest, params: Mapping[str, Any]) -> Itera
             f"use one of {' '.join(PLACEHOLDERS)}"
         )
     known = FUNCTIONS.get(request.function)
-    if known and known.placeholder and known.placeholder not in request.output:
+    needed = known.required_placeholder(params) if known else ""
+    if needed not in request.output:
         yield (
-            f"Output = {request.output!r} has no {known.placeholder}: {request.function} writes several files, "
-            f"which would overwrite each other; add {known.placeholder} before the file extension"
+            f"Output = {request.output!r} has no {needed}: {request.function} writes several files, which would "
+            f"overwrite each other; add {needed} before the file extension"
         )
 
 
@@ -157,8 +164,25 @@ def _warnings(request: JobRequest) -> Iterator[str]:
     yield from function_warnings(request.function)
     if not request.input and request.function in FUNCTIONS:
         yield f"Input is missing: MPS accepts that, but {request.function} works on a file"
-    yield from job_params.problems(request.function, json_object(request.params_json) or {})
+    params = json_object(request.params_json) or {}
+    yield from job_params.problems(request.function, params)
+    yield from _output_warnings(request, params)
     yield from _user_data_warnings(request)
+
+
+def _output_warnings(request: JobRequest, params: Mapping[str, Any]) -> Iterator[str]:
+    known = FUNCTIONS.get(request.function)
+    if known and not known.names_its_files and "{timestamp}" in request.output:
+        yield (
+            f"Output = {request.output!r} contains {{timestamp}}, but the result of {request.function} does not name "
+            "its file: its object key can then only be found by listing the bucket; omit {timestamp}"
+        )
+    separated = request.function == "CaptionExtraction" and params.get("sep") is True
+    if separated and request.output and "{resultType}" not in request.output:
+        yield (
+            f"Output = {request.output!r} has no {{resultType}}, but with sep there are two files, zh and en: one "
+            "overwrites the other; add {resultType} before the file extension"
+        )
 
 
 def _user_data_warnings(request: JobRequest) -> Iterator[str]:

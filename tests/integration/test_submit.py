@@ -225,7 +225,9 @@ def test_key_file_that_is_gone_makes_a_refused_job(place: Place, store: SqlStore
         pytest.param({"function": ""}, ["--help"], id="no-function"),
         pytest.param({"input": "talk.mp4"}, ["Input", "'talk.mp4'", "oss://BUCKET"], id="input"),
         pytest.param({"output": "https://x/y"}, ["Output", "'https://x/y'", "oss://BUCKET"], id="output"),
-        pytest.param({"params": "[1]"}, ["JobParams", "'[1]'", "for example '{}'"], id="params-no-object"),
+        pytest.param(
+            {"params": "[1]"}, ["JobParams", "'[1]'", "VideoH2V has no parameters"], id="params-no-object"
+        ),
         pytest.param({"params": "{mode:1}"}, ["JobParams", "{mode:1}"], id="params-no-json"),
         pytest.param(
             {"function": "Cover", "output": f"{INPUT}.jpg"}, ["Output", "{sequenceId}", "before"], id="cover"

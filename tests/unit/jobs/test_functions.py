@@ -24,7 +24,7 @@ NONE = "–"  # noqa: RUF001 - how the page says that there is nothing
 
 
 def row(name: str, spec: ParamSpec) -> str:
-    default = "required" if spec.required else spec.default or NONE
+    default = spec.default or NONE
     kind, valid = spec.constraint.kind, spec.constraint.range or NONE
     return f"| `{name}` | `{spec.key}` | {kind} | {valid} | {default} | {spec.description} |"
 

@@ -145,7 +145,63 @@ def test_a_deadline_out_of_bounds_is_refused(deadline: timedelta) -> None:
 def test_documented_placeholders_pass(placeholder: str) -> None:
     output = INPUT.replace("talk", f"talk-{placeholder}")
 
-    assert check(a_request(output=output)) == []
+    assert check(a_request(function="VideoClip", output=output)) == []
+
+
+@pytest.mark.parametrize(
+    ("function", "params", "output", "words"),
+    [
+        pytest.param("Cover", "{}", "{source}", "has no {sequenceId}", id="cover"),
+        pytest.param("Cover", '{"Model":""}', "{source}", "has no {sequenceId}", id="cover-still"),
+        pytest.param("Cover", "{}", "{source}{sequenceId}", "", id="cover-numbered"),
+        pytest.param("Cover", '{"Model":"gif"}', "{source}", "", id="cover-animation"),
+        pytest.param("ImageCartoonize", "{}", "{source}", "has no {sequenceId}", id="cartoon"),
+        pytest.param("ImageCartoonize", '{"mode":"gif"}', "{source}", "", id="cartoon-animation"),
+        pytest.param("AsyncTextToSpeech", "{}", "{source}.wav", "has no {resultType}", id="speech"),
+        pytest.param(
+            "CaptionExtraction",
+            '{"sep":true}',
+            "{source}",
+            "with sep there are two files",
+            id="two-subtitles",
+        ),
+        pytest.param(
+            "CaptionExtraction", '{"sep":true}', "{source}.{resultType}", "", id="two-subtitles-apart"
+        ),
+        pytest.param("CaptionExtraction", '{"sep":false}', "{source}", "", id="one-subtitle"),
+        pytest.param(
+            "VideoH2V", "{}", "{source}-{timestamp}", "does not name its file", id="time-not-in-result"
+        ),
+        pytest.param("VideoClip", "{}", "{source}-{timestamp}", "", id="time-in-result"),
+        pytest.param("New", "{}", "{source}-{timestamp}", "not a documented function", id="unknown-function"),
+    ],
+)
+def test_an_output_whose_files_are_lost_is_warned_of(
+    function: str, params: str, output: str, words: str
+) -> None:
+    request = a_request(function=function, params=params, output=f"{INPUT}/{output}", force=True)
+
+    assert [words in warning for warning in check(request)] == ([True] if words else [])
+
+
+@pytest.mark.parametrize(
+    ("function", "words"),
+    [
+        ("CaptionExtraction", """for example '{"fps": 5, "track": "main"}'"""),
+        ("AudioMixing", """for example '{"inputs": [{"file": "oss://"""),
+        ("Cover", """for example '{"Model": "gif"}'"""),
+        ("ImageCartoonize", """for example '{"mode": "gif"}'"""),
+        ("VideoH2V", "VideoH2V has no parameters: omit it, or use '{}'"),
+        ("New", """for example '{"name": "value"}'"""),
+    ],
+)
+def test_bad_params_are_answered_with_an_example_of_the_function(function: str, words: str) -> None:
+    with pytest.raises(
+        UsageError, match="is not a JSON object with names and texts in double quotes"
+    ) as caught:
+        check(a_request(function=function, params="{fps: 5}"))
+
+    assert words in str(caught.value)
 
 
 def test_an_unknown_placeholder_is_refused() -> None:
