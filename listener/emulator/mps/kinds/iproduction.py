@@ -15,7 +15,11 @@ from listener.emulator.mps.jobs import Account, EmulatedJob, EmulatedKind, State
 from listener.emulator.mps.oss import check_url
 from listener.emulator.options import Options
 
-NOTIFY_URL = re.compile(r"mns://[^/]+/queues/(?P<queue>[A-Za-z0-9][A-Za-z0-9-]*)/?")
+#: The documented form, and the host that one page prints instead; account IDs may be masked, as on these pages.
+NOTIFY_URL = re.compile(
+    r"mns://[0-9*]+\.(?:mns\.|oss-)[a-z]{2}-[a-z]+(?:-[0-9]+)?\.aliyuncs\.com/queues/"
+    r"(?P<queue>[A-Za-z0-9][A-Za-z0-9-]{0,119})"
+)
 PARAMETERS = (
     "FunctionName",
     "ModelId",
