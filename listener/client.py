@@ -29,12 +29,11 @@ from listener.aliyun.tenant_clients import TenantClients
 from listener.core import clock
 from listener.core.errors import JobWarning, NotFound, SettingsError, UsageError
 from listener.core.job_kinds import IPRODUCTION
-from listener.core.model import SUCCESS, Job, JobState
+from listener.core.model import ANSWERED_AT_ONCE, SUCCESS, Job, JobState
 from listener.core.outputs import Outputs
 from listener.core.ports import MediaProcessing
 from listener.formats import job_outputs
 from listener.jobs import submission
-from listener.jobs.functions import answered_at_once
 from listener.jobs.notify_urls import notify_url_warnings, only_notify_url
 from listener.jobs.request import JobRequest, check_deadline, compose_user_data, registered_kind
 from listener.jobs.request_checks import check, corrected
@@ -128,7 +127,7 @@ class Client:
         pipeline = mps.pipeline if request.pipeline is None else request.pipeline
         notify_url = request.notify_url
         if notify_url is None:
-            needed = not (mps.notify_url or pipeline or answered_at_once(request.function))
+            needed = not (mps.notify_url or pipeline or request.function in ANSWERED_AT_ONCE)
             notify_url = only_notify_url(self.settings, tenant) if needed else mps.notify_url
         return corrected(replace(request, pipeline=pipeline, notify_url=notify_url))
 

@@ -233,13 +233,41 @@ def test_every_link_leads_somewhere() -> None:
     assert [f"{name}: {link}" for name, link, target in links if not Path(target).exists()] == []
 
 
-def test_every_test_that_the_promises_name_is_there() -> None:
-    named = set(re.findall(r"`(test_\w+)`", (ROOT / "docs" / "reliability.md").read_text("utf-8")))
-    written = {
+def written_tests() -> set[str]:
+    return {
         name
         for path in (ROOT / "tests").rglob("test_*.py")
         for name in re.findall(r"def (test_\w+)\(", path.read_text("utf-8"))
     }
 
+
+def test_every_test_that_the_promises_name_is_there() -> None:
+    named = set(re.findall(r"`(test_\w+)`", page("reliability.md")))
+
     assert len(named) > 30
-    assert named - written == set()
+    assert named - written_tests() == set()
+
+
+POINTS = re.findall(r"^\| (?!---|point)(.+?) \| (.+) \|$", page("conformance.md"), re.MULTILINE)
+
+
+def test_every_point_of_the_vendors_page_names_what_keeps_it() -> None:
+    kept_by = [(point, re.findall(r"`([^`]+)`", cell)) for point, cell in POINTS]
+    named = {name for _, names in kept_by for name in names}
+    tests = {name for name in named if name.startswith("test_")}
+    files = {name for name in named - tests if not (ROOT / name).is_file()}
+
+    assert len(kept_by) > 60
+    assert [point for point, names in kept_by if not names] == []
+    assert (tests - written_tests(), files) == (set(), set())
+
+
+@pytest.mark.parametrize(
+    "parameter",
+    [
+        *("FunctionName", "ModelId", "JobParams", "ScheduleParams", "NotifyUrl", "UserData", "PipelineId"),
+        *("Input", "Output"),
+    ],
+)
+def test_every_parameter_of_the_call_has_points(parameter: str) -> None:
+    assert f"\n## {parameter}\n\n| point | kept by |" in page("conformance.md")

@@ -23,7 +23,7 @@ from listener.core.errors import (
     UnavailableError,
 )
 from listener.core.job_kinds import IPRODUCTION, JobKind
-from listener.core.model import Answer, Job, Result, Source, Submitted
+from listener.core.model import ANSWERED_AT_ONCE, Answer, Job, Result, Source, Submitted
 from listener.formats.callback import decode
 from listener.formats.unicode_text import storable
 from listener.runtime.rate_limit import RateLimiter
@@ -33,8 +33,6 @@ CONNECT_TIMEOUT = timedelta(seconds=5)
 REPLY_TIMEOUT = timedelta(seconds=15)
 #: The code of the vendor for an id that it does not know (inferred); list queries name such ids in their reply instead.
 NOT_FOUND = "InvalidParameter.ResourceNotFound"
-#: Functions whose outcome is in the reply to the submission.
-ANSWERED_AT_ONCE = frozenset({"TextToSpeech"})
 
 
 @dataclass(frozen=True, slots=True)

@@ -187,6 +187,10 @@ class Quarantined:
     copies: int = 1
 
 
+#: Functions whose outcome is in the reply to the submission; they need no callback.
+ANSWERED_AT_ONCE = frozenset({"TextToSpeech"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Submitted:
     """The reply of MPS to a submission."""

@@ -26,7 +26,6 @@ class Function:
     example_params: job_params.Params  #: example JobParams
     #: The fields of ``outputs.Outputs`` that its result fills; often none.
     output_fields: tuple[str, ...] = ()
-    answered_at_once: bool = False  #: the reply to the submission has the result; no callback is needed
 
     @property
     def name(self) -> str:
@@ -46,12 +45,6 @@ class Function:
         """What Output must contain with these JobParams; empty if there is nothing."""
         one_file = any(params.get(name) == value for name, value in self.one_file_params.items())
         return "" if one_file else self.placeholder
-
-
-def answered_at_once(function: str) -> bool:
-    """Whether its jobs need no callback; False for an unknown function."""
-    known = FUNCTIONS.get(function)
-    return known is not None and known.answered_at_once
 
 
 def _functions(*functions: Function) -> Mapping[str, Function]:
@@ -156,7 +149,6 @@ FUNCTIONS: Mapping[str, Function] = _functions(
         suffix=".wav",
         example_params=job_params.TextToSpeech(voice="xiaoyun", format="wav", sample_rate=16000),
         output_fields=("inline",),
-        answered_at_once=True,
     ),
     Function(
         description="turn an image into a cartoon",

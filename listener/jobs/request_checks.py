@@ -13,12 +13,13 @@ from dataclasses import replace
 from typing import Any, Final
 
 from listener.core.errors import UsageError
+from listener.core.model import ANSWERED_AT_ONCE
 from listener.formats import user_data
 from listener.formats.oss_url import split_oss_url
 from listener.formats.queue_url import as_notify_url
 from listener.formats.unicode_text import shortened
 from listener.jobs import job_params
-from listener.jobs.functions import FUNCTIONS, answered_at_once
+from listener.jobs.functions import FUNCTIONS
 from listener.jobs.request import (
     JobRequest,
     check_deadline,
@@ -150,7 +151,7 @@ def _region_doubts(request: JobRequest, region: str) -> Iterator[str]:
 
 
 def _callback_doubts(request: JobRequest) -> Iterator[str]:
-    if request.notify_url or request.pipeline or answered_at_once(request.function):
+    if request.notify_url or request.pipeline or request.function in ANSWERED_AT_ONCE:
         return
     yield (
         "the job has neither a NotifyUrl nor a pipeline, so MPS sends no callback: its outcome would only be found "

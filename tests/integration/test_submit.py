@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +22,7 @@ from listener.core.errors import (
 )
 from listener.core.model import Job, JobState
 from listener.emulator import Fault, FaultKind
+from listener.emulator.options import DEFAULT_PIPELINE_ID
 from listener.jobs import submission
 from listener.jobs.request import JobRequest, compose_user_data
 from listener.jobs.request_checks import check
@@ -103,6 +105,73 @@ def test_user_data_comes_back_exactly_as_it_was_given(place: Place, store: SqlSt
 
     assert place.run("--drain").wait() == 0
     assert {line["job_id"]: line["user_data"] for line in place.lines()} == by_id
+
+
+def parameters_at_mps(place: Place, job: Job) -> dict[str, str]:
+    return place.server.call(lambda emulator: emulator.engine.jobs[job.job_id].parameters)
+
+
+def test_every_parameter_of_the_call_arrives_as_it_was_given(
+    place: Place, store: SqlStore, mps: MpsClient
+) -> None:
+    request = a_request(
+        function="CaptionExtraction",
+        input=INPUT.replace("talk.mp4", "my talk & 字幕+?.mp4"),
+        output=INPUT.replace("talk.mp4", "{source}-{timestamp}-{sequenceId}.{resultType}"),
+        params='{"fps": 5}',
+        pipeline=DEFAULT_PIPELINE_ID,
+        model="a model",
+        schedule_params='{"priority": 1}',
+        user_data="mine",
+    )
+    job = submission.submit(request, store=store, mps=mps)
+
+    arrived = parameters_at_mps(place, job)
+    assert arrived.pop("UserData").startswith("mine#mnsl=")
+    assert arrived == {
+        "FunctionName": "CaptionExtraction",
+        "Input": request.input,
+        "Output": request.output,
+        "JobParams": request.params,
+        "PipelineId": DEFAULT_PIPELINE_ID,
+        "NotifyUrl": NOTIFY_URL,
+        "ModelId": "a model",
+        "ScheduleParams": '{"priority": 1}',
+    }
+
+
+def test_what_is_not_given_is_not_sent_except_for_params_and_our_token(
+    place: Place, store: SqlStore, mps: MpsClient
+) -> None:
+    job = submission.submit(a_request(input=""), store=store, mps=mps)
+
+    arrived = parameters_at_mps(place, job)
+    assert arrived.pop("UserData").startswith("#mnsl=")
+    assert arrived == {"FunctionName": "VideoH2V", "JobParams": "{}", "NotifyUrl": NOTIFY_URL}
+
+
+def test_the_vendors_sample_request_can_be_forced(place: Place, store: SqlStore, mps: MpsClient) -> None:
+    """It has JobParams without quotes and a wrong host in NotifyUrl."""
+    sample = JobRequest(
+        function="ImageCartoonize",
+        model="null",
+        params='{mode:"gif"}',
+        schedule_params="null",
+        notify_url="mns://125340688170****.oss-cn-shanghai.aliyuncs.com/queues/example-pipeline",
+        user_data="null",
+        pipeline=DEFAULT_PIPELINE_ID,
+        input="oss://example-****.oss-cn-shanghai.aliyuncs.com/example.mp4",
+        output="oss://example-****.oss-cn-shanghai.aliyuncs.com/iproduction/{source}-{timestamp}-{sequenceId}.srt",
+    )
+    with pytest.raises(UsageError, match="JobParams"):
+        submission.submit(sample, store=store, mps=mps)
+    job = submission.submit(replace(sample, force=True), store=store, mps=mps)
+
+    arrived = parameters_at_mps(place, job)
+    assert arrived["JobParams"] == sample.params
+    assert (
+        arrived["NotifyUrl"] == "mns://125340688170****.mns.cn-shanghai.aliyuncs.com/queues/example-pipeline"
+    )
 
 
 @pytest.mark.parametrize("kind", [FaultKind.DROP_REPLY, FaultKind.TRUNCATE])
