@@ -38,7 +38,10 @@ COMMANDS = {
         "listener.cli.dead_letters:dead_letters",
         "List, replay or delete dead letters (alias: dlq).",
     ),
-    "quarantine": ("listener.cli.quarantine:quarantine", "List messages that could not be decoded."),
+    "quarantine": (
+        "listener.cli.quarantine:quarantine",
+        "List, retry, delete or export messages that could not be decoded.",
+    ),
     "store": ("listener.cli.store:store", "Show the status of the store; migrate, compact or export it."),
     "demo": ("listener.cli.demo:demo", "Run an end-to-end demo on this machine, without an account."),
     "emulator": ("listener.cli.emulator:emulator", "Run a local emulator of MNS and MPS."),

@@ -90,7 +90,7 @@ def print_warnings(warnings: Iterable[str]) -> None:
 
 def print_json(value: Any) -> None:
     ascii_only = codecs.lookup(sys.stdout.encoding or "ascii").name != "utf-8"
-    click.echo(visible_json(json.dumps(value, ensure_ascii=ascii_only, default=_json_value)))
+    click.echo(visible_json(json.dumps(value, ensure_ascii=ascii_only, default=json_value)))
 
 
 def print_one(fields: Mapping[str, Any], *, as_json: bool) -> None:
@@ -106,5 +106,6 @@ def print_fields(fields: Mapping[str, Any]) -> None:
         click.echo(f"{name:<{width}}  {value}")
 
 
-def _json_value(value: Any) -> Any:
+def json_value(value: Any) -> Any:
+    """For ``json.dumps``: what JSON has no type for, as text."""
     return value.isoformat() if isinstance(value, datetime) else str(value)

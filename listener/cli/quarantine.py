@@ -2,47 +2,77 @@
 
 from __future__ import annotations
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from listener.cli.common import (
+    ROW_ID,
     config_option,
     examples,
     json_option,
+    json_value,
     opened_store,
     page_options,
     print_json,
+    print_one,
     print_table,
     settings_from,
 )
 from listener.cli.filtering import filter_options
+from listener.cli.selection import Action, Changed, Selection, carry_out, every_row, selection_options
 from listener.cli.serialize import quarantined_dict
+from listener.core import clock
+from listener.core.errors import NotFound
 from listener.core.lazy_imports import lazy_imports
 from listener.formats.unicode_text import shortened
 
 with lazy_imports():
-    from listener.store import queries
+    from listener.formats import redaction
+    from listener.intake import record_log, recorder
+    from listener.rules import routing
+    from listener.store import quarantined_messages as stored
 
 if TYPE_CHECKING:
+    from listener.core.model import Quarantined
     from listener.store.filters import Filters
+    from listener.store.quarantined_messages import QuarantinedMessages
+
+#: Nothing else is known of a message that could not be decoded.
+TIMES = ("since", "until")
+RETRY = Action(
+    verb="retry", done="retried", what="quarantined messages", refuses=True, counts=True, filters=TIMES
+)
+DROP = Action(verb="drop", done="dropped", what="quarantined messages", asks=True, filters=TIMES)
 
 EXAMPLES = {
     "list": (
         "mns-listener quarantine list --since 2h",
         "mns-listener quarantine list --json | jq -r '.[0].body'",
     ),
+    "show": ("mns-listener quarantine show 4",),
+    "retry": (
+        "mns-listener quarantine retry 4 5",
+        "mns-listener quarantine retry --all --dry-run",
+    ),
+    "drop": (
+        "mns-listener quarantine drop 4",
+        "mns-listener quarantine drop --all --until 2026-05-01 --yes",
+    ),
+    "export": ("mns-listener quarantine export 4 5 --redact --output report.jsonl",),
 }
 
 
 @click.group(epilog=examples(EXAMPLES))
 def quarantine() -> None:
-    """List messages that could not be decoded."""
+    """List, retry, delete or export messages that could not be decoded."""
 
 
 @quarantine.command("list", epilog=examples(EXAMPLES, "list"))
-@filter_options("since", "until")
+@filter_options(*TIMES)
 @page_options
 @config_option
 @json_option
@@ -51,10 +81,102 @@ def list_quarantined(
 ) -> None:
     """List quarantined messages, newest first."""
     with opened_store(settings_from(path), read_only=True) as store:
-        page = queries.Queries(store.database).quarantined(filters=filters, before=before or 0, limit=limit)
+        messages = stored.QuarantinedMessages(store.database)
+        page = messages.page(filters=filters, before=before or 0, limit=limit)
     if as_json:
         print_json([quarantined_dict(entry) for entry in page])
-        return
+    else:
+        _show(page)
+
+
+@quarantine.command("show", epilog=examples(EXAMPLES, "show"))
+@click.argument("entry_id", metavar="ID", type=ROW_ID)
+@config_option
+@json_option
+def show_quarantined(*, entry_id: int, path: Path | None, as_json: bool) -> None:
+    """Show one quarantined message with its whole body."""
+    with opened_store(settings_from(path), read_only=True) as store:
+        entry = _found(stored.QuarantinedMessages(store.database), entry_id)
+    print_one(quarantined_dict(entry), as_json=as_json)
+
+
+@quarantine.command("retry", epilog=examples(EXAMPLES, "retry"))
+@selection_options(RETRY)
+@config_option
+def retry(*, selection: Selection, path: Path | None) -> None:
+    """Decode messages again, e.g. after an upgrade, and record them by the current routes.
+
+    The daemon calls the handlers. A message that still cannot be decoded or recorded stays, with the reason; the exit
+    status is then 1.
+    """
+    settings = settings_from(path)
+    at = clock.now()
+    decide = routing.decider(settings.rules(), settings.correlation_rules(), now=at, wait_over=False)
+    log = record_log.RecordLog()
+    with opened_store(settings) as store:
+        messages = stored.QuarantinedMessages(store.database)
+
+        def change(ids: Sequence[int]) -> Changed:
+            retried = messages.retry(ids, recorder.decode_again, decide, at=at, dry_run=selection.dry_run)
+            if not selection.dry_run:
+                log.write(retried.summary)
+            counts = {str(kind): number for kind, number in retried.summary.kinds.items()}
+            return Changed(retried.ids, retried.refused, counts)
+
+        carry_out(RETRY, selection, messages, change=change, show=_show, preview=change)
+
+
+@quarantine.command("drop", epilog=examples(EXAMPLES, "drop"))
+@selection_options(DROP)
+@config_option
+def drop(*, selection: Selection, path: Path | None) -> None:
+    """Delete quarantined messages permanently. --all asks first."""
+    with opened_store(settings_from(path)) as store:
+        messages = stored.QuarantinedMessages(store.database)
+        carry_out(DROP, selection, messages, change=lambda ids: Changed(messages.drop(ids)), show=_show)
+
+
+@quarantine.command("export", epilog=examples(EXAMPLES, "export"))
+@click.argument("ids", metavar="[ID]...", type=ROW_ID, nargs=-1)
+@click.option(
+    "--output",
+    type=click.File("w", encoding="utf-8", atomic=True),
+    default="-",
+    help="Output file, written atomically.  [default: standard output]",
+)
+@click.option(
+    "--redact",
+    is_flag=True,
+    help="Mask letters and digits of the body, except names and states that MPS defines.",
+)
+@filter_options(*TIMES)
+@config_option
+def export(
+    *, ids: tuple[int, ...], output: TextIO, redact: bool, filters: Filters, path: Path | None
+) -> None:
+    """Export quarantined messages as JSON lines, e.g. for a bug report: those with these ids, or all, newest first."""
+    with opened_store(settings_from(path), read_only=True) as store:
+        messages = stored.QuarantinedMessages(store.database)
+        entries = (
+            (_found(messages, row) for row in dict.fromkeys(ids)) if ids else every_row(messages, filters)
+        )
+        for entry in entries:
+            line = quarantined_dict(entry)
+            if redact:
+                line["body"] = redaction.redacted(entry.message.body)
+            output.write(json.dumps(line, default=json_value) + "\n")
+
+
+def _found(messages: QuarantinedMessages, entry_id: int) -> Quarantined:
+    entry = messages.find(entry_id)
+    if entry is None:
+        raise NotFound(
+            f"no quarantined message has the id {entry_id}; list them with `mns-listener quarantine list`"
+        )
+    return entry
+
+
+def _show(page: Sequence[Quarantined]) -> None:
     print_table(
         ("id", "queue", "message", "received", "copies", "reason", "body"),
         [

@@ -1,12 +1,13 @@
-"""Commands that act on deliveries: on those with the given ids, or on all that match the filters."""
+"""Commands that act on rows, such as dead letters: on those with the given ids, or on all that match the filters."""
 
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 
 import click
 
@@ -16,43 +17,56 @@ from listener.core.errors import ListenerError, NotFound, UsageError
 from listener.formats.unicode_text import visible
 
 if TYPE_CHECKING:
-    from listener.core.model import Delivery
     from listener.store.filters import Filters
 
-#: How many deliveries are read or changed at a time.
+#: How many rows are read or changed at a time.
 PAGE = 500
 
 
-class Source(Protocol):
-    """Where the deliveries come from: a page, newest first, and a single one."""
+class Row(Protocol):
+    """A delivery, or anything else that an action can be carried out on."""
 
-    def page(self, *, filters: Filters, before: int, limit: int) -> Sequence[Delivery]: ...
+    @property
+    def id(self) -> int: ...
 
-    def find(self, delivery_id: int, /) -> Delivery | None: ...
+
+R = TypeVar("R", bound=Row)
+R_co = TypeVar("R_co", bound=Row, covariant=True)
+
+
+class Source(Protocol[R_co]):
+    """Where the rows come from: a page, newest first, and a single one."""
+
+    def page(self, *, filters: Filters, before: int, limit: int) -> Sequence[R_co]: ...
+
+    def find(self, row_id: int, /) -> R_co | None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Action:
-    """What is done to deliveries, in words."""
+    """What is done to rows, in words."""
 
     verb: str
     done: str
     what: str  #: in the plural
     asks: bool = False  #: whether ``--all`` needs a confirmation
     refuses: bool = False  #: whether it may be refused for single ones
+    counts: bool = False  #: whether ``Changed.counts`` says what it led to
+    filters: Sequence[str] = ()  #: the options that narrow ``--all``; empty for all of them
 
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """Which deliveries were changed, and why others were not."""
+    """Which rows were changed, why others were not, and how many ended in which way, if that differs."""
 
     ids: Sequence[int]
     refused: Mapping[int, str] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Selection:
-    """What the command line says about the deliveries to act on."""
+    """What the command line says about the rows to act on."""
 
     ids: tuple[int, ...]
     everything: bool
@@ -82,7 +96,7 @@ def selection_options(action: Action) -> Callable[[Callable[..., Any]], Callable
         decorated = click.option(
             "--dry-run", is_flag=True, help=f"Show what this would {action.verb}, and change nothing."
         )(decorated)
-        decorated = filter_options()(decorated)
+        decorated = filter_options(*action.filters)(decorated)
         decorated = click.option(
             "--all", "everything", is_flag=True, help=f"All {action.what}, or all that match the filters."
         )(decorated)
@@ -94,19 +108,19 @@ def selection_options(action: Action) -> Callable[[Callable[..., Any]], Callable
 def carry_out(
     action: Action,
     selection: Selection,
-    source: Source,
+    source: Source[R],
     *,
     change: Callable[[Sequence[int]], Changed],
-    show: Callable[[Sequence[Delivery]], None],
+    show: Callable[[Sequence[R]], None],
     preview: Callable[[Sequence[int]], Changed] = Changed,
 ) -> None:
-    """Change the selected deliveries, page by page, and report it.
+    """Change the selected rows, page by page, and report it.
 
     ``preview`` returns what ``change`` would. Raises NotFound if an id names none of them, and ListenerError if the
     change was refused for any of them.
     """
     if selection.everything:
-        found = list(_all(source, selection.filters))
+        found = list(every_row(source, selection.filters))
         ids = [delivery.id for delivery in found]
     else:
         ids = list(dict.fromkeys(selection.ids))
@@ -127,6 +141,7 @@ def _in_pages(ids: Sequence[int], change: Callable[[Sequence[int]], Changed]) ->
     return Changed(
         [row for page in pages for row in page.ids],
         {row: reason for page in pages for row, reason in page.refused.items()},
+        sum((Counter(page.counts) for page in pages), Counter()),
     )
 
 
@@ -153,7 +168,8 @@ def _confirm(action: Action, selection: Selection, number: int) -> None:
         click.confirm(f"{action.verb.capitalize()} {number} {action.what}?", abort=True, err=True)
 
 
-def _all(source: Source, filters: Filters) -> Iterator[Delivery]:
+def every_row(source: Source[R], filters: Filters) -> Iterator[R]:
+    """All that match the filters, newest first."""
     before = 0
     while page := source.page(filters=filters, before=before, limit=PAGE):
         yield from page
@@ -164,11 +180,15 @@ def _report(action: Action, selection: Selection, *, changed: Changed, missing: 
     if selection.as_json:
         refused = [{"id": row, "reason": reason} for row, reason in changed.refused.items()]
         result = {action.done: changed.ids, "missing": missing, "dry_run": selection.dry_run}
-        print_json(result | ({"refused": refused} if action.refuses else {}))
-    elif selection.dry_run:
-        click.echo(f"would {action.verb} {len(changed.ids)} {action.what}; nothing was changed")
+        result |= {"refused": refused} if action.refuses else {}
+        print_json(result | ({"counts": changed.counts} if action.counts else {}))
     else:
-        click.echo(f"{action.done} {len(changed.ids)} {action.what}")
+        counted = ", ".join(f"{number} {name}" for name, number in changed.counts.items())
+        number = f"{len(changed.ids)} {action.what}{f' ({counted})' if counted else ''}"
+        if selection.dry_run:
+            click.echo(f"would {action.verb} {number}; nothing was changed")
+        else:
+            click.echo(f"{action.done} {number}")
     for reason in dict.fromkeys(changed.refused.values()):
         rows = ", ".join(str(row) for row, why in changed.refused.items() if why == reason)
         click.echo(visible(f"cannot {action.verb} {rows}: {reason}"), err=True)

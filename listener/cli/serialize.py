@@ -82,7 +82,9 @@ def quarantined_dict(entry: Quarantined) -> dict[str, Any]:
         "queue": entry.queue,
         "message_id": entry.message.message_id,
         "reason": entry.reason,
+        "enqueued_at": entry.message.enqueued_at,
         "received_at": entry.received_at,
+        "dequeue_count": entry.message.dequeue_count,
         "copies": entry.copies,
         "body": entry.message.body,
     }

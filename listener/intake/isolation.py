@@ -14,7 +14,7 @@ from typing import Final
 
 from listener.core.errors import StoreFailureKind, StoreUnavailable
 from listener.core.logger import get_logger
-from listener.core.model import DecodedMessage, Message, RecordedEntry, RecordSummary, Result
+from listener.core.model import DecodedMessage, Message, Quarantined, RecordedEntry, RecordSummary, Result
 from listener.core.ports import Decide, ResultStore
 from listener.formats.unicode_text import shortened, storable
 
@@ -22,8 +22,9 @@ log = get_logger(__name__)
 
 #: How many characters of the database's message a reason quotes.
 MAX_REASON: Final = 500
-#: How a body begins that is kept as base64 of its UTF-8.
+#: How a body begins that is kept as base64 of its UTF-8, and what its reason contains.
 ENCODED: Final = "base64:"
+REJECTED: Final = "the store rejects it: "
 
 
 def record_one_by_one(
@@ -47,6 +48,14 @@ def record_one_by_one(
         on_recorded(summary)
         summaries.append(summary)
     return RecordSummary.total(summaries)
+
+
+def original_body(entry: Quarantined) -> str:
+    """The body of a quarantined message as it was received."""
+    body = entry.message.body
+    if not body.startswith(ENCODED) or REJECTED not in entry.reason:
+        return body
+    return base64.b64decode(body.removeprefix(ENCODED)).decode("utf-8", "surrogatepass")
 
 
 def _record_or_quarantine(
@@ -80,7 +89,7 @@ def _with_result(summary: RecordSummary, result: Result | None) -> Sequence[Reco
 
 
 def _reason(error: Exception) -> str:
-    return shortened(storable(f"the store rejects it: {error or type(error).__name__}"), MAX_REASON)
+    return shortened(storable(f"{REJECTED}{error or type(error).__name__}"), MAX_REASON)
 
 
 def _message(entry: DecodedMessage) -> Message:

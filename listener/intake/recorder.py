@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
 
 from listener.core import clock
@@ -13,13 +14,14 @@ from listener.core.model import (
     DecodedMessage,
     Delivery,
     Message,
+    Quarantined,
     RecordSummary,
     Result,
     Unverified,
 )
 from listener.core.ports import Decide, DeliverySink, ResultStore
 from listener.formats.callback import decode
-from listener.intake.isolation import record_one_by_one
+from listener.intake.isolation import original_body, record_one_by_one
 from listener.intake.record_log import RecordLog
 from listener.rules.routing import Correlation, Rule, decider
 
@@ -174,6 +176,11 @@ def decode_message(queue: str, message: Message) -> DecodedMessage:
         log.exception("decode.crashed", queue=queue, message_id=message.message_id)
         reason = f"internal error while decoding (a bug in mns-listener): {type(error).__name__}"
         return DecodedMessage(queue=queue, message=message, result=None, reason=reason)
+
+
+def decode_again(entry: Quarantined) -> DecodedMessage:
+    """The same for a message from quarantine."""
+    return decode_message(entry.queue, replace(entry.message, body=original_body(entry)))
 
 
 class NullDeliverySink:

@@ -9,14 +9,14 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, RowMapping, Select, func, or_, select
 
-from listener.core.model import Delivery, Job, JobState, Quarantined, Result, ResultStatus
+from listener.core.model import Delivery, Job, JobState, Result, ResultStatus
 from listener.store import filters as narrow
 from listener.store import job_rows
 from listener.store.claims import Load, load, load_each
 from listener.store.database import Database
 from listener.store.filters import NO_FILTERS, Filters, starts_with
 from listener.store.routed_result import KnownJob
-from listener.store.rows import job_of, mapping, quarantined_of, result_of
+from listener.store.rows import job_of, mapping, result_of
 from listener.store.tables import deliveries, jobs, quarantine, results, results_named
 from listener.store.unreadable import each_of, read
 
@@ -62,7 +62,7 @@ class Queries:
         if state:
             known = {each.casefold(): each for each in JobState}
             page = page.where(jobs.c.state == known.get(state.casefold(), state))
-        return _page(self._database, jobs, page, lambda row: (row["id"], job_of(row)))
+        return read_rows(self._database, jobs, page, lambda row: (row["id"], job_of(row)))
 
     def overdue_waiting(self, *, at: datetime, limit: int) -> Sequence[tuple[Job, datetime]]:
         """Overdue jobs that are not due for a query yet, with the time of the next one, earliest first."""
@@ -72,7 +72,7 @@ class Queries:
             .order_by(jobs.c.next_query_at)
             .limit(limit)
         )
-        return _page(self._database, jobs, page, lambda row: (job_of(row), row["next_query_at"]))
+        return read_rows(self._database, jobs, page, lambda row: (job_of(row), row["next_query_at"]))
 
     def delivery_counts(self, rows: Sequence[int]) -> dict[int, dict[str, int]]:
         """How far the results of these jobs (row ids) have come: how many of their deliveries are in each state, and
@@ -105,14 +105,7 @@ class Queries:
         page = page_of(select(results), results, before, limit).where(*narrow.of_results(filters))
         if status:
             page = page.where(results.c.status == status)
-        return _page(self._database, results, page, _stored_result)
-
-    def quarantined(
-        self, *, filters: Filters = NO_FILTERS, before: int = 0, limit: int = 50
-    ) -> Sequence[Quarantined]:
-        """Newest first."""
-        page = page_of(select(quarantine), quarantine, before, limit).where(*narrow.of_quarantine(filters))
-        return _page(self._database, quarantine, page, quarantined_of)
+        return read_rows(self._database, results, page, _stored_result)
 
     def counts(self) -> dict[str, dict[str, int]]:
         """How many rows there are of each kind and state. Reads whole tables: for operators, not for monitoring."""
@@ -133,9 +126,10 @@ Read = Callable[[Connection, Any, Select[Any], Callable[[RowMapping], Value]], l
 """Reads a page of rows: ``_all_rows``, or ``_readable_rows``."""
 
 
-def _page(
+def read_rows(
     database: Database, table: Any, page: Select[Any], convert: Callable[[RowMapping], Value]
 ) -> list[Value]:
+    """The converted rows of a page. Those that cannot be read are logged and left out."""
     return read(
         database,
         lambda connection: _all_rows(connection, table, page, convert),

@@ -23,6 +23,7 @@ from listener.core.model import (
     Settlement,
     Target,
 )
+from listener.intake.recorder import decode_again
 from listener.rules.routing import Correlation, decider
 from listener.store import maintenance, pruner, schema
 from listener.store.database import Database
@@ -31,6 +32,7 @@ from listener.store.deliveries import Deliveries
 from listener.store.filters import Filters
 from listener.store.parked import reroute_parked
 from listener.store.pruner import PASS_INTERVAL, ROWS_PER_STEP, Pruner
+from listener.store.quarantined_messages import QuarantinedMessages
 from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
 from tests.support.builders import (
@@ -335,7 +337,9 @@ class TestGrowth:
             listed.cancel([7], at=NOON)
             queries.delivery_counts(range(7))
             queries.overdue_waiting(at=NOON, limit=7)
-            queries.quarantined(before=7)
+            QuarantinedMessages(large.database).page(before=7)
+            QuarantinedMessages(large.database).retry([7], decode_again, routes_all(), at=NOON)
+            QuarantinedMessages(large.database).drop([7])
             queries.history(JOB_ID)
             queries.history("nobody")
             reroute_parked(large.database, routes_all(), at=NOON)

@@ -20,6 +20,7 @@ from listener.store import database, maintenance
 from listener.store.database import Database
 from listener.store.group_commit import GroupCommit
 from listener.store.pruner import Pruner
+from listener.store.quarantined_messages import QuarantinedMessages
 from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
 from tests.support.builders import (
@@ -188,7 +189,7 @@ class TestDamagedText:
             queries = Queries(store.database)
 
             assert [job.job_id for _, job in queries.jobs()] == ["job-2", "job-0"]
-            assert queries.quarantined() == []
+            assert QuarantinedMessages(store.database).page() == []
             assert [row["job_id"] for row in maintenance.export(store.database)] == ["job-0", "job-2"]
 
     def test_a_result_for_a_job_that_cannot_be_read_is_quarantined_and_the_others_are_recorded(

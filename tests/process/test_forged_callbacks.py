@@ -99,7 +99,7 @@ def state_of(place: Place, job: Job) -> str:
 
 
 def reasons(place: Place) -> list[str]:
-    return [each.reason for each in place.queries(lambda queries: queries.quarantined())]
+    return [each.reason for each in place.quarantined()]
 
 
 @pytest.mark.parametrize("policy", POLICIES)

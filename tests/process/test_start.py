@@ -27,7 +27,7 @@ def test_drain_ends_once_all_is_done(place: Place) -> None:
 
     assert place.run("--drain").wait() == 0
     assert (place.messages_left(), place.delivery_states()) == (0, {"done": 40})
-    assert len(place.queries(lambda queries: queries.quarantined())) == 1
+    assert len(place.quarantined()) == 1
 
 
 def test_drain_waits_for_retries(place: Place) -> None:

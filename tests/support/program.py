@@ -9,15 +9,17 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
+from listener.core.model import Quarantined
 from listener.emulator import Options
 from listener.emulator.mns.queue import Attributes, draft
 from listener.emulator.server import RunningEmulator, running
+from listener.store.quarantined_messages import QuarantinedMessages
 from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
 from tests.support.builders import a_callback, wrapped
@@ -251,6 +253,11 @@ class Place:
         """Ask the store, as an operator would."""
         with self.store() as store:
             return look(Queries(store.database))
+
+    def quarantined(self) -> Sequence[Quarantined]:
+        """All messages in quarantine, newest first."""
+        with self.store() as store:
+            return QuarantinedMessages(store.database).page()
 
     @contextmanager
     def store(self) -> Iterator[SqlStore]:

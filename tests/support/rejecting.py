@@ -11,6 +11,12 @@ POISON: Final = "poison"
 #: The database's message.
 REJECTION: Final = "this value is rejected"
 
+_RAISE_SQLITE: Final = f"SELECT RAISE(ABORT, '{REJECTION}')"
+_FUNCTION_POSTGRES: Final = (
+    "CREATE OR REPLACE FUNCTION reject() RETURNS trigger LANGUAGE plpgsql AS "
+    f"$$ BEGIN RAISE EXCEPTION '{REJECTION}' USING ERRCODE = '22023'; END $$"
+)
+
 
 def reject(store: SqlStore, table: str, column: str, *, when: str = f"LIKE '%{POISON}%'") -> None:
     """From now on no row can be written that has such a value in this column."""
@@ -22,18 +28,29 @@ def reject(store: SqlStore, table: str, column: str, *, when: str = f"LIKE '%{PO
             )
 
 
+def reject_deletions(store: SqlStore, table: str) -> None:
+    """From now on no row of the table can be deleted."""
+    postgres = store.database.is_postgres
+    action = "EXECUTE FUNCTION reject()" if postgres else f"BEGIN {_RAISE_SQLITE}; END"
+    with store.database.write() as connection:
+        if postgres:
+            connection.exec_driver_sql(_FUNCTION_POSTGRES)
+        connection.exec_driver_sql(
+            f"CREATE TRIGGER keeping_{table} BEFORE DELETE ON {table} FOR EACH ROW {action}"
+        )
+
+
 def _sqlite(table: str, condition: str) -> list[str]:
     return [
         f"CREATE TRIGGER rejecting_{table}_{event.lower()} BEFORE {event} ON {table} WHEN {condition} "
-        f"BEGIN SELECT RAISE(ABORT, '{REJECTION}'); END"
+        f"BEGIN {_RAISE_SQLITE}; END"
         for event in ("INSERT", "UPDATE")
     ]
 
 
 def _postgres(table: str, condition: str) -> list[str]:
-    body = f"BEGIN RAISE EXCEPTION '{REJECTION}' USING ERRCODE = '22023'; END"
     rows = f"BEFORE INSERT OR UPDATE ON {table} FOR EACH ROW WHEN ({condition})"
     return [
-        f"CREATE OR REPLACE FUNCTION reject() RETURNS trigger LANGUAGE plpgsql AS $$ {body} $$",
+        _FUNCTION_POSTGRES,
         f"CREATE TRIGGER rejecting_{table} {rows} EXECUTE FUNCTION reject()",
     ]
