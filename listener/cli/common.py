@@ -99,11 +99,24 @@ def print_one(fields: Mapping[str, Any], *, as_json: bool) -> None:
 
 
 def print_fields(fields: Mapping[str, Any]) -> None:
-    """Print names and values, one per line; empty values are omitted."""
-    cells = {name: cell_text(value) for name, value in fields.items() if value not in (None, "", (), [])}
-    width = max((len(name) for name in cells), default=0)
-    for name, value in cells.items():
-        click.echo(f"{name:<{width}}  {value}")
+    """Print names and values; an item of a list has a line of its own, and empty values are omitted."""
+    lines = {name: _value_lines(value) for name, value in fields.items() if value not in (None, "", (), [])}
+    width = max((len(name) for name in lines), default=0)
+    for name, (first, *others) in lines.items():
+        click.echo(f"{name:<{width}}  {first}")
+        for line in others:
+            click.echo(f"{'':<{width}}  {line}")
+
+
+def _value_lines(value: Any) -> list[str]:
+    return list(map(_one_line, value)) if isinstance(value, list | tuple) else [_one_line(value)]
+
+
+def _one_line(value: Any) -> str:
+    """JSON values as JSON, anything else as in a table."""
+    return (
+        visible(json.dumps(value, ensure_ascii=False)) if isinstance(value, dict | list) else cell_text(value)
+    )
 
 
 def json_value(value: Any) -> Any:

@@ -30,7 +30,7 @@ from listener.formats.unicode_text import visible
 
 with lazy_imports():
     from listener.cli import names as job_names
-    from listener.cli import waiting
+    from listener.cli import outputs_text, waiting
     from listener.formats import durations
     from listener.jobs import request as requests
     from listener.store import queries as stored
@@ -148,9 +148,18 @@ def show_job(*, name: str, path: Path | None, as_json: bool) -> None:
         print_json({"job": job, "results": results, "deliveries": deliveries})
         return
     print_fields(job or {"job": "not in this store"})
-    for title, fields in [("result", one) for one in results] + [("delivery", one) for one in deliveries]:
-        click.echo(f"\n{title}")
-        print_fields(fields)
+    for result in results:
+        outputs = result.pop("outputs")
+        _print_section("result", result)
+        if outputs:
+            _print_section("outputs", outputs_text.output_fields(outputs))
+    for delivery in deliveries:
+        _print_section("delivery", delivery)
+
+
+def _print_section(title: str, fields: Mapping[str, Any]) -> None:
+    click.echo(f"\n{title}")
+    print_fields(fields)
 
 
 @jobs.command("wait", epilog=examples(EXAMPLES, "wait"))

@@ -15,6 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from listener.cli import COMMANDS, main
+from listener.emulator.mps.sample_results import FUNCTION_NAMES, Work
+from listener.emulator.mps.sample_results import result as sample_result
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_decoded_message, a_job, a_message, a_result, routes_all
 from tests.support.command_line import Invoke
@@ -98,6 +100,50 @@ def test_a_job_is_shown_with_its_outputs_as_handlers_get_them(
 
     url = "oss://media.oss-cn-shanghai.aliyuncs.com/out/talk.mp4"
     assert [file["url"] for file in result["outputs"]["files"]] == [url]
+
+
+#: A line of what is shown of the outputs of these functions, without its alignment.
+SHOWN = {
+    "Cover": "covers oss://out-bucket.oss-cn-shanghai.aliyuncs.com/talk-7.mp4 score 8.27 at 0.27825 s",
+    "VideoClip": "files oss://out-bucket.oss-cn-shanghai.aliyuncs.com/talk-7.mp4",
+    "MusicSegmentDetect": "segments 39.32 s to 63.85 s 副歌",
+    "VideoSplit": "44.57 s to 90.12 s part 44.57",
+}
+
+
+@pytest.mark.parametrize("function", FUNCTION_NAMES)
+def test_outputs_of_every_function_are_shown_as_lines_and_not_as_python(
+    place: Place, invoke: Invoke, function: str
+) -> None:
+    job = a_job(function=function)
+    work = Work(function=function, input=job.input, output=job.output, params={}, timestamp=7)
+    result = a_result(function=function, outputs=sample_result(work), details=({"a": [1]}, "b"))
+    with place.store() as store:
+        store.add_job(job)
+        store.record([a_decoded_message(result=result)], routes_all(), at=NOON)
+
+    lines = invoke("jobs", "show", job.job_id).stdout.splitlines()
+
+    outputs = lines[lines.index("outputs") :]
+    assert any(line.split() == ["code", "Success"] for line in outputs)
+    assert [line for line in lines if "{'" in line or "['" in line or "(" in line] == []
+    assert [line.split() for line in lines if line.startswith("details")][:1] == [
+        ["details", '{"a":', "[1]}"]
+    ]
+    assert SHOWN.get(function, "code Success") in [" ".join(line.split()) for line in outputs]
+
+
+def test_a_job_is_shown_with_its_tenant_its_deadline_and_how_often_it_was_queried(
+    place: Place, invoke: Invoke
+) -> None:
+    job = a_job(tenant="one", deadline_at=NOON, queries=3)
+    with place.store() as store:
+        store.add_job(job)
+
+    shown = dict(line.split(maxsplit=1) for line in invoke("jobs", "show", job.job_id).stdout.splitlines())
+
+    deadline = NOON.astimezone().strftime("%Y-%m-%d %H:%M:%S")
+    assert (shown["tenant"], shown["deadline_at"], shown["queries"]) == ("one", deadline, "3")
 
 
 @pytest.fixture
