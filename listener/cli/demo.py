@@ -8,20 +8,23 @@ import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import click
 
-from listener.cli.common import json_option, print_json, print_table
+from listener.cli.common import json_option, print_fields, print_json, print_table
 from listener.core.exit_codes import ExitCode
 from listener.core.lazy_imports import lazy_imports
 
 with lazy_imports():
-    from listener.cli import progress
+    from listener.cli import outputs_text, progress
     from listener.demo import sandbox
 
 if TYPE_CHECKING:
     from listener.demo.sandbox import DemoReport, JobReport
+
+#: The functions of which the outputs are shown.
+EXAMPLES_OF_OUTPUTS: Final = ("Cover", "CaptionExtraction", "VideoSplit")
 
 EPILOG = """\b
 Examples:
@@ -33,7 +36,8 @@ Examples:
 Starts an emulator of MNS and MPS, submits jobs through the official SDK, injects
 duplicate, early, late, topic-wrapped and garbled callbacks, and runs the real daemon.
 Needs no Alibaba Cloud account. Exit status: 0 if exactly one outcome of every job
-reached the right handler and every garbled message is in quarantine, else 1.
+reached the right handler, with its outputs if it succeeded, and every garbled
+message is in quarantine, else 1.
 """
 
 
@@ -96,14 +100,15 @@ def _progress(*, quiet: bool) -> Iterator[Callable[[str, int, int], None]]:
 def _show(report: DemoReport, keep: Path | None) -> None:
     rows = [_row(job_report) for job_report in report.job_reports]
     print_table(
-        ("job", "function", "user data", "fault", "route", "handler", "outcome"),
+        ("job", "function", "user data", "fault", "route", "handler", "outcome", "outputs"),
         rows,
         empty="no jobs",
         whole=("job",),
     )
+    _show_outputs(report)
     counts = report.counts
     click.echo(
-        f"\n{counts['submitted']} jobs, {counts['handled']} handled once each, "
+        f"\n{counts['submitted']} jobs, {counts['handled']} handled once each, {counts['outputs']} with outputs, "
         f"{counts['duplicates']} duplicates ignored, {counts['quarantined']} garbled messages in quarantine, "
         f"{counts['lost']} lost, in {counts['seconds']} s"
     )
@@ -111,6 +116,16 @@ def _show(report: DemoReport, keep: Path | None) -> None:
         click.echo(f"Files kept in {keep}; try `mns-listener jobs list -c {keep}/listener.toml`")
     if not report.correct:
         click.echo("The demo failed: the outcomes above are not the expected ones.", err=True)
+
+
+def _show_outputs(report: DemoReport) -> None:
+    """The outputs that handlers got, of one job for each of a few functions."""
+    found = {each.demo_job.function: each.outputs for each in reversed(report.job_reports) if each.outputs}
+    for function in EXAMPLES_OF_OUTPUTS:
+        if outputs := found.get(function):
+            click.echo(f"\nOutputs that the handler of {function} got")
+            shown = outputs_text.output_fields(outputs)
+            print_fields({name: shown[name] for name in ("files", "covers", "segments", "splits")})
 
 
 def _row(job_report: JobReport) -> tuple[str, ...]:
@@ -123,4 +138,5 @@ def _row(job_report: JobReport) -> tuple[str, ...]:
         ", ".join(line["route"] for line in lines) or "-",
         "jsonl" if lines else "-",
         (lines[0]["state"] if lines else "LOST") + ("" if job_report.correct else "  <-- unexpected"),
+        outputs_text.outputs_summary(job_report.outputs) if job_report.outputs else "",
     )

@@ -27,6 +27,18 @@ def output_fields(document: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
+def outputs_summary(document: Mapping[str, Any]) -> str:
+    """How many outputs of each kind there are, such as ``3 covers``."""
+    kinds = ("covers", "files", "segments", "splits", "inline")
+    shown = output_fields(document)
+    counts = {kind: len(shown[kind]) for kind in kinds}
+    return ", ".join(
+        f"{number} {kind if number > 1 else kind.removesuffix('s')}"
+        for kind, number in counts.items()
+        if number
+    )
+
+
 def _place(file: Mapping[str, Any]) -> str:
     return str(file["url"] or file["path"])
 

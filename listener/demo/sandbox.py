@@ -80,6 +80,9 @@ listen = ""
 [log]
 format = "json"
 
+[mps]
+endpoint = "{endpoint}"
+
 [[queues]]
 endpoint = "{endpoint}"
 queue = "{queue}"
@@ -147,9 +150,15 @@ class JobReport:
 
     @property
     def correct(self) -> bool:
-        return [(line["route"], line["state"]) for line in self.deliveries] == [
-            (self.demo_job.wanted_route, self.demo_job.wanted_state)
-        ]
+        """One outcome at the right handler, with the outputs of a success."""
+        outcomes = [(line["route"], line["state"]) for line in self.deliveries]
+        wanted = (self.demo_job.wanted_route, self.demo_job.wanted_state)
+        return outcomes == [wanted] and (self.demo_job.fails or self.outputs is not None)
+
+    @property
+    def outputs(self) -> dict[str, Any] | None:
+        """The outputs that the handler got, if the job succeeded."""
+        return next((line["outputs"] for line in self.deliveries if line["state"] == SUCCESS), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -333,6 +342,7 @@ class Sandbox:
                 "duplicates": counts["copies"]["duplicates"],
                 "quarantined": counts["quarantine"]["messages"],
                 "dead": counts["deliveries"].get("dead", 0),
+                "outputs": sum(1 for job_report in job_reports if job_report.outputs),
                 "lost": sum(1 for job_report in job_reports if not job_report.deliveries),
                 "seconds": round(seconds, 2),
             },

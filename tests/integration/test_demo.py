@@ -13,12 +13,16 @@ from click.testing import CliRunner
 
 from listener.cli.demo import _show
 from listener.core.model import Job
+from listener.core.outputs import CoverImage, Outputs
 from listener.demo import sandbox
 from listener.demo.sandbox import DemoFailed, DemoReport, JobReport, make_jobs, run_demo
+from listener.emulator.mps.sample_results import FUNCTION_NAMES
 from tests.support.builders import a_job
 from tests.support.program import Program
 
-KEYS = ["submitted", "results", "handled", "duplicates", "quarantined", "dead", "lost", "seconds"]
+KEYS = ["submitted", "results", "handled", "duplicates", "quarantined", "dead", "outputs", "lost", "seconds"]
+#: The document of outputs without any.
+NO_OUTPUTS = Outputs().to_document()
 
 
 @pytest.fixture
@@ -44,8 +48,35 @@ def an_ending(number: int = 0, **changes: Any) -> JobReport:
     """That of a job which had exactly one outcome, at the right handler."""
     demo_job = make_jobs(None)[number]
     job: Job = a_job(job_id=f"job-{number}", function=demo_job.function)
-    line = {"job_id": job.job_id, "route": demo_job.wanted_route, "state": demo_job.wanted_state}
+    line: dict[str, Any] = {
+        "job_id": job.job_id,
+        "route": demo_job.wanted_route,
+        "state": demo_job.wanted_state,
+    }
+    line["outputs"] = None if demo_job.fails else NO_OUTPUTS
     return replace(JobReport(demo_job=demo_job, job=job, deliveries=[line]), **changes)
+
+
+def a_line(**changes: Any) -> dict[str, Any]:
+    """What the handler of the first job writes."""
+    return {"route": "everything-else", "state": "Success", "outputs": NO_OUTPUTS, **changes}
+
+
+def test_outputs_are_shown_as_the_handlers_got_them(capsys: pytest.CaptureFixture[str]) -> None:
+    number = FUNCTION_NAMES.index("Cover")
+    cover = CoverImage(path="out/a.jpg", url="oss://demo/out/a.jpg", score=8.27, time_ms=278.25)
+    outputs = Outputs(covers=(cover,)).to_document()
+    ending = an_ending(number, deliveries=[a_line(route="covers", outputs=outputs)])
+
+    _show(DemoReport(job_reports=[ending], counts=counts(outputs=1)), None)
+
+    printed = capsys.readouterr().out
+    assert printed.splitlines()[1].endswith("Success\t1 cover")
+    assert (
+        "\nOutputs that the handler of Cover got\ncovers  oss://demo/out/a.jpg  score 8.27  at 0.27825 s\n"
+        in printed
+    )
+    assert "1 with outputs" in printed
 
 
 def test_json_holds_the_promised_numbers_and_nothing_else(started: Any) -> None:
@@ -63,6 +94,7 @@ def test_json_holds_the_promised_numbers_and_nothing_else(started: Any) -> None:
         "handled": total,
         "quarantined": 2,
         "dead": 0,
+        "outputs": total - 1,  # one fails
         "lost": 0,
     }
 
@@ -114,13 +146,14 @@ def test_right_endings_are_right() -> None:
     "deliveries",
     [
         pytest.param([], id="lost"),
-        pytest.param([{"route": "everything-else", "state": "Success"}] * 2, id="twice"),
-        pytest.param([{"route": "covers", "state": "Success"}], id="wrong-route"),
-        pytest.param([{"route": "everything-else", "state": "Fail"}], id="wrong-state"),
+        pytest.param([a_line()] * 2, id="twice"),
+        pytest.param([a_line(route="covers")], id="wrong-route"),
+        pytest.param([a_line(state="Fail")], id="wrong-state"),
+        pytest.param([a_line(outputs=None)], id="no-outputs"),
     ],
 )
 def test_one_wrong_ending_makes_the_demo_fail(
-    deliveries: Sequence[dict[str, str]], capsys: pytest.CaptureFixture[str]
+    deliveries: Sequence[dict[str, Any]], capsys: pytest.CaptureFixture[str]
 ) -> None:
     report = DemoReport(job_reports=[an_ending(1), an_ending(deliveries=deliveries)], counts=counts())
     _show(report, None)
