@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import os
+import re
 import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -10,8 +12,16 @@ from pathlib import Path
 from typing import Any
 
 from listener.core.errors import FailureKind, SettingsError, UnavailableError
+from listener.core.logger import get_logger
+from listener.runtime.log_throttle import ThrottledLog
 from listener.settings.sections import CredentialsSettings
 
+log = get_logger(__name__)
+
+#: The logger of alibabacloud-credentials.
+PACKAGE_LOGGER = "credentials"
+#: Its texts may quote replies of a service that issues keys.
+_SECRET = re.compile(r'("(?:AccessKeySecret|SecurityToken)"\s*:\s*")[^"]*', re.IGNORECASE)
 KEY_ID, KEY_SECRET = "ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"
 TOKEN = "ALIBABA_CLOUD_SECURITY_TOKEN"  # noqa: S105 - the name of a variable
 
@@ -103,6 +113,8 @@ class _Chain:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._client: Any = None
+        self._complaints = _Complaints()
+        self._warnings = ThrottledLog(log)
 
     def __call__(self) -> AccessKey:
         # A trailing line break, as left by files and pipes, cannot be sent in a header.
@@ -118,12 +130,49 @@ class _Chain:
         try:
             with self._lock:
                 self._client = self._client or Client()
+                self._complaints.listen()
                 found = self._client.get_credential()
         except CredentialException as error:
+            self._complaints.take()  # the error says the same
             raise UnavailableError(
                 "no Alibaba Cloud access key found",
                 kind=FailureKind.CREDENTIALS,
                 hint=f"set {KEY_ID} and {KEY_SECRET}, or [credentials] access_key_id_file and "
-                f"access_key_secret_file ({error})",
-            ) from error
+                f"access_key_secret_file ({_masked(str(error))})",
+            ) from None  # its text may contain a secret
+        if complaint := self._complaints.take():
+            self._warnings.warning(
+                "credentials.not_renewed",
+                error=complaint,
+                hint="the present key is used as long as it is accepted; verify that the service that issues it is "
+                "reachable, such as the RAM role of the machine",
+            )
         return AccessKey(found.access_key_id or "", found.access_key_secret or "", found.security_token or "")
+
+
+class _Complaints(logging.Handler):
+    """What the package logs about keys, instead of printing it: three times, with tracebacks, at every attempt."""
+
+    def __init__(self) -> None:
+        super().__init__(logging.WARNING)
+        self._first = ""
+
+    def listen(self) -> None:
+        """Replace the handlers that the modules of the package add to its logger."""
+        logger = logging.getLogger(PACKAGE_LOGGER)
+        for handler in list(logger.handlers):
+            if type(handler) is logging.StreamHandler:
+                logger.removeHandler(handler)
+        logger.addHandler(self)
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self._first = self._first or _masked(record.getMessage().partition("\n")[0])
+
+    def take(self) -> str:
+        """The first complaint since the last call; empty if there was none."""
+        first, self._first = self._first, ""
+        return first
+
+
+def _masked(text: str) -> str:
+    return _SECRET.sub(r"\1***", text)

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from listener.aliyun.credentials import KEY_ID, KEY_SECRET, TOKEN, AccessKey, credentials
+from listener.core import clock
 from listener.core.errors import FailureKind, SettingsError, UnavailableError
 from listener.settings.sections import CredentialsSettings
 from tests.support import ROOT
+from tests.support.raw_server import http_reply, serving
 
 
 @pytest.fixture
@@ -85,28 +89,37 @@ def test_the_environment_is_asked_anew_for_every_request(monkeypatch: pytest.Mon
 ASK = """
 from listener.settings.sections import CredentialsSettings
 from listener.aliyun.credentials import credentials
+from listener.core import clock
 from listener.core.errors import UnavailableError
-try:
-    print(credentials(CredentialsSettings()).get_credentials().id)
-except UnavailableError as error:
-    print(error.kind, error)
+from listener.runtime import log_setup
+log_setup.configure(format="json")
+keys = credentials(CredentialsSettings())
+for _ in range(3):
+    try:
+        print(keys.get_credentials().id)
+    except UnavailableError as error:
+        print(error.kind, error)
 """
 
 
 def asked_of_the_chain(home: Path, **environ: str) -> str:
     """What a new process finds in this home; the package looks for its files when it is imported."""
+    return ask(home, **environ).stdout.strip()
+
+
+def ask(home: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+    """The process. The package never asks the metadata service of a virtual machine."""
     keys = {KEY_ID, KEY_SECRET, TOKEN}
     inherited = {name: value for name, value in os.environ.items() if name not in keys}
-    child = subprocess.run(
+    return subprocess.run(
         [sys.executable, "-c", ASK],
-        env=inherited | {"HOME": str(home)} | environ,
+        env=inherited | {"HOME": str(home), "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true"} | environ,
         cwd=ROOT,
         capture_output=True,
         text=True,
         timeout=60,
         check=True,
     )
-    return child.stdout.strip()
 
 
 def test_a_missing_key_is_reported_with_a_hint(tmp_path: Path) -> None:
@@ -122,4 +135,54 @@ def test_a_profile_file_is_found_by_the_default_chain(tmp_path: Path) -> None:
     profile = tmp_path / "credentials"
     profile.write_text("[default]\ntype = access_key\naccess_key_id = fromFile\naccess_key_secret = secret\n")
 
-    assert asked_of_the_chain(tmp_path, ALIBABA_CLOUD_CREDENTIALS_FILE=str(profile)) == "fromFile"
+    assert (
+        asked_of_the_chain(tmp_path, ALIBABA_CLOUD_CREDENTIALS_FILE=str(profile))
+        == "fromFile\n" * 2 + "fromFile"
+    )
+
+
+def test_a_service_that_has_no_key_is_an_outage_and_prints_no_tracebacks(
+    tmp_path: Path,
+) -> None:
+    with serving([http_reply(b"no such role", status="404 Not Found")]) as server:
+        child = ask(tmp_path, ALIBABA_CLOUD_CREDENTIALS_URI=f"{server.url}/key")
+
+    assert child.stderr == ""
+    lines = child.stdout.splitlines()
+    assert len(lines) == 3
+    assert all("no Alibaba Cloud access key found" in line and "http_code=404" in line for line in lines)
+
+
+def test_an_incomplete_reply_of_a_service_is_quoted_without_its_secrets(tmp_path: Path) -> None:
+    key = {
+        "Code": "Success",
+        "AccessKeyId": "id",
+        "AccessKeySecret": "testKeySecret",
+        "SecurityToken": "tokn",
+    }
+    with serving([http_reply(json.dumps(key).encode())]) as server:
+        child = ask(tmp_path, ALIBABA_CLOUD_CREDENTIALS_URI=f"{server.url}/key")
+
+    assert '"AccessKeySecret": "***", "SecurityToken": "***"' in child.stdout
+    assert ("testKeySecret" in child.stdout, child.stderr) == (False, "")
+
+
+def test_a_key_that_is_not_renewed_in_time_is_logged_once_a_minute(
+    tmp_path: Path,
+) -> None:
+    soon = (clock.now() + timedelta(minutes=10)).strftime("%Y-%m-%dT%H:%M:%SZ")
+    key = {
+        "Code": "Success",
+        "AccessKeyId": "expiring",
+        "AccessKeySecret": "testKeySecret",
+        "SecurityToken": "token",
+        "Expiration": soon,
+    }
+    with serving([http_reply(json.dumps(key).encode())]) as server:
+        child = ask(tmp_path, ALIBABA_CLOUD_CREDENTIALS_URI=f"{server.url}/key")
+
+    assert child.stdout.splitlines() == ["expiring"] * 3
+    (line,) = [json.loads(each) for each in child.stderr.splitlines()]
+    assert (line["event"], line["level"]) == ("credentials.not_renewed", "warning")
+    assert "stale time is in the past" in line["error"]
+    assert "testKeySecret" not in child.stderr
