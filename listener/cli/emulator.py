@@ -158,6 +158,12 @@ def _faults(context: click.Context, option: click.Parameter, path: Path | None) 
     "--lenient-handles", is_flag=True, help="Keep old receipt handles valid after ChangeMessageVisibility."
 )
 @click.option(
+    "--text-to-speech-callback/--no-text-to-speech-callback",
+    default=True,
+    show_default=True,
+    help="Whether TextToSpeech, whose outcome is in the reply to its submission, also sends a callback.",
+)
+@click.option(
     "--malformed",
     is_flag=True,
     help="Return query results in the ill-formed variants that the MPS documentation shows.",

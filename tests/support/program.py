@@ -192,7 +192,7 @@ class Place:
         return path
 
     def start(self, *arguments: str, output: int | None = None, **settings: str) -> Program:
-        """Start the program; ``dispatch__lease="1s"`` sets one setting, an upper-case name any variable."""
+        """Start the program; ``dispatch__lease="2s"`` sets one setting, an upper-case name any variable."""
         environment = {
             name if name.isupper() else f"MNS_LISTENER_{name.upper()}": value
             for name, value in settings.items()
