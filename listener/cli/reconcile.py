@@ -51,7 +51,8 @@ Examples:
 The answer of MPS is recorded like a callback, and the daemon delivers it. The daemon
 does the same automatically once the deadline of a job has passed. With --overdue,
 a job that was queried lately is not queried again but listed as waiting, with the time
-of its next query; --job queries it at once.
+of its next query; --job queries any job at once, and does not change when the daemon
+will query it.
 Exit status: 69 if MPS was unavailable for at least one job, else 0.
 """
 
@@ -98,7 +99,7 @@ def _line(job: Job, result: str, next_query: datetime | None) -> dict[str, Any]:
 
 def _named(client: Client, names: Sequence[str]) -> list[tuple[Job, ReconcileOutcome]]:
     reconciler = _reconciler(client, ports.ALL_TENANTS)
-    return [(job, reconciler.reconcile(job)) for job in [find_job(client, name) for name in names]]
+    return [(job, reconciler.ask(job)) for job in [find_job(client, name) for name in names]]
 
 
 def _all_overdue(client: Client) -> list[tuple[Job, ReconcileOutcome]]:

@@ -94,28 +94,40 @@ class Reconciler:
         self._pace([outcome for _, outcome in found])
         return found
 
-    def reconcile(self, job: Job) -> ReconcileOutcome:
-        """Query one job and record the answer. Raises StoreUnavailable."""
+    def ask(self, job: Job) -> ReconcileOutcome:
+        """Query one job and record the answer, whether it is overdue or not. Raises StoreUnavailable."""
         if job.finished_at is not None:
             return ReconcileOutcome.COMPLETED
-        ((_, outcome),) = self._reconcile([job])
+        ((_, outcome),) = self._ask([job])
         return outcome
 
     def _reconcile(self, batch: Sequence[Job]) -> Sequence[tuple[Job, ReconcileOutcome]]:
-        """The same for jobs of one tenant and kind, by one query."""
+        """Query jobs of one tenant and kind, record the answers, and schedule the next queries where there have to be
+        some."""
+        found = self._ask(batch)
+        for job, outcome in found:
+            self._schedule(job, outcome)
+        return found
+
+    def _ask(self, batch: Sequence[Job]) -> Sequence[tuple[Job, ReconcileOutcome]]:
         if self._failures >= MAX_FAILURES or self._stop.is_set():
-            return [(job, self._unavailable(job)) for job in batch]
+            return [(job, ReconcileOutcome.UNAVAILABLE) for job in batch]
         try:
-            answers = self._ask(batch)
+            answers = self._query(batch)
         except UnavailableError as error:
             self._failures += 1
             self._warnings.warning("mps.unavailable", doing="query", kind=error.kind, error=str(error))
-            return [(job, self._unavailable(job)) for job in batch]
+            return [(job, ReconcileOutcome.UNAVAILABLE) for job in batch]
         self._failures = 0
-        return [(job, self._decided(job, answers.get(job.job_id))) for job in batch]
+        return [(job, self._recorded(job, answers.get(job.job_id))) for job in batch]
 
-    def _decided(self, job: Job, answer: Answer | None) -> ReconcileOutcome:
-        return self._unknown(job) if answer is None else self._answered(job, answer)
+    def _recorded(self, job: Job, answer: Answer | None) -> ReconcileOutcome:
+        if answer is None:
+            return self._unknown(job)
+        if not answer.result.terminal:
+            return ReconcileOutcome.RUNNING
+        summary = self._recorder.record_found([answer.result])
+        return self._unknown(job) if summary.quarantined else ReconcileOutcome.RECORDED
 
     def _guarded_turn(self, interval: timedelta) -> timedelta:
         """Run a turn; returns the delay until the next one, which is zero while more jobs are due."""
@@ -137,7 +149,7 @@ class Reconciler:
         elif found:
             self._failed_turns += 1
 
-    def _ask(self, batch: Sequence[Job]) -> Mapping[str, Answer]:
+    def _query(self, batch: Sequence[Job]) -> Mapping[str, Answer]:
         """The answers of MPS by job id; jobs that it does not know, or cannot be asked about, are missing."""
         job_ids = [job.job_id for job in batch if job.job_id]
         mps, kind = self._mps_of(batch[0].tenant), batch[0].queried_kind
@@ -150,54 +162,51 @@ class Reconciler:
                 log.info("job.unknown_to_mps", job_id=job_ids[0], code=error.code)
                 return {}
             # MPS does not say which of them it does not accept.
-            return ChainMap(*(dict(self._ask([job])) for job in batch))
+            return ChainMap(*(dict(self._query([job])) for job in batch))
         for job_id in set(job_ids) - answers.keys():
             log.info("job.unknown_to_mps", job_id=job_id, code="")
         return answers
 
-    def _unavailable(self, job: Job) -> ReconcileOutcome:
-        """Postpone a job that could not be queried; this never makes it Lost."""
-        wait = (
-            timedelta(0)
-            if self._stop.is_set()
-            else MPS_BACKOFF.delay(self._failed_turns) * random.uniform(1, 2)
-        )
-        self._store.postpone(job, until=clock.now() + wait, asked=False)
-        return ReconcileOutcome.UNAVAILABLE
-
-    def _answered(self, job: Job, answer: Answer) -> ReconcileOutcome:
-        if not answer.result.terminal:
-            self._postpone(job, clock.now())
-            return ReconcileOutcome.RUNNING
-        summary = self._recorder.record_found([answer.result])
-        return self._unknown(job) if summary.quarantined else ReconcileOutcome.RECORDED
-
     def _unknown(self, job: Job) -> ReconcileOutcome:
         now = clock.now()
-        if job.deadline_at is None or now < job.deadline_at + self._timeout:
-            self._postpone(job, now)
+        if not self._is_timed_out(job, now):
             return ReconcileOutcome.UNKNOWN
         if not self._clock_check.confirmed:
-            return self._unconfirmed(job, now)
+            # Lost cannot be undone, and a job is only too old if the clock is right.
+            self._warnings.warning(
+                "clock.unconfirmed",
+                doing="declare jobs Lost",
+                hint="the clock is only trusted when it agrees with that of a queue; verify that MNS can be reached",
+            )
+            return ReconcileOutcome.UNKNOWN
         self._recorder.record_found([lost(job, now=now)])
         return ReconcileOutcome.LOST
 
-    def _unconfirmed(self, job: Job, now: datetime) -> ReconcileOutcome:
-        """Lost cannot be undone, and a job is only too old if the clock is right."""
-        self._warnings.warning(
-            "clock.unconfirmed",
-            doing="declare jobs Lost",
-            hint="the clock is only trusted when it agrees with that of a queue; verify that MNS can be reached",
-        )
-        self._store.postpone(job, until=now + UNCONFIRMED_INTERVAL, asked=False)
-        return ReconcileOutcome.UNKNOWN
+    def _schedule(self, job: Job, outcome: ReconcileOutcome) -> None:
+        now = clock.now()
+        match outcome:
+            case ReconcileOutcome.UNAVAILABLE:  # this never makes a job Lost
+                self._store.postpone(job, until=now + self._pause(), asked=False)
+            case ReconcileOutcome.UNKNOWN if self._is_timed_out(job, now):  # but the clock is not confirmed
+                self._store.postpone(job, until=now + UNCONFIRMED_INTERVAL, asked=False)
+            case ReconcileOutcome.UNKNOWN | ReconcileOutcome.RUNNING:
+                self._postpone(job, now)
+
+    def _pause(self) -> timedelta:
+        """The pause after a call that failed."""
+        if self._stop.is_set():
+            return timedelta(0)
+        return MPS_BACKOFF.delay(self._failed_turns) * random.uniform(1, 2)
 
     def _postpone(self, job: Job, now: datetime) -> None:
         """Postpone, but not beyond the time at which the job becomes Lost."""
         until = now + self._backoff.delay(job.queries, jitter=random.random())
-        if job.deadline_at is not None and now < job.deadline_at + self._timeout:
+        if job.deadline_at is not None and not self._is_timed_out(job, now):
             until = min(until, job.deadline_at + self._timeout)
         self._store.postpone(job, until=until, asked=True)
+
+    def _is_timed_out(self, job: Job, now: datetime) -> bool:
+        return job.deadline_at is not None and now >= job.deadline_at + self._timeout
 
 
 def batches(jobs: Iterable[Job]) -> Iterator[Sequence[Job]]:

@@ -12,6 +12,7 @@ from listener.settings.loader import settings_from
 from tests.support.builders import a_job
 from tests.support.command_line import Invoke
 from tests.support.program import Place, unused_endpoint
+from tests.support.stores import jobs, the_row
 
 
 def make_overdue(client: Client) -> None:
@@ -51,3 +52,17 @@ def test_without_overdue_jobs_it_says_so(place: Place, invoke: Invoke) -> None:
         store.add_job(a_job(deadline_at=clock.now() + timedelta(hours=1)))
 
     assert invoke("reconcile", "--overdue").stdout == "no overdue jobs\n"
+
+
+def test_a_job_that_is_asked_about_by_name_keeps_its_schedule(
+    place: Place, printed: Callable[..., Any]
+) -> None:
+    deadline = clock.now() + timedelta(hours=1)
+    with place.store() as store:
+        store.add_job(a_job(reference="talk-7", deadline_at=deadline))
+        before = the_row(store, jobs)
+
+        (asked,) = printed("reconcile", "--job", "talk-7")
+
+        assert asked["result"] == "unknown"
+        assert the_row(store, jobs) == before

@@ -287,7 +287,7 @@ def test_a_job_that_has_ended_is_not_asked_about_by_hand_either(store: SqlStore)
     add_jobs(store, job_id="", state=JobState.REFUSED, finished_at=NOON)
     mps = MemoryMps()
 
-    assert a_reconciler(store, mps).reconcile(the_job(store, f"{0:022d}")) is ReconcileOutcome.COMPLETED
+    assert a_reconciler(store, mps).ask(the_job(store, f"{0:022d}")) is ReconcileOutcome.COMPLETED
     assert (mps.asked, count(store, results)) == ([], 0)
 
 
