@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,7 @@ with lazy_imports():
     from listener.store import dead_letters as stored
 
 if TYPE_CHECKING:
-    from listener.core.model import Delivery
+    from listener.core.model import Delivery, Target
     from listener.core.ports import Decide
     from listener.settings.sections import Settings
     from listener.store.filters import Filters
@@ -95,18 +96,27 @@ def show_dead(*, dead_letter_id: int, path: Path | None, as_json: bool) -> None:
 def replay(*, selection: Selection, path: Path | None) -> None:
     """Return dead letters to the daemon, by the current routes, with a full set of attempts.
 
-    One that no route matches stays a dead letter; the exit status is then 1.
+    One that no route matches stays a dead letter; the exit status is then 1. --dry-run shows the routes and handlers
+    that they would go to.
     """
     settings = settings_from(path)
     decide = _decide(settings)
     with opened_store(settings) as store:
         letters = stored.DeadLetters(store.database)
 
+        targets: dict[int, Sequence[Target]] = {}
+
         def change(ids: Sequence[int]) -> Changed:
             replayed = letters.replay(ids, decide, at=clock.now(), dry_run=selection.dry_run)
+            targets.update(replayed.targets)
             return Changed(replayed.ids, replayed.refused)
 
-        carry_out(REPLAY, selection, letters, change=change, show=_show, preview=change)
+        def show(page: Sequence[Delivery]) -> None:
+            _show(
+                [replace(letter, target=target) for letter in page for target in targets.get(letter.id, ())]
+            )
+
+        carry_out(REPLAY, selection, letters, change=change, show=show, preview=change)
 
 
 @dead_letters.command("drop", epilog=examples(EXAMPLES, "drop"))

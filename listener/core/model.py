@@ -374,6 +374,7 @@ class Replayed:
     """Which dead letters were replayed, and why others were not; ids of anything else are in neither."""
 
     ids: Sequence[int] = ()
+    targets: Mapping[int, Sequence[Target]] = field(default_factory=dict)  #: where each one went
     refused: Mapping[int, str] = field(default_factory=dict)
 
 

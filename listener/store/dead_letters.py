@@ -90,5 +90,6 @@ class DeadLetters:
 def _joined(each: Sequence[Replayed]) -> Replayed:
     return Replayed(
         ids=[row for one in each for row in one.ids],
+        targets={row: targets for one in each for row, targets in one.targets.items()},
         refused={row: reason for one in each for row, reason in one.refused.items()},
     )

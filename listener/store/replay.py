@@ -66,19 +66,28 @@ class _Recorded:
     siblings: list[_Sibling] = field(default_factory=list)
 
 
+@dataclass(frozen=True, slots=True)
+class _Done:
+    """Where each dead letter went, and why others were refused, by row id."""
+
+    targets: dict[int, Sequence[Target]]
+    refused: dict[int, str]
+
+
 def replay(connection: Connection, ids: Sequence[int], decide: Decide, *, at: datetime) -> Replayed:
     """See ``DeadLetters.replay``."""
-    given, letters = set(ids), set[int]()
-    refused: dict[int, str] = {}
+    given, done = set(ids), _Done({}, {})
     for each in _recorded(connection, _results_of(connection, ids), decide, at=at):
         wanted = [sibling for sibling in each.siblings if sibling.dead and sibling.id in given]
-        letters.update(sibling.id for sibling in wanted)
-        refused |= _replay(connection, each, wanted, decide, at=at)
+        one = _replay(connection, each, wanted, decide, at=at)
+        done.targets.update(one.targets)
+        done.refused.update(one.refused)
     notify(connection)
-    in_order = [row_id for row_id in dict.fromkeys(ids) if row_id in letters]
+    in_order = list(dict.fromkeys(ids))
     return Replayed(
-        ids=[row_id for row_id in in_order if row_id not in refused],
-        refused={row_id: refused[row_id] for row_id in in_order if row_id in refused},
+        ids=[row_id for row_id in in_order if row_id in done.targets],
+        targets=done.targets,
+        refused={row_id: done.refused[row_id] for row_id in in_order if row_id in done.refused},
     )
 
 
@@ -117,37 +126,43 @@ def _recorded(
 
 def _replay(
     connection: Connection, of: _Recorded, letters: Sequence[_Sibling], decide: Decide, *, at: datetime
-) -> dict[int, str]:
-    """Replay these dead letters of one result; returns why not, for those that are refused."""
+) -> _Done:
+    """Replay these dead letters of one result."""
     if of.decision.status is not ResultStatus.ROUTED:
         reason = of.decision.reason if of.decision.status is ResultStatus.DROPPED else NO_ROUTE
-        return {letter.id: reason for letter in letters}
+        return _Done({}, {letter.id: reason for letter in letters})
     by_handler = {target.handler: target for target in of.decision.targets}
-    moving: list[_Sibling] = []
+    done, moving = _Done({}, {}), list[_Sibling]()
     for letter in letters:
         if not letter.target.handler:
             _route(connection, of, letter, decide, at=at)
-        elif letter.target.handler in by_handler:
-            _make_pending(connection, of, letter, by_handler[letter.target.handler], at=at)
+            done.targets[letter.id] = of.decision.targets
+        elif target := by_handler.get(letter.target.handler):
+            _make_pending(connection, of, letter, target, at=at)
+            done.targets[letter.id] = (target,)
         else:
             moving.append(letter)
-    return _replace_handlers(connection, of, moving, at=at) if moving else {}
+    if moving:
+        _replace_handlers(connection, of, moving, done, at=at)
+    return done
 
 
 def _replace_handlers(
-    connection: Connection, of: _Recorded, letters: Sequence[_Sibling], *, at: datetime
-) -> dict[int, str]:
+    connection: Connection, of: _Recorded, letters: Sequence[_Sibling], done: _Done, *, at: datetime
+) -> None:
     """Give dead letters whose handlers are gone to the handlers that have not got the result, in their order."""
     taken = {sibling.target.handler for sibling in of.siblings}
     free = [target for target in of.decision.targets if target.handler not in taken]
     for letter, target in zip(letters, free, strict=False):
         _make_pending(connection, of, letter, target, at=at)
+        done.targets[letter.id] = (target,)
     keys = {sibling.key(of.result) for sibling in of.siblings}
     if added := [target for target in free[len(letters) :] if _key(of.result, target) not in keys]:
         _insert(connection, of, added, at=at)
+        done.targets[letters[-1].id] = (free[len(letters) - 1], *added)
     route = of.decision.targets[0].route
     reason = f"the route {route!r} has given its result to all of its handlers already"
-    return {letter.id: reason for letter in letters[len(free) :]}
+    done.refused.update({letter.id: reason for letter in letters[len(free) :]})
 
 
 def _make_pending(

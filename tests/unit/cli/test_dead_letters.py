@@ -25,6 +25,11 @@ name = "all"
 match = {{ function = "Cover" }}
 handlers = [{{ use = "jsonl", path = "{folder}/results.jsonl" }}]
 """
+TWO_HANDLERS = """\
+[[routes]]
+name = "new"
+handlers = [{{ use = "log", name = "one" }}, {{ use = "log", name = "two" }}]
+"""
 
 
 @pytest.fixture
@@ -102,6 +107,22 @@ def test_a_replay_after_the_route_was_renamed_goes_to_its_new_name(
     assert place.delivery_states() == {"done": 3}
     assert {line["route"] for line in place.lines()} == {"renamed"}
     assert {line["key"] for line in place.lines()} == {letter["key"] for letter in letters}
+
+
+def test_a_dry_run_of_a_replay_shows_where_each_one_would_go(
+    place: Place, letters: list[dict[str, Any]], invoke: Invoke
+) -> None:
+    place.settings(TWO_HANDLERS)
+
+    lines = invoke("dead-letters", "replay", str(letters[0]["id"]), "--dry-run").stdout.splitlines()
+
+    shown = [dict(zip(lines[0].split("\t"), line.split("\t"), strict=True)) for line in lines[1:-1]]
+    assert [(row["id"], row["route"], row["handler"]) for row in shown] == [
+        (str(letters[0]["id"]), "new", "one"),
+        (str(letters[0]["id"]), "new", "two"),
+    ]
+    assert lines[-1] == "would replay 1 dead letters; nothing was changed"
+    assert place.delivery_states() == {"dead": 3}
 
 
 def test_a_replay_that_no_route_matches_is_refused_with_the_reason(
