@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, func, literal, select, tuple_, update
+from sqlalchemy import Connection, bindparam, case, func, literal, select, tuple_, update
 
 from listener.core.model import (
     Claim,
@@ -27,7 +27,7 @@ from listener.store.compiled import ByValues, CompiledSelect, CompiledUpdate
 from listener.store.in_turn import in_turn, queues_of, select_queues
 from listener.store.postgres import notify
 from listener.store.rows import delivery_of, job_of, result_of
-from listener.store.tables import UtcTimestamp, deliveries, jobs, results
+from listener.store.tables import LATEST, UtcTimestamp, deliveries, jobs, results
 from listener.store.unreadable import delivery_aside, each_of
 
 Load = Callable[[Connection, Sequence[int]], list[Delivery]]
@@ -82,8 +82,13 @@ _EXPIRED = (
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
 )
+#: The end of a lease, or the latest time that can be read if it is damaged. SQLite's integer columns may hold anything,
+#: and whatever is no number is greater than one.
+_READABLE_END = case(
+    (deliveries.c.lease_until < LATEST, deliveries.c.lease_until), else_=literal(LATEST, UtcTimestamp)
+)
 _LEASES = (
-    select(deliveries.c.id, deliveries.c.lease_until)
+    select(deliveries.c.id, _READABLE_END.label("until"))
     .where(IS_RUNNING, deliveries.c.lease_until > bindparam("after"))
     .order_by(deliveries.c.lease_until)
     .limit(bindparam("most"))
@@ -92,7 +97,8 @@ _UNRENEWED = (
     select(deliveries.c.id)
     .where(
         IS_RUNNING,
-        tuple_(deliveries.c.id, deliveries.c.lease_until).in_(bindparam("leases", expanding=True)),
+        deliveries.c.id.in_(bindparam("ids", expanding=True)),
+        tuple_(deliveries.c.id, _READABLE_END).in_(bindparam("leases", expanding=True)),
     )
     .order_by(deliveries.c.id)
     .with_for_update(skip_locked=True)
@@ -173,7 +179,7 @@ def rescue_expired(
 def leases(connection: Connection, *, after: datetime, limit: int) -> Sequence[Lease]:
     """See ``DeliveryStore.leases``."""
     rows = connection.execute(_LEASES, {"after": after, "most": limit})
-    return [Lease(row.id, row.lease_until) for row in rows]
+    return [Lease(row.id, row.until) for row in rows]
 
 
 def rescue_unrenewed(
@@ -186,7 +192,8 @@ def rescue_unrenewed(
 ) -> Sequence[Settlement]:
     """See ``DeliveryStore.rescue_unrenewed``."""
     pairs = [(lease.delivery_id, lease.until) for lease in unrenewed]
-    ids = list(connection.scalars(_UNRENEWED, {"leases": pairs}))
+    found = [lease.delivery_id for lease in unrenewed]
+    ids = list(connection.scalars(_UNRENEWED, {"ids": found, "leases": pairs}))
     return _rescue(connection, ids, outcome, at=at, load=load)
 
 

@@ -43,3 +43,33 @@ def test_only_leases_that_were_not_renewed_are_rescued(store: SqlStore) -> None:
     assert [entry.delivery.id for entry in rescued] == [stale.id]
     assert store.rescue_unrenewed(leases, again, at=NOON) == []
     assert states(store) == [DeliveryState.DONE, DeliveryState.RUNNING, DeliveryState.PENDING]
+
+
+def damage_lease(store: SqlStore, delivery: Delivery) -> None:
+    """As if a bit of the end of the lease had flipped: it is beyond any time that can be read."""
+    with store.database.write() as connection:
+        connection.exec_driver_sql(f"UPDATE deliveries SET lease_until = {2**62} WHERE id = {delivery.id}")
+
+
+def test_a_lease_whose_end_is_damaged_is_rescued_like_any_other(store: SqlStore) -> None:
+    damaged, other = claimed(store, 2, until=NOON + HOUR)
+    damage_lease(store, damaged)
+
+    leases = store.leases(after=NOON, limit=10)
+    assert [lease.delivery_id for lease in leases] == [other.id, damaged.id]
+    assert store.leases(after=NOON, limit=10) == leases
+    rescued = store.rescue_unrenewed(leases[1:], again, at=NOON)
+
+    assert [entry.delivery.id for entry in rescued] == [damaged.id]
+    assert states(store) == [DeliveryState.PENDING, DeliveryState.RUNNING]
+
+
+def test_a_damaged_lease_that_was_renewed_is_not_rescued(store: SqlStore) -> None:
+    (delivery,) = claimed(store, 1, until=NOON + HOUR)
+    damage_lease(store, delivery)
+    leases = store.leases(after=NOON, limit=10)
+
+    store.renew([delivery], until=NOON + HOUR)
+
+    assert store.rescue_unrenewed(leases, again, at=NOON) == []
+    assert states(store) == [DeliveryState.RUNNING]

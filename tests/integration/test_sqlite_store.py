@@ -214,6 +214,20 @@ class TestDamagedText:
             assert len(store.claim(a_claim(), at=NOON)) == 2
             assert len(store.rescue_expired(lambda _delivery: Dead(reason=""), at=LATER, limit=9)) == 2
 
+    @pytest.mark.parametrize("end", ["'1714564800000000x'", "x'ff'"], ids=["text", "bytes"])
+    def test_a_lease_whose_end_is_no_number_is_rescued(self, file: Path, end: str) -> None:
+        with closing(opened(file)) as store:
+            store.record(decoded_messages(2), routes_all(), at=NOON, claim=a_claim())
+            with store.database.write() as connection:
+                connection.exec_driver_sql(f"UPDATE deliveries SET lease_until = {end} WHERE id = 1")
+            leases = store.leases(after=NOON, limit=9)
+
+            assert [lease.delivery_id for lease in leases] == [2, 1]
+            store.rescue_unrenewed(leases[1:], lambda _delivery: Dead(reason=""), at=LATER)
+            with store.database.read() as connection:
+                found = connection.exec_driver_sql("SELECT state FROM deliveries ORDER BY id").scalars()
+                assert list(found) == ["dead", "running"]
+
     def test_others_are_pruned(self, file: Path) -> None:
         with closing(opened(file)) as store:
             store.record(
