@@ -67,7 +67,7 @@ def _answer(kind: JobKind, job_id: str, job: Mapping[str, Any]) -> Answer:
 def _document(kind: JobKind, job_id: str, job: Mapping[str, Any]) -> dict[str, Any]:
     if kind is WORKFLOW:
         return {"Type": "Report", "RunId": job_id, "MediaWorkflowExecution": job}
-    said = result_members(job.get("Result")) if kind is IPRODUCTION else job
+    said = result_members(_text(job.get("Result"))) if kind is IPRODUCTION else job
     return {
         "Type": kind.name,
         "JobId": job_id,
@@ -86,8 +86,13 @@ def _outputs(kind: JobKind, job: Mapping[str, Any]) -> tuple[str, str]:
     Smart production has its Result; ``null`` says that there is none. Of the other kinds it is the whole job.
     """
     if kind is IPRODUCTION:
-        return job.get("Result") or "null", job.get("Output") or ""
+        return _text(job.get("Result")) or "null", _text(job.get("Output"))
     return lenient_json.render(job), ""
+
+
+def _text(value: Any) -> str:
+    """A string unchanged, None as "", and anything else, which is not documented, as its JSON text."""
+    return value if isinstance(value, str) else "" if value is None else lenient_json.render(value)
 
 
 def _at(value: Any, path: Sequence[str]) -> Any:

@@ -28,6 +28,7 @@ from mns.queue import QueueMeta
 
 from listener.aliyun.credentials import KEY_ID, KEY_SECRET, AccessKey, Credentials
 from listener.aliyun.mps_client import MpsClient
+from listener.aliyun.mps_pipelines import Pipelines
 from listener.core import clock
 from listener.core.errors import ListenerError
 from listener.core.model import FAIL, SUCCESS, Job, Submitted
@@ -225,7 +226,7 @@ class Sandbox:
             store=SqlStore.open(f"sqlite:///{folder}/listener.db"),
             queue=queue,
             mps=mps,
-            pipeline=mps.add_pipeline(f"demo-{secrets.token_hex(4)}", queue=QUEUE),
+            pipeline=Pipelines(mps).add(f"demo-{secrets.token_hex(4)}", queue=QUEUE).id,
             environment=_environment() | {KEY_ID: key.id, KEY_SECRET: key.secret},
         )
 

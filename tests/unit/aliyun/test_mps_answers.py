@@ -104,6 +104,13 @@ def test_smart_production_without_a_result_is_told_from_no_answer(nothing: dict[
     assert answers(IPRODUCTION, ["7"], job)["7"].result.outputs == "null"
 
 
+def test_a_result_that_is_no_text_is_read_all_the_same() -> None:
+    job = {"JobId": "7", "State": "Fail", "Result": {"Code": "InvalidParameter.X"}}
+    result = answers(IPRODUCTION, ["7"], job)["7"].result
+
+    assert (result.code, json.loads(result.outputs or "")) == ("InvalidParameter.X", job["Result"])
+
+
 @pytest.mark.parametrize("kind", [kind for kind in JOB_KINDS if kind.entries], ids=lambda kind: kind.name)
 def test_jobs_that_mps_does_not_know_are_missing(kind: JobKind) -> None:
     jobs = [ENDED[kind] | {kind.id: job_id} for job_id in ("7", "8", "never asked for")]

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
 from alibabacloud_mts20140618 import models
 from alibabacloud_mts20140618.client import Client
 
-from listener.aliyun.mps_client import method_name
 from listener.core.job_kinds import JOB_KINDS, JobKind, kind_of_type
 
 by_name = pytest.mark.parametrize("kind", JOB_KINDS, ids=lambda kind: kind.name)
@@ -17,7 +17,7 @@ by_name = pytest.mark.parametrize("kind", JOB_KINDS, ids=lambda kind: kind.name)
 @by_name
 def test_the_operations_are_in_the_sdk(kind: JobKind) -> None:
     assert hasattr(models, f"{kind.submitted_by}Request")
-    assert hasattr(Client, method_name(kind.queried_by))
+    assert hasattr(Client, re.sub("(?<=[a-z])(?=[A-Z])", "_", kind.queried_by).lower())
 
 
 @by_name
