@@ -6,12 +6,12 @@ The SDK's decoder loses a whole batch if it cannot decode one message.
 from __future__ import annotations
 
 import http.client
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from itertools import islice
-from typing import Any
+from typing import Any, ClassVar
 from xml.sax.saxutils import escape
 
 from listener.aliyun import network_errors
@@ -44,6 +44,8 @@ _HINTS = network_errors.HINTS | {
 
 class MnsQueue:
     """Implements ``listener.core.ports.Queue`` on one connection."""
+
+    hints: ClassVar[Mapping[FailureKind, str]] = _HINTS
 
     def __init__(
         self,
@@ -133,7 +135,9 @@ class MnsQueue:
         except (OSError, http.client.HTTPException) as error:
             kind = network_errors.failure_kind(error)
             raise QueueUnavailable(
-                f"{self._description}: {network_errors.describe(error)}", kind=kind, hint=_HINTS.get(kind, "")
+                f"{self._description}: {network_errors.describe(error)}",
+                kind=kind,
+                hint=self.hints.get(kind, ""),
             ) from error
         except ValueError as error:
             # http.client rejects a header: the key contains a line break or the like.
@@ -141,7 +145,7 @@ class MnsQueue:
             raise QueueUnavailable(
                 f"{self._description}: the access key contains characters that cannot be sent in a header",
                 kind=FailureKind.CREDENTIALS,
-                hint=_HINTS[FailureKind.CREDENTIALS],
+                hint=self.hints[FailureKind.CREDENTIALS],
             ) from error
 
     def _messages(self, reply: MnsReply) -> Sequence[Message]:
@@ -174,7 +178,7 @@ class MnsQueue:
             f"{self._description}: {code}: {error.get('Message', '')}{_skew(kind, reply)}",
             kind=kind,
             code=code,
-            hint=_HINTS.get(kind, ""),
+            hint=self.hints.get(kind, ""),
         )
 
 

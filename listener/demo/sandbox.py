@@ -18,15 +18,13 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from xml.sax.saxutils import escape
 
-from mns.account import Account
-from mns.queue import Message as Posted
-from mns.queue import QueueMeta
-
 from listener.aliyun.credentials import KEY_ID, KEY_SECRET, AccessKey, Credentials
+from listener.aliyun.mns_admin import MnsQueueAdmin
 from listener.aliyun.mps_client import MpsClient
 from listener.aliyun.mps_pipelines import Pipelines
 from listener.core import clock
@@ -209,7 +207,7 @@ class Sandbox:
 
     folder: Path
     store: SqlStore
-    queue: Any  #: the SDK's queue
+    queue: MnsQueueAdmin
     mps: MpsClient
     pipeline: str
     environment: dict[str, str]
@@ -217,10 +215,11 @@ class Sandbox:
     @classmethod
     def built(cls, folder: Path, url: str, options: Options) -> Sandbox:
         key = AccessKey(options.access_key_id, options.access_key_secret)
-        queue = Account(url, key.id, key.secret).get_queue(QUEUE)
-        queue.create(QueueMeta())
+        keys = Credentials(lambda: key)
+        queue = MnsQueueAdmin(endpoint=url, queue=QUEUE, name=QUEUE, credentials=keys)
+        queue.create({})
         (folder / "listener.toml").write_text(_settings(folder, url), encoding="utf-8")
-        mps = MpsClient(MpsSettings(endpoint=url), Credentials(lambda: key))
+        mps = MpsClient(MpsSettings(endpoint=url), keys)
         return cls(
             folder=folder,
             store=SqlStore.open(f"sqlite:///{folder}/listener.db"),
@@ -232,7 +231,7 @@ class Sandbox:
 
     def close(self) -> None:
         self.store.close()
-        self.queue.mns_client.close_connection()
+        self.queue.close()
 
     @contextmanager
     def daemon(self) -> Iterator[Callable[[], None]]:
@@ -291,18 +290,14 @@ class Sandbox:
     def add_faults(self, submitted: Sequence[tuple[DemoJob, Job]]) -> None:
         """Inject the faults of real deployments: garbage, duplicates, topic wrappers, delays."""
         for text in GARBAGE:
-            self._post(text)
+            self.queue.send(text)
         for demo_job, job in submitted:
             if demo_job.fault == "duplicate":
-                self._post(_encoded(_callback(job)), delay=1)
+                self.queue.send(_encoded(_callback(job)), delay=timedelta(seconds=1))
             elif demo_job.fault == "topic":
-                self._post(_notification(_callback(job)))
+                self.queue.send(_notification(_callback(job)))
             elif demo_job.fault == "late":
-                self._post(_encoded(_callback(job)), delay=2)
-
-    def _post(self, body: str, *, delay: int = -1) -> None:
-        self.queue.set_encoding(False)
-        self.queue.send_message(Posted(body, delay))
+                self.queue.send(_encoded(_callback(job)), delay=timedelta(seconds=2))
 
     def wait(self, total: int, report_progress: ReportProgress, check: Callable[[], None]) -> None:
         """Wait until nothing is outstanding and every fault has had its effect."""
