@@ -214,7 +214,7 @@ class ResultStatus(StrEnum):
     VERIFYING = "verifying"  #: MPS is being asked whether it is true; see ``correlation.verify``
     PARKED = "parked"  #: no route matches; stored and listed
     PROGRESS = "progress"  #: not a terminal state; stored
-    DROPPED = "dropped"  #: job unknown; dropped according to the settings
+    DROPPED = "dropped"  #: job unknown, and dropped according to the settings; or a test message of `setup`
     REFUSED = "refused"  #: job unknown; a dead letter according to the settings
 
 

@@ -22,6 +22,7 @@ from listener.core.model import (
 )
 from listener.core.ports import Decide
 from listener.formats import user_data
+from listener.formats.setup_message import is_setup_message
 from listener.formats.user_data import UserData
 from listener.rules.job_facts import is_own, job_facts
 from listener.rules.retry import RetryPolicy
@@ -30,6 +31,7 @@ from listener.rules.verification import Verification
 _NOTHING: Final = object()
 _SEVERAL: Final = (list, tuple)
 _REPORTED_LOST: Final = "the job was already reported as Lost"
+_TEST: Final = "a test message of `mns-listener setup`"
 _UNKNOWN_JOB: Final = "no job with this id in the store"
 
 OneOrMany = str | Sequence[str]
@@ -133,6 +135,8 @@ def decider(rules: Sequence[Rule], correlation: Correlation, *, now: datetime, w
     """A function that decides about results, with the given rules and time."""
 
     def decide(result: Result, job: Job | None, queue: str) -> RoutingDecision:
+        if is_setup_message(result):
+            return RoutingDecision(status=ResultStatus.DROPPED, reason=_TEST)
         context = match_context(result, job, queue)
         if job is not None and _was_reported_lost(job, result):
             return RoutingDecision(status=ResultStatus.DROPPED, reason=_REPORTED_LOST)

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
 import pytest
 
 from listener.core.model import Job, Result, ResultStatus, RoutingDecision, Target
+from listener.formats.callback import decode
+from listener.formats.setup_message import setup_message
 from listener.rules.routing import Correlation, Match, Rule, decider, explain, first_match, match_context
+from listener.rules.verification import Verification
 from tests.support.builders import NOON, a_job, a_result
 
 MINUTE = timedelta(minutes=1)
@@ -219,3 +223,36 @@ def test_progress_that_a_rule_names_waits_for_its_job_like_an_outcome() -> None:
     waiting = decision(a_result(state="Analysing"), correlation=Correlation("drop", MINUTE), rules=rules)
 
     assert waiting.status is ResultStatus.WAITING
+
+
+EVERYTHING = a_rule(state=["Submitted", "Success"])
+
+
+def a_setup_message(**fields: Any) -> Result:
+    return replace(decode(setup_message("token")), **fields)
+
+
+@pytest.mark.parametrize("verify", ["never", "known", "always"])
+@pytest.mark.parametrize("unknown", ["deliver", "drop", "dead-letter"])
+def test_no_handler_gets_the_test_message_of_setup(unknown: str, verify: Any) -> None:
+    verification = Verification(policy=verify, tenants=frozenset({""}))
+    correlation = Correlation(unknown, MINUTE, verification)
+
+    decided = decision(a_setup_message(), correlation=correlation, rules=[EVERYTHING])
+
+    assert (decided.status, decided.targets) == (ResultStatus.DROPPED, ())
+    assert "mns-listener setup" in decided.reason
+
+
+@pytest.mark.parametrize(
+    "forged",
+    [
+        pytest.param({"state": "Success"}, id="an-outcome"),
+        pytest.param({"job_id": "j1"}, id="the-id-of-a-job"),
+        pytest.param({"activity_job_ids": ("j1",)}, id="activities"),
+    ],
+)
+def test_a_forged_test_message_cannot_suppress_an_outcome(forged: dict[str, Any]) -> None:
+    decided = decision(a_setup_message(**forged), a_job(), correlation=Correlation(), rules=[EVERYTHING])
+
+    assert decided.status is ResultStatus.ROUTED
