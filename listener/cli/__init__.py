@@ -27,6 +27,10 @@ with lazy_imports():
 #: Commands in the order of the help text: where each is defined, and what the help says, which a test compares with the
 #: command's own.
 COMMANDS = {
+    "setup": (
+        "listener.cli.setup:setup",
+        "Create a queue, bind a pipeline to it, and write the settings file.",
+    ),
     "run": ("listener.cli.run:run", "Run the daemon: receive callbacks and call handlers."),
     "check": ("listener.cli.check:check", "Verify that the daemon can run with these settings."),
     "submit": ("listener.cli.submit:submit", "Submit one smart-production job, or many with --from."),

@@ -12,6 +12,7 @@ ALLOWED: dict[str, set[str]] = {
     "intake": {"core", "formats", "rules", "runtime"},
     "dispatch": {"core", "formats", "rules", "runtime", "settings"},
     "jobs": {"core", "formats", "rules", "runtime", "settings", "intake"},
+    "setup": {"core", "formats", "rules", "settings"},
     "store": {"core"},
     "emulator": {"core", "formats"},
     "aliyun": {"core", "formats", "runtime", "settings"},
@@ -22,4 +23,4 @@ EDGES = ("client", "async_client", "testing", "daemon", "demo", "cli", "__main__
 ALLOWED |= {name: {*ALLOWED, *EDGES[:place]} for place, name in enumerate(EDGES)}
 
 #: Folders that decide and coordinate: what they do can be tested without network, disk, database or process.
-WITHOUT_IO = ("core", "formats", "rules", "intake", "dispatch", "jobs")
+WITHOUT_IO = ("core", "formats", "rules", "intake", "dispatch", "jobs", "setup")
