@@ -49,7 +49,7 @@ _KEY: Final = _operator(
 )
 _CLOCK: Final = _operator(FailureKind.CLOCK, "correct the clock of this machine")
 _RAM: Final = _operator(
-    FailureKind.DENIED, "grant the RAM user mts:SubmitIProductionJob and mts:QueryIProductionJob on *"
+    FailureKind.DENIED, "grant the RAM user the action of this call, such as mts:QueryIProductionJob, on *"
 )
 _SERVER: Final = _retry(FailureKind.SERVER)
 _JSON: Final = _permanent("verify that JobParams is a JSON object with members that the function supports")

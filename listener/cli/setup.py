@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 DEFAULT_QUEUE = "mps-callbacks"
 DEFAULT_FILE = Path("listener.toml")
+_ENDPOINTS = ("mns_endpoint", "mps_endpoint")
 
 EPILOG = """\b
 Examples:
@@ -68,9 +69,8 @@ pipeline; 69 MNS or MPS is unavailable, or refuses the key; 78 invalid configura
 @click.option(
     "--network",
     type=click.Choice(["public", "internal", "vpc"]),
-    default="public",
-    show_default=True,
-    help="From where the endpoints are reached; the last two only within the region.",
+    default=None,
+    help="From where the endpoints are reached; the last two only within the region.  [default: public]",
 )
 @click.option("--mns-endpoint", default="", help="http(s)://host[:port] of MNS, e.g. of the emulator.")
 @click.option("--mps-endpoint", default="", help="http(s)://host[:port] of MPS, e.g. of the emulator.")
@@ -102,7 +102,7 @@ def setup(ctx: click.Context, /, *, path: Path | None, as_json: bool, **options:
         run.carry_out()
     except (KeyboardInterrupt, click.Abort) as error:
         raise Interrupted(f"interrupted; {_so_far(run)}") from error
-    except ListenerError:
+    except (ListenerError, OSError):
         if run.steps:
             click.echo(f"Error after the first steps; {_so_far(run)}", err=True)
         raise
@@ -118,7 +118,7 @@ def _request(path: Path | None, options: dict[str, Any]) -> SetupRequest:
         )
     settings = settings_from(path) if path else None
     write = options.pop("write") or (None if path else DEFAULT_FILE)
-    names = ("region", "account", "queue", "network", "mns_endpoint", "mps_endpoint")
+    names = ("region", "account", "queue", "network", *_ENDPOINTS)
     given = {name: options.pop(name) for name in names}
     return setup_run.SetupRequest(
         location=_location(given, settings, options["tenant"]), settings=settings, write=write, **options
@@ -128,12 +128,16 @@ def _request(path: Path | None, options: dict[str, Any]) -> SetupRequest:
 def _location(given: Mapping[str, str], settings: Settings | None, tenant: str) -> Location:
     """From the options, else from the settings of the tenant. Raises UsageError and SettingsError."""
     known = _known(settings, tenant) if settings else {}
+    if given["region"] or given["account"] or given["network"]:
+        known = {
+            name: value for name, value in known.items() if name not in _ENDPOINTS
+        }  # those of another place
     merged = {name: value or known.get(name, "") for name, value in given.items()}
     return locations.location(
         region=merged["region"],
         account=merged["account"],
         queue=merged["queue"] or DEFAULT_QUEUE,
-        network=locations.Network(merged["network"]),
+        network=locations.Network(merged["network"] or locations.Network.PUBLIC),
         mns_endpoint=merged["mns_endpoint"],
         mps_endpoint=merged["mps_endpoint"],
     )
@@ -196,10 +200,11 @@ def _show(request: SetupRequest, run: SetupRun) -> None:
     click.echo(steps.role_note(run.pipeline))
     for user, policy in _policies(request.location).items():
         click.echo(f"\nRAM policy with the least rights for {_USERS[user]}:\n{policies.policy_text(policy)}")
-    file = request.write or "FILE"
+    config = f"-c {request.write}" if request.write else "-c with the same file"
+    tenant = f" --tenant {request.tenant}" if request.tenant else ""
     click.echo(
-        f"\nNext: `mns-listener check -c {file}`, `mns-listener run -c {file}`, and submit a job with "
-        f"`mns-listener submit`; its NotifyUrl is {request.location.notify_url}"
+        f"\nNext: `mns-listener check {config}`, `mns-listener run {config}`, and submit a job with "
+        f"`mns-listener submit{tenant}`; its NotifyUrl is {request.location.notify_url}"
     )
 
 

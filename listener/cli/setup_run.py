@@ -15,7 +15,7 @@ from listener.aliyun.mns_admin import MnsQueueAdmin
 from listener.aliyun.mps_client import MpsClient
 from listener.aliyun.mps_pipelines import Pipelines
 from listener.core.account import Pipeline
-from listener.core.errors import SettingsError, UsageError
+from listener.core.errors import ListenerError, SettingsError, UsageError
 from listener.settings import loader
 from listener.settings.sections import CredentialsSettings, MpsSettings, Settings
 from listener.setup import plan, round_trip, steps
@@ -46,7 +46,7 @@ class SetupRun:
     """One run. ``steps`` grows as they are done, so that it can be shown after an error as well."""
 
     def __init__(self, request: SetupRequest, *, ask: Callable[[str], bool]) -> None:
-        """``ask`` puts a question to the user; False where there is nobody to ask."""
+        """``ask`` puts a question to the user; False where no question can be asked."""
         self.steps: list[Step] = []
         self.pipeline: Pipeline | None = None
         self._request = request
@@ -78,9 +78,11 @@ class SetupRun:
         path = self._request.write
         if path is not None and path.exists() and not self._request.force:
             return loader.settings_from(path)
-        if path is not None and not path.absolute().parent.is_dir():
+        folder = path.absolute().parent if path is not None else None
+        if folder is not None and not (folder.is_dir() and os.access(folder, os.W_OK)):
             raise SettingsError(
-                f"--write: there is no folder {str(path.absolute().parent)!r}; create it first"
+                f"--write: {str(path)!r} cannot be written, since {str(folder)!r} is not a folder that this user can "
+                "write to; use another one"
             )
         return loader.load(self._text(), {}, source=str(path or "the settings"))
 
@@ -187,8 +189,8 @@ def _write_whole(path: Path, text: str, *, replace: bool) -> None:
         else:
             path.hardlink_to(temporary)
     except FileExistsError as error:
-        raise UsageError(
-            f"{path} was created meanwhile, and stays as it is; use --force to replace it"
+        raise ListenerError(
+            f"{path} was created meanwhile, and stays as it is; replace it with --force"
         ) from error
     finally:
         temporary.unlink(missing_ok=True)

@@ -222,7 +222,7 @@ def test_check_accepts_what_was_written(place: Place, report: Setup, invoke: Inv
     report()
     result = invoke("check", http__listen="")
 
-    assert (result.exit_code, result.stderr) == (0, "")
+    assert (result.exit_code, "FAILED" in result.stdout) == (0, False), result.output
 
 
 def test_messages_of_others_survive_a_test_message(place: Place, report: Setup) -> None:
@@ -264,6 +264,45 @@ def test_settings_give_what_is_not_on_the_command_line(place: Place, report: Set
     assert statuses(answer)["queue"] == "unchanged"
     assert answer["notify_url"].endswith("/queues/callbacks-2")
     assert statuses(answer)["settings"] == "skipped"
+
+
+@pytest.mark.parametrize(
+    ("other", "endpoint"),
+    [
+        pytest.param(["--region", "cn-beijing"], "", id="region"),
+        pytest.param(["--account", "9876543210"], "", id="account"),
+        pytest.param(["--network", "vpc"], "https://mts-vpc.cn-shanghai.aliyuncs.com", id="network"),
+        pytest.param(["--queue", "other"], None, id="only-another-queue"),
+    ],
+)
+def test_endpoints_of_the_settings_are_not_used_for_another_place(
+    place: Place, report: Setup, invoke: Invoke, other: list[str], endpoint: str | None
+) -> None:
+    report()
+    url = place.server.url
+    result = invoke("setup", "-c", "listener.toml", *other, "--mns-endpoint", url, "--write", "new.toml")
+
+    assert result.exit_code == 0, result.output
+    written = settings_from(place.folder / "new.toml").mps.endpoint
+    assert written == (url if endpoint is None else endpoint)
+
+
+def test_a_tenant_is_set_up_with_the_default_key(place: Place, report: Setup, invoke: Invoke) -> None:
+    answer = report("--tenant", "one", "--new-pipeline", "transcode")
+    checked = invoke("check", http__listen="")
+
+    assert statuses(answer)["settings"] == "created"
+    assert checked.exit_code == 0, checked.output
+    assert "access key one" in checked.stdout
+
+
+def test_a_file_that_cannot_be_written_ends_with_what_was_done(
+    place: Place, run_setup: Callable[..., Result]
+) -> None:
+    failed = run_setup("--write", f"/proc/{'x' * 8}.toml")
+
+    assert failed.exit_code == 1
+    assert f"queue {QUEUE}: created" in failed.stderr
 
 
 def test_the_key_of_a_tenant_comes_from_its_settings(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from datetime import timedelta
 
 import pytest
@@ -19,27 +18,9 @@ from listener.setup.plan import (
     plan_pipeline,
     plan_queue,
 )
+from tests.support.memory_pipelines import MemoryPipelines
 
 ID = "88c6ca184c0e47b2a17a1b6ef2c6a1f0"
-
-
-class MemoryPipelines:
-    """Keeps the promises of ``PipelineAdmin`` without a service."""
-
-    def __init__(self, *pipelines: Pipeline) -> None:
-        self.pipelines = list(pipelines)
-
-    def find(self, pipeline_id: str) -> Pipeline | None:
-        return next((each for each in self.pipelines if each.id == pipeline_id), None)
-
-    def search(self, name: str = "") -> Sequence[Pipeline]:
-        return [each for each in self.pipelines if name in ("", each.name)]
-
-    def add(self, name: str, *, queue: str) -> Pipeline:
-        raise NotImplementedError
-
-    def bind(self, pipeline: Pipeline, *, queue: str) -> Pipeline:
-        raise NotImplementedError
 
 
 def a_pipeline(
