@@ -55,7 +55,8 @@ queue do too. docs/first-account.md goes on to the first callback.
 \b
 Exit status: 0 done, also if something that existed was left as it is; 1 the test
 message was sent but not received; 2 refused, nothing was changed; 66 there is no such
-pipeline; 69 MNS or MPS is unavailable, or refuses the key; 78 invalid configuration.
+pipeline; 69 MNS or MPS is unavailable, or refuses the key; 78 invalid configuration;
+130 interrupted.
 """
 
 

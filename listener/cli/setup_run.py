@@ -138,7 +138,8 @@ class SetupRun:
     def _write_settings(self) -> Step:
         path, text = self._request.write, self._text()
         if path is None:
-            return Step(name="settings file", status=Status.SKIPPED, detail="that of -c is read, not written")
+            detail = f"that of -c is read, not written{self._not_consumed()}"
+            return Step(name="settings file", status=Status.SKIPPED, detail=detail)
         if not path.exists():
             action, detail = Action.CREATE, "one queue and one route, which writes every outcome to the log"
         elif path.read_text(encoding="utf-8") == text:
@@ -146,7 +147,7 @@ class SetupRun:
         elif self._request.force:
             action, detail = Action.CHANGE, "replaced, because of --force"
         else:
-            action, detail = Action.LEAVE, "it exists already; replace it with --force"
+            action, detail = Action.LEAVE, f"it exists already; replace it with --force{self._not_consumed()}"
         if action in (Action.CREATE, Action.CHANGE) and not self._request.dry_run:
             _write_whole(path, text, replace=action is Action.CHANGE)
         status = steps.status_of(action, dry_run=self._request.dry_run)
@@ -168,6 +169,16 @@ class SetupRun:
             rule = round_trip.route_of_a_success(self.settings.rules(), self._label())
             step = steps.trip_step(trip, rule, where.queue)
         self.steps.append(step)
+
+    def _not_consumed(self) -> str:
+        """What is missing in settings that were there before, so that the daemon receives from the queue."""
+        where = self._request.location
+        queues = ((each.endpoint.rstrip("/"), each.queue) for each in self.settings.queues)
+        if (where.mns_endpoint.rstrip("/"), where.queue) in queues:
+            return ""
+        return f"; it does not consume this queue: add [[queues]] with url = {where.notify_url!r}" + (
+            "" if where.has_public_endpoint else f" and endpoint = {where.mns_endpoint!r}"
+        )
 
     def _label(self) -> str:
         """The name that routes know the queue by."""

@@ -77,7 +77,12 @@ def set_up_pipeline(
 
 
 def trip_step(trip: RoundTrip, rule: Rule | None, queue: str) -> Step:
-    others = f"; {trip.others} other messages were received and stay in the queue" if trip.others else ""
+    others = (
+        f"; {trip.others} other messages were received on the way: they stay in the queue, hidden for its "
+        "visibility timeout"
+        if trip.others
+        else ""
+    )
     if trip.result is None:
         detail = (
             f"it was sent to {queue}, but another consumer took it, or it is behind other messages; a daemon that "
@@ -106,20 +111,13 @@ def _attributes(plan: QueuePlan) -> str:
 
 def _binding(plan: PipelinePlan, pipeline: Pipeline | None, queue: str) -> str:
     before = destination(plan.found) if plan.found and plan.action is Action.CHANGE else ""
-    paused = "; it is paused: its jobs wait" if pipeline and pipeline.state == "Paused" else ""
-    return (
-        "; ".join(
-            filter(
-                None,
-                [
-                    f"id {pipeline.id}" if pipeline else "",
-                    f"its callbacks go to the queue {queue}",
-                    f"before to {before}" if before else "",
-                ],
-            )
-        )
-        + paused
+    parts = (
+        f"id {pipeline.id}" if pipeline else "",
+        f"its callbacks go to the queue {queue}",
+        f"before to {before}" if before else "",
+        "it is paused: its jobs wait" if pipeline and pipeline.state == "Paused" else "",
     )
+    return "; ".join(part for part in parts if part)
 
 
 def destination(pipeline: Pipeline) -> str:

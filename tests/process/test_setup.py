@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from listener.core.model import ResultStatus
-from listener.emulator import Fault, FaultKind, Options
+from listener.emulator import DEFAULT_PIPELINE_ID, Emulator, Fault, FaultKind, Options
 from listener.emulator.mns.queue import Attributes
 from listener.emulator.server import running
 from listener.formats.setup_message import setup_message
@@ -120,3 +120,18 @@ def test_a_terminal_is_asked_before_a_queue_is_changed(
     assert "Change it?" in displayed
     assert status in displayed
     assert place.server.call(lambda emulator: emulator.mns.queues[QUEUE].attributes.delay_seconds) == delay
+
+
+@pytest.mark.fresh_interpreter
+def test_a_terminal_is_asked_before_a_pipeline_is_taken_away(place: Place) -> None:
+    def bind(emulator: Emulator) -> None:
+        emulator.engine.pipelines[DEFAULT_PIPELINE_ID].notify = {"QueueName": "other"}
+
+    place.server.call(bind)
+    arguments = setup_arguments(place, "--pipeline", DEFAULT_PIPELINE_ID)
+    refused, displayed = run_at_terminal(*arguments, folder=place.folder, typed="n\n")
+    assert (refused, "queue other, which would get no more" in " ".join(displayed.split())) == (2, True)
+
+    assert run_at_terminal(*arguments, folder=place.folder, typed="y\n")[0] == 0
+    notify = place.server.call(lambda emulator: emulator.engine.pipelines[DEFAULT_PIPELINE_ID].notify)
+    assert notify == {"QueueName": QUEUE}

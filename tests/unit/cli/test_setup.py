@@ -199,6 +199,21 @@ def test_a_settings_file_is_kept_without_force(place: Place, report: Setup) -> N
     assert sorted(path.name for path in place.folder.iterdir()) == ["listener.toml"]
 
 
+def test_settings_that_do_not_consume_the_queue_are_noticed(
+    place: Place, report: Setup, invoke: Invoke
+) -> None:
+    report("--queue", "first")
+    url = f"{place.server.url}/"  # with the slash that people copy along
+    second = report("--queue", "second")
+    again = report("--queue", "first", "--mns-endpoint", url)
+    read = invoke("setup", "-c", "listener.toml", "--queue", "second", "--json")
+
+    advice = "add [[queues]] with url = 'mns://1234567890.mns.cn-shanghai.aliyuncs.com/queues/second'"
+    assert advice in detail(second, "settings")
+    assert advice in detail(json.loads(read.stdout), "settings")
+    assert "[[queues]]" not in detail(again, "settings")
+
+
 def test_invalid_settings_and_a_missing_folder_are_refused_before_anything_is_changed(
     place: Place, run_setup: Callable[..., Result]
 ) -> None:
