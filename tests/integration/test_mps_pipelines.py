@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -13,7 +14,6 @@ from listener.aliyun.mps_pipelines import PAGE_SIZE, Pipelines
 from listener.core.account import Pipeline
 from listener.core.errors import FailureKind, MpsRejected, MpsUnavailable
 from listener.emulator import DEFAULT_PIPELINE_ID
-from listener.emulator.mps.service import Mps
 from listener.emulator.server import RunningEmulator
 from listener.settings.sections import MpsSettings
 from tests.support.raw_server import http_reply, serving
@@ -70,18 +70,30 @@ def test_binding_keeps_name_state_and_role(server: RunningEmulator, pipelines: P
     }
 
 
-def test_all_pages_are_searched(server: RunningEmulator, pipelines: Pipelines) -> None:
-    def fill(mps: Mps) -> None:
-        for number in range(2 * PAGE_SIZE):
-            mps._add(f"{number:032x}", f"number-{number}")
-
-    server.call(lambda emulator: fill(emulator.mps))
-
-    assert len(pipelines.search()) == 2 * PAGE_SIZE + 1
-    assert [each.name for each in pipelines.search(f"number-{2 * PAGE_SIZE - 1}")] == [
-        f"number-{2 * PAGE_SIZE - 1}"
+def test_all_pages_are_searched() -> None:
+    names = [f"number-{number}" for number in range(2 * PAGE_SIZE + 1)]
+    pages = [names[start : start + PAGE_SIZE] for start in range(0, len(names), PAGE_SIZE)]
+    replies = [
+        [json_reply({"PipelineList": {"Pipeline": [{"Id": name, "Name": name} for name in page]}})]
+        for page in pages
     ]
-    assert pipelines.search("number") == []
+    with serving(*replies, *replies, *replies) as server:
+        pipelines = pipelines_at(server.url)
+        assert [each.name for each in pipelines.search()] == names
+        assert [re.findall(rb"PageNumber=(\d+)", line) for line in server.requests] == [
+            [b"1"],
+            [b"2"],
+            [b"3"],
+        ]
+        assert [each.id for each in pipelines.search(names[-1])] == [names[-1]]
+        assert pipelines.search("number") == []
+
+
+def test_pipelines_of_the_service_are_listed(pipelines: Pipelines) -> None:
+    added = pipelines.add("mine", queue="q")
+
+    assert {each.id for each in pipelines.search()} == {DEFAULT_PIPELINE_ID, added.id}
+    assert pipelines.search("mine") == [added]
 
 
 @pytest.mark.parametrize(
