@@ -17,6 +17,7 @@ from pydantic.fields import FieldInfo
 
 from listener.aliyun.mps_error_codes import TABLE
 from listener.cli import main
+from listener.core.check_result import CheckKind
 from listener.core.errors import FailureKind, StoreFailureKind
 from listener.core.exit_codes import ExitCode
 from listener.core.model import Target
@@ -183,6 +184,14 @@ def test_every_kind_and_key_of_the_emulators_faults_is_documented() -> None:
 
     assert [kind for kind in FaultKind if kind not in words] == []
     assert [each.name for each in fields(EmulatorFault) if each.name not in words] == []
+
+
+def test_every_check_is_documented_with_its_advice_and_no_other() -> None:
+    section = page("operations.md").split("## Checking before a start")[1].split("\n## ")[0]
+    documented = {name: advice for name, _, advice in rows(section, columns=3)}
+
+    assert set(documented) == set(CheckKind)
+    assert all(documented.values())
 
 
 def command_lines(text: str) -> set[str]:

@@ -20,9 +20,13 @@ from listener.aliyun.mns_connection import MnsConnection, MnsReply
 from listener.core import clock
 from listener.core.errors import FailureKind, QueueUnavailable, UnavailableError
 from listener.core.model import Message
+from listener.core.queue_attributes import QueueAttributes
 from listener.formats import safe_xml
 from listener.formats.unicode_text import shortened, storable
 from listener.settings.sections import MAX_BATCH, QueueSettings
+
+#: More than any attribute may have.
+_MAX_SECONDS = 1_000_000_000
 
 _KINDS = {
     "QueueNotExist": FailureKind.MISSING,
@@ -95,8 +99,8 @@ class MnsQueue:
             raise self._error_of(reply)
         return failed
 
-    def probe(self) -> str:
-        """Read the attributes of the queue without touching a message; returns a description."""
+    def attributes(self) -> QueueAttributes | None:
+        """The attributes of the queue, without touching a message; None if this key has no permission to read them."""
         with self._translated():
             reply = self._connection.exchange("GET", self._path)
         if reply.status == http.client.OK:
@@ -104,10 +108,10 @@ class MnsQueue:
             if root is None or safe_xml.local(root.tag) != "Queue":
                 raise self._error_of(reply)
             self._note_date(reply)
-            found = safe_xml.children_text(root)
-            return f"about {found.get('ActiveMessages', '?')} messages waiting"
+            return _attributes(root)
         if _code(reply.body) == "AccessDenied":
-            return "reachable; this key has no permission to read its attributes"
+            self._note_date(reply)
+            return None
         raise self._error_of(reply)
 
     def interrupt(self) -> None:
@@ -195,13 +199,13 @@ def queue_from(
     )
 
 
-def check_queue(
+def read_attributes(
     settings: QueueSettings, keys: Credentials, *, on_date: Callable[[datetime], None] = lambda _theirs: None
-) -> str:
-    """Ask for the queue's attributes; returns what was found, in words. Raises UnavailableError or SettingsError."""
+) -> QueueAttributes | None:
+    """Ask for the attributes of a queue; None without the permission. Raises UnavailableError or SettingsError."""
     queue = queue_from(settings, keys, on_date=on_date)
     try:
-        return queue.probe()
+        return queue.attributes()
     finally:
         queue.close()
 
@@ -274,6 +278,35 @@ def _message(parts: dict[str, str]) -> Message:
         dequeue_count=_number(parts.get("DequeueCount", "")) or 1,
         enqueued_at=_timestamp(_number(parts.get("EnqueueTime", ""))),
     )
+
+
+def _attributes(root: Any) -> QueueAttributes:
+    found = safe_xml.children_text(root)
+    # Of the dead-letter policy only the names of OpenAPI are documented, not how this reply would nest them.
+    policy = {safe_xml.local(each.tag): each.text or "" for each in root.iter()}
+    enabled = policy.get("Enabled", "true").lower() != "false"
+    return QueueAttributes(
+        retention=_seconds(found.get("MessageRetentionPeriod")),
+        visibility_timeout=_seconds(found.get("VisibilityTimeout")),
+        delay=_seconds(found.get("DelaySeconds")),
+        polling_wait=_seconds(found.get("PollingWaitSeconds")),
+        maximum_message_size=_count(found.get("MaximumMessageSize")),
+        max_receive_count=_count(policy.get("MaxReceiveCount")) if enabled else None,
+        active=_count(found.get("ActiveMessages")),
+        inactive=_count(found.get("InactiveMessages")),
+        delayed=_count(found.get("DelayMessages")),
+    )
+
+
+def _seconds(text: str | None) -> timedelta | None:
+    """None also for a number of seconds that is no duration."""
+    count = _count(text)
+    return None if count is None or count > _MAX_SECONDS else timedelta(seconds=count)
+
+
+def _count(text: str | None) -> int | None:
+    text = (text or "").strip()
+    return _number(text) if text.isdecimal() and text.isascii() else None
 
 
 def _number(text: str) -> int:

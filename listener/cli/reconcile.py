@@ -146,7 +146,9 @@ class _QueueClock:
         guard = clock_guard.ClockGuard()
         for queue in self._client.settings.queues:
             with suppress(UnavailableError):
-                mns_queue.check_queue(queue, self._client.clients.keys(queue.tenant), on_date=guard.confirm)
+                mns_queue.read_attributes(
+                    queue, self._client.clients.keys(queue.tenant), on_date=guard.confirm
+                )
             if guard.confirmed:
                 return True
         return False

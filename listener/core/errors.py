@@ -49,6 +49,11 @@ class SettingsError(ListenerError):
 
     exit_code = ExitCode.CONFIG
 
+    def __init__(self, *messages: str) -> None:
+        """One message for each thing that is wrong."""
+        super().__init__("\n".join(messages))
+        self.messages = messages
+
 
 class UsageError(ListenerError):
     """The request is invalid; nothing was sent."""

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Final
 
 from listener.aliyun.tenant_clients import TenantClients
 from listener.core import clock
+from listener.core.check_result import CheckKind
 from listener.core.errors import AddressInUse, ListenerError, StoreInUse
 from listener.core.lazy_imports import lazy_imports
 from listener.dispatch.coroutine_runner import CoroutineRunner
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 class StartCheck:
     """``verify`` returns what was found, in words, or raises what a start would raise. It leaves nothing open."""
 
-    name: str
+    kind: CheckKind
     verify: Callable[[Settings], str]
 
 
@@ -138,14 +139,15 @@ def _read_only(settings: Settings) -> SqlStore:
 def _clients(settings: Settings) -> str:
     clients = make_clients(settings)
     tenants = [tenant for tenant in ("", *settings.tenants) if clients.mps(tenant)]
-    return ", ".join(f"tenant {tenant}" if tenant else "configured" for tenant in tenants) or "not configured"
+    for_whom = ", ".join(f"tenant {tenant}" if tenant else "the top level" for tenant in tenants)
+    return f"key files and endpoints are valid; [mps] is configured for {for_whom or 'none'}"
 
 
 #: In the order of ``Daemon.start``. The endpoints of the queues are checked when they are asked for.
 START_CHECKS: Final = (
-    StartCheck("single daemon", _single_daemon),
-    StartCheck("http", _address),
-    StartCheck("handlers", _handlers),
-    StartCheck("store", _store),
-    StartCheck("mps", _clients),
+    StartCheck(CheckKind.SINGLE_DAEMON, _single_daemon),
+    StartCheck(CheckKind.HTTP, _address),
+    StartCheck(CheckKind.HANDLERS, _handlers),
+    StartCheck(CheckKind.STORE, _store),
+    StartCheck(CheckKind.CLIENTS, _clients),
 )

@@ -11,7 +11,7 @@ from typing import Any
 
 from listener.core import clock
 from listener.core.call_deadline import time_left
-from listener.core.errors import Unavailable
+from listener.core.errors import SettingsError, Unavailable
 from listener.core.logger import get_logger
 from listener.core.model import JobResult, Target
 from listener.core.ports import Handler
@@ -96,15 +96,21 @@ class Handlers:
 
     def load(self, routes: Iterable[RouteSettings]) -> LoadedHandlers:
         """Handlers for these routes, to be passed to ``use``: those in use whose specification is unchanged, and new
-        ones. Raises SettingsError, after closing the new ones; nothing has changed then.
+        ones. Raises SettingsError with a message for each that cannot be built, after closing the new ones; nothing has
+        changed then.
         """
-        installed, loaded = Installed(), dict[Target, LoadedHandler]()
+        installed, loaded, problems = Installed(), dict[Target, LoadedHandler](), list[str]()
         try:
             for route in routes:
                 for index, settings in enumerate(route.handlers):
                     where = f"routes.{route.name}.handlers[{index}]"
                     target = Target(route.name, settings.label)
-                    loaded[target] = self._kept_or_new(target, settings, installed, where)
+                    try:
+                        loaded[target] = self._kept_or_new(target, settings, installed, where)
+                    except SettingsError as error:
+                        problems += error.messages
+            if problems:
+                raise SettingsError(*problems)
         except BaseException:  # raised again, once those that were loaded are closed
             self._close_all(set(loaded.values()) - set(self._current.values()))
             raise

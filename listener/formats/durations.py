@@ -51,6 +51,17 @@ def to_duration(value: object) -> timedelta:
     return found
 
 
+def duration_text(duration: timedelta) -> str:
+    """In the form that ``parse_duration`` reads, cut to two neighbouring units: ``4d``, ``1h30m``, ``30s``."""
+    seconds = round(duration.total_seconds())
+    parts = []
+    for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):
+        count, seconds = divmod(seconds, size)
+        parts.append(f"{count}{unit}" if count else "")
+    first = next((place for place, part in enumerate(parts) if part), len(parts))
+    return "".join(parts[first : first + 2]) or "0s"
+
+
 def _shown(value: object) -> str:
     return shortened(toml_text(value), _SHOWN)
 

@@ -50,7 +50,7 @@ def load(
     overlay = env_overlay.overlay(anchored(document, folder) if folder else document, environ)
     settings, problems = _validated(overlay, Origins(source=source, document=document, overlay=overlay))
     if settings is None or overlay.problems:
-        raise SettingsError("\n".join([*overlay.problems, *problems]))
+        raise SettingsError(*overlay.problems, *problems)
     return settings
 
 

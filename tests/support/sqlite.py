@@ -14,6 +14,7 @@ from listener.store.sql_store import SqlStore
 
 def new_sqlite(path: Path) -> str:
     """Make an empty store with today's schema; returns its URL."""
+    path.touch(mode=0o600)  # as the program makes it
     path.write_bytes(_template())
     return f"sqlite:///{path}"
 

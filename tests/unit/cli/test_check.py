@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from listener.core.errors import ListenerError
+from listener.core.errors import ListenerError, SettingsError
 from listener.daemon.daemon import Daemon
 from listener.http.address import bind
 from listener.settings.loader import settings_from
@@ -21,18 +21,20 @@ from listener.store.daemon_lock import DaemonLock
 from tests.support import postgres
 from tests.support.command_line import Invoke
 from tests.support.program import ALL_TO_FILE, SECRET, Place, unused_endpoint
+from tests.support.raw_server import http_reply, serving
 
 
 def test_all_well(place: Place, printed: Callable[..., Any]) -> None:
     place.send("job-1")
     answer = printed("check")
 
-    assert answer["ok"] is True
-    names = [one["name"] for one in answer["checks"]]
-    starts = ["single daemon", "http", "handlers", "store", "mps"]
-    assert names == ["settings", *starts, "access key", "queue mps-callbacks"]
-    assert {one["exit_code"] for one in answer["checks"]} == {0}
-    assert "about 1 messages waiting" in answer["checks"][-1]["detail"]
+    assert (answer["level"], answer["exit_code"]) == ("ok", 0)
+    assert {tuple(one) for one in answer["checks"]} == {("level", "name", "detail", "advice")}
+    assert list(details(answer)) == [
+        *("settings", "single daemon", "store", "handlers", "http", "clients"),
+        *("access key", "queue mps-callbacks"),
+    ]
+    assert "about 1 messages waiting, 0 received and not deleted" in details(answer)["queue mps-callbacks"]
     assert place.messages_left() == 1
 
 
@@ -47,17 +49,16 @@ handlers = [{{ use = "log" }}]
 )
 
 
-def test_a_warning_is_printed_apart_and_does_not_fail_the_check(
-    place: Place, printed: Callable[..., Any], invoke: Invoke
-) -> None:
+def test_a_warning_does_not_fail_the_check(place: Place, printed: Callable[..., Any], invoke: Invoke) -> None:
     place.settings(HIDDEN)
     words = "the route 'never' never gets a result"
 
     answer, result = printed("check"), invoke("check")
 
-    assert (answer["ok"], [words in warning for warning in answer["warnings"]]) == (True, [True])
-    assert result.stderr.startswith(f"Warning: {words}")
-    assert words not in result.stdout
+    assert answer["level"] == "warning"
+    assert [one["detail"][: len(words)] for one in not_ok(answer)] == [words]
+    assert f"warning\tsettings\t{words}" in result.stdout
+    assert (result.exit_code, result.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -82,8 +83,8 @@ def test_each_trouble_has_its_words_and_its_exit_status(
 ) -> None:
     answer = printed("check", exit_code=exit_code, **settings)
 
-    (bad, *_) = [one for one in answer["checks"] if not one["ok"]]
-    assert answer["ok"] is False
+    (bad, *_) = not_ok(answer)
+    assert (answer["level"], bad["level"]) == ("failed", "failed")
     assert bad["name"].startswith(name)
     assert words in bad["detail"]
 
@@ -98,6 +99,66 @@ def test_each_error_of_the_settings_is_a_row_of_its_own(place: Place, invoke: In
     assert rows[1][2].startswith(
         "MNS_LISTENER_DISPATCH__LEASE: dispatch.lease = '5x' is not a valid duration"
     )
+
+
+TWO_BROKEN = """
+[[routes]]
+name = "first"
+match = {{ function = "Cover" }}
+handlers = [{{ use = "nonsense" }}, {{ use = "log" }}]
+
+[[routes]]
+name = "second"
+handlers = [{{ use = "command", argv = ["/nowhere/program"] }}]
+"""
+
+
+def test_each_broken_handler_is_a_row_of_its_own_and_run_names_all_of_them(
+    place: Place, printed: Callable[..., Any]
+) -> None:
+    place.settings(TWO_BROKEN)
+    with pytest.raises(SettingsError) as refused:
+        Daemon(settings_from(place.folder / "listener.toml")).start()
+    rows = not_ok(printed("check", exit_code=78))
+
+    assert [row["name"] for row in rows] == ["handlers", "handlers"]
+    assert [row["detail"].split(":")[0] for row in rows] == [
+        "routes.first.handlers[0]",
+        "routes.second.handlers[0]",
+    ]
+    assert tuple(row["detail"] for row in rows) == refused.value.messages
+
+
+def test_the_exit_status_is_that_of_the_worst_failure(place: Place, printed: Callable[..., Any]) -> None:
+    """What is unavailable may come back; invalid settings never work."""
+    answer = printed("check", exit_code=78, queues__0__queue="other", routes__0__handlers__0__use="x")
+
+    assert [one["name"] for one in not_ok(answer)] == ["handlers", "queue other"]
+
+
+def test_attributes_that_do_not_suit_are_warnings(place: Place, printed: Callable[..., Any]) -> None:
+    place.create_queue(delay_seconds=300, message_retention_period=3600, maximum_message_size=1024)
+    answer = printed("check")
+
+    warnings = {one["name"]: one for one in not_ok(answer)}
+    assert list(warnings) == [
+        *("queue retention mps-callbacks", "queue delay mps-callbacks"),
+        "queue message size mps-callbacks",
+    ]
+    assert {one["level"] for one in warnings.values()} == {"warning"}
+    assert "visible 5m after it was sent" in warnings["queue delay mps-callbacks"]["detail"]
+    assert all(one["advice"] for one in warnings.values())
+
+
+def test_a_key_that_may_not_read_the_attributes_is_a_note_and_no_failure(
+    place: Place, printed: Callable[..., Any]
+) -> None:
+    denied = http_reply(b"<Error><Code>AccessDenied</Code></Error>", status="403 Forbidden")
+    with serving([denied]) as raw:
+        answer = printed("check", queues__0__endpoint=raw.url)
+
+    (queue,) = [one for one in answer["checks"] if one["name"] == "queue mps-callbacks"]
+    assert (queue["level"], "mns:GetQueueAttributes" in queue["advice"]) == ("ok", True)
 
 
 def test_a_database_that_cannot_hold_every_text_is_reported(
@@ -203,7 +264,7 @@ def test_what_run_refuses_check_refuses_in_the_same_words(
         Daemon(settings_from(place.folder / "listener.toml")).start()
 
     answer = printed("check", "-c", str(place.folder / "listener.toml"), exit_code=refused.value.exit_code)
-    assert str(refused.value) in [one["detail"] for one in answer["checks"] if not one["ok"]]
+    assert str(refused.value) in [one["detail"] for one in not_ok(answer)]
     if isinstance(prepared, DaemonLock):
         prepared.release()
     elif isinstance(prepared, socket.socket):
@@ -220,6 +281,10 @@ def test_a_taken_port_is_refused(place: Place, printed: Callable[..., Any]) -> N
 
 def details(answer: Any) -> dict[str, str]:
     return {one["name"]: one["detail"] for one in answer["checks"]}
+
+
+def not_ok(answer: Any) -> list[dict[str, str]]:
+    return [one for one in answer["checks"] if one["level"] != "ok"]
 
 
 @pytest.mark.parametrize("listen", ["127.0.0.1:{port}", "unix:{folder}/http.sock"], ids=["tcp", "unix"])
@@ -312,8 +377,7 @@ def test_a_full_disk_is_refused(place: Place, printed: Callable[..., Any], url: 
     with full_disk():
         answer = printed("check", exit_code=69, **settings)
 
-    failed = [one["name"] for one in answer["checks"] if not one["ok"]]
-    assert failed == ["store"]
+    assert [one["name"] for one in not_ok(answer)] == ["store"]
 
 
 def test_the_queue_of_a_tenant_is_asked_with_the_keys_of_that_tenant(
@@ -331,3 +395,19 @@ def test_the_queue_of_a_tenant_is_asked_with_the_keys_of_that_tenant(
     )
 
     assert {"access key one", "queue mps-callbacks"} <= details(answer).keys()
+
+
+def test_a_wrong_key_of_a_tenant_fails_although_the_other_key_is_right(
+    place: Place, printed: Callable[..., Any]
+) -> None:
+    (place.folder / "id").write_text("testKeyId")
+    (place.folder / "secret").write_text(f"not-{SECRET}")
+    answer = printed(
+        "check",
+        exit_code=69,
+        queues__0__tenant="one",
+        tenants__one__credentials__access_key_id_file="id",
+        tenants__one__credentials__access_key_secret_file="secret",
+    )
+
+    assert [one["name"] for one in not_ok(answer)] == ["queue mps-callbacks"]

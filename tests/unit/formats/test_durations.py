@@ -12,6 +12,7 @@ from listener.formats.durations import (
     MAX_DURATION,
     Duration,
     PositiveDuration,
+    duration_text,
     parse_duration,
     to_duration,
 )
@@ -92,3 +93,15 @@ def test_nought_is_a_duration_but_no_positive_one() -> None:
     assert DURATION.validate_python(0) == timedelta(0)
     with pytest.raises(ValidationError, match="must be between 1ms and 7d"):
         TypeAdapter(PositiveDuration).validate_python(0)
+
+
+@pytest.mark.parametrize(
+    "text", ["0s", "30s", "1m", "1m5s", "2h", "1h30m", "4d", "3d12h", "1d"], ids=lambda text: text
+)
+def test_a_duration_is_shown_as_it_is_written(text: str) -> None:
+    assert duration_text(parse_duration(text)) == text
+
+
+def test_what_is_shown_has_two_neighbouring_units() -> None:
+    assert duration_text(timedelta(days=1, hours=2, minutes=3, seconds=4)) == "1d2h"
+    assert duration_text(timedelta(days=1, minutes=3)) == "1d"

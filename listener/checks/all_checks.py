@@ -1,0 +1,54 @@
+"""All checks in the order in which a person reads them: settings, store, handlers, http, keys, queues, MPS."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from functools import partial
+from typing import Final
+
+from listener.aliyun.tenant_clients import TenantClients
+from listener.checks.accounts import start_accounts
+from listener.checks.bounded_checks import BoundedChecks, Check
+from listener.core.check_result import CheckKind, CheckResult, Level
+from listener.daemon.start_checks import START_CHECKS, StartCheck
+from listener.jobs.settings_warnings import settings_warnings
+from listener.settings.sections import Settings
+
+#: Whatever hangs, all checks end after this time.
+LIMIT: Final = timedelta(seconds=12)
+
+
+def run_checks(settings: Settings, *, limit: timedelta = LIMIT) -> Iterator[CheckResult]:
+    """The results of all checks of valid settings.
+
+    Handlers are loaded by this thread, as by a daemon: their modules may rely on being imported by the main thread.
+    """
+    yield from settings_results(settings)
+    clients = TenantClients(settings)
+    bounded = BoundedChecks(limit=limit)
+    start = {each.kind: _check_of(each, settings) for each in START_CHECKS}
+    handlers = start.pop(CheckKind.HANDLERS)
+    started = {kind: bounded.start(check) for kind, check in start.items()}
+    of_accounts = start_accounts(settings, clients, bounded)
+    loaded = list(handlers.results())
+    yield from bounded.results(started[CheckKind.SINGLE_DAEMON])
+    yield from bounded.results(started[CheckKind.STORE])
+    yield from loaded
+    yield from bounded.results(started[CheckKind.HTTP])
+    yield from bounded.results(started[CheckKind.CLIENTS])
+    for running in of_accounts:
+        yield from bounded.results(running)
+
+
+def settings_results(settings: Settings) -> Iterator[CheckResult]:
+    """What is configured, and a warning for each setting that is valid but probably not what was meant."""
+    queues = ", ".join(queue.label for queue in settings.queues)
+    routes = ", ".join(route.name for route in settings.routes)
+    yield CheckResult(level=Level.OK, kind=CheckKind.SETTINGS, detail=f"queues {queues}; routes {routes}")
+    for warning in settings_warnings(settings):
+        yield CheckResult(level=Level.WARNING, kind=CheckKind.SETTINGS, detail=warning)
+
+
+def _check_of(start_check: StartCheck, settings: Settings) -> Check:
+    return Check.of(start_check.kind, partial(start_check.verify, settings))

@@ -1,0 +1,139 @@
+"""Whether the attributes of a queue suit this listener, as pure functions."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+from listener.core.check_result import CheckKind, CheckResult, Level
+from listener.core.queue_attributes import QueueAttributes
+from listener.formats.durations import duration_text
+
+#: A message that is not received for so long is deleted, so a daemon must not be down for longer.
+MIN_RETENTION: Final = timedelta(days=1)
+#: MNS allows no larger messages; MPS cannot send a callback that is longer than the queue allows.
+FULL_MESSAGE_SIZE: Final = 65_536
+#: A batch is received, recorded and deleted in much less time; a slow disk or a busy store may need this long.
+MIN_VISIBILITY: Final = timedelta(seconds=10)
+#: What a process had received when it was killed comes again only after the visibility timeout.
+MAX_VISIBILITY: Final = timedelta(minutes=10)
+#: While the store is unavailable, messages are received again and again, with pauses of some seconds.
+MIN_RECEIVE_COUNT: Final = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueNeeds:
+    """What of the settings decides whether a queue is suitable."""
+
+    store_retention: timedelta  #: how long completed records are kept; 0: no limit
+    reconciled: bool  #: whether MPS is asked about jobs whose callback does not come
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Unsuitable:
+    detail: str
+    advice: str
+
+
+def queue_advice(name: str, attributes: QueueAttributes, needs: QueueNeeds) -> Iterator[CheckResult]:
+    """A warning for each attribute that does not suit. What MNS does not report is not judged.
+
+    PollingWaitSeconds does not matter, since every receive names its own wait, nor does LoggingEnabled.
+    """
+    for kind, found in (
+        (CheckKind.QUEUE_RETENTION, _retention(attributes, needs)),
+        (CheckKind.QUEUE_DELAY, _delay(attributes)),
+        (CheckKind.QUEUE_VISIBILITY, _visibility(attributes)),
+        (CheckKind.QUEUE_MESSAGE_SIZE, _message_size(attributes)),
+        (CheckKind.QUEUE_DEAD_LETTERS, _dead_letters(attributes)),
+    ):
+        for each in found:
+            yield CheckResult(
+                level=Level.WARNING, kind=kind, subject=name, detail=each.detail, advice=each.advice
+            )
+
+
+def queue_summary(attributes: QueueAttributes) -> str:
+    """The numbers of messages, and the attributes that are known."""
+    known = {
+        "kept for": _text(attributes.retention),
+        "visible again after": _text(attributes.visibility_timeout),
+        "at most": f"{attributes.maximum_message_size} bytes" if attributes.maximum_message_size else "",
+    }
+    counts = (
+        f"about {_number(attributes.active)} messages waiting, {_number(attributes.inactive)} received and not "
+        f"deleted, {_number(attributes.delayed)} delayed"
+    )
+    return "; ".join([counts, *(f"{label} {value}" for label, value in known.items() if value)])
+
+
+def _retention(attributes: QueueAttributes, needs: QueueNeeds) -> Iterator[_Unsuitable]:
+    retention = attributes.retention
+    if retention is None:
+        return
+    if retention < MIN_RETENTION:
+        then = "its outcome is learned from MPS after its deadline" if needs.reconciled else "its job is Lost"
+        yield _Unsuitable(
+            detail=f"MNS deletes a callback that is not received within {duration_text(retention)} "
+            f"(MessageRetentionPeriod); {then}",
+            advice="set MessageRetentionPeriod of the queue to 604800 s (7 days), so that a daemon may be down longer",
+        )
+    if timedelta(0) < needs.store_retention < retention:
+        yield _Unsuitable(
+            detail=f"a message may come again for {duration_text(retention)} (MessageRetentionPeriod), but the store "
+            f"forgets completed records after {duration_text(needs.store_retention)}: late copies are handled again",
+            advice=f"set store.retention to more than {duration_text(retention)}",
+        )
+
+
+def _delay(attributes: QueueAttributes) -> Iterator[_Unsuitable]:
+    if attributes.delay:
+        yield _Unsuitable(
+            detail=f"every callback becomes visible {duration_text(attributes.delay)} after it was sent (DelaySeconds)",
+            advice="set DelaySeconds of the queue to 0",
+        )
+
+
+def _visibility(attributes: QueueAttributes) -> Iterator[_Unsuitable]:
+    timeout = attributes.visibility_timeout
+    if timeout is not None and timeout < MIN_VISIBILITY:
+        yield _Unsuitable(
+            detail=f"a message becomes visible again {duration_text(timeout)} after it was received "
+            "(VisibilityTimeout), which may be before its batch is recorded and deleted: it would be received twice",
+            advice="set VisibilityTimeout of the queue to 30 s",
+        )
+    if timeout is not None and timeout > MAX_VISIBILITY:
+        yield _Unsuitable(
+            detail=f"what a process has received when it is killed comes again only after {duration_text(timeout)} "
+            "(VisibilityTimeout)",
+            advice="set VisibilityTimeout of the queue to 30 s: a batch is recorded and deleted within moments",
+        )
+
+
+def _message_size(attributes: QueueAttributes) -> Iterator[_Unsuitable]:
+    size = attributes.maximum_message_size
+    if size is not None and size < FULL_MESSAGE_SIZE:
+        yield _Unsuitable(
+            detail=f"MNS rejects callbacks of more than {size} bytes (MaximumMessageSize); those of workflows are long",
+            advice=f"set MaximumMessageSize of the queue to {FULL_MESSAGE_SIZE}",
+        )
+
+
+def _dead_letters(attributes: QueueAttributes) -> Iterator[_Unsuitable]:
+    count = attributes.max_receive_count
+    if count is not None and count < MIN_RECEIVE_COUNT:
+        yield _Unsuitable(
+            detail=f"MNS moves a message to a dead-letter queue after {count} receives (MaxReceiveCount), and while "
+            "the store is unavailable messages are received again and again",
+            advice=f"disable the queue's dead-letter policy, or set MaxReceiveCount to {MIN_RECEIVE_COUNT} or more",
+        )
+
+
+def _text(duration: timedelta | None) -> str:
+    return "" if duration is None else duration_text(duration)
+
+
+def _number(count: int | None) -> str:
+    return "?" if count is None else str(count)
