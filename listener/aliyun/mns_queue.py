@@ -20,7 +20,7 @@ from listener.aliyun.mns_connection import MnsConnection, MnsReply
 from listener.core import clock
 from listener.core.errors import FailureKind, QueueUnavailable, UnavailableError
 from listener.core.model import Message
-from listener.core.queue_attributes import QueueAttributes
+from listener.core.queue_status import QueueStatus
 from listener.formats import safe_xml
 from listener.formats.unicode_text import shortened, storable
 from listener.settings.sections import MAX_BATCH, QueueSettings
@@ -99,7 +99,7 @@ class MnsQueue:
             raise self._error_of(reply)
         return failed
 
-    def attributes(self) -> QueueAttributes | None:
+    def status(self) -> QueueStatus | None:
         """The attributes of the queue, without touching a message; None if this key has no permission to read them."""
         with self._translated():
             reply = self._connection.exchange("GET", self._path)
@@ -108,7 +108,7 @@ class MnsQueue:
             if root is None or safe_xml.local(root.tag) != "Queue":
                 raise self._error_of(reply)
             self._note_date(reply)
-            return _attributes(root)
+            return _status(root)
         if _code(reply.body) == "AccessDenied":
             self._note_date(reply)
             return None
@@ -199,13 +199,13 @@ def queue_from(
     )
 
 
-def read_attributes(
+def read_status(
     settings: QueueSettings, keys: Credentials, *, on_date: Callable[[datetime], None] = lambda _theirs: None
-) -> QueueAttributes | None:
+) -> QueueStatus | None:
     """Ask for the attributes of a queue; None without the permission. Raises UnavailableError or SettingsError."""
     queue = queue_from(settings, keys, on_date=on_date)
     try:
-        return queue.attributes()
+        return queue.status()
     finally:
         queue.close()
 
@@ -280,12 +280,12 @@ def _message(parts: dict[str, str]) -> Message:
     )
 
 
-def _attributes(root: Any) -> QueueAttributes:
+def _status(root: Any) -> QueueStatus:
     found = safe_xml.children_text(root)
     # Of the dead-letter policy only the names of OpenAPI are documented, not how this reply would nest them.
     policy = {safe_xml.local(each.tag): each.text or "" for each in root.iter()}
     enabled = policy.get("Enabled", "true").lower() != "false"
-    return QueueAttributes(
+    return QueueStatus(
         retention=_seconds(found.get("MessageRetentionPeriod")),
         visibility_timeout=_seconds(found.get("VisibilityTimeout")),
         delay=_seconds(found.get("DelaySeconds")),

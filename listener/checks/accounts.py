@@ -54,8 +54,8 @@ def _queue_check(queue: QueueSettings, settings: Settings, clients: TenantClient
 def _found_of_queue(
     queue: QueueSettings, settings: Settings, clients: TenantClients
 ) -> Iterator[CheckResult]:
-    attributes = mns_queue.read_attributes(queue, clients.keys(queue.tenant))
-    if attributes is None:
+    status = mns_queue.read_status(queue, clients.keys(queue.tenant))
+    if status is None:
         yield ok(
             CheckKind.QUEUE,
             "reachable; this key has no permission to read its attributes, so they were not judged",
@@ -63,8 +63,8 @@ def _found_of_queue(
             advice="grant the RAM user mns:GetQueueAttributes on the queue to have its attributes judged",
         )
         return
-    yield ok(CheckKind.QUEUE, queue_summary(attributes), subject=queue.label)
+    yield ok(CheckKind.QUEUE, queue_summary(status), subject=queue.label)
     needs = QueueNeeds(
         store_retention=settings.store.retention, reconciled=settings.tenant(queue.tenant).mps.configured
     )
-    yield from queue_advice(queue.label, attributes, needs)
+    yield from queue_advice(queue.label, status, needs)

@@ -146,9 +146,7 @@ class _QueueClock:
         guard = clock_guard.ClockGuard()
         for queue in self._client.settings.queues:
             with suppress(UnavailableError):
-                mns_queue.read_attributes(
-                    queue, self._client.clients.keys(queue.tenant), on_date=guard.confirm
-                )
+                mns_queue.read_status(queue, self._client.clients.keys(queue.tenant), on_date=guard.confirm)
             if guard.confirmed:
                 return True
         return False

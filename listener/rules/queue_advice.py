@@ -8,7 +8,7 @@ from datetime import timedelta
 from typing import Final
 
 from listener.core.check_result import CheckKind, CheckResult, Level
-from listener.core.queue_attributes import QueueAttributes
+from listener.core.queue_status import QueueStatus
 from listener.formats.durations import duration_text
 
 #: A message that is not received for so long is deleted, so a daemon must not be down for longer.
@@ -37,17 +37,17 @@ class _Unsuitable:
     advice: str
 
 
-def queue_advice(name: str, attributes: QueueAttributes, needs: QueueNeeds) -> Iterator[CheckResult]:
+def queue_advice(name: str, status: QueueStatus, needs: QueueNeeds) -> Iterator[CheckResult]:
     """A warning for each attribute that does not suit. What MNS does not report is not judged.
 
     PollingWaitSeconds does not matter, since every receive names its own wait, nor does LoggingEnabled.
     """
     for kind, found in (
-        (CheckKind.QUEUE_RETENTION, _retention(attributes, needs)),
-        (CheckKind.QUEUE_DELAY, _delay(attributes)),
-        (CheckKind.QUEUE_VISIBILITY, _visibility(attributes)),
-        (CheckKind.QUEUE_MESSAGE_SIZE, _message_size(attributes)),
-        (CheckKind.QUEUE_DEAD_LETTERS, _dead_letters(attributes)),
+        (CheckKind.QUEUE_RETENTION, _retention(status, needs)),
+        (CheckKind.QUEUE_DELAY, _delay(status)),
+        (CheckKind.QUEUE_VISIBILITY, _visibility(status)),
+        (CheckKind.QUEUE_MESSAGE_SIZE, _message_size(status)),
+        (CheckKind.QUEUE_DEAD_LETTERS, _dead_letters(status)),
     ):
         for each in found:
             yield CheckResult(
@@ -55,22 +55,22 @@ def queue_advice(name: str, attributes: QueueAttributes, needs: QueueNeeds) -> I
             )
 
 
-def queue_summary(attributes: QueueAttributes) -> str:
+def queue_summary(status: QueueStatus) -> str:
     """The numbers of messages, and the attributes that are known."""
     known = {
-        "kept for": _text(attributes.retention),
-        "visible again after": _text(attributes.visibility_timeout),
-        "at most": f"{attributes.maximum_message_size} bytes" if attributes.maximum_message_size else "",
+        "kept for": _text(status.retention),
+        "visible again after": _text(status.visibility_timeout),
+        "at most": f"{status.maximum_message_size} bytes" if status.maximum_message_size else "",
     }
     counts = (
-        f"about {_number(attributes.active)} messages waiting, {_number(attributes.inactive)} received and not "
-        f"deleted, {_number(attributes.delayed)} delayed"
+        f"about {_number(status.active)} messages waiting, {_number(status.inactive)} received and not "
+        f"deleted, {_number(status.delayed)} delayed"
     )
     return "; ".join([counts, *(f"{label} {value}" for label, value in known.items() if value)])
 
 
-def _retention(attributes: QueueAttributes, needs: QueueNeeds) -> Iterator[_Unsuitable]:
-    retention = attributes.retention
+def _retention(status: QueueStatus, needs: QueueNeeds) -> Iterator[_Unsuitable]:
+    retention = status.retention
     if retention is None:
         return
     if retention < MIN_RETENTION:
@@ -88,16 +88,16 @@ def _retention(attributes: QueueAttributes, needs: QueueNeeds) -> Iterator[_Unsu
         )
 
 
-def _delay(attributes: QueueAttributes) -> Iterator[_Unsuitable]:
-    if attributes.delay:
+def _delay(status: QueueStatus) -> Iterator[_Unsuitable]:
+    if status.delay:
         yield _Unsuitable(
-            detail=f"every callback becomes visible {duration_text(attributes.delay)} after it was sent (DelaySeconds)",
+            detail=f"every callback becomes visible {duration_text(status.delay)} after it was sent (DelaySeconds)",
             advice="set DelaySeconds of the queue to 0",
         )
 
 
-def _visibility(attributes: QueueAttributes) -> Iterator[_Unsuitable]:
-    timeout = attributes.visibility_timeout
+def _visibility(status: QueueStatus) -> Iterator[_Unsuitable]:
+    timeout = status.visibility_timeout
     if timeout is not None and timeout < MIN_VISIBILITY:
         yield _Unsuitable(
             detail=f"a message becomes visible again {duration_text(timeout)} after it was received "
@@ -112,8 +112,8 @@ def _visibility(attributes: QueueAttributes) -> Iterator[_Unsuitable]:
         )
 
 
-def _message_size(attributes: QueueAttributes) -> Iterator[_Unsuitable]:
-    size = attributes.maximum_message_size
+def _message_size(status: QueueStatus) -> Iterator[_Unsuitable]:
+    size = status.maximum_message_size
     if size is not None and size < FULL_MESSAGE_SIZE:
         yield _Unsuitable(
             detail=f"MNS rejects callbacks of more than {size} bytes (MaximumMessageSize); those of workflows are long",
@@ -121,8 +121,8 @@ def _message_size(attributes: QueueAttributes) -> Iterator[_Unsuitable]:
         )
 
 
-def _dead_letters(attributes: QueueAttributes) -> Iterator[_Unsuitable]:
-    count = attributes.max_receive_count
+def _dead_letters(status: QueueStatus) -> Iterator[_Unsuitable]:
+    count = status.max_receive_count
     if count is not None and count < MIN_RECEIVE_COUNT:
         yield _Unsuitable(
             detail=f"MNS moves a message to a dead-letter queue after {count} receives (MaxReceiveCount), and while "

@@ -20,7 +20,7 @@ from listener.aliyun.mns_queue import MnsQueue
 from listener.core import clock
 from listener.core.errors import FailureKind, QueueUnavailable, SettingsError, UnavailableError
 from listener.core.model import Message
-from listener.core.queue_attributes import QueueAttributes
+from listener.core.queue_status import QueueStatus
 from listener.emulator.server import RunningEmulator
 from listener.intake.recorder import Recorder
 from listener.rules.routing import Correlation, Rule
@@ -363,11 +363,11 @@ def test_a_closed_queue_connects_anew(server: RunningEmulator, queue: MnsQueue) 
     assert len(receive(queue)) == 1
 
 
-class TestAttributes:
+class TestStatus:
     def test_reading_them_touches_no_message(self, server: RunningEmulator, queue: MnsQueue) -> None:
         put(server, b"x")
 
-        assert queue.attributes() == QueueAttributes(
+        assert queue.status() == QueueStatus(
             retention=timedelta(days=4),
             visibility_timeout=timedelta(seconds=30),
             delay=timedelta(0),
@@ -385,24 +385,24 @@ class TestAttributes:
             a_queue(raw.url) as queue,
             pytest.raises(QueueUnavailable, match="not from MNS"),
         ):
-            queue.attributes()
+            queue.status()
 
     def test_a_key_that_may_only_receive_gets_none(self) -> None:
         denied = http_reply(b"<Error><Code>AccessDenied</Code></Error>", status="403 Forbidden")
         with serving([denied]) as raw, a_queue(raw.url) as queue:
-            assert queue.attributes() is None
+            assert queue.status() is None
 
     def test_what_is_no_number_is_not_known(self) -> None:
         body = b"<Queue><DelaySeconds>soon</DelaySeconds><VisibilityTimeout>999999999999</VisibilityTimeout></Queue>"
         with serving([http_reply(body)]) as raw, a_queue(raw.url) as queue:
-            assert queue.attributes() == QueueAttributes()
+            assert queue.status() == QueueStatus()
 
     @pytest.mark.parametrize(("enabled", "count"), [("true", 5), ("false", None)])
     def test_a_dead_letter_policy_is_found_wherever_it_is(self, enabled: str, count: int | None) -> None:
         policy = f"<Enabled>{enabled}</Enabled><MaxReceiveCount>5</MaxReceiveCount>"
         body = f"<Queue><DlqPolicy>{policy}</DlqPolicy></Queue>".encode()
         with serving([http_reply(body)]) as raw, a_queue(raw.url) as queue:
-            assert queue.attributes() == QueueAttributes(max_receive_count=count)
+            assert queue.status() == QueueStatus(max_receive_count=count)
 
 
 def messages_of(*bodies: bytes) -> bytes:

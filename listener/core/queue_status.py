@@ -1,4 +1,4 @@
-"""The attributes of an MNS queue, as far as they matter here."""
+"""The attributes of an MNS queue and the numbers of its messages, as far as they matter here."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from datetime import timedelta
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class QueueAttributes:
+class QueueStatus:
     """What MNS reports about a queue. None: the reply does not say. The numbers of messages are approximate."""
 
     retention: timedelta | None = None  #: MessageRetentionPeriod, counted from sending
