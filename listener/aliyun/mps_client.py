@@ -59,6 +59,11 @@ class Endpoint:
         )
 
 
+def import_sdk() -> None:
+    """Import what the first call of a client would import, so that its time does not count as that of the call."""
+    import darabonba.runtime  # noqa: F401 - only to be imported
+
+
 class MpsClient:
     """Implements ``listener.core.ports.MediaProcessing``. May be used from several threads."""
 

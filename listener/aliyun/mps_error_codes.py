@@ -122,6 +122,11 @@ def action_of(code: str, status: int = 0) -> ErrorRule:
     return _by_status(status)
 
 
+def lacks_permission(code: str) -> bool:
+    """Whether an error with this code, or one that is not listed and has status 403, asks for a grant in RAM."""
+    return bool(code) and action_of(code, 403) is _RAM
+
+
 def _by_status(status: int) -> ErrorRule:
     """The rule for an undocumented code, from the HTTP status."""
     if status >= 500:

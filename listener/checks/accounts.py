@@ -1,14 +1,19 @@
-"""What the accounts say: access keys, and the queues with the key of their tenant."""
+"""What the accounts say: access keys, the queues with the key of their tenant, and MPS."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 from listener.aliyun import mns_queue
 from listener.aliyun.tenant_clients import TenantClients
-from listener.checks.bounded_checks import BoundedChecks, Check, RunningCheck, ok
+from listener.checks.bounded_checks import BoundedChecks, Check, RunningCheck, failures, ok
+from listener.checks.mps_checks import mps_check, region_of
 from listener.core.check_result import CheckKind, CheckResult, Level
+from listener.core.errors import QueueUnavailable
+from listener.formats.service_hosts import mns_host
+from listener.rules.endpoint_advice import advice_if_unreachable, judge_queue_endpoint
 from listener.rules.queue_advice import QueueNeeds, queue_advice, queue_summary
 from listener.settings.sections import QueueSettings, Settings
 
@@ -24,7 +29,12 @@ def start_accounts(
         for queue in settings.queues
         if queue.tenant in usable
     ]
-    return [*keys.values(), *queues]
+    mps = [
+        bounded.start(mps_check(tenant, settings, clients))
+        for tenant in usable
+        if settings.tenant(tenant).mps.configured
+    ]
+    return [*keys.values(), *queues, *mps]
 
 
 def _tenants(settings: Settings) -> Sequence[str]:
@@ -54,7 +64,15 @@ def _queue_check(queue: QueueSettings, settings: Settings, clients: TenantClient
 def _found_of_queue(
     queue: QueueSettings, settings: Settings, clients: TenantClients
 ) -> Iterator[CheckResult]:
-    status = mns_queue.read_status(queue, clients.keys(queue.tenant))
+    mps = settings.tenant(queue.tenant).mps
+    yield from judge_queue_endpoint(queue.label, queue.endpoint, mps_region=region_of(mps))
+    try:
+        status = mns_queue.read_status(queue, clients.keys(queue.tenant))
+    except QueueUnavailable as error:
+        (failure,) = failures(CheckKind.QUEUE, queue.label, error)
+        advice = advice_if_unreachable(mns_host(queue.endpoint), error) or error.hint
+        yield replace(failure, advice=advice or "verify the endpoint and the network")
+        return
     if status is None:
         yield ok(
             CheckKind.QUEUE,
@@ -64,7 +82,5 @@ def _found_of_queue(
         )
         return
     yield ok(CheckKind.QUEUE, queue_summary(status), subject=queue.label)
-    needs = QueueNeeds(
-        store_retention=settings.store.retention, reconciled=settings.tenant(queue.tenant).mps.configured
-    )
+    needs = QueueNeeds(store_retention=settings.store.retention, reconciled=mps.configured)
     yield from queue_advice(queue.label, status, needs)

@@ -7,6 +7,7 @@ from datetime import timedelta
 from functools import partial
 from typing import Final
 
+from listener.aliyun import mps_client
 from listener.aliyun.tenant_clients import TenantClients
 from listener.checks.accounts import start_accounts
 from listener.checks.bounded_checks import BoundedChecks, Check
@@ -19,13 +20,15 @@ from listener.settings.sections import Settings
 LIMIT: Final = timedelta(seconds=12)
 
 
-def run_checks(settings: Settings, *, limit: timedelta = LIMIT) -> Iterator[CheckResult]:
+def run_checks(settings: Settings, *, limit: timedelta) -> Iterator[CheckResult]:
     """The results of all checks of valid settings.
 
     Handlers are loaded by this thread, as by a daemon: their modules may rely on being imported by the main thread.
     """
     yield from settings_results(settings)
     clients = TenantClients(settings)
+    if any(settings.tenant(name).mps.configured for name in ("", *settings.tenants)):
+        mps_client.import_sdk()
     bounded = BoundedChecks(limit=limit)
     start = {each.kind: _check_of(each, settings) for each in START_CHECKS}
     handlers = start.pop(CheckKind.HANDLERS)

@@ -60,7 +60,7 @@ def _results(path: Path | None) -> Sequence[CheckResult]:
         settings.require_work()
     except SettingsError as error:
         return list(bounded_checks.failures(CheckKind.SETTINGS, "", error))
-    return list(all_checks.run_checks(settings))
+    return list(all_checks.run_checks(settings, limit=all_checks.LIMIT))
 
 
 def _document(result: CheckResult) -> Mapping[str, str]:

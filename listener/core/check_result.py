@@ -32,6 +32,11 @@ class CheckKind(StrEnum):
     QUEUE_VISIBILITY = "queue visibility"
     QUEUE_MESSAGE_SIZE = "queue message size"
     QUEUE_DEAD_LETTERS = "queue dead letters"
+    QUEUE_ENDPOINT = "queue endpoint"
+    MPS = "mps"
+    MPS_ENDPOINT = "mps endpoint"
+    NOTIFY_URL = "notify url"
+    PIPELINE = "pipeline"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

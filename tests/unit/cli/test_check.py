@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import json
 import resource
 import socket
 import sqlite3
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from listener.checks import all_checks
 from listener.core.errors import ListenerError, SettingsError
 from listener.daemon.daemon import Daemon
 from listener.http.address import bind
@@ -20,7 +23,8 @@ from listener.settings.loader import settings_from
 from listener.store.daemon_lock import DaemonLock
 from tests.support import postgres
 from tests.support.command_line import Invoke
-from tests.support.program import ALL_TO_FILE, SECRET, Place, unused_endpoint
+from tests.support.emulator_clients import BareMps
+from tests.support.program import ALL_TO_FILE, NOTIFY_URL, QUEUE, SECRET, Place, unused_endpoint
 from tests.support.raw_server import http_reply, serving
 
 
@@ -32,7 +36,7 @@ def test_all_well(place: Place, printed: Callable[..., Any]) -> None:
     assert {tuple(one) for one in answer["checks"]} == {("level", "name", "detail", "advice")}
     assert list(details(answer)) == [
         *("settings", "single daemon", "store", "handlers", "http", "clients"),
-        *("access key", "queue mps-callbacks"),
+        *("access key", "queue mps-callbacks", "notify url", "mps"),
     ]
     assert "about 1 messages waiting, 0 received and not deleted" in details(answer)["queue mps-callbacks"]
     assert place.messages_left() == 1
@@ -133,7 +137,8 @@ def test_the_exit_status_is_that_of_the_worst_failure(place: Place, printed: Cal
     """What is unavailable may come back; invalid settings never work."""
     answer = printed("check", exit_code=78, queues__0__queue="other", routes__0__handlers__0__use="x")
 
-    assert [one["name"] for one in not_ok(answer)] == ["handlers", "queue other"]
+    failed = [one["name"] for one in answer["checks"] if one["level"] == "failed"]
+    assert failed == ["handlers", "queue other"]
 
 
 def test_attributes_that_do_not_suit_are_warnings(place: Place, printed: Callable[..., Any]) -> None:
@@ -390,6 +395,7 @@ def test_the_queue_of_a_tenant_is_asked_with_the_keys_of_that_tenant(
     answer = printed(
         "check",
         queues__0__tenant="one",
+        mps__endpoint="",
         tenants__one__credentials__access_key_id_file="id",
         tenants__one__credentials__access_key_secret_file="secret",
     )
@@ -406,8 +412,140 @@ def test_a_wrong_key_of_a_tenant_fails_although_the_other_key_is_right(
         "check",
         exit_code=69,
         queues__0__tenant="one",
+        mps__endpoint="",
         tenants__one__credentials__access_key_id_file="id",
         tenants__one__credentials__access_key_secret_file="secret",
     )
 
     assert [one["name"] for one in not_ok(answer)] == ["queue mps-callbacks"]
+
+
+def add_pipeline(place: Place, **notify: str) -> str:
+    """A pipeline at the emulator; returns its id."""
+    bare = BareMps(place.server.url)
+    with closing(bare.http):
+        reply = bare.call("AddPipeline", Name="mine", NotifyConfig=json.dumps(notify))
+    return str(reply.json()["Pipeline"]["Id"])
+
+
+def row(answer: Any, name: str) -> dict[str, str]:
+    (found,) = [one for one in answer["checks"] if one["name"] == name]
+    return dict(found)
+
+
+def test_mps_is_asked_without_changing_anything(place: Place, printed: Callable[..., Any]) -> None:
+    answer = printed("check")
+
+    assert "this key may use QueryIProductionJob" in row(answer, "mps")["detail"]
+    assert (place.asked("QueryIProductionJob"), place.asked("SubmitIProductionJob")) == (1, 0)
+
+
+def test_a_dead_endpoint_of_mps_is_reported(place: Place, printed: Callable[..., Any]) -> None:
+    answer = printed("check", exit_code=69, mps__endpoint=unused_endpoint())
+
+    assert [one["name"] for one in not_ok(answer)] == ["mps"]
+    assert "connection refused" in row(answer, "mps")["detail"]
+    assert row(answer, "mps")["advice"]
+
+
+def test_a_key_that_mps_rejects_is_reported_for_its_tenant_alone(
+    place: Place, printed: Callable[..., Any]
+) -> None:
+    (place.folder / "id").write_text("testKeyId")
+    (place.folder / "secret").write_text(f"not-{SECRET}")
+    answer = printed(
+        "check",
+        exit_code=69,
+        tenants__one__mps__endpoint=place.server.url,
+        tenants__one__credentials__access_key_id_file="id",
+        tenants__one__credentials__access_key_secret_file="secret",
+    )
+
+    assert [one["name"] for one in not_ok(answer)] == ["mps one"]
+    assert "belong together" in row(answer, "mps one")["advice"]
+    assert row(answer, "mps")["level"] == "ok"
+
+
+CLOSED_JSON = "Content-Type: application/json\r\nConnection: close\r\n"
+DENIED = http_reply(
+    b'{"Code": "Forbidden.RAM", "Message": "not authorized"}',
+    status="403 Forbidden",
+    headers=CLOSED_JSON,
+)
+NO_SUCH_JOB = http_reply(
+    b'{"Code": "InvalidParameter.ResourceNotFound", "Message": "no such job"}',
+    status="400 Bad Request",
+    headers=CLOSED_JSON,
+)
+BUSY = http_reply(
+    b'{"Code": "Throttling.User", "Message": "too many"}',
+    status="400 Bad Request",
+    headers=CLOSED_JSON,
+)
+
+
+@pytest.mark.parametrize(
+    ("replies", "exit_code", "name", "level", "words"),
+    [
+        pytest.param([DENIED], 69, "mps", "failed", "mts:QueryIProductionJob", id="may-not-query"),
+        pytest.param([BUSY], 0, "mps", "warning", "check again", id="throttled"),
+        pytest.param(
+            [NO_SUCH_JOB, DENIED], 0, "pipeline", "warning", "mts:QueryPipelineList", id="may-not-list"
+        ),
+        pytest.param([NO_SUCH_JOB, b""], 69, "pipeline", "failed", "check again", id="then-gone"),
+        pytest.param([NO_SUCH_JOB, NO_SUCH_JOB], 69, "pipeline", "failed", "id of a pipeline", id="no-id"),
+        pytest.param([NO_SUCH_JOB, BUSY], 0, "pipeline", "warning", "check again", id="then-busy"),
+    ],
+)
+def test_what_mps_does_not_allow_is_named_with_the_action_that_is_missing(
+    printed: Callable[..., Any],
+    place: Place,
+    replies: list[bytes],
+    exit_code: int,
+    name: str,
+    level: str,
+    words: str,
+) -> None:
+    with serving(*([reply] for reply in replies)) as raw:
+        answer = printed("check", exit_code=exit_code, mps__endpoint=raw.url, mps__pipeline="p")
+
+    assert (row(answer, name)["level"], words in row(answer, name)["advice"]) == (level, True)
+
+
+def test_a_pipeline_that_does_not_exist_is_a_failure(place: Place, printed: Callable[..., Any]) -> None:
+    answer = printed("check", exit_code=69, mps__pipeline="0" * 32)
+
+    assert [one["name"] for one in not_ok(answer)] == ["pipeline"]
+
+
+@pytest.mark.parametrize(
+    ("notify", "level"),
+    [({"QueueName": QUEUE}, "ok"), ({"QueueName": "others"}, "warning"), ({"Topic": "t"}, "ok")],
+    ids=["polled", "not-polled", "topic"],
+)
+def test_the_queue_of_the_pipeline_is_compared_with_those_that_are_polled(
+    place: Place, printed: Callable[..., Any], notify: dict[str, str], level: str
+) -> None:
+    answer = printed("check", mps__pipeline=add_pipeline(place, **notify))
+
+    assert row(answer, "pipeline")["level"] == level
+    assert next(iter(notify.values())) in row(answer, "pipeline")["detail"]
+
+
+def test_a_notify_url_that_leads_elsewhere_is_a_warning(place: Place, printed: Callable[..., Any]) -> None:
+    answer = printed("check", mps__notify_url=NOTIFY_URL.replace(QUEUE, "others"))
+
+    assert [one["name"] for one in not_ok(answer)] == ["notify url"]
+
+
+def test_a_service_that_never_answers_holds_the_check_up_no_longer_than_its_limit(
+    place: Place, printed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The limit is over before any check is done, and the check ends while MPS and the queue still hang."""
+    monkeypatch.setattr(all_checks, "LIMIT", timedelta(seconds=1))
+    with serving([None]) as raw:
+        answer = printed("check", exit_code=69, mps__endpoint=raw.url, queues__0__endpoint=raw.url)
+        assert len(raw.requests) <= 2
+
+    assert row(answer, "mps")["detail"] == row(answer, "queue mps-callbacks")["detail"]
+    assert row(answer, "mps")["detail"] == "no answer within 1s"

@@ -1,0 +1,116 @@
+"""What MPS says of each tenant: whether it answers, and whether jobs submitted there have their callbacks here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import partial
+
+from listener.aliyun import mps_error_codes
+from listener.aliyun.mps_client import Endpoint, MpsClient
+from listener.aliyun.mps_pipelines import Pipelines
+from listener.aliyun.tenant_clients import TenantClients
+from listener.checks.bounded_checks import Check, ok
+from listener.core.check_result import CheckKind, CheckResult, Level
+from listener.core.errors import FailureKind, MpsRejected, MpsUnavailable
+from listener.core.job_kinds import IPRODUCTION
+from listener.formats.service_hosts import mps_host
+from listener.rules.callback_destination import Destination, PolledQueue, judge_notify_url, judge_pipeline
+from listener.rules.endpoint_advice import advice_if_unreachable, judge_mps_endpoint
+from listener.settings.sections import MpsSettings, Settings
+
+#: The id of no job: any answer to a query for it proves that MPS is there, and that this key may ask.
+_NO_JOB = "0" * 32
+_CHECK_AGAIN = "check again; if it stays like this, see the status page of the vendor"
+
+
+def mps_check(tenant: str, settings: Settings, clients: TenantClients) -> Check:
+    return Check(kind=CheckKind.MPS, subject=tenant, find=partial(_found, tenant, settings, clients))
+
+
+def region_of(mps: MpsSettings) -> str:
+    """Empty if an endpoint of one's own says nothing about it."""
+    host = mps_host(mps.endpoint)
+    return mps.region or (host.region if host else "")
+
+
+def destination_of(tenant: str, settings: Settings) -> Destination:
+    return Destination(
+        tenant=tenant,
+        section=f"tenants.{tenant}.mps" if tenant else "mps",
+        notify_url=settings.tenant(tenant).mps.notify_url,
+        polled=[
+            PolledQueue(name=queue.queue, endpoint=queue.endpoint)
+            for queue in settings.queues
+            if queue.tenant == tenant
+        ],
+    )
+
+
+def _found(tenant: str, settings: Settings, clients: TenantClients) -> Iterator[CheckResult]:
+    mps, to = settings.tenant(tenant).mps, destination_of(tenant, settings)
+    yield from judge_mps_endpoint(tenant, mps.endpoint, region=mps.region)
+    yield judge_notify_url(to)
+    client = clients.mps(tenant)
+    if client is None:
+        return
+    try:
+        yield _reached(client, tenant, Endpoint.of(mps))
+    except MpsUnavailable as error:
+        yield _unreached(error, tenant, Endpoint.of(mps))
+        return
+    if mps.pipeline:
+        yield from _pipeline(client, mps.pipeline, to)
+
+
+def _reached(client: MpsClient, tenant: str, endpoint: Endpoint) -> CheckResult:
+    query = IPRODUCTION.queried_by
+    try:
+        client.call(query, JobId=_NO_JOB)
+    except MpsRejected:
+        pass  # there is no such job
+    except MpsUnavailable as error:
+        if not _answered(error):
+            raise
+        return CheckResult(
+            level=Level.WARNING,
+            kind=CheckKind.MPS,
+            subject=tenant,
+            detail=f"reachable, but it did not carry a request out: {error}",
+            advice=_CHECK_AGAIN,
+        )
+    return ok(CheckKind.MPS, f"{endpoint.host} answers, and this key may use {query}", subject=tenant)
+
+
+def _unreached(error: MpsUnavailable, tenant: str, endpoint: Endpoint) -> CheckResult:
+    host = mps_host(f"{endpoint.protocol}://{endpoint.host}")
+    return CheckResult(
+        level=Level.FAILED,
+        kind=CheckKind.MPS,
+        subject=tenant,
+        detail=str(error),
+        advice=advice_if_unreachable(host, error) or error.hint or "verify the region and the endpoint",
+        exit_code=error.exit_code,
+    )
+
+
+def _pipeline(client: MpsClient, wanted: str, to: Destination) -> Iterator[CheckResult]:
+    try:
+        yield judge_pipeline(wanted, Pipelines(client).find(wanted), to)
+    except MpsRejected:  # what is no id of a pipeline
+        yield judge_pipeline(wanted, None, to)
+    except MpsUnavailable as error:
+        unverified = f"{to.section}.pipeline = {wanted!r} was not verified"
+        if mps_error_codes.lacks_permission(error.code):
+            detail = f"{unverified}: this key may not use QueryPipelineList"
+            advice = "grant the RAM user mts:QueryPipelineList on * to have the pipeline verified"
+            yield to.result(CheckKind.PIPELINE, Level.WARNING, detail, advice)
+        elif _answered(error):
+            yield to.result(CheckKind.PIPELINE, Level.WARNING, f"{unverified}: {error}", _CHECK_AGAIN)
+        else:
+            detail, advice = f"{unverified}: {error}", error.hint or _CHECK_AGAIN
+            yield to.result(CheckKind.PIPELINE, Level.FAILED, detail, advice, error.exit_code)
+
+
+def _answered(error: MpsUnavailable) -> bool:
+    """Whether MPS itself sent the error, for a reason that may pass."""
+    return bool(error.code) and error.kind in (FailureKind.SERVER, FailureKind.THROTTLED)
