@@ -5,9 +5,10 @@ Whatever a start refuses must be refused by one of ``START_CHECKS``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Sequence
 from contextlib import closing
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
 from listener.aliyun.tenant_clients import TenantClients
@@ -17,10 +18,11 @@ from listener.core.errors import AddressInUse, ListenerError, StoreInUse
 from listener.core.lazy_imports import lazy_imports
 from listener.dispatch.coroutine_runner import CoroutineRunner
 from listener.dispatch.handlers import Handlers
+from listener.formats.durations import duration_text
 from listener.settings.sections import Settings
 from listener.store import preflight, schema
 from listener.store.daemon_lock import DaemonLock
-from listener.store.daemons import Daemons
+from listener.store.daemons import COUNTS_AS_RUNNING, Daemons, RunningDaemon
 from listener.store.database import parsed_url
 from listener.store.dead_letters import DeadLetters
 from listener.store.sql_store import SqlStore
@@ -81,11 +83,13 @@ def _single_daemon(settings: Settings) -> str:
         running = _running(settings)
         if not running:
             raise
-        return f"the running daemon {', '.join(running)} has the store; `run` would refuse to start beside it"
+        return f"the running daemon {_seen(running)} has the store; `run` would refuse to start beside it"
     if lock is None:
         return "several daemons may use this store"
     lock.release()
-    return "no other daemon uses this SQLite file"
+    free = "no other daemon uses this SQLite file"
+    ended = _running(settings)
+    return f"{free}; {_seen(ended)} ended without signing off" if ended else free
 
 
 def _address(settings: Settings) -> str:
@@ -96,7 +100,7 @@ def _address(settings: Settings) -> str:
         address.verify(listen)
     except AddressInUse as error:
         daemon = health_query.daemon_at(listen)
-        if daemon and daemon in _running(settings):
+        if daemon in [each.owner for each in _running(settings)]:
             return f"{listen} is used by the running daemon {daemon} of this store"
         if daemon:
             raise AddressInUse(f"{error}; the daemon {daemon} of another store listens there") from error
@@ -104,13 +108,20 @@ def _address(settings: Settings) -> str:
     return f"{listen} is free"
 
 
-def _running(settings: Settings) -> Collection[str]:
-    """The names of the daemons that run on this store; empty if that cannot be found out."""
+def _running(settings: Settings) -> Sequence[RunningDaemon]:
+    """The daemons that have reported lately to this store; none if that cannot be found out."""
     try:
         with closing(_read_only(settings)) as store:
-            return [daemon.owner for daemon in Daemons(store.database).running(clock.now())]
+            return Daemons(store.database).running(clock.now())
     except ListenerError:
         return []
+
+
+def _seen(daemons: Sequence[RunningDaemon]) -> str:
+    """Their names, and when each was seen last: one that was killed is known for a while."""
+    at = clock.now()
+    ages = [(each, duration_text(max(timedelta(0), at - each.seen_at))) for each in daemons]
+    return ", ".join(f"{each.owner} (version {each.version}, last seen {age} ago)" for each, age in ages)
 
 
 def _handlers(settings: Settings) -> str:
@@ -128,8 +139,8 @@ def _store(settings: Settings) -> str:
     with closing(_read_only(settings)) as store:
         outstanding, dead = store.outstanding(), DeadLetters(store.database).count()
         daemons = Daemons(store.database).running(clock.now())
-    running = ", ".join(f"{daemon.owner} (version {daemon.version})" for daemon in daemons) or "none"
-    return f"{shown}: {outstanding} outstanding, {dead} dead letters; running daemons: {running}"
+    within = f"daemons seen within {duration_text(COUNTS_AS_RUNNING)}"
+    return f"{shown}: {outstanding} outstanding, {dead} dead letters; {within}: {_seen(daemons) or 'none'}"
 
 
 def _read_only(settings: Settings) -> SqlStore:

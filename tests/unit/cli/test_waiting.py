@@ -125,9 +125,15 @@ def test_a_daemon_is_known_while_it_runs(place: Place, printed: Callable[..., An
     assert daemon.owner in found["detail"]
     assert stopped.stop() == 0
     assert running() == []
-    assert "running daemons: none" in str(printed("check"))
+    assert "daemons seen within 45s: none" in str(printed("check"))
 
     killed = place.run().ready()
     wait_until(lambda: len(running()) == 1)
     killed.kill()
     assert len(running()) == 1
+    found = {each["name"]: each["detail"] for each in printed("check")["checks"]}
+    (ended,) = running()
+    seen = f"{ended.owner} (version {ended.version}, last seen "
+    assert f"daemons seen within 45s: {seen}" in found["store"]
+    assert found["single daemon"].startswith(f"no other daemon uses this SQLite file; {seen}")
+    assert found["single daemon"].endswith("ago) ended without signing off")
