@@ -2,39 +2,55 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from functools import partial
 
 from listener.aliyun import mns_queue
 from listener.aliyun.tenant_clients import TenantClients
-from listener.checks.bounded_checks import BoundedChecks, Check, RunningCheck, failures, ok
+from listener.checks.bounded_checks import BoundedChecks, Check, failures, ok
 from listener.checks.mps_checks import mps_check, region_of
+from listener.core import clock
 from listener.core.check_result import CheckKind, CheckResult, Level
 from listener.core.errors import QueueUnavailable
+from listener.core.queue_status import QueueStatus
 from listener.formats.service_hosts import mns_host
 from listener.rules.endpoint_advice import advice_if_unreachable, judge_queue_endpoint
+from listener.rules.machine_advice import judge_clock
 from listener.rules.queue_advice import QueueNeeds, queue_advice, queue_summary
 from listener.settings.sections import QueueSettings, Settings
 
 
-def start_accounts(
-    settings: Settings, clients: TenantClients, bounded: BoundedChecks
-) -> Sequence[RunningCheck]:
-    """Start what is asked of each account whose key is there; returns all checks in the order of their results."""
-    keys = {tenant: bounded.start(_key_check(clients, tenant)) for tenant in _tenants(settings)}
-    usable = [tenant for tenant, running in keys.items() if _is_ok(bounded.results(running))]
-    queues = [
-        bounded.start(_queue_check(queue, settings, clients))
-        for queue in settings.queues
-        if queue.tenant in usable
-    ]
-    mps = [
-        bounded.start(mps_check(tenant, settings, clients))
-        for tenant in usable
-        if settings.tenant(tenant).mps.configured
-    ]
-    return [*keys.values(), *queues, *mps]
+class AccountChecks:
+    """All that accounts with a key are asked. The construction waits for the keys, and starts the rest."""
+
+    def __init__(self, settings: Settings, clients: TenantClients, bounded: BoundedChecks) -> None:
+        self._bounded = bounded
+        self._offsets: list[timedelta] = []  # of this clock, by the answers of MNS
+        self._keys = {name: bounded.start(_key_check(clients, name)) for name in _tenants(settings)}
+        usable = [name for name, running in self._keys.items() if _is_ok(bounded.results(running))]
+        self._queues = [
+            bounded.start(_queue_check(queue, settings, clients, self._note_date))
+            for queue in settings.queues
+            if queue.tenant in usable
+        ]
+        self._mps = [
+            bounded.start(mps_check(name, settings, clients))
+            for name in usable
+            if settings.tenant(name).mps.configured
+        ]
+
+    def results(self) -> Iterator[CheckResult]:
+        for running in (*self._keys.values(), *self._queues):
+            yield from self._bounded.results(running)
+        if self._offsets:
+            yield judge_clock(self._offsets)
+        for running in self._mps:
+            yield from self._bounded.results(running)
+
+    def _note_date(self, theirs: datetime) -> None:
+        self._offsets.append(clock.now() - theirs)
 
 
 def _tenants(settings: Settings) -> Sequence[str]:
@@ -56,18 +72,24 @@ def _key_check(clients: TenantClients, tenant: str) -> Check:
     return Check.of(CheckKind.ACCESS_KEY, verify, subject=tenant)
 
 
-def _queue_check(queue: QueueSettings, settings: Settings, clients: TenantClients) -> Check:
-    find = partial(_found_of_queue, queue, settings, clients)
-    return Check(kind=CheckKind.QUEUE, subject=queue.label, find=find)
+def _queue_check(
+    queue: QueueSettings, settings: Settings, clients: TenantClients, on_date: Callable[[datetime], None]
+) -> Check:
+    def read() -> QueueStatus | None:
+        return mns_queue.read_status(queue, clients.keys(queue.tenant), on_date=on_date)
+
+    return Check(
+        kind=CheckKind.QUEUE, subject=queue.label, find=partial(_found_of_queue, queue, settings, read)
+    )
 
 
 def _found_of_queue(
-    queue: QueueSettings, settings: Settings, clients: TenantClients
+    queue: QueueSettings, settings: Settings, read: Callable[[], QueueStatus | None]
 ) -> Iterator[CheckResult]:
     mps = settings.tenant(queue.tenant).mps
     yield from judge_queue_endpoint(queue.label, queue.endpoint, mps_region=region_of(mps))
     try:
-        status = mns_queue.read_status(queue, clients.keys(queue.tenant))
+        status = read()
     except QueueUnavailable as error:
         (failure,) = failures(CheckKind.QUEUE, queue.label, error)
         advice = advice_if_unreachable(mns_host(queue.endpoint), error) or error.hint

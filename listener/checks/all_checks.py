@@ -9,7 +9,8 @@ from typing import Final
 
 from listener.aliyun import mps_client
 from listener.aliyun.tenant_clients import TenantClients
-from listener.checks.accounts import start_accounts
+from listener.checks import machine
+from listener.checks.accounts import AccountChecks
 from listener.checks.bounded_checks import BoundedChecks, Check
 from listener.core.check_result import CheckKind, CheckResult, Level
 from listener.daemon.start_checks import START_CHECKS, StartCheck
@@ -32,16 +33,18 @@ def run_checks(settings: Settings, *, limit: timedelta) -> Iterator[CheckResult]
     bounded = BoundedChecks(limit=limit)
     start = {each.kind: _check_of(each, settings) for each in START_CHECKS}
     handlers = start.pop(CheckKind.HANDLERS)
-    started = {kind: bounded.start(check) for kind, check in start.items()}
-    of_accounts = start_accounts(settings, clients, bounded)
+    running = {kind: bounded.start(check) for kind, check in start.items()}
+    files = bounded.start(machine.store_files_check(settings))
+    webhooks = [bounded.start(check) for check in machine.webhook_checks(settings)]
+    accounts = AccountChecks(settings, clients, bounded)
     loaded = list(handlers.results())
-    yield from bounded.results(started[CheckKind.SINGLE_DAEMON])
-    yield from bounded.results(started[CheckKind.STORE])
+    for check in (running[CheckKind.SINGLE_DAEMON], running[CheckKind.STORE], files):
+        yield from bounded.results(check)
     yield from loaded
-    yield from bounded.results(started[CheckKind.HTTP])
-    yield from bounded.results(started[CheckKind.CLIENTS])
-    for running in of_accounts:
-        yield from bounded.results(running)
+    for check in (*webhooks, running[CheckKind.HTTP], running[CheckKind.CLIENTS]):
+        yield from bounded.results(check)
+    yield from machine.log_check(settings).results()
+    yield from accounts.results()
 
 
 def settings_results(settings: Settings) -> Iterator[CheckResult]:

@@ -22,6 +22,7 @@ class Check:
     kind: CheckKind
     subject: str = ""
     find: Callable[[], Iterable[CheckResult]]
+    level_if_hanging: Level = Level.FAILED
 
     @classmethod
     def of(cls, kind: CheckKind, verify: Callable[[], str], *, subject: str = "") -> Check:
@@ -84,7 +85,7 @@ class BoundedChecks:
         return running
 
     def results(self, running: RunningCheck) -> Sequence[CheckResult]:
-        """Wait for the check; after the deadline, what it has found so far and a failure."""
+        """Wait for the check; after the deadline, what it has found so far and that it hangs."""
         wait([running.done], timeout=max(0.0, self._deadline - clock.monotonic()))
         if running.done.done():
             running.done.result()
@@ -92,11 +93,12 @@ class BoundedChecks:
         return [*running.found, self._timed_out(running.check)]
 
     def _timed_out(self, check: Check) -> CheckResult:
+        failed = check.level_if_hanging == Level.FAILED
         return CheckResult(
-            level=Level.FAILED,
+            level=check.level_if_hanging,
             kind=check.kind,
             subject=check.subject,
             detail=f"no answer within {duration_text(self._limit)}",
             advice="verify the network, name resolution, and that what is asked runs; then check again",
-            exit_code=ExitCode.UNAVAILABLE,
+            exit_code=ExitCode.UNAVAILABLE if failed else ExitCode.OK,
         )

@@ -55,6 +55,19 @@ def test_a_check_that_hangs_is_a_failure_beside_what_it_had_found() -> None:
     assert hung.advice
 
 
+def test_what_hangs_may_be_a_warning_only() -> None:
+    forever = threading.Event()
+    check = Check(
+        kind=CheckKind.WEBHOOK,
+        find=lambda: [ok(CheckKind.WEBHOOK, str(forever.wait()))],
+        level_if_hanging=Level.WARNING,
+    )
+    (hung,) = run(check, limit=timedelta(0))
+    forever.set()
+
+    assert (hung.level, hung.exit_code) == (Level.WARNING, ExitCode.OK)
+
+
 def test_what_is_done_counts_also_after_the_deadline() -> None:
     bounded = BoundedChecks(limit=timedelta(0))
     running = bounded.start(Check.of(CheckKind.STORE, lambda: "fine"))

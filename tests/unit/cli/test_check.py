@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 from listener.checks import all_checks
 from listener.core.errors import ListenerError, SettingsError
 from listener.daemon.daemon import Daemon
+from listener.emulator.faults import Fault, FaultKind
 from listener.http.address import bind
 from listener.settings.loader import settings_from
 from listener.store.daemon_lock import DaemonLock
@@ -35,8 +36,8 @@ def test_all_well(place: Place, printed: Callable[..., Any]) -> None:
     assert (answer["level"], answer["exit_code"]) == ("ok", 0)
     assert {tuple(one) for one in answer["checks"]} == {("level", "name", "detail", "advice")}
     assert list(details(answer)) == [
-        *("settings", "single daemon", "store", "handlers", "http", "clients"),
-        *("access key", "queue mps-callbacks", "notify url", "mps"),
+        *("settings", "single daemon", "store", "disk space", "store files", "handlers"),
+        *("http", "clients", "log", "access key", "queue mps-callbacks", "clock", "notify url", "mps"),
     ]
     assert "about 1 messages waiting, 0 received and not deleted" in details(answer)["queue mps-callbacks"]
     assert place.messages_left() == 1
@@ -549,3 +550,33 @@ def test_a_service_that_never_answers_holds_the_check_up_no_longer_than_its_limi
 
     assert row(answer, "mps")["detail"] == row(answer, "queue mps-callbacks")["detail"]
     assert row(answer, "mps")["detail"] == "no answer within 1s"
+
+
+@pytest.mark.parametrize(
+    ("seconds", "exit_code", "level", "words"),
+    [
+        pytest.param(30, 0, "ok", "agrees", id="half-a-minute"),
+        pytest.param(300, 0, "warning", "behind that of MNS", id="behind"),
+        pytest.param(-300, 0, "warning", "ahead of that of MNS", id="ahead"),
+        pytest.param(3600, 69, "failed", "behind that of MNS", id="rejected"),
+    ],
+)
+def test_a_clock_that_is_off_is_reported(
+    place: Place, printed: Callable[..., Any], seconds: int, exit_code: int, level: str, words: str
+) -> None:
+    fault = Fault(kind=FaultKind.CLOCK_SKEW, service="mns", seconds=seconds)
+    place.server.call(lambda emulator: emulator.faults.add([fault]))
+    answer = printed("check", exit_code=exit_code)
+
+    assert place.happened("clock-skew") == 1
+    assert (row(answer, "clock")["level"], words in row(answer, "clock")["detail"]) == (level, True)
+    assert bool(row(answer, "clock")["advice"]) == (level != "ok")
+
+
+def test_a_store_that_others_can_read_is_a_warning(place: Place, printed: Callable[..., Any]) -> None:
+    path = place.folder / "listener.db"
+    path.chmod(0o644)
+    answer = printed("check")
+
+    assert [one["name"] for one in not_ok(answer)] == ["store files"]
+    assert row(answer, "store files")["advice"].startswith(f"chmod 600 {path}")
