@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from functools import partial
 from typing import Final
@@ -13,12 +13,13 @@ from listener.checks import machine
 from listener.checks.accounts import AccountChecks
 from listener.checks.bounded_checks import BoundedChecks, Check
 from listener.core.check_result import CheckKind, CheckResult, Level
-from listener.daemon.start_checks import START_CHECKS, StartCheck
+from listener.daemon.start_checks import START_CHECKS
 from listener.jobs.settings_warnings import settings_warnings
 from listener.settings.sections import Settings
 
 #: Whatever hangs, all checks end after this time.
 LIMIT: Final = timedelta(seconds=12)
+_ORDER: Final = list(CheckKind)
 
 
 def run_checks(settings: Settings, *, limit: timedelta) -> Iterator[CheckResult]:
@@ -31,20 +32,30 @@ def run_checks(settings: Settings, *, limit: timedelta) -> Iterator[CheckResult]
     if any(settings.tenant(name).mps.configured for name in ("", *settings.tenants)):
         mps_client.import_sdk()
     bounded = BoundedChecks(limit=limit)
-    start = {each.kind: _check_of(each, settings) for each in START_CHECKS}
-    handlers = start.pop(CheckKind.HANDLERS)
-    running = {kind: bounded.start(check) for kind, check in start.items()}
-    files = bounded.start(machine.store_files_check(settings))
-    webhooks = [bounded.start(check) for check in machine.webhook_checks(settings)]
+    in_turn, handlers = _start_checks(settings)
+    others = [
+        machine.store_files_check(settings),
+        machine.log_check(settings),
+        *machine.webhook_checks(settings),
+    ]
+    running = [*bounded.start_in_turn(in_turn), *(bounded.start(check) for check in others)]
     accounts = AccountChecks(settings, clients, bounded)
-    loaded = list(handlers.results())
-    for check in (running[CheckKind.SINGLE_DAEMON], running[CheckKind.STORE], files):
-        yield from bounded.results(check)
-    yield from loaded
-    for check in (*webhooks, running[CheckKind.HTTP], running[CheckKind.CLIENTS]):
-        yield from bounded.results(check)
-    yield from machine.log_check(settings).results()
+    found = list(handlers.results())
+    for check in running:
+        found += bounded.results(check)
+    yield from sorted(found, key=lambda result: _ORDER.index(result.kind))
     yield from accounts.results()
+
+
+def _start_checks(settings: Settings) -> tuple[Sequence[Check], Check]:
+    """What a start opens, except for the handlers, and the handlers.
+
+    Not to be run at the same time: several open the same SQLite file, and closing one connection could release locks of
+    another one of this process. The store is the last, since it is what may hang.
+    """
+    checks = {each.kind: Check.of(each.kind, partial(each.verify, settings)) for each in START_CHECKS}
+    handlers = checks.pop(CheckKind.HANDLERS)
+    return sorted(checks.values(), key=lambda check: check.kind == CheckKind.STORE), handlers
 
 
 def settings_results(settings: Settings) -> Iterator[CheckResult]:
@@ -54,7 +65,3 @@ def settings_results(settings: Settings) -> Iterator[CheckResult]:
     yield CheckResult(level=Level.OK, kind=CheckKind.SETTINGS, detail=f"queues {queues}; routes {routes}")
     for warning in settings_warnings(settings):
         yield CheckResult(level=Level.WARNING, kind=CheckKind.SETTINGS, detail=warning)
-
-
-def _check_of(start_check: StartCheck, settings: Settings) -> Check:
-    return Check.of(start_check.kind, partial(start_check.verify, settings))

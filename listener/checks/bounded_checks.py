@@ -80,8 +80,13 @@ class BoundedChecks:
 
     def start(self, check: Check) -> RunningCheck:
         """Run the check in a thread of its own, which does not hold up the end of the process."""
-        running = RunningCheck(check)
-        threading.Thread(target=running.run, name=f"check {check.kind}", daemon=True).start()
+        (running,) = self.start_in_turn([check])
+        return running
+
+    def start_in_turn(self, checks: Sequence[Check]) -> Sequence[RunningCheck]:
+        """The same for checks that must not run at the same time: one thread for all of them."""
+        running = [RunningCheck(check) for check in checks]
+        threading.Thread(target=_run_in_turn, args=(running,), name="checks", daemon=True).start()
         return running
 
     def results(self, running: RunningCheck) -> Sequence[CheckResult]:
@@ -102,3 +107,8 @@ class BoundedChecks:
             advice="verify the network, name resolution, and that what is asked runs; then check again",
             exit_code=ExitCode.UNAVAILABLE if failed else ExitCode.OK,
         )
+
+
+def _run_in_turn(checks: Sequence[RunningCheck]) -> None:
+    for check in checks:
+        check.run()

@@ -49,7 +49,7 @@ def check(ctx: click.Context, *, path: Path | None, as_json: bool) -> None:
         print_json({"level": level, "exit_code": exit_code, "checks": checks})
     else:
         rows = [(_shown(result.level), result.name, _words(result)) for result in results]
-        print_table(("", "check", "detail"), rows, empty="nothing to check")
+        print_table(("level", "check", "detail"), rows, empty="nothing to check")
     ctx.exit(exit_code)
 
 

@@ -17,31 +17,34 @@ class Level(StrEnum):
 
 
 class CheckKind(StrEnum):
-    """What is checked; the name of a result begins with it. docs/operations.md lists all of them."""
+    """What is checked, in the order in which a person reads it; docs/operations.md lists all of them.
+
+    The name of a result begins with it.
+    """
 
     SETTINGS = "settings"
     SINGLE_DAEMON = "single daemon"
     STORE = "store"
-    STORE_FILES = "store files"
     DISK_SPACE = "disk space"
+    STORE_FILES = "store files"
     HANDLERS = "handlers"
     WEBHOOK = "webhook"
     HTTP = "http"
-    LOG = "log"
     CLIENTS = "clients"
+    LOG = "log"
     ACCESS_KEY = "access key"
     QUEUE = "queue"
+    QUEUE_ENDPOINT = "queue endpoint"
     QUEUE_RETENTION = "queue retention"
     QUEUE_DELAY = "queue delay"
     QUEUE_VISIBILITY = "queue visibility"
     QUEUE_MESSAGE_SIZE = "queue message size"
     QUEUE_DEAD_LETTERS = "queue dead letters"
-    QUEUE_ENDPOINT = "queue endpoint"
     CLOCK = "clock"
     MPS = "mps"
     MPS_ENDPOINT = "mps endpoint"
-    NOTIFY_URL = "notify url"
     PIPELINE = "pipeline"
+    NOTIFY_URL = "notify url"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,18 @@ def test_checks_run_at_the_same_time() -> None:
     assert [one.detail for running in started for one in bounded.results(running)] == ["True", "True"]
 
 
+def test_those_that_must_not_run_at_the_same_time_run_in_turn() -> None:
+    order: list[int] = []
+    checks = [
+        Check.of(CheckKind.STORE, lambda number=number: str(order.append(number))) for number in range(9)
+    ]
+    bounded = BoundedChecks(limit=NEVER)
+    for running in bounded.start_in_turn(checks):
+        bounded.results(running)
+
+    assert order == list(range(9))
+
+
 def test_a_check_that_hangs_is_a_failure_beside_what_it_had_found() -> None:
     forever, begun = threading.Event(), threading.Event()
 
