@@ -56,7 +56,7 @@ def _found(tenant: str, settings: Settings, clients: TenantClients) -> Iterator[
     try:
         yield _reached(client, tenant, Endpoint.of(mps))
     except MpsUnavailable as error:
-        yield _unreached(error, tenant, Endpoint.of(mps))
+        yield _unreached(error, mps, to)
         return
     if mps.pipeline:
         yield from _pipeline(client, mps.pipeline, to)
@@ -81,16 +81,16 @@ def _reached(client: MpsClient, tenant: str, endpoint: Endpoint) -> CheckResult:
     return ok(CheckKind.MPS, f"{endpoint.host} answers, and this key may use {query}", subject=tenant)
 
 
-def _unreached(error: MpsUnavailable, tenant: str, endpoint: Endpoint) -> CheckResult:
-    host = mps_host(f"{endpoint.protocol}://{endpoint.host}")
-    return CheckResult(
-        level=Level.FAILED,
-        kind=CheckKind.MPS,
-        subject=tenant,
-        detail=str(error),
-        advice=advice_if_unreachable(host, error) or error.hint or "verify the region and the endpoint",
-        exit_code=error.exit_code,
-    )
+def _unreached(error: MpsUnavailable, mps: MpsSettings, to: Destination) -> CheckResult:
+    endpoint = Endpoint.of(mps)
+    advice = advice_if_unreachable(mps_host(f"{endpoint.protocol}://{endpoint.host}"), error) or error.hint
+    if error.kind == FailureKind.DNS and not mps.endpoint:
+        advice = (
+            f"verify {to.section}.region = {mps.region!r}, from which the host {endpoint.host} follows, and that this "
+            "machine can resolve it"
+        )
+    advice = advice or "verify the region and the endpoint"
+    return to.result(CheckKind.MPS, Level.FAILED, str(error), advice, error.exit_code)
 
 
 def _pipeline(client: MpsClient, wanted: str, to: Destination) -> Iterator[CheckResult]:

@@ -573,6 +573,43 @@ def test_a_clock_that_is_off_is_reported(
     assert bool(row(answer, "clock")["advice"]) == (level != "ok")
 
 
+@pytest.fixture
+def nothing_outside_resolves(monkeypatch: pytest.MonkeyPatch) -> None:
+    resolve = socket.getaddrinfo
+
+    def only_here(host: Any, *arguments: Any, **options: Any) -> Any:
+        if "aliyuncs" in str(host):
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        return resolve(host, *arguments, **options)
+
+    monkeypatch.setattr(socket, "getaddrinfo", only_here)
+
+
+@pytest.mark.usefixtures("nothing_outside_resolves")
+def test_a_region_that_does_not_exist_is_reported_with_the_setting(
+    place: Place, printed: Callable[..., Any]
+) -> None:
+    answer = printed("check", exit_code=69, mps__endpoint="", mps__region="cn-shangai", mps__notify_url="")
+
+    assert [one["name"] for one in not_ok(answer)] == ["settings", "mps"]
+    assert "did you mean 'cn-shanghai'" in not_ok(answer)[0]["detail"]
+    assert row(answer, "mps")["advice"].startswith("verify mps.region = 'cn-shangai'")
+
+
+@pytest.mark.usefixtures("nothing_outside_resolves")
+def test_internal_endpoints_that_cannot_be_reached_say_so(place: Place, printed: Callable[..., Any]) -> None:
+    answer = printed(
+        "check",
+        exit_code=69,
+        mps__endpoint="http://mts-vpc.cn-shanghai.aliyuncs.com",
+        queues__0__endpoint="http://1.mns.cn-shanghai-internal.aliyuncs.com",
+    )
+
+    advice = {one["name"]: one["advice"] for one in not_ok(answer) if one["level"] == "failed"}
+    assert advice["mps"].endswith("elsewhere use mts.cn-shanghai.aliyuncs.com")
+    assert advice["queue mps-callbacks"].endswith("elsewhere use 1.mns.cn-shanghai.aliyuncs.com")
+
+
 def test_a_store_that_others_can_read_is_a_warning(place: Place, printed: Callable[..., Any]) -> None:
     path = place.folder / "listener.db"
     path.chmod(0o644)
