@@ -20,6 +20,8 @@ from listener.settings.sections import MpsSettings, Settings
 
 #: The id of no job: any answer to a query for it proves that MPS is there, and that this key may ask.
 _NO_JOB = "0" * 32
+#: Error codes, or their families, of what is not MPS: no code at all, or that of a service without this call.
+_OF_OTHER_SERVICES = ("", "None", "InvalidAction", "InvalidVersion")
 _CHECK_AGAIN = "check again; if it stays like this, see the status page of the vendor"
 
 
@@ -65,9 +67,11 @@ def _found(tenant: str, settings: Settings, clients: TenantClients) -> Iterator[
 def _reached(client: MpsClient, tenant: str, endpoint: Endpoint) -> CheckResult:
     query = IPRODUCTION.queried_by
     try:
-        client.call(query, JobId=_NO_JOB)
-    except MpsRejected:
-        pass  # there is no such job
+        if "RequestId" not in client.call(query, JobId=_NO_JOB):
+            raise _not_mps(endpoint, "a reply without RequestId")
+    except MpsRejected as error:  # there is no such job
+        if error.code.partition(".")[0] in _OF_OTHER_SERVICES:
+            raise _not_mps(endpoint, str(error)) from error
     except MpsUnavailable as error:
         if not _answered(error):
             raise
@@ -79,6 +83,14 @@ def _reached(client: MpsClient, tenant: str, endpoint: Endpoint) -> CheckResult:
             advice=_CHECK_AGAIN,
         )
     return ok(CheckKind.MPS, f"{endpoint.host} answers, and this key may use {query}", subject=tenant)
+
+
+def _not_mps(endpoint: Endpoint, answer: str) -> MpsUnavailable:
+    return MpsUnavailable(
+        f"{endpoint.host} answers, but not like MPS: {answer}",
+        kind=FailureKind.PROTOCOL,
+        hint="verify the endpoint, and that no proxy answers in its place",
+    )
 
 
 def _unreached(error: MpsUnavailable, mps: MpsSettings, to: Destination) -> CheckResult:

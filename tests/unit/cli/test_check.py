@@ -142,7 +142,9 @@ def test_the_exit_status_is_that_of_the_worst_failure(place: Place, printed: Cal
     assert failed == ["handlers", "queue other"]
 
 
-def test_attributes_that_do_not_suit_are_warnings(place: Place, printed: Callable[..., Any]) -> None:
+def test_attributes_that_do_not_suit_are_warnings(
+    place: Place, printed: Callable[..., Any], invoke: Invoke
+) -> None:
     place.create_queue(delay_seconds=300, message_retention_period=3600, maximum_message_size=1024)
     answer = printed("check")
 
@@ -154,6 +156,7 @@ def test_attributes_that_do_not_suit_are_warnings(place: Place, printed: Callabl
     assert {one["level"] for one in warnings.values()} == {"warning"}
     assert "visible 5m after it was sent" in warnings["queue delay mps-callbacks"]["detail"]
     assert all(one["advice"] for one in warnings.values())
+    assert "(DelaySeconds); set DelaySeconds of the queue to 0\n" in invoke("check").stdout
 
 
 def test_a_key_that_may_not_read_the_attributes_is_a_note_and_no_failure(
@@ -511,6 +514,25 @@ def test_what_mps_does_not_allow_is_named_with_the_action_that_is_missing(
         answer = printed("check", exit_code=exit_code, mps__endpoint=raw.url, mps__pipeline="p")
 
     assert (row(answer, name)["level"], words in row(answer, name)["advice"]) == (level, True)
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        pytest.param(b'{"Code": "InvalidAction.NotFound"}', "404 Not Found", id="another-service"),
+        pytest.param(b"{}", "404 Not Found", id="an-error-without-a-code"),
+        pytest.param(b'{"hello": "world"}', "200 OK", id="another-reply"),
+        pytest.param(b"<html>Log in</html>", "200 OK", id="a-portal"),
+    ],
+)
+def test_what_answers_but_is_not_mps_is_a_failure(
+    place: Place, printed: Callable[..., Any], body: bytes, status: str
+) -> None:
+    with serving([http_reply(body, status=status, headers=CLOSED_JSON)]) as raw:
+        answer = printed("check", exit_code=69, mps__endpoint=raw.url)
+
+    assert [one["name"] for one in not_ok(answer)] == ["mps"]
+    assert row(answer, "mps")["advice"]
 
 
 def test_a_pipeline_that_does_not_exist_is_a_failure(place: Place, printed: Callable[..., Any]) -> None:
