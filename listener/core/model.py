@@ -5,10 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, Self
 
+from listener.core.documents import from_plain, to_plain
 from listener.core.idempotency_key import idempotency_key
 from listener.core.index_key import index_key
 from listener.core.job_kinds import IPRODUCTION, JobKind, kind_of_type
@@ -494,8 +495,7 @@ class JobResult:
 
     def to_document(self) -> dict[str, Any]:
         """The JSON object that handlers in other languages get: plain values, with the version of its schema."""
-        values = {name: _plain(getattr(self, name)) for name in self.__dataclass_fields__}
-        return {"schema": DOCUMENT_SCHEMA, **values}
+        return {"schema": DOCUMENT_SCHEMA, **to_plain(self)}
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
@@ -509,24 +509,4 @@ class JobResult:
         missing = [name for name in ("job_id", "state") if name not in document]
         if missing:
             raise ValueError(f"the document has no member {missing[0]!r}")
-        return cls(**{name: _read(name, document[name]) for name in _DOCUMENT_FIELDS if name in document})
-
-
-_DOCUMENT_FIELDS = tuple(JobResult.__dataclass_fields__)
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, datetime):
-        return value.astimezone(UTC).isoformat()
-    if isinstance(value, tuple):
-        return list(value)
-    return value.to_document() if isinstance(value, Outputs) else value
-
-
-def _read(name: str, value: Any) -> Any:
-    """The inverse of ``_plain`` for this field."""
-    if name == "details":
-        return tuple(value)
-    if value is None or not name.endswith(("_at", "outputs")):
-        return value
-    return Outputs.from_document(value) if name == "outputs" else datetime.fromisoformat(value)
+        return from_plain(cls, document)

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from typing import Any, Self
+
+from listener.core.documents import from_plain, to_plain
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -69,39 +71,10 @@ class Outputs:
 
     def to_document(self) -> dict[str, Any]:
         """The same as plain JSON values, keys in field order; all numbers are finite."""
-        plain: dict[str, Any] = _plain(self)
+        plain: dict[str, Any] = to_plain(self)
         return plain
 
     @classmethod
     def from_document(cls, document: Mapping[str, Any]) -> Self:
         """The inverse of ``to_document``. Members that this release does not know are ignored."""
-        known = {part.name: document[part.name] for part in fields(cls) if part.name in document}
-        return cls(**{name: _read(value, _ITEMS.get(name)) for name, value in known.items()})
-
-
-#: The lists of an ``Outputs`` whose items are not plain JSON values.
-_ITEMS: Mapping[str, type] = {
-    "files": OutputFile,
-    "inline": InlineFile,
-    "covers": CoverImage,
-    "segments": Segment,
-    "splits": Segment,
-}
-
-
-def _read(value: Any, item: type | None) -> Any:
-    if not isinstance(value, list):
-        return value
-    return tuple(value if item is None else (_item(item, members) for members in value))
-
-
-def _item(item: Any, members: Mapping[str, Any]) -> Any:
-    return item(**{part.name: members[part.name] for part in fields(item) if part.name in members})
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_plain(item) for item in value]
-    if is_dataclass(value):
-        return {part.name: _plain(getattr(value, part.name)) for part in fields(value)}
-    return value
+        return from_plain(cls, document)
