@@ -9,26 +9,25 @@ from __future__ import annotations
 
 import base64
 import binascii
-import math
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any, Final
 
 from listener.core.outputs import CoverImage, InlineFile, OutputFile, Outputs, Segment
 from listener.formats import lenient_json
-from listener.formats.unicode_text import shortened, storable
+from listener.formats.found_outputs import FoundOutputs
+from listener.formats.json_members import as_text, excerpt, folded, listed, number
+from listener.formats.oss_files import located
+from listener.formats.unicode_text import storable
 
 #: How often JSON text may be nested in JSON text; twice is documented.
 MAX_WRAPS: Final = 5
 #: How deep results may be nested in results; once is documented.
 MAX_NESTING: Final = 5
-#: More problems than this add no information.
-MAX_PROBLEMS: Final = 20
 #: Members of a reply that are not outputs of the function.
 _ENVELOPE: Final = frozenset({"code", "message", "data", "details"})
 _IDENTITY: Final = frozenset({"functionname", "jobid", "requestid", "state", "type", "userdata"})
 
-_ADDRESS: Final = re.compile(r"(oss|https?)://([^./\s]+)([^/\s]*)/([^?#]*)(.*)", re.DOTALL)
 _BASE64: Final = re.compile(r"[A-Za-z0-9+/]{40,}+={0,2}+")
 #: Quoted text, closed or not; a bare word with an optional colon; full-width punctuation; adjacent objects.
 _TOKEN: Final = re.compile(
@@ -50,7 +49,7 @@ def read(function: str, result_text: str | None, *, output: str = "") -> Outputs
     raw = storable(result_text or "")
     reading = _Reading(speech=function.casefold() == "texttospeech", home=output)
     reading.document(raw)
-    return reading.outputs(raw)
+    return reading.found.outputs(raw)
 
 
 def _repaired(text: str) -> Any:
@@ -80,55 +79,42 @@ class _Reading:
     def __init__(self, *, speech: bool, home: str) -> None:
         self._speech = speech
         self._home = home
-        self._envelope_fields: dict[str, Any] = {}
-        self._found: dict[str, list[Any]] = {}
+        self.found = FoundOutputs()
         self._depth = 0
-        self._problems: list[str] = []
-        self._was_repaired = False
-
-    def outputs(self, raw: str) -> Outputs:
-        found: dict[str, Any] = {name: tuple(values) for name, values in self._found.items()}
-        return Outputs(
-            **found,
-            **self._envelope_fields,
-            malformed=self._was_repaired or bool(self._problems),
-            problems=tuple(self._problems),
-            raw=raw,
-        )
 
     def document(self, text: str) -> None:
         """Read a complete Result."""
         value = self._unwrapped("Result", text)
         for part in value if isinstance(value, list) else [value]:
-            if isinstance(part, dict) and _folded(part).keys() & (_ENVELOPE | _IDENTITY):
-                self._envelope(_folded(part))
+            if isinstance(part, dict) and folded(part).keys() & (_ENVELOPE | _IDENTITY):
+                self._envelope(folded(part))
             else:
                 self._data(part)
 
     def _envelope(self, members: Mapping[str, Any]) -> None:
         for name in ("code", "message"):
             if members.get(name) is not None:
-                self._envelope_fields[name] = _as_text(members[name])
+                self.found.set(name, as_text(members[name]))
         self._data(self._unwrapped("Data", members.get("data")))
         self._details(self._unwrapped("Details", members.get("details")))
         self._data({name: members[name] for name in members if name not in _ENVELOPE | _IDENTITY})
 
     def _details(self, value: Any) -> None:
-        for detail in _listed(value):
-            self._keep("details", detail)
-            members = _folded(detail) if isinstance(detail, dict) else {}
+        for detail in listed(value):
+            self.found.add("details", detail)
+            members = folded(detail) if isinstance(detail, dict) else {}
             failed = str(members.get("status") or "Success").casefold() != "success"
             if "output" in members and not failed:
                 self._file(members["output"])
 
     def _data(self, value: Any) -> None:
-        for item in _listed(value):
+        for item in listed(value):
             if isinstance(item, dict):
-                self._item(item, _folded(item))
+                self._item(item, folded(item))
             elif isinstance(item, str):
                 self._file(item)
             else:
-                self._keep("others", item)
+                self.found.add("others", item)
 
     def _item(self, item: dict[str, Any], members: dict[str, Any]) -> None:
         """One output, classified by its members."""
@@ -154,12 +140,12 @@ class _Reading:
             else:
                 others[name] = value
         if others:
-            self._keep("others", others)
+            self.found.add("others", others)
 
     def _group_result(self, name: str, value: Any) -> None:
         """A list of outputs, or a complete result again, as in the reply of TextToSpeech."""
         if self._depth == MAX_NESTING:
-            self._unreadable(f"{name} is nested in {name} more than {MAX_NESTING} levels deep")
+            self.found.problem(f"{name} is nested in {name} more than {MAX_NESTING} levels deep")
             return
         self._depth += 1
         if isinstance(value, str):
@@ -169,22 +155,22 @@ class _Reading:
         self._depth -= 1
 
     def _beats(self, name: str, value: Any) -> None:
-        for beat in _listed(self._unwrapped(name, value)):
-            seconds = _number(beat)
+        for beat in listed(self._unwrapped(name, value)):
+            seconds = number(beat)
             if seconds is None:
-                self._unreadable(f"a beat is {_excerpt(beat)}, which is not a number of seconds")
+                self.found.problem(f"a beat is {excerpt(beat)}, which is not a number of seconds")
             else:
-                self._keep(name, seconds)
+                self.found.add(name, seconds)
 
     def _file(self, value: Any) -> OutputFile | None:
         if not isinstance(value, str) or not value.strip():
-            self._unreadable(f"a file is {_excerpt(value)}, which is not a path")
+            self.found.problem(f"a file is {excerpt(value)}, which is not a path")
             return None
         if self._is_inline(value):
-            self._keep("inline", InlineFile(content=value))
+            self.found.add("inline", InlineFile(content=value))
             return None
         file = located(value, output=self._home)
-        self._keep("files", file)
+        self.found.add("files", file)
         return file
 
     def _is_inline(self, value: str) -> bool:
@@ -200,24 +186,24 @@ class _Reading:
         file = self._file(members["url"])
         if file is None:
             return
-        score, time_ms = (_number(members.get(name)) for name in ("score", "time"))
-        for name, number in (("score", score), ("time", time_ms)):
-            if number is None and members.get(name) is not None:
-                self._unreadable(f"a cover's {name} is {_excerpt(members[name])}, which is not a number")
-        self._keep(
+        score, time_ms = (number(members.get(name)) for name in ("score", "time"))
+        for name, found in (("score", score), ("time", time_ms)):
+            if found is None and members.get(name) is not None:
+                self.found.problem(f"a cover's {name} is {excerpt(members[name])}, which is not a number")
+        self.found.add(
             "covers",
             CoverImage(path=file.path, bucket=file.bucket, url=file.url, score=score, time_ms=time_ms),
         )
 
     def _segment(self, kind: str, item: dict[str, Any], ends: tuple[str, str]) -> None:
-        members = _folded(item)
-        start, end = (_number(members[name]) for name in ends)
+        members = folded(item)
+        start, end = (number(members[name]) for name in ends)
         if start is None or end is None:
-            first, last = (_excerpt(members[name]) for name in ends)
-            self._unreadable(f"a segment is from {first} to {last}, which are not numbers of seconds")
-            self._keep("others", item)
+            first, last = (excerpt(members[name]) for name in ends)
+            self.found.problem(f"a segment is from {first} to {last}, which are not numbers of seconds")
+            self.found.add("others", item)
             return
-        self._keep(kind, Segment(start=start, end=end, title=_as_text(members.get("title") or "")))
+        self.found.add(kind, Segment(start=start, end=end, title=as_text(members.get("title") or "")))
 
     def _unwrapped(self, what: str, value: Any) -> Any:
         """The value inside nested JSON text; None if it is empty or cannot be read."""
@@ -230,10 +216,10 @@ class _Reading:
             try:
                 value = self._parsed(text)
             except lenient_json.BadJson as error:
-                self._unreadable(f"{what} is {error}")
+                self.found.problem(f"{what} is {error}")
                 return None
         if isinstance(value, str):
-            self._unreadable(f"{what} is JSON text nested in JSON text more than {MAX_WRAPS} times")
+            self.found.problem(f"{what} is JSON text nested in JSON text more than {MAX_WRAPS} times")
             return None
         return value
 
@@ -245,56 +231,5 @@ class _Reading:
                 value = _repaired(text)
             except lenient_json.BadJson:
                 raise error from None  # positions refer to the original text, not the repaired copy
-        self._was_repaired = True
+        self.found.repaired = True
         return value
-
-    def _keep(self, name: str, value: Any) -> None:
-        self._found.setdefault(name, []).append(value)
-
-    def _unreadable(self, problem: str) -> None:
-        if len(self._problems) < MAX_PROBLEMS and problem not in self._problems:
-            self._problems.append(problem)
-
-
-def located(path: str, *, output: str) -> OutputFile:
-    """A path of a result as a file: a key in the bucket of ``output``, or a complete URL, which is used as is."""
-    whole = _ADDRESS.fullmatch(path)
-    if whole:
-        return OutputFile(path=whole[4], bucket=whole[2], url=path)
-    home = _ADDRESS.fullmatch(output)
-    if not home or home[1] != "oss":
-        return OutputFile(path=path)
-    return OutputFile(path=path, bucket=home[2], url=f"oss://{home[2]}{home[3]}/{path.lstrip('/')}")
-
-
-def _folded(members: Mapping[str, Any]) -> dict[str, Any]:
-    """Members by case-folded name, since MPS is not consistent in its spelling."""
-    return {name.casefold(): value for name, value in members.items()}
-
-
-def _listed(value: Any) -> Iterable[Any]:
-    """The items of a list, or a single value as the only item; nothing for an empty value."""
-    if value is None or value == {}:
-        return ()
-    return value if isinstance(value, list) else (value,)
-
-
-def _number(value: Any) -> float | None:
-    """A finite number, also if it is given as text."""
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        return None
-    if isinstance(value, str) and len(value) > 40:
-        return None
-    try:
-        number = float(value)
-    except (ValueError, OverflowError):
-        return None
-    return number if math.isfinite(number) else None
-
-
-def _as_text(value: Any) -> str:
-    return value if isinstance(value, str) else lenient_json.render(value)
-
-
-def _excerpt(value: Any) -> str:
-    return shortened(_as_text(value), 60)

@@ -10,8 +10,10 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from listener.core.outputs import CoverImage, Outputs, Segment
 from listener.emulator.mps import sample_results
-from listener.formats.job_outputs import MAX_PROBLEMS, CoverImage, OutputFile, Outputs, Segment, located, read
+from listener.formats.found_outputs import MAX_PROBLEMS
+from listener.formats.job_outputs import read
 from listener.jobs.functions import FUNCTIONS
 
 HOME = "oss://media.oss-cn-shanghai.aliyuncs.com"
@@ -254,23 +256,6 @@ def test_unheard_of_members_are_kept_as_others() -> None:
     channels = [{"Channel": "1", "MOS(0-5)": "1.01"}]
 
     assert read("AudioQualityAssessment", a_result(json.dumps(channels))).others == tuple(channels)
-
-
-@pytest.mark.parametrize(
-    ("path", "output", "file"),
-    [
-        ("a/b.srt", OUTPUT, OutputFile(path="a/b.srt", bucket="media", url=f"{HOME}/a/b.srt")),
-        ("/a.srt", OUTPUT, OutputFile(path="/a.srt", bucket="media", url=f"{HOME}/a.srt")),
-        ("a.srt", "", OutputFile(path="a.srt")),
-        ("a.srt", "nonsense", OutputFile(path="a.srt")),
-        ("oss://other.oss-cn-beijing.aliyuncs.com/a", OUTPUT, None),
-        ("https://other.oss-cn-beijing.aliyuncs.com/a", OUTPUT, None),
-    ],
-)
-def test_files_are_in_the_bucket_of_the_output_unless_they_say_otherwise(
-    path: str, output: str, file: OutputFile | None
-) -> None:
-    assert located(path, output=output) == (file or OutputFile(path="a", bucket="other", url=path))
 
 
 @given(st.text(st.characters(exclude_categories=())) | st.builds(json.dumps, INNER))

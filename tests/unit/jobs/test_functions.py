@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from listener.cli.submit import submit as command
+from listener.core.outputs import Outputs
 from listener.emulator.mps import sample_results
-from listener.formats.job_outputs import Outputs
 from listener.jobs.functions import FUNCTIONS
 from listener.jobs.job_params import PARAMS_BY_FUNCTION, ParamSpec, param_specs
 from listener.jobs.request import JobRequest
