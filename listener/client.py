@@ -29,10 +29,10 @@ from listener.aliyun.tenant_clients import TenantClients
 from listener.core import clock
 from listener.core.errors import JobWarning, NotFound, SettingsError, UsageError
 from listener.core.job_kinds import IPRODUCTION
-from listener.core.model import ANSWERED_AT_ONCE, SUCCESS, Job, JobState
+from listener.core.model import ANSWERED_AT_ONCE, SUCCESS, Job, JobState, Result
 from listener.core.outputs import Outputs
 from listener.core.ports import MediaProcessing
-from listener.formats import job_outputs
+from listener.dispatch.job_result import outputs_of
 from listener.jobs import submission
 from listener.jobs.notify_urls import notify_url_warnings, only_notify_url
 from listener.jobs.request import JobRequest, check_deadline, compose_user_data, registered_kind
@@ -213,23 +213,24 @@ class Client:
         return found
 
     def outputs(self, job: Job | str) -> Outputs | None:
-        """What a successful job produced: from the store, or else as MPS reports it now. None for any other job.
+        """What a successful job produced: from the store, or else as MPS reports it now.
+
+        None for any other job, and if MPS refused to report it.
 
         Raises UsageError, SettingsError, MpsRejected, MpsUnavailable, StoreUnavailable.
         """
         found = self.find(job if isinstance(job, str) else job.token)
         if found.state != SUCCESS:
             return None
-        text = self._stored_outputs(found)
-        if text is None:
-            kind = found.queried_kind or IPRODUCTION
-            text = self._mps(found.tenant).query(found.job_id, kind=kind).result.outputs or ""
-        return job_outputs.read(found.function, text, output=found.output)
+        kind = found.queried_kind or IPRODUCTION
+        result = self._asked_about(found) or self._mps(found.tenant).query(found.job_id, kind=kind).result
+        return outputs_of(result, found)
 
-    def _stored_outputs(self, job: Job) -> str | None:
+    def _asked_about(self, job: Job) -> Result | None:
+        """The stored result about whose outputs MPS has been asked."""
         history = Queries(self.store.database).history(job.token)
         results = [stored.result for stored in history.results] if history else []
-        return next((result.outputs for result in results if result.outputs is not None), None)
+        return next((result for result in results if result.outputs is not None), None)
 
     def _mps(self, tenant: str) -> MediaProcessing:
         if mps := self.clients.mps(tenant):

@@ -141,8 +141,7 @@ def show_job(*, name: str, path: Path | None, as_json: bool) -> None:
     if history is None:
         raise NotFound(f"no job {name!r} in this store; list jobs with `mns-listener jobs list`")
     job = job_dict(history.job) if history.job else None
-    output = history.job.output if history.job else ""
-    results = [result_dict(result, output=output) for result in history.results]
+    results = [result_dict(result, job=history.job) for result in history.results]
     deliveries = [delivery_dict(delivery) for delivery in history.deliveries]
     if as_json:
         print_json({"job": job, "results": results, "deliveries": deliveries})

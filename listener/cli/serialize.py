@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import TYPE_CHECKING, Any
 
+from listener.core.documents import to_plain
 from listener.core.lazy_imports import lazy_imports
 from listener.core.model import Delivery, Job, Quarantined, Result
 
 with lazy_imports():
-    from listener.formats import job_outputs
+    from listener.dispatch.job_result import outputs_of
+    from listener.formats import activities
 
 if TYPE_CHECKING:
     from listener.store.queries import StoredResult
@@ -29,8 +31,8 @@ def job_dict(job: Job) -> dict[str, Any]:
     return {name: getattr(job, name) for name in JOB_KEYS}
 
 
-def result_dict(stored: StoredResult, *, output: str = "") -> dict[str, Any]:
-    """All fields of a result, and what the store knows about it. ``output`` is the Output of its job, if known."""
+def result_dict(stored: StoredResult, *, job: Job | None = None) -> dict[str, Any]:
+    """All fields of a result, and what the store knows about it; outputs and activities as handlers get them."""
     result = stored.result
     return {
         "id": stored.id,
@@ -40,16 +42,10 @@ def result_dict(stored: StoredResult, *, output: str = "") -> dict[str, Any]:
         "received_at": stored.received_at,
         "copies": stored.copies,
         "contradictions": stored.contradictions,
-        "outputs": _outputs(result, output),
+        "outputs": to_plain(outputs_of(result, job)),
+        "activities": to_plain(activities.read(result.raw) if result.run_id else ()),
         "raw": result.raw,
     }
-
-
-def _outputs(result: Result, output: str) -> dict[str, Any] | None:
-    """As in the document that handlers get."""
-    if result.outputs is None:
-        return None
-    return job_outputs.read(result.function, result.outputs, output=output).to_document()
 
 
 def delivery_dict(delivery: Delivery) -> dict[str, Any]:

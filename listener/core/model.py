@@ -13,7 +13,7 @@ from listener.core.documents import from_plain, to_plain
 from listener.core.idempotency_key import idempotency_key
 from listener.core.index_key import index_key
 from listener.core.job_kinds import IPRODUCTION, JobKind, kind_of_type
-from listener.core.outputs import Outputs
+from listener.core.outputs import Activity, Outputs
 
 
 class Source(StrEnum):
@@ -490,7 +490,10 @@ class JobResult:
         None  #: when the outcome of the job was recorded; None while it is in progress
     )
     source: str = Source.CALLBACK
-    outputs: Outputs | None = None  #: the outputs of the job, from a query; None if MPS was not queried
+    outputs: Outputs | None = (
+        None  #: what the job produced; None if that is not known, since MPS was not queried
+    )
+    activities: tuple[Activity, ...] = ()  #: of a workflow: its steps, in chronological order
     raw: str = ""
 
     def to_document(self) -> dict[str, Any]:

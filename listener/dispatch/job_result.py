@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from listener.core.model import Delivery, JobResult
+from listener.core.model import Delivery, Job, JobResult, Result
 from listener.core.outputs import Outputs
-from listener.formats import job_outputs, user_data
-from listener.rules.job_facts import job_facts
+from listener.formats import activities, kind_outputs, user_data
+from listener.rules.job_facts import job_facts, kind_of
 
 
 def job_result(delivery: Delivery) -> JobResult:
@@ -33,18 +33,28 @@ def job_result(delivery: Delivery) -> JobResult:
         pipeline=facts.pipeline,
         queue=delivery.queue,
         input=job.input if job else "",
-        output=job.output if job else "",
+        output=_output(result, job),
         submitted_at=job.submitted_at if job else None,
         received_at=delivery.received_at,
         finished_at=delivery.received_at if result.terminal else None,
         source=result.source,
-        outputs=_outputs(delivery, function=facts.function),
+        outputs=outputs_of(result, job),
+        activities=activities.read(result.raw) if result.run_id else (),
         raw=result.raw,
     )
 
 
-def _outputs(delivery: Delivery, *, function: str) -> Outputs | None:
-    result, job = delivery.result, delivery.job
-    if result.outputs is None:
-        return None
-    return job_outputs.read(function, result.outputs, output=job.output if job else "")
+def outputs_of(result: Result, job: Job | None) -> Outputs | None:
+    """What the job of this result produced; None if that is not known."""
+    return kind_outputs.read(
+        kind_of(result, job),
+        result.outputs,
+        function=job_facts(result, job).function,
+        output=_output(result, job),
+        raw=result.raw,
+    )
+
+
+def _output(result: Result, job: Job | None) -> str:
+    """The Output of the job: of its submission, else as MPS reported it."""
+    return (job.output if job else "") or result.output

@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import base64
 import string
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 from typing import Any, Final
 
 from listener.core.errors import Undecodable
 from listener.core.model import CANCELLED, FAIL, LOST, PROGRESS_STATES, SUCCESS, Result
 from listener.formats import lenient_json, safe_xml, user_data
+from listener.formats.json_members import items
 from listener.formats.unicode_text import storable
 
 #: base64 of a topic's wrapper of base64 of a callback makes three; one in reserve.
@@ -58,7 +60,7 @@ def decode(body: str) -> Result:
         job_id=_label(members, "JobId"),
         run_id=_label(members, "RunId") or _label(execution, "RunId"),
         type=_label(members, "Type"),
-        state=_state(members, execution),
+        state=state_of(members, execution),
         function=_text(members.get("functionname")),
         code=_text(members.get("code")),
         message=_text(members.get("message", members.get("msg"))),
@@ -128,6 +130,11 @@ def _inside_base64(text: str) -> str:
         raise Undecodable(f"the body is neither JSON nor XML nor base64 of UTF-8 text: {error}") from error
 
 
+def members_of(raw: str) -> dict[str, Any]:
+    """The members of a decoded callback, by lower-cased name; ``raw`` is that of its result. Raises Undecodable."""
+    return _with_inner_members(_folded(_json_object(raw)))
+
+
 def _with_inner_members(members: dict[str, Any]) -> dict[str, Any]:
     """If the document has no id, the members of its single ``…Notify`` member are added.
 
@@ -170,8 +177,11 @@ def _inner_result(value: Any) -> dict[str, Any]:
     return _folded(value)
 
 
-def _state(members: Mapping[str, Any], execution: Mapping[str, Any]) -> str:
-    """The state, normalised if its meaning is known, else verbatim; if missing, derived from the code."""
+def state_of(members: Mapping[str, Any], execution: Mapping[str, Any] = MappingProxyType({})) -> str:
+    """The state, normalised if its meaning is known, else verbatim; if missing, derived from the code.
+
+    Raises Undecodable for a state that MPS does not report.
+    """
     state = _label(members, "State") or _label(execution, "State")
     known = known_state(state)
     if known == LOST:
@@ -199,12 +209,20 @@ def _details(value: Any) -> tuple[Any, ...]:
 
 def _activities(execution: Mapping[str, Any]) -> dict[str, Any]:
     """The activities that are jobs, each once, in the order of the list, which is not chronological."""
-    listed = execution.get("activitylist")
     found: dict[str, str] = {}
-    for activity in map(_folded, listed if isinstance(listed, list) else ()):
+    for activity in activities_of(execution):
         if job_id := _label(activity, "JobId"):
-            found.setdefault(job_id, _state(activity, {}))
+            found.setdefault(job_id, state_of(activity))
     return {"activity_job_ids": tuple(found), "activity_states": tuple(found.values())}
+
+
+def activities_of(execution: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
+    """The members of each activity of a ``MediaWorkflowExecution``, whose members are given by lower-cased name.
+
+    A callback has them in a list, the reply to a query in the member ``Activity`` of an object.
+    """
+    listed = items(execution.get("activitylist"), "Activity")
+    return [_folded(activity) for activity in listed if isinstance(activity, dict)]
 
 
 def _label(members: Mapping[str, Any], name: str) -> str:

@@ -87,8 +87,9 @@ def test_a_job_without_a_callback_is_refused_unless_it_is_forced(place: Place, c
 def test_the_notify_url_is_sent_in_the_form_that_mps_accepts(place: Place, client: Client) -> None:
     job = submit(client, notify_url=NOTIFY_URL.replace("mns:", "https:").replace(".mns.", ".oss-") + "/")
 
-    sent = place.server.call(lambda emulator: emulator.engine.jobs[job.job_id].parameters["NotifyUrl"])
-    assert (sent, job.notify_url) == (NOTIFY_URL, NOTIFY_URL)
+    accepted = place.server.call(lambda emulator: emulator.engine.jobs[job.job_id].submission.notify_queue)
+    assert job.notify_url == NOTIFY_URL
+    assert NOTIFY_URL.endswith(f"/queues/{accepted}")
 
 
 @pytest.mark.parametrize("data", [{"article": object()}, {"article": float("nan")}])
@@ -121,13 +122,22 @@ def test_the_outputs_of_a_job_that_mps_forgot_come_from_the_store(place: Place, 
     job = submit(client)
     assert place.run("--drain").wait() == 0
     (stored,) = place.queries(lambda queries: queries.results())
-    client.store.save_outputs(stored.result, '{"Code": "Success", "Message": "stored"}')
+    client.store.save_outputs(stored.result, '{"Code": "Success", "Message": "stored"}', output="")
     place.server.call(lambda emulator: emulator.engine.reset())
 
     found = listener.outputs(job, client=client)
 
     assert found is not None
     assert found.message == "stored"
+
+
+def test_outputs_that_mps_refused_to_report_are_not_known(place: Place, client: Client) -> None:
+    job = submit(client)
+    assert place.run("--drain").wait() == 0
+    (stored,) = place.queries(lambda queries: queries.results())
+    client.store.save_outputs(stored.result, "", output="")
+
+    assert listener.outputs(job, client=client) is None
 
 
 def test_the_asynchronous_client_has_the_methods_of_the_other() -> None:

@@ -20,6 +20,7 @@ from listener.emulator.mps.sample_results import result as sample_result
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_decoded_message, a_job, a_message, a_result, routes_all
 from tests.support.command_line import Invoke
+from tests.support.job_entries import ENTRIES
 from tests.support.program import Place
 
 
@@ -144,6 +145,19 @@ def test_a_job_is_shown_with_its_tenant_its_deadline_and_how_often_it_was_querie
 
     deadline = NOON.astimezone().strftime("%Y-%m-%d %H:%M:%S")
     assert (shown["tenant"], shown["deadline_at"], shown["queries"]) == ("one", deadline, "3")
+
+
+def test_a_workflow_is_shown_with_its_activities(place: Place, printed: Callable[..., Any]) -> None:
+    raw = json.dumps({"Type": "Report", "RunId": "run", "MediaWorkflowExecution": ENTRIES["Workflow"]})
+    report = a_result(job_id="", run_id="run", type="Report", function="", raw=raw)
+    with place.store() as store:
+        store.add_job(a_job(job_id="run", function=""))
+        store.record([a_decoded_message(result=report)], routes_all(), at=NOON)
+
+    (result,) = printed("jobs", "show", "run")["results"]
+
+    assert [each["name"] for each in result["activities"]] == ["Act-1", "Act-Report", "Act-Skip"]
+    assert result["activities"][0]["started_at"] == "2020-04-29T11:33:32+00:00"
 
 
 @pytest.fixture

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import fields
 from datetime import UTC, datetime, timedelta, timezone
 from typing import Any
 
@@ -10,15 +11,51 @@ import pytest
 from jsonschema import Draft202012Validator
 
 from listener import JobResult
-from listener.core.outputs import CoverImage, InlineFile, OutputFile, Outputs, Segment
+from listener.core.outputs import (
+    Activity,
+    CoverImage,
+    FingerprintMatch,
+    InlineFile,
+    MatchedPart,
+    MediaProperties,
+    ModerationResult,
+    OutputFile,
+    Outputs,
+    Segment,
+    TagResult,
+    Template,
+)
 from tests.support import ROOT
 from tests.support.results import a_job_result
 
 SCHEMA = json.loads((ROOT / "docs" / "result.schema.json").read_text("utf-8"))
 NOON = datetime(2026, 5, 1, 12, 0, 0, 250, tzinfo=UTC)
+#: The values within a document, by the names of their schemas.
+NESTED = {
+    "file": OutputFile,
+    "inline": InlineFile,
+    "cover": CoverImage,
+    "segment": Segment,
+    "properties": MediaProperties,
+    "template": Template,
+    "moderation_result": ModerationResult,
+    "matched_part": MatchedPart,
+    "match": FingerprintMatch,
+    "tag_result": TagResult,
+    "activity": Activity,
+    "outputs": Outputs,
+}
+ACTIVITY = Activity(name="Act-1", type="Transcode", job_id="1", state="Fail", started_at=NOON)
 OUTPUTS = Outputs(
     code="Success",
-    files=(OutputFile(path="out/a.jpg", bucket="media"),),
+    files=(OutputFile(path="out/a.jpg", bucket="media", width=1280, duration=1.5, role="snapshot"),),
+    properties=MediaProperties(width=1280, video_streams=({"Index": 0},), others={"FileMd5": "a"}),
+    templates=(Template(id="S0-20", settings={"State": "Normal"}),),
+    suggestion="Block",
+    moderation=(ModerationResult(part="cover", rate=99.9, image=OutputFile(path="a.jpg")),),
+    matches=(FingerprintMatch(media="video", parts=(MatchedPart(start=46.0),)),),
+    tags=(TagResult(type="TextLabel", data={"tags": []}),),
+    activities=(ACTIVITY,),
     inline=(InlineFile(content="UklG"),),
     covers=(CoverImage(path="out/a.jpg", score=8.2, time_ms=1000.0),),
     segments=(Segment(start=39.32, end=63.85, title="副歌"),),
@@ -39,6 +76,7 @@ RESULTS = [
             received_at=NOON + timedelta(hours=1),
             finished_at=NOON + timedelta(hours=1),
             source="query",
+            activities=(ACTIVITY, Activity()),
         ),
         id="with-everything",
     ),
@@ -65,8 +103,17 @@ def test_the_schema_is_valid_and_names_every_member() -> None:
     Draft202012Validator.check_schema(SCHEMA)
 
     assert list(SCHEMA["properties"]) == SCHEMA["required"] == list(a_job_result().to_document())
-    outputs = SCHEMA["$defs"]["outputs"]
-    assert list(outputs["properties"]) == outputs["required"] == list(OUTPUTS.to_document())
+
+
+@pytest.mark.parametrize(("name", "value"), NESTED.items())
+def test_the_schema_names_every_member_of_what_is_nested(name: str, value: type) -> None:
+    nested = SCHEMA["$defs"][name]
+
+    assert list(nested["properties"]) == nested["required"] == [part.name for part in fields(value)]
+
+
+def test_the_schema_has_no_other_nested_values() -> None:
+    assert SCHEMA["$defs"].keys() == NESTED.keys()
 
 
 @pytest.mark.parametrize("member", SCHEMA["required"])

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 
 import pytest
 
 from listener.core.model import Delivery
-from listener.dispatch.job_result import job_result
+from listener.core.outputs import Outputs
+from listener.dispatch.job_result import job_result, outputs_of
 from tests.support.builders import a_delivery, a_job, a_result
+from tests.support.job_entries import ENTRIES
 
 
 def test_fields_of_the_job_are_added() -> None:
@@ -74,3 +77,59 @@ def test_progress_has_not_finished() -> None:
     given = job_result(a_delivery(result=a_result(state="Processing")))
 
     assert (given.received_at is None, given.finished_at) == (False, None)
+
+
+ANSWER = '{"Code": "Success", "Data": {"result": [{"file": "out/a.mp4"}]}}'
+
+
+def test_a_question_that_mps_refused_to_answer_brings_no_outputs() -> None:
+    assert outputs_of(a_result(outputs=None), a_job()) is None
+    assert outputs_of(a_result(outputs=""), a_job()) is None
+
+
+def test_an_answer_without_a_result_brings_outputs_that_are_empty() -> None:
+    assert outputs_of(a_result(outputs="null"), a_job()) == Outputs(raw="null")
+
+
+@pytest.mark.parametrize("type_", ["IProduction", "", "Transcode"])
+def test_a_job_with_a_function_is_of_smart_production_whatever_its_callback_says(type_: str) -> None:
+    found = outputs_of(a_result(type=type_, outputs=ANSWER), a_job())
+
+    assert found
+    assert [file.bucket for file in found.files] == ["out-bucket"]
+
+
+def test_a_callback_without_a_type_is_one_of_smart_production() -> None:
+    found = outputs_of(a_result(type="", outputs=ANSWER), None)
+
+    assert found
+    assert [file.path for file in found.files] == ["out/a.mp4"]
+
+
+def test_another_kind_of_job_is_read_by_its_type() -> None:
+    result = a_result(type="transcode", function="", outputs=json.dumps(ENTRIES["Transcode"]))
+
+    found = job_result(a_delivery(result=result)).outputs
+
+    assert found
+    assert [file.path for file in found.files] == ["out/早.mp4", "out/a.srt"]
+
+
+def test_a_callback_that_reports_what_was_produced_brings_outputs_without_a_query() -> None:
+    raw = json.dumps({"JobId": "1", "Type": "MediaCensor", "State": "Success", "Result": "Block"})
+
+    found = job_result(a_delivery(result=a_result(type="MediaCensor", function="", raw=raw))).outputs
+
+    assert found
+    assert (found.source, found.suggestion) == ("callback", "Block")
+
+
+def test_the_report_of_a_workflow_has_its_activities() -> None:
+    raw = json.dumps({"Type": "Report", "RunId": "1", "MediaWorkflowExecution": ENTRIES["Workflow"]})
+    report = a_result(job_id="", run_id="1", type="Report", function="", raw=raw)
+
+    given = job_result(a_delivery(result=report))
+
+    assert [each.name for each in given.activities] == ["Act-1", "Act-Report", "Act-Skip"]
+    assert given.outputs is None
+    assert job_result(a_delivery()).activities == ()
