@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -33,6 +33,7 @@ from listener.core.outputs import (
 from listener.formats import job_outputs
 from listener.formats.kind_outputs import read
 from listener.formats.unicode_text import storable
+from tests.support.growth import assert_linear
 from tests.support.job_entries import ENTRIES, oss_file
 
 MEDIA = "oss://media.oss-cn-hangzhou.aliyuncs.com"
@@ -495,6 +496,43 @@ def assert_strict(outputs: Outputs | None) -> None:
         assert json.loads(text) == document
         assert [each for each in strings_in(document) if each != storable(each)] == []
         assert Outputs.from_document(json.loads(text)) == outputs
+
+
+def a_list(*names: str, item: str) -> Callable[[int], str]:
+    """A job with a list of this item, as long as the text is to be, within objects of these names."""
+
+    def text_of(size: int) -> str:
+        listed = f"[{','.join([item] * (size // (len(item) + 1)))}]"
+        for name in reversed(names):
+            listed = f'{{"{name}":{listed}}}'
+        return f'{{"State":"Success",{listed[1:]}'
+
+    return text_of
+
+
+WORST_CASES: dict[str, tuple[JobKind, Callable[[int], str]]] = {
+    "subtitles": (kind_named("Transcode"), a_list("Output", "OutSubtitleList", "OutSubtitle", item="{}")),
+    "streams": (kind_named("MediaInfo"), a_list("Properties", "Streams", "VideoStreamList", item="7")),
+    "templates": (kind_named("Analysis"), a_list("TemplateList", "Template", item='"x"')),
+    "times": (SNAPSHOT, a_list("SnapshotConfig", "TimeArray", "TimePointList", item='"x"')),
+    "tags": (kind_named("smarttag"), a_list("Results", "Result", item='{"Data":"["}')),
+    "matches": (FP_SHOT, a_list("FpShotResult", "FpShots", "FpShot", item='{"FpShotSlices":[7]}')),
+    "censored": (MEDIA_CENSOR, a_list("TopVideoCensorResult", "VideoTimelines", item='{"Timestamp":"1:"}')),
+    "activities": (kind_named("Workflow"), a_list("ActivityList", "Activity", item='{"StartTime":"  "}')),
+    "members": (MEDIA_CENSOR, lambda size: "{" + ",".join(f'"n{each}":1' for each in range(size // 8)) + "}"),
+    "pattern": (
+        SNAPSHOT,
+        lambda size: json.dumps({**DOCUMENTED, "State": "Success", "UrlPattern": "{Count}" * (size // 7)}),
+    ),
+    "brackets": (SNAPSHOT, lambda size: "[" * size),
+}
+
+
+@pytest.mark.parametrize("case", WORST_CASES)
+def test_time_grows_with_the_size_and_not_with_its_square(case: str) -> None:
+    kind, text_of = WORST_CASES[case]
+
+    assert_linear(lambda text: (read(kind, text), read(kind, None, raw=text)), text_of)
 
 
 @pytest.mark.parametrize("kind", JOB_KINDS, ids=lambda each: each.name)
