@@ -35,8 +35,9 @@ from listener.core.ports import MediaProcessing
 from listener.dispatch.job_result import outputs_of
 from listener.jobs import submission
 from listener.jobs.notify_urls import notify_url_warnings, only_notify_url
-from listener.jobs.request import JobRequest, check_deadline, compose_user_data, registered_kind
+from listener.jobs.request import JobRequest, check_deadline, registered_kind
 from listener.jobs.request_checks import check, corrected
+from listener.jobs.settings_warnings import route_warnings
 from listener.settings.loader import settings_from
 from listener.settings.sections import Settings
 from listener.store.queries import Queries
@@ -116,7 +117,7 @@ class Client:
             completed,
             store=self.store,
             mps=self._mps(tenant),
-            deadline=self.settings.deadline_of(request.function, request.user_data),
+            deadline=self.settings.deadline_of(request.function, request.complete_user_data),
             tenant=tenant,
             region=self.settings.tenant(tenant).mps.region,
         )
@@ -135,6 +136,7 @@ class Client:
         return [
             *check(completed, region=self.settings.tenant(tenant).mps.region),
             *notify_url_warnings(self.settings, completed.notify_url or ""),
+            *route_warnings(self.settings, completed.named_route),
         ]
 
     def _default_warnings(self, request: JobRequest, completed: JobRequest, tenant: str) -> list[str]:
@@ -293,7 +295,9 @@ def submit(
         input=input,
         output=output,
         params=_as_json("params", params),
-        user_data=user_data if user_data is not None else compose_user_data(route, _as_json("data", data)),
+        route=route,
+        data=_as_json("data", data),
+        user_data=user_data,
         **others,
     )
     return (client or _default()).submit(request, tenant=tenant)

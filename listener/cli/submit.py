@@ -24,7 +24,6 @@ with lazy_imports():
     from listener.cli import bulk_submit, serialize, waiting
     from listener.formats import durations
     from listener.jobs import request as requests
-    from listener.jobs import settings_warnings
 
 if TYPE_CHECKING:
     from datetime import timedelta
@@ -139,7 +138,6 @@ def submit(ctx: click.Context, /, *, path: Path | None, as_json: bool, **options
     limit = waiting.limit_of(options["timeout"])
     settings = settings_from(path)
     one = None if options["source"] else _request(options)
-    print_warnings(settings_warnings.route_warnings(settings, options["route"]))
     with opened_client(settings) as client:
         status = (
             _one(client, one, options, limit=limit, as_json=as_json)
@@ -196,9 +194,6 @@ def _one(
 
 
 def _request(options: dict[str, Any]) -> JobRequest:
-    if options["user_data"] is not None and (options["route"] or options["data"]):
-        raise UsageError("--user-data cannot be combined with --route or --data; use one form")
-    composed = requests.compose_user_data(options["route"], options["data"])
     try:
         deadline = durations.parse_duration(options["deadline"]) if options["deadline"] else None
     except ValueError as error:
@@ -210,7 +205,9 @@ def _request(options: dict[str, Any]) -> JobRequest:
         params=options["params"],
         pipeline=options["pipeline"],
         notify_url=options["notify_url"],
-        user_data=composed if options["user_data"] is None else options["user_data"],
+        route=options["route"],
+        data=options["data"],
+        user_data=options["user_data"],
         model=options["model"],
         schedule_params=options["schedule_params"],
         reference=options["reference"],

@@ -21,9 +21,9 @@ from listener.core.errors import ListenerError, ReferenceExists, UsageError
 from listener.core.model import Job, JobState
 from listener.core.ports import JobStore
 from listener.formats.durations import to_duration
-from listener.jobs.request import JobRequest, check_text, compose_user_data
+from listener.jobs.request import JobRequest, check_text
 
-#: The fields of a line; ``route`` and ``data`` are combined to ``user_data``.
+#: The fields of a line, as those of ``JobRequest``.
 FIELDS = (
     *("function", "input", "output", "params", "pipeline", "notify_url", "route", "data", "user_data"),
     *("reference", "model", "schedule_params", "deadline", "force"),
@@ -150,11 +150,8 @@ def _request(given: Any, defaults: Mapping[str, Any]) -> JobRequest:
         raise UsageError(f"unknown field {unknown[0]!r}; valid fields: {', '.join(FIELDS)}")
     fields = {**defaults, **{name: value for name, value in given.items() if value is not None}}
     texts = {name: _text(name, value) for name, value in fields.items() if name not in ("deadline", "force")}
-    if "user_data" in texts and ("route" in texts or "data" in texts):
-        raise UsageError("user_data cannot be combined with route or data; use one form")
-    composed = compose_user_data(texts.pop("route", ""), texts.pop("data", ""))
     deadline = to_duration(fields["deadline"]) if fields.get("deadline") else None
-    known: dict[str, Any] = {"function": "", "user_data": composed, **texts}
+    known: dict[str, Any] = {"function": "", **texts}
     return JobRequest(**known, deadline=deadline, force=_flag("force", fields.get("force", False)))
 
 

@@ -32,7 +32,9 @@ class JobRequest:
     params: str | Params = "{}"  #: JobParams: JSON text, or a ``Params`` object
     pipeline: str | None = None  #: None: from the settings, if a client submits it
     notify_url: str | None = None  #: the same
-    user_data: str | None = None
+    route: str = ""  #: named in the user data, so that rules with ``match.route`` can ask for it
+    data: str = ""  #: the user data without the route: text, or a JSON object
+    user_data: str | None = None  #: the complete user data, instead of ``route`` and ``data``
     model: str = ""
     schedule_params: str = ""
     reference: str = ""  #: the submitter's own name for the job; unique if given
@@ -43,6 +45,17 @@ class JobRequest:
     def params_json(self) -> str:
         """Never empty: MPS requires JobParams, also of functions that have none."""
         return (self.params if isinstance(self.params, str) else self.params.to_json()) or "{}"
+
+    @property
+    def complete_user_data(self) -> str | None:
+        """Raises UsageError if route and data cannot be combined."""
+        return compose_user_data(self.route, self.data) if self.user_data is None else self.user_data
+
+    @property
+    def named_route(self) -> str:
+        """The route, also that of JSON user data; the beginning of other text may be meant otherwise."""
+        parsed = user_data.parse(self.complete_user_data)
+        return self.route or (parsed.route if parsed.fields else "")
 
 
 def compose_user_data(route: str, data: str) -> str | None:

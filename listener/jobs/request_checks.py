@@ -36,8 +36,8 @@ PLACEHOLDERS: Final = ("{source}", "{timestamp}", "{sequenceId}", "{resultType}"
 MAX_USER_DATA_BYTES: Final = 1024
 MAX_REFERENCE_LENGTH: Final = 256
 SENT_OR_STORED: Final = (
-    *("function", "input", "output", "params_json", "pipeline", "notify_url", "user_data", "model"),
-    *("schedule_params", "reference"),
+    *("function", "input", "output", "params_json", "pipeline", "notify_url", "model"),
+    *("complete_user_data", "schedule_params", "reference"),
 )
 FORCE: Final = "if you know better, submit it with --force (in Python and in files: force = true)"
 
@@ -68,6 +68,8 @@ def _require_sendable(request: JobRequest) -> None:
         raise UsageError("function is missing; see `mns-listener submit --help`")
     if request.deadline is not None:
         check_deadline(request.deadline)
+    if request.user_data is not None and (request.route or request.data):
+        raise UsageError("user_data cannot be combined with route or data; use one form")
     for name in SENT_OR_STORED:
         check_text(name, getattr(request, name) or "")
     if len(request.reference) > MAX_REFERENCE_LENGTH:
@@ -187,7 +189,7 @@ def _output_warnings(request: JobRequest, params: Mapping[str, Any]) -> Iterator
 
 
 def _user_data_warnings(request: JobRequest) -> Iterator[str]:
-    text = request.user_data or ""
+    text = request.complete_user_data or ""
     length = len(text.encode())
     if length > MAX_USER_DATA_BYTES - user_data.MAX_TOKEN_OVERHEAD:
         yield (

@@ -122,7 +122,7 @@ def _intent(request: JobRequest, *, deadline: timedelta | None, tenant: str) -> 
         model=request.model,
         schedule_params=request.schedule_params,
         notify_url=request.notify_url or "",
-        user_data=request.user_data,
+        user_data=request.complete_user_data,
         created_at=now,
         tenant=tenant,
         deadline_at=now + deadline if deadline is not None else None,

@@ -62,7 +62,7 @@ def test_lines_hold_json_in_json_and_take_what_they_leave_out_from_the_defaults(
         )
     )
 
-    assert (request.params, request.user_data) == ('{"fps": 5}', '{"route": "r", "n": 1}')
+    assert (request.params, request.complete_user_data) == ('{"fps": 5}', '{"route": "r", "n": 1}')
     assert (request.pipeline, request.notify_url) == ("p", "mns://x")
     assert request.deadline is not None
     assert request.deadline.total_seconds() == 300
@@ -76,7 +76,6 @@ def test_lines_hold_json_in_json_and_take_what_they_leave_out_from_the_defaults(
         pytest.param(a_line(outptu="x"), "unknown field 'outptu'", id="unknown-field"),
         pytest.param(a_line(function=7), "function = 7 must be text", id="number"),
         pytest.param(a_line(deadline="soon"), "'soon' is not a valid duration", id="deadline"),
-        pytest.param(a_line(user_data="x", route="r"), "cannot be combined", id="both-user-data"),
         pytest.param("[" * 100_000, "recursion", id="deep"),
         pytest.param('{"function": "caf\udce9"}', "not valid UTF-8", id="latin-1"),
         pytest.param(a_line(force="yes"), "force = 'yes' must be true or false", id="force"),
@@ -108,7 +107,7 @@ def test_csv_rows_are_known_by_the_line_that_they_end_on() -> None:
     )
 
     assert [line.number for line in lines] == [3, 5, 6]
-    assert [request.user_data for request in requests(lines)] == ["two\nlines", None]
+    assert [request.complete_user_data for request in requests(lines)] == ["two\nlines", None]
     assert "4 cells" in lines[2].problem
 
 

@@ -70,6 +70,8 @@ def test_what_probably_cannot_work_is_refused_with_the_way_out_and_a_warning_if_
     "fields",
     [
         {"function": ""},
+        {"data": "x", "user_data": "y"},
+        {"route": "a:b"},
         {"deadline": timedelta(-1)},
         {"reference": "x" * 257},
         {"input": "\0"},
@@ -234,6 +236,20 @@ def test_user_data_that_begins_like_json_and_is_not_is_warned_of(text: str | Non
     words = "begins like a JSON object but is not one"
 
     assert [words in warning for warning in check(a_request(user_data=text))] == ([True] if warned else [])
+
+
+@pytest.mark.parametrize(
+    ("fields", "route"),
+    [
+        ({"route": "covers", "data": "7"}, "covers"),
+        ({"user_data": '{"route": "covers"}'}, "covers"),
+        ({"data": '{"route": "covers"}'}, "covers"),
+        ({"user_data": "note: covers"}, ""),
+        ({}, ""),
+    ],
+)
+def test_a_route_is_known_where_it_is_named_without_doubt(fields: dict[str, str], route: str) -> None:
+    assert a_request(**fields).named_route == route
 
 
 def test_params_may_come_from_a_builder() -> None:
