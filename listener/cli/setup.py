@@ -42,6 +42,7 @@ Examples:
   mns-listener setup --region cn-shanghai --account 1234567890 --dry-run
   mns-listener setup --region cn-shanghai --account 1234567890
   mns-listener setup --region cn-shanghai --account 1234567890 --new-pipeline transcode
+  mns-listener setup -c listener.toml
   mns-listener setup -c listener.toml --pipeline transcode --rebind
 
 \b
@@ -49,8 +50,9 @@ Creates the queue, binds a pipeline to it if one is named, and writes listener.t
 To a queue that it creates it also sends a test message, receives it and deletes it;
 no handler gets it. What exists is only changed with --fix, --rebind or --force, or
 after a question on a terminal. Run it twice: the second run changes nothing.
-The access key comes from -c, or from the default chain; with -c, region, account and
-queue do too. docs/first-account.md goes on to the first callback.
+If there is a settings file already, region, account, queue and key come from it as far
+as no option names them, and it is left as it is. Without one the key comes from the
+default chain. docs/first-account.md goes on to the first callback.
 
 \b
 Exit status: 0 done, also if something that existed was left as it is; 1 the test
@@ -81,7 +83,7 @@ pipeline; 69 MNS or MPS is unavailable, or refuses the key; 78 invalid configura
     "--write",
     type=click.Path(dir_okay=False, path_type=Path),
     default=None,
-    help=f"Settings file to write.  [default: ./{DEFAULT_FILE}; with -c none]",
+    help=f"Settings file to write.  [default: ./{DEFAULT_FILE} if no file was read]",
 )
 @click.option("--force", is_flag=True, help="Replace the settings file if it exists.")
 @click.option(
@@ -117,13 +119,13 @@ def _request(path: Path | None, options: dict[str, Any]) -> SetupRequest:
         raise UsageError(
             "--pipeline names an existing pipeline, --new-pipeline creates one; use one of the two"
         )
-    settings = settings_from(path) if path else None
-    write = options.pop("write") or (None if path else DEFAULT_FILE)
+    source = path or (DEFAULT_FILE if DEFAULT_FILE.exists() else None)
+    settings = settings_from(source) if source else None
+    write = options.pop("write") or (None if source and not options["force"] else source or DEFAULT_FILE)
     names = ("region", "account", "queue", "network", *_ENDPOINTS)
     given = {name: options.pop(name) for name in names}
-    return setup_run.SetupRequest(
-        location=_location(given, settings, options["tenant"]), settings=settings, write=write, **options
-    )
+    where = _location(given, settings, options["tenant"])
+    return setup_run.SetupRequest(location=where, source=source, settings=settings, write=write, **options)
 
 
 def _location(given: Mapping[str, str], settings: Settings | None, tenant: str) -> Location:
@@ -201,7 +203,7 @@ def _show(request: SetupRequest, run: SetupRun) -> None:
     click.echo(steps.role_note(run.pipeline))
     for user, policy in _policies(request.location).items():
         click.echo(f"\nRAM policy with the least rights for {_USERS[user]}:\n{policies.policy_text(policy)}")
-    config = f"-c {request.write}" if request.write else "-c with the same file"
+    config = f"-c {request.write or request.source}"
     tenant = f" --tenant {request.tenant}" if request.tenant else ""
     click.echo(
         f"\nNext: `mns-listener check {config}`, `mns-listener run {config}`, and submit a job with "

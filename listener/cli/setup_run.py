@@ -31,7 +31,8 @@ class SetupRequest:
 
     location: Location
     tenant: str
-    settings: Settings | None  #: those of -c
+    source: Path | None  #: the settings file that was read
+    settings: Settings | None  #: those in it
     pipeline: str  #: the id or name of an existing one
     new_pipeline: str  #: the name of one to create
     fix: bool
@@ -39,7 +40,7 @@ class SetupRequest:
     force: bool
     dry_run: bool
     test_message: bool | None  #: None: only for a queue that is created
-    write: Path | None  #: the settings file to write
+    write: Path | None  #: the settings file to write; None: the one that was read is enough
 
 
 class SetupRun:
@@ -54,7 +55,7 @@ class SetupRun:
         self._keys = (
             request.settings.tenant(request.tenant).credentials if request.settings else CredentialsSettings()
         )
-        self.settings = request.settings or self._settings_of_file()
+        self.settings = self._settings_of_daemon()
 
     def carry_out(self) -> None:
         request, where = self._request, self._request.location
@@ -73,9 +74,11 @@ class SetupRun:
 
     # What is decided before anything is changed
 
-    def _settings_of_file(self) -> Settings:
-        """Those of the file that is there and stays, or of the one that will be written. Raises SettingsError."""
+    def _settings_of_daemon(self) -> Settings:
+        """Those of the file that stays, or of the one that will be written. Raises SettingsError."""
         path = self._request.write
+        if path is None and self._request.settings:
+            return self._request.settings
         if path is not None and path.exists() and not self._request.force:
             return loader.settings_from(path)
         folder = path.absolute().parent if path is not None else None
@@ -84,7 +87,7 @@ class SetupRun:
                 f"--write: {str(path)!r} cannot be written, since {str(folder)!r} is not a folder that this user can "
                 "write to; use another one"
             )
-        return loader.load(self._text(), {}, source=str(path or "the settings"))
+        return loader.load(self._text(), {}, source=str(path))
 
     def _agreed_queue(self, planned: QueuePlan) -> QueuePlan:
         if planned.action is not Action.LEAVE or not self._ask(
@@ -138,8 +141,11 @@ class SetupRun:
     def _write_settings(self) -> Step:
         path, text = self._request.write, self._text()
         if path is None:
-            detail = f"that of -c is read, not written{self._not_consumed()}"
-            return Step(name="settings file", status=Status.SKIPPED, detail=detail)
+            missing = self._not_consumed()
+            status, detail = (
+                (Status.DIFFERS, missing) if missing else (Status.UNCHANGED, "it consumes this queue")
+            )
+            return Step(name=f"settings file {self._request.source}", status=status, detail=detail)
         if not path.exists():
             action, detail = Action.CREATE, "one queue and one route, which writes every outcome to the log"
         elif path.read_text(encoding="utf-8") == text:
@@ -147,7 +153,8 @@ class SetupRun:
         elif self._request.force:
             action, detail = Action.CHANGE, "replaced, because of --force"
         else:
-            action, detail = Action.LEAVE, f"it exists already; replace it with --force{self._not_consumed()}"
+            action = Action.LEAVE
+            detail = self._not_consumed() or "it exists already, and is not as this command would write it"
         if action in (Action.CREATE, Action.CHANGE) and not self._request.dry_run:
             _write_whole(path, text, replace=action is Action.CHANGE)
         status = steps.status_of(action, dry_run=self._request.dry_run)
@@ -176,8 +183,10 @@ class SetupRun:
         queues = ((each.endpoint.rstrip("/"), each.queue) for each in self.settings.queues)
         if (where.mns_endpoint.rstrip("/"), where.queue) in queues:
             return ""
-        return f"; it does not consume this queue: add [[queues]] with url = {where.notify_url!r}" + (
-            "" if where.has_public_endpoint else f" and endpoint = {where.mns_endpoint!r}"
+        endpoint = "" if where.has_public_endpoint else f" and endpoint = {where.mns_endpoint!r}"
+        return (
+            f"it does not consume this queue: add [[queues]] with url = {where.notify_url!r}{endpoint}, or replace the "
+            "file with --force"
         )
 
     def _label(self) -> str:

@@ -214,14 +214,24 @@ def test_settings_that_do_not_consume_the_queue_are_noticed(
     assert "[[queues]]" not in detail(again, "settings")
 
 
-def test_invalid_settings_and_a_missing_folder_are_refused_before_anything_is_changed(
+def test_invalid_settings_are_refused_before_anything_is_changed(
     place: Place, run_setup: Callable[..., Result]
 ) -> None:
     (place.folder / "listener.toml").write_text("[nonsense]\n")
-    invalid, nowhere = run_setup(), run_setup("--write", "missing/listener.toml")
+    refused = [run_setup(), run_setup("-c", "missing.toml")]
 
-    assert (invalid.exit_code, "nonsense" in invalid.stderr) == (78, True)
-    assert (nowhere.exit_code, "--write" in nowhere.stderr) == (78, True)
+    assert [result.exit_code for result in refused] == [78, 78]
+    assert "nonsense" in refused[0].stderr
+    assert "missing.toml" in refused[1].stderr
+    assert writes(place) == 0
+
+
+def test_a_missing_folder_is_refused_before_anything_is_changed(
+    place: Place, run_setup: Callable[..., Result]
+) -> None:
+    refused = run_setup("--write", "missing/listener.toml")
+
+    assert (refused.exit_code, "--write" in refused.stderr) == (78, True)
     assert writes(place) == 0
 
 
@@ -270,15 +280,38 @@ def test_a_test_message_can_be_left_out(place: Place, report: Setup) -> None:
     assert place.asked("SendMessage") == 0
 
 
-def test_settings_give_what_is_not_on_the_command_line(place: Place, report: Setup, invoke: Invoke) -> None:
+@pytest.mark.parametrize("option", [[], ["-c", "listener.toml"]], ids=["default-file", "option"])
+def test_settings_give_what_is_not_on_the_command_line(
+    place: Place, report: Setup, invoke: Invoke, option: list[str]
+) -> None:
     report("--new-pipeline", "transcode", "--queue", "callbacks-2")
-    result = invoke("setup", "-c", "listener.toml", "--json")
+    result = invoke("setup", *option, "--json")
 
     answer = json.loads(result.stdout)
-    assert [step["name"] for step in answer["steps"]][:1] == ["queue callbacks-2"]
-    assert statuses(answer)["queue"] == "unchanged"
+    assert [step["name"] for step in answer["steps"][::2]] == [
+        "queue callbacks-2",
+        "settings file listener.toml",
+    ]
+    assert statuses(answer) == {
+        "queue": "unchanged",
+        "pipeline": "skipped",
+        "settings": "unchanged",
+        "test": "skipped",
+    }
     assert answer["notify_url"].endswith("/queues/callbacks-2")
-    assert statuses(answer)["settings"] == "skipped"
+
+
+def test_another_file_that_exists_is_kept_without_force(place: Place, report: Setup) -> None:
+    report("--write", "other.toml")
+    other = place.folder / "other.toml"
+    same = report("--write", "other.toml")
+    other.write_text(f"# mine\n{other.read_text()}")
+    kept = report("--write", "other.toml")
+
+    assert statuses(same)["settings"] == "unchanged"
+    assert statuses(kept)["settings"] == "differs"
+    assert other.read_text().startswith("# mine\n")
+    assert statuses(report("--write", "other.toml", "--force"))["settings"] == "changed"
 
 
 @pytest.mark.parametrize(
