@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import ipaddress
-import os
 import signal
-import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from listener.cli.output_file import output_file
 from listener.core.lazy_imports import lazy_imports
 
 with lazy_imports():
@@ -212,15 +211,8 @@ def _print_address(running: RunningEmulator, port_file: Path | None) -> None:
         f"MPS endpoint {running.url.removeprefix('http://')} with protocol http, access key {key})"
     )
     if port_file:
-        _write_atomically(port_file, f"{running.port}\n")
-
-
-def _write_atomically(path: Path, text: str) -> None:
-    """A program that waits for the file never reads a partially written one."""
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    with os.fdopen(handle, "w") as file:
-        file.write(text)
-    Path(name).replace(path)
+        with output_file(port_file) as file:
+            file.write(f"{running.port}\n")
 
 
 def _is_loopback(host: str) -> bool:

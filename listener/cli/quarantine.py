@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, TextIO
+from typing import TYPE_CHECKING
 
 import click
 
@@ -23,6 +23,7 @@ from listener.cli.common import (
     settings_from,
 )
 from listener.cli.filtering import filter_options
+from listener.cli.output_file import output_file, output_option
 from listener.cli.selection import Action, Changed, Selection, carry_out, every_row, selection_options
 from listener.cli.serialize import quarantined_dict
 from listener.core import clock
@@ -138,12 +139,7 @@ def drop(*, selection: Selection, path: Path | None) -> None:
 
 @quarantine.command("export", epilog=examples(EXAMPLES, "export"))
 @click.argument("ids", metavar="[ID]...", type=ROW_ID, nargs=-1)
-@click.option(
-    "--output",
-    type=click.File("w", encoding="utf-8", atomic=True),
-    default="-",
-    help="Output file, written atomically.  [default: standard output]",
-)
+@output_option
 @click.option(
     "--redact",
     is_flag=True,
@@ -151,11 +147,9 @@ def drop(*, selection: Selection, path: Path | None) -> None:
 )
 @filter_options(*TIMES)
 @config_option
-def export(
-    *, ids: tuple[int, ...], output: TextIO, redact: bool, filters: Filters, path: Path | None
-) -> None:
+def export(*, ids: tuple[int, ...], output: Path, redact: bool, filters: Filters, path: Path | None) -> None:
     """Export quarantined messages as JSON lines, e.g. for a bug report: those with these ids, or all, newest first."""
-    with opened_store(settings_from(path), read_only=True) as store:
+    with opened_store(settings_from(path), read_only=True) as store, output_file(output) as file:
         messages = stored.QuarantinedMessages(store.database)
         entries = (
             (_found(messages, row) for row in dict.fromkeys(ids)) if ids else every_row(messages, filters)
@@ -164,7 +158,7 @@ def export(
             line = quarantined_dict(entry)
             if redact:
                 line["body"] = redaction.redacted(entry.message.body)
-            output.write(json.dumps(line, default=json_value) + "\n")
+            file.write(json.dumps(line, default=json_value) + "\n")
 
 
 def _found(messages: QuarantinedMessages, entry_id: int) -> Quarantined:

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TextIO
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from listener.cli.common import config_option, examples, json_option, print_fields, print_json, settings_from
+from listener.cli.output_file import output_file, output_option
 from listener.core.lazy_imports import lazy_imports
 
 with lazy_imports():
@@ -74,21 +75,16 @@ def vacuum(*, path: Path | None) -> None:
 
 
 @store.command(epilog=examples(EXAMPLES, "export"))
-@click.option(
-    "--output",
-    type=click.File("w", encoding="utf-8", atomic=True),
-    default="-",
-    help="Output file, written atomically.  [default: standard output]",
-)
+@output_option
 @config_option
-def export(*, output: TextIO, path: Path | None) -> None:
+def export(*, output: Path, path: Path | None) -> None:
     """Export all records as JSON lines.
 
     That is, all jobs, results, deliveries and quarantined messages.
     """
-    with _database(path, read_only=True) as database:
+    with _database(path, read_only=True) as database, output_file(output) as file:
         for row in maintenance.export(database):
-            output.write(json.dumps(row) + "\n")
+            file.write(json.dumps(row) + "\n")
 
 
 @contextmanager

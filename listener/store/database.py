@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -222,13 +223,32 @@ def _files(url: URL) -> SqliteFiles:
 
 
 def folder_of(url: URL) -> Path:
-    """The folder of a SQLite file. Raises SettingsError if it does not exist."""
-    folder = Path(sqlite_path(url)).absolute().parent
-    if not folder.is_dir():
+    """The folder of a SQLite file.
+
+    Raises SettingsError if it does not exist, or if there is no permission to write to it or to the file: neither
+    passes by itself.
+    """
+    file = Path(sqlite_path(url)).absolute()
+    if not os.path.isdir(file.parent):
         raise SettingsError(
-            f"store.url = {display_url(url)}: the folder {folder} does not exist; create it, or use another one"
+            f"store.url = {display_url(url)}: the folder {file.parent} does not exist; create it, or use another one"
         )
-    return folder
+    _require_permission(url, file.parent, os.W_OK | os.X_OK)
+    _require_permission(url, file, os.R_OK | os.W_OK)
+    return file.parent
+
+
+def _require_permission(url: URL, path: Path, mode: int) -> None:
+    """Raises SettingsError if the file exists, and this user has no permission for this access to it."""
+    if not os.path.exists(path) or os.access(path, mode, effective_ids=True):
+        return
+    if mode & os.W_OK and os.statvfs(path).f_flag & os.ST_RDONLY:
+        return  # a file system may become read-only, and writable again: an outage
+    access = "write to" if mode & os.W_OK else "read"
+    raise SettingsError(
+        f"store.url = {display_url(url)}: the user that runs mns-listener has no permission to {access} {path}; "
+        "change its owner or mode, or run mns-listener as another user"
+    )
 
 
 def sqlite_path(url: URL) -> str:
@@ -259,6 +279,7 @@ def _sqlite(url: URL, files: SqliteFiles, deadline: Deadline) -> Engine:
 
 
 def _sqlite_for_reading(url: URL, deadline: Deadline) -> Engine:
+    _require_permission(url, Path(sqlite_path(url)).absolute(), os.R_OK)
     engine = sqlalchemy.create_engine(url, poolclass=NullPool, connect_args=_sqlite_options(deadline))
     reader = SqliteReader(sqlite_path(url), display_url=display_url(url))
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import os
-import pwd
 import shutil
 import sqlite3
-import tempfile
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -19,16 +17,13 @@ from listener.store.tables import results
 from tests.support.builders import NOON, decoded_messages, routes_all
 from tests.support.sqlite import new_sqlite
 from tests.support.stores import count
+from tests.support.unprivileged import no_access, open_folder
 
 
 @pytest.fixture
 def folder() -> Iterator[Path]:
-    """One that other users can enter, unlike those of pytest."""
-    made = Path(tempfile.mkdtemp(prefix="mnsl-reader-"))
-    made.chmod(0o755)
-    yield made
-    made.chmod(0o755)
-    shutil.rmtree(made)
+    with open_folder() as made:
+        yield made
 
 
 @pytest.fixture
@@ -48,22 +43,6 @@ def traces(folder: Path) -> dict[str, tuple[int, int]]:
     return {path.name: (path.stat().st_size, path.stat().st_mtime_ns) for path in folder.iterdir()}
 
 
-@contextmanager
-def no_write_access(folder: Path) -> Iterator[None]:
-    """Root may write everywhere, so it becomes somebody else."""
-    for path in (folder, *folder.iterdir()):
-        path.chmod(0o555)
-    is_root = os.geteuid() == 0
-    if is_root:
-        os.seteuid(pwd.getpwnam("nobody").pw_uid)
-    try:
-        assert not os.access(folder / "store.db", os.W_OK, effective_ids=True)
-        yield
-    finally:
-        if is_root:
-            os.seteuid(0)
-
-
 def test_a_store_that_is_not_in_use_is_read_without_a_trace(folder: Path, url: str) -> None:
     before = traces(folder)
 
@@ -73,7 +52,7 @@ def test_a_store_that_is_not_in_use_is_read_without_a_trace(folder: Path, url: s
 
 
 def test_a_store_that_is_not_in_use_is_read_without_write_access(folder: Path, url: str) -> None:
-    with no_write_access(folder):
+    with no_access(folder, mode=0o555):
         assert found_by_reader(url) == 3
 
 
@@ -81,7 +60,7 @@ def test_a_store_in_use_is_read_without_write_access(folder: Path, url: str) -> 
     with closing(SqlStore.open(url)) as writer:
         writer.record(decoded_messages(5), routes_all(), at=NOON)
         in_wal = count(writer, results)
-        with no_write_access(folder):
+        with no_access(folder, mode=0o555):
             assert found_by_reader(url) == in_wal == 5
 
 
@@ -92,7 +71,7 @@ def test_what_a_crash_left_in_the_log_is_read_without_write_access(folder: Path,
         writer.record(decoded_messages(5), routes_all(), at=NOON)
         for path in folder.glob("store.db*"):
             shutil.copy(path, crashed)
-    with no_write_access(crashed):
+    with no_access(crashed, mode=0o555):
         assert found_by_reader(f"sqlite:///{crashed}/store.db") == 5
 
 
