@@ -23,6 +23,7 @@ from listener.core.exit_codes import ExitCode
 from listener.core.model import Target
 from listener.emulator.faults import Fault as EmulatorFault
 from listener.emulator.faults import FaultKind
+from listener.emulator.mps.kinds import EMULATED_KINDS
 from listener.runtime.metrics import Metrics
 from listener.settings.sections import Settings
 from tests.support import ROOT
@@ -176,6 +177,18 @@ def test_every_fault_of_a_queue_is_documented() -> None:
 
 def test_every_failure_of_the_store_is_documented() -> None:
     assert [kind for kind in StoreFailureKind if f"`{kind}`" not in page("operations.md")] == []
+
+
+def test_every_operation_on_jobs_of_the_emulator_is_documented_and_no_other() -> None:
+    table = page("emulator.md").split("## Kinds of jobs")[1].split("Of all kinds:")[0]
+    operations = {
+        operation
+        for kind in EMULATED_KINDS
+        for operation in (kind.api.submitted_by, kind.api.queried_by, kind.cancelled_by, *kind.details)
+    }
+
+    documented = {name for row in rows(table, columns=3) for name in re.findall(r"\w+", row[0])}
+    assert documented == operations - {""} | {"AddMediaWorkflow"}
 
 
 def test_every_kind_and_key_of_the_emulators_faults_is_documented() -> None:
