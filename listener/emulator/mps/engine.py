@@ -17,6 +17,7 @@ from listener.emulator.mps.jobs import (
     BAD_CONTENT_TEXT,
     EmulatedJob,
     EmulatedKind,
+    Part,
     Pipeline,
     Submission,
 )
@@ -123,12 +124,37 @@ class JobEngine:
     def _start(self, job: EmulatedJob) -> None:
         job.started = _now()
         job.enter(job.kind.states.running)
+        for name, part in job.submission.parts.items():
+            if part.opens or not job.fails:
+                job.parts[name] = self._begin(part, whole=job)
         if job.kind.reports_start:
             self._report(job)
+
+    def _begin(self, part: Part, *, whole: EmulatedJob) -> EmulatedJob:
+        job = EmulatedJob(
+            id=self.new_id(),
+            number=len(self.jobs),
+            kind=part.kind,
+            pipeline=whole.pipeline,
+            submission=part.submission,
+            request_id=whole.request_id,
+            created=_now(),
+            fails=whole.fails or part.submission.failure is not None,
+            forgotten=whole.forgotten,
+        )
+        job.enter(part.kind.states.waiting)
+        self.jobs[job.id] = job
+        self._start(job)
+        if part.opens:
+            self._finish(job)
+        return job
 
     def _finish(self, job: EmulatedJob) -> None:
         if not job.started:
             self._start(job)
+        for part in job.parts.values():
+            if not part.over:
+                self._finish(part)
         if job.fails:
             job.code, job.message = job.submission.failure or (BAD_CONTENT, BAD_CONTENT_TEXT)
         job.finished = _now()

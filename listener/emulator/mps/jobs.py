@@ -45,6 +45,16 @@ class Submission:
     notify_queue: str = ""  #: the queue that the call itself names
     answered_at_once: bool = False  #: the job ends before its submission is answered
     failure: Failure | None = None  #: why the job must fail
+    parts: Mapping[str, Part] = field(default_factory=dict)  #: by name; in the order in which they begin
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Part:
+    """A job that another one consists of. It is not called back, and fails if the whole does."""
+
+    kind: EmulatedKind
+    submission: Submission
+    opens: bool = False  #: it ends when the whole starts; if it fails, the other parts are skipped
 
 
 @dataclass(kw_only=True, eq=False)
@@ -69,6 +79,7 @@ class EmulatedJob:
     started: float = 0.0
     finished: float = 0.0
     history: list[str] = field(default_factory=list)  #: all states, in order
+    parts: dict[str, EmulatedJob] = field(default_factory=dict)  #: those that have begun
 
     @property
     def function(self) -> str:
@@ -120,6 +131,8 @@ class EmulatedKind:
     lists_all: bool = False  #: the query without ids lists all jobs
     cancelled_by: str = ""  #: the operation, if there is one
     reports_start: bool = False  #: it is called back when a job starts, too
+    #: The job of an activity of a workflow, by its input and the name of the activity.
+    activity: Callable[[Document, str], Submission] | None = None
     #: Other queries for one job, by operation.
     details: Mapping[str, Callable[[EmulatedJob], Document]] = field(default_factory=dict)
     submit: Callable[[Call, Account], Document]

@@ -9,10 +9,11 @@ from xml.etree import ElementTree
 import pytest
 from freezegun import freeze_time
 
-from listener.core.job_kinds import WORKFLOW
+from listener.core.job_kinds import ANALYSIS, MEDIA_INFO, SNAPSHOT, TRANSCODE, WORKFLOW, JobKind
 from listener.emulator import DEFAULT_PIPELINE_ID, Emulator, Options
+from listener.emulator.mps.jobs import BAD_CONTENT
 from listener.emulator.server import RunningEmulator, running
-from tests.support.emulated_jobs import bind_pipeline, call_sdk, done, received
+from tests.support.emulated_jobs import bind_pipeline, call_sdk, done, query_job, received
 from tests.support.emulator_clients import BareMns, BareMps, code, mps_client, next_callback
 from tests.support.waiting import wait_until
 
@@ -131,16 +132,15 @@ def test_times_end_in_z_and_activities_begin_and_end_with_the_run() -> None:
 def test_run_on_a_file_named_to_fail_says_why(server: RunningEmulator, mps: BareMps, bare: BareMns) -> None:
     url = "http://example-bucket.oss-cn-shanghai.aliyuncs.com/in/fail.mp4"
     run_id = start_run(mps, add_workflow(mps, "Transcode-1"), FileURL=url)
-    _, report = received(server.url, 2)
+    start, report = received(server.url, 2)
     run = query_run(mps, run_id)
 
-    assert (report.state, report.code) == ("Fail", "InvalidParameter.ResourceContentBad")
-    assert report.activity_states == ("Fail", "Success")
+    assert [(message.state, message.code) for message in (start, report)] == [("Fail", BAD_CONTENT)] * 2
     assert run["State"] == "Fail"
     assert [(one["Type"], one["State"], one.get("Code")) for one in run["ActivityList"]["Activity"]] == [
         ("Report", "Success", None),
-        ("Transcode", "Fail", "InvalidParameter.ResourceContentBad"),
-        ("Start", "Success", None),
+        ("Transcode", "Skipped", None),
+        ("Start", "Fail", BAD_CONTENT),
     ]
 
 
@@ -152,6 +152,49 @@ def test_activity_named_to_fail_does_not_fail_its_run(
 
     assert (report.state, report.activity_states) == ("Success", ("Success", "Fail", "Success"))
     assert query_run(mps, run_id)["State"] == "Completed"
+
+
+@pytest.mark.parametrize("kind", [TRANSCODE, SNAPSHOT, ANALYSIS, MEDIA_INFO], ids=lambda kind: kind.name)
+def test_job_of_an_activity_is_found_by_the_query_for_its_kind(
+    server: RunningEmulator, mps: BareMps, bare: BareMns, kind: JobKind
+) -> None:
+    bind_pipeline(mps)
+    run_id = start_run(mps, add_workflow(mps, "Transcode-1", "Snapshot-1", "Analysis-fail"))
+    received(server.url, 2)
+    type_ = "Start" if kind is MEDIA_INFO else kind.name
+    (activity,) = (one for one in query_run(mps, run_id)["ActivityList"]["Activity"] if one["Type"] == type_)
+    job = query_job(mps, kind, activity["JobId"])
+
+    assert activity["State"] == ("Fail" if kind is ANALYSIS else "Success")
+    assert job["State"] == {"Analysis": "Fail", "Transcode": "TranscodeSuccess"}.get(kind.name, "Success")
+    assert job.get("Code") == activity.get("Code", "")
+    assert bare.receive("q").status_code == 404  # the job itself is not called back
+
+
+def test_activity_of_a_type_without_jobs_has_no_job_id(
+    server: RunningEmulator, mps: BareMps, bare: BareMns
+) -> None:
+    run_id = start_run(mps, add_workflow(mps, "PackageConfig-1"))
+    received(server.url, 2)
+    activity = query_run(mps, run_id)["ActivityList"]["Activity"][1]
+
+    assert (activity["Type"], activity["State"], "JobId" in activity) == ("PackageConfig", "Success", False)
+
+
+def test_activities_of_a_run_are_running_until_it_ends() -> None:
+    with running(Options(job_seconds=3600, queues=("q",))) as server:
+        mps = BareMps(server.url)
+        with mps.http:
+            run_id = start_run(mps, add_workflow(mps, "Transcode-1"))
+            received(server.url)
+            activities = query_run(mps, run_id)["ActivityList"]["Activity"]
+            job = query_job(mps, TRANSCODE, activities[0]["JobId"])
+
+    assert [(one["Type"], one["State"]) for one in activities] == [
+        ("Transcode", "Running"),
+        ("Start", "Success"),
+    ]
+    assert job["State"] == "Transcoding"
 
 
 def test_queue_of_the_start_activity_is_used_and_not_that_of_the_pipeline(

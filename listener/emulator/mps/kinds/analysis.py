@@ -52,6 +52,10 @@ def submit(call: Call, account: Account) -> Document:
     return {"AnalysisJob": describe(job)}
 
 
+def activity(source: Document, name: str) -> Submission:
+    return Submission(request={"InputFile": source}, function=ANALYSIS.api.name, input_key=object_key(source))
+
+
 def describe(job: EmulatedJob) -> Document:
     shown = {**common_members(job), **message_result(job), **job.submission.request, **user_data_member(job)}
     found = {"TemplateList": {"Template": job.result}} if job.result else {}
@@ -67,6 +71,7 @@ ANALYSIS = EmulatedKind(
     states=States(waiting="Submitted", running="Analyzing"),
     missing=("NonExistAnalysisJobIds", "String"),
     submit=submit,
+    activity=activity,
     describe=describe,
     result=result,
     callback=pipeline_callback,

@@ -33,6 +33,14 @@ def submit(call: Call, account: Account) -> Document:
     return {"MediaInfoJob": describe(job)}
 
 
+def activity(source: Document, name: str) -> Submission:
+    return Submission(
+        request={"Input": source, "Async": True},
+        function=MEDIA_INFO.api.name,
+        input_key=object_key(source),
+    )
+
+
 def describe(job: EmulatedJob) -> Document:
     found = {"Properties": job.result} if job.result else {}
     return {
@@ -53,6 +61,7 @@ MEDIA_INFO = EmulatedKind(
     states=States(waiting="Analyzing", running="Analyzing"),
     missing=("NonExistMediaInfoJobIds", "String"),
     submit=submit,
+    activity=activity,
     describe=describe,
     result=result,
     callback=pipeline_callback,

@@ -59,6 +59,15 @@ def _time_array(config: Document) -> list[int]:
     return times
 
 
+def activity(source: Document, name: str) -> Submission:
+    target = {**source, "Object": f"{name}/{{Count}}.jpg"}
+    return Submission(
+        request={"Input": source, "SnapshotConfig": {"OutputFile": target}},
+        function=SNAPSHOT.api.name,
+        input_key=object_key(source),
+    )
+
+
 def describe(job: EmulatedJob) -> Document:
     config = dict(job.submission.request["SnapshotConfig"])
     if "TimeArray" in config:
@@ -100,6 +109,7 @@ SNAPSHOT = EmulatedKind(
     missing=("NonExistSnapshotJobIds", "String"),
     lists_all=True,
     submit=submit,
+    activity=activity,
     describe=describe,
     result=result,
     callback=callback,

@@ -74,6 +74,15 @@ def _submission(call: Call, source: Document, output: Any) -> Submission:
     )
 
 
+def activity(source: Document, name: str) -> Submission:
+    target = {**source, "Object": f"{name}/{source['Object']}"}
+    return Submission(
+        request={"Input": source, "Output": {"OutputFile": target}},
+        function=TRANSCODE.api.name,
+        input_key=object_key(source),
+    )
+
+
 def describe(job: EmulatedJob) -> Document:
     output = {**job.submission.request["Output"], **(job.result or {})}
     if job.submission.user_data:
@@ -109,6 +118,7 @@ TRANSCODE = EmulatedKind(
     missing=("NonExistJobIds", "String"),
     cancelled_by="CancelJob",
     submit=submit,
+    activity=activity,
     describe=describe,
     result=result,
     callback=pipeline_callback,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Mapping
+from dataclasses import replace
 
 from listener.core import job_kinds
 from listener.emulator.mps.call import Call, Document
@@ -14,9 +15,11 @@ from listener.emulator.mps.jobs import (
     Account,
     EmulatedJob,
     EmulatedKind,
+    Part,
     States,
     Submission,
 )
+from listener.emulator.mps.kinds.analysis import ANALYSIS
 from listener.emulator.mps.kinds.documents import (
     USER_DATA_BYTES,
     checked_file,
@@ -24,7 +27,14 @@ from listener.emulator.mps.kinds.documents import (
     short_text,
     time_text,
 )
+from listener.emulator.mps.kinds.media_info import MEDIA_INFO
+from listener.emulator.mps.kinds.snapshot import SNAPSHOT
+from listener.emulator.mps.kinds.transcode import TRANSCODE
 from listener.emulator.mps.oss import HTTP_URL
+from listener.emulator.mps.workflows import MediaWorkflow
+
+#: The kind of the job of each type of activity that has one; Start finds out the properties of the file.
+JOB_OF_ACTIVITY = {"Start": MEDIA_INFO, "Transcode": TRANSCODE, "Snapshot": SNAPSHOT, "Analysis": ANALYSIS}
 
 
 def submit(call: Call, account: Account) -> Document:
@@ -35,7 +45,7 @@ def submit(call: Call, account: Account) -> Document:
         raise MpsError("InvalidParameter.Format", "FileURL")
     named = {"Bucket": parts["bucket"], "Location": parts["location"], "Object": parts["key"]}
     file = checked_file(named, name="FileURL")
-    medium: Document = {"MediaId": derived_id(url), "File": {"URL": url, "State": "Normal"}}
+    medium: Document = {"MediaId": _derived_id(url), "File": {"URL": url, "State": "Normal"}}
     user_data = short_text(call, "MediaWorkflowUserData", limit=USER_DATA_BYTES)
     if not (workflow_id := call.parameters.get("MediaWorkflowId", "")):
         return {"Media": medium | {"RunIdList": {"RunId": []}}}
@@ -49,13 +59,27 @@ def submit(call: Call, account: Account) -> Document:
             input_key=object_key(file),
             user_data=user_data,
             notify_queue=workflow.queue,
+            parts=_parts(workflow, file),
         )
     )
     return {"Media": medium | {"RunIdList": {"RunId": [run.id]}}}
 
 
-def derived_id(text: str) -> str:
+def _derived_id(text: str) -> str:
     return hashlib.md5(text.encode("utf-8", "replace"), usedforsecurity=False).hexdigest()
+
+
+def _parts(workflow: MediaWorkflow, file: Document) -> dict[str, Part]:
+    """The jobs of the activities. One fails by itself if the name of its activity has ``fail`` in it."""
+    parts = {}
+    for name, type_ in workflow.activities.items():
+        kind = JOB_OF_ACTIVITY.get(type_)
+        if kind is not None and kind.activity is not None:
+            submission = kind.activity(file, name)
+            if "fail" in name.lower():
+                submission = replace(submission, failure=(BAD_CONTENT, BAD_CONTENT_TEXT))
+            parts[name] = Part(kind=kind, submission=submission, opens=type_ == "Start")
+    return parts
 
 
 def describe(job: EmulatedJob) -> Document:
@@ -81,41 +105,45 @@ def execution(job: EmulatedJob) -> Document:
 def activities(job: EmulatedJob) -> list[Document]:
     """Those that have begun. As in real messages they are not in the order of time: Report is the first."""
     types: Mapping[str, str] = job.submission.request["workflow"].activities
-    begun = [name for name in types if job.started and (job.over or types[name] == "Start")]
+    begun = [name for name in types if job.started and (job.over or name in job.parts)]
     begun.sort(key=lambda name: {"Report": 0, "Start": 2}.get(types[name], 1))
-    return [_activity(job, name, kind=types[name]) for name in begun]
+    return [{"Name": name, "Type": types[name], **_activity(job, name)} for name in begun]
 
 
-def _activity(job: EmulatedJob, name: str, *, kind: str) -> Document:
-    """An activity fails if the job does, or if its own name has ``fail`` in it."""
-    working = kind not in {"Start", "Report"}
-    fails = working and (bool(job.code) or "fail" in name.lower())
-    failure = {"Code": job.code or BAD_CONTENT, "Message": job.message or BAD_CONTENT_TEXT}
-    return {
-        "Name": name,
-        "Type": kind,
-        **({} if kind == "Report" else {"JobId": derived_id(f"{job.id}/{name}")}),
-        "State": "Fail" if fails else "Success",
-        **(failure if fails else {}),
-        "StartTime": time_text(job.finished if kind == "Report" else job.started),
-        "EndTime": time_text(job.started if kind == "Start" else job.finished),
-    }
+def _activity(run: EmulatedJob, name: str) -> Document:
+    """One without a job is Report, one that is skipped, or one of a type that has no jobs here."""
+    job = run.parts.get(name)
+    if job is None:
+        ended = time_text(run.finished)
+        state = "Skipped" if name in run.submission.parts else "Success"
+        return {"State": state, "StartTime": ended, "EndTime": ended}
+    begun = {"JobId": job.id, "StartTime": time_text(job.started)}
+    if not job.over:
+        return {**begun, "State": "Running"}
+    ended = time_text(job.finished)
+    if job.code:
+        return {**begun, "State": "Fail", "Code": job.code, "Message": job.message, "EndTime": ended}
+    return {**begun, "State": "Success", "EndTime": ended}
 
 
 def callback(job: EmulatedJob, options: object) -> Document | None:
     """The message of the Start activity of a run that has started, or of the Report activity of one that has ended."""
     reporting = "Report" if job.over else "Start"
-    types: Mapping[str, str] = job.submission.request["workflow"].activities
-    name = next((name for name in types if types[name] == reporting), None)
-    if name is None:
+    listed = [
+        {"RunId": job.id, **activity}
+        for activity in activities(job)
+        if job.over or activity["Type"] == "Start"
+    ]
+    reporter = next((activity for activity in listed if activity["Type"] == reporting), None)
+    if reporter is None:
         return None
-    listed = [{"RunId": job.id, **activity} for activity in activities(job)]
+    failed = job if job.over else job.parts[reporter["Name"]]
     return {
         "RunId": job.id,
-        "Name": name,
+        "Name": reporter["Name"],
         "Type": reporting,
-        "State": "Fail" if job.code else "Success",
-        **({"Code": job.code, "Message": job.message} if job.code else {}),
+        "State": "Fail" if failed.code else "Success",
+        **({"Code": failed.code, "Message": failed.message} if failed.code else {}),
         "MediaWorkflowExecution": {
             **execution(job),
             "RequestId": job.request_id,
