@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from contextlib import closing
 from datetime import timedelta
@@ -12,7 +13,6 @@ import httpx
 
 from listener.aliyun.credentials import AccessKey, Credentials
 from listener.aliyun.mns_queue import MnsQueue
-from listener.aliyun.mps_client import method_name
 from listener.core.job_kinds import JobKind
 from listener.core.model import Result
 from listener.emulator import DEFAULT_PIPELINE_ID
@@ -109,10 +109,10 @@ def job_ids(reply: Any) -> list[str]:
 def call_sdk(client: Any, operation: str, parameters: Mapping[str, str]) -> dict[str, Any]:
     """Call an operation with the official SDK's own models; the reply is what its model kept of it."""
     from alibabacloud_mts20140618 import models
-    from darabonba.runtime import RuntimeOptions
 
     request = getattr(models, f"{operation}Request")().from_map(parameters)
-    reply: dict[str, Any] = getattr(client, method_name(operation))(request, RuntimeOptions()).body.to_map()
+    method = re.sub("(?<=[a-z])(?=[A-Z])", "_", operation).lower()
+    reply: dict[str, Any] = getattr(client, method)(request).body.to_map()
     return reply
 
 
