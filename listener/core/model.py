@@ -27,8 +27,9 @@ class Source(StrEnum):
 
 SUCCESS, FAIL, CANCELLED, LOST = "Success", "Fail", "Cancelled", "Lost"
 TERMINAL_STATES = frozenset({SUCCESS, FAIL, CANCELLED, LOST})
-#: States of a job that is still in progress (QueryIProductionJob, QuerySmarttagJob, QueryJobList).
-PROGRESS_STATES = frozenset({"Queuing", "Analysing", "Submitted", "Processing", "Transcoding", "Running"})
+RUNNING = "Running"
+#: States of a job that is still in progress (QueryIProductionJob, QuerySmarttagJob, QueryJobList, a workflow's run).
+PROGRESS_STATES = frozenset({"Queuing", "Analysing", "Submitted", "Processing", "Transcoding", RUNNING})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -46,7 +47,8 @@ class Message:
 class Result:
     """The content of one callback (or one query) about a job.
 
-    ``state`` is normalised (``TranscodeSuccess`` becomes ``Success``); the vendor's original text is in ``raw``.
+    ``state`` is normalised (``TranscodeSuccess`` becomes ``Success``, and that of a workflow's successful ``Start``
+    becomes ``Running``); the vendor's original text is in ``raw``.
     """
 
     job_id: str  #: empty for a workflow, which has a run id instead, and for a lost intent, which has its token only

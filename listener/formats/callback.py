@@ -12,7 +12,7 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from listener.core.errors import Undecodable
-from listener.core.model import CANCELLED, FAIL, LOST, PROGRESS_STATES, SUCCESS, Result
+from listener.core.model import CANCELLED, FAIL, LOST, PROGRESS_STATES, RUNNING, SUCCESS, Result
 from listener.formats import lenient_json, safe_xml, user_data
 from listener.formats.json_members import items
 from listener.formats.unicode_text import storable
@@ -56,11 +56,13 @@ def decode(body: str) -> Result:
     text, callback = _unwrapped(body)
     members = _with_inner_members(callback)
     execution = _folded(members.get("mediaworkflowexecution"))
+    run_id, type_ = _label(members, "RunId") or _label(execution, "RunId"), _label(members, "Type")
+    state = state_of(members, execution)
     result = Result(
         job_id=_label(members, "JobId"),
-        run_id=_label(members, "RunId") or _label(execution, "RunId"),
-        type=_label(members, "Type"),
-        state=state_of(members, execution),
+        run_id=run_id,
+        type=type_,
+        state=RUNNING if run_id and _is_start(type_) and state == SUCCESS else state,
         function=_text(members.get("functionname")),
         code=_text(members.get("code")),
         message=_text(members.get("message", members.get("msg"))),
@@ -192,6 +194,11 @@ def state_of(members: Mapping[str, Any], execution: Mapping[str, Any] = MappingP
         return known or state
     code = _text(members.get("code")).lower()
     return "" if not code else SUCCESS if code == "success" else FAIL
+
+
+def _is_start(type_: str) -> bool:
+    """Whether this callback of a workflow reports its start, whose success is no outcome: the run has begun."""
+    return type_.casefold() == "start"
 
 
 def _user_data(members: Mapping[str, Any], execution: Mapping[str, Any]) -> dict[str, Any]:

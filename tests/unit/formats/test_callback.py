@@ -156,7 +156,7 @@ def claims(**fields: Any) -> Result:
                 job_id="",
                 run_id="R1",
                 type="Start",
-                state="Success",
+                state="Running",
                 user_data="order-7",
                 activity_job_ids=("j2", "j1"),
                 activity_states=("Fail", "Success"),
@@ -210,8 +210,22 @@ def test_start_and_report_of_a_workflow_are_two_things() -> None:
 
     assert start.key == "R1/Start"
     assert not start.terminal
+    assert start.dedup_key == "R1/Start#Running"
     assert report.key == "R1/Report"
     assert report.terminal
+
+
+@pytest.mark.parametrize(
+    ("written", "read"),
+    [("Success", "Running"), ("Completed", "Running"), ("Running", "Running"), ("Fail", "Fail")],
+)
+def test_the_success_of_a_start_is_progress_and_its_failure_is_a_failure(written: str, read: str) -> None:
+    assert decode(a_workflow("Start", "Running", State=written)).state == read
+    assert decode(a_workflow("start", written)).state == read
+
+
+def test_a_job_whose_type_is_start_is_no_workflow() -> None:
+    assert decode(a_callback(Type="Start")).state == "Success"
 
 
 @pytest.mark.parametrize("how", WRAPPINGS)

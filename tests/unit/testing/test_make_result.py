@@ -19,6 +19,7 @@ KINDS = [
     pytest.param({"state": "Processing", "details": ["50 %"]}, id="in-progress"),
     pytest.param({"type": "Transcode"}, id="transcode"),
     pytest.param({"type": "Report"}, id="workflow"),
+    pytest.param({"type": "Start"}, id="workflow-started"),
     *(pytest.param({"function": name}, id=name) for name in FUNCTION_NAMES),
 ]
 
