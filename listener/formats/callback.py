@@ -40,11 +40,21 @@ _STATES: Final = {state.lower(): state for state in PROGRESS_STATES} | {
 #: The states that the listener knows, under the names by which it records them.
 KNOWN_STATES: Final = (SUCCESS, FAIL, CANCELLED, LOST, *sorted(PROGRESS_STATES))
 
+SKIPPED: Final = "Skipped"
+#: Those that an activity of a workflow may have.
+ACTIVITY_STATES: Final = (*(state for state in KNOWN_STATES if state != LOST), SKIPPED)
+
 
 def known_state(text: str) -> str | None:
     """The name under which this state is recorded, in whatever way it is written; None if it is unknown."""
     folded = text.strip().lower()
     return LOST if folded == LOST.lower() else _STATES.get(folded)
+
+
+def known_activity_state(text: str) -> str | None:
+    """The same for the state of an activity."""
+    known = SKIPPED if text.strip().lower() == SKIPPED.lower() else known_state(text)
+    return None if known == LOST else known
 
 
 def decode(body: str) -> Result:
@@ -55,7 +65,7 @@ def decode(body: str) -> Result:
     """
     text, callback = _unwrapped(body)
     members = _with_inner_members(callback)
-    execution = _folded(members.get("mediaworkflowexecution"))
+    execution = _execution(members)
     run_id, type_ = _label(members, "RunId") or _label(execution, "RunId"), _label(members, "Type")
     state = state_of(members, execution)
     result = Result(
@@ -75,6 +85,27 @@ def decode(body: str) -> Result:
     if not result.job_id and not result.run_id:
         raise Undecodable("the callback has neither a JobId nor a RunId")
     return result
+
+
+def all_members_of(raw: str) -> Mapping[str, Any]:
+    """All members of a callback without its wrappers (``Result.raw``), by lower-cased name, also within each other.
+
+    Those that ``decode`` finds in an inner document are there twice: at their place, and at the top.
+    """
+    try:
+        members: Mapping[str, Any] = folded_deeply(_with_inner_members(_folded(_json_object(raw))))
+    except Undecodable:
+        return {}
+    return members
+
+
+def activity_states_of(raw: str) -> Sequence[str]:
+    """The normalised states of all activities of a workflow, also of those that are no jobs, from ``Result.raw``."""
+    try:
+        members = _folded(_json_object(raw))
+        return [state_of(activity) for activity in activities_of(_execution(members))]
+    except Undecodable:
+        return ()
 
 
 def _unwrapped(body: str) -> tuple[str, dict[str, Any]]:
@@ -169,6 +200,15 @@ def _folded(value: Any) -> dict[str, Any]:
     return others | pascal_case if others else pascal_case
 
 
+def folded_deeply(value: Any) -> Any:
+    """A JSON value whose members, at every level, have lower-case names."""
+    if isinstance(value, list):
+        return [folded_deeply(each) for each in value]
+    if isinstance(value, dict):
+        return {name: folded_deeply(member) for name, member in _folded(value).items()}
+    return value
+
+
 def _inner_result(value: Any) -> dict[str, Any]:
     """TextToSpeech replies have the outcome only in ``result``, a JSON object as text."""
     if isinstance(value, str) and value.lstrip().startswith("{"):
@@ -212,6 +252,12 @@ def _details(value: Any) -> tuple[Any, ...]:
     if value is None:
         return ()
     return tuple(value) if isinstance(value, list) else (value,)
+
+
+def _execution(members: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The run of a workflow, if the document is about one; the reply to a query has its members at the top."""
+    inner = _folded(members.get("mediaworkflowexecution"))
+    return inner or (members if "activitylist" in members else {})
 
 
 def _activities(execution: Mapping[str, Any]) -> dict[str, Any]:

@@ -27,12 +27,14 @@ def covers(match: Match, other: Match) -> bool:
     return (
         _covers(match.state or _USUAL_STATES, other.state or _USUAL_STATES, _folded)
         and _covers(match.type, other.type, _folded)
+        and _covers(match.activity_state, other.activity_state, _folded)
         and all(
             _covers(getattr(match, name), getattr(other, name))
             for name in ("route", "function", "queue", "pipeline")
         )
         and _covers_patterns(match.user_data, other.user_data)
-        and _covers_data(match.data, other.data)
+        and _covers_members(match.data, other.data)
+        and _covers_members(match.callback, other.callback, _folded)
     )
 
 
@@ -53,9 +55,16 @@ def _covers_patterns(wanted: Any, given: Any) -> bool:
     )
 
 
-def _covers_data(wanted: Mapping[str, Any], given: Mapping[str, Any]) -> bool:
+def _covers_members(
+    wanted: Mapping[str, Any], given: Mapping[str, Any], as_compared: Callable[[str], str] = str
+) -> bool:
     return all(
-        path in given and _covers_values(_listed(wanted[path]), _listed(given[path])) for path in wanted
+        any(
+            as_compared(path) == as_compared(other)
+            and _covers_values(_listed(wanted[path]), _listed(given[other]))
+            for other in given
+        )
+        for path in wanted
     )
 
 

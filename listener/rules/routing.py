@@ -8,6 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
+from functools import cached_property
 from typing import Any, Final
 
 from listener.core.model import (
@@ -21,7 +22,7 @@ from listener.core.model import (
     Target,
 )
 from listener.core.ports import Decide
-from listener.formats import user_data
+from listener.formats import callback, user_data
 from listener.formats.setup_message import is_setup_message
 from listener.formats.user_data import UserData
 from listener.rules.job_facts import is_own, job_facts
@@ -42,7 +43,7 @@ OneOrMany = str | Sequence[str]
 class Match:
     """The conditions of a rule; an omitted condition matches everything.
 
-    Values compare exactly, except ``type`` and ``state``, which ignore case.
+    Values compare exactly, except ``type``, ``state`` and ``activity_state``, which ignore case.
     """
 
     route: OneOrMany = ()  #: the route in the user data
@@ -55,6 +56,10 @@ class Match:
     type: OneOrMany = ()
     queue: OneOrMany = ()
     pipeline: OneOrMany = ()
+    activity_state: OneOrMany = ()  #: states of which at least one activity of the workflow has one
+    callback: Mapping[str, Any] = field(
+        default_factory=dict
+    )  #: members of the callback; like ``data``, but names ignore case
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -72,7 +77,7 @@ class Rule:
         object.__setattr__(self, "targets", tuple(Target(self.name, handler) for handler in self.handlers))
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class MatchContext:
     """Everything that conditions can refer to."""
 
@@ -81,6 +86,16 @@ class MatchContext:
     function: str
     pipeline: str
     user_data: UserData
+
+    # Few rules have conditions on these, so the callback is parsed only when one is evaluated.
+
+    @cached_property
+    def callback(self) -> Mapping[str, Any]:
+        return callback.all_members_of(self.result.raw)
+
+    @cached_property
+    def activity_states(self) -> Sequence[str]:
+        return callback.activity_states_of(self.result.raw) if self.result.run_id else ()
 
 
 class UnknownJobPolicy(StrEnum):
@@ -213,13 +228,23 @@ def _conditions(match: Match, context: MatchContext) -> Iterator[tuple[str, bool
     for path, wanted in match.data.items():
         found = _at(given.fields, path)
         yield f"data.{path}", found is not _NOTHING and _any_of(wanted, found, equal_json)
+    if not _is_empty(match.activity_state):
+        wanted, states = match.activity_state, context.activity_states
+        yield "activity_state", any(_any_of(wanted, each, _equal_ignoring_case) for each in states)
+    for path, wanted in match.callback.items():
+        found = _at(context.callback, path.lower())
+        yield f"callback.{path}", found is not _NOTHING and _any_of(wanted, found, _equal_members)
 
 
 def _accepts_state(match: Match, result: Result) -> bool:
     """States that are not terminal, and Lost, only match rules that name them."""
-    if isinstance(match.state, _SEVERAL) and not match.state:
+    if _is_empty(match.state):
         return result.terminal and result.state != LOST
     return _any_of(match.state, result.state, _equal_ignoring_case)
+
+
+def _is_empty(wanted: OneOrMany) -> bool:
+    return isinstance(wanted, _SEVERAL) and not wanted
 
 
 def _any_of(wanted: Any, found: Any, same: Callable[[Any, Any], bool] = operator.eq) -> bool:
@@ -239,6 +264,10 @@ def _matches_pattern(wanted: str, text: str) -> bool:
 def equal_json(wanted: Any, found: Any) -> bool:
     """Equality of JSON values: ``true`` is not 1."""
     return bool(wanted == found) and isinstance(wanted, bool) == isinstance(found, bool)
+
+
+def _equal_members(wanted: Any, found: Any) -> bool:
+    return equal_json(callback.folded_deeply(wanted), found)
 
 
 def _at(fields: Mapping[str, Any], path: str) -> Any:

@@ -5,7 +5,7 @@ For the names of environment variables see ``listener.settings.env_overlay``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
@@ -16,7 +16,7 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from listener.core.errors import SettingsError
 from listener.core.model import Job
 from listener.formats import user_data
-from listener.formats.callback import KNOWN_STATES, known_state
+from listener.formats.callback import ACTIVITY_STATES, KNOWN_STATES, known_activity_state, known_state
 from listener.formats.durations import Duration, PositiveDuration, between
 from listener.formats.queue_url import split_queue_url
 from listener.rules.backoff import Backoff
@@ -249,12 +249,18 @@ def _listed(given: object) -> object:
     return (given,) if isinstance(given, str) else given
 
 
-def _as_recorded(given: tuple[str, ...]) -> tuple[str, ...]:
+def _states(
+    known: Callable[[str], str | None], names: Sequence[str]
+) -> Callable[[tuple[str, ...]], tuple[str, ...]]:
     """States under the names by which results have them, or they would never match."""
-    unknown = [state for state in given if known_state(state) is None]
-    if unknown:
-        raise ValueError(f"{unknown[0]!r} is not a known state; use one of {', '.join(KNOWN_STATES)}")
-    return tuple(known_state(state) or state for state in given)
+
+    def as_recorded(given: tuple[str, ...]) -> tuple[str, ...]:
+        unknown = [state for state in given if known(state) is None]
+        if unknown:
+            raise ValueError(f"{unknown[0]!r} is not a known state; use one of {', '.join(names)}")
+        return tuple(known(state) or state for state in given)
+
+    return as_recorded
 
 
 OneOrMore = Annotated[tuple[str, ...], BeforeValidator(_listed)]
@@ -267,10 +273,13 @@ class MatchSettings(Section):
     user_data: OneOrMore = ()  #: glob on the raw text
     data: dict[str, Any] = {}  #: members of JSON user data
     function: OneOrMore = ()
-    state: Annotated[OneOrMore, AfterValidator(_as_recorded)] = ()
+    state: Annotated[OneOrMore, AfterValidator(_states(known_state, KNOWN_STATES))] = ()
     type: OneOrMore = ()
     queue: OneOrMore = ()
     pipeline: OneOrMore = ()
+    #: states of activities of a workflow; one with such a state suffices
+    activity_state: Annotated[OneOrMore, AfterValidator(_states(known_activity_state, ACTIVITY_STATES))] = ()
+    callback: dict[str, Any] = {}  #: members of the callback, whose names ignore case
 
     def value(self) -> Match:
         return Match(**{name: getattr(self, name) for name in type(self).model_fields})

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from listener.rules.hidden_rules import covers, hidden_rules
 from listener.rules.routing import Match, Rule, match_context, mismatch
-from tests.support.builders import a_result
+from tests.support.builders import a_callback, a_result
 
 USUAL = ["Success", "Fail", "Cancelled"]
 
@@ -44,6 +44,15 @@ USUAL = ["Success", "Fail", "Cancelled"]
         pytest.param({"data": {"a": []}}, {"data": {"a": 1}}, True, id="member-with-any-value"),
         pytest.param({"data": {"a": 1}}, {"data": {"a": []}}, False, id="member-with-one-value"),
         pytest.param({"data": {"a": 1}}, {"data": {"b": 1}}, False, id="another-member"),
+        pytest.param({"data": {"a": 1}}, {"data": {"A": 1}}, False, id="members-of-user-data-are-exact"),
+        pytest.param({"callback": {"a": 1}}, {"callback": {"A": 1}}, True, id="member-of-the-callback"),
+        pytest.param({"callback": {"a": 1, "A": 2}}, {"callback": {"a": 1}}, False, id="both-spellings"),
+        pytest.param({"callback": {"a": 1}}, {"data": {"a": 1}}, False, id="of-something-else"),
+        pytest.param({"activity_state": "fail"}, {"activity_state": "Fail"}, True, id="activity"),
+        pytest.param(
+            {"activity_state": "Fail"}, {"activity_state": ["Fail", "Skipped"]}, False, id="activities"
+        ),
+        pytest.param({"activity_state": "Fail"}, {}, False, id="any-activities"),
     ],
 )
 def test_a_rule_is_hidden_by_one_that_matches_all_of_it(
@@ -59,10 +68,21 @@ CONDITIONS: dict[str, tuple[Any, ...]] = {
     "user_data": ("*", "r:*", "r:1", "?:1", "[r]:1"),
     "function": ("Cover", "ASR"),
     "state": ("Success", "success", "Fail", "Lost", "Processing"),
+    "activity_state": ("Fail", "fail", "Skipped"),
 }
 MEMBERS = st.dictionaries(st.sampled_from(["a", "a.b"]), st.sampled_from([1, True, "x", []]), max_size=2)
+RAWS = (
+    a_callback(),
+    a_callback(a=1, **{"A.b": "x"}),
+    a_callback(A=True, ActivityList=[{"State": "Fail"}]),
+    a_callback(a={"B": "x"}, ActivityList=[{"State": "Skipped"}, {"State": "Fail"}]),
+)
+MEMBERS_IN_CAPITALS = MEMBERS.map(lambda members: {path.upper(): value for path, value in members.items()})
 CONTEXTS = [
-    match_context(a_result(function=function, state=state, user_data=user_data), None, "q")
+    match_context(
+        a_result(function=function, state=state, user_data=user_data, raw=raw, run_id="R"), None, "q"
+    )
+    for raw in RAWS
     for function in ("Cover", "ASR", "")
     for state in ("Success", "Fail", "Cancelled", "Lost", "Processing", "Odd")
     for user_data in (None, "r:1", "s:1", '{"route":"r","a":1}', '{"a":{"b":"x"}}', '{"a":true}')
@@ -75,7 +95,7 @@ def two_matches(draw: st.DrawFn) -> tuple[Match, Match]:
     fields = {
         name: st.sampled_from(values) | st.lists(st.sampled_from(values), max_size=3)
         for name, values in CONDITIONS.items()
-    } | {"data": MEMBERS}
+    } | {"data": MEMBERS, "callback": MEMBERS | MEMBERS_IN_CAPITALS}
     given = draw(st.fixed_dictionaries({}, optional=fields))
     changed = draw(st.lists(st.sampled_from(sorted(fields)), max_size=2))
     return Match(**given), Match(**given | {name: draw(fields[name]) for name in changed})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import time
 from dataclasses import replace
 from datetime import timedelta
@@ -10,11 +11,12 @@ from typing import Any
 import pytest
 
 from listener.core.model import Job, Result, ResultStatus, RoutingDecision, Target
+from listener.formats import lenient_json
 from listener.formats.callback import decode
 from listener.formats.setup_message import setup_message
 from listener.rules.routing import Correlation, Match, Rule, decider, explain, first_match, match_context
 from listener.rules.verification import Verification
-from tests.support.builders import NOON, a_job, a_result
+from tests.support.builders import NOON, a_callback, a_job, a_result
 
 MINUTE = timedelta(minutes=1)
 WORKFLOW = {"job_id": "", "run_id": "R1", "type": "Report", "activity_job_ids": ("j1", "j2")}
@@ -74,6 +76,97 @@ def test_conditions(match: dict[str, Any], result: dict[str, Any], expected: boo
     assert matches(a_result(**result), **match) is expected
 
 
+def a_run(*activities: dict[str, Any]) -> Result:
+    """The Report of a run with these activities."""
+    document = {"RunId": "R1", "Type": "Report", "MediaWorkflowExecution": {"ActivityList": list(activities)}}
+    return decode(json.dumps(document | {"State": "Success"}))
+
+
+@pytest.mark.parametrize(
+    ("wanted", "expected"),
+    [
+        pytest.param("Fail", True, id="one-activity-has-it"),
+        pytest.param("fail", True, id="in-any-case"),
+        pytest.param(["Cancelled", "Skipped"], True, id="any-of-several-of-one-that-is-no-job"),
+        pytest.param("Cancelled", False, id="none-has-it"),
+        pytest.param([], True, id="an-empty-list-asks-nothing"),
+    ],
+)
+def test_a_report_is_matched_by_the_states_of_its_activities(wanted: Any, expected: bool) -> None:
+    skipped, failed = {"Type": "Snapshot", "State": "Skipped"}, {"JobId": "j2", "State": "TranscodeFail"}
+
+    report = a_run({"JobId": "j1", "State": "Success"}, failed, skipped)
+
+    assert matches(report, activity_state=wanted) is expected
+
+
+def test_only_workflows_have_activities() -> None:
+    raw = a_callback(ActivityList=[{"State": "Fail"}])
+
+    assert not matches(a_run(), activity_state="Success")
+    assert not matches(a_result(raw=raw), activity_state="Fail")
+
+
+CENSORED = {"Type": "MediaCensor", "State": "Success"}
+VERDICT = {"Result": "Block", "Count": 5, "TopVideoCensorResult": {"Suggestion": "block", "a.b": 1}}
+
+
+@pytest.mark.parametrize(
+    ("match", "expected"),
+    [
+        pytest.param({"Result": "Block"}, True, id="member"),
+        pytest.param({"RESULT": "Block"}, True, id="names-ignore-case"),
+        pytest.param({"Result": "block"}, False, id="values-do-not"),
+        pytest.param({"Result": ["Review", "Block"]}, True, id="any-of-several"),
+        pytest.param({"Count": 5}, True, id="number"),
+        pytest.param({"Count": "5"}, False, id="a-number-is-no-string"),
+        pytest.param({"topVideoCensorResult.suggestion": "block"}, True, id="dotted-path"),
+        pytest.param({"TopVideoCensorResult.A.b": 1}, False, id="a-key-with-a-dot-is-one-step"),
+        pytest.param(
+            {"TopVideoCensorResult": {"SUGGESTION": "block", "a.b": 1}}, True, id="names-within-a-value"
+        ),
+        pytest.param({"TopVideoCensorResult": []}, True, id="present-with-any-value"),
+        pytest.param({"Nope": []}, False, id="not-present"),
+        pytest.param({"Result": "Block", "Count": 6}, False, id="all-must-be-met"),
+    ],
+)
+@pytest.mark.parametrize("nested", [False, True])
+def test_a_callback_is_matched_by_its_members_whether_nested_or_not(
+    match: dict[str, Any], expected: bool, nested: bool
+) -> None:
+    inner = {"JobId": "c1"} | VERDICT
+    document = CENSORED | ({"MediaCensorJobNotify": inner} if nested else inner)
+
+    assert matches(decode(json.dumps(document)), callback=match) is expected
+
+
+def test_a_nested_member_is_also_found_at_its_place() -> None:
+    document = CENSORED | {"MediaCensorJobNotify": {"JobId": "c1"} | VERDICT}
+
+    assert matches(decode(json.dumps(document)), callback={"MediaCensorJobNotify.Result": "Block"})
+
+
+def test_a_result_without_a_readable_callback_matches_no_condition_on_it() -> None:
+    assert not matches(a_result(raw=""), callback={"JobId": []})
+    assert not matches(a_result(raw="{", run_id="R1"), activity_state="Fail")
+
+
+def test_a_callback_is_parsed_once_and_only_if_a_rule_gets_that_far(monkeypatch: pytest.MonkeyPatch) -> None:
+    parsed: list[str] = []
+    monkeypatch.setattr(lenient_json, "parse", lambda text: parsed.append(text) or {})
+    rules = [
+        a_rule(state="Fail", callback={"A": 1}),
+        a_rule(function="Cover", activity_state="Fail"),
+        a_rule(),
+    ]
+    late = [a_rule(callback={"A": 1}), a_rule(callback={"B": 1}), a_rule()]
+
+    assert first_match(rules, match_context(a_result(), None, "q")) is rules[2]
+    assert parsed == []
+    assert first_match(late, match_context(a_result(), None, "q")) is late[2]
+    assert len(parsed) == 1
+
+
 @pytest.mark.parametrize(
     ("match", "of_job"),
     [
@@ -114,11 +207,14 @@ def test_the_first_rule_that_matches_wins() -> None:
 
 
 def test_explain_names_the_condition_that_each_rule_failed_on() -> None:
-    rules = [a_rule(state="Fail"), a_rule(data={"x": 1}), a_rule()]
+    failed_on = {"state": "Fail", "data": {"x": 1}, "activity_state": "Fail", "callback": {"X.y": 1}}
+    rules = [*(a_rule(**{name: wanted}) for name, wanted in failed_on.items()), a_rule()]
 
     explained = explain(rules, match_context(a_result(), None, "q"))
 
-    assert explained == list(zip(rules, ["state", "data.x", ""], strict=True))
+    assert explained == list(
+        zip(rules, ["state", "data.x", "activity_state", "callback.X.y", ""], strict=True)
+    )
 
 
 @pytest.mark.parametrize("state", ["Analysing", "Running", "", "Paused"])

@@ -121,6 +121,24 @@ def test_states_are_matched_as_they_are_recorded(written: str, recorded: str) ->
     assert rule.match.state == (recorded,)
 
 
+def test_states_of_activities_are_matched_as_they_are_recorded() -> None:
+    text = (
+        '[[routes]]\nname = "a"\nhandlers = [{use = "log"}]\nmatch = {activity_state = ["skipped", "FAILED"]}'
+    )
+
+    (rule,) = loaded(text).rules()
+
+    assert rule.match.activity_state == ("Skipped", "Fail")
+
+
+def test_members_of_the_callback_may_come_from_a_variable() -> None:
+    routes = '[{name = "a", handlers = [{use = "log"}]}]'
+
+    (rule,) = loaded(ROUTES=routes, ROUTES__0__MATCH__CALLBACK='{ Result = "Block", "A.b" = [1, 2] }').rules()
+
+    assert rule.match.callback == {"Result": "Block", "A.b": [1, 2]}
+
+
 def test_what_the_url_says_may_be_overridden() -> None:
     settings = loaded(f'[[queues]]\nurl = "{QUEUE_URL}"\nendpoint = "http://127.0.0.1:8470"\nname = "mine"')
 
@@ -153,6 +171,11 @@ def test_what_the_url_says_may_be_overridden() -> None:
             '[[routes]]\nname = "a"\nhandlers = [{use = "log"}]\nmatch = {state = ["Fail", "Broken"]}',
             "routes[0].match.state: 'Broken' is not a known state; use one of Success, Fail, Cancelled, Lost, ",
             id="unknown-state",
+        ),
+        pytest.param(
+            '[[routes]]\nname = "a"\nhandlers = [{use = "log"}]\nmatch = {activity_state = "Lost"}',
+            "routes[0].match.activity_state = 'Lost' is not a known state; use one of Success, Fail, Cancelled, ",
+            id="unknown-state-of-activities",
         ),
         pytest.param("[dispatch]\nconcurrency = 0", "dispatch.concurrency = 0: ", id="too-small"),
         pytest.param(
