@@ -12,49 +12,19 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from listener.core.errors import Undecodable
-from listener.core.model import CANCELLED, FAIL, LOST, PROGRESS_STATES, RUNNING, SUCCESS, Result
+from listener.core.model import FAIL, RUNNING, SUCCESS, Result
 from listener.formats import lenient_json, safe_xml, user_data
-from listener.formats.json_members import items
+from listener.formats.callback_members import folded, folded_deeply, folded_object, label
+from listener.formats.json_members import as_text, items
+from listener.formats.states import reported_state
 from listener.formats.unicode_text import storable
 
 #: base64 of a topic's wrapper of base64 of a callback makes three; one in reserve.
 MAX_WRAPPINGS: Final = 4
-#: Ids, types and states are indexed columns; an id has 32 characters.
-MAX_LABEL: Final = 256
 
 _BLANK: Final = string.whitespace + "\ufeff"
 #: These members distinguish the JSON of a topic from a callback, which has a string ``Message`` too.
 _NOTIFICATION_MEMBERS: Final = frozenset({"topicname", "subscriber", "messagemd5"})
-_STATES: Final = {state.lower(): state for state in PROGRESS_STATES} | {
-    "success": SUCCESS,
-    "transcodesuccess": SUCCESS,
-    "completed": SUCCESS,
-    "fail": FAIL,
-    "failed": FAIL,
-    "transcodefail": FAIL,
-    "cancelled": CANCELLED,
-    "canceled": CANCELLED,
-    "transcodecancelled": CANCELLED,
-    "transcodecanceled": CANCELLED,
-}
-#: The states that the listener knows, under the names by which it records them.
-KNOWN_STATES: Final = (SUCCESS, FAIL, CANCELLED, LOST, *sorted(PROGRESS_STATES))
-
-SKIPPED: Final = "Skipped"
-#: Those that an activity of a workflow may have.
-ACTIVITY_STATES: Final = (*(state for state in KNOWN_STATES if state != LOST), SKIPPED)
-
-
-def known_state(text: str) -> str | None:
-    """The name under which this state is recorded, in whatever way it is written; None if it is unknown."""
-    folded = text.strip().lower()
-    return LOST if folded == LOST.lower() else _STATES.get(folded)
-
-
-def known_activity_state(text: str) -> str | None:
-    """The same for the state of an activity."""
-    known = SKIPPED if text.strip().lower() == SKIPPED.lower() else known_state(text)
-    return None if known == LOST else known
 
 
 def decode(body: str) -> Result:
@@ -63,22 +33,22 @@ def decode(body: str) -> Result:
     The body may be base64 or plain, bare or wrapped by a topic as XML or JSON, and base64 again inside; both
     spellings of every key are accepted. An unknown type or state is not an error.
     """
-    text, callback = _unwrapped(body)
-    members = _with_inner_members(callback)
+    raw, members = _unwrapped(body)
+    members = _with_inner_members(members)
     execution = _execution(members)
-    run_id, type_ = _label(members, "RunId") or _label(execution, "RunId"), _label(members, "Type")
+    run_id, type_ = label(members, "RunId") or label(execution, "RunId"), label(members, "Type")
     state = state_of(members, execution)
     result = Result(
-        job_id=_label(members, "JobId"),
+        job_id=label(members, "JobId"),
         run_id=run_id,
         type=type_,
         state=RUNNING if run_id and _is_start(type_) and state == SUCCESS else state,
-        function=_text(members.get("functionname")),
-        code=_text(members.get("code")),
-        message=_text(members.get("message", members.get("msg"))),
+        function=as_text(members.get("functionname")),
+        code=as_text(members.get("code")),
+        message=as_text(members.get("message", members.get("msg"))),
         details=_details(members.get("details")),
-        pipeline=_text(members.get("pipelineid")),
-        raw=text,
+        pipeline=as_text(members.get("pipelineid")),
+        raw=raw,
         **_activities(execution),
         **_user_data(members, execution),
     )
@@ -93,16 +63,16 @@ def all_members_of(raw: str) -> Mapping[str, Any]:
     Those that ``decode`` finds in an inner document are there twice: at their place, and at the top.
     """
     try:
-        members: Mapping[str, Any] = folded_deeply(_with_inner_members(_folded(_json_object(raw))))
+        found = _with_inner_members(folded(_json_object(raw)))
     except Undecodable:
         return {}
-    return members
+    return {name: folded_deeply(value) for name, value in found.items()}
 
 
 def activity_states_of(raw: str) -> Sequence[str]:
     """The normalised states of all activities of a workflow, also of those that are no jobs, from ``Result.raw``."""
     try:
-        members = _folded(_json_object(raw))
+        members = folded(_json_object(raw))
         return [state_of(activity) for activity in activities_of(_execution(members))]
     except Undecodable:
         return ()
@@ -115,7 +85,7 @@ def _unwrapped(body: str) -> tuple[str, dict[str, Any]]:
         raise Undecodable("the message has no body")
     for _ in range(MAX_WRAPPINGS + 1):
         if text.startswith(("{", "[")):
-            members = _folded(_json_object(text))
+            members = folded(_json_object(text))
             if (inner := _inside_json(members)) is None:
                 return text, members
         else:
@@ -165,7 +135,7 @@ def _inside_base64(text: str) -> str:
 
 def members_of(raw: str) -> dict[str, Any]:
     """The members of a decoded callback, by lower-cased name; ``raw`` is that of its result. Raises Undecodable."""
-    return _with_inner_members(_folded(_json_object(raw)))
+    return _with_inner_members(folded(_json_object(raw)))
 
 
 def _with_inner_members(members: dict[str, Any]) -> dict[str, Any]:
@@ -178,45 +148,10 @@ def _with_inner_members(members: dict[str, Any]) -> dict[str, Any]:
             value for name, value in members.items() if name.endswith("notify") and isinstance(value, dict)
         ]
         if len(nested) == 1:
-            members = members | _folded(nested[0])
+            members = members | folded(nested[0])
     if "state" not in members and "code" not in members:
-        members = _inner_result(members.get("result")) | members
+        members = folded_object(members.get("result")) | members
     return members
-
-
-def _folded(value: Any) -> dict[str, Any]:
-    """Members by lower-cased name, without nulls; of two spellings, PascalCase takes precedence.
-
-    Real callbacks contain both ``jobId`` and ``JobId``.
-    """
-    if not isinstance(value, dict):
-        return {}
-    pascal_case: dict[str, Any] = {}
-    others: dict[str, Any] = {}
-    for name, member in value.items():
-        if member is not None:
-            spelled = name.strip()
-            (pascal_case if spelled[:1].isupper() else others)[spelled.lower()] = member
-    return others | pascal_case if others else pascal_case
-
-
-def folded_deeply(value: Any) -> Any:
-    """A JSON value whose members, at every level, have lower-case names."""
-    if isinstance(value, list):
-        return [folded_deeply(each) for each in value]
-    if isinstance(value, dict):
-        return {name: folded_deeply(member) for name, member in _folded(value).items()}
-    return value
-
-
-def _inner_result(value: Any) -> dict[str, Any]:
-    """TextToSpeech replies have the outcome only in ``result``, a JSON object as text."""
-    if isinstance(value, str) and value.lstrip().startswith("{"):
-        try:
-            value = lenient_json.parse(value)
-        except lenient_json.BadJson:
-            return {}
-    return _folded(value)
 
 
 def state_of(members: Mapping[str, Any], execution: Mapping[str, Any] = MappingProxyType({})) -> str:
@@ -224,15 +159,9 @@ def state_of(members: Mapping[str, Any], execution: Mapping[str, Any] = MappingP
 
     Raises Undecodable for a state that MPS does not report.
     """
-    state = _label(members, "State") or _label(execution, "State")
-    known = known_state(state)
-    if known == LOST:
-        raise Undecodable(
-            "the state Lost is never reported by MPS; only the listener itself declares a job lost"
-        )
-    if state:
-        return known or state
-    code = _text(members.get("code")).lower()
+    if state := label(members, "State") or label(execution, "State"):
+        return reported_state(state)
+    code = as_text(members.get("code")).lower()
     return "" if not code else SUCCESS if code == "success" else FAIL
 
 
@@ -243,8 +172,8 @@ def _is_start(type_: str) -> bool:
 
 def _user_data(members: Mapping[str, Any], execution: Mapping[str, Any]) -> dict[str, Any]:
     """The text of the submitter and our token. A workflow has its user data in its input."""
-    wire = members.get("userdata", _folded(execution.get("input")).get("userdata"))
-    text, token = user_data.extract_token(None if wire is None else _text(wire))
+    wire = members.get("userdata", folded(execution.get("input")).get("userdata"))
+    text, token = user_data.extract_token(None if wire is None else as_text(wire))
     return {"user_data": text, "token": token}
 
 
@@ -256,7 +185,7 @@ def _details(value: Any) -> tuple[Any, ...]:
 
 def _execution(members: Mapping[str, Any]) -> Mapping[str, Any]:
     """The run of a workflow, if the document is about one; the reply to a query has its members at the top."""
-    inner = _folded(members.get("mediaworkflowexecution"))
+    inner = folded(members.get("mediaworkflowexecution"))
     return inner or (members if "activitylist" in members else {})
 
 
@@ -264,7 +193,7 @@ def _activities(execution: Mapping[str, Any]) -> dict[str, Any]:
     """The activities that are jobs, each once, in the order of the list, which is not chronological."""
     found: dict[str, str] = {}
     for activity in activities_of(execution):
-        if job_id := _label(activity, "JobId"):
+        if job_id := label(activity, "JobId"):
             found.setdefault(job_id, state_of(activity))
     return {"activity_job_ids": tuple(found), "activity_states": tuple(found.values())}
 
@@ -275,21 +204,4 @@ def activities_of(execution: Mapping[str, Any]) -> Sequence[dict[str, Any]]:
     A callback has them in a list, the reply to a query in the member ``Activity`` of an object.
     """
     listed = items(execution.get("activitylist"), "Activity")
-    return [_folded(activity) for activity in listed if isinstance(activity, dict)]
-
-
-def _label(members: Mapping[str, Any], name: str) -> str:
-    value = members.get(name.lower())
-    if value is None:
-        return ""
-    text = _text(value).strip()
-    if len(text) > MAX_LABEL:
-        raise Undecodable(f"{name} has {len(text)} characters; at most {MAX_LABEL} are allowed")
-    return text
-
-
-def _text(value: Any) -> str:
-    """A string unchanged, None as "", and anything else as its JSON text."""
-    if isinstance(value, str):
-        return value
-    return "" if value is None else lenient_json.render(value)
+    return [folded(activity) for activity in listed if isinstance(activity, dict)]

@@ -28,6 +28,7 @@ from listener.formats.found_outputs import FoundOutputs
 from listener.formats.json_members import Members, as_text, excerpt, folded, items
 from listener.formats.object_names import named_after, unresolved
 from listener.formats.oss_files import oss_file
+from listener.formats.states import known_state
 from listener.formats.unicode_text import storable
 
 Reader = Callable[[Members, FoundOutputs], None]
@@ -82,7 +83,7 @@ def _job(kind: JobKind, job: Members, found: FoundOutputs) -> None:
         if value := job.take(name):
             found.set(name, as_text(value))
     state = as_text(job.get(kind.state))
-    if kind is job_kinds.WORKFLOW or not state or callback.known_state(state) == SUCCESS:
+    if kind is job_kinds.WORKFLOW or not state or known_state(state) == SUCCESS:
         _READERS[kind.name](job, found)
     if others := job.left(without=_IDENTITY):
         found.add("others", others)

@@ -6,7 +6,8 @@ import base64
 import re
 from typing import Final
 
-from listener.formats.callback import KNOWN_STATES, MAX_WRAPPINGS
+from listener.formats.callback import MAX_WRAPPINGS
+from listener.formats.states import KNOWN_STATES
 
 #: Members and values that MPS and MNS define, and words of JSON and XML.
 _NAMES: Final = """

@@ -23,6 +23,7 @@ from listener.core.model import (
 )
 from listener.core.ports import Decide
 from listener.formats import callback, user_data
+from listener.formats.callback_members import folded_deeply
 from listener.formats.setup_message import is_setup_message
 from listener.formats.user_data import UserData
 from listener.rules.job_facts import is_own, job_facts
@@ -267,7 +268,7 @@ def equal_json(wanted: Any, found: Any) -> bool:
 
 
 def _equal_members(wanted: Any, found: Any) -> bool:
-    return equal_json(callback.folded_deeply(wanted), found)
+    return equal_json(folded_deeply(wanted), found)
 
 
 def _at(fields: Mapping[str, Any], path: str) -> Any:

@@ -16,9 +16,9 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from listener.core.errors import SettingsError
 from listener.core.model import Job
 from listener.formats import user_data
-from listener.formats.callback import ACTIVITY_STATES, KNOWN_STATES, known_activity_state, known_state
 from listener.formats.durations import Duration, PositiveDuration, between
 from listener.formats.queue_url import split_queue_url
+from listener.formats.states import ACTIVITY_STATES, KNOWN_STATES, known_activity_state, known_state
 from listener.rules.backoff import Backoff
 from listener.rules.retry import RetryPolicy
 from listener.rules.routing import Correlation, Match, Rule
