@@ -11,7 +11,8 @@ from listener.rules.job_facts import job_facts, kind_of
 def job_result(delivery: Delivery) -> JobResult:
     """The result of the delivery, completed with what the store knows about its job.
 
-    Of a job that is known, its stored user data, function and pipeline take precedence over those of the callback.
+    Of a job that is known, its stored user data, function and pipeline take precedence over those of the callback, and
+    its kind is the type of a callback that has none.
     """
     result, job = delivery.result, delivery.job
     facts = job_facts(result, job)
@@ -20,7 +21,7 @@ def job_result(delivery: Delivery) -> JobResult:
         attempt=delivery.attempt,
         route=delivery.target.route,
         job_id=result.job_id,
-        type=result.type,
+        type=facts.type,
         function=facts.function,
         state=result.state,
         code=result.code,

@@ -18,22 +18,30 @@ class JobFacts:
     user_data: str | None
     function: str
     pipeline: str
+    type: str  #: that of the callback; if it has none, the kind of its job
 
 
 def job_facts(result: Result, job: Job | None) -> JobFacts:
     """The facts for this result, whose job is ``job`` if that is known."""
     if job is None:
-        return JobFacts(result.user_data, result.function, result.pipeline)
+        return JobFacts(result.user_data, result.function, result.pipeline, result.type)
     if not is_own(result, job):
         text = job.user_data if result.user_data is None else result.user_data
-        return JobFacts(text, result.function or job.function, result.pipeline or job.pipeline)
+        return JobFacts(
+            text, result.function or job.function, result.pipeline or job.pipeline, result.type
+        )
     # A job that was registered without user data may have been submitted with some.
     ours = job.submitted_here or job.user_data is not None
     return JobFacts(
         user_data=job.user_data if ours else result.user_data,
         function=job.function or result.function,
         pipeline=job.pipeline or result.pipeline,
+        type=result.type or _kind_name(job),
     )
+
+
+def _kind_name(job: Job) -> str:
+    return job.queried_kind.name if job.queried_kind else ""
 
 
 def is_own(result: Result, job: Job) -> bool:

@@ -84,6 +84,7 @@ class MatchContext:
 
     result: Result
     queue: str
+    type: str
     function: str
     pipeline: str
     user_data: UserData
@@ -126,6 +127,7 @@ def match_context(result: Result, job: Job | None, queue: str) -> MatchContext:
     return MatchContext(
         result=result,
         queue=queue,
+        type=facts.type,
         function=facts.function,
         pipeline=facts.pipeline,
         user_data=user_data.parse(facts.user_data),
@@ -214,7 +216,7 @@ def _conditions(match: Match, context: MatchContext) -> Iterator[tuple[str, bool
     yield "state", _accepts_state(match, result)
     # Most rules omit most conditions, and this runs for every result.
     if match.type != ():
-        yield "type", _any_of(match.type, result.type, _equal_ignoring_case)
+        yield "type", _any_of(match.type, context.type, _equal_ignoring_case)
     if match.function != ():
         yield "function", _any_of(match.function, context.function)
     if match.queue != ():

@@ -17,9 +17,10 @@ from tests.support.job_entries import ENTRIES
 def test_fields_of_the_job_are_added() -> None:
     job = a_job(reference="talk-1", pipeline="p", user_data='{"a": 1}')
 
-    given = job_result(a_delivery(job=job, result=a_result(function="")))
+    given = job_result(a_delivery(job=job, result=a_result(function="", type="")))
 
     assert (given.reference, given.pipeline, given.function) == ("talk-1", "p", "VideoH2V")
+    assert given.type == "IProduction"
     assert (given.user_data, given.data, given.input) == ('{"a": 1}', {"a": 1}, job.input)
 
 

@@ -173,15 +173,22 @@ def test_a_callback_is_parsed_once_and_only_if_a_rule_gets_that_far(monkeypatch:
         pytest.param({"function": "Cover"}, {"function": "Cover"}, id="function"),
         pytest.param({"pipeline": "p1"}, {"pipeline": "p1"}, id="pipeline"),
         pytest.param({"route": "clips"}, {"user_data": "clips:1"}, id="user-data"),
+        pytest.param({"type": "iproduction"}, {"function": "Cover"}, id="type"),
     ],
 )
 def test_what_the_result_leaves_out_is_taken_from_its_job(
     match: dict[str, Any], of_job: dict[str, Any]
 ) -> None:
-    bare = a_result(function="", pipeline="", user_data=None)
+    bare = a_result(function="", pipeline="", user_data=None, type="")
 
     assert matches(bare, job=a_job(**of_job), **match)
     assert not matches(bare, **match)
+
+
+def test_a_type_that_the_result_has_is_not_replaced_and_of_an_unknown_kind_there_is_none() -> None:
+    assert matches(a_result(type="Transcode"), job=a_job(), type="Transcode")
+    assert matches(a_result(type=""), job=a_job(function=""), type="")
+    assert matches(a_result(**WORKFLOW | {"type": ""}), job=a_job(job_id="j1"), type="")
 
 
 def test_a_forged_callback_does_not_pick_the_route_of_a_job_that_we_submitted() -> None:
