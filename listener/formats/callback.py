@@ -6,10 +6,12 @@ For the tolerated input see docs/mps.md.
 from __future__ import annotations
 
 import base64
+import re
 import string
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Final
+from xml.etree.ElementTree import Element
 
 from listener.core.errors import Undecodable
 from listener.core.model import FAIL, RUNNING, SUCCESS, Result
@@ -23,6 +25,8 @@ from listener.formats.unicode_text import storable
 MAX_WRAPPINGS: Final = 4
 
 _BLANK: Final = string.whitespace + "\ufeff"
+#: The documentation's own sample of a topic's Notification closes this element by another name.
+_DOCUMENTED_SLIP: Final = re.compile("<PublishTime>([^<]*)</MessagePublishTime>")
 #: These members distinguish the JSON of a topic from a callback, which has a string ``Message`` too.
 _NOTIFICATION_MEMBERS: Final = frozenset({"topicname", "subscriber", "messagemd5"})
 
@@ -114,7 +118,7 @@ def _inside_json(members: Mapping[str, Any]) -> str | None:
 
 def _inside_xml(text: str) -> str:
     try:
-        root = safe_xml.parse(text)
+        root = _notification(text)
     except safe_xml.BadXml as error:
         raise Undecodable(f"the body is {error}") from error
     members = safe_xml.children_text(root)
@@ -123,6 +127,16 @@ def _inside_xml(text: str) -> str:
             f"the body is XML ({safe_xml.local(root.tag)[:40]}), but not the Notification of a topic"
         )
     return members["Message"]
+
+
+def _notification(text: str) -> Element:
+    try:
+        return safe_xml.parse(text)
+    except safe_xml.BadXml:
+        repaired = _DOCUMENTED_SLIP.sub(r"<PublishTime>\1</PublishTime>", text)
+        if repaired == text:
+            raise
+        return safe_xml.parse(repaired)
 
 
 def _inside_base64(text: str) -> str:

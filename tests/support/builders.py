@@ -79,11 +79,22 @@ def _topic_xml(text: str) -> str:
     )
 
 
+def _documented_topic_xml(text: str) -> str:
+    """Ill-formed, as the documentation prints it (facts: mps 1.5)."""
+    return (
+        '<?xml version="1.0" encoding="utf-8"?>\n<Notification xlmns="http://mns.aliyuncs.com/doc/v1/">\n'
+        "  <TopicOwner>owner</TopicOwner>\n  <TopicName>mps-callbacks</TopicName>\n"
+        f"  <Message>{escape(text)}</Message>\n"
+        "  <PublishTime>1449556920975</MessagePublishTime>\n</Notification>"
+    )
+
+
 #: Every way in which a callback is met on the wire, by name.
 WRAPPINGS: Final[Mapping[str, Callable[[str], str]]] = {
     "raw": lambda text: text,
     "base64": _base64,
     "topic-xml": _topic_xml,
+    "topic-xml-as-documented": _documented_topic_xml,
     "topic-json": _topic_json,
     "topic-simplified": lambda text: text,
     "topic-simplified-base64": _base64,
