@@ -141,7 +141,7 @@ def _show(page: Sequence[Delivery]) -> None:
         [
             (
                 delivery.id,
-                delivery.result.key,
+                delivery.result.subject,
                 delivery.result.state,
                 delivery.target.route,
                 delivery.target.handler,

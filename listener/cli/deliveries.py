@@ -169,7 +169,7 @@ def _row(delivery: Delivery) -> tuple[Any, ...]:
     lease = f"lease of {delivery.owner} until {cell_text(delivery.lease_until)}"
     return (
         delivery.id,
-        delivery.result.key,
+        delivery.result.subject,
         delivery.result.state,
         delivery.target.route,
         delivery.target.handler,

@@ -75,7 +75,7 @@ def list_results(
         [
             (
                 stored.id,
-                stored.result.key,
+                stored.result.subject,
                 stored.result.type,
                 stored.result.function,
                 stored.result.state,

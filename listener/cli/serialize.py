@@ -51,7 +51,7 @@ def result_dict(stored: StoredResult, *, job: Job | None = None) -> dict[str, An
 def delivery_dict(delivery: Delivery) -> dict[str, Any]:
     return {
         "id": delivery.id,
-        "job_id": delivery.result.key,
+        "job_id": delivery.result.subject,
         "result_state": delivery.result.state,
         "route": delivery.target.route,
         "handler": delivery.target.handler,

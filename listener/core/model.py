@@ -10,6 +10,7 @@ from enum import StrEnum
 from typing import Any, Final, Self
 
 from listener.core.documents import from_plain, to_plain
+from listener.core.event_types import ends_job
 from listener.core.idempotency_key import idempotency_key
 from listener.core.index_key import index_key
 from listener.core.job_kinds import IPRODUCTION, JobKind, kind_of_type
@@ -45,16 +46,22 @@ class Message:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
-    """The content of one callback (or one query) about a job.
+    """The content of one callback (or one query) about a job, or of one event of IMS or VOD.
 
     ``state`` is normalised (``TranscodeSuccess`` becomes ``Success``, and that of a workflow's successful ``Start``
     becomes ``Running``); the vendor's original text is in ``raw``.
     """
 
-    job_id: str  #: empty for a workflow, which has a run id instead, and for a lost intent, which has its token only
+    #: Empty for a workflow, which has a run id instead, for an event about a medium, which has its media id, and for
+    #: a lost intent, which has its token only.
+    job_id: str
     state: str
     type: str = ""  #: ``IProduction``, ``Transcode``, ``Report``…; the set is open
     run_id: str = ""
+    media_id: str = ""  #: the video, image or other medium of an event
+    event: str = (
+        ""  #: what identifies an event among all others: its id, type, time and content; empty for callbacks
+    )
     function: str = ""
     code: str = ""
     message: str = ""
@@ -72,10 +79,16 @@ class Result:
     output: str = ""  #: the Output of the job, an OSS URL, if a query reported it
 
     @property
+    def subject(self) -> str:
+        """What the result is about, as people know it: the job id; or run id and phase of a workflow, since Start and
+        Report are two results; or the id of a medium, or the token of a lost intent."""
+        run = f"{self.run_id}/{self.type}" if self.run_id else ""
+        return self.job_id or run or self.media_id or self.token or self.event
+
+    @property
     def key(self) -> str:
-        """Identifies the job or workflow of this result: the job id; or run id and phase of a workflow, since
-        Start and Report are two results; or the token of a lost intent."""
-        return self.job_id or (f"{self.run_id}/{self.type}" if self.run_id else self.token)
+        """Identifies what this result reports: an event (a job may have several), or else its subject."""
+        return self.event or self.subject
 
     @property
     def terminal(self) -> bool:
@@ -87,8 +100,12 @@ class Result:
 
         Empty when nothing ends with it.
         """
+        if not self.terminal:
+            return ""
+        if self.event:
+            return self.job_id if ends_job(self.type) else ""
         started = self.run_id and self.type.casefold() == "start"
-        return "" if started or not self.terminal else self.job_id or self.run_id or self.lost_intent
+        return "" if started else self.job_id or self.run_id or self.lost_intent
 
     @property
     def lost_intent(self) -> str:
@@ -100,11 +117,14 @@ class Result:
 
     @property
     def dedup_key(self) -> str:
-        """Unique among all results: one key for all terminal states of a job or workflow, one per other state.
+        """Unique among all results: one key for all terminal states of a job or workflow, one per other state, and one
+        for each event.
 
         Ids, type and state come from the callback: together they may be longer than an index allows.
         """
-        return index_key(self.terminal_id or (self.key if self.terminal else f"{self.key}#{self.state}"))
+        return index_key(
+            self.event or self.terminal_id or (self.key if self.terminal else f"{self.key}#{self.state}")
+        )
 
     @property
     def unverified_key(self) -> str:
@@ -163,6 +183,12 @@ class Job:
         if self.kind:
             return kind_of_type(self.kind)
         return IPRODUCTION if self.function else None
+
+    @property
+    def has_events(self) -> bool:
+        """Whether it may be a job of IMS or VOD, so that their events can be about it. MPS sends none, and a forged
+        one must not get past the verification of callbacks."""
+        return not self.submitted_here and self.queried_kind is None
 
     @property
     def submitted_here(self) -> bool:
@@ -482,6 +508,7 @@ class JobResult:
     data: Mapping[str, Any] = field(default_factory=dict)  #: user data, if it is a JSON object
     reference: str = ""
     run_id: str = ""
+    media_id: str = ""  #: of an event of IMS or VOD: the video, image or other medium
     pipeline: str = ""
     queue: str = ""
     input: str = ""

@@ -21,7 +21,7 @@ def log_fields(delivery: Delivery) -> dict[str, object]:
     """The fields of every log line about a delivery."""
     result, target = delivery.result, delivery.target
     return {
-        "job_id": result.key,
+        "job_id": result.subject,
         "state": result.state,
         "route": target.route,
         "handler": target.handler,

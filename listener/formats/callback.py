@@ -17,6 +17,7 @@ from listener.core.errors import Undecodable
 from listener.core.model import FAIL, RUNNING, SUCCESS, Result
 from listener.formats import lenient_json, safe_xml, user_data
 from listener.formats.callback_members import folded, folded_deeply, folded_object, label
+from listener.formats.events import event_of, is_event, with_body
 from listener.formats.json_members import as_text, items
 from listener.formats.states import reported_state
 from listener.formats.unicode_text import storable
@@ -35,10 +36,14 @@ def decode(body: str) -> Result:
     """The result in a message body. Raises Undecodable, and nothing else, if there is none.
 
     The body may be base64 or plain, bare or wrapped by a topic as XML or JSON, and base64 again inside; both
-    spellings of every key are accepted. An unknown type or state is not an error.
+    spellings of every key are accepted. An unknown type or state is not an error. Events of IMS and VOD are results.
     """
     raw, members = _unwrapped(body)
-    members = _with_inner_members(members)
+    return event_of(members, raw=raw) if is_event(members) else _callback_of(members, raw=raw)
+
+
+def _callback_of(document: dict[str, Any], *, raw: str) -> Result:
+    members = _with_inner_members(document)
     execution = _execution(members)
     run_id, type_ = label(members, "RunId") or label(execution, "RunId"), label(members, "Type")
     state = state_of(members, execution)
@@ -57,7 +62,7 @@ def decode(body: str) -> Result:
         **_user_data(members, execution),
     )
     if not result.job_id and not result.run_id:
-        raise Undecodable("the callback has neither a JobId nor a RunId")
+        raise Undecodable("the callback has neither a JobId nor a RunId, nor the EventType of an event")
     return result
 
 
@@ -67,7 +72,8 @@ def all_members_of(raw: str) -> Mapping[str, Any]:
     Those that ``decode`` finds in an inner document are there twice: at their place, and at the top.
     """
     try:
-        found = _with_inner_members(folded(_json_object(raw)))
+        members = folded(_json_object(raw))
+        found = with_body(members) if is_event(members) else _with_inner_members(members)
     except Undecodable:
         return {}
     return {name: folded_deeply(value) for name, value in found.items()}

@@ -9,14 +9,15 @@ from typing import Final
 from listener.formats.callback import MAX_WRAPPINGS
 from listener.formats.states import KNOWN_STATES
 
-#: Members and values that MPS and MNS define, and words of JSON and XML.
+#: Members and values that MPS, MNS, IMS and VOD define, and words of JSON and XML.
 _NAMES: Final = """
-activities activitylist activityresults amp apos bucket canceled cancelled cdata code completed details doctype encoding
-endtime errorcode errormessage execution failed false functionname gt infinity input inputfile iproduction jobid jobids
-location lt mediaworkflowexecution mediaworkflowid message messageid messagemd5 msg name nan notification notify null
-object output outputs parameters pipelineid priority publishtime quot report requestid result results runid start
-starttime state subscriber subscriptionname success topicname topicowner transcode transcodecanceled transcodecancelled
-transcodefail transcodesuccess true type userdata utf version xml xmlns
+activities activitylist activityresults amp apos bucket canceled cancelled cdata code completed details doctype
+encoding endtime errorcode errormessage eventtime eventtype execution extend failed false finished functionname gt
+imageid infinity input inputfile iproduction jobid jobids location lt mediaid mediaworkflowexecution mediaworkflowid
+message messagebody messageid messagemd5 messagepublishtime msg name nan notification notify null object output outputs
+parameters parentjobid pipelineid priority publishtime quot report requestid result results runid start starttime state
+status subscriber subscriptionname success taskid topicname topicowner transcode transcodecanceled transcodecancelled
+transcodefail transcodesuccess true type userdata userid utf version videoid xml xmlns
 """
 #: Words that stay as they are, in any case.
 _KEPT: Final = frozenset(_NAMES.split()) | frozenset(state.lower() for state in KNOWN_STATES)

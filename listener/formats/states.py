@@ -11,6 +11,7 @@ _STATES: Final = {state.lower(): state for state in PROGRESS_STATES} | {
     "success": SUCCESS,
     "transcodesuccess": SUCCESS,
     "completed": SUCCESS,
+    "finished": SUCCESS,
     "fail": FAIL,
     "failed": FAIL,
     "transcodefail": FAIL,

@@ -94,7 +94,7 @@ def _fields(entry: RecordedEntry) -> dict[str, str]:
     """The fields of every line about an entry, without those that it has no value for."""
     result = entry.result
     fields = {
-        "job_id": result.key if result else "",
+        "job_id": result.subject if result else "",
         "state": result.state if result else "",
         "queue": entry.queue,
         "message_id": entry.message_id,

@@ -27,9 +27,7 @@ def job_facts(result: Result, job: Job | None) -> JobFacts:
         return JobFacts(result.user_data, result.function, result.pipeline, result.type)
     if not is_own(result, job):
         text = job.user_data if result.user_data is None else result.user_data
-        return JobFacts(
-            text, result.function or job.function, result.pipeline or job.pipeline, result.type
-        )
+        return JobFacts(text, result.function or job.function, result.pipeline or job.pipeline, result.type)
     # A job that was registered without user data may have been submitted with some.
     ours = job.submitted_here or job.user_data is not None
     return JobFacts(
@@ -52,8 +50,11 @@ def is_own(result: Result, job: Job) -> bool:
 def kind_of(result: Result, job: Job | None) -> JobKind | None:
     """How MPS can be asked about the job of this result; None if it cannot be.
 
-    What the store knows takes precedence. A callback without a type is taken for one of smart production.
+    What the store knows takes precedence. A callback without a type is taken for one of smart production. An event is
+    about a job of another service.
     """
+    if result.event:
+        return None
     own = job if job is not None and is_own(result, job) else None
     known = own.queried_kind if own else None
     return known or (kind_of_type(result.type) if result.type else IPRODUCTION)

@@ -173,6 +173,8 @@ def decider(rules: Sequence[Rule], correlation: Correlation, *, now: datetime, w
 
 
 def _was_reported_lost(job: Job, result: Result) -> bool:
+    if result.event and not result.terminal_id:
+        return False
     return is_own(result, job) and job.state == LOST and result.source != Source.LISTENER
 
 
@@ -182,7 +184,8 @@ def _without_job(
     """The decision for a result whose job is unknown; None to route it as usual."""
     if _is_mere_progress(rules, context.result):
         return None
-    if correlation.wait > timedelta(0) and not wait_over:
+    names_a_job = bool(context.result.job_id or context.result.run_id)
+    if correlation.wait > timedelta(0) and not wait_over and names_a_job:
         return RoutingDecision(status=ResultStatus.WAITING, wait_until=now + correlation.wait)
     if correlation.unknown == UnknownJobPolicy.DROP:
         return RoutingDecision(status=ResultStatus.DROPPED, reason=_UNKNOWN_JOB)

@@ -26,6 +26,7 @@ _index(jobs, "jobs_overdue", "next_query_at", where="next_query_at IS NOT NULL")
 _index(results, "results_by_status", "status", "id")
 _index(results, "results_by_job", "job", where="job IS NOT NULL")
 _index(results, "results_by_run_id", "run_id", where="run_id != ''")
+_index(results, "results_by_media_id", "media_id", where="media_id != ''")
 # The dedup key of an outcome is its job's id, which the unique constraint indexes already.
 _index(results, "results_progress", "job_id", where="job_id != dedup_key AND job_id != ''")
 _index(results, "results_waiting_by_queue", "queue", "wait_until", where="wait_until IS NOT NULL")

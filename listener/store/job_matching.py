@@ -55,7 +55,8 @@ def job_for(result: Result, known: Mapping[str, KnownJob]) -> KnownJob | None:
     """The job of this result, among those that ``find_jobs`` returned."""
     if result.lost_intent:
         return known.get(result.lost_intent)
-    return next((known[name] for name in _ids(result) if name in known), None)
+    entry = next((known[name] for name in _ids(result) if name in known), None)
+    return None if entry and result.event and not entry.job.has_events else entry
 
 
 def ended_activities(result: Result, known: Mapping[str, KnownJob]) -> Sequence[tuple[KnownJob, str]]:

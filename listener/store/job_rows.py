@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, case, literal, or_, select, update
+from sqlalchemy import ColumnElement, Connection, and_, case, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
 from listener.core.errors import ReferenceExists, UsageError
@@ -30,7 +31,7 @@ def add(connection: Connection, job: Job) -> None:
             raise
         raise conflict from error
     if job.job_id:
-        _adopt_results(connection, job.token, job.job_id, at=job.created_at)
+        _adopt_results(connection, job, at=job.created_at)
 
 
 def bind(connection: Connection, token: str, job_id: str, *, at: datetime) -> KnownJob | None:
@@ -51,8 +52,9 @@ def bind(connection: Connection, token: str, job_id: str, *, at: datetime) -> Kn
     ).first()
     if row is None:
         return None
-    _adopt_results(connection, token, job_id, at=at)
-    return KnownJob(row.id, job_of(mapping(row)))
+    bound = KnownJob(row.id, job_of(mapping(row)))
+    _adopt_results(connection, bound.job, at=at)
+    return bound
 
 
 def refuse(connection: Connection, token: str, error: str, *, at: datetime) -> None:
@@ -90,22 +92,38 @@ def _conflict(job: Job, message: str) -> UsageError | None:
     )
 
 
-def _adopt_results(connection: Connection, token: str, job_id: str, *, at: datetime) -> None:
+def _adopt_results(connection: Connection, job: Job, *, at: datetime) -> None:
     """Link the results that came before the job was known. They need not wait any longer; an outcome among them
     that was decided about finishes the job."""
-    own = select(jobs.c.id).where(jobs.c.token == token).scalar_subquery()
+    own = select(jobs.c.id).where(jobs.c.token == job.token).scalar_subquery()
     sooner = case((results.c.wait_until.is_not(None), literal(at, UtcTimestamp)), else_=None)
-    for condition in results_named(job_id):
+    for condition in _results_of(job):
         connection.execute(
             update(results).where(condition, results.c.job.is_(None)).values(job=own, wait_until=sooner)
         )
-    # One that waited is decided about again, and may then need to be verified.
-    decided = results.c.wait_until.is_(None)
-    outcome = connection.execute(select(results).where(results.c.dedup_key == job_id, decided)).first()
-    if outcome is not None:
-        result = result_of(mapping(outcome))
+    if (outcome := _outcome_of(connection, job)) is not None:
         connection.execute(
             update(jobs)
-            .where(jobs.c.token == token, jobs.c.finished_at.is_(None))
-            .values(state=result.state, error=error_text(result), finished_at=at, next_query_at=None)
+            .where(jobs.c.token == job.token, jobs.c.finished_at.is_(None))
+            .values(state=outcome.state, error=error_text(outcome), finished_at=at, next_query_at=None)
         )
+
+
+def _outcome_of(connection: Connection, job: Job) -> Result | None:
+    """The recorded outcome of this job, or the first of the events that end it.
+
+    One that waited is decided about again, and may then need to be verified.
+    """
+    decided = results.c.wait_until.is_(None)
+    for condition in _results_of(job):
+        rows = connection.execute(select(results).where(condition, decided).order_by(results.c.id))
+        found = (result_of(mapping(row)) for row in rows)
+        if outcome := next((result for result in found if result.terminal_id == job.job_id), None):
+            return outcome
+    return None
+
+
+def _results_of(job: Job) -> Sequence[ColumnElement[bool]]:
+    """Conditions that together find the results of this job."""
+    named = results_named(job.job_id)
+    return named if job.has_events else [and_(condition, results.c.event == "") for condition in named]

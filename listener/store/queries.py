@@ -17,7 +17,7 @@ from listener.store.database import Database
 from listener.store.filters import NO_FILTERS, Filters, starts_with
 from listener.store.routed_result import KnownJob
 from listener.store.rows import job_of, mapping, result_of
-from listener.store.tables import deliveries, jobs, quarantine, results, results_named
+from listener.store.tables import deliveries, jobs, quarantine, results, results_about_medium, results_named
 from listener.store.unreadable import each_of, read
 
 Value = TypeVar("Value")
@@ -169,9 +169,10 @@ def _history(
 
 
 def _belongs_to(known: KnownJob | None, name: str) -> Any:
-    """The results of a known job, or else of the job or workflow with this id."""
-    named = (known.job.job_id or known.job.token) if known else name
-    return or_(*results_named(named), results.c.job == (known.id if known else 0))
+    """The results of a known job, or else of the job, workflow or medium with this id."""
+    if known is None:
+        return or_(*results_named(name), results_about_medium(name))
+    return or_(*results_named(known.job.job_id or known.job.token), results.c.job == known.id)
 
 
 def _delivery_counts(connection: Connection, rows: Sequence[int]) -> dict[int, dict[str, int]]:
@@ -200,7 +201,7 @@ def _names_starting_with(connection: Connection, beginning: str, limit: int) -> 
     found = [
         next(name for name in row if name and name.startswith(beginning)) for row in connection.execute(known)
     ]
-    for name in (results.c.job_id, results.c.run_id):
+    for name in (results.c.job_id, results.c.run_id, results.c.media_id):
         unknown = select(name).distinct().where(results.c.job.is_(None), starts_with(name, beginning))
         found += connection.scalars(unknown.limit(limit))
     return sorted(set(found))[:limit]

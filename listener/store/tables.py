@@ -94,6 +94,8 @@ results = Table(
     Column("dedup_key", Text, nullable=False, unique=True),
     Column("job_id", String(256), nullable=False),
     Column("run_id", String(256), nullable=False),
+    Column("media_id", Text, nullable=False, server_default=""),
+    Column("event", Text, nullable=False, server_default=""),
     Column("job", RowId),  #: jobs.id; NULL until the job is known
     Column("type", Text, nullable=False),
     Column("function", Text, nullable=False),
@@ -128,6 +130,11 @@ def results_named(name: str) -> Sequence[ColumnElement[bool]]:
         and_(columns.job_id == name, columns.job_id != columns.dedup_key, columns.job_id != nothing),
         and_(columns.run_id == name, columns.run_id != nothing),
     )
+
+
+def results_about_medium(media_id: str) -> ColumnElement[bool]:
+    """The condition that finds the events about this medium; an index serves it."""
+    return and_(results.c.media_id == media_id, results.c.media_id != literal("", literal_execute=True))
 
 
 deliveries = Table(

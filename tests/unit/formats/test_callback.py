@@ -433,7 +433,9 @@ def test_the_token_survives_user_data_that_comes_back_as_an_object() -> None:
         pytest.param("[1]", "array", id="array"),
         pytest.param("{}", "neither a JobId nor a RunId", id="empty-object"),
         pytest.param('{"JobId":" "}', "neither a JobId nor a RunId", id="blank-job-id"),
-        pytest.param('{"EventType":"x","MessageBody":"y"}', "neither a JobId", id="another-product's-event"),
+        pytest.param(
+            '{"EventType":"","JobID ":""}', "nor the EventType of an event", id="empty-type-of-event"
+        ),
         pytest.param(
             '{"ANotify":{"JobId":"1"},"BNotify":{"JobId":"2"}}', "neither a JobId", id="two-notifies"
         ),
