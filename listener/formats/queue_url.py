@@ -6,12 +6,10 @@ import re
 from typing import Final
 from urllib.parse import urlsplit
 
+from listener.formats.service_hosts import mns_host
+
 FORM: Final = "mns://ACCOUNT.mns.REGION.aliyuncs.com/queues/NAME"
 
-# The vendor's samples mask account IDs with asterisks; these pass. Endpoints within the vendor's network have a suffix.
-_HOST: Final = re.compile(
-    r"(?P<public>[0-9*]+\.mns\.[a-z]{2}-[a-z0-9-]*?[a-z0-9])(?:-internal(?:-vpc)?|-vpc)?\.aliyuncs\.com"
-)
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,119}")
 
 
@@ -35,11 +33,11 @@ def as_notify_url(url: str) -> str:
     Corrected are an ``oss-<region>`` host, ``https`` and the host of an internal or VPC endpoint.
     """
     endpoint, name = split_queue_url(url)
-    host = endpoint.partition("://")[2]
-    if not (parts := _HOST.fullmatch(host)):
-        raise ValueError(f"{url!r} has the host {host!r}, which is not one of MNS; expected {FORM}")
+    if not (host := mns_host(endpoint)):
+        given = endpoint.partition("://")[2]
+        raise ValueError(f"{url!r} has the host {given!r}, which is not one of MNS; expected {FORM}")
     if not _NAME.fullmatch(name) or "?" in url or "#" in url:
         raise ValueError(
             f"{url!r} does not end in the name of a queue, up to 120 letters, digits and hyphens; expected {FORM}"
         )
-    return f"mns://{parts['public']}.aliyuncs.com/queues/{name}"
+    return f"mns://{host.public}/queues/{name}"

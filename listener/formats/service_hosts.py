@@ -9,7 +9,8 @@ from urllib.parse import urlsplit
 
 _DOMAIN: Final = ".aliyuncs.com"
 _REGION: Final = r"(?P<region>[a-z]{2}-[a-z0-9-]+?)"
-_MNS: Final = re.compile(rf"(?P<account>[0-9]+)\.mns\.{_REGION}(?P<network>-internal-vpc|-internal|-vpc)?")
+#: The vendor's samples mask account IDs with asterisks.
+_MNS: Final = re.compile(rf"(?P<account>[0-9*]+)\.mns\.{_REGION}(?P<network>-internal-vpc|-internal|-vpc)?")
 _MPS: Final = re.compile(rf"mts(?P<network>-vpc|-internal)?\.{_REGION}")
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from listener.formats.queue_url import as_notify_url
+from listener.formats.queue_url import as_notify_url, split_queue_url
+from listener.rules.callback_destination import PolledQueue
 from listener.settings.sections import QueueSettings, Settings
 
 
@@ -14,7 +15,7 @@ def only_notify_url(settings: Settings, tenant: str) -> str:
 
 def notify_url_warnings(settings: Settings, url: str) -> list[str]:
     """Whether no queue of the settings is the one to which MPS sends the callback."""
-    if not url or not settings.queues or any(_is_same(queue, url) for queue in settings.queues):
+    if not url or not settings.queues or _is_polled(settings, url):
         return []
     polled = ", ".join(repr(queue.label) for queue in settings.queues)
     warning = (
@@ -31,6 +32,10 @@ def _notify_url(queue: QueueSettings) -> str:
         return ""
 
 
-def _is_same(queue: QueueSettings, url: str) -> bool:
-    """The endpoint of an emulator or a proxy does not tell the account: then only the names can be compared."""
-    return (_notify_url(queue) or url) == url and url.rstrip("/").endswith(f"/queues/{queue.queue}")
+def _is_polled(settings: Settings, url: str) -> bool:
+    try:
+        endpoint, name = split_queue_url(url)
+    except ValueError:  # a job that was forced
+        return False
+    polled = (PolledQueue(name=queue.queue, endpoint=queue.endpoint) for queue in settings.queues)
+    return any(queue.is_at(endpoint, name) for queue in polled)

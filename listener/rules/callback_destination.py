@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from urllib.parse import urlsplit
 
 from listener.core.account import Pipeline
 from listener.core.check_result import CheckKind, CheckResult, Level
 from listener.core.exit_codes import ExitCode
-from listener.formats.queue_url import split_queue_url
+from listener.formats.queue_url import as_notify_url, split_queue_url
 from listener.formats.service_hosts import mns_host
 
 _TOPIC_ADVICE = (
@@ -55,12 +54,10 @@ def judge_notify_url(to: Destination) -> CheckResult:
         return to.result(
             CheckKind.NOTIFY_URL,
             Level.OK,
-            f"{setting} is not set: each job has to name its NotifyUrl, or a pipeline that is bound to a queue",
+            f"{setting} is not set: jobs without a pipeline use the tenant's only queue, or name their NotifyUrl",
         )
-    if urlsplit(url).path.startswith("/topics/"):
-        return to.result(CheckKind.NOTIFY_URL, Level.OK, f"{setting} names a topic", _TOPIC_ADVICE)
     try:
-        endpoint, name = split_queue_url(url)
+        endpoint, name = split_queue_url(as_notify_url(url))
     except ValueError as error:
         advice = f"fix {setting}"
         return to.result(CheckKind.NOTIFY_URL, Level.FAILED, f"{setting}: {error}", advice, ExitCode.CONFIG)

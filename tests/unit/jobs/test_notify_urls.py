@@ -56,6 +56,7 @@ def test_the_only_queue_of_a_tenant_is_its_notify_url(queues: list[str], tenant:
         pytest.param(
             ['endpoint = "http://127.0.0.1:1"\nqueue = "one"'], TWO, True, id="emulator-another-name"
         ),
+        pytest.param([f'url = "{ONE}"'], "https://app.example.com/", True, id="forced"),
         pytest.param([], ONE, False, id="no-queues"),
         pytest.param([f'url = "{ONE}"'], "", False, id="no-notify-url"),
     ],

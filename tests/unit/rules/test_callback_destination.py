@@ -28,7 +28,8 @@ def notified(url: str, *polled: PolledQueue) -> CheckResult:
         pytest.param(URL.replace("//1.", "//2."), AT_MNS, Level.WARNING, id="another-account"),
         pytest.param(URL.replace("shanghai", "beijing"), AT_MNS, Level.WARNING, id="another-region"),
         pytest.param("", AT_MNS, Level.OK, id="none"),
-        pytest.param(URL.replace("queues/ours", "topics/t"), AT_MNS, Level.OK, id="a-topic"),
+        pytest.param(URL.replace("queues/ours", "topics/t"), AT_MNS, Level.FAILED, id="a-topic"),
+        pytest.param("https://app.example.com/queues/ours", AT_MNS, Level.FAILED, id="another-host"),
         pytest.param("mns://h/somewhere", AT_MNS, Level.FAILED, id="no-queue-url"),
     ],
 )
@@ -36,7 +37,7 @@ def test_a_notify_url_leads_to_a_polled_queue(url: str, polled: PolledQueue, lev
     result = notified(url, polled)
 
     assert result.level == level
-    assert bool(result.advice) == (level != Level.OK or "/topics/" in url)
+    assert bool(result.advice) == (level != Level.OK)
 
 
 def test_a_notify_url_that_is_no_url_is_invalid_configuration() -> None:
