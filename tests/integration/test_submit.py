@@ -108,7 +108,7 @@ def test_user_data_comes_back_exactly_as_it_was_given(place: Place, store: SqlSt
 
 
 def parameters_at_mps(place: Place, job: Job) -> dict[str, str]:
-    return place.server.call(lambda emulator: emulator.engine.jobs[job.job_id].parameters)
+    return place.server.call(lambda emulator: dict(emulator.engine.jobs[job.job_id].submission.request))
 
 
 def test_every_parameter_of_the_call_arrives_as_it_was_given(
