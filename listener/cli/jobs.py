@@ -174,8 +174,9 @@ def wait(
 ) -> None:
     """Wait until the daemon has recorded the outcome of each job.
 
-    NAMES are job ids, references or tokens, or unique beginnings of them. Exit status: 0 if all ended in Success, 1 if
-    one did not, 66 if there is no such job, 124 on timeout. Warns while no daemon runs that could record outcomes.
+    NAMES are job ids, references or tokens, or unique beginnings of them; each is printed as given, with the state.
+    Exit status: 0 if all ended in Success, 1 if one did not, 66 if there is no such job, 124 on timeout. Warns while no
+    daemon runs that could record outcomes.
     """
     limit = waiting.limit_of(timeout)
     with opened_client(settings_from(path), create=False, read_only=True) as client:
@@ -183,8 +184,8 @@ def wait(
     if as_json:
         print_json(list(map(job_dict, ended)))
     else:
-        for job in ended:
-            click.echo(visible(f"{job.job_id or job.reference}  {job.state}  {job.error}".rstrip()))
+        for name, job in zip(names, ended, strict=True):
+            click.echo(visible(f"{name}  {job.state}  {job.error}".rstrip()))
     ctx.exit(status)
 
 

@@ -183,7 +183,7 @@ def _one(
     status = ExitCode.OK
     if options["waits"]:
         try:
-            (job,), status = waiting.wait_for(client, [job.token], limit)
+            (job,), status = waiting.wait_for(client, [job.job_id], limit)
         except KeyboardInterrupt as error:
             raise Interrupted(
                 "interrupted; the job is submitted, and its outcome will be recorded; wait for it with "

@@ -37,7 +37,7 @@ def limit_of(timeout: str) -> timedelta | None:
 
 
 def wait_for(client: Client, names: Sequence[str], limit: timedelta | None) -> tuple[list[Job], ExitCode]:
-    """Wait for all of these jobs, for ``limit`` altogether; returns them with the exit status.
+    """Wait for all of these jobs, for ``limit`` altogether; returns them, in this order, with the exit status.
 
     Raises NotFound before it waits if one of the names is unknown.
     """
@@ -45,7 +45,7 @@ def wait_for(client: Client, names: Sequence[str], limit: timedelta | None) -> t
     deadline = None if limit is None else clock.monotonic() + limit.total_seconds()
     watch = _DaemonWatch(client)
     ended = [_wait(client, job, deadline, watch) for job in jobs]
-    late = [job.job_id or job.reference or job.token for job in ended if job.finished_at is None]
+    late = [name for name, job in zip(names, ended, strict=True) if job.finished_at is None]
     if late:
         named = visible(", ".join(late))
         click.echo(f"Error: timed out waiting for {named}: no outcome within {limit}", err=True)
