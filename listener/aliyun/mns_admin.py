@@ -10,24 +10,14 @@ from xml.sax.saxutils import escape
 
 from listener.aliyun.mns_queue import MnsQueue
 from listener.core.account import QueueAttributes
-from listener.core.errors import FailureKind
-from listener.formats import safe_xml
+from listener.core.errors import FailureKind, QueueUnavailable
+from listener.core.queue_status import QueueStatus
 
-ATTRIBUTES: Final = (
-    "DelaySeconds",
-    "MaximumMessageSize",
-    "MessageRetentionPeriod",
-    "PollingWaitSeconds",
-    "VisibilityTimeout",
-)
 _NAMESPACE: Final = 'xmlns="http://mns.aliyuncs.com/doc/v1/"'
 
 
 class MnsQueueAdmin(MnsQueue):
-    """Implements ``listener.core.account.QueueAdmin`` on one connection.
-
-    Not with the SDK's ``Queue``: it rejects attributes with an element that is missing.
-    """
+    """Implements ``listener.core.account.QueueAdmin`` on one connection."""
 
     hints: ClassVar[Mapping[FailureKind, str]] = {
         **MnsQueue.hints,
@@ -36,14 +26,20 @@ class MnsQueueAdmin(MnsQueue):
     }
 
     def attributes(self) -> QueueAttributes | None:
-        with self._translated():
-            reply = self._connection.exchange("GET", self._path)
-        element, members = _content(reply.body)
-        if reply.status == http.client.OK and element == "Queue":
-            return {name: int(members[name]) for name in ATTRIBUTES if _is_number(members.get(name, ""))}
-        if members.get("Code") == "QueueNotExist":
-            return None
-        raise self._error_of(reply)
+        try:
+            status = self.status()
+        except QueueUnavailable as error:
+            if error.kind is FailureKind.MISSING:
+                return None
+            raise
+        if status is None:
+            raise QueueUnavailable(
+                f"{self._description}: AccessDenied: this key has no permission to read the attributes",
+                kind=FailureKind.DENIED,
+                code="AccessDenied",
+                hint=self.hints[FailureKind.DENIED],
+            )
+        return _attributes_of(status)
 
     def create(self, attributes: QueueAttributes) -> None:
         self._put(self._path, attributes)
@@ -68,14 +64,13 @@ class MnsQueueAdmin(MnsQueue):
             raise self._error_of(reply)
 
 
-def _content(body: bytes) -> tuple[str, Mapping[str, str]]:
-    """The name of the root and the texts of its children; empty if the body is not XML."""
-    try:
-        root = safe_xml.parse(body)
-    except safe_xml.BadXml:
-        return "", {}
-    return safe_xml.local(root.tag), safe_xml.children_text(root)
-
-
-def _is_number(text: str) -> bool:
-    return text.isascii() and text.isdigit() and len(text) < 19
+def _attributes_of(status: QueueStatus) -> QueueAttributes:
+    seconds = {
+        "DelaySeconds": status.delay,
+        "MessageRetentionPeriod": status.retention,
+        "PollingWaitSeconds": status.polling_wait,
+        "VisibilityTimeout": status.visibility_timeout,
+    }
+    found = {name: int(value.total_seconds()) for name, value in seconds.items() if value is not None}
+    size = status.maximum_message_size
+    return found if size is None else found | {"MaximumMessageSize": size}
