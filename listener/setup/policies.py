@@ -7,20 +7,24 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from listener.core.job_kinds import JOB_KINDS
 from listener.setup.location import Location
 
 #: MPS does not support permissions for single resources.
 _ALL: Final = "*"
+#: A longer list of texts has a line for each.
+_LINE: Final = 100
 #: A list of texts over several lines.
 _TEXTS: Final = re.compile(r'\[\s+("[^\[\]{}]*")\s+\]')
 
 
 def daemon_policy(location: Location) -> Mapping[str, Any]:
-    """What ``mns-listener run`` needs; ``GetQueueAttributes`` is for ``mns-listener check`` only."""
+    """What ``mns-listener run`` needs, and ``GetQueueAttributes`` and ``QueryPipelineList`` for ``check``."""
+    queries = [f"mts:{kind.queried_by}" for kind in JOB_KINDS]
     return _policy(
         _allow(["mns:ReceiveMessage", "mns:DeleteMessage"], _messages(location)),
         _allow(["mns:GetQueueAttributes"], _queue(location)),
-        _allow(["mts:QueryIProductionJob"], _ALL),
+        _allow([*queries, "mts:QueryPipelineList"], _ALL),
     )
 
 
@@ -46,8 +50,13 @@ def no_sender_policy(location: Location) -> Mapping[str, Any]:
 
 
 def policy_text(policy: Mapping[str, Any]) -> str:
-    """JSON as people write it: with lists of texts in one line."""
-    return _TEXTS.sub(lambda found: f"[{' '.join(found[1].split())}]", json.dumps(policy, indent=2))
+    """JSON as people write it: with short lists of texts in one line."""
+    return _TEXTS.sub(_in_one_line, json.dumps(policy, indent=2))
+
+
+def _in_one_line(found: re.Match[str]) -> str:
+    line = f"[{' '.join(found[1].split())}]"
+    return line if len(line) <= _LINE else found[0]
 
 
 def _policy(*statements: Mapping[str, Any]) -> Mapping[str, Any]:
