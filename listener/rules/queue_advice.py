@@ -102,13 +102,13 @@ def _visibility(status: QueueStatus) -> Iterator[_Unsuitable]:
         yield _Unsuitable(
             detail=f"a message becomes visible again {duration_text(timeout)} after it was received "
             "(VisibilityTimeout), which may be before its batch is recorded and deleted: it would be received twice",
-            advice="set VisibilityTimeout of the queue to 30 s",
+            advice="set VisibilityTimeout of the queue to 60 s",
         )
     if timeout is not None and timeout > MAX_VISIBILITY:
         yield _Unsuitable(
             detail=f"what a process has received when it is killed comes again only after {duration_text(timeout)} "
             "(VisibilityTimeout)",
-            advice="set VisibilityTimeout of the queue to 30 s: a batch is recorded and deleted within moments",
+            advice="set VisibilityTimeout of the queue to 60 s: a batch is recorded and deleted within moments",
         )
 
 

@@ -74,6 +74,13 @@ def writes(place: Place) -> int:
     return sum(place.asked(operation) for operation in WRITES)
 
 
+def state(place: Place) -> tuple[object, ...]:
+    """All that a run could change: the queues, what was asked for, and the settings file."""
+    file = (place.folder / "listener.toml").stat()
+    queues = place.server.call(lambda emulator: emulator.state()["queues"])
+    return queues, writes(place), file.st_ino, file.st_mtime_ns
+
+
 def bind_elsewhere(place: Place) -> None:
     place.server.call(
         lambda emulator: emulator.engine.pipelines[DEFAULT_PIPELINE_ID].notify.update(QueueName="other")
@@ -103,19 +110,14 @@ def test_a_second_run_changes_nothing_and_says_so(
     place: Place, report: Setup, run_setup: Callable[..., Result]
 ) -> None:
     report("--new-pipeline", "transcode")
-    file = place.folder / "listener.toml"
-    before = (place.server.call(lambda emulator: emulator.state()["queues"]), writes(place), file.stat())
+    before = state(place)
     answer = report("--new-pipeline", "transcode")
     text = run_setup("--new-pipeline", "transcode").stdout
 
     assert set(statuses(answer).values()) == {"unchanged", "skipped"}
     assert answer["changed"] is False
     assert "Nothing was changed." in text
-    assert before == (
-        place.server.call(lambda emulator: emulator.state()["queues"]),
-        writes(place),
-        file.stat(),
-    )
+    assert state(place) == before
 
 
 def test_a_dry_run_shows_all_and_changes_nothing(

@@ -8,6 +8,8 @@ import pytest
 
 from listener.core.account import Pipeline
 from listener.core.errors import NotFound, UsageError
+from listener.core.queue_status import QueueStatus
+from listener.rules.queue_advice import QueueNeeds, queue_advice
 from listener.settings.sections import QueueSettings, StoreSettings
 from listener.setup.attributes import RECOMMENDED, WANTED, differences
 from listener.setup.plan import (
@@ -60,6 +62,26 @@ def test_the_recommended_attributes_fit_the_defaults_of_the_settings() -> None:
         == QueueSettings(endpoint="http://h", queue="q").wait / seconds
     )
     assert differences(WANTED) == []
+
+
+def test_check_has_no_advice_about_a_queue_as_recommended() -> None:
+    status = QueueStatus(
+        retention=timedelta(seconds=WANTED["MessageRetentionPeriod"]),
+        visibility_timeout=timedelta(seconds=WANTED["VisibilityTimeout"]),
+        delay=timedelta(seconds=WANTED["DelaySeconds"]),
+        polling_wait=timedelta(seconds=WANTED["PollingWaitSeconds"]),
+        maximum_message_size=WANTED["MaximumMessageSize"],
+    )
+    needs = QueueNeeds(store_retention=StoreSettings().retention, reconciled=False)
+
+    assert list(queue_advice("q", status, needs)) == []
+
+
+def test_check_advises_the_value_that_setup_sets() -> None:
+    status = QueueStatus(visibility_timeout=timedelta(seconds=1))
+    (advice,) = queue_advice("q", status, QueueNeeds(store_retention=timedelta(0), reconciled=False))
+
+    assert f"VisibilityTimeout of the queue to {WANTED['VisibilityTimeout']} s" in advice.advice
 
 
 @pytest.mark.parametrize(
