@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import stat
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -10,6 +12,8 @@ from typing import Any
 import pytest
 from click.testing import Result
 
+from listener.cli.setup_run import _write_whole
+from listener.core.errors import ListenerError
 from listener.emulator import DEFAULT_PIPELINE_ID, Fault, FaultKind, Options
 from listener.emulator.mns.queue import Attributes
 from listener.emulator.server import running
@@ -422,3 +426,25 @@ def test_the_policies_and_the_next_commands_are_shown(place: Place, run_setup: C
     assert "for those who submit jobs" in text
     assert "AliyunMTSDefaultRole" in text
     assert "mns-listener check -c listener.toml" in text
+
+
+def test_a_file_that_appears_meanwhile_stays(tmp_path: Path) -> None:
+    path = tmp_path / "listener.toml"
+    path.write_text("mine")
+    with pytest.raises(ListenerError, match="created meanwhile"):
+        _write_whole(path, "ours", replace=False)
+
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == {"listener.toml": "mine"}
+
+
+def test_a_file_is_written_with_the_usual_mode(tmp_path: Path) -> None:
+    path = tmp_path / "listener.toml"
+    before = os.umask(0o027)
+    try:
+        _write_whole(path, "ours", replace=False)
+        _write_whole(path, "again", replace=True)
+    finally:
+        os.umask(before)
+
+    assert (path.read_text(), stat.S_IMODE(path.stat().st_mode)) == ("again", 0o640)
+    assert list(tmp_path.iterdir()) == [path]
