@@ -10,11 +10,10 @@ from typing import Final
 from listener.core.check_result import CheckKind, CheckResult, Level
 from listener.core.queue_status import QueueStatus
 from listener.formats.durations import duration_text
+from listener.rules.queue_attributes import RECOMMENDED
 
 #: A message that is not received for so long is deleted, so a daemon must not be down for longer.
 MIN_RETENTION: Final = timedelta(days=1)
-#: MNS allows no larger messages; MPS cannot send a callback that is longer than the queue allows.
-FULL_MESSAGE_SIZE: Final = 65_536
 #: A batch is received, recorded and deleted in much less time; a slow disk or a busy store may need this long.
 MIN_VISIBILITY: Final = timedelta(seconds=10)
 #: What a process had received when it was killed comes again only after the visibility timeout.
@@ -78,7 +77,7 @@ def _retention(status: QueueStatus, needs: QueueNeeds) -> Iterator[_Unsuitable]:
         yield _Unsuitable(
             detail=f"MNS deletes a callback that is not received within {duration_text(retention)} "
             f"(MessageRetentionPeriod); {then}",
-            advice="set MessageRetentionPeriod of the queue to 604800 s (7 days), so that a daemon may be down longer",
+            advice=_set("MessageRetentionPeriod"),
         )
     if timedelta(0) < needs.store_retention < retention:
         yield _Unsuitable(
@@ -92,7 +91,7 @@ def _delay(status: QueueStatus) -> Iterator[_Unsuitable]:
     if status.delay:
         yield _Unsuitable(
             detail=f"every callback becomes visible {duration_text(status.delay)} after it was sent (DelaySeconds)",
-            advice="set DelaySeconds of the queue to 0",
+            advice=_set("DelaySeconds"),
         )
 
 
@@ -102,22 +101,22 @@ def _visibility(status: QueueStatus) -> Iterator[_Unsuitable]:
         yield _Unsuitable(
             detail=f"a message becomes visible again {duration_text(timeout)} after it was received "
             "(VisibilityTimeout), which may be before its batch is recorded and deleted: it would be received twice",
-            advice="set VisibilityTimeout of the queue to 60 s",
+            advice=_set("VisibilityTimeout"),
         )
     if timeout is not None and timeout > MAX_VISIBILITY:
         yield _Unsuitable(
             detail=f"what a process has received when it is killed comes again only after {duration_text(timeout)} "
             "(VisibilityTimeout)",
-            advice="set VisibilityTimeout of the queue to 60 s: a batch is recorded and deleted within moments",
+            advice=_set("VisibilityTimeout"),
         )
 
 
 def _message_size(status: QueueStatus) -> Iterator[_Unsuitable]:
     size = status.maximum_message_size
-    if size is not None and size < FULL_MESSAGE_SIZE:
+    if size is not None and size < RECOMMENDED["MaximumMessageSize"].value:
         yield _Unsuitable(
             detail=f"MNS rejects callbacks of more than {size} bytes (MaximumMessageSize); those of workflows are long",
-            advice=f"set MaximumMessageSize of the queue to {FULL_MESSAGE_SIZE}",
+            advice=_set("MaximumMessageSize"),
         )
 
 
@@ -129,6 +128,11 @@ def _dead_letters(status: QueueStatus) -> Iterator[_Unsuitable]:
             "the store is unavailable messages are received again and again",
             advice=f"disable the queue's dead-letter policy, or set MaxReceiveCount to {MIN_RECEIVE_COUNT} or more",
         )
+
+
+def _set(attribute: str) -> str:
+    wanted = RECOMMENDED[attribute]
+    return f"set {attribute} of the queue to {wanted.value} {wanted.unit}, as `mns-listener setup --fix` does"
 
 
 def _text(duration: timedelta | None) -> str:

@@ -8,7 +8,7 @@ from enum import StrEnum
 
 from listener.core.account import Pipeline, PipelineAdmin, QueueAttributes
 from listener.core.errors import NotFound, UsageError
-from listener.setup.attributes import Difference, differences
+from listener.rules.queue_attributes import Difference, differences
 from listener.setup.location import is_pipeline_id
 
 #: Names that are listed if none of them is the one that was asked for.

@@ -7,8 +7,8 @@ from enum import StrEnum
 from typing import Final
 
 from listener.core.account import Pipeline, PipelineAdmin, QueueAdmin
+from listener.rules.queue_attributes import RECOMMENDED, WANTED
 from listener.rules.routing import Rule
-from listener.setup.attributes import RECOMMENDED, WANTED
 from listener.setup.plan import Action, PipelinePlan, QueuePlan
 from listener.setup.round_trip import RoundTrip
 

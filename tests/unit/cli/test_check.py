@@ -156,7 +156,10 @@ def test_attributes_that_do_not_suit_are_warnings(
     assert {one["level"] for one in warnings.values()} == {"warning"}
     assert "visible 5m after it was sent" in warnings["queue delay mps-callbacks"]["detail"]
     assert all(one["advice"] for one in warnings.values())
-    assert "(DelaySeconds); set DelaySeconds of the queue to 0\n" in invoke("check").stdout
+    assert (
+        "(DelaySeconds); set DelaySeconds of the queue to 0 s, as `mns-listener setup --fix` does\n"
+        in invoke("check").stdout
+    )
 
 
 def test_a_key_that_may_not_read_the_attributes_is_a_note_and_no_failure(

@@ -17,8 +17,8 @@ from listener.core.errors import ListenerError
 from listener.emulator import DEFAULT_PIPELINE_ID, Fault, FaultKind, Options
 from listener.emulator.mns.queue import Attributes
 from listener.emulator.server import running
+from listener.rules.queue_attributes import WANTED
 from listener.settings.loader import settings_from
-from listener.setup.attributes import WANTED
 from tests.support.command_line import Invoke
 from tests.support.program import NOTIFY_URL, QUEUE, SECRET, Place, unused_endpoint
 

@@ -10,8 +10,8 @@ from listener.core.account import Pipeline
 from listener.core.errors import NotFound, UsageError
 from listener.core.queue_status import QueueStatus
 from listener.rules.queue_advice import QueueNeeds, queue_advice
+from listener.rules.queue_attributes import RECOMMENDED, WANTED, differences
 from listener.settings.sections import QueueSettings, StoreSettings
-from listener.setup.attributes import RECOMMENDED, WANTED, differences
 from listener.setup.plan import (
     MAX_LISTED,
     Action,
