@@ -14,7 +14,8 @@ from listener.core.check_result import CheckKind, CheckResult, Level
 from listener.core.errors import FailureKind, MpsRejected, MpsUnavailable
 from listener.core.job_kinds import IPRODUCTION
 from listener.formats.service_hosts import mps_host
-from listener.rules.callback_destination import Destination, PolledQueue, judge_notify_url, judge_pipeline
+from listener.jobs.notify_urls import only_notify_url, polled_queues
+from listener.rules.callback_destination import Destination, judge_notify_url, judge_pipeline
 from listener.rules.endpoint_advice import advice_if_unreachable, judge_mps_endpoint
 from listener.settings.sections import MpsSettings, Settings
 
@@ -36,15 +37,14 @@ def region_of(mps: MpsSettings) -> str:
 
 
 def destination_of(tenant: str, settings: Settings) -> Destination:
+    queues = polled_queues(settings)
     return Destination(
         tenant=tenant,
         section=f"tenants.{tenant}.mps" if tenant else "mps",
         notify_url=settings.tenant(tenant).mps.notify_url,
-        polled=[
-            PolledQueue(name=queue.queue, endpoint=queue.endpoint)
-            for queue in settings.queues
-            if queue.tenant == tenant
-        ],
+        only_url=only_notify_url(settings, tenant),
+        polled=[queue for owner, queue in queues if owner == tenant],
+        polled_by_others=[queue for owner, queue in queues if owner != tenant],
     )
 
 

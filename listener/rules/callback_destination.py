@@ -8,8 +8,7 @@ from dataclasses import dataclass
 from listener.core.account import Pipeline
 from listener.core.check_result import CheckKind, CheckResult, Level
 from listener.core.exit_codes import ExitCode
-from listener.formats.queue_url import as_notify_url, split_queue_url
-from listener.formats.service_hosts import mns_host
+from listener.formats.queue_url import as_notify_url
 
 _TOPIC_ADVICE = (
     "verify in the console of MNS that a subscription of this topic sends to a queue in [[queues]]"
@@ -20,14 +19,24 @@ _TOPIC_ADVICE = (
 class PolledQueue:
     """A queue that the settings name."""
 
-    name: str
-    endpoint: str
+    name: str  #: at MNS
+    label: str  #: in the settings
+    notify_url: str  #: that of jobs with callbacks to this queue; empty if its endpoint tells no account
 
-    def is_at(self, endpoint: str, name: str) -> bool:
-        """Whether a URL means this queue. Unless both hosts are those of MNS, only the names can be compared."""
-        ours, theirs = mns_host(self.endpoint), mns_host(endpoint)
-        same_place = not (ours and theirs) or (ours.account, ours.region) == (theirs.account, theirs.region)
-        return self.name == name and same_place
+    @classmethod
+    def of(cls, name: str, *, label: str, url: str) -> PolledQueue:
+        try:
+            return cls(name=name, label=label, notify_url=as_notify_url(url))
+        except ValueError:
+            return cls(name=name, label=label, notify_url="")
+
+    def gets(self, notify_url: str) -> bool:
+        """Whether MPS sends callbacks for this NotifyUrl here.
+
+        The endpoint of an emulator or a proxy does not tell the account: then only the names can be compared.
+        """
+        same_place = self.notify_url in ("", notify_url)
+        return same_place and notify_url.rstrip("/").endswith(f"/queues/{self.name}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +46,9 @@ class Destination:
     tenant: str = ""
     section: str = "mps"  #: or ``tenants.NAME.mps``
     notify_url: str = ""
-    polled: Sequence[PolledQueue] = ()
+    only_url: str = ""  #: the NotifyUrl that is used without one, if there is only one queue
+    polled: Sequence[PolledQueue] = ()  #: with the key of this tenant
+    polled_by_others: Sequence[PolledQueue] = ()
 
     def result(
         self, kind: CheckKind, level: Level, detail: str, advice: str = "", exit_code: ExitCode = ExitCode.OK
@@ -49,22 +60,23 @@ class Destination:
 
 def judge_notify_url(to: Destination) -> CheckResult:
     """Whether the callbacks of jobs that are submitted with the NotifyUrl of the settings arrive here."""
-    setting, url = f"{to.section}.notify_url", to.notify_url
+    kind, setting, url = CheckKind.NOTIFY_URL, f"{to.section}.notify_url", to.notify_url
     if not url:
-        return to.result(
-            CheckKind.NOTIFY_URL,
-            Level.OK,
-            f"{setting} is not set: jobs without a pipeline use the tenant's only queue, or name their NotifyUrl",
+        used = (
+            f"jobs without a pipeline get that of the only queue, {to.only_url}"
+            if to.only_url
+            else "each job has to name its NotifyUrl, or a pipeline that is bound to a queue"
         )
+        return to.result(kind, Level.OK, f"{setting} is not set: {used}")
     try:
-        endpoint, name = split_queue_url(as_notify_url(url))
+        url = as_notify_url(url)
     except ValueError as error:
-        advice = f"fix {setting}"
-        return to.result(CheckKind.NOTIFY_URL, Level.FAILED, f"{setting}: {error}", advice, ExitCode.CONFIG)
-    if any(queue.is_at(endpoint, name) for queue in to.polled):
-        return to.result(CheckKind.NOTIFY_URL, Level.OK, f"callbacks go to the queue {name}, which is polled")
+        return to.result(kind, Level.FAILED, f"{setting}: {error}", f"fix {setting}", ExitCode.CONFIG)
+    for queue in (*to.polled, *to.polled_by_others):
+        if queue.gets(url):
+            return to.result(kind, Level.OK, f"callbacks go to the queue {queue.label}, which is polled")
     return to.result(
-        CheckKind.NOTIFY_URL,
+        kind,
         Level.WARNING,
         f"{setting} = {url!r}: callbacks go to a queue that no [[queues]] entry polls; polled: {_names(to)}",
         f"add this queue to [[queues]], or fix {setting}",
@@ -122,4 +134,4 @@ def _judge_binding(setting: str, pipeline: Pipeline, to: Destination) -> CheckRe
 
 
 def _names(to: Destination) -> str:
-    return ", ".join(queue.name for queue in to.polled) or "none of this tenant"
+    return ", ".join(queue.label for queue in to.polled) or "none of this tenant"

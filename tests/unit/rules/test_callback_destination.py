@@ -9,8 +9,10 @@ from listener.core.check_result import CheckResult, Level
 from listener.core.exit_codes import ExitCode
 from listener.rules.callback_destination import Destination, PolledQueue, judge_notify_url, judge_pipeline
 
-AT_MNS = PolledQueue(name="ours", endpoint="https://1.mns.cn-shanghai-internal.aliyuncs.com")
-ELSEWHERE = PolledQueue(name="ours", endpoint="http://127.0.0.1:8470")
+AT_MNS = PolledQueue.of(
+    "ours", label="ours", url="https://1.mns.cn-shanghai-internal.aliyuncs.com/queues/ours"
+)
+ELSEWHERE = PolledQueue.of("ours", label="ours", url="http://127.0.0.1:8470/queues/ours")
 URL = "mns://1.mns.cn-shanghai.aliyuncs.com/queues/ours"
 
 
@@ -29,7 +31,8 @@ def notified(url: str, *polled: PolledQueue) -> CheckResult:
         pytest.param(URL.replace("shanghai", "beijing"), AT_MNS, Level.WARNING, id="another-region"),
         pytest.param("", AT_MNS, Level.OK, id="none"),
         pytest.param(URL.replace("queues/ours", "topics/t"), AT_MNS, Level.FAILED, id="a-topic"),
-        pytest.param("https://app.example.com/queues/ours", AT_MNS, Level.FAILED, id="another-host"),
+        pytest.param(URL.replace(".mns.", ".oss-"), AT_MNS, Level.OK, id="corrected-at-submission"),
+        pytest.param("mns://mns.example.com/queues/ours", AT_MNS, Level.FAILED, id="no-host-of-mns"),
         pytest.param("mns://h/somewhere", AT_MNS, Level.FAILED, id="no-queue-url"),
     ],
 )
@@ -42,6 +45,17 @@ def test_a_notify_url_leads_to_a_polled_queue(url: str, polled: PolledQueue, lev
 
 def test_a_notify_url_that_is_no_url_is_invalid_configuration() -> None:
     assert notified("nonsense").exit_code == ExitCode.CONFIG
+
+
+def test_a_queue_that_is_polled_with_the_key_of_another_tenant_is_polled() -> None:
+    assert judge_notify_url(Destination(notify_url=URL, polled_by_others=[AT_MNS])).level == Level.OK
+
+
+@pytest.mark.parametrize("only", ["", URL])
+def test_without_a_notify_url_it_is_said_what_is_used(only: str) -> None:
+    detail = judge_notify_url(Destination(only_url=only)).detail
+
+    assert (only or "each job has to name") in detail
 
 
 def test_names_of_the_setting_and_of_the_polled_queues_are_in_the_words() -> None:
