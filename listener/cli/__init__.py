@@ -10,10 +10,12 @@ import importlib
 import io
 import os
 import sys
+from contextlib import suppress
 from typing import Any, NoReturn
 
 import click
 
+from listener.cli.closed_output import ended_by_reader
 from listener.cli.options import global_config_option, log_level, log_level_options
 from listener.core.errors import Interrupted, ListenerError
 from listener.core.exit_codes import ExitCode
@@ -102,9 +104,27 @@ class Commands(click.Group):
                 )
         return super().parse_args(ctx, args)
 
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        with ended_by_reader():  # of a help text
+            try:
+                return super().make_context(info_name, args, parent, **extra)
+            except BrokenPipeError:
+                raise
+            except OSError as error:  # standard output on a full disk
+                raise click.ClickException(f"output: {error.strerror or error}") from error
+
     def invoke(self, ctx: click.Context) -> Any:
+        with ended_by_reader():
+            return self._invoke(ctx)
+
+    def _invoke(self, ctx: click.Context) -> Any:
         try:
-            return super().invoke(ctx)
+            value = super().invoke(ctx)
+            if sys.stdout:
+                sys.stdout.flush()  # at the end of the process it would be too late for an error message
+            return value
         except ListenerError as error:
             _fail(ctx, str(error), error.exit_code)
         except KeyboardInterrupt:
@@ -125,7 +145,8 @@ class Commands(click.Group):
 
 
 def _fail(ctx: click.Context, message: str, exit_code: ExitCode) -> NoReturn:
-    click.echo(f"Error: {visible_lines(message)}", err=True)
+    with suppress(BrokenPipeError):  # the status counts, whether the message is read or not
+        click.echo(f"Error: {visible_lines(message)}", err=True)
     ctx.exit(exit_code)
 
 

@@ -7,7 +7,7 @@ from typing import Self
 
 
 class ExitCode(IntEnum):
-    """From 64 on as in sysexits.h, the last two as of timeout(1) and shells. ``meaning`` is for the help text."""
+    """From 64 on as in sysexits.h, the last three as of timeout(1) and shells. ``meaning`` is for the help text."""
 
     meaning: str
 
@@ -22,6 +22,7 @@ class ExitCode(IntEnum):
     CONFIG = 78, "invalid configuration"
     TIMED_OUT = 124, "timeout while waiting for jobs"
     INTERRUPTED = 130, "interrupted (Ctrl-C); the daemon stops with 0 instead"
+    READER_ENDED = 141, "the reader of the output ended, as in `… | head -1`"
 
     def __new__(cls, code: int, meaning: str) -> Self:
         member = int.__new__(cls, code)

@@ -18,4 +18,5 @@ def test_exit_codes_stay_the_same() -> None:
         "CONFIG": 78,
         "TIMED_OUT": 124,
         "INTERRUPTED": 130,
+        "READER_ENDED": 141,
     }

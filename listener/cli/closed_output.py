@@ -1,0 +1,51 @@
+"""What happens when the reader of the output has ended, as in ``mns-listener jobs list | head -1``."""
+
+from __future__ import annotations
+
+import os
+import select
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TextIO
+
+from listener.core.exit_codes import ExitCode
+
+
+@contextmanager
+def ended_by_reader() -> Iterator[None]:
+    """End the process with the status of SIGPIPE, without a word, if its output cannot be read any more."""
+    try:
+        yield
+    except BrokenPipeError:  # of the output, or of anything else
+        if not _discard_unread():
+            raise
+        sys.exit(ExitCode.READER_ENDED)
+    except BaseException:  # raised again, with its own status
+        _discard_unread()
+        raise
+
+
+def _discard_unread() -> bool:
+    """Whether standard output or standard error has lost its reader.
+
+    What is still buffered for it is discarded, since Python would write it at the end of the process, and complain.
+    """
+    unread = [stream for stream in (sys.stdout, sys.stderr) if _lost_its_reader(stream)]
+    for stream in unread:
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, stream.fileno())
+        os.close(nowhere)
+    return bool(unread)
+
+
+def _lost_its_reader(stream: TextIO | None) -> bool:
+    if stream is None:  # it was closed before the process started
+        return False
+    try:
+        descriptor = stream.fileno()
+    except (OSError, ValueError):  # not a file, as in tests; or closed
+        return False
+    poll = select.poll()
+    poll.register(descriptor, 0)
+    return any(found & (select.POLLERR | select.POLLHUP) for _, found in poll.poll(0))
