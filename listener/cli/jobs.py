@@ -149,7 +149,8 @@ def show_job(*, name: str, path: Path | None, as_json: bool) -> None:
     print_fields(job or {"job": "not in this store"})
     for result in results:
         outputs = result.pop("outputs")
-        _print_section("result", result)
+        activities = outputs_text.activity_lines(result["activities"])
+        _print_section("result", result | {"activities": activities})
         if outputs:
             _print_section("outputs", outputs_text.output_fields(outputs))
     for delivery in deliveries:

@@ -3,28 +3,23 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, Final
+
+#: Members that are shown in another way, or only in JSON.
+_ELSEWHERE: Final = frozenset({"source", "malformed", "raw"})
 
 
 def output_fields(document: Mapping[str, Any]) -> dict[str, Any]:
     """Names and lines from the document that handlers get; without the vendor's own text, which JSON has."""
-    covers = document["covers"]
-    cover_files = {_place(cover) for cover in covers}
-    return {
-        "code": document["code"],
-        "message": document["message"],
-        "files": [place for place in map(_place, document["files"]) if place not in cover_files],
-        "covers": [_cover(cover) for cover in covers],
-        "inline": [f"{len(file['content'])} characters of base64" for file in document["inline"]],
-        "segments": [_segment(segment) for segment in document["segments"]],
-        "splits": [_segment(split) for split in document["splits"]],
-        "beats": _numbers(document["beats"]),
-        "down beats": _numbers(document["down_beats"]),
-        "details": list(map(_json, document["details"])),
-        "others": list(map(_json, document["others"])),
-        "problems": document["problems"],
+    return {name: _LINES.get(name, _lines)(document[name]) for name in document if name not in _ELSEWHERE} | {
+        "files": _files(document)
     }
+
+
+def activity_lines(activities: Sequence[Mapping[str, Any]]) -> list[str]:
+    """The activities of a workflow."""
+    return list(map(_facts, activities))
 
 
 def outputs_summary(document: Mapping[str, Any]) -> str:
@@ -39,13 +34,41 @@ def outputs_summary(document: Mapping[str, Any]) -> str:
     )
 
 
+def _lines(value: Any) -> Any:
+    """For members without a form of their own: names and values of an object, else the value itself."""
+    if isinstance(value, list):
+        return [_facts(item) if isinstance(item, dict) else item for item in value]
+    return _facts(value) if isinstance(value, dict) else value
+
+
+def _facts(item: Mapping[str, Any]) -> str:
+    facts = {name: value for name, value in item.items() if value not in (None, "", [], {})}
+    return ", ".join(
+        f"{name} {_json(value) if isinstance(value, dict | list) else value}" for name, value in facts.items()
+    )
+
+
+def _files(document: Mapping[str, Any]) -> list[str]:
+    """Those that are no covers."""
+    covers = set(map(_place, document["covers"]))
+    return [
+        ", ".join(filter(None, [_place(file), _facts(_without_place(file))]))
+        for file in document["files"]
+        if _place(file) not in covers
+    ]
+
+
 def _place(file: Mapping[str, Any]) -> str:
     return str(file["url"] or file["path"])
 
 
+def _without_place(file: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in file.items() if name not in ("path", "bucket", "url")}
+
+
 def _cover(cover: Mapping[str, Any]) -> str:
-    score = "" if cover["score"] is None else f"  score {cover['score']:g}"
-    time = "" if cover["time_ms"] is None else f"  at {cover['time_ms'] / 1000:g} s"
+    score = "" if cover["score"] is None else f", score {cover['score']:g}"
+    time = "" if cover["time_ms"] is None else f", at {cover['time_ms'] / 1000:g} s"
     return f"{_place(cover)}{score}{time}"
 
 
@@ -53,9 +76,26 @@ def _segment(segment: Mapping[str, Any]) -> str:
     return f"{segment['start']:g} s to {segment['end']:g} s  {segment['title']}".rstrip()
 
 
-def _numbers(seconds: Sequence[float]) -> str:
-    return ", ".join(f"{each:g} s" for each in seconds)
+def _seconds(times: Sequence[float]) -> str:
+    return ", ".join(f"{each:g} s" for each in times)
 
 
 def _json(value: Any) -> str:
     return json.dumps(value, ensure_ascii=False)
+
+
+def _each(line: Callable[[Any], str]) -> Callable[[Sequence[Any]], list[str]]:
+    return lambda items: list(map(line, items))
+
+
+#: How the members of outputs are shown that have a form of their own.
+_LINES: Final[Mapping[str, Callable[[Any], Any]]] = {
+    "inline": _each(lambda file: f"{len(file['content'])} characters of base64"),
+    "covers": _each(_cover),
+    "segments": _each(_segment),
+    "splits": _each(_segment),
+    "beats": _seconds,
+    "down_beats": _seconds,
+    "details": _each(_json),
+    "others": _each(_json),
+}

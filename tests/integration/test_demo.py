@@ -73,7 +73,7 @@ def test_outputs_are_shown_as_the_handlers_got_them(capsys: pytest.CaptureFixtur
     printed = capsys.readouterr().out
     assert printed.splitlines()[1].endswith("Success\t1 cover")
     assert (
-        "\nOutputs that the handler of Cover got\ncovers  oss://demo/out/a.jpg  score 8.27  at 0.27825 s\n"
+        "\nOutputs that the handler of Cover got\ncovers  oss://demo/out/a.jpg, score 8.27, at 0.27825 s\n"
         in printed
     )
     assert "1 with outputs" in printed

@@ -7,6 +7,7 @@ import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from listener.cli import COMMANDS, main
+from listener.cli.outputs_text import output_fields
+from listener.core.outputs import MediaProperties, ModerationResult, OutputFile, Outputs
 from listener.emulator.mps.sample_results import FUNCTION_NAMES, Work
 from listener.emulator.mps.sample_results import result as sample_result
 from listener.store.sql_store import SqlStore
@@ -106,7 +109,7 @@ def test_a_job_is_shown_with_its_outputs_as_handlers_get_them(
 
 #: A line of what is shown of the outputs of these functions, without its alignment.
 SHOWN = {
-    "Cover": "covers oss://out-bucket.oss-cn-shanghai.aliyuncs.com/talk-7.mp4 score 8.27 at 0.27825 s",
+    "Cover": "covers oss://out-bucket.oss-cn-shanghai.aliyuncs.com/talk-7.mp4, score 8.27, at 0.27825 s",
     "VideoClip": "files oss://out-bucket.oss-cn-shanghai.aliyuncs.com/talk-7.mp4",
     "MusicSegmentDetect": "segments 39.32 s to 63.85 s 副歌",
     "VideoSplit": "44.57 s to 90.12 s part 44.57",
@@ -133,6 +136,36 @@ def test_outputs_of_every_function_are_shown_as_lines_and_not_as_python(
         ["details", '{"a":', "[1]}"]
     ]
     assert SHOWN.get(function, "code Success") in [" ".join(line.split()) for line in outputs]
+
+
+def test_all_members_of_outputs_are_shown() -> None:
+    hidden = {"source", "malformed", "raw"}  # only JSON has them
+
+    assert {each.name for each in fields(Outputs)} - set(output_fields(Outputs().to_document())) == hidden
+
+
+@pytest.mark.parametrize(
+    ("outputs", "shown"),
+    [
+        (
+            Outputs(properties=MediaProperties(width=1920, video_streams=({"codec": "h264"},))),
+            {"properties": 'width 1920, video_streams [{"codec": "h264"}]'},
+        ),
+        (
+            Outputs(files=(OutputFile(path="a.jpg", role="snapshot", width=1280),)),
+            {"files": ["a.jpg, role snapshot, width 1280"]},
+        ),
+        (
+            Outputs(moderation=(ModerationResult(part="cover", suggestion="Block", rate=99.5),)),
+            {"moderation": ["part cover, suggestion Block, rate 99.5"]},
+        ),
+    ],
+    ids=["object", "file", "list"],
+)
+def test_outputs_without_a_form_of_their_own_are_shown_as_names_and_values(
+    outputs: Outputs, shown: dict[str, Any]
+) -> None:
+    assert {name: value for name, value in output_fields(outputs.to_document()).items() if value} == shown
 
 
 def test_a_job_is_shown_with_its_tenant_its_deadline_and_how_often_it_was_queried(
