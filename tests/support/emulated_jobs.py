@@ -20,6 +20,7 @@ from listener.formats import callback
 from tests.support.emulator_clients import BUCKET, KEY, SECRET, BareMps
 
 USER_DATA = "order-7"
+FILE_URL = "http://example-bucket.oss-cn-shanghai.aliyuncs.com/in/a%20film.mp4"
 
 
 def oss_file(key: str = "in/film.mp4") -> str:
@@ -136,3 +137,25 @@ def received(url: str, count: int = 1, *, queue: str = "q") -> list[Result]:
             results += [callback.decode(message.body) for message in messages]
             adapter.delete(messages)
     return results
+
+
+def topology(*names: str, queue: str = "q", report: bool = True) -> str:
+    """Start, then an activity for each name, which begins with its type, then Report."""
+    start = {"PipelineId": DEFAULT_PIPELINE_ID, "MessageType": "Queue", "QueueName": queue}
+    activities: dict[str, Any] = {"Act-Start": {"Type": "Start", "Parameters": start}}
+    activities |= {name: {"Type": name.partition("-")[0], "Parameters": {}} for name in names}
+    if report:
+        activities["Act-Report"] = {"Type": "Report", "Parameters": {}}
+    return json.dumps({"Activities": activities, "Dependencies": {}})
+
+
+def add_workflow(mps: BareMps, *names: str, **options: Any) -> str:
+    added = done(mps.call("AddMediaWorkflow", Name="mine", Topology=topology(*names, **options)))
+    workflow_id: str = added["MediaWorkflow"]["MediaWorkflowId"]
+    return workflow_id
+
+
+def start_run(mps: BareMps, workflow_id: str, **parameters: str) -> str:
+    given = {"FileURL": FILE_URL, "MediaWorkflowId": workflow_id, **parameters}
+    (run_id,) = done(mps.call("AddMedia", **given))["Media"]["RunIdList"]["RunId"]
+    return str(run_id)
