@@ -100,6 +100,16 @@ def test_a_job_with_a_function_is_of_smart_production_whatever_its_callback_says
     assert [file.bucket for file in found.files] == ["out-bucket"]
 
 
+def test_files_of_an_unknown_job_are_in_the_bucket_that_the_query_named() -> None:
+    output = "oss://queried.oss-cn-shanghai.aliyuncs.com/x"
+    result = a_result(outputs=ANSWER, output=output)
+
+    for job, bucket in ((None, "queried"), (a_job(output=""), "queried"), (a_job(), "out-bucket")):
+        found = outputs_of(result, job)
+        assert found
+        assert [file.bucket for file in found.files] == [bucket]
+
+
 def test_a_callback_without_a_type_is_one_of_smart_production() -> None:
     found = outputs_of(a_result(type="", outputs=ANSWER), None)
 
