@@ -17,8 +17,9 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Final, Literal, Self
 
-from listener.core import clock
+from listener.core import clock, job_kinds
 from listener.core.call_deadline import time_left
+from listener.core.job_kinds import JobKind
 from listener.core.model import (
     FAIL,
     LOST,
@@ -42,6 +43,7 @@ from listener.dispatch.coroutine_runner import CoroutineRunner
 from listener.dispatch.job_result import job_result
 from listener.emulator.mps import sample_results
 from listener.emulator.mps.jobs import BAD_CONTENT, BAD_CONTENT_TEXT
+from listener.emulator.mps.sample_jobs import SampleJob, reports_of
 from listener.formats import callback
 from listener.jobs import reconciler
 from listener.rules import retry
@@ -67,8 +69,8 @@ def make_result(**fields: Any) -> JobResult:
     """What a handler gets for a job that succeeded; ``fields`` are those of ``JobResult`` that differ.
 
     The others follow from these: ``state="Fail"`` brings a code and outputs without files, ``state="Lost"`` comes from
-    the listener, ``function="Cover"`` brings the outputs of that function, ``type="Report"`` is a workflow's, and
-    ``data={"a": 1}`` is also the user data.
+    the listener, ``function="Cover"`` brings the outputs of that function, ``type="Snapshot"`` those of that kind,
+    ``type="Report"`` the activities of a workflow, and ``data={"a": 1}`` is also the user data.
     """
     unknown = fields.keys() - JobResult.__dataclass_fields__.keys()
     if unknown:
@@ -201,6 +203,7 @@ def _job(fields: Mapping[str, Any]) -> Job:
     kind = fields.get("type", _IPRODUCTION)
     known = kind == _IPRODUCTION
     data = fields.get("data")
+    known_kind = job_kinds.kind_of_type(kind)
     return Job(
         token="testing-" + "0" * 14,
         job_id=fields.get("job_id", "" if kind in _WORKFLOWS else JOB_ID),
@@ -213,6 +216,7 @@ def _job(fields: Mapping[str, Any]) -> Job:
         state=JobState.SUBMITTED,
         created_at=SUBMITTED_AT,
         submitted_at=SUBMITTED_AT,
+        kind=known_kind.name if known_kind else "",
     )
 
 
@@ -221,6 +225,9 @@ def _result(fields: Mapping[str, Any], job: Job) -> Result:
     state, kind = fields.get("state", SUCCESS), fields.get("type", _IPRODUCTION)
     if state == LOST:
         return reconciler.lost(job, now=FINISHED_AT)
+    other = job_kinds.kind_of_type(kind) if kind not in (_IPRODUCTION, "Start") else None
+    if other and state in _CAUSES:
+        return _of_other_kind(fields, job, other)
     code, message = _CAUSES.get(state, ("", ""))
     members = {
         "Type": kind,
@@ -239,6 +246,26 @@ def _result(fields: Mapping[str, Any], job: Job) -> Result:
     decoded = callback.decode(json.dumps(given, ensure_ascii=False))
     queried = kind == _IPRODUCTION and decoded.terminal
     return replace(decoded, outputs=_sample_outputs(decoded, job)) if queried else decoded
+
+
+def _of_other_kind(fields: Mapping[str, Any], job: Job, kind: JobKind) -> Result:
+    """A job of another kind that succeeded or failed, with what MPS reports about it."""
+    failed = fields.get("state", SUCCESS) == FAIL
+    code, message = _CAUSES[FAIL] if failed else ("", "")
+    sample = SampleJob(
+        id=fields.get("run_id", RUN_ID) if kind is job_kinds.WORKFLOW else job.job_id,
+        pipeline=job.pipeline,
+        user_data=job.user_data or "",
+        code=fields.get("code", code) if failed else "",
+        message=fields.get("message", message) if failed else "",
+        created=SUBMITTED_AT,
+        finished=FINISHED_AT,
+    )
+    report, entry = reports_of(kind, sample)
+    given = {"Code": "code", "Message": "message", "Details": "details"}
+    report |= {name: fields[field] for name, field in given.items() if field in fields}
+    decoded = callback.decode(json.dumps(report, ensure_ascii=False))
+    return replace(decoded, outputs=json.dumps(entry, ensure_ascii=False))
 
 
 def _sample_outputs(result: Result, job: Job) -> str:

@@ -12,6 +12,8 @@ from listener.formats import callback
 from listener.formats.json_members import as_text, folded
 
 _NEVER: Final = datetime.max.replace(tzinfo=UTC)
+#: The first and the last activity of every workflow, beside which all others are in the middle.
+_PLACES: Final = {"start": 0, "report": 2}
 
 
 def read(text: str) -> tuple[Activity, ...]:
@@ -33,7 +35,7 @@ def activities_of(execution: Mapping[str, Any]) -> tuple[Activity, ...]:
     The members of the execution are given by case-folded name.
     """
     found = [_activity(members) for members in callback.activities_of(execution)]
-    return tuple(sorted(found, key=_time))
+    return tuple(sorted(found, key=_place))
 
 
 def _activity(members: Mapping[str, Any]) -> Activity:
@@ -67,5 +69,7 @@ def _timestamp(value: Any) -> datetime | None:
         return None
 
 
-def _time(activity: Activity) -> tuple[datetime, datetime]:
-    return activity.started_at or activity.ended_at or _NEVER, activity.ended_at or _NEVER
+def _place(activity: Activity) -> tuple[datetime, datetime, int]:
+    """Where it belongs; times are in whole seconds, so several may be equal."""
+    started = activity.started_at or activity.ended_at or _NEVER
+    return started, activity.ended_at or _NEVER, _PLACES.get(activity.type.casefold(), 1)

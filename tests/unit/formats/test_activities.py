@@ -73,6 +73,14 @@ def test_activities_that_start_together_are_in_the_order_of_their_ends() -> None
     ) == ["a", "b", "c", "d"]
 
 
+def test_of_activities_at_the_same_time_start_is_the_first_and_report_the_last() -> None:
+    types = ["Report", "Transcode", "Start"]
+
+    found = read(a_report([{"Type": each, "StartTime": "2020-04-29T11:33:32Z"} for each in types]))
+
+    assert [each.type for each in found] == ["Start", "Transcode", "Report"]
+
+
 @pytest.mark.parametrize(
     ("written", "time"),
     [

@@ -8,17 +8,26 @@ from typing import Any
 import pytest
 
 from listener import JobResult
+from listener.core.job_kinds import IPRODUCTION, JOB_KINDS, WORKFLOW
 from listener.emulator.mps.sample_results import FUNCTION_NAMES, SHAPES
 from listener.formats import callback
 from listener.testing import make_result
 
+#: Other kinds of jobs, by the types of their callbacks.
+OTHERS = ["Report" if kind is WORKFLOW else kind.name for kind in JOB_KINDS if kind is not IPRODUCTION]
 KINDS = [
     pytest.param({}, id="nothing"),
     pytest.param({"state": "Fail", "data": {"a": 1}}, id="failed"),
     pytest.param({"state": "Cancelled", "user_data": "captions:7"}, id="cancelled"),
     pytest.param({"state": "Processing", "details": ["50 %"]}, id="in-progress"),
-    pytest.param({"type": "Transcode"}, id="transcode"),
-    pytest.param({"type": "Report"}, id="workflow"),
+    pytest.param({"type": "Transcode", "state": "Processing"}, id="transcode-in-progress"),
+    pytest.param({"type": "Start", "state": "Running"}, id="workflow-started"),
+    pytest.param({"type": "unheard-of"}, id="unknown-type"),
+    *(pytest.param({"type": name, "data": {"a": 1}}, id=name) for name in OTHERS),
+    *(
+        pytest.param({"type": name, "state": "Fail", "message": "bad"}, id=f"{name}-failed")
+        for name in OTHERS
+    ),
     pytest.param({"type": "Start"}, id="workflow-started"),
     *(pytest.param({"function": name}, id=name) for name in FUNCTION_NAMES),
 ]
@@ -61,7 +70,40 @@ def test_a_failed_job_has_a_cause_and_outputs_without_files() -> None:
     assert failed.outputs.files == failed.outputs.covers == ()
 
 
-@pytest.mark.parametrize("fields", [{"state": "Processing"}, {"state": "Lost"}, {"type": "Transcode"}])
+@pytest.mark.parametrize("kind", OTHERS)
+def test_a_kind_brings_its_outputs_and_a_failed_job_none(kind: str) -> None:
+    made, failed = (make_result(type=kind, state=state).outputs for state in ("Success", "Fail"))
+
+    assert made is not None
+    assert (made.source, made.problems) == ("query", ())
+    assert any(
+        (
+            made.files,
+            made.properties,
+            made.templates,
+            made.moderation,
+            made.matches,
+            made.tags,
+            made.activities,
+        )
+    )
+    assert failed is not None
+    assert (failed.files, failed.properties, failed.suggestion) == ((), None, "")
+
+
+def test_a_workflow_brings_its_activities() -> None:
+    states = {
+        state: [(each.type, each.state) for each in make_result(type="Report", state=state).activities]
+        for state in ("Success", "Fail")
+    }
+
+    assert states == {
+        "Success": [("Start", "Success"), ("Transcode", "Success"), ("Report", "Success")],
+        "Fail": [("Start", "Fail"), ("Transcode", "Skipped"), ("Report", "Success")],
+    }
+
+
+@pytest.mark.parametrize("fields", [{"state": "Processing"}, {"state": "Lost"}, {"type": "unheard-of"}])
 def test_a_result_about_which_mps_is_not_queried_has_no_outputs(fields: dict[str, Any]) -> None:
     assert make_result(**fields).outputs is None
 

@@ -1,0 +1,112 @@
+"""One finished job of each kind, for those that need what MPS reports about it without a server."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+
+from listener.core.job_kinds import JobKind
+from listener.emulator.mps.call import Call, Document
+from listener.emulator.mps.jobs import Account, EmulatedJob, EmulatedKind, Pipeline, Submission
+from listener.emulator.mps.kinds import EMULATED_KINDS
+from listener.emulator.mps.workflows import MediaWorkflow
+from listener.emulator.options import Options
+
+_FOLDER: Final = {"Bucket": "media", "Location": "oss-cn-shanghai"}
+_WORKFLOW: Final = MediaWorkflow(
+    id="0" * 32,
+    name="publish",
+    activities={"Act-Start": "Start", "Act-Transcode": "Transcode", "Act-Report": "Report"},
+    queue="",
+)
+
+
+def _file(key: str) -> str:
+    return json.dumps({**_FOLDER, "Object": key})
+
+
+_INPUT, _PIPELINE = _file("in/talk.mp4"), "0" * 32
+#: What is submitted of each kind, but smart production, whose jobs differ by their functions.
+_SUBMISSIONS: Final[Mapping[str, Mapping[str, str]]] = {
+    "Transcode": {
+        "Input": _INPUT,
+        "PipelineId": _PIPELINE,
+        "OutputBucket": _FOLDER["Bucket"],
+        "OutputLocation": _FOLDER["Location"],
+        "Outputs": json.dumps([{"OutputObject": "out/talk.mp4", "TemplateId": "S00000001-200010"}]),
+    },
+    "Snapshot": {
+        "Input": _INPUT,
+        "SnapshotConfig": json.dumps(
+            {"OutputFile": {**_FOLDER, "Object": "out/talk-{Count}.jpg"}, "TimeArray": [1000, 5000, 9000]}
+        ),
+    },
+    "Analysis": {"Input": _INPUT, "PipelineId": _PIPELINE},
+    "MediaInfo": {"Input": _INPUT, "Async": "true"},
+    "smarttag": {"Input": _INPUT, "PipelineId": _PIPELINE, "Title": "a talk"},
+    "FpShot": {"Input": _INPUT, "FpShotConfig": json.dumps({"FpDBId": "library", "PrimaryKey": "7"})},
+    "MediaCensor": {
+        "Input": _INPUT,
+        "Title": "a talk",
+        "VideoCensorConfig": json.dumps({"OutputFile": {**_FOLDER, "Object": "out/talk-{Count}.jpg"}}),
+    },
+    "Workflow": {
+        "FileURL": "http://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4",
+        "MediaWorkflowId": _WORKFLOW.id,
+    },
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SampleJob:
+    """What is to be the same in its callback and in queries. A job with a code has failed."""
+
+    id: str
+    pipeline: str
+    user_data: str
+    code: str
+    message: str
+    created: datetime
+    finished: datetime
+
+
+def reports_of(kind: JobKind, sample: SampleJob) -> tuple[Document, Document]:
+    """The callback of a finished job of any kind but smart production, and the job in the reply to a query."""
+    emulated = next(each for each in EMULATED_KINDS if each.api == kind)
+    jobs: list[EmulatedJob] = []
+
+    def accept(submission: Submission) -> EmulatedJob:
+        submission = replace(submission, user_data=sample.user_data)
+        jobs.append(_finished(emulated, submission, sample, id_=sample.id))
+        return jobs[-1]
+
+    call = Call(action=kind.submitted_by, version="", parameters=_SUBMISSIONS[kind.name], json=True)
+    emulated.submit(call, Account(accept=accept, workflows={_WORKFLOW.id: _WORKFLOW}))
+    return emulated.callback(jobs[0], Options()) or {}, emulated.describe(jobs[0])
+
+
+def _finished(kind: EmulatedKind, submission: Submission, sample: SampleJob, *, id_: str) -> EmulatedJob:
+    """A job that has ended, with the jobs that it consists of: if it failed, so did those that were not skipped."""
+    job = EmulatedJob(
+        id=id_,
+        number=1,
+        kind=kind,
+        pipeline=Pipeline(id=sample.pipeline, name=""),
+        submission=submission,
+        request_id="",
+        created=sample.created.timestamp(),
+        fails=bool(sample.code),
+        state=kind.states.fail if sample.code else kind.states.success,
+        code=sample.code,
+        message=sample.message,
+        started=sample.created.timestamp(),
+        finished=sample.finished.timestamp(),
+    )
+    for number, (name, part) in enumerate(submission.parts.items(), 1):
+        if part.opens or not sample.code:
+            job.parts[name] = _finished(part.kind, part.submission, sample, id_=f"{number:032x}")
+    job.result = kind.result(job, Options())
+    return job
