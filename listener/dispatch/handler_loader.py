@@ -24,7 +24,7 @@ from typing_extensions import TypedDict
 from listener.core.errors import ListenerError, SettingsError
 from listener.core.ports import Handler
 from listener.formats.toml_text import toml_text
-from listener.formats.value_rules import rule_of
+from listener.formats.value_rules import broken_rule, rule_of
 from listener.settings.file_paths import located
 
 GROUP = "mns_listener.handlers"
@@ -153,9 +153,16 @@ def _refusals(subject: str) -> Iterator[None]:
     except SettingsError as error:
         raise SettingsError(f"{subject}: {error}") from error
     except (ValueError, OSError, ListenerError) as error:
-        raise SettingsError(f"{subject} could not be created: {error}") from error
+        raise SettingsError(f"{subject} could not be created: {_in_words(error)}") from error
     except Exception as error:
         raise SettingsError(f"{subject} failed to start: {type(error).__name__}: {error}") from error
+
+
+def _in_words(error: Exception) -> str:
+    """Without the number of an error of the system."""
+    if isinstance(error, OSError) and error.strerror:
+        return f"{error.filename}: {error.strerror}" if error.filename else error.strerror
+    return str(error)
 
 
 def _checked(factory: _Factory, options: Mapping[str, Any]) -> dict[str, Any]:
@@ -181,7 +188,7 @@ def _problem(detail: ErrorDetails, known: str) -> str:
     if detail["type"] == "extra_forbidden":
         return f"option {key!r} is unknown; known options: {known}"
     if not any(word in key.lower() for word in _HIDDEN):
-        return f"{key} = {toml_text(detail['input'])}: {rule_of(detail)}"
+        return broken_rule(f"{key} = {toml_text(detail['input'])}", detail["input"], rule_of(detail))
     # The message of a validator may quote the value, the other rules do not.
     rule = "not valid" if detail["type"] in ("value_error", "assertion_error") else rule_of(detail)
     return f"{key} (value not shown): {rule}"

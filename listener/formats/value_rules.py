@@ -43,5 +43,14 @@ def rule_of(detail: Mapping[str, Any]) -> str:
     return message.replace("Input should ", "must ")
 
 
+def broken_rule(given: str, value: Any, rule: str) -> str:
+    """What was ``given``, such as ``timeout = "3x"``, and the rule that this value breaks.
+
+    The rules of our own types begin with the value, which is not repeated.
+    """
+    repeated = toml_text(value)
+    return f"{given}{rule.removeprefix(repeated)}" if rule.startswith(f"{repeated} ") else f"{given}: {rule}"
+
+
 def _bound(value: object) -> str:
     return value if isinstance(value, str) else toml_text(value)

@@ -7,9 +7,8 @@ from typing import Any
 
 from pydantic import BaseModel
 
-from listener.formats.toml_text import toml_text
 from listener.formats.unicode_text import shortened
-from listener.formats.value_rules import rule_of
+from listener.formats.value_rules import broken_rule, rule_of
 from listener.settings.origins import Origins
 from listener.settings.section_types import section_of, section_or_none
 
@@ -36,10 +35,7 @@ def _problem(detail: Any, origins: Origins, model: type[BaseModel]) -> str:
     rule = rule_of(detail)
     if not text:
         return f"{where}: {rule}".lstrip(": ")
-    # The rules of our own types begin with the value.
-    repeated = toml_text(value)
-    given = f"{where} = {shortened(text, 200)}"
-    return f"{given}{rule.removeprefix(repeated)}" if rule.startswith(f"{repeated} ") else f"{given}: {rule}"
+    return broken_rule(f"{where} = {shortened(text, 200)}", value, rule)
 
 
 def _as_table(path: Sequence[Any]) -> str:

@@ -179,6 +179,7 @@ class Database:
         while isinstance(error.__context__, self._driver_error):
             error = error.__context__
         message = " ".join(without_secrets(str(error), self.url).split())  # those of libpq have several lines
+        message = message.removeprefix("connection failed: ")  # of psycopg; libpq's text says so, too
         text, code = f"store {self.display_url}: {message}", getattr(error, "sqlstate", None) or ""
         if rejects_values(error) or not isinstance(error, self._driver_error):
             return StoreRejected(text, code=code)

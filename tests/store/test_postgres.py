@@ -314,8 +314,9 @@ class TestWords:
     def test_a_refused_connection_is_reported_with_a_hint(self, place: str, way_out: str) -> None:
         target = f"postgresql://u@{place}" if "?" in place else f"postgresql://u@{place}/name"
 
-        with pytest.raises(StoreUnavailable, match=way_out):
+        with pytest.raises(StoreUnavailable, match=way_out) as refused:
             SqlStore.open(target)
+        assert "connection failed" not in str(refused.value)  # what follows says so, too
 
     def test_missing_privileges_are_reported_with_what_to_grant(self, url: str) -> None:
         server = postgres.server()

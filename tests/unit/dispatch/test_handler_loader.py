@@ -110,6 +110,12 @@ def test_rules_are_in_plain_words_and_values_as_they_are_written(installed: Inst
     assert refusal.endswith("key (value not shown): must be a whole number")
 
 
+def test_a_value_that_the_rule_names_is_not_repeated() -> None:
+    refusal = _refusal("webhook", url="http://127.0.0.1:9/", timeout="3x")
+
+    assert "handler 'webhook': timeout = '3x' is not a valid duration; use" in refusal
+
+
 def test_values_that_may_be_secret_are_never_shown(installed: Install) -> None:
     installed("strict", source=STRICT)
 
@@ -150,6 +156,11 @@ def test_two_packages_may_not_share_a_name(installed: Install) -> None:
         ),
         pytest.param(
             "def broken(): raise OSError('no disk')", "could not be created: no disk", id="os-error"
+        ),
+        pytest.param(
+            "def broken(): open('/no/such/file')",
+            "could not be created: /no/such/file: No such file or directory",
+            id="missing-file",
         ),
         pytest.param("def broken(): {}['x']", "KeyError", id="crashes"),
         pytest.param("def broken(*, a: 'Nowhere'): ...", "Nowhere", id="annotation-without-meaning"),
