@@ -117,7 +117,7 @@ class Client:
             completed,
             store=self.store,
             mps=self._mps(tenant),
-            deadline=self.settings.deadline_of(request.function, request.complete_user_data),
+            deadline=self.settings.deadline_of(request.subject, request.complete_user_data),
             tenant=tenant,
             region=self.settings.tenant(tenant).mps.region,
         )
@@ -130,6 +130,8 @@ class Client:
         if notify_url is None:
             needed = not (mps.notify_url or pipeline or request.function in ANSWERED_AT_ONCE)
             notify_url = only_notify_url(self.settings, tenant) if needed else mps.notify_url
+            if request.kind != IPRODUCTION.name:  # whose callbacks go to where their pipeline is bound
+                notify_url = ""
         return corrected(replace(request, pipeline=pipeline, notify_url=notify_url))
 
     def _warnings(self, completed: JobRequest, tenant: str) -> list[str]:
@@ -273,7 +275,7 @@ def _default() -> Client:
 
 
 def submit(
-    function: str,
+    function: str = "",
     *,
     input: str = "",
     output: str = "",
@@ -287,7 +289,9 @@ def submit(
 ) -> Job:
     """Submit one job with the settings of ./listener.toml and the environment, or with those of ``client``.
 
-    ``params`` is JSON text, a mapping, or a builder of ``listener.jobs.job_params``; ``data`` is text or a mapping.
+    ``function`` is one of smart production; for another kind of job omit it and give its ``kind`` (Transcode, Snapshot,
+    MediaInfo). ``params`` is JSON text, a mapping, or a builder of ``listener.jobs.job_params``; ``data`` is text or a
+    mapping.
     ``others`` are the further fields of ``listener.jobs.request.JobRequest``. Raises the errors of ``Client.submit``.
     """
     request = JobRequest(

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 from urllib.parse import urlsplit
 
-from listener.aliyun import mps_error_codes, network_errors
+from listener.aliyun import mps_error_codes, mps_submissions, network_errors
 from listener.aliyun.credentials import AccessKey, Credentials
-from listener.aliyun.mps_answers import answers, result_members
+from listener.aliyun.mps_answers import answers
 from listener.core.errors import (
     FailureKind,
     MpsRejected,
@@ -21,10 +20,8 @@ from listener.core.errors import (
     SettingsError,
     UnavailableError,
 )
-from listener.core.job_kinds import IPRODUCTION, JobKind
-from listener.core.model import ANSWERED_AT_ONCE, Answer, Job, Result, Source, Submitted
-from listener.formats.callback import decode
-from listener.formats.unicode_text import storable
+from listener.core.job_kinds import IPRODUCTION, JobKind, kind_of_type
+from listener.core.model import Answer, Job, Submitted
 from listener.runtime.rate_limit import RateLimiter
 from listener.settings.sections import MpsSettings
 
@@ -76,28 +73,15 @@ class MpsClient:
         self._client: tuple[AccessKey, Any] | None = None
 
     def submit(self, job: Job, *, user_data: str | None) -> Submitted:
-        from alibabacloud_mts20140618 import models
-
-        request = models.SubmitIProductionJobRequest(
-            function_name=job.function,
-            input=job.input or None,
-            output=job.output or None,
-            job_params=job.params or None,
-            model_id=job.model or None,
-            schedule_params=job.schedule_params or None,
-            notify_url=job.notify_url or None,
-            pipeline_id=job.pipeline or None,
-            user_data=user_data,
-        )
-        with self._translated("SubmitIProductionJob"):
-            answer = self._current().submit_iproduction_job_with_options(request, _runtime())
-        job_id = answer.body.job_id
+        kind = kind_of_type(job.kind) or IPRODUCTION
+        reply = self.call(kind.submitted_by, **mps_submissions.parameters(job, user_data))
+        job_id = mps_submissions.job_id(job, reply)
         if not job_id:
             raise MpsUnavailable(
-                "SubmitIProductionJob returned no JobId; it is unknown whether a job was created",
+                f"{kind.submitted_by} returned no {kind.id}; it is unknown whether a job was created",
                 kind=FailureKind.PROTOCOL,
             )
-        return Submitted(job_id=str(job_id), outcome=_outcome(job, str(job_id), answer.body.result))
+        return Submitted(job_id=job_id, outcome=mps_submissions.outcome(job, job_id, reply))
 
     def query(self, job_id: str, *, kind: JobKind = IPRODUCTION) -> Answer:
         found = self.query_all([job_id], kind=kind)
@@ -170,20 +154,6 @@ class MpsClient:
             if getattr(error, "code", None):
                 raise _error_reply(where, error) from error
             raise _no_reply(where, error) from error
-
-
-def _outcome(job: Job, job_id: str, reply: str | None) -> Result | None:
-    """The outcome in the reply to a submission: TextToSpeech sends no other.
-
-    The documentation shows a Result in the replies of other functions too, but it is ignored as an echo, since the
-    job has only been queued at that time.
-    """
-    members = result_members(reply)
-    if job.function not in ANSWERED_AT_ONCE or not members.get("Code"):
-        return None
-    document = {"Type": "IProduction", "JobId": job_id, "FunctionName": job.function, "Code": members["Code"]}
-    result = decode(json.dumps({**document, "Message": members.get("Message", "")}))
-    return replace(result, source=Source.REPLY, user_data=job.user_data, outputs=storable(reply or ""))
 
 
 def _runtime() -> Any:

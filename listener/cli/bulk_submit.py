@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from listener.jobs.bulk_submission import LineReport
 
 #: Options for all lines that do not say otherwise. Those that may be empty have a default in the settings.
-DEFAULTS: Final = ("route", "params", "function", "model", "schedule_params", "force")
+DEFAULTS: Final = ("route", "params", "function", "kind", "model", "schedule_params", "force")
 MAY_BE_EMPTY: Final = ("pipeline", "notify_url")
 #: How many warnings are printed; all of them are in the report.
 PRINTED_WARNINGS: Final = 20

@@ -45,6 +45,9 @@ Examples:
   mns-listener submit CaptionExtraction --params '{"fps": 5}' --reference talk-7 --wait \\
       --input  oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4 \\
       --output 'oss://media.oss-cn-shanghai.aliyuncs.com/out/{source}.srt'
+  mns-listener submit --kind Snapshot --params '{"Num": "5", "Interval": "10"}' --pipeline ID \\
+      --input  oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4 \\
+      --output 'oss://media.oss-cn-shanghai.aliyuncs.com/out/talk-{Count}.jpg'
   mns-listener submit --from jobs.jsonl --report report.jsonl
   mns-listener submit --from jobs.csv --resume
 
@@ -96,7 +99,17 @@ Exit status with --wait: 0 Success, 1 any other outcome, 124 timeout.
     default="",
     help="Output file, as --input; MPS replaces {source}, {timestamp}, {sequenceId} and {resultType}.",
 )
-@click.option("--params", default="{}", show_default=True, help="JobParams of the function, a JSON object.")
+@click.option(
+    "--kind",
+    default="",
+    help="Instead of a FUNCTION: Transcode, Snapshot or MediaInfo. Its callback goes to the queue of --pipeline.",
+)
+@click.option(
+    "--params",
+    default="{}",
+    show_default=True,
+    help="A JSON object: JobParams of the function, the output of Transcode, or SnapshotConfig.",
+)
 @click.option("--pipeline", default=None, help="MPS pipeline id.  [default: the setting mps.pipeline]")
 @click.option(
     "--notify-url",
@@ -128,12 +141,12 @@ Exit status with --wait: 0 Success, 1 any other outcome, 124 timeout.
 @json_option
 @click.pass_context
 def submit(ctx: click.Context, /, *, path: Path | None, as_json: bool, **options: Any) -> None:
-    """Submit one smart-production job, or many with --from.
+    """Submit one job, or many with --from.
 
-    FUNCTION is the MPS function, e.g. Cover, CaptionExtraction or ASR.
+    FUNCTION is that of a smart-production job, e.g. Cover, CaptionExtraction or ASR.
     """
-    if bool(options["function"]) == bool(options["source"]):
-        raise UsageError("specify a FUNCTION, or a file of requests with --from; use one of the two")
+    if bool(options["function"] or options["kind"]) == bool(options["source"]):
+        raise UsageError("specify a FUNCTION or a --kind, or a file of requests with --from; use one of them")
     _check_together(ctx, options)
     limit = waiting.limit_of(options["timeout"])
     settings = settings_from(path)
@@ -199,7 +212,8 @@ def _request(options: dict[str, Any]) -> JobRequest:
     except ValueError as error:
         raise UsageError(f"--deadline: {error}") from error
     return requests.JobRequest(
-        function=options["function"],
+        function=options["function"] or "",
+        kind=requests.kind_name(options["kind"]),
         input=options["input_url"],
         output=options["output_url"],
         params=options["params"],

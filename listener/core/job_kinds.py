@@ -111,6 +111,8 @@ JOB_KINDS: Final = (
     *(IPRODUCTION, TRANSCODE, SNAPSHOT, ANALYSIS, MEDIA_INFO),
     *(SMARTTAG, FP_SHOT, MEDIA_CENSOR, WORKFLOW),
 )
+#: Those that the listener can submit; the parameters of the others are many, and their jobs are registered.
+SUBMITTED_KINDS: Final = (IPRODUCTION, TRANSCODE, SNAPSHOT, MEDIA_INFO)
 _BY_TYPE: Final[Mapping[str, JobKind]] = {
     spelled.casefold(): kind for kind in JOB_KINDS for spelled in (kind.name, *kind.types)
 }

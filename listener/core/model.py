@@ -29,8 +29,10 @@ class Source(StrEnum):
 SUCCESS, FAIL, CANCELLED, LOST = "Success", "Fail", "Cancelled", "Lost"
 TERMINAL_STATES = frozenset({SUCCESS, FAIL, CANCELLED, LOST})
 RUNNING = "Running"
-#: States of a job that is still in progress (QueryIProductionJob, QuerySmarttagJob, QueryJobList, a workflow's run).
-PROGRESS_STATES = frozenset({"Queuing", "Analysing", "Submitted", "Processing", "Transcoding", RUNNING})
+#: States of a job that is still in progress, as the queries of the kinds of jobs and a workflow's run spell them.
+PROGRESS_STATES = frozenset(
+    {"Queuing", "Analysing", "Analyzing", "Submitted", "Processing", "Transcoding", "Snapshoting", RUNNING}
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -37,8 +37,12 @@ class RunningEmulator:
     _stopping: asyncio.Event
 
     def stop(self) -> None:
-        """Stop the server; ``running`` waits until it has ended."""
-        self._loop.call_soon_threadsafe(self._stopping.set)
+        """Stop the server, unless it has stopped; ``running`` waits until it has ended."""
+        try:
+            self._loop.call_soon_threadsafe(self._stopping.set)
+        except RuntimeError:
+            if not self._loop.is_closed():
+                raise
 
     def call(self, function: Callable[[Emulator], T]) -> T:
         """Run a function on the event loop of the emulator and return its value; from any other thread."""

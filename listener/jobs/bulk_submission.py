@@ -25,7 +25,18 @@ from listener.jobs.request import JobRequest, check_text
 
 #: The fields of a line, as those of ``JobRequest``.
 FIELDS = (
-    *("function", "input", "output", "params", "pipeline", "notify_url", "route", "data", "user_data"),
+    *(
+        "function",
+        "kind",
+        "input",
+        "output",
+        "params",
+        "pipeline",
+        "notify_url",
+        "route",
+        "data",
+        "user_data",
+    ),
     *("reference", "model", "schedule_params", "deadline", "force"),
 )
 #: Submits one request, and calls the function with each warning about it.
@@ -151,7 +162,7 @@ def _request(given: Any, defaults: Mapping[str, Any]) -> JobRequest:
     fields = {**defaults, **{name: value for name, value in given.items() if value is not None}}
     texts = {name: _text(name, value) for name, value in fields.items() if name not in ("deadline", "force")}
     deadline = to_duration(fields["deadline"]) if fields.get("deadline") else None
-    known: dict[str, Any] = {"function": "", **texts}
+    known: dict[str, Any] = texts
     return JobRequest(**known, deadline=deadline, force=_flag("force", fields.get("force", False)))
 
 

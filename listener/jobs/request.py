@@ -24,12 +24,15 @@ KIND_NAMES = tuple(kind.name for kind in JOB_KINDS)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobRequest:
-    """The nine parameters of SubmitIProductionJob, and our own fields."""
+    """The nine parameters of SubmitIProductionJob, those of the calls for the other kinds, and our own fields."""
 
-    function: str
+    function: str = ""  #: of smart production; no other kind has functions
+    kind: str = IPRODUCTION.name  #: a name of ``SUBMITTED_KINDS``
     input: str = ""
     output: str = ""
-    params: str | Params = "{}"  #: JobParams: JSON text, or a ``Params`` object
+    #: JSON text of an object: JobParams (or a ``Params`` object); of Transcode, the members of its output; of Snapshot,
+    #: those of SnapshotConfig; of MediaInfo, none.
+    params: str | Params = "{}"
     pipeline: str | None = None  #: None: from the settings, if a client submits it
     notify_url: str | None = None  #: the same
     route: str = ""  #: named in the user data, so that rules with ``match.route`` can ask for it
@@ -40,6 +43,11 @@ class JobRequest:
     reference: str = ""  #: the submitter's own name for the job; unique if given
     deadline: timedelta | None = None  #: after which its callback is overdue; None: from the settings
     force: bool = False  #: submit it although it probably cannot work; the reasons become warnings
+
+    @property
+    def subject(self) -> str:
+        """The function, or the kind of other jobs: what deadlines are given for."""
+        return self.function or self.kind
 
     @property
     def params_json(self) -> str:
@@ -86,6 +94,12 @@ def function_warnings(function: str) -> list[str]:
     near = get_close_matches(function, FUNCTIONS, n=1)
     guess = f"; did you mean {near[0]}?" if near else ""
     return [f"function {function!r} is not a documented function{guess}; it is used unchanged"]
+
+
+def kind_name(given: str) -> str:
+    """The name of a kind in whatever case; smart production if none is given, else what is unknown unchanged."""
+    found = kind_of_type(given) if given else IPRODUCTION
+    return found.name if found else given
 
 
 def registered_kind(kind: str, function: str) -> str:

@@ -13,6 +13,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 from listener.core.errors import UsageError
+from listener.core.job_kinds import IPRODUCTION, MEDIA_INFO, SUBMITTED_KINDS
 from listener.core.model import ANSWERED_AT_ONCE
 from listener.formats import user_data
 from listener.formats.oss_url import split_oss_url
@@ -36,7 +37,7 @@ PLACEHOLDERS: Final = ("{source}", "{timestamp}", "{sequenceId}", "{resultType}"
 MAX_USER_DATA_BYTES: Final = 1024
 MAX_REFERENCE_LENGTH: Final = 256
 SENT_OR_STORED: Final = (
-    *("function", "input", "output", "params_json", "pipeline", "notify_url", "model"),
+    *("function", "kind", "input", "output", "params_json", "pipeline", "notify_url", "model"),
     *("complete_user_data", "schedule_params", "reference"),
 )
 FORCE: Final = "if you know better, submit it with --force (in Python and in files: force = true)"
@@ -64,8 +65,7 @@ def corrected(request: JobRequest) -> JobRequest:
 
 def _require_sendable(request: JobRequest) -> None:
     """What no ``force`` changes."""
-    if not request.function:
-        raise UsageError("function is missing; see `mns-listener submit --help`")
+    _require_known_kind(request)
     if request.deadline is not None:
         check_deadline(request.deadline)
     if request.user_data is not None and (request.route or request.data):
@@ -78,8 +78,43 @@ def _require_sendable(request: JobRequest) -> None:
         )
 
 
+def _require_known_kind(request: JobRequest) -> None:
+    """What the call for another kind than smart production cannot be made without."""
+    names = [kind.name for kind in SUBMITTED_KINDS]
+    if request.kind not in names:
+        raise UsageError(
+            f"kind = {request.kind!r} cannot be submitted here; use one of {', '.join(names)}, or submit it yourself "
+            "and register it with `mns-listener jobs register`"
+        )
+    if request.kind == IPRODUCTION.name:
+        if not request.function:
+            raise UsageError("function is missing; see `mns-listener submit --help`")
+        return
+    if request.function:
+        raise UsageError(
+            f"function = {request.function!r}: jobs of the kind {request.kind} have no functions; omit it"
+        )
+    for name, url in (("input", request.input), ("output", request.output)):
+        if not url and (name, request.kind) != ("output", MEDIA_INFO.name):
+            raise UsageError(f"{name} is missing; {request.kind} requires an OSS URL")
+        for error in _oss_doubts(name, url) if url else ():
+            raise UsageError(error)
+    if json_object(request.params_json) is None:
+        raise UsageError(f"params = {shortened(repr(request.params), 200)} is not a JSON object")
+    for name in ("notify_url", "model", "schedule_params"):
+        if given := getattr(request, name):
+            raise UsageError(
+                f"{name} = {given!r}: {request.kind} has no such parameter; its callback goes to the queue that its "
+                "pipeline is bound to"
+            )
+
+
 def _doubts(request: JobRequest, region: str) -> Iterator[str]:
     """Why it probably cannot work."""
+    if request.kind != IPRODUCTION.name:
+        yield from _region_doubts(request, region)
+        yield from _callback_doubts(request)
+        return
     yield from _params_doubts(request)
     for name, url in (("Input", request.input), ("Output", request.output)):
         if url:
@@ -155,22 +190,31 @@ def _region_doubts(request: JobRequest, region: str) -> Iterator[str]:
 def _callback_doubts(request: JobRequest) -> Iterator[str]:
     if request.notify_url or request.pipeline or request.function in ANSWERED_AT_ONCE:
         return
+    way_out = (
+        "set notify_url (--notify-url, mps.notify_url) to the URL of a queue that the daemon consumes"
+        if request.kind == IPRODUCTION.name
+        else "set pipeline (--pipeline, mps.pipeline) to one that is bound to a queue that the daemon consumes"
+    )
     yield (
         "the job has neither a NotifyUrl nor a pipeline, so MPS sends no callback: its outcome would only be found "
-        "after its deadline, when a daemon with [mps] queries MPS; set notify_url (--notify-url, mps.notify_url) to "
-        "the URL of a queue that the daemon consumes"
+        f"after its deadline, when a daemon with [mps] queries MPS; {way_out}"
     )
 
 
 def _warnings(request: JobRequest) -> Iterator[str]:
     """What is unusual."""
+    yield from _user_data_warnings(request)
+    if request.kind == IPRODUCTION.name:
+        yield from _function_warnings(request)
+
+
+def _function_warnings(request: JobRequest) -> Iterator[str]:
     yield from function_warnings(request.function)
     if not request.input and request.function in FUNCTIONS:
         yield f"Input is missing: MPS accepts that, but {request.function} works on a file"
     params = json_object(request.params_json) or {}
     yield from job_params.problems(request.function, params)
     yield from _output_warnings(request, params)
-    yield from _user_data_warnings(request)
 
 
 def _output_warnings(request: JobRequest, params: Mapping[str, Any]) -> Iterator[str]:

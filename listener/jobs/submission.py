@@ -14,7 +14,6 @@ import tenacity
 
 from listener.core import clock
 from listener.core.errors import FailureKind, MpsRejected, MpsUnavailable, SettingsError, StoreRejected
-from listener.core.job_kinds import IPRODUCTION
 from listener.core.logger import get_logger
 from listener.core.model import (
     DecodedMessage,
@@ -113,7 +112,7 @@ def _intent(request: JobRequest, *, deadline: timedelta | None, tenant: str) -> 
     return Job(
         token=secrets.token_urlsafe(16),
         reference=request.reference,
-        kind=IPRODUCTION.name,
+        kind=request.kind,
         function=request.function,
         pipeline=request.pipeline or "",
         input=request.input,

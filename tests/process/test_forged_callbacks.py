@@ -31,7 +31,7 @@ enrich = false
 handlers = [{{ use = "jsonl", path = "{folder}/results.jsonl" }}]
 """
 INPUT = "oss://in-bucket.oss-cn-shanghai.aliyuncs.com/{name}.mp4"
-OUTPUT = "oss://out-bucket.oss-cn-shanghai.aliyuncs.com/talk-{timestamp}.mp4"
+OUTPUT = "oss://out-bucket.oss-cn-shanghai.aliyuncs.com/talk.mp4"
 #: MPS sends no callback of its own; jobs of this function run until they are told to end.
 SLOW = "VideoDelogo"
 #: Every run imports the SDK of MPS, which takes long on a busy machine.

@@ -220,7 +220,7 @@ class TestWaiting:
             text=True,
         )
 
-        assert done.stdout.startswith("Success Outputs(code='Success', ")
+        assert done.stdout.startswith("Success Outputs(source='query', code='Success', ")
         assert daemon.stop() == 0
 
 

@@ -9,11 +9,14 @@ from pathlib import Path
 
 import pytest
 
+from listener.core.job_kinds import JOB_KINDS, WORKFLOW
 from listener.core.model import ResultStatus
 from listener.emulator import DEFAULT_PIPELINE_ID, Emulator, Fault, FaultKind, Options
 from listener.emulator.mns.queue import Attributes
 from listener.emulator.server import running
 from listener.formats.setup_message import setup_message
+from tests.support.emulated_jobs import add_workflow, start_run, submit_job
+from tests.support.emulator_clients import BareMps
 from tests.support.program import QUEUE, Place, Program
 from tests.support.terminal import run_at_terminal
 from tests.support.waiting import wait_until
@@ -75,6 +78,26 @@ def test_from_an_empty_account_to_the_first_handled_callback(place: Place) -> No
 
     assert daemon.stop() == 0
     assert [line["state"] for line in daemon.logs("result.received")] == ["Success", "Success"]
+
+
+def test_from_an_empty_account_to_a_handled_callback_of_each_kind(place: Place) -> None:
+    set_up = place.start(*setup_arguments(place, "--new-pipeline", "transcode", "--json"))
+    assert set_up.wait() == 0, set_up.stderr
+    pipeline = json.loads(set_up.stdout)["pipeline_id"]
+    assert place.start("check", http__listen="").wait() == 0
+    daemon = place.start("run", "-c", str(place.folder / "listener.toml"), http__listen="").ready()
+    mps = BareMps(place.server.url)
+    with mps.http:
+        kinds = [kind for kind in JOB_KINDS if kind is not WORKFLOW]
+        ids = [submit_job(mps, kind, PipelineId=pipeline) for kind in kinds]
+        run_id = start_run(mps, add_workflow(mps, "Snapshot-1", queue=QUEUE))
+    for job_id in ids:
+        wait_for_result(daemon, job_id)
+    wait_until(lambda: run_id in [line.get("run_id") for line in daemon.logs("result.received")])
+
+    assert daemon.stop() == 0
+    found = {line.get("job_id"): line for line in daemon.logs("result.received")}
+    assert {found[job_id]["state"] for job_id in ids} == {"Success"}
 
 
 def test_a_daemon_calls_no_handler_for_a_test_message_and_says_that_it_came(place: Place) -> None:

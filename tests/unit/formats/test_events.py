@@ -9,7 +9,7 @@ import pytest
 
 from listener.core.errors import Undecodable
 from listener.core.idempotency_key import idempotency_key
-from listener.formats.callback import decode, members_of
+from listener.formats.callback import all_members_of, decode
 from tests.support.builders import ABSENT, WRAPPINGS, wrapped
 from tests.support.event_samples import EVENT_TIME, a_vod_event, an_ims_event
 
@@ -248,7 +248,7 @@ def test_an_event_gives_no_intent_its_job_id() -> None:
 
 
 def test_members_of_the_body_are_found_at_the_top_and_at_their_place() -> None:
-    members = members_of(PRODUCED)
+    members = all_members_of(PRODUCED)
 
     assert members["projectid"] == members["messagebody"]["projectid"] == "aded28bac782446a8e5a7cf86b67a1b2"
     assert members["eventtime"] == EVENT_TIME

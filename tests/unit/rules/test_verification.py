@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from listener.core.job_kinds import JOB_KINDS, WORKFLOW, JobKind
 from listener.core.model import LOST, TERMINAL_STATES, Job, Result, Source, Unverified, VerificationOutcome
 from listener.rules.verification import (
     MAX_PAUSE,
@@ -74,11 +75,22 @@ def test_mps_is_not_asked_about_what_it_said_itself_or_cannot_say(fields: dict[s
 
 
 def test_another_type_does_not_evade_verification_of_a_job_with_a_function() -> None:
-    forged = a_result(type="Transcode")
+    forged = a_result(type="Subtitle")
 
     assert is_verified("known", forged, a_job())
     assert not is_verified("known", forged, a_job(function=""))
     assert not is_verified("always", forged, None)
+
+
+@pytest.mark.parametrize(
+    "kind", [kind for kind in JOB_KINDS if kind is not WORKFLOW], ids=lambda kind: kind.name
+)
+def test_every_kind_that_mps_can_be_asked_about_is_verified(kind: JobKind) -> None:
+    callback = a_result(type=kind.name)
+
+    assert is_verified("always", callback, None)
+    assert is_verified("known", callback, a_job(function="", kind=kind.name))
+    assert not is_verified("known", callback, None)
 
 
 def test_where_mps_is_not_configured_nothing_is_verified() -> None:
