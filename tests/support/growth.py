@@ -17,7 +17,7 @@ def assert_linear(run: Callable[[str], object], text_of: Callable[[int], str]) -
 
 
 def _seconds(run: Callable[[str], object], text: str) -> float:
-    """The best of five, in seconds of CPU, as the machine may be busy; without collecting the garbage of other tests."""
+    """The best of five, in seconds of CPU, as the machine may be busy; the garbage of other tests is not collected."""
     best = float("inf")
     gc.disable()
     try:

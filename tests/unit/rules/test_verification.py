@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any
 
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from listener.core.job_kinds import JOB_KINDS, WORKFLOW, JobKind
 from listener.core.model import LOST, TERMINAL_STATES, Job, Result, Source, Unverified, VerificationOutcome
+from listener.rules.job_facts import kind_of
 from listener.rules.verification import (
     MAX_PAUSE,
     AskAgain,
@@ -75,7 +77,7 @@ def test_mps_is_not_asked_about_what_it_said_itself_or_cannot_say(fields: dict[s
 
 
 def test_another_type_does_not_evade_verification_of_a_job_with_a_function() -> None:
-    forged = a_result(type="Subtitle")
+    forged = a_result(type="HologramRender")
 
     assert is_verified("known", forged, a_job())
     assert not is_verified("known", forged, a_job(function=""))
@@ -91,6 +93,14 @@ def test_every_kind_that_mps_can_be_asked_about_is_verified(kind: JobKind) -> No
     assert is_verified("always", callback, None)
     assert is_verified("known", callback, a_job(function="", kind=kind.name))
     assert not is_verified("known", callback, None)
+
+
+def test_mps_is_not_asked_about_an_event_whatever_its_type_is_called() -> None:
+    event = a_result(type="Transcode", event="j1/Transcode@t/digest")
+
+    assert kind_of(event, None) is None
+    assert not is_verified("always", event, None)
+    assert is_verified("always", replace(event, event=""), None)
 
 
 def test_where_mps_is_not_configured_nothing_is_verified() -> None:
