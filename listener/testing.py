@@ -19,6 +19,7 @@ from typing import Any, Final, Literal, Self
 
 from listener.core import clock, job_kinds
 from listener.core.call_deadline import time_left
+from listener.core.event_types import is_complete
 from listener.core.job_kinds import JobKind
 from listener.core.model import (
     FAIL,
@@ -70,7 +71,8 @@ def make_result(**fields: Any) -> JobResult:
 
     The others follow from these: ``state="Fail"`` brings a code and outputs without files, ``state="Lost"`` comes from
     the listener, ``function="Cover"`` brings the outputs of that function, ``type="Snapshot"`` those of that kind,
-    ``type="Report"`` the activities of a workflow, and ``data={"a": 1}`` is also the user data.
+    ``type="Report"`` the activities of a workflow, ``type="ProduceMediaComplete"`` or a ``media_id`` makes it an event,
+    and ``data={"a": 1}`` is also the user data.
     """
     unknown = fields.keys() - JobResult.__dataclass_fields__.keys()
     if unknown:
@@ -225,6 +227,8 @@ def _result(fields: Mapping[str, Any], job: Job) -> Result:
     state, kind = fields.get("state", SUCCESS), fields.get("type", _IPRODUCTION)
     if state == LOST:
         return reconciler.lost(job, now=FINISHED_AT)
+    if fields.get("media_id") or is_complete(kind):
+        return _event(fields, job, type_=kind)
     other = job_kinds.kind_of_type(kind) if kind not in (_IPRODUCTION, "Start") else None
     if other and state in _CAUSES:
         return _of_other_kind(fields, job, other)
@@ -246,6 +250,24 @@ def _result(fields: Mapping[str, Any], job: Job) -> Result:
     decoded = callback.decode(json.dumps(given, ensure_ascii=False))
     queried = kind == _IPRODUCTION and decoded.terminal
     return replace(decoded, outputs=_sample_outputs(decoded, job)) if queried else decoded
+
+
+def _event(fields: Mapping[str, Any], job: Job, *, type_: str) -> Result:
+    """An event of IMS, about a job unless only a medium is given."""
+    state, media_id = fields.get("state", SUCCESS), fields.get("media_id", "")
+    code, message = _CAUSES[FAIL] if state == FAIL else ("", "")
+    members = {
+        "Status": state,
+        "JobId": fields.get("job_id", "" if media_id else job.job_id),
+        "MediaId": media_id,
+        "FunctionName": job.function,
+        "ErrorCode": fields.get("code", code),
+        "ErrorMessage": fields.get("message", message),
+        "UserData": job.user_data,
+    }
+    body = {name: value for name, value in members.items() if value not in (None, "")}
+    event = {"EventType": type_, "EventTime": f"{FINISHED_AT:%Y-%m-%dT%H:%M:%SZ}", "MessageBody": body}
+    return callback.decode(json.dumps(event, ensure_ascii=False))
 
 
 def _of_other_kind(fields: Mapping[str, Any], job: Job, kind: JobKind) -> Result:

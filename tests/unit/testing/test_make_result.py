@@ -28,7 +28,9 @@ KINDS = [
         pytest.param({"type": name, "state": "Fail", "message": "bad"}, id=f"{name}-failed")
         for name in OTHERS
     ),
-    pytest.param({"type": "Start"}, id="workflow-started"),
+    pytest.param({"type": "Start"}, id="workflow-started-whatever-its-state"),
+    pytest.param({"type": "ProduceMediaComplete", "data": {"a": 1}}, id="event-about-a-job"),
+    pytest.param({"type": "SnapshotComplete", "media_id": "v1", "state": "Fail"}, id="event-about-a-medium"),
     *(pytest.param({"function": name}, id=name) for name in FUNCTION_NAMES),
 ]
 
@@ -38,7 +40,8 @@ def test_the_callback_says_the_same_as_the_fields(fields: dict[str, Any]) -> Non
     made = make_result(**fields)
     decoded = callback.decode(made.raw)
 
-    for name in ("job_id", "run_id", "type", "function", "state", "code", "message", "details", "user_data"):
+    said = "job_id run_id media_id type function state code message details user_data"
+    for name in said.split():
         assert getattr(decoded, name) == getattr(made, name), name
 
 
@@ -47,7 +50,7 @@ def test_every_kind_is_a_document_and_read_back(fields: dict[str, Any]) -> None:
     made = make_result(**fields)
 
     assert JobResult.from_document(json.loads(json.dumps(made.to_document()))) == made
-    assert made.job_id or made.run_id
+    assert made.job_id or made.run_id or made.media_id
     assert {name: getattr(made, name) for name in fields} == {
         name: tuple(value) if isinstance(value, list) else value for name, value in fields.items()
     }
