@@ -1,6 +1,7 @@
 """Events of IMS and VOD: which medium each is about, and what identifies it.
 
-Processes of the previous release still work: they quarantine events.
+Processes of the previous release still work: they quarantine events. If they handle an event that one of this release
+recorded, its key is made from its job alone.
 """
 
 from __future__ import annotations
