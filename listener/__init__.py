@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from listener.client import Client, outputs, register, submit, wait
     from listener.core.call_deadline import time_left
     from listener.core.errors import (
+        AlreadyExists,
         JobWarning,
         ListenerError,
         MpsRejected,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from listener.core.outputs import Outputs
 
 __all__ = [
+    "AlreadyExists",
     "AsyncClient",
     "Client",
     "Job",
@@ -66,7 +68,7 @@ __all__ = [
 __version__ = "0.1.0"
 
 _ERRORS = (
-    "JobWarning",
+    *("AlreadyExists", "JobWarning"),
     *("ListenerError", "MpsRejected", "MpsUnavailable", "NotFound", "ReferenceExists", "Reject", "Retry"),
     *("SettingsError", "StoreRejected", "StoreUnavailable", "Unavailable", "UnavailableError", "UsageError"),
 )

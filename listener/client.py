@@ -27,7 +27,7 @@ from typing import Any, Self
 
 from listener.aliyun.tenant_clients import TenantClients
 from listener.core import clock
-from listener.core.errors import JobWarning, NotFound, SettingsError, UsageError
+from listener.core.errors import AlreadyExists, JobWarning, NotFound, SettingsError, UsageError
 from listener.core.job_kinds import IPRODUCTION
 from listener.core.model import ANSWERED_AT_ONCE, SUCCESS, Job, JobState, Result
 from listener.core.outputs import Outputs
@@ -177,7 +177,9 @@ class Client:
         self.settings.tenant(tenant)
         kind = registered_kind(kind, function)
         if self.store.find_job(job_id):
-            raise UsageError(f"job {job_id!r} is already registered; see `mns-listener jobs show {job_id}`")
+            raise AlreadyExists(
+                f"job {job_id!r} is already registered; see `mns-listener jobs show {job_id}`"
+            )
         now = clock.now()
         limit = self.settings.deadline_of(function or kind, user_data) if deadline is None else deadline
         check_deadline(limit)

@@ -6,7 +6,8 @@
     ├── SettingsError          stop; exit 78; names the setting, its value and the fix
     ├── UsageError             stop; exit 2; the request is invalid, no call was made
     │   ├── NotFound               the same, but exit 66: what the request names does not exist
-    │   └── ReferenceExists        a job has this reference already
+    │   └── AlreadyExists          the same, but exit 73: a job has this id already
+    │       └── ReferenceExists        a job has this reference already
     ├── AddressInUse           stop; exit 69: another process listens at http.listen; may pass
     ├── StoreInUse             stop; exit 69: another daemon runs on this SQLite file; may pass
     ├── UnavailableError       retry with back-off; on the command line exit 69
@@ -71,7 +72,13 @@ class NotFound(UsageError):
     exit_code = ExitCode.NOT_FOUND
 
 
-class ReferenceExists(UsageError):
+class AlreadyExists(UsageError):
+    """A job with this id was submitted or registered already; nothing was sent."""
+
+    exit_code = ExitCode.EXISTS
+
+
+class ReferenceExists(AlreadyExists):
     """A job with this reference was submitted or registered already; nothing was sent."""
 
 

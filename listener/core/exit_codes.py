@@ -18,6 +18,7 @@ class ExitCode(IntEnum):
     NOT_FOUND = 66, "what was named does not exist"
     UNAVAILABLE = 69, "unavailable: a service, the store or a file"
     INTERNAL = 70, "a bug in mns-listener"
+    EXISTS = 73, "what was to be created exists already; nothing was changed"
     HUNG = 75, "the daemon stopped, but a part of it hung"
     CONFIG = 78, "invalid configuration"
     TIMED_OUT = 124, "timeout while waiting for jobs"

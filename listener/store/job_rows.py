@@ -9,7 +9,7 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, and_, case, literal, or_, select, update
 from sqlalchemy.exc import IntegrityError
 
-from listener.core.errors import ReferenceExists, UsageError
+from listener.core.errors import AlreadyExists, ReferenceExists
 from listener.core.model import Job, JobState, Result
 from listener.store.routed_result import KnownJob
 from listener.store.rows import job_of, mapping, result_of, values_of_job
@@ -78,7 +78,7 @@ def error_text(result: Result) -> str:
     return "" if result.state == JobState.SUCCESS else f"{result.code}: {result.message}".strip(": ")
 
 
-def _conflict(job: Job, message: str) -> UsageError | None:
+def _conflict(job: Job, message: str) -> AlreadyExists | None:
     """Which of the job's unique names exists already, from the database's message; None if it is something else."""
     if re.search("jobs[._]reference", message):
         return ReferenceExists(
@@ -87,7 +87,7 @@ def _conflict(job: Job, message: str) -> UsageError | None:
         )
     if not re.search("jobs[._]job_id", message):
         return None
-    return UsageError(
+    return AlreadyExists(
         f"job {job.job_id!r} is already registered; look at it with `mns-listener jobs show {job.job_id}`"
     )
 

@@ -161,6 +161,15 @@ def test_force_is_for_all_lines_that_do_not_say_otherwise(place: Place, invoke: 
     assert result.stdout == "1 submitted, 0 skipped, 0 existing, 1 invalid, 0 failed, 1 with warnings\n"
 
 
+def test_what_exists_already_is_no_wrong_usage(place: Place, invoke: Invoke) -> None:
+    first, again = (invoke("submit", *ONE, "--reference", "talk-7") for _ in range(2))
+    registered = [invoke("jobs", "register", "a" * 32) for _ in range(2)]
+
+    assert (first.exit_code, again.exit_code) == (0, 73)
+    assert "reference 'talk-7' already exists" in again.stderr
+    assert [result.exit_code for result in registered] == [0, 73]
+
+
 def test_an_empty_timeout_is_none(place: Place, invoke: Invoke) -> None:
     """As from a script whose variable is empty."""
     assert invoke("submit", *ONE, "--timeout", "").exit_code == 0

@@ -14,6 +14,7 @@ def test_exit_codes_stay_the_same() -> None:
         "NOT_FOUND": 66,
         "UNAVAILABLE": 69,
         "INTERNAL": 70,
+        "EXISTS": 73,
         "HUNG": 75,
         "CONFIG": 78,
         "TIMED_OUT": 124,
