@@ -62,6 +62,7 @@ def delivery_dict(delivery: Delivery) -> dict[str, Any]:
         "next_at": delivery.next_at,
         "lease_until": delivery.lease_until,
         "created_at": delivery.created_at,
+        "replayed_at": delivery.replayed_at,
         "settled_at": delivery.settled_at,
         "last_error": delivery.last_error,
     }

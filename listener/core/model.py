@@ -353,6 +353,12 @@ class Delivery:
     last_error: str = ""
     no_handler_since: datetime | None = None  #: since when no process that claimed it has had its handler
     first_key: str = ""  #: its key from before a replay gave it another target; empty if none has
+    replayed_at: datetime | None = None  #: when a replay gave it a new set of attempts
+
+    @property
+    def attempts_since(self) -> datetime:
+        """When its present set of attempts began: ``max_elapsed`` counts from then."""
+        return self.replayed_at or self.created_at
 
     @property
     def key(self) -> str:

@@ -167,7 +167,7 @@ class Enricher:
             self._breakers[api.key] = CircuitBreaker(error, until, failures)
 
     def _without(self, delivery: Delivery, error: Exception) -> Delivery:
-        if clock.now() - delivery.created_at < self._max_wait:
+        if clock.now() - delivery.attempts_since < self._max_wait:
             raise _not_available_yet(error) from error
         log.warning(
             "outputs.timeout", job_id=delivery.result.job_id, max_wait=str(self._max_wait), error=str(error)

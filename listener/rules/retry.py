@@ -102,7 +102,7 @@ def _spend(delivery: Delivery, text: str, policy: RetryPolicy, *, now: datetime,
 
 
 def _too_old(delivery: Delivery, text: str, policy: RetryPolicy, *, now: datetime) -> Dead | None:
-    if now - delivery.created_at <= policy.max_elapsed:
+    if now - delivery.attempts_since <= policy.max_elapsed:
         return None
     return Dead(reason=f"retry.max_elapsed exceeded ({policy.max_elapsed}); last error: {text}")
 

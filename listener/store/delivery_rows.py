@@ -80,6 +80,7 @@ def _values(
         "settled_at": at if refused else None,
         "no_handler_since": None,
         "first_key": None,
+        "replayed_at": None,
     }
 
 

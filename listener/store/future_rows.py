@@ -31,7 +31,7 @@ def reschedule(connection: Connection, *, at: datetime, longest_query_wait: time
 
 def _deliveries(at: datetime) -> Any:
     # settled_at is when the last attempt ended, and so when the pause before the next one began.
-    since = func.coalesce(deliveries.c.settled_at, deliveries.c.created_at)
+    since = func.coalesce(deliveries.c.settled_at, deliveries.c.replayed_at, deliveries.c.created_at)
     return (
         update(deliveries)
         .where(IS_PENDING, deliveries.c.next_at > at + MARGIN, since > at + MARGIN)

@@ -130,6 +130,8 @@ def _relation_size(connection: Connection, name: str) -> int:
 def _oldest_pending(database: Database) -> datetime | None:
     with database.read() as connection:
         oldest: datetime | None = connection.scalar(
-            select(func.min(deliveries.c.created_at)).where(IS_PENDING)
+            select(func.min(func.coalesce(deliveries.c.replayed_at, deliveries.c.created_at))).where(
+                IS_PENDING
+            )
         )
     return oldest

@@ -37,7 +37,7 @@ _MAKE_PENDING = (
         settled_at=None,
         no_handler_since=None,
         # Its age counts from now, or a delivery that exceeded retry.max_elapsed could never be replayed.
-        created_at=bindparam("now"),
+        replayed_at=bindparam("now"),
     )
 )
 

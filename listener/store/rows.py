@@ -144,6 +144,7 @@ def delivery_of(
         last_error=row["last_error"] or "",
         no_handler_since=row["no_handler_since"],
         first_key=row["first_key"] or "",
+        replayed_at=row["replayed_at"],
     )
 
 

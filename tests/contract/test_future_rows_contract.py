@@ -6,10 +6,11 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from listener.core.model import Delivery, Done, RetryAfter, Settlement
+from listener.core.model import Dead, Delivery, Done, RetryAfter, Settlement
 from listener.rules.backoff import Backoff
 from listener.rules.retry import RetryPolicy, after_failure
 from listener.rules.routing import Correlation, decider
+from listener.store.dead_letters import DeadLetters
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_claim, a_decoded_message, a_job, decoded_messages, routes_all
 from tests.support.stores import count, deliveries, jobs, results, the_row
@@ -72,6 +73,16 @@ def test_a_new_delivery_is_due_at_once(store: SqlStore) -> None:
 
     assert reschedule(store) == 3
     assert len(claimed(store, at=NOON)) == 3
+
+
+def test_a_delivery_that_was_replayed_while_the_clock_was_ahead_is_due_at_once(store: SqlStore) -> None:
+    store.record([a_decoded_message()], routes_all(), at=NOON)
+    (delivery,) = claimed(store, at=NOON)
+    store.settle([Settlement(delivery=delivery, outcome=Dead(reason="no use"))], at=NOON)
+    DeadLetters(store.database).replay([delivery.id], routes_all(), at=AHEAD)
+
+    assert reschedule(store) == 1
+    assert len(claimed(store, at=NOON)) == 1
 
 
 def test_what_is_running_or_settled_is_not_touched(store: SqlStore) -> None:

@@ -92,6 +92,16 @@ def test_a_replay_goes_to_the_route_that_has_another_name_now(store: SqlStore) -
     assert (delivery.attempt, delivery.failures) == (2, 0)
 
 
+def test_a_replay_keeps_the_time_of_creation_and_gives_all_the_time_for_attempts(store: SqlStore) -> None:
+    record(store, route("all", "log"))
+    settle(store)
+
+    replay_all(store, route("all", "log"))
+
+    (delivery,) = store.claim(a_claim(), at=LATER)
+    assert (delivery.created_at, delivery.replayed_at, delivery.attempts_since) == (NOON, LATER, LATER)
+
+
 def test_a_replay_goes_to_the_handler_that_has_another_name_now(store: SqlStore) -> None:
     record(store, route("all", "log", "jsonl"))
     settle(store, done=["log"])

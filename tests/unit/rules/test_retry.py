@@ -157,6 +157,13 @@ def test_whatever_is_older_than_max_elapsed_is_dead(error: Exception) -> None:
     assert error_text(error) in outcome.reason
 
 
+def test_the_age_of_a_replayed_delivery_counts_from_its_replay() -> None:
+    old = NOON - 2 * POLICY.max_elapsed
+
+    assert isinstance(outcome_of(KeyError("x"), created_at=old), Dead)
+    assert isinstance(outcome_of(KeyError("x"), created_at=old, replayed_at=NOON), RetryAfter)
+
+
 def test_a_lost_lease_spends_an_attempt() -> None:
     outcome = after_lost_lease(a_delivery(), POLICY, now=NOON, jitter=WHOLE)
 
