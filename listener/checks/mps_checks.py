@@ -12,7 +12,7 @@ from listener.aliyun.tenant_clients import TenantClients
 from listener.checks.bounded_checks import Check, ok
 from listener.core.check_result import CheckKind, CheckResult, Level
 from listener.core.errors import FailureKind, MpsRejected, MpsUnavailable
-from listener.core.job_kinds import IPRODUCTION
+from listener.core.job_kinds import IPRODUCTION, kind_of_type
 from listener.formats.service_hosts import mps_host
 from listener.jobs.notify_urls import only_notify_url, polled_queues
 from listener.rules.callback_destination import Destination, judge_notify_url, judge_pipeline
@@ -60,8 +60,25 @@ def _found(tenant: str, settings: Settings, clients: TenantClients) -> Iterator[
     except MpsUnavailable as error:
         yield _unreached(error, mps, to)
         return
+    yield from _other_queries(client, settings, to)
     if mps.pipeline:
         yield from _pipeline(client, mps.pipeline, to)
+
+
+def _other_queries(client: MpsClient, settings: Settings, to: Destination) -> Iterator[CheckResult]:
+    """A warning for each kind of job that a route names, and that MPS cannot be asked about with this key."""
+    types = (name for route in settings.routes for name in route.match.type)
+    kinds = dict.fromkeys(kind for name in types if (kind := kind_of_type(name)) and kind != IPRODUCTION)
+    for kind in kinds:
+        try:
+            client.call(kind.queried_by, **{kind.ids: _NO_JOB})
+        except MpsRejected:
+            pass  # there is no such job
+        except MpsUnavailable as error:
+            if mps_error_codes.lacks_permission(error.code):
+                detail = f"this key may not use {kind.queried_by}, to ask about {kind.name} jobs, which a route names"
+                advice = f"grant the RAM user mts:{kind.queried_by} on *"
+                yield to.result(CheckKind.MPS, Level.WARNING, detail, advice)
 
 
 def _reached(client: MpsClient, tenant: str, endpoint: Endpoint) -> CheckResult:

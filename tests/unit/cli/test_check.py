@@ -519,6 +519,27 @@ def test_what_mps_does_not_allow_is_named_with_the_action_that_is_missing(
     assert (row(answer, name)["level"], words in row(answer, name)["advice"]) == (level, True)
 
 
+OF_TWO_KINDS = (
+    ALL_TO_FILE
+    + """
+match = {{ type = ["Transcode", "iproduction", "Snapshot", "nonsense"] }}
+"""
+)
+
+
+def test_a_query_of_a_kind_that_a_route_names_needs_its_own_permission(
+    place: Place, printed: Callable[..., Any]
+) -> None:
+    place.settings(OF_TWO_KINDS)
+    with serving([NO_SUCH_JOB], [DENIED], [NO_SUCH_JOB]) as raw:
+        answer = printed("check", mps__endpoint=raw.url)
+        assert len(raw.requests) == 3
+
+    (denied,) = [one for one in not_ok(answer) if one["name"] == "mps"]
+    assert (denied["level"], denied["advice"]) == ("warning", "grant the RAM user mts:QueryJobList on *")
+    assert "Transcode jobs" in denied["detail"]
+
+
 @pytest.mark.parametrize(
     ("body", "status"),
     [
