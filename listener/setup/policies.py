@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from listener.core.job_kinds import JOB_KINDS
+from listener.core.job_kinds import JOB_KINDS, SUBMITTED_KINDS
 from listener.setup.location import Location
 
 #: MPS does not support permissions for single resources.
@@ -30,7 +30,7 @@ def daemon_policy(location: Location) -> Mapping[str, Any]:
 
 def submitter_policy() -> Mapping[str, Any]:
     """What ``mns-listener submit`` and ``listener.submit`` need."""
-    return _policy(_allow(["mts:SubmitIProductionJob"], _ALL))
+    return _policy(_allow([f"mts:{kind.submitted_by}" for kind in SUBMITTED_KINDS], _ALL))
 
 
 def setup_policy(location: Location) -> Mapping[str, Any]:
