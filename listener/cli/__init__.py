@@ -15,7 +15,7 @@ from typing import Any, NoReturn
 
 import click
 
-from listener.cli.closed_output import ended_by_reader
+from listener.cli.closed_output import ended_by_reader, open_closed_streams
 from listener.cli.options import global_config_option, log_level, log_level_options
 from listener.core.errors import Interrupted, ListenerError
 from listener.core.exit_codes import ExitCode
@@ -107,6 +107,7 @@ class Commands(click.Group):
     def make_context(
         self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
     ) -> click.Context:
+        open_closed_streams()
         with ended_by_reader():  # of a help text
             try:
                 return super().make_context(info_name, args, parent, **extra)
@@ -122,8 +123,7 @@ class Commands(click.Group):
     def _invoke(self, ctx: click.Context) -> Any:
         try:
             value = super().invoke(ctx)
-            if sys.stdout:
-                sys.stdout.flush()  # at the end of the process it would be too late for an error message
+            sys.stdout.flush()  # at the end of the process it would be too late for an error message
             return value
         except ListenerError as error:
             _fail(ctx, str(error), error.exit_code)

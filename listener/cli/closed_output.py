@@ -1,4 +1,4 @@
-"""What happens when the reader of the output has ended, as in ``mns-listener jobs list | head -1``."""
+"""Output that cannot be written: its reader has ended (``jobs list | head -1``), or it is closed (``>&-``)."""
 
 from __future__ import annotations
 
@@ -10,6 +10,20 @@ from contextlib import contextmanager
 from typing import TextIO
 
 from listener.core.exit_codes import ExitCode
+
+
+def open_closed_streams() -> None:
+    """Standard streams that the process was started without lead nowhere.
+
+    Otherwise the next file, such as the store, would get the descriptor of standard output.
+    """
+    for descriptor in (0, 1, 2):
+        try:
+            os.fstat(descriptor)
+        except OSError:
+            os.open(os.devnull, os.O_RDWR)  # gets the lowest descriptor that is free: this one
+    sys.stdout = sys.stdout or open(1, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - until the process ends
+    sys.stderr = sys.stderr or open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - until the process ends
 
 
 @contextmanager
@@ -39,9 +53,7 @@ def _discard_unread() -> bool:
     return bool(unread)
 
 
-def _lost_its_reader(stream: TextIO | None) -> bool:
-    if stream is None:  # it was closed before the process started
-        return False
+def _lost_its_reader(stream: TextIO) -> bool:
     try:
         descriptor = stream.fileno()
     except (OSError, ValueError):  # not a file, as in tests; or closed

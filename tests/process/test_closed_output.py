@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from collections.abc import Iterator
 
 import pytest
@@ -43,3 +45,18 @@ def test_an_error_keeps_its_status_if_it_has_no_reader(place: Place, unread: int
     place.settings()
 
     assert place.start("dead-letters", "show", "7", output=unread).wait() == 66
+
+
+@pytest.mark.parametrize("arguments", ["results list", "results list --json", "--help"])
+def test_a_command_without_standard_output_does_its_work(place: Place, arguments: str) -> None:
+    place.settings()
+    command = f"exec {sys.executable} -m listener {arguments} >&-"
+
+    ended = subprocess.run(
+        ["sh", "-c", command],
+        cwd=place.folder,
+        env={**os.environ, "PYTHONPATH": place.path},
+        stderr=subprocess.PIPE,
+    )
+
+    assert (ended.returncode, ended.stderr) == (0, b"")
