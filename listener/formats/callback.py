@@ -58,7 +58,7 @@ def _callback_of(document: dict[str, Any], *, raw: str) -> Result:
         details=_details(members.get("details")),
         pipeline=as_text(members.get("pipelineid")),
         raw=raw,
-        **_activities(execution),
+        **(_activities(execution) if execution else {}),
         **_user_data(members, execution),
     )
     if not result.job_id and not result.run_id:

@@ -51,7 +51,10 @@ def folded_object(value: Any) -> dict[str, Any]:
 def label(members: Mapping[str, Any], *names: str) -> str:
     """The first of these members that is not empty, without blanks around it. Raises Undecodable if it is too long."""
     for name in names:
-        value = as_text(members.get(name.lower())).strip()
+        found = members.get(name.lower())
+        if found is None:  # as most members of most callbacks
+            continue
+        value = as_text(found).strip()
         if len(value) > MAX_LABEL:
             raise Undecodable(f"{name} has {len(value)} characters; at most {MAX_LABEL} are allowed")
         if value:

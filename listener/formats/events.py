@@ -27,7 +27,7 @@ _NO_ERROR: Final = frozenset({"", "0", "200", "ok", "success"})
 
 def is_event(members: Mapping[str, Any]) -> bool:
     """Whether this document is an event, which names its type in a member that callbacks of MPS do not have."""
-    return bool(label(members, "EventType")) and not label(members, "Type")
+    return "eventtype" in members and bool(label(members, "EventType")) and not label(members, "Type")
 
 
 def with_body(members: Mapping[str, Any]) -> dict[str, Any]:
