@@ -79,15 +79,6 @@ def all_members_of(raw: str) -> Mapping[str, Any]:
     return {name: folded_deeply(value) for name, value in found.items()}
 
 
-def activity_states_of(raw: str) -> Sequence[str]:
-    """The normalised states of all activities of a workflow, also of those that are no jobs, from ``Result.raw``."""
-    try:
-        members = folded(_json_object(raw))
-        return [state_of(activity) for activity in activities_of(_execution(members))]
-    except Undecodable:
-        return ()
-
-
 def _unwrapped(body: str) -> tuple[str, dict[str, Any]]:
     """The innermost document, as text and as members by lower-cased name."""
     text = storable(body).strip(_BLANK)

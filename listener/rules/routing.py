@@ -22,7 +22,7 @@ from listener.core.model import (
     Target,
 )
 from listener.core.ports import Decide
-from listener.formats import callback, user_data
+from listener.formats import activities, callback, user_data
 from listener.formats.callback_members import folded_deeply
 from listener.formats.setup_message import is_setup_message
 from listener.formats.user_data import UserData
@@ -97,7 +97,8 @@ class MatchContext:
 
     @cached_property
     def activity_states(self) -> Sequence[str]:
-        return callback.activity_states_of(self.result.raw) if self.result.run_id else ()
+        found = activities.read(self.result.raw) if self.result.run_id else ()
+        return [activity.state for activity in found]
 
 
 class UnknownJobPolicy(StrEnum):

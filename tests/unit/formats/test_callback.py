@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from listener.core.errors import Undecodable
 from listener.core.model import Result
-from listener.formats.callback import activity_states_of, all_members_of, decode
+from listener.formats.callback import all_members_of, decode
 from listener.formats.lenient_json import parse, render
 from listener.formats.user_data import embed_token
 from tests.support.builders import ABSENT, JOB_ID, TOKEN, WRAPPINGS, a_callback, a_result, wrapped
@@ -233,14 +233,6 @@ def test_a_querys_reply_nests_activities_in_an_object() -> None:
 
         assert (result.activity_job_ids, result.activity_states) == (("j2", "j1"), ("Fail", "Success"))
         assert (result.run_id, result.state, result.user_data) == ("R1", "Success", "order-7")
-        assert activity_states_of(result.raw) == ["Success", "Fail", "Success", "Skipped"]
-
-
-@pytest.mark.parametrize(
-    "raw", ["", "[]", "{", '{"A":1}', '{"ActivityList":3}', '{"ActivityList":{"Activity":3}}']
-)
-def test_without_a_readable_workflow_there_are_no_activities(raw: str) -> None:
-    assert list(activity_states_of(raw)) == []
 
 
 def test_members_are_found_by_lower_case_names_at_every_level() -> None:
