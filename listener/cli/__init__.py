@@ -35,7 +35,7 @@ COMMANDS = {
     ),
     "run": ("listener.cli.run:run", "Run the daemon: receive callbacks and call handlers."),
     "check": ("listener.cli.check:check", "Verify that the daemon can run with these settings."),
-    "submit": ("listener.cli.submit:submit", "Submit one smart-production job, or many with --from."),
+    "submit": ("listener.cli.submit:submit", "Submit one job, or many with --from."),
     "jobs": ("listener.cli.jobs:jobs", "List and inspect jobs."),
     "reconcile": ("listener.cli.reconcile:reconcile", "Query MPS for job status, and record the answer."),
     "results": ("listener.cli.results:results", "List recorded results; reroute parked ones."),
