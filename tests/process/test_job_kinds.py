@@ -4,15 +4,13 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Mapping
-from pathlib import Path
 from typing import Any
 
 import pytest
 
 import listener
 from listener.core.job_kinds import JOB_KINDS, SUBMITTED_KINDS, WORKFLOW, JobKind
-from listener.emulator import Fault, FaultKind, Options
-from listener.emulator.server import running
+from listener.emulator import Fault, FaultKind
 from listener.settings.loader import settings_from
 from tests.soak.job_outcomes import HASTY, inject_faults
 from tests.support.emulated_jobs import (
@@ -33,18 +31,9 @@ INPUT = f"{BUCKET}/in/a film.mp4"
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Iterator[Place]:
-    with running(Options(job_seconds=0.01, queues=(QUEUE,))) as server:
-        here = Place(tmp_path, server)
-        here.settings()
-        try:
-            yield here
-        finally:
-            here.close()
-
-
-@pytest.fixture
 def mps(place: Place) -> Iterator[BareMps]:
+    """With the default pipeline bound to the queue of the settings."""
+    place.settings()
     client = BareMps(place.server.url)
     with client.http:
         bind_pipeline(client, QUEUE)
