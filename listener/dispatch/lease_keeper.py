@@ -45,6 +45,23 @@ class CallTimeouts:
     overrun: timedelta  #: how long it keeps its delivery after that
 
 
+@dataclass(frozen=True, slots=True)
+class _Reading:
+    """One moment by both clocks."""
+
+    monotonic: float
+    wall: datetime
+
+    @classmethod
+    def now(cls) -> _Reading:
+        return cls(clock.monotonic(), clock.now())
+
+    @property
+    def elapsed(self) -> timedelta:
+        """Since then, whatever the wall clock was set to."""
+        return timedelta(seconds=clock.monotonic() - self.monotonic)
+
+
 class LeaseKeeper:
     """One round is ``maintain``. For one thread."""
 
@@ -70,8 +87,7 @@ class LeaseKeeper:
         self._clock_check = clock_check
         self._lease = lease
         self._timeouts = timeouts
-        #: When our leases were last renewed, in monotonic seconds and by the wall clock.
-        self._renewed: tuple[float, datetime] | None = None
+        self._renewed: _Reading | None = None  #: when our leases were last renewed
         #: Leases that need watching, and since which time after boot each has not been renewed.
         self._unrenewed: dict[Lease, timedelta] = {}
         self._rescues_from: float | None = None  #: the monotonic time before which others may renew first
@@ -108,13 +124,19 @@ class LeaseKeeper:
         stalled in between, and others may have stalled with it. They then get the time of a lease, which is four
         renewals. The same is possible, but less likely, when this process has just started: they get one renewal.
         """
-        before = self._renewed
-        self._store.renew(self._in_flight.all(), until=clock.now() + self._lease)
-        self._renewed = clock.monotonic(), clock.now()
+        before, renewed = self._renewed, _Reading.now()
+        self._store.renew(self._in_flight.all(), until=renewed.wall + self._lease)
+        self._renewed = renewed
         if before is None:
             return renewal_interval(self._lease)
-        gap = max(timedelta(seconds=self._renewed[0] - before[0]), self._renewed[1] - before[1])
+        gap = max(before.elapsed, renewed.wall - before.wall)
         return timedelta(0) if gap < self._lease / 2 else self._lease
+
+    @property
+    def _now(self) -> datetime:
+        """The time by the clock with which our leases were renewed: if it is set between the renewal and the rescue, they
+        must not seem to have expired."""
+        return self._renewed.wall + self._renewed.elapsed if self._renewed else clock.now()
 
     def _is_over(self, grace: timedelta) -> bool:
         """Whether a grace is over, which begins here if none has begun; one that runs is not extended, so that leases
@@ -128,13 +150,12 @@ class LeaseKeeper:
         return True
 
     def _rescue_expired(self) -> None:
-        now = clock.now()
-        self._on_rescued(self._store.rescue_expired(self._after_lost_lease, at=now, limit=RESCUE_BATCH))
+        self._on_rescued(self._store.rescue_expired(self._after_lost_lease, at=self._now, limit=RESCUE_BATCH))
 
     def _rescue_unrenewed(self) -> None:
         """Watch, by the time since boot, the leases whose ends say nothing: all of them while our clock is wrong, else
         those that end later than any lease, because they were written by a clock that was ahead."""
-        now, uptime = clock.now(), clock.uptime()
+        now, uptime = self._now, clock.uptime()
         after = NEVER if self._clock_check.wrong else now + WATCH_LEASES * self._lease
         watched = self._store.leases(after=after, limit=RESCUE_BATCH)
         self._unrenewed = {lease: self._unrenewed.get(lease, uptime) for lease in watched}

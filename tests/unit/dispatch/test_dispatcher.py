@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import closing
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -462,6 +462,40 @@ def test_a_jump_of_the_clock_neither_holds_up_a_lease_nor_ends_it_early(
     assert [delivery.id for delivery in dead] == [1]
     assert seen[:8] == [["running", "running"]] * 8
     assert seen[-1] == ["pending", "running"]
+
+
+class SetDuringRenewal(SqlStore):
+    """While it renews leases, somebody sets the clock."""
+
+    set_clock: Callable[[], None] | None = None
+
+    def renew(self, deliveries: Sequence[Delivery], *, until: datetime) -> None:
+        super().renew(deliveries, until=until)
+        if self.set_clock:
+            self.set_clock()
+
+
+def test_a_clock_that_is_set_right_during_a_renewal_ends_no_lease_of_this_process(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was 3 h behind since the round before, and only for so long: no round sees a jump."""
+    clocks, setting = Clocks(monkeypatch), SetDuringRenewal(store.database)
+    running, go_on = threading.Event(), threading.Event()
+
+    def handle(_result: JobResult) -> None:
+        running.set()
+        go_on.wait(60)
+
+    record_results(store)
+    with dispatching(setting, handle) as dispatcher:
+        assert running.wait(30)
+        Rounds(dispatcher, monkeypatch).until_ready()
+        clocks.jump(timedelta(hours=-3))
+        setting.set_clock = lambda: clocks.jump(timedelta(hours=3))
+        dispatcher.maintain_leases()
+
+        assert [(row.state, row.failures) for row in delivery_rows(store)] == [("running", 0)]
+        go_on.set()
 
 
 @pytest.mark.parametrize(
