@@ -35,7 +35,7 @@ from listener.core.ports import MediaProcessing
 from listener.dispatch.job_result import outputs_of
 from listener.jobs import submission
 from listener.jobs.notify_urls import notify_url_warnings, only_notify_url
-from listener.jobs.request import JobRequest, check_deadline, registered_kind
+from listener.jobs.request import JobRequest, check_deadline, check_job_id, registered_kind
 from listener.jobs.request_checks import check, corrected
 from listener.jobs.settings_warnings import route_warnings
 from listener.settings.loader import settings_from
@@ -175,6 +175,7 @@ class Client:
         queried for it once it is overdue. Raises UsageError.
         """
         self.settings.tenant(tenant)
+        check_job_id(job_id)
         kind = registered_kind(kind, function)
         if self.store.find_job(job_id):
             raise AlreadyExists(

@@ -120,6 +120,14 @@ def registered_kind(kind: str, function: str) -> str:
     return found.name
 
 
+def check_job_id(job_id: str) -> None:
+    """Raises UsageError for an id that no callback can have."""
+    if job_id.split() != [job_id]:
+        raise UsageError(
+            f"job id {job_id!r} is empty or contains blanks, so no callback can match it; use the id that MPS returned"
+        )
+
+
 def check_deadline(deadline: timedelta) -> None:
     """Raises UsageError for a deadline that is negative, or so long that the timestamp could overflow."""
     try:

@@ -418,5 +418,16 @@ def test_submit_and_register_warn_alike_of_a_misspelt_function(
     assert (submitted.stderr, registered.stderr) == (warnings, warnings)
 
 
+@pytest.mark.parametrize("job_id", ["", " ", "job-1\n", "job 1"])
+def test_an_id_that_no_callback_has_is_not_registered(
+    place: Place, printed: Callable[..., Any], invoke: Invoke, job_id: str
+) -> None:
+    result = invoke("jobs", "register", job_id)
+
+    assert result.exit_code == 2
+    assert f"job id {job_id!r} is empty or contains blanks" in result.stderr
+    assert printed("jobs", "list") == []
+
+
 def test_a_job_registered_without_a_function_brings_no_warning(place: Place, invoke: Invoke) -> None:
     assert invoke("jobs", "register", "made-elsewhere").stderr == ""
