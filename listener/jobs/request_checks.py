@@ -101,6 +101,12 @@ def _require_known_kind(request: JobRequest) -> None:
             raise UsageError(error)
     if json_object(request.params_json) is None:
         raise UsageError(f"params = {shortened(repr(request.params), 200)} is not a JSON object")
+    if request.kind == MEDIA_INFO.name and (request.output or json_object(request.params_json)):
+        name, given = ("output", request.output) if request.output else ("params", request.params_json)
+        raise UsageError(
+            f"{name} = {shortened(repr(given), 200)}: {request.kind} has no such parameter; omit it, the properties of "
+            "the input are in the job's outputs"
+        )
     for name in ("notify_url", "model", "schedule_params"):
         if given := getattr(request, name):
             raise UsageError(

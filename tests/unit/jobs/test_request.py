@@ -84,6 +84,21 @@ def test_what_cannot_be_sent_or_stored_is_refused_even_if_forced(fields: dict[st
         check(a_request(**fields, force=True))
 
 
+@pytest.mark.parametrize(
+    "fields", [{"output": "oss://media.oss-cn-shanghai.aliyuncs.com/x"}, {"params": '{"a": 1}'}]
+)
+def test_what_media_info_would_not_send_is_refused_even_if_forced(fields: dict[str, str]) -> None:
+    request = JobRequest(
+        kind="MediaInfo", input="oss://media.oss-cn-shanghai.aliyuncs.com/in.mp4", pipeline="p", force=True
+    )
+    assert check(request) == []
+
+    with pytest.raises(
+        UsageError, match=f"{next(iter(fields))} = .*: MediaInfo has no such parameter; omit it"
+    ):
+        check(replace(request, **fields))
+
+
 def test_every_warning_of_a_forced_request_is_given() -> None:
     assert (
         len(check(a_request(function="Cover", params='{"fps": 99}', input="x", output="y", force=True))) == 4
