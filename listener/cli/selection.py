@@ -128,7 +128,9 @@ def carry_out(
     if selection.dry_run:
         changed = _in_pages([delivery.id for delivery in found], preview)
         if not selection.as_json:
-            show([delivery for delivery in found if delivery.id not in changed.refused])
+            shown = [delivery for delivery in found if delivery.id not in changed.refused]
+            if shown or not found:  # else all were refused, and the reasons follow
+                show(shown)
     else:
         _confirm(action, selection, len(ids))
         changed = _in_pages(ids, change)

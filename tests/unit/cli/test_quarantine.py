@@ -88,6 +88,15 @@ def test_a_retry_says_what_it_led_to_and_why_others_stay(quarantined: list[int],
     assert result.stderr.splitlines()[1] == "Error: 1 quarantined messages cannot be retried"
 
 
+def test_a_dry_run_of_a_retry_that_is_refused_does_not_say_that_there_are_no_messages(
+    quarantined: list[int], invoke: Invoke
+) -> None:
+    result = invoke("quarantine", "retry", str(quarantined[2]), "--dry-run")
+
+    assert result.stdout == "would retry 0 quarantined messages; nothing was changed\n"
+    assert f"cannot retry {quarantined[2]}: the body is not valid JSON" in result.stderr
+
+
 def test_messages_are_dropped(
     place: Place, quarantined: list[int], printed: Callable[..., Any], invoke: Invoke
 ) -> None:
