@@ -20,7 +20,7 @@ _KINDS: tuple[tuple[type[BaseException], FailureKind], ...] = (
     (OSError, FailureKind.CONNECTION),
 )
 HINTS = {
-    FailureKind.REFUSED: "connection refused; verify the endpoint, and that the service is running",
+    FailureKind.REFUSED: "verify the endpoint, and that the service is running",
     FailureKind.TLS: "verify the endpoint, and that this machine trusts its certificate authority",
     FailureKind.DNS: "verify the host name of the endpoint, and that this machine can resolve it",
 }
