@@ -13,6 +13,7 @@ from listener.core.errors import UsageError
 _ACCOUNT: Final = re.compile(r"[0-9]{5,20}")
 _REGION: Final = re.compile(r"[a-z]{2,}(-[a-z0-9]+)+")
 _QUEUE: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]{0,119}")
+_ENDPOINT: Final = re.compile(r"https?://[^/?#@\s]+/?")
 _QUEUE_URL: Final = re.compile(
     r"mns://(?P<account>[0-9]+)\.mns\.(?P<region>[a-z0-9-]+?)(?:-internal(?:-vpc)?)?\.aliyuncs\.com"
     r"/queues/(?P<queue>[^/]+)/?"
@@ -61,6 +62,9 @@ def location(
         if not form.fullmatch(value):
             given = f"{value!r} is not valid" if value else "is missing"
             raise UsageError(f"{name} {given}; use {example}")
+    for name, endpoint in (("--mns-endpoint", mns_endpoint), ("--mps-endpoint", mps_endpoint)):
+        if endpoint and not _ENDPOINT.fullmatch(endpoint):
+            raise UsageError(f"{name} {endpoint!r} is not valid; use http(s)://host[:port] without a path")
     return Location(
         region=region,
         account=account,

@@ -397,7 +397,7 @@ def test_what_was_done_before_an_error_is_said(place: Place, run_setup: Callable
         pytest.param(["--account", "me"], 2, "--account 'me' is not valid", id="account"),
         pytest.param(["--pipeline", "a", "--new-pipeline", "b"], 2, "one of the two", id="two-pipelines"),
         pytest.param(["--mns-endpoint", unused_endpoint()], 69, ": connection refused; verify", id="no-mns"),
-        pytest.param(["--mns-endpoint", "nonsense"], 78, "nonsense", id="endpoint"),
+        pytest.param(["--mns-endpoint", "nonsense"], 2, "--mns-endpoint 'nonsense'", id="endpoint"),
     ],
 )
 def test_a_refusal_names_the_cause(

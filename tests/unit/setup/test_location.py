@@ -69,6 +69,8 @@ def test_endpoints_that_are_given_take_precedence() -> None:
         ),
         pytest.param({"queue": "a_b"}, "--queue 'a_b' is not valid", id="queue"),
         pytest.param({"queue": "q" * 121}, "120", id="long-queue"),
+        pytest.param({"mns_endpoint": "127.0.0.1:8470"}, "--mns-endpoint '127.0.0.1:8470'", id="no-scheme"),
+        pytest.param({"mps_endpoint": "http://h/x"}, "--mps-endpoint 'http://h/x'", id="endpoint-with-path"),
     ],
 )
 def test_what_is_not_valid_is_named_with_the_way_out(fields: dict[str, str], words: str) -> None:
