@@ -96,7 +96,18 @@ def list_jobs(
     if as_json:
         print_json([{"id": row, **job_dict(job), "deliveries": counts.get(row, {})} for row, job in page])
         return
-    columns = ("id", "job", "reference", "function", "state", "deliveries", "user data", "created", "error")
+    columns = (
+        "id",
+        "job",
+        "reference",
+        "kind",
+        "function",
+        "state",
+        "deliveries",
+        "user data",
+        "created",
+        "error",
+    )
     print_table(
         columns,
         [_row(row, job, counts.get(row, {})) for row, job in page],
@@ -110,6 +121,7 @@ def _row(row: int, job: Job, counts: Mapping[str, int]) -> tuple[Any, ...]:
         row,
         job.job_id,
         job.reference,
+        job.kind,
         job.function,
         job.state,
         _deliveries(counts),

@@ -74,7 +74,7 @@ def reconcile(*, names: tuple[str, ...], overdue: bool, path: Path | None, as_js
     if as_json:
         print_json(lines)
     else:
-        columns = ("job", "function", "result", "next query")
+        columns = ("job", "kind", "function", "result", "next query")
         print_table(
             columns, [tuple(line.values()) for line in lines], empty="no overdue jobs", whole=("job",)
         )
@@ -91,6 +91,7 @@ def _waiting(client: Client) -> dict[str, tuple[Job, datetime | None]]:
 def _line(job: Job, result: str, next_query: datetime | None) -> dict[str, Any]:
     return {
         "job": job.job_id or job.reference or job.token,
+        "kind": job.kind,
         "function": job.function,
         "result": result,
         "next_query_at": next_query,

@@ -44,7 +44,17 @@ def test_an_overdue_job_that_waits_for_its_next_query_is_listed_with_its_time(
     assert asked["next_query_at"] == waiting["next_query_at"]
     assert datetime.fromisoformat(waiting["next_query_at"]) > clock.now()
     head, line = (each.split("\t") for each in invoke("reconcile", "--overdue").stdout.splitlines())
-    assert (head, line[2], line[3][:2]) == (["job", "function", "result", "next query"], "waiting", "20")
+    assert head == ["job", "kind", "function", "result", "next query"]
+    assert (line[3], line[4][:2]) == ("waiting", "20")
+
+
+def test_lists_of_jobs_name_the_kind(place: Place, printed: Callable[..., Any], invoke: Invoke) -> None:
+    with place.store() as store:
+        store.add_job(a_job(job_id="a-snapshot", kind="Snapshot", function="", deadline_at=clock.now()))
+
+    for command in (("jobs", "list"), ("reconcile", "--overdue")):
+        head, line = (each.split("\t") for each in invoke(*command).stdout.splitlines())
+        assert dict(zip(head, line, strict=True))["kind"] == "Snapshot"
 
 
 def test_without_overdue_jobs_it_says_so(place: Place, invoke: Invoke) -> None:
