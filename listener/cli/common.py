@@ -35,8 +35,14 @@ __all__ = [
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-#: The id of a row: a positive 64-bit integer.
-ROW_ID = click.IntRange(1, 2**63 - 1)
+
+class _RowId(click.IntRange):
+    """A positive 64-bit integer."""
+
+    name = "id"  #: in messages and help texts
+
+
+ROW_ID = _RowId(1, 2**63 - 1)
 
 
 def examples(by_command: Mapping[str, Sequence[str]], *commands: str) -> str:

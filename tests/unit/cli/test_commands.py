@@ -289,6 +289,7 @@ def test_output_in_an_old_encoding_loses_nothing(full: Place) -> None:
         pytest.param(["jobs", "wait", "talk-9"], 66, "no job 'talk-9' in this store", id="wait"),
         pytest.param(["reconcile", "--job", "x"], 66, "no job 'x' in this store", id="reconcile"),
         pytest.param(["deliveries", "show", "7"], 66, "no delivery has the id 7", id="delivery"),
+        pytest.param(["dead-letters", "show", "x"], 2, "'x' is not a valid id", id="no-id"),
         pytest.param(["dead-letters", "show", "9" * 30], 2, "not in the range", id="huge-id"),
         pytest.param(["jobs", "list", "--before", "9" * 30], 2, "not in the range", id="huge-page"),
         pytest.param(["jobs", "list", "--limit", "0"], 2, "not in the range", id="no-limit"),
