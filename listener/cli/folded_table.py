@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Iterator, Sequence
 from itertools import zip_longest
 from typing import Final
@@ -13,6 +14,8 @@ Rows = Sequence[Sequence[str]]
 #: Columns are not folded to less than this width, and the number of blanks between two columns.
 MIN_FOLDED: Final = 20
 GAP: Final = 2
+
+_WORD: Final = re.compile(r"[^ ]+ *|^ +")
 
 
 def terminal_lines(
@@ -42,10 +45,23 @@ def _widths(natural: Sequence[int], foldable: Sequence[bool], available: int) ->
 
 def _folded(columns: Sequence[str], rows: Rows, *, widths: Sequence[int]) -> Iterator[str]:
     for row in (columns, *rows):
-        folded = [chop_cells(cell, width) for cell, width in zip(row, widths, strict=True)]
+        folded = [_fold(cell, width=width) for cell, width in zip(row, widths, strict=True)]
         for parts in zip_longest(*folded, fillvalue=""):
             padded = map(set_cell_size, parts, widths)
             yield (" " * GAP).join(padded).rstrip()
+
+
+def _fold(text: str, *, width: int) -> list[str]:
+    """Lines that end at blanks; a word that is longer than a line is split."""
+    lines, line = [], ""
+    for word in _WORD.findall(text):
+        if line and cell_len(line + word.rstrip()) > width:
+            lines.append(line)
+            line = ""
+        *full, rest = chop_cells(line + word, width) if cell_len(word.rstrip()) > width else [line + word]
+        lines += full
+        line = rest
+    return [*lines, line]
 
 
 def _paragraph(columns: Sequence[str], row: Sequence[str], *, width: int) -> Iterator[str]:

@@ -29,6 +29,12 @@ def test_long_cells_are_folded_and_all_others_are_whole(width: int) -> None:
     assert lines[-1].split() == ["2", "job-2", "Success"]
 
 
+def test_cells_are_folded_at_blanks_and_only_longer_words_are_split() -> None:
+    lines = list(terminal_lines(("a",), [["one two three fourteen, " + "x" * 25]], width=20))
+
+    assert lines == ["a", "one two three", "fourteen,", "x" * 20, "x" * 5]
+
+
 def test_a_row_that_fits_no_table_is_a_paragraph() -> None:
     lines = list(terminal_lines(COLUMNS, ROWS, width=40, whole=WHOLE))
 
