@@ -97,6 +97,7 @@ pipeline; 69 MNS or MPS is unavailable, or refuses the key; 78 invalid configura
 @click.pass_context
 def setup(ctx: click.Context, /, *, path: Path | None, as_json: bool, **options: Any) -> None:
     """Create a queue, bind a pipeline to it, and write the settings file."""
+    _require_values(ctx, options)
     request = _request(path, options)
     asks = sys.stdin.isatty() and not (as_json or request.dry_run)
     run = setup_run.SetupRun(request, ask=_ask if asks else _refuse)
@@ -112,6 +113,15 @@ def setup(ctx: click.Context, /, *, path: Path | None, as_json: bool, **options:
     print_json(_document(request, run)) if as_json else _show(request, run)
     failed = any(step.status is steps.Status.NOT_RECEIVED for step in run.steps)
     ctx.exit(ExitCode.FAILED if failed else ExitCode.OK)
+
+
+def _require_values(ctx: click.Context, options: Mapping[str, Any]) -> None:
+    """An option that is given with an empty text, as by ``--pipeline "$UNSET"``, would be ignored otherwise."""
+    for parameter in ctx.command.params:
+        name = parameter.name or ""
+        given = ctx.get_parameter_source(name) is click.core.ParameterSource.COMMANDLINE
+        if given and options.get(name) == "" and name != "tenant":
+            raise UsageError(f"{parameter.opts[0]} is empty; give it a value, or omit it")
 
 
 def _request(path: Path | None, options: dict[str, Any]) -> SetupRequest:

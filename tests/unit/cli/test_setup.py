@@ -395,6 +395,8 @@ def test_what_was_done_before_an_error_is_said(place: Place, run_setup: Callable
     ("arguments", "exit_code", "words"),
     [
         pytest.param(["--account", "me"], 2, "--account 'me' is not valid", id="account"),
+        pytest.param(["--pipeline", ""], 2, "--pipeline is empty", id="empty-pipeline"),
+        pytest.param(["--queue", ""], 2, "--queue is empty", id="empty-queue"),
         pytest.param(["--pipeline", "a", "--new-pipeline", "b"], 2, "one of the two", id="two-pipelines"),
         pytest.param(["--mns-endpoint", unused_endpoint()], 69, ": connection refused; verify", id="no-mns"),
         pytest.param(["--mns-endpoint", "nonsense"], 2, "--mns-endpoint 'nonsense'", id="endpoint"),
