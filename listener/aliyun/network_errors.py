@@ -46,6 +46,11 @@ def describe(error: BaseException) -> str:
     """A short description of the error."""
     if isinstance(error, TimeoutError):
         return "timed out"
-    if isinstance(error, OSError) and error.errno in errno.errorcode and error.strerror:
-        return error.strerror.lower()
+    if isinstance(error, OSError) and _has_plain_text(error):
+        return str(error.strerror).lower()
     return f"{type(error).__name__}: {error}" if str(error) else type(error).__name__
+
+
+def _has_plain_text(error: OSError) -> bool:
+    """Whether its text is that of the system, which is understood without the number."""
+    return bool(error.strerror) and (error.errno in errno.errorcode or isinstance(error, socket.gaierror))

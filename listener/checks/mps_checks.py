@@ -112,14 +112,16 @@ def _not_mps(endpoint: Endpoint, answer: str) -> MpsUnavailable:
 
 def _unreached(error: MpsUnavailable, mps: MpsSettings, to: Destination) -> CheckResult:
     endpoint = Endpoint.of(mps)
+    detail = str(error)
     advice = advice_if_unreachable(mps_host(f"{endpoint.protocol}://{endpoint.host}"), error) or error.hint
     if error.kind == FailureKind.DNS and not mps.endpoint:
+        detail = detail.removesuffix(f"; {error.hint}")  # the advice says it of the setting
         advice = (
             f"verify {to.section}.region = {mps.region!r}, from which the host {endpoint.host} follows, and that this "
             "machine can resolve it"
         )
     advice = advice or "verify the region and the endpoint"
-    return to.result(CheckKind.MPS, Level.FAILED, str(error), advice, error.exit_code)
+    return to.result(CheckKind.MPS, Level.FAILED, detail, advice, error.exit_code)
 
 
 def _pipeline(client: MpsClient, wanted: str, to: Destination) -> Iterator[CheckResult]:

@@ -639,6 +639,7 @@ def test_a_region_that_does_not_exist_is_reported_with_the_setting(
     assert [one["name"] for one in not_ok(answer)] == ["settings", "mps"]
     assert "did you mean 'cn-shanghai'" in not_ok(answer)[0]["detail"]
     assert row(answer, "mps")["advice"].startswith("verify mps.region = 'cn-shangai'")
+    assert row(answer, "mps")["detail"].endswith(": name or service not known")
 
 
 @pytest.mark.usefixtures("nothing_outside_resolves")
