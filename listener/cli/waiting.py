@@ -46,9 +46,11 @@ def wait_for(client: Client, names: Sequence[str], limit: timedelta | None) -> t
     watch = _DaemonWatch(client)
     ended = [_wait(client, job, deadline, watch) for job in jobs]
     late = [name for name, job in zip(names, ended, strict=True) if job.finished_at is None]
-    if late:
+    if late and limit is not None:
         named = visible(", ".join(late))
-        click.echo(f"Error: timed out waiting for {named}: no outcome within {limit}", err=True)
+        click.echo(
+            f"Error: timed out waiting for {named}: no outcome within {limit.total_seconds():g} s", err=True
+        )
     return ended, max(map(_status, ended))
 
 

@@ -44,7 +44,7 @@ def test_a_wait_without_a_daemon_says_so_once(unfinished: Place, invoke: Invoke)
 
     assert result.exit_code == 124
     assert result.stderr.count(NO_DAEMON) == 1
-    assert "timed out waiting for talk-1, talk-2: " in result.stderr
+    assert "timed out waiting for talk-1, talk-2: no outcome within 0.001 s" in result.stderr
     assert result.stdout == "talk-1  submitted\ntalk-2  submitted\n"
 
 
