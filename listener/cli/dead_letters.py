@@ -90,7 +90,9 @@ def show_dead(*, dead_letter_id: int, path: Path | None, as_json: bool) -> None:
     print_one(whole_delivery_dict(delivery), as_json=as_json)
 
 
-@dead_letters.command("replay", epilog=examples(EXAMPLES, "replay"))
+@dead_letters.command(
+    "replay", short_help="Return dead letters to the daemon.", epilog=examples(EXAMPLES, "replay")
+)
 @selection_options(REPLAY)
 @config_option
 def replay(*, selection: Selection, path: Path | None) -> None:

@@ -61,7 +61,7 @@ def deliveries() -> None:
     """List deliveries; retry or cancel pending ones."""
 
 
-@deliveries.command("list", epilog=examples(EXAMPLES, "list"))
+@deliveries.command("list", short_help="List deliveries, newest first.", epilog=examples(EXAMPLES, "list"))
 @click.option(
     "--state",
     "states",
@@ -107,7 +107,9 @@ def show_delivery(*, delivery_id: int, path: Path | None, as_json: bool) -> None
     print_one(whole_delivery_dict(delivery), as_json=as_json)
 
 
-@deliveries.command("retry", epilog=examples(EXAMPLES, "retry"))
+@deliveries.command(
+    "retry", short_help="Make pending deliveries due now.", epilog=examples(EXAMPLES, "retry")
+)
 @selection_options(RETRY)
 @config_option
 def retry(*, selection: Selection, path: Path | None) -> None:
@@ -126,7 +128,9 @@ def retry(*, selection: Selection, path: Path | None) -> None:
         )
 
 
-@deliveries.command("cancel", epilog=examples(EXAMPLES, "cancel"))
+@deliveries.command(
+    "cancel", short_help="Make pending deliveries dead letters.", epilog=examples(EXAMPLES, "cancel")
+)
 @selection_options(CANCEL)
 @config_option
 def cancel(*, selection: Selection, path: Path | None) -> None:

@@ -101,7 +101,9 @@ def show_quarantined(*, entry_id: int, path: Path | None, as_json: bool) -> None
     print_one(quarantined_dict(entry), as_json=as_json)
 
 
-@quarantine.command("retry", epilog=examples(EXAMPLES, "retry"))
+@quarantine.command(
+    "retry", short_help="Decode messages again, and record them.", epilog=examples(EXAMPLES, "retry")
+)
 @selection_options(RETRY)
 @config_option
 def retry(*, selection: Selection, path: Path | None) -> None:
@@ -137,7 +139,9 @@ def drop(*, selection: Selection, path: Path | None) -> None:
         carry_out(DROP, selection, messages, change=lambda ids: Changed(messages.drop(ids)), show=_show)
 
 
-@quarantine.command("export", epilog=examples(EXAMPLES, "export"))
+@quarantine.command(
+    "export", short_help="Export messages as JSON lines.", epilog=examples(EXAMPLES, "export")
+)
 @click.argument("ids", metavar="[ID]...", type=ROW_ID, nargs=-1)
 @output_option
 @click.option(

@@ -80,6 +80,14 @@ def test_listing_of_an_empty_store_is_an_empty_array(
     assert printed(*path) == []
 
 
+@pytest.mark.parametrize("group", ["jobs", "results", "deliveries", "dead-letters", "quarantine", "store"])
+def test_the_list_of_commands_of_a_group_is_not_cut(invoke: Invoke, group: str) -> None:
+    commands = invoke(group, "--help").stdout.partition("Commands:")[2].partition("Examples:")[0].splitlines()
+
+    assert commands
+    assert [line for line in commands if line.endswith("...")] == []
+
+
 def test_dlq_is_an_alias_of_dead_letters(place: Place, printed: Callable[..., Any], invoke: Invoke) -> None:
     assert printed("dlq", "list") == []
     assert "dead letters (alias: dlq)" in invoke("--help").stdout
