@@ -134,8 +134,8 @@ class LeaseKeeper:
 
     @property
     def _now(self) -> datetime:
-        """The time by the clock with which our leases were renewed: if it is set between the renewal and the rescue, they
-        must not seem to have expired."""
+        """The time by the clock with which our leases were renewed: if it is set after the renewal, they must not
+        seem to have expired."""
         return self._renewed.wall + self._renewed.elapsed if self._renewed else clock.now()
 
     def _is_over(self, grace: timedelta) -> bool:

@@ -30,6 +30,8 @@ from listener.store.url_display import display_unparsed, display_url, without_se
 
 #: How long a statement waits for another process that is writing to the same SQLite file, in ms.
 SQLITE_BUSY_MS = 10_000
+#: The same before an upgrade of the schema, which another process may be making: that takes longer than other writes.
+SQLITE_UPGRADE_BUSY_MS = 60_000
 #: After how many of its instructions SQLite checks the deadline: a few times per millisecond.
 SQLITE_CHECK_INTERVAL = 10_000
 
@@ -68,10 +70,13 @@ class Database:
             yield from self._write_transaction()
 
     @contextmanager
-    def migrate(self) -> Iterator[Connection]:
-        """The same for a change of the schema, which may take long: it has no deadline."""
+    def migrate(self, *, busy_ms: int = SQLITE_BUSY_MS) -> Iterator[Connection]:
+        """The same for a change of the schema, which may take long: it has no deadline.
+
+        ``busy_ms`` is how long it waits for another process that is writing to the same SQLite file.
+        """
         with self._writing():
-            yield from self._write_transaction()
+            yield from self._write_transaction(busy_ms=busy_ms)
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -149,10 +154,10 @@ class Database:
         finally:
             self._writer.release()
 
-    def _write_transaction(self) -> Iterator[Connection]:
+    def _write_transaction(self, *, busy_ms: int | None = None) -> Iterator[Connection]:
         with self.translated(), self.engine.connect() as connection:
             self._verify_files()
-            connection = connection.execution_options(writes=True)
+            connection = connection.execution_options(writes=True, busy_ms=busy_ms)
             with connection.begin():
                 yield connection
             self._verify_files()  # what was committed to a file that has no name is not durable
@@ -272,9 +277,15 @@ def _sqlite(url: URL, files: SqliteFiles, deadline: Deadline) -> Engine:
 
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
-        writes = connection.get_execution_options().get("writes", False)
+        options = connection.get_execution_options()
+        if busy_ms := options.get("busy_ms"):
+            connection.exec_driver_sql(f"PRAGMA busy_timeout = {busy_ms}")
         # A deferred transaction that starts to write later cannot wait for the lock: it fails at once.
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if writes else "BEGIN")
+        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes") else "BEGIN")
+        if busy_ms:
+            connection.exec_driver_sql(
+                f"PRAGMA busy_timeout = {_sqlite_options(deadline)['timeout'] * 1000:.0f}"
+            )
 
     return engine
 

@@ -10,7 +10,7 @@ from sqlalchemy import Connection, inspect, text
 from listener.core.errors import SettingsError
 from listener.core.logger import get_logger
 from listener.store import postgres
-from listener.store.database import Database
+from listener.store.database import SQLITE_UPGRADE_BUSY_MS, Database
 from listener.store.error_hints import schema_hint
 
 #: The newest revision. A test verifies that it is Alembic's head; this way a start need not import Alembic.
@@ -51,7 +51,7 @@ def upgrade(database: Database) -> bool:
     """
     if version(database) == HEAD:
         return False
-    with database.migrate() as connection:
+    with database.migrate(busy_ms=SQLITE_UPGRADE_BUSY_MS) as connection:
         if database.is_postgres:
             postgres.lock_upgrades(connection)
         found = _version(connection)  # again, now that no other process can be migrating it
