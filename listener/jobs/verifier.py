@@ -115,7 +115,7 @@ class Verifier:
         if self._failures >= MAX_FAILURES:
             return verification.after_outage(unverified, now=clock.now(), max_wait=self._max_wait)
         try:
-            answer = mps.query(unverified.result.job_id, kind=kind).result
+            answer = mps.query(_id(unverified), kind=kind).result
         except MpsRejected as error:
             self._failures = 0
             return verification.after_rejection(
@@ -158,11 +158,15 @@ def _log_believed(unverified: Unverified, *, state: str, outcome: VerificationOu
         log.warning("callback.unverified", **_fields(unverified))
 
 
+def _id(unverified: Unverified) -> str:
+    """The id that MPS knows: a workflow's callback has a run id only."""
+    return unverified.result.job_id or unverified.result.run_id
+
+
 def _fields(unverified: Unverified) -> dict[str, str]:
-    result = unverified.result
     return {
-        "job_id": result.job_id,
-        "state": result.state,
+        "job_id": _id(unverified),
+        "state": unverified.result.state,
         "queue": unverified.queue,
         "message_id": unverified.message_id,
     }

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from listener.core.job_kinds import IPRODUCTION, JobKind, kind_of_type
+from listener.core.job_kinds import IPRODUCTION, WORKFLOW, JobKind, kind_of_type
 from listener.core.model import Job, Result
 
 
@@ -50,11 +50,12 @@ def is_own(result: Result, job: Job) -> bool:
 def kind_of(result: Result, job: Job | None) -> JobKind | None:
     """How MPS can be asked about the job of this result; None if it cannot be.
 
-    What the store knows takes precedence. A callback without a type is taken for one of smart production. An event is
-    about a job of another service.
+    What the store knows takes precedence. A callback without a type is taken for one of smart production, or of a
+    workflow if it has a run id only. An event is about a job of another service.
     """
     if result.event:
         return None
     own = job if job is not None and is_own(result, job) else None
     known = own.queried_kind if own else None
-    return known or (kind_of_type(result.type) if result.type else IPRODUCTION)
+    untyped = IPRODUCTION if result.job_id else WORKFLOW
+    return known or (kind_of_type(result.type) if result.type else untyped)

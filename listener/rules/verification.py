@@ -41,7 +41,7 @@ class Verification:
         """Whether MPS is to be asked before this result is believed."""
         if self.policy == VerifyPolicy.NEVER or result.source is not Source.CALLBACK:
             return False
-        if not result.terminal or not result.job_id:
+        if not result.terminal:
             return False
         own = job if job is not None and is_own(result, job) else None
         if own is None and self.policy != VerifyPolicy.ALWAYS:
@@ -114,7 +114,12 @@ def _again(unverified: Unverified, *, now: datetime, max_wait: timedelta) -> Ask
 
 
 def _confirmed(claimed: Result, answer: Result) -> Result:
-    """The answer, with what only the callback has."""
+    """The answer, with what only the callback has.
+
+    The start of a workflow that failed is not the report of its run, which follows.
+    """
+    if answer.run_id and not claimed.terminal_id:
+        return claimed
     return replace(
         answer,
         code=answer.code or claimed.code,

@@ -14,6 +14,7 @@ from listener.emulator import Emulator, Fault, FaultKind, Options
 from listener.emulator.server import running
 from listener.jobs.request import JobRequest
 from listener.settings.loader import settings_from
+from tests.support.builders import ABSENT
 from tests.support.program import NOTIFY_URL, QUEUE, Place
 from tests.support.waiting import wait_until
 
@@ -178,6 +179,24 @@ def test_another_type_does_not_evade_verification(place: Place, policy: str) -> 
     (line,) = drained(place, policy)
 
     assert line["state"] == ("Success" if policy == "never" else "Fail")
+
+
+@pytest.mark.parametrize("policy", POLICIES)
+@pytest.mark.parametrize("type_", ["Report", "Start"])
+def test_a_job_id_in_place_of_a_run_id_does_not_evade_verification(
+    place: Place, policy: str, type_: str
+) -> None:
+    job = submit(place, name="fail")
+    state = "Success" if type_ == "Report" else "Fail"
+    place.send(ABSENT, RunId=job.job_id, State=state, Type=type_)
+    (line,) = drained(place, policy)
+
+    believed = policy == "never"
+    assert (line["job_id"], line["state"]) == (("", state) if believed else (job.job_id, "Fail"))
+
+    place.send(job.job_id, State="Fail")  # the true callback
+    lines = drained(place, policy)
+    assert len(lines) == (2 if believed and type_ == "Start" else 1)
 
 
 def test_verifying_and_enriching_take_one_call_together(place: Place) -> None:

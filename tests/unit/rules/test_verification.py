@@ -67,13 +67,37 @@ def test_the_policy_says_which_callbacks_are_verified(policy: str, of_known: boo
         pytest.param({"source": Source.REPLY}, id="reply"),
         pytest.param({"source": Source.LISTENER, "state": LOST}, id="lost"),
         pytest.param({"state": "Processing"}, id="progress"),
-        pytest.param({"job_id": "", "run_id": "R", "type": "Report"}, id="workflow"),
     ],
 )
 def test_mps_is_not_asked_about_what_it_said_itself_or_cannot_say(fields: dict[str, Any]) -> None:
-    result = a_result(**fields)
+    assert not is_verified("always", a_result(**fields), a_job())
 
-    assert not is_verified("always", result, a_job(job_id=result.job_id or "R"))
+
+@pytest.mark.parametrize("type_", ["Report", "Start", "", "HologramRender"])
+@pytest.mark.parametrize("kind", ["", *(kind.name for kind in JOB_KINDS)])
+def test_a_run_id_in_place_of_a_job_id_does_not_evade_verification(kind: str, type_: str) -> None:
+    forged = a_result(job_id="", run_id="R", type=type_)
+
+    assert is_verified("known", forged, a_job(job_id="R", kind=kind))
+    assert is_verified("known", forged, a_job(job_id="R", kind=kind, function="")) is (
+        bool(kind) or type_ != "HologramRender"
+    )
+
+
+@pytest.mark.parametrize("type_", ["Report", "Start", ""])
+def test_mps_is_asked_about_the_run_of_an_unknown_workflow(type_: str) -> None:
+    report = a_result(job_id="", run_id="R", type=type_)
+
+    assert kind_of(report, None) is WORKFLOW
+    assert (is_verified("always", report, None), is_verified("known", report, None)) == (True, False)
+
+
+def test_a_start_that_failed_is_not_taken_for_the_report_of_its_run() -> None:
+    start = a_result(job_id="", run_id="R", type="Start", state="Fail")
+    answer = a_result(job_id="", run_id="R", type="Report", state="Fail", source=Source.QUERY)
+    step = after_answer(unverified(start), answer, now=NOON, max_wait=MAX_WAIT)
+
+    assert step == Believe(start, VerificationOutcome.CONFIRMED)
 
 
 def test_another_type_does_not_evade_verification_of_a_job_with_a_function() -> None:
