@@ -233,19 +233,20 @@ def test_a_copy_of_a_result_that_waits_for_its_job_does_not_end_the_job(store: S
 
 
 def test_a_workflow_does_not_end_a_job_about_which_mps_can_be_asked(store: SqlStore) -> None:
-    store.add_job(a_job(job_id="transcode", token="x" * 22, function=""))
+    store.add_job(a_job(job_id="transcode", token="t" * 22, function="", kind="Transcode"))
+    store.add_job(a_job(job_id="unknown", token="x" * 22, function=""))
     report = a_result(
         job_id="",
         run_id="R",
         type="Report",
-        activity_job_ids=(JOB_ID, "transcode"),
-        activity_states=("Success", "Success"),
+        activity_job_ids=(JOB_ID, "transcode", "unknown"),
+        activity_states=("Success", "Success", "Success"),
     )
     record(store, report, at=LATER)
 
-    assert the_job(store, TOKEN).finished_at is None
+    assert [the_job(store, token).finished_at for token in (TOKEN, "t" * 22)] == [None, None]
     assert the_job(store, "x" * 22).state == JobState.SUCCESS
-    assert count(store, jobs, jobs.c.next_query_at == LATER) == 1
+    assert count(store, jobs, jobs.c.next_query_at == LATER) == 2
 
 
 def test_callbacks_to_verify_in_one_queue_do_not_hold_up_those_of_another(store: SqlStore) -> None:
