@@ -187,6 +187,11 @@ class Job:
         return IPRODUCTION if self.function else None
 
     @property
+    def kind_name(self) -> str:
+        """Its kind by name; empty if that is unknown."""
+        return self.queried_kind.name if self.queried_kind else ""
+
+    @property
     def has_events(self) -> bool:
         """Whether it may be a job of IMS or VOD, so that their events can be about it. MPS sends none, and a forged
         one must not get past the verification of callbacks."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 import threading
-from collections import ChainMap
+from collections import ChainMap, Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -28,7 +28,8 @@ log = get_logger(__name__)
 JOBS_PER_TURN, CONCURRENCY = 32, 4
 #: How long the jobs of a turn are reserved for this process: longer than the slowest turn.
 CLAIM_DURATION = timedelta(minutes=5)
-#: After this many consecutive failed calls, MPS counts as unavailable, and the other jobs of the turn are postponed.
+#: After this many consecutive failed calls about jobs of one kind, which may be all that a key has no permission for,
+#: MPS counts as unavailable for them, and the others of this kind are postponed.
 MAX_FAILURES = 4
 
 
@@ -70,8 +71,8 @@ class Reconciler:
         self._clock_check = clock_check
         self._tenants = tenants
         self._stop = stop or threading.Event()
-        self._failures = 0  #: consecutive failed calls
-        self._failed_turns = 0  #: consecutive turns in which all calls failed
+        self._failures = Counter[str]()  #: consecutive failed calls, by the name of the kind
+        self._failed_turns = Counter[str]()  #: consecutive turns in which all calls failed, by the same
         self._warnings = ThrottledLog(log)
 
     def run(self, heartbeat: HeartbeatSink, *, interval: timedelta) -> None:
@@ -88,10 +89,10 @@ class Reconciler:
         overdue = self._store.claim_overdue(
             at=now, until=now + CLAIM_DURATION, limit=JOBS_PER_TURN, tenants=self._tenants
         )
-        self._failures = 0
+        self._failures.clear()
         asked = query_concurrently(list(batches(overdue)), self._reconcile, concurrency=CONCURRENCY)
         found = [pair for _, pairs in asked for pair in pairs]
-        self._pace([outcome for _, outcome in found])
+        self._pace(found)
         return found
 
     def ask(self, job: Job) -> ReconcileOutcome:
@@ -110,15 +111,16 @@ class Reconciler:
         return found
 
     def _ask(self, batch: Sequence[Job]) -> Sequence[tuple[Job, ReconcileOutcome]]:
-        if self._failures >= MAX_FAILURES or self._stop.is_set():
+        kind = batch[0].kind_name
+        if self._failures[kind] >= MAX_FAILURES or self._stop.is_set():
             return [(job, ReconcileOutcome.UNAVAILABLE) for job in batch]
         try:
             answers = self._query(batch)
         except UnavailableError as error:
-            self._failures += 1
+            self._failures[kind] += 1
             self._warnings.warning("mps.unavailable", doing="query", kind=error.kind, error=str(error))
             return [(job, ReconcileOutcome.UNAVAILABLE) for job in batch]
-        self._failures = 0
+        self._failures[kind] = 0
         return [(job, self._recorded(job, answers.get(job.job_id))) for job in batch]
 
     def _recorded(self, job: Job, answer: Answer | None) -> ReconcileOutcome:
@@ -138,16 +140,18 @@ class Reconciler:
         except Exception:  # a bug must not end the loop
             log.exception("reconcile.crashed")
             return interval
-        pause = MPS_BACKOFF.delay(self._failed_turns - 1) if self._failed_turns else timedelta(0)
-        return max(pause, timedelta(0) if len(asked) == JOBS_PER_TURN else interval)
+        return max(self._pause_of_loop(asked), timedelta(0) if len(asked) == JOBS_PER_TURN else interval)
 
-    def _pace(self, found: Sequence[ReconcileOutcome]) -> None:
-        """Increase the delay while all calls fail; reset it once a call succeeds."""
-        reached = [outcome for outcome in found if outcome is not ReconcileOutcome.UNAVAILABLE]
-        if reached:
-            self._failed_turns = 0
-        elif found:
-            self._failed_turns += 1
+    def _pace(self, found: Sequence[tuple[Job, ReconcileOutcome]]) -> None:
+        """Increase the delays of kinds of which all calls fail; reset them once a call succeeds."""
+        reached = {job.kind_name for job, outcome in found if outcome is not ReconcileOutcome.UNAVAILABLE}
+        for kind in {job.kind_name for job, _ in found}:
+            self._failed_turns[kind] = 0 if kind in reached else self._failed_turns[kind] + 1
+
+    def _pause_of_loop(self, found: Sequence[tuple[Job, ReconcileOutcome]]) -> timedelta:
+        """None if MPS could be asked about jobs of one kind at least."""
+        turns = min((self._failed_turns[job.kind_name] for job, _ in found), default=0)
+        return MPS_BACKOFF.delay(turns - 1) if turns else timedelta(0)
 
     def _query(self, batch: Sequence[Job]) -> Mapping[str, Answer]:
         """The answers of MPS by job id; jobs that it does not know, or cannot be asked about, are missing."""
@@ -186,17 +190,17 @@ class Reconciler:
         now = clock.now()
         match outcome:
             case ReconcileOutcome.UNAVAILABLE:  # this never makes a job Lost
-                self._store.postpone(job, until=now + self._pause(), asked=False)
+                self._store.postpone(job, until=now + self._pause(job), asked=False)
             case ReconcileOutcome.UNKNOWN if self._is_timed_out(job, now):  # but the clock is not confirmed
                 self._store.postpone(job, until=now + UNCONFIRMED_INTERVAL, asked=False)
             case ReconcileOutcome.UNKNOWN | ReconcileOutcome.RUNNING:
                 self._postpone(job, now)
 
-    def _pause(self) -> timedelta:
+    def _pause(self, job: Job) -> timedelta:
         """The pause after a call that failed."""
         if self._stop.is_set():
             return timedelta(0)
-        return MPS_BACKOFF.delay(self._failed_turns) * random.uniform(1, 2)
+        return MPS_BACKOFF.delay(self._failed_turns[job.kind_name]) * random.uniform(1, 2)
 
     def _postpone(self, job: Job, now: datetime) -> None:
         """Postpone, but not beyond the time at which the job becomes Lost."""
@@ -213,11 +217,11 @@ def batches(jobs: Iterable[Job]) -> Iterator[Sequence[Job]]:
     """The jobs in groups of which each can be asked about by one query."""
     groups: dict[tuple[str, str], list[Job]] = {}
     for job in jobs:
-        kind = job.queried_kind
-        group = groups.setdefault((job.tenant, kind.name if kind else ""), [])
+        key = (job.tenant, job.kind_name)
+        group = groups.setdefault(key, [])
         group.append(job)
-        if len(group) == (kind.ids_per_query if kind else 1):
-            yield groups.pop((job.tenant, kind.name if kind else ""))
+        if len(group) == (job.queried_kind.ids_per_query if job.queried_kind else 1):
+            yield groups.pop(key)
     yield from groups.values()
 
 

@@ -6,6 +6,7 @@ What follows from an answer is decided in ``listener/rules/verification.py``; th
 from __future__ import annotations
 
 import threading
+from collections import Counter
 from collections.abc import Callable, Sequence
 from datetime import timedelta
 
@@ -31,7 +32,8 @@ CALLBACKS_PER_TURN, CONCURRENCY = 32, 8
 CLAIM_DURATION = timedelta(minutes=1)
 #: How often to look into the store without being woken: other processes write to it, and postponed callbacks are due.
 IDLE_INTERVAL = timedelta(seconds=1)
-#: After this many consecutive failed calls, MPS counts as unavailable, and the others of the turn are postponed.
+#: After this many consecutive failed calls about jobs of one kind, which may be all that a key has no permission for,
+#: MPS counts as unavailable for them, and the others of this kind are postponed.
 MAX_FAILURES = 4
 
 
@@ -61,8 +63,8 @@ class Verifier:
         self._meter = meter
         self._woken = woken
         self._stop = stop
-        self._failures = 0  #: consecutive failed calls
-        self._failed_turns = 0  #: consecutive turns whose last call failed
+        self._failures = Counter[str]()  #: consecutive failed calls, by the name of the kind
+        self._failed_turns = 0  #: consecutive turns whose last call about each kind failed
         self._warnings = ThrottledLog(log)
 
     def run(self, heartbeat: HeartbeatSink) -> None:
@@ -82,9 +84,10 @@ class Verifier:
         due = self._store.claim_unverified(
             at=now, until=now + CLAIM_DURATION, limit=CALLBACKS_PER_TURN, takes=self._takes
         )
-        self._failures = 0
+        self._failures.clear()
         found = query_concurrently(due, self.verify, concurrency=CONCURRENCY)
-        self._failed_turns = self._failed_turns + 1 if self._failures else 0
+        failed = bool(self._failures) and all(self._failures.values())
+        self._failed_turns = self._failed_turns + 1 if failed else 0
         return [outcome for _, outcome in found]
 
     def verify(self, unverified: Unverified) -> VerificationOutcome:
@@ -112,20 +115,20 @@ class Verifier:
         kind = kind_of(unverified.result, unverified.job)
         if mps is None or kind is None:  # no longer configured, or known to another release only
             return Believe(unverified.result, VerificationOutcome.UNVERIFIED)
-        if self._failures >= MAX_FAILURES:
+        if self._failures[kind.name] >= MAX_FAILURES:
             return verification.after_outage(unverified, now=clock.now(), max_wait=self._max_wait)
         try:
             answer = mps.query(_id(unverified), kind=kind).result
         except MpsRejected as error:
-            self._failures = 0
+            self._failures[kind.name] = 0
             return verification.after_rejection(
                 unverified, str(error), now=clock.now(), max_wait=self._max_wait
             )
         except UnavailableError as error:
-            self._failures += 1
+            self._failures[kind.name] += 1
             self._warnings.warning("mps.unavailable", doing="verify", kind=error.kind, error=str(error))
             return verification.after_outage(unverified, now=clock.now(), max_wait=self._max_wait)
-        self._failures = 0
+        self._failures[kind.name] = 0
         return verification.after_answer(unverified, answer, now=clock.now(), max_wait=self._max_wait)
 
     def _carry_out(self, unverified: Unverified, step: Step) -> None:

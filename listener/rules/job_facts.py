@@ -34,12 +34,8 @@ def job_facts(result: Result, job: Job | None) -> JobFacts:
         user_data=job.user_data if ours else result.user_data,
         function=job.function or result.function,
         pipeline=job.pipeline or result.pipeline,
-        type=result.type or _kind_name(job),
+        type=result.type or job.kind_name,
     )
-
-
-def _kind_name(job: Job) -> str:
-    return job.queried_kind.name if job.queried_kind else ""
 
 
 def is_own(result: Result, job: Job) -> bool:

@@ -15,7 +15,7 @@ from structlog.testing import capture_logs
 
 from listener.core import clock
 from listener.core.errors import FailureKind, MpsRejected, MpsUnavailable
-from listener.core.job_kinds import IPRODUCTION, JobKind
+from listener.core.job_kinds import IPRODUCTION, SMARTTAG, JobKind
 from listener.core.model import LOST, Answer, JobState, Tenants
 from listener.core.ports import ALL_TENANTS, ClockCheck
 from listener.intake.recorder import NullDeliverySink, Recorder
@@ -274,6 +274,27 @@ def test_one_job_that_always_fails_does_not_hold_up_the_others(
     found = outcomes(a_reconciler(store, mps))
 
     assert found == [ReconcileOutcome.RECORDED] * (JOBS_PER_TURN - 1) + [ReconcileOutcome.UNAVAILABLE]
+
+
+class WithoutPermission(MemoryMps):
+    """Refuses to tell about one kind of jobs."""
+
+    def query(self, job_id: str, *, kind: JobKind = IPRODUCTION) -> Answer:
+        if kind is SMARTTAG:
+            raise MpsUnavailable("denied", kind=FailureKind.DENIED)
+        return super().query(job_id, kind=kind)
+
+
+def test_a_kind_without_permission_does_not_hold_up_the_others(store: SqlStore) -> None:
+    add_jobs(store, JOBS_PER_TURN - 1, function="", kind=SMARTTAG.name)
+    later = NOON + timedelta(seconds=1)
+    store.add_job(a_job(token="x" * 22, job_id="other", deadline_at=later))
+    reconciler = a_reconciler(store, WithoutPermission(other="Success"))
+    with freeze_time(later):
+        found = {job.job_id: outcome for job, outcome in reconciler.turn()}
+
+    assert found.pop("other") is ReconcileOutcome.RECORDED
+    assert set(found.values()) == {ReconcileOutcome.UNAVAILABLE}
 
 
 def test_a_full_turn_is_followed_by_the_next_at_once(store: SqlStore) -> None:

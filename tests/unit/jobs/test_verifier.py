@@ -15,7 +15,9 @@ from freezegun.api import FrozenDateTimeFactory
 from structlog.testing import capture_logs
 
 from listener.core import clock
-from listener.core.model import JobState, VerificationOutcome
+from listener.core.errors import FailureKind, MpsUnavailable
+from listener.core.job_kinds import IPRODUCTION, SMARTTAG, JobKind
+from listener.core.model import Answer, JobState, VerificationOutcome
 from listener.core.ports import MpsOf
 from listener.intake.recorder import NullDeliverySink, Recorder
 from listener.jobs.verifier import CALLBACKS_PER_TURN, CONCURRENCY, MAX_FAILURES, Verifier
@@ -230,6 +232,26 @@ def test_while_mps_is_away_a_turn_makes_few_calls(store: SqlStore) -> None:
 
     assert setting.outcomes() == [VerificationOutcome.PENDING] * CALLBACKS_PER_TURN
     assert len(mps.asked) < MAX_FAILURES + CONCURRENCY
+
+
+class WithoutPermission(MemoryMps):
+    """Refuses to tell about one kind of jobs."""
+
+    def query(self, job_id: str, *, kind: JobKind = IPRODUCTION) -> Answer:
+        if kind is SMARTTAG:
+            raise MpsUnavailable("denied", kind=FailureKind.DENIED)
+        return super().query(job_id, kind=kind)
+
+
+def test_a_kind_without_permission_does_not_hold_up_the_others(store: SqlStore) -> None:
+    setting = a_setting(store, WithoutPermission(other="Success"), policy="always")
+    setting.send(*(f"job_{place}" for place in range(CALLBACKS_PER_TURN - 1)), Type=SMARTTAG.name)
+    setting.send("other")
+
+    assert Counter(setting.outcomes()) == {
+        VerificationOutcome.PENDING: CALLBACKS_PER_TURN - 1,
+        VerificationOutcome.CONFIRMED: 1,
+    }
 
 
 @pytest.mark.usefixtures("job")
