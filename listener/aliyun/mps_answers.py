@@ -12,14 +12,16 @@ from listener.core.job_kinds import IPRODUCTION, WORKFLOW, JobKind
 from listener.core.model import Answer, Source
 from listener.formats import lenient_json
 from listener.formats.callback import decode
-from listener.formats.unicode_text import storable
+from listener.formats.unicode_text import shortened, storable
 
 
 def answers(kind: JobKind, job_ids: Sequence[str], reply: Mapping[str, Any]) -> dict[str, Answer]:
     """The answers in a reply, by the ids that were asked for; those that MPS does not know are missing.
 
-    Raises MpsUnavailable for a job that cannot be decoded.
+    Raises MpsUnavailable for a job that cannot be decoded, and for a reply without any member.
     """
+    if not reply:
+        raise _garbled(kind, ",".join(job_ids), "it is empty")
     return {
         job_id: _answer(kind, job_id, job) for job_id, job in _jobs(kind, job_ids, reply) if job_id in job_ids
     }
@@ -39,7 +41,10 @@ def _jobs(
 ) -> Iterator[tuple[str, Mapping[str, Any]]]:
     """Each job of the reply with its id. A reply about a single job does not always repeat it."""
     if not kind.entries:
-        yield job_ids[0], reply
+        named = str(reply.get(kind.id) or job_ids[0])
+        if named != job_ids[0]:
+            raise _garbled(kind, job_ids[0], f"it is about {shortened(named, 60)}")
+        yield named, reply
         return
     value: Any = reply
     for name in kind.entries:
@@ -52,15 +57,20 @@ def _jobs(
 def _answer(kind: JobKind, job_id: str, job: Mapping[str, Any]) -> Answer:
     """The state of a job, decoded like a callback: both have the same members."""
     try:
+        job = lenient_json.parse(json.dumps(job))  # strict, without NaN and infinity
         result = decode(json.dumps(_document(kind, job_id, job)))
-    except Undecodable as error:
-        raise MpsUnavailable(
-            f"{kind.queried_by} for {job_id} returned a reply that cannot be decoded: {error}",
-            kind=FailureKind.PROTOCOL,
-        ) from error
+    except (Undecodable, ValueError) as error:
+        raise _garbled(kind, job_id, error) from error
     text, output = _outputs(kind, job)
     return Answer(
         result=replace(result, source=Source.QUERY, outputs=storable(text), output=storable(output))
+    )
+
+
+def _garbled(kind: JobKind, job_id: str, reason: object) -> MpsUnavailable:
+    return MpsUnavailable(
+        f"{kind.queried_by} for {job_id} returned a reply that cannot be decoded: {reason}",
+        kind=FailureKind.PROTOCOL,
     )
 
 

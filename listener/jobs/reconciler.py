@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import random
 import threading
-from collections import ChainMap, Counter
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from enum import StrEnum
 
 from listener.core import clock
-from listener.core.errors import MpsRejected, StoreUnavailable, UnavailableError
+from listener.core.errors import FailureKind, MpsRejected, StoreUnavailable, UnavailableError
 from listener.core.logger import get_logger
 from listener.core.model import LOST, Answer, Job, Result, Source, Tenants
 from listener.core.ports import ALL_TENANTS, ClockCheck, HeartbeatSink, MpsOf, OverdueStore
@@ -115,13 +115,24 @@ class Reconciler:
         if self._failures[kind] >= MAX_FAILURES or self._stop.is_set():
             return [(job, ReconcileOutcome.UNAVAILABLE) for job in batch]
         try:
-            answers = self._query(batch)
+            answers: Mapping[str, Answer] = self._query(batch)
+        except MpsRejected as error:
+            if len(batch) > 1:
+                return self._ask_each(batch)
+            log.info("job.unknown_to_mps", job_id=batch[0].job_id, code=error.code)
+            answers = {}
         except UnavailableError as error:
+            if len(batch) > 1 and error.kind is FailureKind.PROTOCOL:
+                return self._ask_each(batch)
             self._failures[kind] += 1
             self._warnings.warning("mps.unavailable", doing="query", kind=error.kind, error=str(error))
             return [(job, ReconcileOutcome.UNAVAILABLE) for job in batch]
         self._failures[kind] = 0
         return [(job, self._recorded(job, answers.get(job.job_id))) for job in batch]
+
+    def _ask_each(self, batch: Sequence[Job]) -> Sequence[tuple[Job, ReconcileOutcome]]:
+        """Query each job alone: MPS does not say which id it does not accept, or one of its answers is garbled."""
+        return [pair for job in batch for pair in self._ask([job])]
 
     def _recorded(self, job: Job, answer: Answer | None) -> ReconcileOutcome:
         if answer is None:
@@ -154,19 +165,15 @@ class Reconciler:
         return MPS_BACKOFF.delay(turns - 1) if turns else timedelta(0)
 
     def _query(self, batch: Sequence[Job]) -> Mapping[str, Answer]:
-        """The answers of MPS by job id; jobs that it does not know, or cannot be asked about, are missing."""
+        """The answers of MPS by job id; jobs that it does not know, or cannot be asked about, are missing.
+
+        Raises MpsRejected if it does not accept one of the ids.
+        """
         job_ids = [job.job_id for job in batch if job.job_id]
         mps, kind = self._mps_of(batch[0].tenant), batch[0].queried_kind
         if mps is None or kind is None or not job_ids:
             return {}
-        try:
-            answers = mps.query_all(job_ids, kind=kind)
-        except MpsRejected as error:
-            if len(job_ids) == 1:
-                log.info("job.unknown_to_mps", job_id=job_ids[0], code=error.code)
-                return {}
-            # MPS does not say which of them it does not accept.
-            return ChainMap(*(dict(self._query([job])) for job in batch))
+        answers = mps.query_all(job_ids, kind=kind)
         for job_id in set(job_ids) - answers.keys():
             log.info("job.unknown_to_mps", job_id=job_id, code="")
         return answers

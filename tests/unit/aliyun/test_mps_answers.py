@@ -120,7 +120,7 @@ def test_jobs_that_mps_does_not_know_are_missing(kind: JobKind) -> None:
 
 @pytest.mark.parametrize(
     "strange",
-    [{}, {"JobList": None}, {"JobList": []}, {"JobList": {"Job": "x"}}, {"JobList": {"Job": [1]}}],
+    [{"JobList": None}, {"JobList": []}, {"JobList": {"Job": "x"}}, {"JobList": {"Job": [1]}}],
     ids=str,
 )
 def test_a_reply_without_jobs_tells_nothing(strange: dict[str, Any]) -> None:
@@ -130,3 +130,23 @@ def test_a_reply_without_jobs_tells_nothing(strange: dict[str, Any]) -> None:
 def test_a_job_that_cannot_be_decoded_is_no_outcome() -> None:
     with pytest.raises(MpsUnavailable, match="QueryJobList for 7 returned a reply that cannot be decoded"):
         answers(TRANSCODE, ["7"], reply(TRANSCODE, {"JobId": "7", "State": "Lost"}))
+
+
+@by_kind
+def test_a_reply_without_any_member_is_no_answer(kind: JobKind) -> None:
+    with pytest.raises(MpsUnavailable):
+        answers(kind, ["7"], {})
+
+
+@pytest.mark.parametrize("kind", [IPRODUCTION, SMARTTAG], ids=lambda kind: kind.name)
+def test_a_reply_about_another_job_is_no_answer(kind: JobKind) -> None:
+    with pytest.raises(MpsUnavailable, match="it is about 8"):
+        answers(kind, ["7"], ENDED[kind] | {"JobId": "8"})
+
+
+@by_kind
+def test_numbers_that_strict_json_does_not_have_are_kept_as_text(kind: JobKind) -> None:
+    job = ENDED[kind] | {"Result" if kind is IPRODUCTION else "Fps": {"Fps": float("nan")}}
+    outputs = answers(kind, ["7"], reply(kind, job))["7"].result.outputs
+
+    assert '{"Fps":"NaN"}' in (outputs or "")

@@ -153,6 +153,23 @@ def test_an_id_that_mps_does_not_accept_spoils_the_answers_about_no_other_job(st
     }
 
 
+def test_an_answer_that_cannot_be_decoded_holds_up_no_other_job(store: SqlStore) -> None:
+    class Garbled(MemoryMps):
+        def query_all(self, job_ids: Sequence[str], *, kind: JobKind) -> Mapping[str, Answer]:
+            if "job_1" in job_ids:
+                raise MpsUnavailable("garbled", kind=FailureKind.PROTOCOL)
+            return super().query_all(job_ids, kind=kind)
+
+    add_jobs(store, 3, function="", kind="Snapshot")
+    found = a_reconciler(store, Garbled(job_0="Success", job_2="Fail")).turn()
+
+    assert {job.job_id: outcome for job, outcome in found} == {
+        "job_0": ReconcileOutcome.RECORDED,
+        "job_1": ReconcileOutcome.UNAVAILABLE,
+        "job_2": ReconcileOutcome.RECORDED,
+    }
+
+
 def test_an_answer_that_the_store_rejects_holds_up_no_other_job_and_ends_as_lost(
     store: SqlStore, time: FrozenDateTimeFactory
 ) -> None:
