@@ -194,8 +194,9 @@ class Job:
     @property
     def has_events(self) -> bool:
         """Whether it may be a job of IMS or VOD, so that their events can be about it. MPS sends none, and a forged
-        one must not get past the verification of callbacks."""
-        return not self.submitted_here and self.queried_kind is None
+        one must not get past the verification of callbacks. Kinds are those of MPS, also if only a newer release knows
+        them."""
+        return not (self.submitted_here or self.kind or self.function)
 
     @property
     def submitted_here(self) -> bool:

@@ -88,7 +88,13 @@ FORGED = an_ims_event("ForgedComplete", JobId="j", UserData="forged")
 
 
 @pytest.mark.parametrize(
-    "fields", [{}, {"input": "", "output": ""}], ids=["submitted-here", "function-known"]
+    "fields",
+    [
+        pytest.param({}, id="submitted-here"),
+        pytest.param({"params": ""}, id="function-known"),
+        pytest.param({"params": "", "function": "", "kind": "Transcode"}, id="kind-known"),
+        pytest.param({"params": "", "function": "", "kind": "NewKind"}, id="kind-of-a-newer-release"),
+    ],
 )
 @pytest.mark.parametrize("early", [False, True], ids=["after-the-job", "before-the-job"])
 def test_no_event_ends_a_job_of_mps_or_is_taken_for_its_callback(
