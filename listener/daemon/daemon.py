@@ -206,9 +206,10 @@ class Daemon:
         # 6. Stop answering health checks, which have reported "stopping" so far.
         if running.server:
             steps.run("http", running.server.stop, limit=CLOSE_TIMEOUT)
-        # 7. Leave the other loops a moment to end, then close the store: everything that used it has ended by now, but
-        #    for a reconciler whose call to MPS hangs, or a loop in a call of the store that cannot be cut short.
-        steps.join(running.threads, limit=LOOPS_SHUTDOWN_TIMEOUT)
+        # 7. Wait for the other loops, whose calls of the store end with step 5 at the latest. Then close the store:
+        #    everything that used it has ended by now, but for a reconciler whose call to MPS hangs, or a loop in a call
+        #    of the store that cannot be cut short.
+        steps.join(running.threads, limit=SETTLE_TIMEOUT + LOOPS_SHUTDOWN_TIMEOUT)
         for thread in running.may_hang:
             thread.join(min(LOOPS_SHUTDOWN_TIMEOUT, _time_left(deadline)).total_seconds())
         steps.run("store", running.parts.store.close, limit=CLOSE_TIMEOUT)
