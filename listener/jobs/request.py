@@ -12,13 +12,15 @@ from listener.core.errors import UsageError
 from listener.core.job_kinds import IPRODUCTION, JOB_KINDS, kind_of_type
 from listener.formats import lenient_json, user_data
 from listener.formats.durations import to_duration
-from listener.formats.unicode_text import storable
+from listener.formats.unicode_text import shortened, storable
 from listener.jobs.functions import FUNCTIONS
 from listener.jobs.job_params import Params
 
 _REGION = re.compile(
     r"(?:^|\.)(?:oss-|mns\.)(?P<region>[a-z]{2}-[a-z0-9-]+?)(?:-internal(?:-vpc)?|-vpc)?\.aliyuncs\.com"
 )
+#: Callbacks with longer ids are quarantined.
+MAX_JOB_ID = 256
 KIND_NAMES = tuple(kind.name for kind in JOB_KINDS)
 
 
@@ -122,9 +124,10 @@ def registered_kind(kind: str, function: str) -> str:
 
 def check_job_id(job_id: str) -> None:
     """Raises UsageError for an id that no callback can have."""
-    if job_id.split() != [job_id]:
+    if job_id.split() != [job_id] or "," in job_id or len(job_id) > MAX_JOB_ID:
         raise UsageError(
-            f"job id {job_id!r} is empty or contains blanks, so no callback can match it; use the id that MPS returned"
+            f"job id {shortened(job_id, 60)!r} is empty, longer than {MAX_JOB_ID} characters, or contains blanks or a "
+            "comma, so no callback can match it; use the id that MPS returned"
         )
 
 

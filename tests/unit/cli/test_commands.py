@@ -21,6 +21,7 @@ from listener.cli.outputs_text import output_fields
 from listener.core.outputs import MediaProperties, ModerationResult, OutputFile, Outputs
 from listener.emulator.mps.sample_results import FUNCTION_NAMES, Work
 from listener.emulator.mps.sample_results import result as sample_result
+from listener.formats.unicode_text import shortened
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_decoded_message, a_job, a_message, a_result, routes_all
 from tests.support.command_line import Invoke
@@ -427,14 +428,14 @@ def test_submit_and_register_warn_alike_of_a_misspelt_function(
     assert (submitted.stderr, registered.stderr) == (warnings, warnings)
 
 
-@pytest.mark.parametrize("job_id", ["", " ", "job-1\n", "job 1"])
+@pytest.mark.parametrize("job_id", ["", " ", "job-1\n", "job 1", "job-1,job-2", "j" * 257])
 def test_an_id_that_no_callback_has_is_not_registered(
     place: Place, printed: Callable[..., Any], invoke: Invoke, job_id: str
 ) -> None:
     result = invoke("jobs", "register", job_id)
 
     assert result.exit_code == 2
-    assert f"job id {job_id!r} is empty or contains blanks" in result.stderr
+    assert f"job id {shortened(job_id, 60)!r} is empty, longer than 256 characters" in result.stderr
     assert printed("jobs", "list") == []
 
 
