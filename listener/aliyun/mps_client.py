@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -58,7 +59,12 @@ class Endpoint:
 
 def import_sdk() -> None:
     """Import what the first call of a client would import, so that its time does not count as that of the call."""
-    import darabonba.runtime  # noqa: F401 - only to be imported
+    for name in (
+        "alibabacloud_mts20140618.client",
+        "alibabacloud_tea_openapi.utils_models",
+        "darabonba.runtime",
+    ):
+        importlib.import_module(name)
 
 
 class MpsClient:
