@@ -173,7 +173,7 @@ class Daemon:
     # stop
 
     def stop(self) -> dict[str, int]:
-        """Stop in order; returns how many deliveries were ``unfinished``. Does nothing unless ``start`` succeeded.
+        """Stop in order; returns how many handlers were ``unfinished``. Does nothing unless ``start`` succeeded.
 
         Takes ``stop_timeout`` at most. Raises StopTimedOut if something hangs; the process should end then.
         """

@@ -214,7 +214,7 @@ class Dispatcher:
         self._workers.stop()
         self._in_flight.wait_until_finished(timeout)
         self._cut_short.set()
-        return len(self._in_flight.unfinished())
+        return self._in_flight.running()
 
     def end(self) -> None:
         """Settle what is left, and give back what did not finish. Call this after the handlers were closed.

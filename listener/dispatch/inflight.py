@@ -136,6 +136,11 @@ class InFlight:
         with self._changed:
             return [owned.delivery for owned in self._owned.values() if not owned.hung]
 
+    def running(self) -> int:
+        """How many deliveries have a handler that is running, without those whose handler hangs."""
+        with self._changed:
+            return sum(not call.hung for call in self._calls.values())
+
     def take_overdue(self, limit: timedelta) -> Sequence[Delivery]:
         """Those whose handler has been running for longer than this, each once: they hang, and use no capacity."""
         with self._changed:

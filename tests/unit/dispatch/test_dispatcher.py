@@ -581,6 +581,29 @@ def test_stop_releases_what_does_not_finish(store: SqlStore) -> None:
     assert "stopped before the handler finished" in row.last_error
 
 
+def test_a_stop_counts_running_handlers_however_slowly_the_store_takes_the_others_back(
+    store: SqlStore,
+) -> None:
+    running, go_on = threading.Event(), threading.Event()
+
+    def handle(_result: JobResult) -> None:
+        running.set()
+        go_on.wait(60)
+
+    record_results(store, 3)
+    dispatcher = a_dispatcher(store, handle, concurrency=1)
+    dispatcher.start()
+    assert dispatcher.claim_once() == 3
+    assert running.wait(30)
+
+    with store.database.write():
+        unfinished = dispatcher.stop(NO_TIME)
+    go_on.set()
+    dispatcher.end()
+
+    assert unfinished == 1
+
+
 def test_nothing_is_claimed_after_stop(store: SqlStore) -> None:
     dispatcher = a_dispatcher(store, Calls())
     dispatcher.start()
