@@ -67,21 +67,21 @@ class Client:
         *,
         create: bool = True,
         read_only: bool = False,
+        clients: TenantClients | None = None,
+        store: SqlStore | None = None,
     ) -> None:
         """``create``: the store is created or migrated if that is necessary. ``read_only`` needs no write access to it.
+        ``clients`` and ``store`` are used instead of new ones; they stay open when this client is closed.
 
         Raises SettingsError, also for a store that would have to be created and must not be, and StoreUnavailable.
         """
         self._lock = threading.Lock()
         self._said: set[str] = set()
+        #: May be replaced, by a reload; the store and the accounts stay.
         self.settings = settings if isinstance(settings, Settings) else settings_from(settings)
-        self.clients = TenantClients(self.settings)
-        url, timeout = self.settings.store.url, self.settings.store.timeout
-        self.store = (
-            SqlStore.open(url, timeout=timeout)
-            if create and not read_only
-            else SqlStore.open_existing(url, timeout=timeout, read_only=read_only)
-        )
+        self.clients = clients or TenantClients(self.settings)
+        self._owns_store = store is None
+        self.store = store or _open_store(self.settings, create=create, read_only=read_only)
 
     def __enter__(self) -> Self:
         return self
@@ -92,7 +92,8 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        self.store.close()
+        if self._owns_store:
+            self.store.close()
 
     def check(self, request: JobRequest, *, tenant: str = "") -> list[str]:
         """All warnings about a request. Raises UsageError for values that cannot work."""
@@ -243,6 +244,13 @@ class Client:
         if mps := self.clients.mps(tenant):
             return mps
         raise mps_not_configured()
+
+
+def _open_store(settings: Settings, *, create: bool, read_only: bool) -> SqlStore:
+    url, timeout = settings.store.url, settings.store.timeout
+    if create and not read_only:
+        return SqlStore.open(url, timeout=timeout)
+    return SqlStore.open_existing(url, timeout=timeout, read_only=read_only)
 
 
 def mps_not_configured() -> SettingsError:

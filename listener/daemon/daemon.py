@@ -31,18 +31,17 @@ from listener.runtime.clock_guard import ClockGuard
 from listener.runtime.liveness import Health, LivenessMonitor
 from listener.runtime.metrics import Metrics
 from listener.runtime.store_health import StoreHealth
-from listener.settings.sections import HttpSettings, Settings
+from listener.settings.sections import Settings
 from listener.store.daemon_lock import DaemonLock
 from listener.store.sql_store import SqlStore
 
-with lazy_imports():  # a daemon without http.listen needs none of these
-    from listener.http import address, app
-    from listener.http import server as http_server
+with lazy_imports():  # a daemon without http.listen does not need it
+    from listener.daemon import serving
 
 if TYPE_CHECKING:
     import socket
 
-    from listener.http.server import Server
+    from listener.daemon.serving import Serving
 
 log = get_logger(__name__)
 
@@ -96,7 +95,7 @@ class Daemon:
             # 1. The lock on a SQLite file, then the port, before anything else: where this daemon is running already,
             #    neither its store nor the files of its handlers may be touched.
             lock = self._lock_store(undo)
-            port = self._bind_port(undo)
+            port, tokens = self._bind_port(undo), start_checks.read_tokens(self._settings)
             # 2. The handlers: a result must not be accepted before it is known that its handlers can be called.
             runner, handlers = self._load_handlers(undo)
             # 3. The store, with its schema migrated to this release.
@@ -115,9 +114,12 @@ class Daemon:
             parts.presence.announce()
             for loop in parts.loops:
                 self._running.start_loop(loop)
-            # 8. The health endpoint: until here, there was nothing to report on. Requests have waited at the port.
+            # 8. Health, metrics and the API: until here, there was nothing to report on. Requests have waited at the
+            #    port.
             if port:
-                self._running.server = _serve(parts, port, self._settings.http)
+                self._running.serving = serving.serve(
+                    self._settings, parts, port, clients=clients, tokens=tokens
+                )
             undo.pop_all()
 
     def _lock_store(self, undo: ExitStack) -> DaemonLock | None:
@@ -204,8 +206,8 @@ class Daemon:
         database.deadline.end_all(clock.monotonic() + SETTLE_TIMEOUT.total_seconds())
         steps.run("settler", running.parts.dispatcher.end, limit=CLOSE_TIMEOUT)
         # 6. Stop answering health checks, which have reported "stopping" so far.
-        if running.server:
-            steps.run("http", running.server.stop, limit=CLOSE_TIMEOUT)
+        if running.serving:
+            steps.run("http", running.serving.stop, limit=CLOSE_TIMEOUT)
         # 7. Wait for the other loops, whose calls of the store end with step 5 at the latest. Then close the store:
         #    everything that used it has ended by now, but for a reconciler whose call to MPS hangs, or a loop in a call
         #    of the store that cannot be cut short.
@@ -242,6 +244,7 @@ class Daemon:
             "routes": [route.name for route in self._settings.routes],
             "concurrency": self._settings.dispatch.concurrency,
             "http": self._settings.http.listen,
+            "api": self._settings.http.serves_api,
         }
 
     def check_store(self) -> None:
@@ -287,6 +290,8 @@ class Daemon:
         # Last, so that new routes get results only when their handlers can be called.
         running.parts.recorder.use(merged.rules(), merged.correlation_rules())
         self._settings = merged
+        if running.serving:
+            running.serving.use(merged)
         _log_warnings(merged)
         self._expect_series()
         return sections_needing_restart(merged, settings)
@@ -310,26 +315,12 @@ class _Running:
         self.lock = lock
         self.threads: list[threading.Thread] = []
         self.may_hang: list[threading.Thread] = []
-        self.server: Server | None = None
+        self.serving: Serving | None = None
 
     def start_loop(self, loop: Loop) -> None:
         thread = threading.Thread(target=loop.run, name=loop.name, daemon=True)
         thread.start()
         (self.may_hang if loop.may_hang else self.threads).append(thread)
-
-
-def _serve(parts: Parts, port: socket.socket, settings: HttpSettings) -> Server:
-    health = parts.health
-    pages = app.application(
-        alive=health.alive,
-        ready=health.ready,
-        metrics=health.exposition,
-        # No browser connects to a unix socket, and a proxy in front of it passes on any name.
-        allowed_hosts=None if settings.listen.startswith(address.UNIX) else settings.allowed_hosts,
-    )
-    server = http_server.Server(pages, port)
-    server.start()
-    return server
 
 
 def _log_warnings(settings: Settings) -> None:

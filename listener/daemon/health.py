@@ -62,7 +62,7 @@ class HealthChecks:
         store: StoreHealth,
         stopping: threading.Event,
     ) -> None:
-        self._daemon = daemon
+        self.daemon = daemon
         self._liveness = liveness
         self._metrics = metrics
         self._poller_groups = poller_groups
@@ -75,7 +75,7 @@ class HealthChecks:
         ``daemon`` is the name that is known to the store, so that ``check`` recognizes who listens there.
         """
         stalled = self._liveness.stalled()
-        return Health(ok=not stalled, details={"daemon": self._daemon, "stalled": list(stalled)})
+        return Health(ok=not stalled, details={"daemon": self.daemon, "stalled": list(stalled)})
 
     def ready(self) -> Health:
         """Whether everything has started, nothing has stalled, and the store answers and can be written to.

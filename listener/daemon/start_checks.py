@@ -28,11 +28,14 @@ from listener.store.dead_letters import DeadLetters
 from listener.store.sql_store import SqlStore
 from listener.store.url_display import display_url
 
-with lazy_imports():  # not needed without http.listen
+with lazy_imports():  # not needed without http.listen, or without http.token_file
+    from listener.api import access
     from listener.http import address, health_query
 
 if TYPE_CHECKING:
     import socket
+
+    from listener.api.access import Tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,7 +58,18 @@ def bind_port(settings: Settings) -> socket.socket | None:
     """None if there is to be no server. Raises AddressInUse and SettingsError."""
     if not settings.http.listen:
         return None
-    return address.bind(settings.http.listen)
+    return address.bind(settings.http.listen, public=_may_be_public(settings))
+
+
+def read_tokens(settings: Settings) -> Tokens | None:
+    """The tokens for the API; None where it needs none, or there is no API. Raises SettingsError."""
+    path = settings.http.token_file
+    return access.Tokens(path) if path and settings.http.serves_api else None
+
+
+def _may_be_public(settings: Settings) -> bool:
+    """Whether other machines may reach the server: job data needs a token then."""
+    return settings.http.token_file is not None
 
 
 def load_handlers(settings: Settings, runner: CoroutineRunner) -> Handlers:
@@ -95,9 +109,10 @@ def _single_daemon(settings: Settings) -> str:
 def _address(settings: Settings) -> str:
     listen = settings.http.listen
     if not listen:
-        return "no server for health and metrics"
+        return "no server for health, metrics and the API"
+    tokens = read_tokens(settings)
     try:
-        address.verify(listen)
+        address.verify(listen, public=_may_be_public(settings))
     except AddressInUse as error:
         daemon = health_query.daemon_at(listen)
         if daemon in [each.owner for each in _running(settings)]:
@@ -105,7 +120,14 @@ def _address(settings: Settings) -> str:
         if daemon:
             raise AddressInUse(f"{error}; the daemon {daemon} of another store listens there") from error
         raise
-    return f"{listen} is free"
+    return f"{listen} is free; {_access(settings, tokens)}"
+
+
+def _access(settings: Settings, tokens: Tokens | None) -> str:
+    """Who may use the API."""
+    if not settings.http.serves_api:
+        return "without the API"
+    return f"the API needs a token of {settings.http.token_file}" if tokens else "the API needs no token"
 
 
 def _running(settings: Settings) -> Sequence[RunningDaemon]:

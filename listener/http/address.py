@@ -1,4 +1,4 @@
-"""Where the HTTP server listens: a loopback address or a unix socket."""
+"""Where the HTTP server listens: an address, of loopback unless it is public, or a unix socket."""
 
 from __future__ import annotations
 
@@ -15,19 +15,21 @@ from pathlib import Path
 from listener.core.errors import AddressInUse, SettingsError
 
 #: How many connections wait to be accepted.
-BACKLOG = 64
+BACKLOG = 1024
 #: How long a process that may listen at a unix socket has to accept a connection.
 CONNECT_TIMEOUT_SECONDS = 1.0
 UNIX = "unix:"
 
 
-def bind(listen: str) -> socket.socket:
-    """A listening socket for ``host:port`` or ``unix:/path``.
+def bind(listen: str, *, public: bool = False) -> socket.socket:
+    """A listening socket for ``host:port`` or ``unix:/path``; ``public``: the host may be other than loopback.
 
     Raises AddressInUse if another process listens there, and SettingsError if the address can't be used at all.
     """
     try:
-        return _bind_unix(listen.removeprefix(UNIX)) if listen.startswith(UNIX) else _bind_tcp(listen)
+        if listen.startswith(UNIX):
+            return _bind_unix(listen.removeprefix(UNIX))
+        return _bind_tcp(listen, public=public)
     except OSError as error:
         kind = AddressInUse if isinstance(error, _InUse) else SettingsError
         raise kind(
@@ -36,9 +38,9 @@ def bind(listen: str) -> socket.socket:
         ) from error
 
 
-def verify(listen: str) -> None:
+def verify(listen: str, *, public: bool = False) -> None:
     """Raises what ``bind`` would raise; nothing listens there afterwards."""
-    with closing(bind(listen)):
+    with closing(bind(listen, public=public)):
         if listen.startswith(UNIX):
             # While we listen: afterwards, another process may have replaced it by its own.
             Path(listen.removeprefix(UNIX)).unlink()
@@ -49,12 +51,26 @@ class _InUse(OSError):
         super().__init__(errno.EADDRINUSE, words)
 
 
-def _bind_tcp(listen: str) -> socket.socket:
+def is_public(listen: str) -> bool:
+    """Whether other machines may reach it."""
+    return not listen.startswith(UNIX) and not _is_loopback(_host_and_port(listen)[0])
+
+
+def _host_and_port(listen: str) -> tuple[str, str]:
     host, _, port = listen.rpartition(":")
-    host = host.strip("[]")
-    if not _is_port(port) or not _is_loopback(host):
+    return host.strip("[]"), port
+
+
+def _bind_tcp(listen: str, *, public: bool) -> socket.socket:
+    host, port = _host_and_port(listen)
+    if not _is_port(port) or not (_is_loopback(host) or is_address(host)):
         raise SettingsError(
             f"http.listen = {listen!r}: use a loopback address with a port, e.g. 127.0.0.1:8471, or unix:/path"
+        )
+    if not public and not _is_loopback(host):
+        raise SettingsError(
+            f"http.listen = {listen!r}: other machines could reach this address; use a loopback address, e.g. "
+            "127.0.0.1:8471, or unix:/path, or set http.token_file"
         )
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     bound = socket.socket(family, socket.SOCK_STREAM)
@@ -132,7 +148,12 @@ def _is_port(text: str) -> bool:
 
 
 def _is_loopback(host: str) -> bool:
+    return host == "localhost" or (is_address(host) and ipaddress.ip_address(host).is_loopback)
+
+
+def is_address(host: str) -> bool:
     try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+        ipaddress.ip_address(host)
     except ValueError:
         return False
+    return True

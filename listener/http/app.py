@@ -1,13 +1,13 @@
-"""Health and metrics as a Starlette application."""
+"""Health and metrics as a Starlette application, with whatever else is served beside them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Mapping, Sequence
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import Route
+from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from listener.http.guard import Guard
@@ -21,10 +21,14 @@ def application(
     ready: Callable[[], Health],
     metrics: Callable[[], bytes],
     allowed_hosts: Collection[str] | None = None,
+    more: Sequence[BaseRoute] = (),
+    otherwise: ASGIApp | None = None,
+    body_limits: Mapping[str, int] | None = None,
 ) -> ASGIApp:
     """``/healthz``: all loops are running. ``/readyz``: the store is available too. ``/metrics``: Prometheus text.
 
-    ``allowed_hosts`` is explained at ``Guard``.
+    ``more`` are further routes; ``otherwise`` answers every other path. ``allowed_hosts`` and ``body_limits`` are
+    explained at ``Guard``.
     """
 
     async def healthz(_request: Request) -> Response:  # needs no thread: there may be none left
@@ -36,8 +40,12 @@ def application(
     def exposition(_request: Request) -> Response:
         return Response(metrics(), media_type=CONTENT_TYPE)
 
-    routes = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", exposition)]
-    return Guard(Starlette(routes=routes), allowed_hosts=allowed_hosts)
+    routes = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", exposition), *more]
+    served = Starlette(routes=routes)
+    if otherwise is not None:
+        served.router.default = otherwise
+        served.router.redirect_slashes = False
+    return Guard(served, allowed_hosts=allowed_hosts, body_limits=body_limits)
 
 
 def _answer(health: Health) -> Response:

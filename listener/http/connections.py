@@ -18,7 +18,6 @@ from listener.runtime.log_throttle import ThrottledLog
 
 log = get_logger(__name__)
 
-MAX_CONNECTIONS = 64
 #: One of so many descriptors that the process may open is a connection at most: the others are for everything else.
 DESCRIPTORS_PER_CONNECTION = 8
 #: How long a connection may take to send the head of a request, or to receive the rest of a response.
@@ -27,11 +26,11 @@ WAIT_SECONDS = 5.0
 ACCEPT_PAUSE_SECONDS = 1.0
 
 
-def connection_limit() -> int:
-    """How many connections may be open at the same time."""
+def connection_limit(wanted: int) -> int:
+    """How many connections may be open at the same time: so many, or what the limit of descriptors allows."""
     limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    share = MAX_CONNECTIONS if limit == resource.RLIM_INFINITY else limit // DESCRIPTORS_PER_CONNECTION
-    return max(1, min(MAX_CONNECTIONS, share))
+    share = wanted if limit == resource.RLIM_INFINITY else limit // DESCRIPTORS_PER_CONNECTION
+    return max(1, min(wanted, share))
 
 
 class Connection(H11Protocol):
@@ -84,13 +83,18 @@ class Acceptor:
     """
 
     def __init__(
-        self, listening: socket.socket, make: Callable[[], Connection], connections: Collection[Connection]
+        self,
+        listening: socket.socket,
+        *,
+        make: Callable[[], Connection],
+        connections: Collection[Connection],
+        max_connections: int,
     ) -> None:
         """``connections`` are the open ones, which add and remove themselves."""
         self._listening = listening
         self._make = make
         self._connections = connections
-        self._limit = connection_limit()
+        self._limit = connection_limit(max_connections)
         self._warnings = ThrottledLog(log)
 
     async def run(self) -> None:

@@ -1,16 +1,21 @@
-"""Refuses requests that no client of this server sends: for another host, or with a large body."""
+"""Refuses requests that no client of this server sends: for another host, from a foreign page, or with a large body."""
 
 from __future__ import annotations
 
-import ipaddress
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
+from typing import Final
+from urllib.parse import urlsplit
 
 from starlette.datastructures import Headers
-from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-#: The largest body of a request, in bytes.
-MAX_BODY = 64 << 10
+from listener.http.address import is_address
+from listener.http.problem import Problem, problem_response
+
+#: The largest body of a request, in bytes, unless the path has a limit of its own.
+MAX_BODY: Final = 64 << 10
+#: The methods of requests that change nothing.
+SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
 
 
 class Guard:
@@ -19,31 +24,62 @@ class Guard:
     Against DNS rebinding (a web page whose name suddenly resolves to 127.0.0.1, so that a browser lets its scripts read
     our answers) the Host header must name this machine. An IP address is always accepted, since a browser sends one
     only for a page from that very address; probes of Kubernetes send the pod's.
+
+    Against forms and scripts of other pages, a request that changes something must not have the Origin of another
+    server: browsers send it with each of them, other clients send none.
     """
 
-    def __init__(self, app: ASGIApp, *, allowed_hosts: Collection[str] | None) -> None:
-        """``allowed_hosts`` are accepted besides localhost and addresses; None accepts all."""
+    def __init__(
+        self,
+        app: ASGIApp,
+        *,
+        allowed_hosts: Collection[str] | None,
+        body_limits: Mapping[str, int] | None = None,
+    ) -> None:
+        """``allowed_hosts`` are accepted besides localhost and addresses; None accepts all.
+
+        ``body_limits``: the largest body of requests whose path begins like this.
+        """
         self._app = app
         self._allowed = None if allowed_hosts is None else {host.lower() for host in allowed_hosts}
+        self._body_limits = body_limits or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        answer = self._refusal(Headers(scope=scope)) or self._app
+        problem = self._refusal(scope, Headers(scope=scope))
+        answer = problem_response(problem) if problem else self._app
         await answer(scope, receive, send)
 
-    def _refusal(self, headers: Headers) -> ASGIApp | None:
-        if not self._is_allowed(headers.get("host", "")):
-            return _refuse(403, "the Host header names another host; add its name to http.allowed_hosts")
+    def _refusal(self, scope: Scope, headers: Headers) -> Problem | None:
+        host = headers.get("host", "")
+        if not self._is_allowed(host):
+            return _refused(403, "forbidden-host", "the Host header names another host", _ALLOW)
+        if scope["method"] not in SAFE_METHODS and _is_foreign(headers.get("origin"), host):
+            return _refused(
+                403,
+                "forbidden-origin",
+                "the Origin header names another server: pages of other servers may not change anything here",
+            )
         if "transfer-encoding" in headers:
-            return _refuse(411, "the length of the body is required")
-        if _is_larger(headers.get("content-length", "0"), MAX_BODY):
-            return _refuse(413, f"the body is larger than {MAX_BODY} bytes")
+            return _refused(411, "length-required", "the length of the body is required")
+        limit = self._body_limit(scope["path"])
+        if _is_larger(headers.get("content-length", "0"), limit):
+            return _refused(413, "body-too-large", f"the body is larger than {limit} bytes")
         return None
+
+    def _body_limit(self, path: str) -> int:
+        return next(
+            (limit for beginning, limit in self._body_limits.items() if path.startswith(beginning)), MAX_BODY
+        )
 
     def _is_allowed(self, header: str) -> bool:
         host = _host_of(header)
         if self._allowed is None or not host:  # HTTP/1.0 needs no Host header, and browsers always send one
             return True
-        return host == "localhost" or _is_address(host) or host in self._allowed
+        return host == "localhost" or is_address(host) or host in self._allowed
+
+
+_ALLOW: Final = "add its name to http.allowed_hosts"
+_TITLES: Final = {403: "Forbidden", 411: "Length Required", 413: "Content Too Large"}
 
 
 def _host_of(header: str) -> str:
@@ -53,19 +89,28 @@ def _host_of(header: str) -> str:
     return header.partition(":")[0].removesuffix(".").lower()
 
 
+def _is_foreign(origin: str | None, host: str) -> bool:
+    """Whether a page of another server sent the request; also if its origin is hidden (``null``)."""
+    if origin is None:
+        return False
+    try:
+        return urlsplit(origin).netloc.lower() != host.lower() or not host
+    except ValueError:
+        return True
+
+
 def _is_larger(digits: str, limit: int) -> bool:
     """Compares by length first: a number may have thousands of digits."""
     digits = digits.lstrip("0") or "0"
     return len(digits) > len(str(limit)) or int(digits) > limit
 
 
-def _is_address(host: str) -> bool:
-    try:
-        ipaddress.ip_address(host)
-    except ValueError:
-        return False
-    return True
-
-
-def _refuse(status: int, words: str) -> ASGIApp:
-    return PlainTextResponse(f"{words}\n", status_code=status, headers={"connection": "close"})
+def _refused(status: int, name: str, detail: str, hint: str = "") -> Problem:
+    return Problem(
+        name=name,
+        title=_TITLES[status],
+        status=status,
+        detail=detail,
+        hint=hint,
+        headers={"connection": "close"},
+    )

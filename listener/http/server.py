@@ -22,14 +22,20 @@ MAX_HEAD = 16 << 10
 class StoppableServer(uvicorn.Server):
     """A uvicorn server that limits its connections, and stops on request instead of polling ten times a second."""
 
-    def __init__(self, config: uvicorn.Config, listening: socket.socket) -> None:
+    def __init__(self, config: uvicorn.Config, listening: socket.socket, *, max_connections: int) -> None:
         super().__init__(config)
         self.serving = threading.Event()
         self._listening = listening
+        self._max_connections = max_connections
 
     async def main_loop(self) -> None:
         connections = cast("set[Connection]", self.server_state.connections)
-        acceptor = Acceptor(self._listening, self._connection, connections)
+        acceptor = Acceptor(
+            self._listening,
+            make=self._connection,
+            connections=connections,
+            max_connections=self._max_connections,
+        )
         self._loop = asyncio.get_running_loop()
         self._accepting = asyncio.create_task(acceptor.run())
         self.serving.set()
@@ -47,7 +53,7 @@ class StoppableServer(uvicorn.Server):
 class Server:
     """Serves until ``stop``."""
 
-    def __init__(self, app: ASGIApp, bound: socket.socket) -> None:
+    def __init__(self, app: ASGIApp, bound: socket.socket, *, max_connections: int) -> None:
         self._bound = bound
         config = uvicorn.Config(
             app,
@@ -61,7 +67,7 @@ class Server:
             h11_max_incomplete_event_size=MAX_HEAD,
             timeout_graceful_shutdown=2,
         )
-        self._server = StoppableServer(config, bound)
+        self._server = StoppableServer(config, bound, max_connections=max_connections)
         # Without sockets of its own, uvicorn accepts nothing.
         self._thread = threading.Thread(
             target=self._server.run, kwargs={"sockets": []}, name="http", daemon=True

@@ -54,6 +54,7 @@ def anchored(document: Mapping[str, Any], folder: Path) -> Mapping[str, Any]:
     for path, change in (
         (("store", "url"), _database_url),
         (("http", "listen"), _listen),
+        (("http", "token_file"), _path),
         (("credentials", "*"), _path),
         (("tenants", "*", "credentials", "*"), _path),
     ):

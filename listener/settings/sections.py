@@ -181,11 +181,20 @@ class ServiceSettings(Section):
 
 
 class HttpSettings(Section):
-    """The server for health and metrics."""
+    """The server for health, metrics and the API."""
 
-    listen: str = "127.0.0.1:8471"  #: host:port on loopback, unix:/path/to/socket, or "" to disable it
+    #: host:port, on loopback unless there is a token_file; unix:/path/to/socket; or "" to disable it
+    listen: str = "127.0.0.1:8471"
     #: Names of this machine that requests may have in their Host header, besides localhost and IP addresses.
     allowed_hosts: tuple[str, ...] = ()
+    token_file: Path | None = None  #: lines "read TOKEN" and "write TOKEN"; without it, TCP has no API
+    api: bool = True  #: whether there is an API, on a unix socket or with a token_file
+    #: How many clients may be connected at the same time; fewer if the process may open few files.
+    max_connections: Annotated[Count, Field(ge=1, le=100_000)] = 1024
+
+    @property
+    def serves_api(self) -> bool:
+        return self.api and (self.listen.startswith("unix:") or bool(self.listen and self.token_file))
 
 
 class LogSettings(Section):

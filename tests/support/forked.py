@@ -25,7 +25,8 @@ IMPORTED = (
     *("listener.cli.run", "listener.cli.submit", "listener.cli.jobs", "listener.daemon.daemon"),
     *("listener.client", "listener.cli.waiting", "listener.runtime.log_setup", "listener.store.queries"),
     *("listener.aliyun.mns_queue", "listener.aliyun.mps_client", "listener.jobs.bulk_submission"),
-    *("listener.http.app", "listener.http.server", "sqlalchemy.dialects.sqlite", "tests.soak.recorder"),
+    *("listener.http.app", "listener.http.server", "listener.api.application"),
+    *("sqlalchemy.dialects.sqlite", "tests.soak.recorder"),
 )
 
 

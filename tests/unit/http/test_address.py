@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from listener.core.errors import AddressInUse, SettingsError
-from listener.http.address import BACKLOG, bind, verify
+from listener.http.address import BACKLOG, bind, is_public, verify
 
 
 def test_a_predecessors_socket_is_taken_over(tmp_path: Path) -> None:
@@ -139,3 +139,27 @@ def test_a_socket_is_not_replaced_while_another_process_may_be_doing_so(tmp_path
             bind(f"unix:{tmp_path / 'http.sock'}")
     finally:
         os.close(folder)
+
+
+def test_an_address_of_all_networks_needs_permission() -> None:
+    with pytest.raises(SettingsError, match=r"other machines could reach this address.*http\.token_file"):
+        bind("0.0.0.0:0")
+
+    with bind("0.0.0.0:0", public=True) as bound:
+        assert bound.getsockname()[0] == "0.0.0.0"
+
+
+@pytest.mark.parametrize(
+    ("listen", "public"),
+    [
+        ("127.0.0.1:8471", False),
+        ("localhost:8471", False),
+        ("[::1]:8471", False),
+        ("unix:/run/http.sock", False),
+        ("0.0.0.0:8471", True),
+        ("[::]:8471", True),
+        ("192.0.2.1:8471", True),
+    ],
+)
+def test_other_machines_reach_only_public_addresses(listen: str, public: bool) -> None:
+    assert is_public(listen) is public

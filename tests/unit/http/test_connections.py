@@ -20,12 +20,13 @@ from structlog.testing import capture_logs
 
 from listener.http import connections
 from listener.http.address import bind
-from listener.http.connections import MAX_CONNECTIONS, connection_limit
+from listener.http.connections import connection_limit
 from listener.http.server import MAX_HEAD, Server
 from tests.support.waiting import wait_until
 
 GET = b"GET /quick HTTP/1.1\r\nHost: localhost\r\n\r\n"
 WAIT = 0.2
+MAX_CONNECTIONS = 64
 
 
 class Application:
@@ -47,7 +48,7 @@ class Application:
 @contextmanager
 def serving(bound: socket.socket, application: Application) -> Iterator[tuple[str, int]]:
     address = bound.getsockname()
-    server = Server(application.app, bound)
+    server = Server(application.app, bound, max_connections=MAX_CONNECTIONS)
     server.start()
     try:
         yield address
@@ -233,4 +234,4 @@ def test_most_descriptors_are_left_to_everything_else(
 ) -> None:
     monkeypatch.setattr(resource, "getrlimit", lambda _limit: (descriptors, descriptors))
 
-    assert connection_limit() == connections
+    assert connection_limit(64) == connections

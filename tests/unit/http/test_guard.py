@@ -13,14 +13,20 @@ from listener.http.guard import MAX_BODY, Guard
 
 
 def reply_to(
-    headers: Mapping[str, str], *, allowed_hosts: Collection[str] | None = ("Listener.internal",)
+    headers: Mapping[str, str],
+    *,
+    allowed_hosts: Collection[str] | None = ("Listener.internal",),
+    method: str = "GET",
+    path: str = "/",
 ) -> httpx.Response:
-    guard = Guard(PlainTextResponse("passed"), allowed_hosts=allowed_hosts)
+    guard = Guard(
+        PlainTextResponse("passed"), allowed_hosts=allowed_hosts, body_limits={"/large/": 2 * MAX_BODY}
+    )
 
     async def ask() -> httpx.Response:
         transport = httpx.ASGITransport(guard)
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-            return await client.get("/", headers=headers)
+            return await client.request(method, path, headers=headers)
 
     return asyncio.run(ask())
 
@@ -84,3 +90,36 @@ def test_the_length_of_a_body_is_limited(length: str, status: int) -> None:
 
 def test_a_body_of_unknown_length_is_refused() -> None:
     assert reply_to({"transfer-encoding": "chunked"}).status_code == 411
+
+
+def test_a_path_may_have_a_limit_of_its_own() -> None:
+    assert reply_to({"content-length": str(2 * MAX_BODY)}, path="/large/one").status_code == 200
+    assert reply_to({"content-length": str(2 * MAX_BODY + 1)}, path="/large/one").status_code == 413
+
+
+@pytest.mark.parametrize(
+    ("origin", "host", "allowed"),
+    [
+        ("http://localhost:8471", "localhost:8471", True),
+        ("http://LOCALHOST:8471", "localhost:8471", True),
+        pytest.param("https://listener.internal", "listener.internal", True, id="behind-a-proxy-with-tls"),
+        pytest.param("http://localhost:3000", "localhost:8471", False, id="another-port"),
+        ("https://attacker.example", "localhost:8471", False),
+        pytest.param("null", "localhost:8471", False, id="hidden"),
+        pytest.param("http://[", "localhost:8471", False, id="garbled"),
+        pytest.param("", "", False, id="without-a-host"),
+    ],
+)
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+def test_a_page_of_another_server_changes_nothing(origin: str, host: str, allowed: bool, method: str) -> None:
+    reply = reply_to({"origin": origin, "host": host}, method=method)
+
+    assert reply.status_code == (200 if allowed else 403)
+    assert reply_to({"origin": origin, "host": host}).status_code == 200
+
+
+def test_a_refusal_is_a_problem_document() -> None:
+    reply = reply_to({"origin": "https://attacker.example"}, method="POST")
+
+    assert reply.headers["content-type"] == "application/problem+json"
+    assert reply.json()["type"].endswith("#forbidden-origin")

@@ -35,7 +35,7 @@ class Process:
 
 @contextmanager
 def serving(process: Process, bound: socket.socket) -> Iterator[None]:
-    server = Server(process.application(), bound)
+    server = Server(process.application(), bound, max_connections=64)
     server.start()
     try:
         yield

@@ -345,6 +345,7 @@ BOUNDED = (
     *(
         "store.retention",
         "store.timeout",
+        "http.max_connections",
         "mps.rate_limit",
         "correlation.wait",
         "dispatch.concurrency",

@@ -1,0 +1,1 @@
+"""The HTTP API under ``/v1``: jobs, results and their deliveries for applications in any language."""

@@ -1,0 +1,79 @@
+"""The API as one application: the routers of all areas behind the check of the token."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any, Final
+
+from fastapi import APIRouter, FastAPI
+from fastapi.openapi.utils import get_openapi
+from starlette.types import ASGIApp
+
+from listener import __version__
+from listener.api import root
+from listener.api.access import Access
+from listener.api.context import ApiContext
+from listener.api.problems import ProblemDocument, UnexpectedErrors, answer_with_problems, documented
+
+PREFIX: Final = "/v1"
+OPENAPI: Final = f"{PREFIX}/openapi.json"
+#: The largest body of a request, in bytes.
+MAX_BODY: Final = 1 << 20
+#: The routers, by the area in whose path they answer.
+AREAS: Final[Mapping[str, Callable[[ApiContext], APIRouter]]] = {}
+DESCRIPTION: Final = """\
+Submit jobs, wait for their outcomes, and handle what went wrong. Errors are problem documents (RFC 9457).
+
+Requests need the header `Authorization: Bearer TOKEN` with a token of `http.token_file`, except over a unix socket
+without such a file. Tokens that may only read are accepted for GET.
+"""
+
+
+def application(context: ApiContext) -> ASGIApp:
+    """Answers every path; those outside of ``/v1`` with a problem."""
+    return Access(UnexpectedErrors(fastapi_application(context)), tokens=context.tokens)
+
+
+def fastapi_application(context: ApiContext) -> FastAPI:
+    """Without the check of the token."""
+    app = FastAPI(
+        title="mns-listener",
+        version=__version__,
+        openapi_url=OPENAPI,
+        docs_url=None,  # they would load scripts of other servers
+        redoc_url=None,
+        redirect_slashes=False,
+    )
+    links = {"openapi": OPENAPI} | {area: f"{PREFIX}/{area}" for area in AREAS}
+    app.include_router(root.router(context, links=links), prefix=PREFIX)
+    for make in AREAS.values():
+        app.include_router(make(context), prefix=PREFIX)
+    answer_with_problems(app)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # the documented way to change it
+    return app
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """FastAPI's document with our problems instead of its own form of errors, and with the token."""
+    if app.openapi_schema is None:
+        document = get_openapi(
+            title=app.title, version=app.version, description=DESCRIPTION, routes=app.routes
+        )
+        schemas = document.setdefault("components", {}).setdefault("schemas", {})
+        for name in ("HTTPValidationError", "ValidationError"):
+            schemas.pop(name, None)
+        schemas["ProblemDocument"] = ProblemDocument.model_json_schema()
+        document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
+        document["security"] = [{"token": []}]
+        for operations in document["paths"].values():
+            for operation in operations.values():
+                _describe_problems(operation["responses"])
+        app.openapi_schema = document
+    return app.openapi_schema
+
+
+def _describe_problems(responses: dict[str, Any]) -> None:
+    """The operation's own, and those that any request may lead to."""
+    for status, response in documented(401, 403, 422, 503).items():
+        if str(status) != "422" or "422" in responses:  # FastAPI adds it where there is something to validate
+            responses[str(status)] = response

@@ -1,0 +1,161 @@
+"""Errors of the listener as problem documents: the one place that decides about their status."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from http import HTTPStatus
+from typing import Any, Final
+
+from fastapi import FastAPI, Request, Response
+from fastapi.exceptions import RequestValidationError
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from listener.core.errors import (
+    AlreadyExists,
+    ListenerError,
+    MpsRejected,
+    MpsUnavailable,
+    NotFound,
+    ReferenceExists,
+    SettingsError,
+    StoreRejected,
+    StoreUnavailable,
+    UnavailableError,
+    UsageError,
+)
+from listener.core.logger import get_logger
+from listener.http.problem import MEDIA_TYPE, TYPES, Problem, problem_response
+
+log = get_logger(__name__)
+
+#: After how many seconds a client may try again what was unavailable.
+RETRY_AFTER: Final = 5
+#: The first class that an error is an instance of decides: (class, status, name, title).
+_ERRORS: Final = (
+    (NotFound, 404, "not-found", "Not found"),
+    (ReferenceExists, 409, "reference-exists", "Another job has this reference"),
+    (AlreadyExists, 409, "already-exists", "The job exists already"),
+    (UsageError, 422, "invalid-request", "The request cannot work"),
+    (MpsRejected, 422, "rejected-by-mps", "MPS rejected the request"),
+    (SettingsError, 422, "not-configured", "The settings do not allow this"),
+    (StoreRejected, 422, "not-storable", "The database rejects these values"),
+    (MpsUnavailable, 503, "mps-unavailable", "MPS is unavailable"),
+    (StoreUnavailable, 503, "store-unavailable", "The store is unavailable"),
+    (UnavailableError, 503, "unavailable", "A service is unavailable"),
+)
+_INTERNAL: Final = Problem(
+    name="internal",
+    title="Internal error",
+    status=500,
+    detail="the request failed unexpectedly",
+    hint="the log of the daemon has the event request.failed with the reason",
+)
+
+
+class ProblemDocument(BaseModel):
+    """Why a request was refused or failed (RFC 9457)."""
+
+    type: str = Field(description="Identifies the kind of problem", examples=[f"{TYPES}not-found"])
+    title: str
+    status: int
+    detail: str = ""
+    field: str = Field("", description="The parameter or the member of the body that is wrong")
+    hint: str = Field("", description="What to do about it")
+    code: str = Field("", description="The error code of MPS")
+    request_id: str = Field("", description="Under which Alibaba Cloud knows the call")
+    errors: list[dict[str, str]] = Field(default=[], description="All of them, if several members are wrong")
+
+
+def problem_of(error: ListenerError) -> Problem:
+    for kind, status, name, title in _ERRORS:
+        if isinstance(error, kind):
+            hint = getattr(error, "hint", "")
+            return Problem(
+                name=name,
+                title=title,
+                status=status,
+                detail=str(error).removesuffix(f"; {hint}") if hint else str(error),
+                hint=hint,
+                code=getattr(error, "code", ""),
+                headers={"retry-after": str(RETRY_AFTER)} if status == HTTPStatus.SERVICE_UNAVAILABLE else {},
+            )
+    log.error("request.failed", error=str(error))
+    return _INTERNAL
+
+
+def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
+    """The ``responses`` of an operation that may be answered by problems with these statuses."""
+    content = {MEDIA_TYPE: {"schema": {"$ref": "#/components/schemas/ProblemDocument"}}}
+    return {
+        status: {"description": HTTPStatus(status).phrase, "content": content} for status in sorted(statuses)
+    }
+
+
+def answer_with_problems(app: FastAPI) -> None:
+    """Let every error of this application become a problem document."""
+    for kind, handle in _HANDLERS.items():
+        app.add_exception_handler(kind, handle)
+
+
+class UnexpectedErrors:
+    """Logs errors that nothing else handled. The framework answers them, and raises them again for its server."""
+
+    def __init__(self, app: ASGIApp) -> None:
+        self._app = app
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        try:
+            await self._app(scope, receive, send)
+        except Exception:  # whatever it is, the server goes on
+            log.exception("request.failed", method=scope["method"], path=scope["path"])
+
+
+async def _listener_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, ListenerError)
+    return problem_response(problem_of(error))
+
+
+async def _http_error(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)
+    status = HTTPStatus(error.status_code)
+    detail = "" if error.detail == status.phrase else str(error.detail)
+    name = status.phrase.lower().replace(" ", "-")
+    return problem_response(
+        Problem(name=name, title=status.phrase, status=status, detail=detail, headers=error.headers or {})
+    )
+
+
+async def _invalid_request(_request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)
+    wrong = list(_wrong_fields(error))
+    first = wrong[0]
+    return problem_response(
+        Problem(
+            name="invalid-request",
+            title="The request cannot work",
+            status=HTTPStatus.UNPROCESSABLE_ENTITY,
+            detail=first["detail"],
+            field=first["field"],
+            errors=wrong if len(wrong) > 1 else (),
+        )
+    )
+
+
+def _wrong_fields(error: RequestValidationError) -> Iterator[Mapping[str, str]]:
+    for each in error.errors():
+        place = [str(part) for part in each["loc"][1:]]  # the first part is body, query, path or header
+        yield {"field": ".".join(place), "detail": str(each["msg"])}
+
+
+async def _unexpected(_request: Request, _error: Exception) -> Response:
+    return problem_response(_INTERNAL)
+
+
+_HANDLERS: Final[Mapping[type[Exception], Callable[[Request, Exception], Any]]] = {
+    ListenerError: _listener_error,
+    HTTPException: _http_error,
+    RequestValidationError: _invalid_request,
+    Exception: _unexpected,
+}

@@ -1,0 +1,78 @@
+"""The HTTP server of the daemon: health and metrics, and the API if it is on."""
+
+from __future__ import annotations
+
+import socket
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from listener.aliyun.tenant_clients import TenantClients
+from listener.client import Client
+from listener.core.lazy_imports import lazy_imports
+from listener.core.logger import get_logger
+from listener.http import address, app
+from listener.http.server import Server
+from listener.settings.sections import Settings
+
+with lazy_imports():  # takes memory and time, so only if the API is on
+    from listener.api import application as api
+    from listener.api import context as api_context
+
+if TYPE_CHECKING:
+    from listener.api.access import Tokens
+    from listener.daemon.wiring import Parts
+
+log = get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Serving:
+    """The running server."""
+
+    server: Server
+    client: Client  #: that of the API
+
+    def use(self, settings: Settings) -> None:
+        """Answer by these settings from now on."""
+        self.client.settings = settings
+
+    def stop(self) -> None:
+        self.server.stop()
+
+
+def serve(
+    settings: Settings, parts: Parts, port: socket.socket, *, clients: TenantClients, tokens: Tokens | None
+) -> Serving:
+    """Start to answer the requests that arrive at the port."""
+    http, health = settings.http, parts.health
+    client = Client(settings, clients=clients, store=parts.store)
+    context = (
+        api_context.ApiContext(
+            daemon=health.daemon,
+            client=client,
+            tokens=tokens,
+            ready=health.ready,
+            wake=parts.dispatcher.wake,
+        )
+        if http.serves_api
+        else None
+    )
+    served = app.application(
+        alive=health.alive,
+        ready=health.ready,
+        metrics=health.exposition,
+        # No browser connects to a unix socket, and a proxy in front of it passes on any name.
+        allowed_hosts=None if http.listen.startswith(address.UNIX) else http.allowed_hosts,
+        otherwise=api.application(context) if context else None,
+        body_limits={api.PREFIX: api.MAX_BODY} if context else {},
+    )
+    if address.is_public(http.listen):
+        log.warning(
+            "http.public",
+            listen=http.listen,
+            hint="other machines can reach health and metrics without a token, and the API over plain HTTP; put a "
+            "proxy with TLS in front of it",
+        )
+    server = Server(served, port, max_connections=http.max_connections)
+    server.start()
+    return Serving(server, client)
