@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from listener.api.serialize import delivery_dict, whole_delivery_dict
 from listener.cli.common import (
     ROW_ID,
     config_option,
@@ -23,7 +24,6 @@ from listener.cli.common import (
 )
 from listener.cli.filtering import filter_options
 from listener.cli.selection import Action, Changed, Selection, carry_out, selection_options
-from listener.cli.serialize import delivery_dict, whole_delivery_dict
 from listener.core import clock
 from listener.core.errors import NotFound
 from listener.core.lazy_imports import lazy_imports

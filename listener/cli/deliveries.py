@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from listener.api.serialize import delivery_dict, whole_delivery_dict
 from listener.cli.common import (
     ROW_ID,
     config_option,
@@ -22,7 +23,6 @@ from listener.cli.common import (
 )
 from listener.cli.filtering import AnyCase, filter_options
 from listener.cli.selection import Action, Changed, Selection, carry_out, selection_options
-from listener.cli.serialize import delivery_dict, whole_delivery_dict
 from listener.cli.table import cell_text
 from listener.core import clock
 from listener.core.errors import NotFound

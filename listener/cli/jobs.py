@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from listener.api.serialize import delivery_dict, job_dict, result_dict
 from listener.cli.common import (
     config_option,
     examples,
@@ -22,7 +23,6 @@ from listener.cli.common import (
     settings_from,
 )
 from listener.cli.filtering import AnyCase, filter_options
-from listener.cli.serialize import delivery_dict, job_dict, result_dict
 from listener.core.errors import NotFound, UsageError
 from listener.core.lazy_imports import lazy_imports
 from listener.core.model import DeliveryState, Job, JobState, ResultStatus

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from listener.api.serialize import quarantined_dict
 from listener.cli.common import (
     ROW_ID,
     config_option,
@@ -25,7 +26,6 @@ from listener.cli.common import (
 from listener.cli.filtering import filter_options
 from listener.cli.output_file import output_file, output_option
 from listener.cli.selection import Action, Changed, Selection, carry_out, every_row, selection_options
-from listener.cli.serialize import quarantined_dict
 from listener.core import clock
 from listener.core.errors import NotFound
 from listener.core.lazy_imports import lazy_imports

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from listener.api.serialize import result_dict
 from listener.cli.common import (
     config_option,
     examples,
@@ -18,7 +19,6 @@ from listener.cli.common import (
     settings_from,
 )
 from listener.cli.filtering import AnyCase, filter_options
-from listener.cli.serialize import result_dict
 from listener.core import clock
 from listener.core.lazy_imports import lazy_imports
 from listener.core.model import ResultStatus

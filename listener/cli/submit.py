@@ -21,7 +21,8 @@ from listener.core.exit_codes import ExitCode
 from listener.core.lazy_imports import lazy_imports
 
 with lazy_imports():
-    from listener.cli import bulk_submit, serialize, waiting
+    from listener.api import serialize
+    from listener.cli import bulk_submit, waiting
     from listener.formats import durations
     from listener.jobs import request as requests
 

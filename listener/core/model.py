@@ -155,7 +155,7 @@ class Job:
 
     # A new field needs a column of the same name in store/tables.py and a migration that adds it, with a default in
     # the database (server_default), because the previous release goes on inserting rows during a rolling upgrade.
-    # store/rows.py and cli/serialize.py follow from the fields; tests/contract/test_rows.py fails on what is missing.
+    # store/rows.py and api/serialize.py follow from the fields; tests/contract/test_rows.py fails on what is missing.
 
     token: str  #: our token, part of the user data; unique
     function: str = ""
