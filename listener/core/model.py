@@ -410,6 +410,8 @@ class Settlement:
 
     delivery: Delivery
     outcome: Outcome
+    started_at: datetime | None = None  #: None if its handler was not called, or by a process that crashed
+    seconds: float | None = None  #: how long it took; None as for ``started_at``
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

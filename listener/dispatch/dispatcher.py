@@ -28,7 +28,7 @@ from listener.dispatch.claimer import Claimer
 from listener.dispatch.delivery_log import log_error
 from listener.dispatch.inflight import InFlight
 from listener.dispatch.lease_keeper import CallTimeouts, LeaseKeeper
-from listener.dispatch.settler import FinishedAttempt, Settler
+from listener.dispatch.settler import Settler
 from listener.dispatch.store_guard import StoreGuard
 from listener.dispatch.worker_pool import WorkerPool
 from listener.rules import retry
@@ -152,10 +152,11 @@ class Dispatcher:
         finally:
             self._workers.put(self._in_flight.returned(delivery))
 
-    def _attempt(self, delivery: Delivery) -> FinishedAttempt:
-        started = clock.monotonic()
+    def _attempt(self, delivery: Delivery) -> Settlement:
+        started_at, started = clock.now(), clock.monotonic()
         outcome = self._handle(delivery)
-        return FinishedAttempt(Settlement(delivery=delivery, outcome=outcome), clock.monotonic() - started)
+        seconds = clock.monotonic() - started
+        return Settlement(delivery=delivery, outcome=outcome, started_at=started_at, seconds=seconds)
 
     def _handle(self, delivery: Delivery) -> Outcome:
         """Enrich the delivery, run its handler and decide the outcome."""
@@ -203,7 +204,7 @@ class Dispatcher:
 
     def _follow_rescued(self, rescued: Sequence[Settlement]) -> None:
         for settlement in rescued:
-            self._settler.report(FinishedAttempt(settlement, 0.0), late=False)
+            self._settler.report(settlement, late=False)
         self._claimer.expect(rescued)
 
     # stop
@@ -227,8 +228,7 @@ class Dispatcher:
     def _give_back(self, deliveries: Sequence[Delivery]) -> None:
         """Return these to pending, without using up an attempt."""
         for delivery in deliveries:
-            outcome = self._stopped(delivery)
-            self._settler.put(FinishedAttempt(Settlement(delivery=delivery, outcome=outcome), 0.0))
+            self._settler.put(Settlement(delivery=delivery, outcome=self._stopped(delivery)))
 
     def _stopped(self, delivery: Delivery) -> RetryAfter:
         """Whatever waits for another process goes on waiting, also while processes without its handler restart."""

@@ -27,14 +27,6 @@ SETTLE_BATCH = 256
 STORE_RETRY_INTERVAL = timedelta(seconds=1)
 
 
-@dataclass(frozen=True, slots=True)
-class FinishedAttempt:
-    """One attempt that has ended."""
-
-    settlement: Settlement
-    seconds: float  #: how long the handler took
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Written:
     """What became of a batch: the ids, of the objects, of the settlements that had no effect."""
@@ -64,25 +56,24 @@ class Settler:
         self._on_settled = on_settled
         self._cut_short = cut_short
         self._heartbeat = heartbeat
-        self._finished: queue.SimpleQueue[FinishedAttempt | None] = queue.SimpleQueue()
+        self._finished: queue.SimpleQueue[Settlement | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="settler", daemon=True)
 
     def start(self) -> None:
         self._thread.start()
 
-    def put(self, finished: FinishedAttempt) -> None:
+    def put(self, settlement: Settlement) -> None:
         """Settle this soon; returns at once."""
-        self._finished.put(finished)
+        self._finished.put(settlement)
 
     def end(self) -> None:
         """Settle what was put until now, and end the thread."""
         self._finished.put(None)
         self._thread.join()
 
-    def report(self, finished: FinishedAttempt, *, late: bool, verbose: bool = True) -> None:
+    def report(self, settlement: Settlement, *, late: bool, verbose: bool = True) -> None:
         """Count and log the outcome of an attempt; successes that took effect only if ``verbose``."""
-        settlement = finished.settlement
-        self._meter.settled(settlement, seconds=finished.seconds, late=late)
+        self._meter.settled(settlement, seconds=settlement.seconds or 0.0, late=late)
         if verbose or late or not isinstance(settlement.outcome, Done):
             log_settlement(settlement, late=late)
 
@@ -95,9 +86,9 @@ class Settler:
                 self._settle(batch)
         self._heartbeat.pause()
 
-    def _next_batch(self) -> tuple[list[FinishedAttempt], bool]:
+    def _next_batch(self) -> tuple[list[Settlement], bool]:
         """Wait briefly for an outcome, then take all that there are; and whether to continue after these."""
-        batch: list[FinishedAttempt] = []
+        batch: list[Settlement] = []
         while len(batch) < SETTLE_BATCH and (not batch or not self._finished.empty()):
             try:
                 finished = self._finished.get(timeout=IDLE_BEAT.total_seconds())
@@ -108,20 +99,19 @@ class Settler:
             batch.append(finished)
         return batch, True
 
-    def _settle(self, batch: Sequence[FinishedAttempt]) -> None:
+    def _settle(self, settlements: Sequence[Settlement]) -> None:
         """Repeated until it succeeds: the handlers have run, only the store does not know it yet."""
-        settlements = [finished.settlement for finished in batch]
         while (written := self._guard.attempt("settle", lambda: self._write(settlements))) is None:
             self._heartbeat.beat()
             if self._cut_short.wait(STORE_RETRY_INTERVAL.total_seconds()):
                 log.error(
                     "settlements.lost",
-                    count=len(batch),
+                    count=len(settlements),
                     hint="the deliveries run again when their leases expire",
                 )
                 return
         self._in_flight.release([settlement.delivery for settlement in settlements])
-        self._guard.attempt("follow settlements", lambda: self._follow(batch, settlements, written))
+        self._guard.attempt("follow settlements", lambda: self._follow(settlements, written))
 
     def _write(self, settlements: Sequence[Settlement]) -> Written:
         try:
@@ -154,16 +144,13 @@ class Settler:
         )
         return None
 
-    def _follow(
-        self, batch: Sequence[FinishedAttempt], settlements: Sequence[Settlement], written: Written
-    ) -> None:
+    def _follow(self, settlements: Sequence[Settlement], written: Written) -> None:
         """What else is to be done about outcomes, once they are written."""
         self._on_settled(settlements)
         verbose = log.is_enabled_for(logging.DEBUG)
-        for finished in batch:
-            if id(finished.settlement) not in written.rejected:
-                late = id(finished.settlement) in written.late
-                self.report(finished, late=late, verbose=verbose)
+        for settlement in settlements:
+            if id(settlement) not in written.rejected:
+                self.report(settlement, late=id(settlement) in written.late, verbose=verbose)
 
 
 def _with_plain_reason(settlement: Settlement) -> Settlement:
