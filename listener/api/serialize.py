@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from listener.core.documents import to_plain
 from listener.core.lazy_imports import lazy_imports
-from listener.core.model import Delivery, Job, Quarantined, Result
+from listener.core.model import Attempt, Delivery, Job, Quarantined, Result
 
 with lazy_imports():
     from listener.dispatch.job_result import outputs_of
@@ -66,6 +66,11 @@ def delivery_dict(delivery: Delivery) -> dict[str, Any]:
         "settled_at": delivery.settled_at,
         "last_error": delivery.last_error,
     }
+
+
+def attempt_dict(attempt: Attempt) -> dict[str, Any]:
+    """All fields of an attempt."""
+    return {each.name: getattr(attempt, each.name) for each in fields(Attempt)}
 
 
 def whole_delivery_dict(delivery: Delivery) -> dict[str, Any]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from listener.api.serialize import delivery_dict, job_dict, result_dict
+from listener.api.serialize import attempt_dict, delivery_dict, job_dict, result_dict
 from listener.cli.common import (
     config_option,
     examples,
@@ -23,9 +23,10 @@ from listener.cli.common import (
     settings_from,
 )
 from listener.cli.filtering import AnyCase, filter_options
+from listener.cli.table import cell_text
 from listener.core.errors import NotFound, UsageError
 from listener.core.lazy_imports import lazy_imports
-from listener.core.model import DeliveryState, Job, JobState, ResultStatus
+from listener.core.model import Attempt, DeliveryState, Job, JobState, ResultStatus
 from listener.formats.unicode_text import visible
 
 with lazy_imports():
@@ -143,7 +144,7 @@ def _deliveries(counts: Mapping[str, int]) -> str:
 @config_option
 @json_option
 def show_job(*, name: str, path: Path | None, as_json: bool) -> None:
-    """Show one job with its results and deliveries.
+    """Show one job with its results, deliveries, and the attempts at deliveries that did not go well at once.
 
     NAME is a job id, a workflow run id, a reference or a token, or its beginning if no other one begins like this.
     """
@@ -155,8 +156,9 @@ def show_job(*, name: str, path: Path | None, as_json: bool) -> None:
     job = job_dict(history.job) if history.job else None
     results = [result_dict(result, job=history.job) for result in history.results]
     deliveries = [delivery_dict(delivery) for delivery in history.deliveries]
+    attempts = list(map(attempt_dict, history.attempts))
     if as_json:
-        print_json({"job": job, "results": results, "deliveries": deliveries})
+        print_json({"job": job, "results": results, "deliveries": deliveries, "attempts": attempts})
         return
     print_fields(job or {"job": "not in this store"})
     for result in results:
@@ -166,7 +168,15 @@ def show_job(*, name: str, path: Path | None, as_json: bool) -> None:
         if outputs:
             _print_section("outputs", outputs_text.output_fields(outputs))
     for delivery in deliveries:
-        _print_section("delivery", delivery)
+        lines = [_attempt_line(each) for each in history.attempts if each.delivery_id == delivery["id"]]
+        _print_section("delivery", delivery | {"attempts": lines})
+
+
+def _attempt_line(attempt: Attempt) -> str:
+    """For example ``2  2026-05-01 08:30:00  retry after 1.25 s  HTTP 503``."""
+    took = "" if attempt.seconds is None else f" after {attempt.seconds:.3g} s"
+    began = cell_text(attempt.started_at or attempt.settled_at)
+    return f"{attempt.attempt}  {began}  {attempt.outcome}{took}  {attempt.error}".rstrip()
 
 
 def _print_section(title: str, fields: Mapping[str, Any]) -> None:

@@ -415,6 +415,20 @@ class Settlement:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """An attempt that failed, or that followed one which did, as the store keeps it for a timeline."""
+
+    delivery_id: int
+    attempt: int  #: its number, from 1
+    outcome: str  #: a value of OUTCOME_NAMES
+    error: str  #: why it failed; of one that was done all the same, why it had counted as failed
+    owner: str  #: the process that made it
+    started_at: datetime | None  #: None if the handler was not called, or if nobody can say
+    seconds: float | None  #: how long it took; None as for ``started_at``
+    settled_at: datetime  #: when it was settled, or found to have been lost
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Replayed:
     """Which dead letters were replayed, and why others were not; ids of anything else are in neither."""
 

@@ -23,7 +23,8 @@ from listener.core.model import (
     Settlement,
     Target,
 )
-from listener.store.compiled import ByValues, CompiledSelect, CompiledUpdate
+from listener.store import attempts, changes
+from listener.store.compiled import ByValues, CompiledSelect, CompiledWrite
 from listener.store.in_turn import in_turn, queues_of, select_queues
 from listener.store.postgres import notify
 from listener.store.rows import delivery_of, job_of, result_of
@@ -106,13 +107,13 @@ _UNRENEWED = (
 _SELECT = {table: CompiledSelect(table.c.id) for table in (deliveries, results, jobs)}
 
 
-def _settlement(attempts: Any, kind: type[Outcome]) -> Any:
+def _settlement(wanted: Any, kind: type[Outcome]) -> Any:
     is_open = deliveries.c.state == RUNNING
     if kind is Done:
         # A handler that returned after its lease expired has done its work all the same, unless another attempt
         # has started: there is nothing to repeat, and nothing to replay.
         is_open = is_open | (deliveries.c.state == PENDING) | (deliveries.c.state == DeliveryState.DEAD)
-    current = attempts & (deliveries.c.attempt == bindparam("of_attempt"))
+    current = wanted & (deliveries.c.attempt == bindparam("of_attempt"))
     return update(deliveries).where(current, is_open).values(**_columns(kind))
 
 
@@ -134,8 +135,8 @@ def _columns(kind: type[Outcome]) -> dict[str, Any]:
 
 
 _SETTLE_DONE = ByValues(lambda placeholders: _settlement(deliveries.c.id.in_(placeholders), Done))
-_SETTLE: dict[type[Outcome], CompiledUpdate] = {
-    kind: CompiledUpdate(_settlement(deliveries.c.id == bindparam("row_id"), kind))
+_SETTLE: dict[type[Outcome], CompiledWrite] = {
+    kind: CompiledWrite(_settlement(deliveries.c.id == bindparam("row_id"), kind))
     for kind in (RetryAfter, Dead)
 }
 _STATE_AFTER: dict[type[Outcome], DeliveryState] = {
@@ -158,9 +159,9 @@ def renew(connection: Connection, running: Sequence[Delivery], *, until: datetim
     """See ``DeliveryStore.renew``."""
     if not running:
         return
-    attempts = [(delivery.id, delivery.attempt) for delivery in running]
+    current = [(delivery.id, delivery.attempt) for delivery in running]
     owners = sorted({delivery.owner for delivery in running})
-    connection.execute(_RENEW, {"attempts": attempts, "owners": owners, "until": until})
+    connection.execute(_RENEW, {"attempts": current, "owners": owners, "until": until})
 
 
 def rescue_expired(
@@ -207,6 +208,7 @@ def _rescue(
 ) -> Sequence[Settlement]:
     rescued = [Settlement(delivery=delivery, outcome=outcome(delivery)) for delivery in load(connection, ids)]
     _write(connection, rescued, at=at)
+    _log(connection, rescued, at=at)
     return rescued
 
 
@@ -215,7 +217,16 @@ def settle(
 ) -> Sequence[Settlement]:
     """See ``DeliveryStore.settle``."""
     written = _write(connection, settlements, at=at)
-    return () if written == len(settlements) else _late(connection, settlements)
+    late = () if written == len(settlements) else _late(connection, settlements)
+    without = {id(entry) for entry in late}
+    _log(connection, [entry for entry in settlements if id(entry) not in without], at=at)
+    return late
+
+
+def _log(connection: Connection, settlements: Sequence[Settlement], *, at: datetime) -> None:
+    """Keep what a timeline and the event feed show of these, which took effect."""
+    attempts.add(connection, settlements, at=at)
+    changes.add_settled(connection, settlements, at=at)
 
 
 def load(connection: Connection, ids: Sequence[int]) -> list[Delivery]:

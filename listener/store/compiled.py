@@ -99,7 +99,7 @@ class BulkInsert:
         return self._statements[key]
 
 
-class CompiledUpdate:
+class CompiledWrite:
     """Executes the same statement for each of many rows, whose keys are the names of its parameters."""
 
     def __init__(self, statement: Any) -> None:

@@ -10,6 +10,8 @@ from sqlalchemy import func, select, update
 from listener.core.errors import StoreUnavailable
 from listener.core.model import Delivery, DeliveryState, Replayed
 from listener.core.ports import Decide
+from listener.store import changes
+from listener.store.changes import ChangeKind
 from listener.store.claims import IS_DEAD
 from listener.store.database import Database
 from listener.store.deliveries import read_page
@@ -84,7 +86,9 @@ class DeadLetters:
                 .values(state=DeliveryState.DROPPED, settled_at=at)
                 .returning(deliveries.c.id)
             )
-            return sorted(dropped)
+            found = sorted(dropped)
+            changes.add(connection, {ChangeKind.DROPPED: found}, at=at)
+        return found
 
 
 def _joined(each: Sequence[Replayed]) -> Replayed:

@@ -9,6 +9,8 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, Select, func, literal, select, union_all, update
 
 from listener.core.model import Delivery, DeliveryState
+from listener.store import changes
+from listener.store.changes import ChangeKind
 from listener.store.claims import IS_DEAD, IS_PENDING, IS_RUNNING, load, load_each
 from listener.store.database import Database
 from listener.store.filters import NO_FILTERS, Filters, of_deliveries
@@ -75,7 +77,9 @@ class Deliveries:
                 )
                 .returning(deliveries.c.id)
             )
-            return sorted(cancelled)
+            found = sorted(cancelled)
+            changes.add(connection, {ChangeKind.DEAD: found}, at=at)
+        return found
 
 
 def read_page(database: Database, page: Select[Any]) -> Sequence[Delivery]:

@@ -6,9 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-from sqlalchemy import Connection, insert
+from sqlalchemy import Connection, insert, select
 
 from listener.core.model import Claim, Delivery, DeliveryState, ResultStatus, RoutingDecision, Target
+from listener.store import changes
+from listener.store.changes import ChangeKind
 from listener.store.compiled import BulkInsert
 from listener.store.postgres import notify
 from listener.store.routed_result import RoutedResult
@@ -47,7 +49,19 @@ def insert_deliveries(
     if rows[mine:]:
         connection.execute(insert(deliveries), rows[mine:])
         notify(connection)
+    if refused := [ids[entry.dedup_key] for entry in routed if _is_refused(entry)]:
+        _log_dead(connection, refused, at=at)
     return len(wanted), claimed
+
+
+def _log_dead(connection: Connection, results: Sequence[int], *, at: datetime) -> None:
+    """The deliveries of these results, which are dead letters from the start."""
+    dead = select(deliveries.c.id).where(deliveries.c.result.in_(results)).order_by(deliveries.c.id)
+    changes.add(connection, {ChangeKind.DEAD: connection.scalars(dead)}, at=at)
+
+
+def _is_refused(entry: RoutedResult) -> bool:
+    return entry.decision.status is ResultStatus.REFUSED
 
 
 def _targets(decision: RoutingDecision) -> Sequence[Target]:
@@ -61,7 +75,7 @@ def _values(
     entry: RoutedResult, target: Target, ids: Mapping[str, int], *, at: datetime, claim: Claim | None
 ) -> dict[str, Any]:
     """The row of a new delivery: pending, running for the claim's owner, or dead from the start."""
-    refused = entry.decision.status is ResultStatus.REFUSED
+    refused = _is_refused(entry)
     started = claim is not None and not refused
     state = DeliveryState.DEAD if refused else DeliveryState.RUNNING if started else DeliveryState.PENDING
     return {

@@ -29,7 +29,8 @@ from listener.core.model import (
     Target,
 )
 from listener.core.ports import Decide
-from listener.store import delivery_rows, job_matching, quarantine, result_rows, waiting
+from listener.store import changes, delivery_rows, job_matching, quarantine, result_rows, waiting
+from listener.store.changes import ChangeKind
 from listener.store.recorded_entries import RecordedBatch
 from listener.store.result_rows import Recorded
 from listener.store.routed_result import KnownJob, RoutedResult
@@ -56,12 +57,14 @@ def record(
     new = [entry for dedup_key, entry in first.items() if dedup_key in ids]
     copies = [*_without(routed, [*new, *late]), *map(_as_outcome, late)]
     recorded = result_rows.recorded_under(connection, {entry.dedup_key for entry in copies})
-    job_matching.finish_jobs(connection, [*new, *_missed_by_job(copies, recorded)], at=at)
+    finished = job_matching.finish_jobs(connection, [*new, *_missed_by_job(copies, recorded)], at=at)
     written, claimed = delivery_rows.insert_deliveries(connection, new, ids, at=at, claim=claim)
     result_rows.count_copies(connection, copies, at=at)
     done = RecordedBatch(
         new=new, copies=copies, recorded=recorded, quarantined=quarantine.add(connection, batch, at=at)
     )
+    logged = {ChangeKind.RECORDED: sorted(ids.values()), ChangeKind.FINISHED: finished}
+    changes.add(connection, logged, at=at)
     kinds = done.kinds()
     return RecordSummary(
         new=len(new),
@@ -132,8 +135,10 @@ def reroute(
     unverified = [entry for entry in routed if entry.unverified]
     result_rows.update_decisions(connection, _without(routed, unverified), ids)
     result_rows.make_unverified(connection, unverified, ids, at=at)
-    job_matching.finish_jobs(connection, routed, at=at)
+    finished = job_matching.finish_jobs(connection, routed, at=at)
     written, _ = delivery_rows.insert_deliveries(connection, routed, ids, at=at, claim=None)
+    decided = sorted(ids[entry.dedup_key] for entry in _without(routed, unverified))
+    changes.add(connection, {ChangeKind.DECIDED: decided, ChangeKind.FINISHED: finished}, at=at)
     done = RecordedBatch(new=routed, recorded={})
     kinds = done.kinds()
     return RecordSummary(

@@ -68,8 +68,10 @@ def ended_activities(result: Result, known: Mapping[str, KnownJob]) -> Sequence[
     ]
 
 
-def finish_jobs(connection: Connection, routed: Sequence[RoutedResult], *, at: datetime) -> None:
+def finish_jobs(connection: Connection, routed: Sequence[RoutedResult], *, at: datetime) -> Sequence[int]:
     """Finish the jobs whose outcomes these results are; jobs that are finished already stay as they are.
+
+    Returns the row ids of those that were unfinished when they were read; another process may have finished one since.
 
     Jobs about which only MPS is believed are due for a query instead.
     """
@@ -81,10 +83,12 @@ def finish_jobs(connection: Connection, routed: Sequence[RoutedResult], *, at: d
             .where(jobs.c.id.in_(sorted(asked)), jobs.c.finished_at.is_(None))
             .values(next_query_at=at)
         )
-    finished = {known.id: (state, text) for entry in routed for known, state, text in _finished_by(entry)}
+    ended = [found for entry in routed for found in _finished_by(entry)]
+    finished = {known.id: (state, text) for known, state, text in ended}
     by_end = sorted(finished, key=lambda row_id: (finished[row_id], row_id))
     for (state, text), row_ids in groupby(by_end, key=finished.__getitem__):
         _FINISH.run(connection, list(row_ids), to=state, text=text, now=at)
+    return sorted({known.id for known, _, _ in ended if known.job.finished_at is None})
 
 
 def _ids(result: Result) -> Sequence[str]:

@@ -11,6 +11,8 @@ from sqlalchemy.exc import IntegrityError
 
 from listener.core.errors import AlreadyExists, ReferenceExists
 from listener.core.model import Job, JobState, Result
+from listener.store import changes
+from listener.store.changes import ChangeKind
 from listener.store.routed_result import KnownJob
 from listener.store.rows import job_of, mapping, result_of, values_of_job
 from listener.store.tables import UtcTimestamp, jobs, results, results_named
@@ -59,11 +61,13 @@ def bind(connection: Connection, token: str, job_id: str, *, at: datetime) -> Kn
 
 def refuse(connection: Connection, token: str, error: str, *, at: datetime) -> None:
     """See ``JobStore.refuse_job``."""
-    connection.execute(
+    refused = connection.scalars(
         update(jobs)
         .where(jobs.c.token == token, jobs.c.job_id.is_(None))
         .values(state=JobState.REFUSED, error=error, finished_at=at, next_query_at=None)
+        .returning(jobs.c.id)
     )
+    changes.add(connection, {ChangeKind.FINISHED: refused}, at=at)
 
 
 def find(connection: Connection, name: str) -> KnownJob | None:
@@ -102,11 +106,13 @@ def _adopt_results(connection: Connection, job: Job, *, at: datetime) -> None:
             update(results).where(condition, results.c.job.is_(None)).values(job=own, wait_until=sooner)
         )
     if (outcome := _outcome_of(connection, job)) is not None:
-        connection.execute(
+        finished = connection.scalars(
             update(jobs)
             .where(jobs.c.token == job.token, jobs.c.finished_at.is_(None))
             .values(state=outcome.state, error=error_text(outcome), finished_at=at, next_query_at=None)
+            .returning(jobs.c.id)
         )
+        changes.add(connection, {ChangeKind.FINISHED: finished}, at=at)
 
 
 def _outcome_of(connection: Connection, job: Job) -> Result | None:

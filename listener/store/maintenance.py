@@ -16,11 +16,11 @@ from listener.store.database import Database
 from listener.store.error_hints import schema_hint
 from listener.store.queries import Queries
 from listener.store.rows import mapping
-from listener.store.tables import deliveries, jobs, metadata, quarantine, results
+from listener.store.tables import attempts, deliveries, jobs, metadata, quarantine, results
 from listener.store.unreadable import each_of, either
 
 #: The exported tables, in this order: later ones refer to earlier ones.
-TABLES: Final = (jobs, results, deliveries, quarantine)
+TABLES: Final = (jobs, results, deliveries, attempts, quarantine)
 #: How many rows an export holds in memory.
 EXPORT_BATCH = 500
 

@@ -14,19 +14,28 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, delete, or_, select
+from sqlalchemy import Connection, delete, func, or_, select
 
 from listener.core.model import DeliveryState, ResultStatus
 from listener.store.database import Database
 from listener.store.postgres import is_postgres, may_prune
-from listener.store.tables import deliveries, jobs, quarantine, results
+from listener.store.tables import attempts, changes, deliveries, jobs, quarantine, results
 
 #: How many rows one transaction looks at; other writers wait for it for a few milliseconds.
 ROWS_PER_STEP = 20
+#: The same of changes, which are small rows that nothing refers to; there are more of them than of anything else.
+CHANGES_PER_STEP = 200
 #: The pause between two passes.
 PASS_INTERVAL = timedelta(minutes=10)
 
 _CLOSED = (DeliveryState.DONE, DeliveryState.DROPPED)
+#: The age of a row counts from this time.
+_SINCE = {
+    results: results.c.received_at,
+    jobs: jobs.c.created_at,
+    quarantine: quarantine.c.received_at,
+    changes: changes.c.at,
+}
 #: Results that still wait for their job, for MPS, or for a route.
 _OPEN = (ResultStatus.WAITING, ResultStatus.VERIFYING, ResultStatus.PARKED)
 
@@ -37,14 +46,16 @@ class Pruner:
     def __init__(self, database: Database, *, keep: timedelta) -> None:
         self._database = database
         self._keep = keep
-        self._tables = (results, jobs, quarantine)
+        self._tables = (results, jobs, quarantine, changes)
         self._at = 0  #: index of the current table
         self._after = 0  #: id of the last row that was looked at in it
         self._paused_until: datetime | None = None
         self.paused = False  #: whether the last step had nothing to do, or another process was pruning
 
     def step(self, now: datetime) -> int:
-        """Look at a few rows and delete those that have expired; returns how many. Raises StoreUnavailable.
+        """Look at a few rows and delete those that have expired; returns how many, changes aside.
+
+        Raises StoreUnavailable.
 
         A result is deleted together with its deliveries, once all of them have been done or dropped for long enough;
         a job once its results are deleted. What is unfinished, parked or dead is never deleted.
@@ -66,16 +77,18 @@ class Pruner:
     def _prune(self, connection: Connection, before: datetime) -> tuple[list[int], bool, int]:
         """The ids of the old rows among those looked at, whether there may be more, and how many were deleted."""
         table = self._tables[self._at]
-        since = table.c.created_at if table is jobs else table.c.received_at
+        limit = CHANGES_PER_STEP if table is changes else ROWS_PER_STEP
         rows = connection.execute(
-            select(table.c.id, since < before)  # compared there: whatever it holds, it need not be read
+            select(
+                table.c.id, _SINCE[table] < before
+            )  # compared there: whatever it holds, it need not be read
             .where(table.c.id > self._after)
             .order_by(table.c.id)
-            .limit(ROWS_PER_STEP)
+            .limit(limit)
         ).all()
         old = [row_id for row_id, is_old in rows if is_old]
         deleted = _delete(connection, table, old, before) if old else 0
-        return old, len(rows) == ROWS_PER_STEP and len(old) > 0, deleted
+        return old, len(rows) == limit and len(old) > 0, deleted
 
     def _move(self, old: list[int], *, more: bool, now: datetime) -> None:
         """Continue with the next rows, the next table, or a rest."""
@@ -91,6 +104,9 @@ def _delete(connection: Connection, table: Any, old: list[int], before: datetime
         return _delete_results(connection, old, before)
     if table is jobs:
         return _delete_jobs(connection, old, before)
+    if table is changes:
+        _delete_changes(connection, old)
+        return 0
     return connection.execute(delete(quarantine).where(quarantine.c.id.in_(old))).rowcount
 
 
@@ -114,8 +130,17 @@ def _delete_results(connection: Connection, old: list[int], before: datetime) ->
     ids = [row.id for row in rows if row.job not in unfinished]
     if not ids:
         return 0
-    connection.execute(delete(deliveries).where(deliveries.c.result.in_(ids)))
+    deleted = connection.scalars(
+        delete(deliveries).where(deliveries.c.result.in_(ids)).returning(deliveries.c.id)
+    )
+    connection.execute(delete(attempts).where(attempts.c.delivery.in_(deleted.all())))
     return connection.execute(delete(results).where(results.c.id.in_(ids))).rowcount
+
+
+def _delete_changes(connection: Connection, old: list[int]) -> None:
+    """All but the newest one: SQLite would assign its id again, and a reader of the feed overlook what has it."""
+    newest = select(func.max(changes.c.id)).scalar_subquery()
+    connection.execute(delete(changes).where(changes.c.id.in_(old), changes.c.id < newest))
 
 
 def _unfinished(connection: Connection, ids: set[int]) -> set[int]:

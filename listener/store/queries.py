@@ -9,7 +9,8 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection, RowMapping, Select, func, or_, select
 
-from listener.core.model import Delivery, Job, JobState, Result, ResultStatus
+from listener.core.model import Attempt, Delivery, Job, JobState, Result, ResultStatus
+from listener.store import attempts as kept
 from listener.store import filters as narrow
 from listener.store import job_rows
 from listener.store.claims import Load, load, load_each
@@ -17,7 +18,15 @@ from listener.store.database import Database
 from listener.store.filters import NO_FILTERS, Filters, starts_with
 from listener.store.routed_result import KnownJob
 from listener.store.rows import job_of, mapping, result_of
-from listener.store.tables import deliveries, jobs, quarantine, results, results_about_medium, results_named
+from listener.store.tables import (
+    attempts,
+    deliveries,
+    jobs,
+    quarantine,
+    results,
+    results_about_medium,
+    results_named,
+)
 from listener.store.unreadable import each_of, read
 
 Value = TypeVar("Value")
@@ -43,6 +52,7 @@ class JobHistory:
     job: Job | None
     results: Sequence[StoredResult]
     deliveries: Sequence[Delivery]
+    attempts: Sequence[Attempt] = ()  #: of these deliveries, as far as they are kept; see ``Attempt``
 
 
 class Queries:
@@ -153,9 +163,7 @@ def _readable_rows(
     return each_of(connection, table, ids, one)
 
 
-def _history(
-    connection: Connection, name: str, rows: Read[StoredResult], load_deliveries: Load
-) -> JobHistory | None:
+def _history(connection: Connection, name: str, rows: Read[Any], load_deliveries: Load) -> JobHistory | None:
     known = job_rows.find(connection, name)
     page = select(results).where(_belongs_to(known, name)).order_by(results.c.id)
     stored = rows(connection, results, page, _stored_result)
@@ -164,7 +172,10 @@ def _history(
     of_results = deliveries.c.result.in_([entry.id for entry in stored])
     ids = list(connection.scalars(select(deliveries.c.id).where(of_results).order_by(deliveries.c.id)))
     return JobHistory(
-        job=known.job if known else None, results=stored, deliveries=load_deliveries(connection, ids)
+        job=known.job if known else None,
+        results=stored,
+        deliveries=load_deliveries(connection, ids),
+        attempts=rows(connection, attempts, kept.of_deliveries(ids), kept.attempt_of),
     )
 
 

@@ -16,7 +16,8 @@ from sqlalchemy import Connection, bindparam, select, update
 from listener.core.idempotency_key import idempotency_key
 from listener.core.model import DeliveryState, Replayed, Result, ResultStatus, RoutingDecision, Target
 from listener.core.ports import Decide
-from listener.store import delivery_rows, ingest, job_matching
+from listener.store import changes, delivery_rows, ingest, job_matching
+from listener.store.changes import ChangeKind
 from listener.store.postgres import notify
 from listener.store.routed_result import KnownJob, RoutedResult
 from listener.store.rows import mapping, result_of
@@ -84,6 +85,7 @@ def replay(connection: Connection, ids: Sequence[int], decide: Decide, *, at: da
         done.refused.update(one.refused)
     notify(connection)
     in_order = list(dict.fromkeys(ids))
+    changes.add(connection, {ChangeKind.REPLAYED: sorted(done.targets)}, at=at)
     return Replayed(
         ids=[row_id for row_id in in_order if row_id in done.targets],
         targets=done.targets,

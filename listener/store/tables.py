@@ -11,6 +11,7 @@ from sqlalchemy import (
     Column,
     ColumnElement,
     Dialect,
+    Double,
     Integer,
     MetaData,
     String,
@@ -157,6 +158,31 @@ deliveries = Table(
     Column("no_handler_since", UtcTimestamp),  #: since when no process that claimed it has had its handler
     Column("first_key", Text),  #: its idempotency key, if a replay has given it another route or handler
     Column("replayed_at", UtcTimestamp),  #: when its present set of attempts began, if a replay gave it that
+)
+
+attempts = Table(
+    "attempts",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("delivery", RowId, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("outcome", String(16), nullable=False),
+    Column("error", Text, nullable=False),
+    Column("owner", Text, nullable=False),
+    Column("started_at", UtcTimestamp),
+    Column("seconds", Double),
+    Column("settled_at", UtcTimestamp, nullable=False),
+    UniqueConstraint("delivery", "attempt", name="attempts_of_delivery"),
+)
+
+#: See ``listener.store.changes``.
+changes = Table(
+    "changes",
+    metadata,
+    Column("id", RowId, primary_key=True),
+    Column("at", UtcTimestamp, nullable=False),
+    Column("kind", String(16), nullable=False),
+    Column("row_ids", Text, nullable=False),  #: of results, jobs or deliveries, by the kind
 )
 
 quarantine = Table(

@@ -16,6 +16,8 @@ from sqlalchemy.exc import StatementError
 from listener.core.errors import StoreUnavailable
 from listener.core.logger import get_logger
 from listener.core.model import DeliveryState, ResultStatus
+from listener.store import changes
+from listener.store.changes import ChangeKind
 from listener.store.database import Database
 from listener.store.error_classes import rejects_values
 from listener.store.tables import deliveries, results
@@ -96,6 +98,7 @@ def delivery_aside(connection: Connection, *, at: datetime) -> Callable[[int, st
                 last_error=f"the delivery, its result or its job cannot be read: {reason}",
             )
         )
+        changes.add(connection, {ChangeKind.DEAD: [row_id]}, at=at)
 
     return set_aside
 
@@ -106,7 +109,9 @@ def result_aside(connection: Connection, *, at: datetime) -> Callable[[int, str]
     def set_aside(row_id: int, reason: str) -> None:
         refused = {"status": ResultStatus.REFUSED, "wait_until": None}
         connection.execute(update(results).where(results.c.id == row_id).values(**refused))
-        connection.execute(insert(deliveries), _dead_letter(row_id, reason, at=at))
+        dead = insert(deliveries).values(_dead_letter(row_id, reason, at=at)).returning(deliveries.c.id)
+        letters = connection.scalars(dead).all()
+        changes.add(connection, {ChangeKind.DECIDED: [row_id], ChangeKind.DEAD: letters}, at=at)
 
     return set_aside
 

@@ -263,14 +263,16 @@ def test_vacuum_frees_disk_space_and_the_store_stays_usable(store: SqlStore) -> 
 def test_an_export_holds_every_row_as_json_can(store: SqlStore) -> None:
     store.add_job(a_job())
     handle(store, 1200, Done())
+    handle(store, 1, Dead(reason="no use"), prefix="dead")
     store.record([a_decoded_message(), a_decoded_message(result=None)], routes_all(), at=NOON)
 
     rows = list(maintenance.export(store.database))
 
     assert Counter(row["table"] for row in rows) == {
         "jobs": 1,
-        "results": 1201,
-        "deliveries": 1201,
+        "results": 1202,
+        "deliveries": 1202,
+        "attempts": 1,
         "quarantine": 1,
     }
     assert rows[0]["token"] == TOKEN

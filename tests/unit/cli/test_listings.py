@@ -73,6 +73,18 @@ def test_jobs_show_how_their_deliveries_stand(
     assert [line[column] for line in lines[1:]] == ["-", "parked", "pending", "1 dead, 1 done", "dead"]
 
 
+def test_a_job_is_shown_with_its_failed_attempts(
+    jobs: Place, printed: Callable[..., Any], invoke: Invoke
+) -> None:
+    (attempt,) = printed("jobs", "show", "talk-1")["attempts"]
+    assert (attempt["attempt"], attempt["outcome"], attempt["error"]) == (1, "dead", "no use")
+
+    lines = invoke("jobs", "show", "talk-1").stdout.splitlines()
+    (line,) = (each for each in lines if each.startswith("attempts "))
+    assert line.split()[1] == "1"
+    assert line.endswith("  dead  no use")
+
+
 def ids_of(listed: list[dict[str, Any]]) -> set[str]:
     return {row["job_id"][0] for row in listed}
 
