@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import Connection, Select, Table, func, select, text
+from sqlalchemy import Connection, Select, Table, func, select
 
 from listener.store import schema
 from listener.store.claims import IS_PENDING
@@ -16,7 +15,8 @@ from listener.store.database import Database
 from listener.store.error_hints import schema_hint
 from listener.store.queries import Queries
 from listener.store.rows import mapping
-from listener.store.tables import attempts, deliveries, jobs, metadata, quarantine, results
+from listener.store.size import size_of
+from listener.store.tables import attempts, deliveries, jobs, quarantine, results
 from listener.store.unreadable import each_of, either
 
 #: The exported tables, in this order: later ones refer to earlier ones.
@@ -114,17 +114,8 @@ def _json_value(value: Any) -> Any:
 
 
 def _size(database: Database) -> int:
-    """Bytes on disk: of the file and its write-ahead log, or of our tables with their indexes."""
-    if not database.is_postgres:
-        path = database.url.database or ""
-        return sum(os.path.getsize(name) for name in (path, f"{path}-wal") if os.path.exists(name))
     with database.read() as connection:
-        return sum(_relation_size(connection, name) for name in metadata.tables)
-
-
-def _relation_size(connection: Connection, name: str) -> int:
-    size = connection.scalar(text("SELECT pg_total_relation_size(to_regclass(:name))"), {"name": name})
-    return int(size or 0)
+        return size_of(connection, database)
 
 
 def _oldest_pending(database: Database) -> datetime | None:

@@ -35,6 +35,7 @@ from listener.store.pruner import PASS_INTERVAL, ROWS_PER_STEP, Pruner
 from listener.store.quarantined_messages import QuarantinedMessages
 from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
+from listener.store.statistics import Statistics
 from tests.support.builders import (
     JOB_ID,
     NOON,
@@ -345,6 +346,8 @@ class TestGrowth:
             queries.history(JOB_ID)
             queries.history("nobody")
             reroute_parked(large.database, routes_all(), at=NOON)
+            Statistics(large.database).totals(NOON)
+            Statistics(large.database).activity(NOON)
 
         assert plans.scans() == []
 
