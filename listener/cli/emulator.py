@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import ipaddress
 import signal
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import click
 
 from listener.cli.output_file import output_file
 from listener.core.lazy_imports import lazy_imports
+from listener.core.loopback import is_loopback
 
 with lazy_imports():
     from listener.emulator import faults as fault_files
@@ -186,7 +186,7 @@ def emulator(*, host: str, port_file: Path | None, allow_remote: bool, **setting
     One port serves both services. Point MNS clients at http://HOST:PORT, and MPS clients at the endpoint HOST:PORT with
     the protocol http.
     """
-    if not allow_remote and not _is_loopback(host):
+    if not allow_remote and not is_loopback(host):
         raise click.BadParameter(
             f"{host} can be reached from other machines; use 127.0.0.1, or add --allow-remote",
             param_hint="--host",
@@ -213,12 +213,3 @@ def _print_address(running: RunningEmulator, port_file: Path | None) -> None:
     if port_file:
         with output_file(port_file) as file:
             file.write(f"{running.port}\n")
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import fcntl
-import ipaddress
 import os
 import socket
 import stat
@@ -13,6 +12,7 @@ from contextlib import closing, contextmanager
 from pathlib import Path
 
 from listener.core.errors import AddressInUse, SettingsError
+from listener.core.loopback import is_loopback
 
 #: How many connections wait to be accepted.
 BACKLOG = 1024
@@ -53,7 +53,7 @@ class _InUse(OSError):
 
 def is_public(listen: str) -> bool:
     """Whether other machines may reach it."""
-    return not listen.startswith(UNIX) and not _is_loopback(_host_and_port(listen)[0])
+    return not listen.startswith(UNIX) and not is_loopback(_host_and_port(listen)[0])
 
 
 def _host_and_port(listen: str) -> tuple[str, str]:
@@ -63,11 +63,11 @@ def _host_and_port(listen: str) -> tuple[str, str]:
 
 def _bind_tcp(listen: str, *, public: bool) -> socket.socket:
     host, port = _host_and_port(listen)
-    if not _is_port(port) or not (_is_loopback(host) or is_address(host)):
+    if not _is_port(port) or not (is_loopback(host) or is_address(host)):
         raise SettingsError(
             f"http.listen = {listen!r}: use a loopback address with a port, e.g. 127.0.0.1:8471, or unix:/path"
         )
-    if not public and not _is_loopback(host):
+    if not public and not is_loopback(host):
         raise SettingsError(
             f"http.listen = {listen!r}: other machines could reach this address; use a loopback address, e.g. "
             "127.0.0.1:8471, or unix:/path, or set http.token_file"
@@ -145,10 +145,6 @@ def _listening(created: socket.socket, address: str | tuple[str, int]) -> socket
 
 def _is_port(text: str) -> bool:
     return text.isascii() and text.isdigit() and int(text) <= 65_535
-
-
-def _is_loopback(host: str) -> bool:
-    return host == "localhost" or (is_address(host) and ipaddress.ip_address(host).is_loopback)
 
 
 def is_address(host: str) -> bool:
