@@ -6,7 +6,6 @@ sent twice, before the submitter knows the job id, wrapped by a topic, or late; 
 
 from __future__ import annotations
 
-import base64
 import json
 import os
 import secrets
@@ -21,7 +20,6 @@ from dataclasses import dataclass
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
-from xml.sax.saxutils import escape
 
 from listener.aliyun.credentials import KEY_ID, KEY_SECRET, AccessKey, Credentials
 from listener.aliyun.mns_admin import MnsQueueAdmin
@@ -34,6 +32,7 @@ from listener.emulator.mps.sample_results import FUNCTION_NAMES
 from listener.emulator.options import DEFAULT_PIPELINE_ID, Options
 from listener.emulator.server import running
 from listener.formats import user_data
+from listener.formats.wrapping import as_base64, wrapped
 from listener.jobs import submission
 from listener.jobs.functions import FUNCTIONS
 from listener.jobs.request import JobRequest, compose_user_data
@@ -43,7 +42,7 @@ from listener.store.sql_store import SqlStore
 
 QUEUE = "mps-callbacks"
 BUCKET = "oss://demo.oss-cn-shanghai.aliyuncs.com"
-GARBAGE = ("this is no callback", base64.b64encode(b'{"Type": "IProduction", "JobId":').decode())
+GARBAGE = ("this is no callback", as_base64('{"Type": "IProduction", "JobId":'))
 #: Maximum duration of the demo, in seconds.
 DEMO_TIMEOUT = 120.0
 POLL_INTERVAL = 0.1
@@ -293,11 +292,11 @@ class Sandbox:
             self.queue.send(text)
         for demo_job, job in submitted:
             if demo_job.fault == "duplicate":
-                self.queue.send(_encoded(_callback(job)), delay=timedelta(seconds=1))
+                self.queue.send(as_base64(_callback(job)), delay=timedelta(seconds=1))
             elif demo_job.fault == "topic":
-                self.queue.send(_notification(_callback(job)))
+                self.queue.send(wrapped(_callback(job), "topic-xml", at=clock.now()))
             elif demo_job.fault == "late":
-                self.queue.send(_encoded(_callback(job)), delay=timedelta(seconds=2))
+                self.queue.send(as_base64(_callback(job)), delay=timedelta(seconds=2))
 
     def wait(self, total: int, report_progress: ReportProgress, check: Callable[[], None]) -> None:
         """Wait until nothing is outstanding and every fault has had its effect."""
@@ -405,18 +404,4 @@ def _callback(job: Job) -> str:
             "Type": "IProduction",
             "UserData": user_data.embed_token(job.user_data, job.token),
         }
-    )
-
-
-def _encoded(text: str) -> str:
-    return base64.b64encode(text.encode()).decode()
-
-
-def _notification(text: str) -> str:
-    """The wrapper that a topic subscription puts around a message."""
-    published = int(clock.now().timestamp() * 1000)
-    return (
-        '<Notification xmlns="http://mns.aliyuncs.com/doc/v1/"><TopicOwner>1234567890</TopicOwner>'
-        f"<TopicName>mps-events</TopicName><Message>{escape(text)}</Message>"
-        f"<PublishTime>{published}</PublishTime></Notification>"
     )

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import Final
 
 from listener.core.model import Result
+from listener.formats.wrapping import as_base64
 
 #: The type of the message and the beginning of its job ID; neither is used by MPS.
 SETUP: Final = "mns-listener-setup"
@@ -25,7 +25,7 @@ def setup_message(token: str) -> str:
         "State": _STATE,
         "Type": SETUP,
     }
-    return base64.b64encode(json.dumps(document).encode()).decode()
+    return as_base64(json.dumps(document))
 
 
 def job_id(token: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import base64
 import json
 from collections import defaultdict
 from collections.abc import Callable
@@ -13,6 +12,7 @@ from random import Random
 from listener.emulator.faults import FaultKind, Faults, Occasion, Strike
 from listener.emulator.mps.call import Document
 from listener.emulator.mps.jobs import EmulatedJob
+from listener.formats.wrapping import as_base64
 
 Deliver = Callable[[str, str], str]
 """Put a text into a queue by name, and return the id of the message; "" if the queue does not exist."""
@@ -41,8 +41,7 @@ class CallbackSender:
         self._timers: set[asyncio.TimerHandle] = set()
 
     def call_back(self, job: EmulatedJob, document: Document) -> None:
-        plain = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
-        text = base64.b64encode(plain.encode("utf-8", "replace")).decode()
+        text = as_base64(json.dumps(document, ensure_ascii=False, separators=(",", ":")))
         for queue in job.destinations:
             strikes = self._faults.strikes(Occasion(service="callback", queue=queue, function=job.function))
             self._bring(PendingCallback(job, queue, text, strikes))
