@@ -1,10 +1,10 @@
-"""One finished job of each kind, for those that need what MPS reports about it without a server."""
+"""One job of each kind, for those that need what MPS reports about it without a server."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
 
@@ -22,15 +22,29 @@ _WORKFLOW: Final = MediaWorkflow(
     activities={"Act-Start": "Start", "Act-Transcode": "Transcode", "Act-Report": "Report"},
     queue="",
 )
+#: One of its activities fails by itself, see ``listener.emulator.mps.kinds.workflow``.
+PARTLY_FAILING: Final = MediaWorkflow(
+    id="1" * 32,
+    name="publish",
+    activities={"Act-Start": "Start", "Act-Transcode-fail": "Transcode", "Act-Report": "Report"},
+    queue="",
+)
+_WORKFLOWS: Final = {each.id: each for each in (_WORKFLOW, PARTLY_FAILING)}
 
 
-def _file(key: str) -> str:
+def file_text(key: str) -> str:
+    """The parameter of a call that names this object."""
     return json.dumps({**_FOLDER, "Object": key})
 
 
-_INPUT, _PIPELINE = _file("in/talk.mp4"), "0" * 32
-#: What is submitted of each kind, but smart production, whose jobs differ by their functions.
+_INPUT, _PIPELINE = file_text("in/talk.mp4"), "0" * 32
+#: What is submitted of each kind.
 _SUBMISSIONS: Final[Mapping[str, Mapping[str, str]]] = {
+    "IProduction": {
+        "FunctionName": "Cover",
+        "Input": "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4",
+        "Output": "oss://media.oss-cn-shanghai.aliyuncs.com/out/{source}-{sequenceId}.jpg",
+    },
     "Transcode": {
         "Input": _INPUT,
         "PipelineId": _PIPELINE,
@@ -71,25 +85,29 @@ class SampleJob:
     message: str
     created: datetime
     finished: datetime
+    ended: bool = True  #: or has it only started
+    parameters: Mapping[str, str] = field(default_factory=dict)  #: of its submission, besides the usual ones
 
 
 def reports_of(kind: JobKind, sample: SampleJob) -> tuple[Document, Document]:
-    """The callback of a finished job of any kind but smart production, and the job in the reply to a query."""
+    """The callback of a job of any kind, and the job in the reply to a query."""
     emulated = next(each for each in EMULATED_KINDS if each.api == kind)
     jobs: list[EmulatedJob] = []
 
     def accept(submission: Submission) -> EmulatedJob:
         submission = replace(submission, user_data=sample.user_data)
-        jobs.append(_finished(emulated, submission, sample, id_=sample.id))
+        jobs.append(_job(emulated, submission, sample, id_=sample.id))
         return jobs[-1]
 
-    call = Call(action=kind.submitted_by, version="", parameters=_SUBMISSIONS[kind.name], json=True)
-    emulated.submit(call, Account(accept=accept, workflows={_WORKFLOW.id: _WORKFLOW}))
+    parameters = {**_SUBMISSIONS[kind.name], **sample.parameters}
+    call = Call(action=kind.submitted_by, version="", parameters=parameters, json=True)
+    emulated.submit(call, Account(accept=accept, workflows=_WORKFLOWS))
     return emulated.callback(jobs[0], Options()) or {}, emulated.describe(jobs[0])
 
 
-def _finished(kind: EmulatedKind, submission: Submission, sample: SampleJob, *, id_: str) -> EmulatedJob:
-    """A job that has ended, with the jobs that it consists of: if it failed, so did those that were not skipped."""
+def _job(kind: EmulatedKind, submission: Submission, sample: SampleJob, *, id_: str) -> EmulatedJob:
+    """With the jobs that it consists of: if it failed, so did those that were not skipped."""
+    final = kind.states.fail if sample.code else kind.states.success
     job = EmulatedJob(
         id=id_,
         number=1,
@@ -99,14 +117,17 @@ def _finished(kind: EmulatedKind, submission: Submission, sample: SampleJob, *, 
         request_id="",
         created=sample.created.timestamp(),
         fails=bool(sample.code),
-        state=kind.states.fail if sample.code else kind.states.success,
+        state=final if sample.ended else kind.states.running,
         code=sample.code,
         message=sample.message,
         started=sample.created.timestamp(),
         finished=sample.finished.timestamp(),
     )
     for number, (name, part) in enumerate(submission.parts.items(), 1):
-        if part.opens or not sample.code:
-            job.parts[name] = _finished(part.kind, part.submission, sample, id_=f"{number:032x}")
-    job.result = kind.result(job, Options())
+        if part.opens or (sample.ended and not sample.code):
+            code, message = part.submission.failure or (sample.code, sample.message)
+            own = replace(sample, ended=True, code=code, message=message)
+            job.parts[name] = _job(part.kind, part.submission, own, id_=f"{number:032x}")
+    if sample.ended:
+        job.result = kind.result(job, Options())
     return job
