@@ -51,6 +51,10 @@ COMMANDS = {
     "store": ("listener.cli.store:store", "Show the status of the store; migrate, compact or export it."),
     "demo": ("listener.cli.demo:demo", "Run an end-to-end demo on this machine, without an account."),
     "emulator": ("listener.cli.emulator:emulator", "Run a local emulator of MNS and MPS."),
+    "trigger": (
+        "listener.cli.trigger:trigger",
+        "Send a made-up callback of any kind and state to a queue.",
+    ),
 }
 #: Other names for commands; not listed in the help text.
 ALIASES = {"dlq": "dead-letters"}

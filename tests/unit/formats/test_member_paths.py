@@ -1,0 +1,46 @@
+"""Members are changed by their path, in all spellings that the document has."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from listener.formats.member_paths import json_or_text, with_member
+
+
+@pytest.mark.parametrize(
+    ("document", "path", "expected"),
+    [
+        pytest.param({"a": 1}, "b", {"a": 1, "b": "x"}, id="added"),
+        pytest.param({"State": 1, "state": 2}, "STATE", {"State": "x", "state": "x"}, id="both-spellings"),
+        pytest.param({"Body": {"Status": 1}}, "body.status", {"Body": {"Status": "x"}}, id="within"),
+        pytest.param({}, "a.b", {"a": {"b": "x"}}, id="added-within"),
+        pytest.param({"a": [{"b": 1}, 2]}, "a.0.b", {"a": [{"b": "x"}, 2]}, id="item"),
+    ],
+)
+def test_a_member_is_changed_wherever_it_is(
+    document: dict[str, Any], path: str, expected: dict[str, Any]
+) -> None:
+    before = repr(document)
+
+    assert with_member(document, path, "x") == expected
+    assert repr(document) == before
+
+
+@pytest.mark.parametrize("path", ["", "a.", "text.b", "list.1", "list.x", "list.-1"])
+def test_a_path_that_leads_nowhere_is_refused_by_name(path: str) -> None:
+    with pytest.raises(ValueError, match=r"empty name|leads nowhere") as caught:
+        with_member({"text": "t", "list": [1]}, path, 1)
+
+    assert repr(path) in str(caught.value)
+
+
+def test_a_value_is_json_if_it_can_be() -> None:
+    assert [json_or_text(text) for text in ("1", '{"a": null}', '"1"', "Fail", "")] == [
+        1,
+        {"a": None},
+        "1",
+        "Fail",
+        "",
+    ]
