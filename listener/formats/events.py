@@ -26,8 +26,12 @@ _NO_ERROR: Final = frozenset({"", "0", "200", "ok", "success"})
 
 
 def is_event(members: Mapping[str, Any]) -> bool:
-    """Whether this document is an event, which names its type in a member that callbacks of MPS do not have."""
-    return "eventtype" in members and bool(label(members, "EventType")) and not label(members, "Type")
+    """Whether this document is an event, which names its type in a member that callbacks of MPS do not have.
+
+    All types are texts; a document with a number or an object there is none, however well it would pass for a text.
+    """
+    named = isinstance(members.get("eventtype"), str) and label(members, "EventType")
+    return bool(named) and not label(members, "Type")
 
 
 def with_body(members: Mapping[str, Any]) -> dict[str, Any]:

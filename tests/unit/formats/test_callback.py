@@ -429,6 +429,12 @@ def test_the_token_survives_user_data_that_comes_back_as_an_object() -> None:
             '{"EventType":"","JobID ":""}', "nor the EventType of an event", id="empty-type-of-event"
         ),
         pytest.param(
+            '{"EventType":5,"VideoId":"v"}', "nor the EventType of an event", id="number-as-type-of-event"
+        ),
+        pytest.param(
+            '{"EventType":{"a":"b"},"EventTime":"t"}', "nor the EventType", id="object-as-type-of-event"
+        ),
+        pytest.param(
             '{"ANotify":{"JobId":"1"},"BNotify":{"JobId":"2"}}', "neither a JobId", id="two-notifies"
         ),
         pytest.param(
