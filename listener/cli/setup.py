@@ -211,8 +211,12 @@ def _show(request: SetupRequest, run: SetupRun) -> None:
     elif not _changed(run):
         click.echo("Nothing was changed.")
     click.echo(steps.role_note(run.pipeline))
-    for user, policy in _policies(request.location).items():
-        click.echo(f"\nRAM policy with the least rights for {_USERS[user]}:\n{policies.policy_text(policy)}")
+    if request.dry_run or _changed(run):
+        for user, policy in _policies(request.location).items():
+            text = policies.policy_text(policy)
+            click.echo(f"\nRAM policy with the least rights for {_USERS[user]}:\n{text}")
+    else:
+        click.echo("\nRAM policies with the least rights: add --dry-run to print them.")
     config = f"-c {request.write or request.source}"
     tenant = f" --tenant {request.tenant}" if request.tenant else ""
     click.echo(

@@ -430,6 +430,17 @@ def test_the_policies_and_the_next_commands_are_shown(place: Place, run_setup: C
     assert "mns-listener check -c listener.toml" in text
 
 
+def test_policies_are_not_repeated_by_a_run_that_changes_nothing(
+    place: Place, run_setup: Callable[..., Result]
+) -> None:
+    run_setup()
+    again, dry_run = run_setup().stdout, run_setup("--dry-run").stdout
+
+    assert "Nothing was changed." in again
+    assert ('"Statement"' in again, '"Statement"' in dry_run) == (False, True)
+    assert "add --dry-run to print them" in again
+
+
 def test_a_file_that_appears_meanwhile_stays(tmp_path: Path) -> None:
     path = tmp_path / "listener.toml"
     path.write_text("mine")
