@@ -25,19 +25,30 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
+from listener.aliyun.mps_pipelines import Pipelines
 from listener.aliyun.tenant_clients import TenantClients
 from listener.core import clock
-from listener.core.errors import AlreadyExists, JobWarning, NotFound, SettingsError, UsageError
+from listener.core.check_result import Level
+from listener.core.errors import (
+    AlreadyExists,
+    JobWarning,
+    MpsRejected,
+    MpsUnavailable,
+    NotFound,
+    SettingsError,
+    UsageError,
+)
 from listener.core.job_kinds import IPRODUCTION
 from listener.core.model import ANSWERED_AT_ONCE, SUCCESS, Job, JobState, Result
 from listener.core.outputs import Outputs
 from listener.core.ports import MediaProcessing
 from listener.dispatch.job_result import outputs_of
 from listener.jobs import submission
-from listener.jobs.notify_urls import notify_url_warnings, only_notify_url
+from listener.jobs.notify_urls import destination_of, notify_url_warnings, only_notify_url
 from listener.jobs.request import JobRequest, check_deadline, check_job_id, registered_kind
 from listener.jobs.request_checks import check, corrected
 from listener.jobs.settings_warnings import route_warnings
+from listener.rules.callback_destination import judge_pipeline
 from listener.settings.loader import settings_from
 from listener.settings.sections import Settings
 from listener.store.queries import Queries
@@ -77,6 +88,8 @@ class Client:
         """
         self._lock = threading.Lock()
         self._said: set[str] = set()
+        self._pipelines_lock = threading.Lock()
+        self._pipelines: dict[tuple[str, str], list[str]] = {}
         #: May be replaced, by a reload; the store and the accounts stay.
         self.settings = settings if isinstance(settings, Settings) else settings_from(settings)
         self.clients = clients or TenantClients(self.settings)
@@ -139,8 +152,35 @@ class Client:
         return [
             *check(completed, region=self.settings.tenant(tenant).mps.region),
             *notify_url_warnings(self.settings, completed.notify_url or ""),
+            *self._pipeline_warnings(completed, tenant),
             *route_warnings(self.settings, completed.named_route),
         ]
+
+    def _pipeline_warnings(self, completed: JobRequest, tenant: str) -> list[str]:
+        """Whether the callback would not arrive by the pipeline that the request names; MPS is asked once about each.
+
+        That of the settings is verified by ``check``, and a job with a NotifyUrl needs none.
+        """
+        pipeline = completed.pipeline or ""
+        if completed.notify_url or pipeline in ("", self.settings.tenant(tenant).mps.pipeline):
+            return []
+        with self._pipelines_lock:
+            if (tenant, pipeline) not in self._pipelines:
+                self._pipelines[tenant, pipeline] = self._judged_pipeline(pipeline, tenant)
+            return self._pipelines[tenant, pipeline]
+
+    def _judged_pipeline(self, pipeline: str, tenant: str) -> list[str]:
+        """Nothing if MPS does not say: the submission itself will show what is wrong."""
+        mps = self.clients.mps(tenant)
+        if mps is None or not self.settings.queues:
+            return []
+        try:
+            found = Pipelines(mps).find(pipeline)
+        except (MpsRejected, MpsUnavailable):
+            return []
+        to = replace(destination_of(tenant, self.settings), notify_url="")
+        judged = judge_pipeline(pipeline, found, to, name="pipeline")
+        return [] if judged.level is Level.OK else [f"{judged.detail}; {judged.advice}"]
 
     def _default_warnings(self, request: JobRequest, completed: JobRequest, tenant: str) -> list[str]:
         """About a NotifyUrl that neither the request nor the settings name."""

@@ -14,7 +14,7 @@ from listener.core.check_result import CheckKind, CheckResult, Level
 from listener.core.errors import FailureKind, MpsRejected, MpsUnavailable
 from listener.core.job_kinds import IPRODUCTION, kind_of_type
 from listener.formats.service_hosts import mps_host
-from listener.jobs.notify_urls import only_notify_url, polled_queues
+from listener.jobs.notify_urls import destination_of
 from listener.rules.callback_destination import Destination, judge_notify_url, judge_pipeline
 from listener.rules.endpoint_advice import advice_if_unreachable, judge_mps_endpoint
 from listener.settings.sections import MpsSettings, Settings
@@ -34,18 +34,6 @@ def region_of(mps: MpsSettings) -> str:
     """Empty if an endpoint of one's own says nothing about it."""
     host = mps_host(mps.endpoint)
     return mps.region or (host.region if host else "")
-
-
-def destination_of(tenant: str, settings: Settings) -> Destination:
-    queues = polled_queues(settings)
-    return Destination(
-        tenant=tenant,
-        section=f"tenants.{tenant}.mps" if tenant else "mps",
-        notify_url=settings.tenant(tenant).mps.notify_url,
-        only_url=only_notify_url(settings, tenant),
-        polled=[queue for owner, queue in queues if owner == tenant],
-        polled_by_others=[queue for owner, queue in queues if owner != tenant],
-    )
 
 
 def _found(tenant: str, settings: Settings, clients: TenantClients) -> Iterator[CheckResult]:

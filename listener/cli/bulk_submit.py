@@ -37,6 +37,8 @@ MAY_BE_EMPTY: Final = ("pipeline", "notify_url")
 PRINTED_WARNINGS: Final = 20
 #: The outcomes of lines that were not submitted, although they should have been.
 WRONG: Final = (LineOutcome.EXISTING, LineOutcome.INVALID, LineOutcome.FAILED)
+#: The format of a file without --format.
+FORMATS: Final = {".jsonl": "jsonl", ".ndjson": "jsonl", ".json": "jsonl", "": "jsonl", ".csv": "csv"}
 GO_ON: Final = "run the same command with --resume to go on: it skips what was submitted"
 
 
@@ -45,6 +47,7 @@ def submit_file(client: Client, options: dict[str, Any], *, as_json: bool) -> Ex
 
     Raises UsageError or SettingsError before it submits anything, and Interrupted after SIGINT.
     """
+    form = options["form"] or _form_of(options["source"].name)
     if not client.settings.tenant(options["tenant"]).mps.configured:
         raise mps_not_configured()
     tally = _Tally(each_existing=as_json)
@@ -52,7 +55,7 @@ def submit_file(client: Client, options: dict[str, Any], *, as_json: bool) -> Ex
     with _opened_report(options["report"], options["source"]) as report_file:
         try:
             with _progress(quiet=as_json) as report_progress, interrupt.handled():
-                for report in _reports(client, options, interrupt):
+                for report in _reports(client, options, form, interrupt):
                     tally.add(report)
                     _write_report(report, report_file)
                     report_progress(report)
@@ -66,9 +69,22 @@ def submit_file(client: Client, options: dict[str, Any], *, as_json: bool) -> Ex
     return tally.exit_status
 
 
-def _reports(client: Client, options: dict[str, Any], interrupt: Interrupt) -> Iterator[LineReport]:
+def _form_of(name: str) -> str:
+    """By the extension; standard input and other files without one are JSON lines. Raises UsageError."""
+    extension = Path(name).suffix.lower()
+    if extension not in FORMATS:
+        raise UsageError(
+            f"--from {name}: {extension!r} is not a known extension; use a .jsonl or .csv file, or say with "
+            "--format which of these two formats it has"
+        )
+    return FORMATS[extension]
+
+
+def _reports(
+    client: Client, options: dict[str, Any], form: str, interrupt: Interrupt
+) -> Iterator[LineReport]:
     return submit_all(
-        interrupt.until(_lines(options)),
+        interrupt.until(_lines(options, form)),
         submit=lambda request, warn: client.submit(request, tenant=options["tenant"], warn=warn),
         store=client.store,
         resume=options["resume"],
@@ -83,9 +99,8 @@ def _leave() -> NoReturn:
     os._exit(Interrupted.exit_code)
 
 
-def _lines(options: dict[str, Any]) -> Iterator[Any]:
+def _lines(options: dict[str, Any], form: str) -> Iterator[Any]:
     source: IO[str] = options["source"]
-    form = options["form"] or ("csv" if source.name.endswith(".csv") else "jsonl")
     read = csv_lines if form == "csv" else jsonl_lines
     defaults = {name: options[name] for name in MAY_BE_EMPTY if options[name] is not None}
     defaults |= {name: options[name] for name in DEFAULTS if options[name]}

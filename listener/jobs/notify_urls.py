@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from listener.rules.callback_destination import PolledQueue
+from listener.rules.callback_destination import Destination, PolledQueue
 from listener.settings.sections import Settings
 
 
@@ -38,3 +38,16 @@ def notify_url_warnings(settings: Settings, url: str) -> list[str]:
         "receive the callback"
     )
     return [warning]
+
+
+def destination_of(tenant: str, settings: Settings) -> Destination:
+    """What the settings say about where callbacks of this tenant go."""
+    queues = polled_queues(settings)
+    return Destination(
+        tenant=tenant,
+        section=f"tenants.{tenant}.mps" if tenant else "mps",
+        notify_url=settings.tenant(tenant).mps.notify_url,
+        only_url=only_notify_url(settings, tenant),
+        polled=[queue for owner, queue in queues if owner == tenant],
+        polled_by_others=[queue for owner, queue in queues if owner != tenant],
+    )

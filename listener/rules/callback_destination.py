@@ -83,16 +83,16 @@ def judge_notify_url(to: Destination) -> CheckResult:
     )
 
 
-def judge_pipeline(wanted: str, pipeline: Pipeline | None, to: Destination) -> CheckResult:
-    """Whether the pipeline of the settings, as MPS reports it, works and sends callbacks here."""
-    setting = f"{to.section}.pipeline = {wanted!r}"
+def judge_pipeline(wanted: str, pipeline: Pipeline | None, to: Destination, *, name: str = "") -> CheckResult:
+    """Whether a pipeline, as MPS reports it, works and sends callbacks here: by default that of the settings."""
+    setting = f"{name or f'{to.section}.pipeline'} = {wanted!r}"
     if pipeline is None:
         return to.result(
             CheckKind.PIPELINE,
             Level.FAILED,
             f"{setting} does not exist in this account and region",
             "use the id of a pipeline from the console of MPS",
-            ExitCode.UNAVAILABLE,
+            ExitCode.CONFIG,
         )
     if pipeline.state and pipeline.state != "Active":
         return to.result(

@@ -500,7 +500,7 @@ BUSY = http_reply(
             [NO_SUCH_JOB, DENIED], 0, "pipeline", "warning", "mts:QueryPipelineList", id="may-not-list"
         ),
         pytest.param([NO_SUCH_JOB, b""], 69, "pipeline", "failed", "check again", id="then-gone"),
-        pytest.param([NO_SUCH_JOB, NO_SUCH_JOB], 69, "pipeline", "failed", "id of a pipeline", id="no-id"),
+        pytest.param([NO_SUCH_JOB, NO_SUCH_JOB], 78, "pipeline", "failed", "id of a pipeline", id="no-id"),
         pytest.param([NO_SUCH_JOB, BUSY], 0, "pipeline", "warning", "check again", id="then-busy"),
     ],
 )
@@ -560,7 +560,7 @@ def test_what_answers_but_is_not_mps_is_a_failure(
 
 
 def test_a_pipeline_that_does_not_exist_is_a_failure(place: Place, printed: Callable[..., Any]) -> None:
-    answer = printed("check", exit_code=69, mps__pipeline="0" * 32)
+    answer = printed("check", exit_code=78, mps__pipeline="0" * 32)
 
     assert [one["name"] for one in not_ok(answer)] == ["pipeline"]
 

@@ -8,8 +8,10 @@ from pathlib import Path
 import pytest
 
 from listener.cli.bulk_submit import PRINTED_WARNINGS
+from listener.emulator import Emulator
+from listener.emulator.options import DEFAULT_PIPELINE_ID
 from tests.support.command_line import Invoke
-from tests.support.program import NOTIFY_URL, Place
+from tests.support.program import NOTIFY_URL, QUEUE, Place
 
 INPUT = "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4"
 LINE = json.dumps({"function": "VideoH2V", "input": INPUT}) + "\n"
@@ -173,3 +175,68 @@ def test_what_exists_already_is_no_wrong_usage(place: Place, invoke: Invoke) -> 
 def test_an_empty_timeout_is_none(place: Place, invoke: Invoke) -> None:
     """As from a script whose variable is empty."""
     assert invoke("submit", *ONE, "--timeout", "").exit_code == 0
+
+
+@pytest.mark.parametrize("name", ["jobs.toml", "jobs.csv.gz", "jobs.v2"])
+def test_a_file_of_an_unknown_format_is_refused_with_the_way_out(
+    place: Place, invoke: Invoke, name: str
+) -> None:
+    (place.folder / name).write_text(LINE)
+    refused = invoke("submit", "--from", name)
+    jobs = jobs_in_store(place)
+    named = invoke("submit", "--from", name, "--format", "jsonl")
+
+    assert (refused.exit_code, jobs, named.exit_code) == (2, 0, 0)
+    assert f"--from {name}: " in refused.stderr
+    assert "--format" in refused.stderr
+
+
+@pytest.mark.parametrize("name", ["jobs", "jobs.NDJSON", "jobs.json"])
+def test_a_file_without_an_extension_is_json_lines(place: Place, invoke: Invoke, name: str) -> None:
+    (place.folder / name).write_text(LINE)
+
+    assert invoke("submit", "--from", name).stdout.startswith("1 submitted")
+
+
+BY_PIPELINE = ("--kind", "MediaInfo", "--input", INPUT, "--pipeline", DEFAULT_PIPELINE_ID)
+
+
+def bind_pipeline(place: Place, queue: str) -> None:
+    def bind(emulator: Emulator) -> None:
+        emulator.engine.pipelines[DEFAULT_PIPELINE_ID].notify = {"QueueName": queue}
+
+    place.server.call(bind)
+
+
+@pytest.mark.parametrize(
+    ("queue", "words"),
+    [
+        pytest.param("", "is bound to no queue: a job without a NotifyUrl has no callback", id="unbound"),
+        pytest.param(
+            "other", "sends callbacks to the queue other, which no [[queues]] entry polls", id="other"
+        ),
+        pytest.param(QUEUE, "", id="polled"),
+    ],
+)
+def test_a_pipeline_whose_callbacks_do_not_come_here_is_a_warning(
+    place: Place, invoke: Invoke, queue: str, words: str
+) -> None:
+    bind_pipeline(place, queue)
+    result = invoke("submit", *BY_PIPELINE)
+
+    assert result.exit_code == 0
+    assert words in result.stderr
+    assert ("Warning" in result.stderr) == bool(words)
+
+
+def test_mps_is_asked_once_about_a_pipeline_and_not_at_all_about_that_of_the_settings(
+    place: Place, invoke: Invoke
+) -> None:
+    line = {"kind": "MediaInfo", "input": INPUT, "pipeline": DEFAULT_PIPELINE_ID}
+    (place.folder / "jobs.jsonl").write_text(f"{json.dumps(line)}\n" * 3)
+    many = invoke("submit", *MANY, "--report", "report.jsonl")
+    invoke("submit", *BY_PIPELINE, mps__pipeline=DEFAULT_PIPELINE_ID)
+
+    assert many.exit_code == 0
+    assert [len(each["warnings"]) for each in place.lines("report.jsonl")] == [1, 1, 1]
+    assert place.asked("QueryPipelineList") == 1
