@@ -161,4 +161,5 @@ def _show(page: Sequence[Delivery]) -> None:
 
 def _decide(settings: Settings) -> Decide:
     """Apply the current routes. An unknown job does not matter any more: an operator asked for the replay."""
-    return routing.decider(settings.rules(), routing.Correlation(), now=clock.now(), wait_over=True)
+    correlation = settings.correlation_rules().for_recorded()
+    return routing.decider(settings.rules(), correlation, now=clock.now(), wait_over=True)

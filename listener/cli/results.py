@@ -98,7 +98,8 @@ def list_results(
 def reroute(*, path: Path | None, as_json: bool) -> None:
     """Re-evaluate routing of parked results, with the current routes."""
     settings = settings_from(path)
-    decide = routing.decider(settings.rules(), routing.Correlation(), now=clock.now(), wait_over=True)
+    correlation = settings.correlation_rules().for_recorded()
+    decide = routing.decider(settings.rules(), correlation, now=clock.now(), wait_over=True)
     with opened_store(settings) as store:
         examined, deliveries = parked.reroute_parked(store.database, decide, at=clock.now())
     if as_json:

@@ -132,9 +132,12 @@ class Result:
     def unverified_key(self) -> str:
         """Unique among all results: the key of a job's callbacks as long as MPS has not confirmed them.
 
-        It ends with a blank, which nothing in a callback that is part of a key does: no forged id can equal it.
+        It ends with a blank, which nothing in a callback that is part of a key does: no forged id can equal it. That of
+        a run's start ends with two. All other reports of a run share one, whatever their types are, so that one
+        question is asked about all of them.
         """
-        return index_key(f"{self.key} ")
+        start = f"{self.run_id} " if self.run_id and not self.job_id else ""
+        return index_key(f"{self.terminal_id or start or self.key} ")
 
 
 class JobState(StrEnum):
@@ -185,6 +188,16 @@ class Job:
         if self.kind:
             return kind_of_type(self.kind)
         return IPRODUCTION if self.function else None
+
+    @property
+    def has_newer_kind(self) -> bool:
+        """Whether only a newer release, which shares the store during an upgrade, knows how MPS is asked about it."""
+        return bool(self.kind) and kind_of_type(self.kind) is None
+
+    @property
+    def queryable(self) -> bool:
+        """Whether MPS can be asked about it, by this release or a newer one."""
+        return self.has_newer_kind or self.queried_kind is not None
 
     @property
     def kind_name(self) -> str:
@@ -290,6 +303,8 @@ class RoutingDecision:
     reason: str = ""
     #: Tenants about whose jobs MPS itself is asked, rather than believing the report of a workflow.
     tenants_asked: frozenset[str] = frozenset()
+    #: Whether the job that was found is only an activity, and the result is recorded as one of an unknown job.
+    ignores_job: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

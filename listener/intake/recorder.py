@@ -107,7 +107,7 @@ class Recorder:
     def believe(self, unverified: Unverified, result: Result) -> RecordSummary:
         """Record this result in place of a callback, after MPS was asked about it. Raises StoreUnavailable."""
         at = clock.now()
-        decide = decider(self._rules, self._correlation.without_verification(), now=at, wait_over=True)
+        decide = decider(self._rules, self._correlation.for_verified(), now=at, wait_over=True)
         summary = self._claiming(
             1,
             lambda claim: self._logged(self._store.believe(unverified, result, decide, at=at, claim=claim)),

@@ -35,6 +35,8 @@ MAX_FAILURES = 4
 
 #: When to look again at a job that would be Lost if the clock were confirmed.
 UNCONFIRMED_INTERVAL = timedelta(minutes=1)
+#: When a job of a kind that only a newer release knows is due again, for a process of that release.
+NEWER_KIND_INTERVAL = timedelta(minutes=1)
 
 
 class ReconcileOutcome(StrEnum):
@@ -46,6 +48,7 @@ class ReconcileOutcome(StrEnum):
     LOST = "lost"  #: timed out without an answer; recorded as Lost
     COMPLETED = "completed"  #: the job had already ended; no query was made
     UNAVAILABLE = "unavailable"  #: MPS was unavailable
+    NEWER_KIND = "newer kind"  #: only a newer release knows how MPS can be asked about it
 
 
 class Reconciler:
@@ -74,6 +77,7 @@ class Reconciler:
         self._failures = Counter[str]()  #: consecutive failed calls, by the name of the kind
         self._failed_turns = Counter[str]()  #: consecutive turns in which all calls failed, by the same
         self._warnings = ThrottledLog(log)
+        self._newer_kinds = set[str]()  #: those that were logged
 
     def run(self, heartbeat: HeartbeatSink, *, interval: timedelta) -> None:
         """Repeat ``turn`` until the stop event is set."""
@@ -111,6 +115,9 @@ class Reconciler:
         return found
 
     def _ask(self, batch: Sequence[Job]) -> Sequence[tuple[Job, ReconcileOutcome]]:
+        if batch[0].has_newer_kind:
+            self._log_newer_kind(batch[0])
+            return [(job, ReconcileOutcome.NEWER_KIND) for job in batch]
         kind = batch[0].kind_name
         if self._failures[kind] >= MAX_FAILURES or self._stop.is_set():
             return [(job, ReconcileOutcome.UNAVAILABLE) for job in batch]
@@ -129,6 +136,14 @@ class Reconciler:
             return [(job, ReconcileOutcome.UNAVAILABLE) for job in batch]
         self._failures[kind] = 0
         return [(job, self._recorded(job, answers.get(job.job_id))) for job in batch]
+
+    def _log_newer_kind(self, job: Job) -> None:
+        """Once for each kind."""
+        if job.kind in self._newer_kinds:
+            return
+        self._newer_kinds.add(job.kind)
+        hint = "a process of a newer release registered it; such jobs are left to processes of that release"
+        log.warning("job.newer_kind", job_id=job.job_id, job_kind=job.kind, hint=hint)
 
     def _ask_each(self, batch: Sequence[Job]) -> Sequence[tuple[Job, ReconcileOutcome]]:
         """Query each job alone: MPS does not say which id it does not accept, or one of its answers is garbled."""
@@ -198,6 +213,8 @@ class Reconciler:
         match outcome:
             case ReconcileOutcome.UNAVAILABLE:  # this never makes a job Lost
                 self._store.postpone(job, until=now + self._pause(job), asked=False)
+            case ReconcileOutcome.NEWER_KIND:  # nor does this
+                self._store.postpone(job, until=now + NEWER_KIND_INTERVAL, asked=False)
             case ReconcileOutcome.UNKNOWN if self._is_timed_out(job, now):  # but the clock is not confirmed
                 self._store.postpone(job, until=now + UNCONFIRMED_INTERVAL, asked=False)
             case ReconcileOutcome.UNKNOWN | ReconcileOutcome.RUNNING:
@@ -224,7 +241,7 @@ def batches(jobs: Iterable[Job]) -> Iterator[Sequence[Job]]:
     """The jobs in groups of which each can be asked about by one query."""
     groups: dict[tuple[str, str], list[Job]] = {}
     for job in jobs:
-        key = (job.tenant, job.kind_name)
+        key = (job.tenant, job.kind if job.has_newer_kind else job.kind_name)
         group = groups.setdefault(key, [])
         group.append(job)
         if len(group) == (job.queried_kind.ids_per_query if job.queried_kind else 1):

@@ -46,12 +46,15 @@ def is_own(result: Result, job: Job) -> bool:
 def kind_of(result: Result, job: Job | None) -> JobKind | None:
     """How MPS can be asked about the job of this result; None if it cannot be.
 
-    What the store knows takes precedence. A callback without a type is taken for one of smart production, or of a
-    workflow if it has a run id only. An event is about a job of another service.
+    What the store knows takes precedence, also if only a newer release knows the kind. A callback without a type is
+    taken for one of smart production, or of a workflow if it has a run id only. An event is about a job of another
+    service.
     """
     if result.event:
         return None
     own = job if job is not None and is_own(result, job) else None
+    if own and own.has_newer_kind:
+        return None
     known = own.queried_kind if own else None
     untyped = IPRODUCTION if result.job_id else WORKFLOW
     return known or (kind_of_type(result.type) if result.type else untyped)

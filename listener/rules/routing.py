@@ -117,9 +117,13 @@ class Correlation:
     wait: timedelta = timedelta(0)
     verification: Verification = field(default_factory=Verification)
 
-    def without_verification(self) -> Correlation:
-        """The same for a result that MPS has confirmed."""
-        return replace(self, verification=Verification())
+    def for_verified(self) -> Correlation:
+        """The same for a result about which MPS was asked."""
+        return replace(self, verification=replace(self.verification, done=True))
+
+    def for_recorded(self) -> Correlation:
+        """The same for results that were recorded before: they neither wait for their jobs nor are refused."""
+        return Correlation(verification=self.for_verified().verification)
 
 
 def match_context(result: Result, job: Job | None, queue: str) -> MatchContext:
@@ -156,6 +160,14 @@ def decider(rules: Sequence[Rule], correlation: Correlation, *, now: datetime, w
     def decide(result: Result, job: Job | None, queue: str) -> RoutingDecision:
         if is_setup_message(result):
             return RoutingDecision(status=ResultStatus.DROPPED, reason=_TEST)
+        if not result.activity_job_ids:
+            return decide_about(result, job, queue)
+        verification = correlation.verification
+        own = job if job is None or verification.is_about(result, job) else None
+        decision = decide_about(result, own, queue)
+        return replace(decision, tenants_asked=verification.tenants_asked, ignores_job=own is not job)
+
+    def decide_about(result: Result, job: Job | None, queue: str) -> RoutingDecision:
         context = match_context(result, job, queue)
         if job is not None and _was_reported_lost(job, result):
             return RoutingDecision(status=ResultStatus.DROPPED, reason=_REPORTED_LOST)
@@ -165,10 +177,7 @@ def decider(rules: Sequence[Rule], correlation: Correlation, *, now: datetime, w
             return decision
         if correlation.verification.needed(result, job, queue):
             return RoutingDecision(status=ResultStatus.VERIFYING, wait_until=now)
-        decision = _routed(rules, context)
-        if result.activity_job_ids:
-            return replace(decision, tenants_asked=correlation.verification.tenants_asked)
-        return decision
+        return _routed(rules, context)
 
     return decide
 

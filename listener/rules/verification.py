@@ -36,17 +36,27 @@ class Verification:
     policy: str = VerifyPolicy.NEVER
     tenants: frozenset[str] = frozenset()  #: those whose MPS can be asked
     tenant_of: Callable[[Job | None, str], str] = _default_tenant  #: of a job, if known, and a queue
+    done: bool = False  #: whether the results were verified before, as far as the policy asks for it
 
     def needed(self, result: Result, job: Job | None, queue: str) -> bool:
         """Whether MPS is to be asked before this result is believed."""
-        if self.policy == VerifyPolicy.NEVER or result.source is not Source.CALLBACK:
+        if self.done or self.policy == VerifyPolicy.NEVER or result.source is not Source.CALLBACK:
             return False
         if not result.terminal:
             return False
         own = job if job is not None and is_own(result, job) else None
         if own is None and self.policy != VerifyPolicy.ALWAYS:
             return False
-        return kind_of(result, own) is not None and self.tenant_of(own, queue) in self.tenants
+        askable = kind_of(result, own) is not None or (own is not None and own.has_newer_kind)
+        return askable and not result.event and self.tenant_of(own, queue) in self.tenants
+
+    def is_about(self, result: Result, job: Job) -> bool:
+        """Whether the result is routed and handled with what the store knows about this job.
+
+        A result that only lists the job as an activity of a workflow is not, if MPS can be asked about the job: whoever
+        may send to the queue can list any job.
+        """
+        return is_own(result, job) or not job.queryable or job.tenant not in self.tenants_asked
 
     @property
     def tenants_asked(self) -> frozenset[str]:

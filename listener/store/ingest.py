@@ -187,7 +187,7 @@ def _routed(
         result=result,
         queue=queue,
         message_id=message_id,
-        known=entry,
+        known=None if decision.ignores_job else entry,
         decision=decision,
         dedup_key=result.unverified_key if unverified else result.dedup_key,
         activities=job_matching.ended_activities(result, known) if result.activity_job_ids else (),

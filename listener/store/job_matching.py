@@ -123,7 +123,7 @@ def _finished_by(entry: RoutedResult) -> Iterator[tuple[KnownJob, str, str]]:
 
 def _is_asked(entry: RoutedResult, job: Job) -> bool:
     """Whether MPS is asked about an activity of a workflow, instead of believing the workflow's report."""
-    return job.queried_kind is not None and job.tenant in entry.decision.tenants_asked
+    return job.queryable and job.tenant in entry.decision.tenants_asked
 
 
 def _is_outcome_of(result: Result, job: Job) -> bool:

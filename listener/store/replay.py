@@ -112,7 +112,7 @@ def _recorded(
     for row, result in zip(rows, read, strict=True):
         entry = job_matching.job_for(result, known)
         decision = decide(result, entry.job if entry else None, row["queue"])
-        found[row["id"]] = _Recorded(row, result, entry, decision)
+        found[row["id"]] = _Recorded(row, result, None if decision.ignores_job else entry, decision)
     columns = deliveries.c
     for each in connection.execute(
         select(columns.id, columns.result, columns.route, columns.handler, columns.first_key, columns.state)

@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from operator import attrgetter
 
-from sqlalchemy import Connection, and_, bindparam, case, delete, func, select, update
+from sqlalchemy import Connection, and_, bindparam, case, delete, func, literal, select, update
 
 from listener.core.model import Result, ResultStatus
 from listener.store.compiled import BulkInsert, insert_or_ignore
 from listener.store.routed_result import RoutedResult
 from listener.store.rows import values_of_result
-from listener.store.tables import results
+from listener.store.tables import UtcTimestamp, results
 
 _INSERT = BulkInsert(
     results,
@@ -22,6 +22,9 @@ _INSERT = BulkInsert(
     ),
 )
 _DEDUP_KEY = attrgetter("dedup_key")
+#: MPS is asked so soon after another copy of a callback that it has not confirmed. Since only the first of several
+#: copies counts until then, a flood of them makes one question in this time.
+COPY_DELAY = timedelta(seconds=1)
 
 
 def insert_new(connection: Connection, first: Sequence[RoutedResult], *, at: datetime) -> dict[str, int]:
@@ -78,8 +81,7 @@ def recorded_under(connection: Connection, keys: Collection[str]) -> dict[str, R
 def count_copies(connection: Connection, copies: Sequence[RoutedResult], *, at: datetime) -> None:
     """Count copies at the recorded results.
 
-    MPS is asked at once about a callback of which another copy arrives: the first one may have been forged, and
-    premature.
+    MPS is asked soon about a callback of which another copy arrives: the first one may have been forged, and premature.
     """
     if not copies:
         return
@@ -104,10 +106,14 @@ def add_copies(connection: Connection, dedup_key: str, more: int) -> None:
 
 def _hasten(connection: Connection, keys: Sequence[str], *, at: datetime) -> None:
     if keys:
+        soon = literal(at + COPY_DELAY, UtcTimestamp)
         connection.execute(
             update(results)
             .where(results.c.dedup_key.in_(sorted(set(keys))), results.c.status == ResultStatus.VERIFYING)
-            .values(wait_until=at, received_at=at)
+            .values(
+                wait_until=case((results.c.wait_until < soon, results.c.wait_until), else_=soon),
+                received_at=at,
+            )
         )
 
 

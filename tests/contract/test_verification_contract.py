@@ -11,6 +11,7 @@ from sqlalchemy import select, update
 
 from listener.core.model import (
     DecodedMessage,
+    Job,
     JobState,
     RecordSummary,
     Result,
@@ -21,12 +22,16 @@ from listener.core.model import (
 from listener.formats.callback import decode
 from listener.rules.routing import Correlation, Rule, decider
 from listener.rules.verification import Verification
+from listener.store.parked import reroute_parked
+from listener.store.replay import replay
+from listener.store.result_rows import COPY_DELAY
 from listener.store.sql_store import SqlStore
 from tests.support.builders import (
     JOB_ID,
     NOON,
     TOKEN,
     a_callback,
+    a_claim,
     a_decoded_message,
     a_job,
     a_message,
@@ -48,6 +53,7 @@ from tests.support.stores import (
 
 SECOND = timedelta(seconds=1)
 LATER = NOON + timedelta(minutes=1)
+KNOWN = Verification(policy="known", tenants=frozenset({""}))
 RULES = (Rule(name="all", handlers=("log",)),)
 WAIT = timedelta(seconds=5)
 
@@ -112,7 +118,7 @@ def test_the_truth_takes_the_place_of_a_forged_state_and_the_true_callback_is_a_
     assert (row["state"], row["copies"], row["contradictions"]) == ("Fail", 2, 0)
 
 
-def test_a_true_callback_after_a_forged_one_contradicts_nothing_and_is_asked_about_at_once(
+def test_a_true_callback_after_a_forged_one_contradicts_nothing_and_is_asked_about_soon(
     store: SqlStore,
 ) -> None:
     record(store, a_result(state="Success"))
@@ -121,20 +127,129 @@ def test_a_true_callback_after_a_forged_one_contradicts_nothing_and_is_asked_abo
 
     assert record(store, a_result(state="Fail"), at=LATER) == RecordSummary(duplicates=1)
 
-    (unverified,) = claimed(store, at=LATER)
+    (unverified,) = claimed(store, at=LATER + COPY_DELAY)
     assert unverified.received_at == LATER
     believe(store, unverified, an_answer(state="Fail"))
     assert (the_row(store, results)["copies"], the_row(store, results)["contradictions"]) == (2, 0)
 
 
-def test_a_copy_that_comes_while_mps_is_being_asked_is_asked_about_at_once(store: SqlStore) -> None:
+def test_a_copy_that_comes_while_mps_is_being_asked_is_asked_about_soon(store: SqlStore) -> None:
     record(store, a_result())
     (unverified,) = claimed(store)
     record(store, a_result(), at=NOON + SECOND)
 
     store.postpone_verification(unverified, until=LATER)
 
-    assert len(claimed(store, at=NOON + SECOND)) == 1
+    assert len(claimed(store, at=NOON + SECOND + COPY_DELAY)) == 1
+
+
+def test_a_flood_of_copies_makes_one_question_a_second(store: SqlStore) -> None:
+    record(store, a_result())
+    questions = len(claimed(store))
+    for tenth in range(1, 41):
+        now = NOON + tenth * SECOND / 10
+        record(store, a_result(state="Fail" if tenth % 2 else "Success"), at=now)
+        questions += len(claimed(store, at=now))
+
+    assert questions == 4
+
+
+@pytest.mark.parametrize("first", ["Report", "Start"])
+def test_whatever_types_a_run_is_reported_with_one_question_is_asked_about_it(
+    store: SqlStore, first: str
+) -> None:
+    run = {"job_id": "", "run_id": JOB_ID}
+    types = [first, "Report", *(f"Forged{number}" for number in range(20))]
+    for number, type_ in enumerate(types):
+        record(store, a_result(type=type_, state="Fail", **run), at=NOON + timedelta(milliseconds=number))
+    starts = ["Start", "START", "sTart"]
+    for number, type_ in enumerate(starts):
+        record(store, a_result(type=type_, state="Fail", **run), at=NOON + timedelta(milliseconds=number))
+
+    # The failed start of a run is not its report.
+    assert len(claimed(store, at=LATER)) == 2
+    assert count(store, results) == 2
+
+
+def a_report(*activities: str, run_id: str = "R", **fields: Any) -> Result:
+    return a_result(
+        job_id="",
+        run_id=run_id,
+        type="Report",
+        user_data=None,
+        activity_job_ids=activities,
+        activity_states=("Success",) * len(activities),
+        **fields,
+    )
+
+
+def claimed_jobs(store: SqlStore) -> Sequence[Job | None]:
+    """The jobs whose data the handlers get."""
+    return [each.job for each in store.claim(a_claim(), at=LATER)]
+
+
+def test_the_report_of_an_unknown_run_is_not_handled_with_the_data_of_a_job_that_it_lists(
+    store: SqlStore,
+) -> None:
+    store.add_job(a_job(job_id="unknown", token="x" * 22, function=""))
+
+    record(store, a_report(JOB_ID, "unknown"), at=LATER)
+
+    assert claimed_jobs(store) == [None]
+    assert the_row(store, results)["job"] is None
+
+
+def test_a_report_is_handled_with_the_data_of_an_activity_that_mps_cannot_be_asked_about(
+    store: SqlStore,
+) -> None:
+    store.add_job(a_job(job_id="unknown", token="x" * 22, function=""))
+
+    record(store, a_report("unknown"), at=LATER)
+
+    assert [job and job.job_id for job in claimed_jobs(store)] == ["unknown"]
+
+
+def test_a_report_is_handled_with_the_data_of_its_run(store: SqlStore) -> None:
+    store.add_job(a_job(job_id="R", token="r" * 22, function="", kind="Workflow"))
+    record(store, a_report(JOB_ID), at=LATER)
+
+    (unverified,) = claimed(store, at=LATER)
+    believed = Correlation(verification=KNOWN).for_verified()
+    decide = decider(RULES, believed, now=LATER, wait_over=True)
+    store.believe(unverified, unverified.result, decide, at=LATER)
+
+    assert [job and job.job_id for job in claimed_jobs(store)] == ["R"]
+    # The answer about a run, or its report if MPS is away, is not believed about other jobs.
+    assert the_job(store, TOKEN).finished_at is None
+    assert count(store, jobs, jobs.c.next_query_at == LATER) == 1
+
+
+def test_a_report_that_waits_for_its_run_does_not_end_the_jobs_that_it_lists(store: SqlStore) -> None:
+    record(store, a_report(JOB_ID), at=LATER, wait_over=False)
+
+    assert (the_row(store, results)["status"], states(store)) == (ResultStatus.WAITING, [])
+    assert the_job(store, TOKEN).finished_at is None
+    assert count(store, jobs, jobs.c.next_query_at == LATER) == 1
+
+
+@pytest.mark.parametrize("again", ["reroute", "replay"])
+def test_a_report_that_is_routed_again_neither_gets_the_data_of_a_job_nor_ends_it(
+    store: SqlStore, again: str
+) -> None:
+    nowhere = Correlation(unknown="dead-letter" if again == "replay" else "deliver", verification=KNOWN)
+    report = a_decoded_message(result=a_report(JOB_ID))
+    store.record([report], decider((), nowhere, now=NOON, wait_over=True), at=NOON)
+
+    decide = decider(RULES, nowhere.for_recorded(), now=LATER, wait_over=True)
+    if again == "reroute":
+        reroute_parked(store.database, decide, at=LATER)
+    else:
+        row_id = the_row(store, deliveries)["id"]
+        with store.database.write() as connection:
+            replay(connection, [row_id], decide, at=LATER)
+
+    assert claimed_jobs(store) == [None]
+    assert the_job(store, TOKEN).finished_at is None
 
 
 def test_a_refused_callback_is_in_quarantine_and_the_job_still_open(store: SqlStore) -> None:

@@ -199,6 +199,30 @@ def test_a_job_id_in_place_of_a_run_id_does_not_evade_verification(
     assert len(lines) == (2 if believed and type_ == "Start" else 1)
 
 
+@pytest.mark.parametrize(
+    ("policy", "user_data"),
+    [
+        pytest.param("never", ["good:1"], id="never"),
+        pytest.param("known", [None], id="known"),
+        pytest.param("always", [], id="always"),
+    ],
+)
+def test_a_forged_report_that_lists_a_job_is_not_handled_with_its_data(
+    place: Place, policy: str, user_data: list[str | None]
+) -> None:
+    job = submit(place, SLOW)
+    activity = {"Name": "a", "Type": "Transcode", "JobId": job.job_id, "State": "Success"}
+    run = {"RunId": "f" * 32, "State": "Completed", "ActivityList": [activity]}
+    place.send(
+        ABSENT, RunId="f" * 32, Type="Report", State="Success", UserData=ABSENT, MediaWorkflowExecution=run
+    )
+    lines = drained(place, policy)
+
+    assert [line["user_data"] for line in lines] == user_data
+    assert [line["input"] for line in lines] == [job.input if given else "" for given in user_data]
+    assert state_of(place, job) == ("Success" if policy == "never" else "submitted")
+
+
 def test_verifying_and_enriching_take_one_call_together(place: Place) -> None:
     place.settings(ROUTES.replace("enrich = false", ""))
     job = submit(place)

@@ -23,6 +23,7 @@ from listener.jobs.reconciler import (
     CONCURRENCY,
     JOBS_PER_TURN,
     MAX_FAILURES,
+    NEWER_KIND_INTERVAL,
     MpsOf,
     ReconcileOutcome,
     Reconciler,
@@ -134,6 +135,23 @@ def test_jobs_of_several_kinds_and_tenants_are_not_asked_about_together(store: S
 
     assert sorted(mps.calls) == [(f"job_{number}",) for number in range(4)]
     assert sorted(mps.kinds) == ["IProduction", "Snapshot", "Snapshot", "Transcode"]
+
+
+def test_a_job_of_a_kind_that_only_a_newer_release_knows_is_never_lost(
+    store: SqlStore, time: FrozenDateTimeFactory
+) -> None:
+    add_jobs(store, 2, function="", kind="HologramRender")
+    time.tick(2 * TIMEOUT)
+    mps = MemoryMps()
+    reconciler = a_reconciler(store, mps)
+    with capture_logs() as logs:
+        assert outcomes(reconciler) == 2 * [ReconcileOutcome.NEWER_KIND]
+        time.tick(NEWER_KIND_INTERVAL)
+        assert outcomes(reconciler) == 2 * [ReconcileOutcome.NEWER_KIND]
+
+    assert (mps.calls, count(store, results)) == ([], 0)
+    assert count(store, jobs, jobs.c.finished_at.is_(None), jobs.c.queries == 0) == 2
+    assert [each["event"] for each in logs] == ["job.newer_kind"]
 
 
 def test_an_id_that_mps_does_not_accept_spoils_the_answers_about_no_other_job(store: SqlStore) -> None:

@@ -24,6 +24,7 @@ from listener.jobs.verifier import CALLBACKS_PER_TURN, CONCURRENCY, MAX_FAILURES
 from listener.rules.routing import Correlation, Match, Rule
 from listener.rules.verification import Verification
 from listener.runtime.metrics import Metrics
+from listener.store.result_rows import COPY_DELAY
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, TOKEN, a_callback, a_claim, a_job, a_message, wrapped
 from tests.support.logs import above_debug, events
@@ -172,7 +173,8 @@ def test_a_forged_success_of_a_running_job_does_not_take_the_place_of_the_outcom
     assert setting.outcomes() == []
 
     mps.states = {"job": "Fail"}
-    setting.send("job", State="Fail")  # the true one: MPS is asked at once
+    setting.send("job", State="Fail")  # the true one: MPS is asked soon, whenever it was to be asked next
+    time.tick(COPY_DELAY)
     assert setting.outcomes() == [VerificationOutcome.CONTRADICTED]
     assert (the_job(store, TOKEN).state, states(store)) == (JobState.FAIL, ["pending"])
 
@@ -278,3 +280,20 @@ def test_a_verifier_leaves_the_queues_of_other_tenants_alone(store: SqlStore) ->
     setting.send("job", queue="other")
 
     assert setting.outcomes() == []
+
+
+def test_a_callback_of_a_job_of_a_newer_kind_is_left_to_the_newer_release(
+    store: SqlStore, time: FrozenDateTimeFactory
+) -> None:
+    store.add_job(a_job(job_id="job", function="", kind="HologramRender"))
+    mps = MemoryMps(job="Success")
+    setting = a_setting(store, mps)
+    setting.send("job", Type="HologramRender")
+    setting.send("job", Type="Transcode")
+
+    assert setting.outcomes() == [VerificationOutcome.PENDING]
+    assert (mps.asked, states(store), the_job(store, TOKEN).finished_at) == ([], [], None)
+
+    time.tick(MAX_WAIT)
+    assert setting.outcomes() == [VerificationOutcome.UNVERIFIED]
+    assert (mps.asked, states(store)) == ([], ["pending"])
