@@ -25,6 +25,7 @@ from listener.store.error_classes import rejects_values
 from listener.store.error_hints import hint
 from listener.store.failure_kind import failure_kind
 from listener.store.sqlite_files import SqliteFiles
+from listener.store.sqlite_lock import SLICE, begin_immediate
 from listener.store.sqlite_reader import SqliteReader
 from listener.store.url_display import display_unparsed, display_url, without_secrets
 
@@ -144,7 +145,7 @@ class Database:
         if self._writer is None:
             yield
             return
-        if not self._writer.acquire(timeout=min(max(self.deadline.seconds_left, 0), threading.TIMEOUT_MAX)):
+        if not self._acquired(self._writer):
             raise StoreUnavailable(
                 f"store {self.display_url}: other threads have been writing all the time",
                 kind=StoreFailureKind.LOCKED,
@@ -153,6 +154,13 @@ class Database:
             yield
         finally:
             self._writer.release()
+
+    def _acquired(self, writer: threading.Lock) -> bool:
+        """Wait for the lock until the deadline, which may be changed meanwhile."""
+        while (left := self.deadline.seconds_left) > SLICE:
+            if writer.acquire(timeout=SLICE):
+                return True
+        return writer.acquire(timeout=max(0.0, left))
 
     def _write_transaction(self, *, busy_ms: int | None = None) -> Iterator[Connection]:
         with self.translated(), self.engine.connect() as connection:
@@ -267,8 +275,9 @@ def sqlite_path(url: URL) -> str:
 
 
 def _sqlite(url: URL, files: SqliteFiles, deadline: Deadline) -> Engine:
+    usual = _busy_timeout(deadline)
     engine = sqlalchemy.create_engine(
-        url, pool_timeout=deadline.pool_timeout, connect_args=_sqlite_options(deadline)
+        url, pool_timeout=deadline.pool_timeout, connect_args={"timeout": usual}
     )
 
     @event.listens_for(engine, "do_connect")
@@ -278,21 +287,21 @@ def _sqlite(url: URL, files: SqliteFiles, deadline: Deadline) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         options = connection.get_execution_options()
-        if busy_ms := options.get("busy_ms"):
-            connection.exec_driver_sql(f"PRAGMA busy_timeout = {busy_ms}")
-        # A deferred transaction that starts to write later cannot wait for the lock: it fails at once.
-        connection.exec_driver_sql("BEGIN IMMEDIATE" if options.get("writes") else "BEGIN")
-        if busy_ms:
-            connection.exec_driver_sql(
-                f"PRAGMA busy_timeout = {_sqlite_options(deadline)['timeout'] * 1000:.0f}"
-            )
+        if not options.get("writes"):
+            connection.exec_driver_sql("BEGIN")
+            return
+        driver: Any = connection.connection.driver_connection
+        busy_ms = options.get("busy_ms")
+        begin_immediate(driver, deadline, limit=busy_ms / 1000 if busy_ms else usual, usual=usual)
 
     return engine
 
 
 def _sqlite_for_reading(url: URL, deadline: Deadline) -> Engine:
     _require_permission(url, Path(sqlite_path(url)).absolute(), os.R_OK)
-    engine = sqlalchemy.create_engine(url, poolclass=NullPool, connect_args=_sqlite_options(deadline))
+    engine = sqlalchemy.create_engine(
+        url, poolclass=NullPool, connect_args={"timeout": _busy_timeout(deadline)}
+    )
     reader = SqliteReader(sqlite_path(url), display_url=display_url(url))
 
     @event.listens_for(engine, "do_connect")
@@ -312,8 +321,9 @@ def _sqlite_for_reading(url: URL, deadline: Deadline) -> Engine:
     return engine
 
 
-def _sqlite_options(deadline: Deadline) -> dict[str, Any]:
-    return {"timeout": min(SQLITE_BUSY_MS / 1000, deadline.timeout)}
+def _busy_timeout(deadline: Deadline) -> float:
+    """How many seconds a statement waits for another process."""
+    return min(SQLITE_BUSY_MS / 1000, deadline.timeout)
 
 
 def _limited(connection: Any, deadline: Deadline) -> Any:

@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, closing
+from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
@@ -33,6 +37,7 @@ from tests.support.builders import (
     decoded_messages,
     routes_all,
 )
+from tests.support.waiting import wait_until
 
 SECOND = timedelta(seconds=1)
 LATER = NOON + timedelta(minutes=1)
@@ -126,6 +131,79 @@ def test_writers_that_wait_for_a_lock_fail_together_and_not_one_after_the_other(
 
     assert kinds == [StoreFailureKind.LOCKED] * 20
     assert counting.transactions < 20, "each was tried on its own"
+
+
+@pytest.fixture
+def locker(file: Path) -> Iterator[Callable[[], None]]:
+    """Locks the file in another process, until the test ends."""
+    program = (
+        "import sqlite3, sys\n"
+        "other = sqlite3.connect(sys.argv[1], isolation_level=None)\n"
+        "other.execute('BEGIN IMMEDIATE')\n"
+        "print('locked', flush=True)\n"
+        "sys.stdin.read()\n"
+    )
+    with ExitStack() as started:
+
+        def lock() -> None:
+            command = [sys.executable, "-S", "-c", program, str(file)]
+            other = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+            started.enter_context(other)  # closes its input, so that it ends, and waits for it
+            assert other.stdout is not None
+            assert other.stdout.readline() == "locked\n"
+
+        yield lock
+
+
+class Begun:
+    """Counts the calls of the store that have begun."""
+
+    def __init__(self) -> None:
+        self.calls = 0
+
+    def began(self) -> None:
+        self.calls += 1
+
+    def ended(self, failed: StoreUnavailable | None) -> None: ...
+
+
+def test_the_end_of_all_transactions_ends_waits_for_a_lock_of_another_process_at_once(
+    file: Path, locker: Callable[[], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    busy = 60.0
+    monkeypatch.setattr(database, "SQLITE_BUSY_MS", busy * 1000)
+    with closing(opened(file)) as store, ThreadPoolExecutor(2) as threads:
+        locker()
+        store.database.observer = begun = Begun()
+
+        def write() -> None:
+            with store.database.write():
+                raise AssertionError("another process has the lock")
+
+        # One waits for the other process, and one for the other thread.
+        failed = [threads.submit(write) for _ in range(2)]
+        wait_until(lambda: begun.calls == 2)
+        before = time.monotonic()
+        store.database.deadline.end_all(before)
+        kinds = [getattr(each.exception(), "kind", None) for each in failed]
+        took = time.monotonic() - before
+
+    assert (kinds, took < busy / 2) == ([StoreFailureKind.LOCKED] * 2, True)
+
+
+def test_a_lock_that_another_process_releases_in_time_is_waited_for(file: Path) -> None:
+    with (
+        closing(opened(file)) as store,
+        closing(sqlite3.connect(file, isolation_level=None)) as other,
+        ThreadPoolExecutor(1) as threads,
+    ):
+        store.database.observer = begun = Begun()
+        other.execute("BEGIN IMMEDIATE")
+        waiting = threads.submit(store.record, [a_decoded_message()], routes_all(), at=NOON)
+        wait_until(lambda: begun.calls == 1)
+        other.execute("ROLLBACK")
+
+        assert waiting.result().new == 1
 
 
 class CountingDatabase:
