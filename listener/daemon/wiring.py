@@ -133,6 +133,7 @@ class Wiring:
             mps_of=self.resources.mps_of,
             tenant_of=self._tenant_of,
             max_wait=self.settings.enrich.max_wait,
+            clock_check=self.clock_guard,
         )
 
     def _tenant_of(self, delivery: Delivery) -> str:
@@ -317,6 +318,7 @@ class Wiring:
             tenant_of=settings.tenant_of,
             takes=lambda queue: settings.tenant_of(None, queue) == tenant,
             max_wait=settings.enrich.max_wait,
+            clock_check=self.clock_guard,
             meter=self.metrics,
             woken=woken,
             stop=self.stop,

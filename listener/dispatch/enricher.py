@@ -14,7 +14,7 @@ from listener.core.errors import MpsRejected, StoreRejected, StoreUnavailable, U
 from listener.core.job_kinds import JobKind
 from listener.core.logger import get_logger
 from listener.core.model import FAIL, SUCCESS, Delivery, Result
-from listener.core.ports import MediaProcessing, MpsOf, OutputStore
+from listener.core.ports import ClockCheck, MediaProcessing, MpsOf, OutputStore
 from listener.rules.backoff import ENRICH_BACKOFF
 from listener.rules.job_facts import kind_of
 from listener.runtime.log_throttle import ThrottledLog
@@ -73,11 +73,13 @@ class Enricher:
         mps_of: MpsOf,
         tenant_of: Callable[[Delivery], str],
         max_wait: timedelta,
+        clock_check: ClockCheck,
     ) -> None:
         self._store = store
         self._mps_of = mps_of
         self._tenant_of = tenant_of
         self._max_wait = max_wait
+        self._clock_check = clock_check
         self._lock = threading.Lock()
         self._answers: OrderedDict[str, Future[Fetched]] = OrderedDict()  #: by the result's dedup key
         self._breakers: dict[tuple[str, str], CircuitBreaker] = {}
@@ -167,7 +169,9 @@ class Enricher:
             self._breakers[api.key] = CircuitBreaker(error, until, failures)
 
     def _without(self, delivery: Delivery, error: Exception) -> Delivery:
-        if clock.now() - delivery.attempts_since < self._max_wait:
+        # Only a correct clock can show how long it has waited.
+        over = self._clock_check.confirmed and clock.now() - delivery.attempts_since >= self._max_wait
+        if not over:
             raise _not_available_yet(error) from error
         log.warning(
             "outputs.timeout", job_id=delivery.result.job_id, max_wait=str(self._max_wait), error=str(error)

@@ -14,7 +14,7 @@ from listener.core import clock
 from listener.core.errors import MpsRejected, StoreRejected, StoreUnavailable, UnavailableError
 from listener.core.logger import get_logger
 from listener.core.model import Job, Result, Unverified, VerificationOutcome
-from listener.core.ports import HeartbeatSink, Meter, MpsOf, VerificationStore
+from listener.core.ports import ClockCheck, HeartbeatSink, Meter, MpsOf, VerificationStore
 from listener.intake.recorder import Recorder
 from listener.jobs.concurrent_queries import query_concurrently
 from listener.rules import verification
@@ -49,6 +49,7 @@ class Verifier:
         tenant_of: Callable[[Job | None, str], str],
         takes: Callable[[str], bool],
         max_wait: timedelta,
+        clock_check: ClockCheck,
         meter: Meter,
         woken: threading.Event,
         stop: threading.Event,
@@ -59,7 +60,8 @@ class Verifier:
         self._mps_of = mps_of
         self._tenant_of = tenant_of
         self._takes = takes
-        self._max_wait = max_wait
+        self._wait_limit = max_wait
+        self._clock_check = clock_check
         self._meter = meter
         self._woken = woken
         self._stop = stop
@@ -96,6 +98,11 @@ class Verifier:
         self._carry_out(unverified, step)
         self._meter.verified(unverified.queue, step.outcome)
         return step.outcome
+
+    @property
+    def _max_wait(self) -> timedelta:
+        """How long a callback may wait; without a limit until it is certain that the clock is right."""
+        return self._wait_limit if self._clock_check.confirmed else timedelta.max
 
     def _guarded_turn(self) -> bool:
         """Run a turn; returns whether more callbacks may be due."""

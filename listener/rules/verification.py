@@ -117,10 +117,10 @@ def after_outage(unverified: Unverified, *, now: datetime, max_wait: timedelta) 
 
 def _again(unverified: Unverified, *, now: datetime, max_wait: timedelta) -> AskAgain | None:
     """None once the callback has waited for ``max_wait``."""
-    waited, end = now - unverified.received_at, unverified.received_at + max_wait
-    if now >= end:
+    waited = now - unverified.received_at
+    if waited >= max_wait:
         return None
-    return AskAgain(min(now + min(max(waited, MIN_PAUSE), MAX_PAUSE), end))
+    return AskAgain(now + min(max(waited, MIN_PAUSE), MAX_PAUSE, max_wait - max(waited, timedelta(0))))
 
 
 def _confirmed(claimed: Result, answer: Result) -> Result:

@@ -7,12 +7,15 @@ from typing import Any, Final
 
 from sqlalchemy import BigInteger, Connection, case, func, literal, type_coerce, update
 
+from listener.core.model import ResultStatus
 from listener.store.claims import IS_PENDING
 from listener.store.postgres import notify
 from listener.store.tables import UtcTimestamp, deliveries, jobs, results, to_microseconds
 
 #: Replicas' clocks may differ a little: only what was written in a later future was written by a wrong clock.
 MARGIN: Final = timedelta(minutes=1)
+#: No pause before the next question about a callback is longer, and no claim for it.
+LONGEST_PAUSE: Final = timedelta(minutes=1)
 
 
 def reschedule(connection: Connection, *, at: datetime, longest_query_wait: timedelta) -> int:
@@ -20,6 +23,7 @@ def reschedule(connection: Connection, *, at: datetime, longest_query_wait: time
     statements = (
         _deliveries(at),
         _waiting_results(at),
+        _verifications(at),
         _jobs_from_the_future(at),
         _queries(at, longest=longest_query_wait),
     )
@@ -46,6 +50,13 @@ def _waiting_results(at: datetime) -> Any:
         .where(results.c.wait_until > at + MARGIN, since > at + MARGIN)
         .values(wait_until=_after_same_wait(results.c.wait_until, since, at), received_at=at)
     )
+
+
+def _verifications(at: datetime) -> Any:
+    """Questions about callbacks that are further ahead than any pause is long."""
+    verifying = results.c.status == ResultStatus.VERIFYING
+    due = results.c.wait_until
+    return update(results).where(verifying, due > at + LONGEST_PAUSE + MARGIN).values(wait_until=at)
 
 
 def _jobs_from_the_future(at: datetime) -> Any:

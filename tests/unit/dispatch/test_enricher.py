@@ -14,12 +14,14 @@ from structlog.testing import capture_logs
 from listener.core.errors import FailureKind, MpsUnavailable, Unavailable
 from listener.core.job_kinds import IPRODUCTION, JobKind
 from listener.core.model import Answer, Delivery, Result, RetryAfter, Source, Target
+from listener.core.ports import ClockCheck
 from listener.dispatch.enricher import Enricher
 from listener.dispatch.job_result import job_result
 from listener.emulator.mps.sample_results import FUNCTION_NAMES, Work, result
 from listener.rules.backoff import ENRICH_BACKOFF
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_claim, a_decoded_message, a_job, a_result, routes_all
+from tests.support.clocks import RIGHT, UNKNOWN, WRONG
 from tests.support.memory_mps import MemoryMps
 from tests.support.rejecting import reject
 from tests.support.sqlite import new_sqlite_store
@@ -51,9 +53,13 @@ def mps() -> Outputs:
     return Outputs(job="Success")
 
 
-def an_enricher(store: SqlStore, mps: MemoryMps | None) -> Enricher:
+def an_enricher(store: SqlStore, mps: MemoryMps | None, *, clock_check: ClockCheck = RIGHT) -> Enricher:
     return Enricher(
-        store=store, mps_of=lambda _tenant: mps, tenant_of=lambda _delivery: "", max_wait=MAX_WAIT
+        store=store,
+        mps_of=lambda _tenant: mps,
+        tenant_of=lambda _delivery: "",
+        max_wait=MAX_WAIT,
+        clock_check=clock_check,
     )
 
 
@@ -246,6 +252,19 @@ def test_an_outage_delays_without_spending_an_attempt_until_max_wait_is_over(
         time.tick(MAX_WAIT)
         assert enricher.enrich(delivery) == delivery  # without, rather than never
         assert the_row(store, results)["outputs"] is None
+
+
+@pytest.mark.parametrize("clock_check", [UNKNOWN, WRONG], ids=["unconfirmed", "wrong"])
+def test_a_jump_of_the_clock_does_not_end_the_wait_for_outputs(
+    store: SqlStore, mps: Outputs, clock_check: ClockCheck
+) -> None:
+    with freeze_time(NOON) as time:
+        mps.away = True
+        (delivery,) = claimed(store, done())
+        time.tick(timedelta(days=31))
+
+        with pytest.raises(Unavailable, match="not available yet"):
+            an_enricher(store, mps, clock_check=clock_check).enrich(delivery)
 
 
 def test_a_success_that_is_not_final_at_mps_waits_until_max_wait_is_over(store: SqlStore) -> None:

@@ -18,15 +18,17 @@ from listener.core import clock
 from listener.core.errors import FailureKind, MpsUnavailable
 from listener.core.job_kinds import IPRODUCTION, SMARTTAG, JobKind
 from listener.core.model import Answer, JobState, VerificationOutcome
-from listener.core.ports import MpsOf
+from listener.core.ports import ClockCheck, MpsOf
 from listener.intake.recorder import NullDeliverySink, Recorder
-from listener.jobs.verifier import CALLBACKS_PER_TURN, CONCURRENCY, MAX_FAILURES, Verifier
+from listener.jobs.verifier import CALLBACKS_PER_TURN, CLAIM_DURATION, CONCURRENCY, MAX_FAILURES, Verifier
 from listener.rules.routing import Correlation, Match, Rule
-from listener.rules.verification import Verification
+from listener.rules.verification import MAX_PAUSE, Verification
 from listener.runtime.metrics import Metrics
+from listener.store.future_rows import LONGEST_PAUSE
 from listener.store.result_rows import COPY_DELAY
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, TOKEN, a_callback, a_claim, a_job, a_message, wrapped
+from tests.support.clocks import RIGHT, UNKNOWN, WRONG
 from tests.support.logs import above_debug, events
 from tests.support.memory_mps import MemoryMps
 from tests.support.sqlite import new_sqlite_store
@@ -54,7 +56,15 @@ def time() -> Iterator[FrozenDateTimeFactory]:
 class Setting:
     """A store with a recorder and a verifier, as in a daemon."""
 
-    def __init__(self, store: SqlStore, *, mps_of: MpsOf, policy: str, takes: Callable[[str], bool]) -> None:
+    def __init__(
+        self,
+        store: SqlStore,
+        *,
+        mps_of: MpsOf,
+        policy: str,
+        takes: Callable[[str], bool],
+        clock_check: ClockCheck,
+    ) -> None:
         self.stop, self.woken, self.metrics = threading.Event(), threading.Event(), Metrics()
         correlation = Correlation(verification=Verification(policy=policy, tenants=frozenset({""})))
         self.recorder = Recorder(
@@ -71,6 +81,7 @@ class Setting:
             tenant_of=lambda _job, _queue: "",
             takes=takes,
             max_wait=MAX_WAIT,
+            clock_check=clock_check,
             meter=self.metrics,
             woken=self.woken,
             stop=self.stop,
@@ -93,9 +104,18 @@ class Setting:
 
 
 def a_setting(
-    store: SqlStore, mps: MemoryMps | None, *, policy: str = "known", takes: Any = lambda _queue: True
+    store: SqlStore,
+    mps: MemoryMps | None,
+    *,
+    policy: str = "known",
+    takes: Any = lambda _queue: True,
+    clock_check: ClockCheck = RIGHT,
 ) -> Setting:
-    return Setting(store, mps_of=lambda _tenant: mps, policy=policy, takes=takes)
+    return Setting(store, mps_of=lambda _tenant: mps, policy=policy, takes=takes, clock_check=clock_check)
+
+
+def test_no_question_is_postponed_further_than_the_store_expects() -> None:
+    assert max(MAX_PAUSE, CLAIM_DURATION) <= LONGEST_PAUSE
 
 
 @pytest.fixture
@@ -224,6 +244,26 @@ def test_an_outage_of_mps_delays_a_callback_and_does_not_lose_it(
         assert setting.outcomes() == [VerificationOutcome.UNVERIFIED]
     assert "callback.unverified" in [each["event"] for each in logs]
     assert (the_job(store, TOKEN).state, states(store)) == (JobState.SUCCESS, ["pending"])
+
+
+@pytest.mark.usefixtures("job")
+@pytest.mark.parametrize("clock_check", [UNKNOWN, WRONG], ids=["unconfirmed", "wrong"])
+@pytest.mark.parametrize("state", ["away", "Analysing"])
+def test_a_jump_of_the_clock_neither_makes_a_callback_believed_nor_refused(
+    store: SqlStore, time: FrozenDateTimeFactory, clock_check: ClockCheck, state: str
+) -> None:
+    mps = MemoryMps(job=state)
+    mps.away = state == "away"
+    setting = a_setting(store, mps, clock_check=clock_check)
+    setting.send("job")
+    time.tick(timedelta(days=31))
+    assert setting.outcomes() == [VerificationOutcome.PENDING]
+    assert (states(store), count(store, quarantine), the_job(store, TOKEN).finished_at) == ([], 0, None)
+
+    time.move_to(NOON + timedelta(seconds=1))  # the clock is set back
+    store.reschedule_future(at=clock.now(), longest_query_wait=timedelta(hours=1))
+    mps.away, mps.states = False, {"job": "Success"}
+    assert setting.outcomes() == [VerificationOutcome.CONFIRMED]
 
 
 def test_while_mps_is_away_a_turn_makes_few_calls(store: SqlStore) -> None:
