@@ -3,38 +3,48 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from listener.api.serialize import result_dict
 from listener.cli.common import (
+    ROW_ID,
     config_option,
     examples,
     json_option,
     opened_store,
     page_options,
+    print_fields,
     print_json,
     print_table,
     settings_from,
 )
 from listener.cli.filtering import AnyCase, filter_options
 from listener.core import clock
+from listener.core.documents import to_plain
+from listener.core.errors import NotFound
 from listener.core.lazy_imports import lazy_imports
 from listener.core.model import ResultStatus
 
 with lazy_imports():
-    from listener.rules import routing
+    from listener.rules import route_reasons, routing
     from listener.store import parked, queries
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from listener.core.model import Job
+    from listener.rules.routing import Rule
     from listener.store.filters import Filters
+    from listener.store.queries import StoredResult
 
 EXAMPLES = {
     "list": (
         "mns-listener results list",
         "mns-listener results list --status parked --since 2h",
     ),
+    "show": ("mns-listener results show 41",),
     "reroute": ("mns-listener results reroute",),
 }
 
@@ -61,17 +71,25 @@ def list_results(
     path: Path | None,
     as_json: bool,
 ) -> None:
-    """List results, newest first."""
-    with opened_store(settings_from(path), read_only=True) as store:
+    """List results, newest first.
+
+    The reason of a parked one is the condition that kept it from the route that came nearest.
+    """
+    settings = settings_from(path)
+    with opened_store(settings, read_only=True) as store:
+        stored_results = queries.Queries(store.database)
         wanted = ResultStatus(status) if status else None
-        page = queries.Queries(store.database).results(
-            status=wanted, filters=filters, before=before or 0, limit=limit
-        )
+        page = stored_results.results(status=wanted, filters=filters, before=before or 0, limit=limit)
+        jobs = stored_results.jobs_of([stored.id for stored in page if stored.status == ResultStatus.PARKED])
+    reasons = _parked_reasons(settings.rules(), page, jobs)
     if as_json:
-        print_json([result_dict(stored) for stored in page])
+        print_json([result_dict(stored) | {"reason": reasons.get(stored.id, "")} for stored in page])
         return
     print_table(
-        ("id", "job", "type", "function", "state", "user data", "queue", "status", "received", "copies"),
+        (
+            *("id", "job", "type", "function", "state", "user data", "queue", "status", "received", "copies"),
+            "reason",
+        ),
         [
             (
                 stored.id,
@@ -84,12 +102,52 @@ def list_results(
                 stored.status,
                 stored.received_at,
                 stored.copies,
+                reasons.get(stored.id, ""),
             )
             for stored in page
         ],
         empty="no results",
         whole=("id", "job"),
     )
+
+
+def _parked_reasons(
+    rules: Sequence[Rule], page: Sequence[StoredResult], jobs: Mapping[int, Job]
+) -> Mapping[int, str]:
+    """Why each parked result of a page went to no route, by its id."""
+    return {
+        stored.id: route_reasons.nearest_text(
+            route_reasons.route_reasons(rules, stored.result, job=jobs.get(stored.id), queue=stored.queue)
+        )
+        for stored in page
+        if stored.status == ResultStatus.PARKED
+    }
+
+
+@results.command("show", epilog=examples(EXAMPLES, "show"))
+@click.argument("result_id", metavar="ID", type=ROW_ID)
+@config_option
+@json_option
+def show_result(*, result_id: int, path: Path | None, as_json: bool) -> None:
+    """Show one result, and why it matches each route or not.
+
+    By the routes of the settings; the one that came nearest is the first: it fails at a later condition than the rest.
+    """
+    settings = settings_from(path)
+    with opened_store(settings, read_only=True) as store:
+        stored_results = queries.Queries(store.database)
+        stored = stored_results.result(result_id)
+        job = stored_results.jobs_of([result_id]).get(result_id)
+    if stored is None:
+        raise NotFound(f"no result has the id {result_id}; list them with `mns-listener results list`")
+    reasons = route_reasons.nearest_first(
+        route_reasons.route_reasons(settings.rules(), stored.result, job=job, queue=stored.queue)
+    )
+    fields: dict[str, Any] = result_dict(stored, job=job)
+    if as_json:
+        print_json(fields | {"routes": to_plain(tuple(reasons))})
+    else:
+        print_fields(fields | {"routes": [f"{reason.route}: {reason.text}" for reason in reasons]})
 
 
 @results.command("reroute", epilog=examples(EXAMPLES, "reroute"))

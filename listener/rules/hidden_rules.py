@@ -6,11 +6,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from fnmatch import fnmatchcase
 from typing import Any
 
-from listener.core.model import LOST, TERMINAL_STATES
-from listener.rules.routing import Match, Rule, equal_json
+from listener.rules.routing import USUAL_STATES, Match, Rule, equal_json
 
-#: What a rule that names no state matches.
-_USUAL_STATES = tuple(sorted(TERMINAL_STATES - {LOST}))
 _WILDCARDS = frozenset("*?[")
 
 
@@ -25,7 +22,7 @@ def hidden_rules(rules: Sequence[Rule]) -> Iterator[tuple[Rule, Rule]]:
 def covers(match: Match, other: Match) -> bool:
     """Whether it is certain that this matches whatever the other one matches."""
     return (
-        _covers(match.state or _USUAL_STATES, other.state or _USUAL_STATES, _folded)
+        _covers(match.state or USUAL_STATES, other.state or USUAL_STATES, _folded)
         and _covers(match.type, other.type, _folded)
         and _covers(match.activity_state, other.activity_state, _folded)
         and all(

@@ -14,6 +14,7 @@ from typing import Any, Final
 from listener.core.model import (
     LOST,
     PROGRESS_STATES,
+    TERMINAL_STATES,
     Job,
     Result,
     ResultStatus,
@@ -35,6 +36,8 @@ _SEVERAL: Final = (list, tuple)
 _REPORTED_LOST: Final = "the job was already reported as Lost"
 _TEST: Final = "a test message of `mns-listener setup`"
 _UNKNOWN_JOB: Final = "no job with this id in the store"
+#: What a rule that names no state matches.
+USUAL_STATES: Final = tuple(sorted(TERMINAL_STATES - {LOST}))
 
 OneOrMany = str | Sequence[str]
 """One value, or a list or tuple of alternatives; an empty one matches everything."""
@@ -76,6 +79,17 @@ class Rule:
     def __post_init__(self) -> None:
         # Needed for every result, so they are created once.
         object.__setattr__(self, "targets", tuple(Target(self.name, handler) for handler in self.handlers))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mismatch:
+    """The first condition of a rule that a result does not meet."""
+
+    condition: str  #: as in the settings: ``state``, ``data.article`` …
+    wanted: Any  #: one value or alternatives; none of a member that only has to be there
+    found: Any  #: None if the member is missing
+    missing: bool  #: of ``data`` and ``callback``: whether there is no such member
+    met: int  #: how many conditions before it the result meets
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,17 +155,27 @@ def match_context(result: Result, job: Job | None, queue: str) -> MatchContext:
 
 def first_match(rules: Sequence[Rule], context: MatchContext) -> Rule | None:
     """The first rule whose conditions all match. The order is the precedence."""
-    return next((rule for rule in rules if not mismatch(rule.match, context)), None)
+    return next((rule for rule in rules if matches(rule.match, context)), None)
 
 
-def explain(rules: Sequence[Rule], context: MatchContext) -> Sequence[tuple[Rule, str]]:
-    """Each rule with the condition that it failed on, or "" if it matches."""
-    return [(rule, mismatch(rule.match, context)) for rule in rules]
+def matches(match: Match, context: MatchContext) -> bool:
+    """Whether a result meets all conditions."""
+    return all(met for _name, _wanted, _found, met in _conditions(match, context))
 
 
-def mismatch(match: Match, context: MatchContext) -> str:
-    """The name of the first condition that does not match; empty if all match."""
-    return next((name for name, met in _conditions(match, context) if not met), "")
+def mismatch(match: Match, context: MatchContext) -> Mismatch | None:
+    """The first condition that does not match; None if all match."""
+    for number, (name, wanted, found, met) in enumerate(_conditions(match, context)):
+        if not met:
+            missing = found is _NOTHING
+            return Mismatch(
+                condition=name,
+                wanted=wanted,
+                found=None if missing else found,
+                missing=missing,
+                met=number,
+            )
+    return None
 
 
 def decider(rules: Sequence[Rule], correlation: Correlation, *, now: datetime, wait_over: bool) -> Decide:
@@ -224,32 +248,44 @@ def _is_mere_progress(rules: Sequence[Rule], result: Result) -> bool:
     return result.state in PROGRESS_STATES and not any(_accepts_state(rule.match, result) for rule in rules)
 
 
-def _conditions(match: Match, context: MatchContext) -> Iterator[tuple[str, bool]]:
+def _conditions(match: Match, context: MatchContext) -> Iterator[tuple[str, Any, Any, bool]]:
+    """The name of each condition, what it wants, what was found, and whether it is met."""
     result, given = context.result, context.user_data
-    yield "state", _accepts_state(match, result)
+    yield (
+        "state",
+        USUAL_STATES if _is_empty(match.state) else match.state,
+        result.state,
+        _accepts_state(match, result),
+    )
     # Most rules omit most conditions, and this runs for every result.
-    if match.type != ():
-        yield "type", _any_of(match.type, context.type, _equal_ignoring_case)
-    if match.function != ():
-        yield "function", _any_of(match.function, context.function)
-    if match.queue != ():
-        yield "queue", _any_of(match.queue, context.queue)
-    if match.pipeline != ():
-        yield "pipeline", _any_of(match.pipeline, context.pipeline)
-    if match.route != ():
-        yield "route", _any_of(match.route, given.route)
-    if match.user_data != ():
+    if (wanted := match.type) != ():
+        yield "type", wanted, context.type, _any_of(wanted, context.type, _equal_ignoring_case)
+    if (wanted := match.function) != ():
+        yield "function", wanted, context.function, _any_of(wanted, context.function)
+    if (wanted := match.queue) != ():
+        yield "queue", wanted, context.queue, _any_of(wanted, context.queue)
+    if (wanted := match.pipeline) != ():
+        yield "pipeline", wanted, context.pipeline, _any_of(wanted, context.pipeline)
+    if (wanted := match.route) != ():
+        yield "route", wanted, given.route, _any_of(wanted, given.route)
+    if (wanted := match.user_data) != ():
         # fnmatch compiles to atomic groups, so that a pattern with many stars does not backtrack.
-        yield "user_data", _any_of(match.user_data, given.text, _matches_pattern)
-    for path, wanted in match.data.items():
+        yield "user_data", wanted, given.text, _any_of(wanted, given.text, _matches_pattern)
+    for path, value in match.data.items():
         found = _at(given.fields, path)
-        yield f"data.{path}", found is not _NOTHING and _any_of(wanted, found, equal_json)
+        yield f"data.{path}", value, found, found is not _NOTHING and _any_of(value, found, equal_json)
     if not _is_empty(match.activity_state):
         wanted, states = match.activity_state, context.activity_states
-        yield "activity_state", any(_any_of(wanted, each, _equal_ignoring_case) for each in states)
-    for path, wanted in match.callback.items():
+        met = any(_any_of(wanted, each, _equal_ignoring_case) for each in states)
+        yield "activity_state", wanted, states, met
+    for path, value in match.callback.items():
         found = _at(context.callback, path.lower())
-        yield f"callback.{path}", found is not _NOTHING and _any_of(wanted, found, _equal_members)
+        yield (
+            f"callback.{path}",
+            value,
+            found,
+            found is not _NOTHING and _any_of(value, found, _equal_members),
+        )
 
 
 def _accepts_state(match: Match, result: Result) -> bool:

@@ -117,6 +117,21 @@ class Queries:
             page = page.where(results.c.status == status)
         return read_rows(self._database, results, page, _stored_result)
 
+    def result(self, row_id: int) -> StoredResult | None:
+        """The result with this id of a row."""
+        wanted = select(results).where(results.c.id == row_id)
+        found = read_rows(self._database, results, wanted, _stored_result)
+        return found[0] if found else None
+
+    def jobs_of(self, rows: Sequence[int]) -> dict[int, Job]:
+        """The jobs of these results, by the ids of the results' rows, as far as they are known."""
+        named = select(results.c.id, results.c.job).where(results.c.id.in_(rows), results.c.job.is_not(None))
+        with self._database.read() as connection:
+            job_of_result = {row.id: row.job for row in connection.execute(named)}
+        page = select(jobs).where(jobs.c.id.in_(set(job_of_result.values())))
+        known = dict(read_rows(self._database, jobs, page, lambda row: (row["id"], job_of(row))))
+        return {result: known[job] for result, job in job_of_result.items() if job in known}
+
     def counts(self) -> dict[str, dict[str, int]]:
         """How many rows there are of each kind and state. Reads whole tables: for operators, not for monitoring."""
         with self._database.read() as connection:

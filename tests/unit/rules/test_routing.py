@@ -14,7 +14,16 @@ from listener.core.model import Job, Result, ResultStatus, RoutingDecision, Targ
 from listener.formats import lenient_json
 from listener.formats.callback import decode
 from listener.formats.setup_message import setup_message
-from listener.rules.routing import Correlation, Match, Rule, decider, explain, first_match, match_context
+from listener.rules.routing import (
+    Correlation,
+    Match,
+    Mismatch,
+    Rule,
+    decider,
+    first_match,
+    match_context,
+    mismatch,
+)
 from listener.rules.verification import Verification
 from tests.support.builders import NOON, a_callback, a_job, a_result
 
@@ -213,15 +222,15 @@ def test_the_first_rule_that_matches_wins() -> None:
     assert chosen is rules[1]
 
 
-def test_explain_names_the_condition_that_each_rule_failed_on() -> None:
-    failed_on = {"state": "Fail", "data": {"x": 1}, "activity_state": "Fail", "callback": {"X.y": 1}}
-    rules = [*(a_rule(**{name: wanted}) for name, wanted in failed_on.items()), a_rule()]
+def test_the_first_condition_that_is_not_met_is_named_with_what_was_found() -> None:
+    context = match_context(a_result(function="Cover"), None, "q")
 
-    explained = explain(rules, match_context(a_result(), None, "q"))
+    failed = mismatch(Match(state="Success", function=("ASR", "VideoSplit"), queue="other"), context)
 
-    assert explained == list(
-        zip(rules, ["state", "data.x", "activity_state", "callback.X.y", ""], strict=True)
+    assert failed == Mismatch(
+        condition="function", wanted=("ASR", "VideoSplit"), found="Cover", missing=False, met=1
     )
+    assert mismatch(Match(function="Cover"), context) is None
 
 
 @pytest.mark.parametrize("state", ["Analysing", "Running", "", "Paused"])
