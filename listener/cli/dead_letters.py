@@ -23,10 +23,11 @@ from listener.cli.common import (
     settings_from,
 )
 from listener.cli.filtering import filter_options
-from listener.cli.selection import Action, Changed, Selection, carry_out, selection_options
+from listener.cli.selection import Action, Selection, carry_out, selection_options
 from listener.core import clock
 from listener.core.errors import NotFound
 from listener.core.lazy_imports import lazy_imports
+from listener.store.row_actions import Changed
 
 with lazy_imports():
     from listener.rules import routing

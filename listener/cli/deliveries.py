@@ -22,12 +22,13 @@ from listener.cli.common import (
     settings_from,
 )
 from listener.cli.filtering import AnyCase, filter_options
-from listener.cli.selection import Action, Changed, Selection, carry_out, selection_options
+from listener.cli.selection import Action, Selection, carry_out, selection_options
 from listener.cli.table import cell_text
 from listener.core import clock
 from listener.core.errors import NotFound
 from listener.core.lazy_imports import lazy_imports
 from listener.core.model import Delivery, DeliveryState
+from listener.store.row_actions import Changed
 
 with lazy_imports():
     from listener.store import deliveries as stored

@@ -25,11 +25,12 @@ from listener.cli.common import (
 )
 from listener.cli.filtering import filter_options
 from listener.cli.output_file import output_file, output_option
-from listener.cli.selection import Action, Changed, Selection, carry_out, every_row, selection_options
+from listener.cli.selection import Action, Selection, carry_out, selection_options
 from listener.core import clock
 from listener.core.errors import NotFound
 from listener.core.lazy_imports import lazy_imports
 from listener.formats.unicode_text import shortened
+from listener.store.row_actions import Changed, every_row
 
 with lazy_imports():
     from listener.formats import redaction

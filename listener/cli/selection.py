@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import sys
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from functools import wraps
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,31 +14,10 @@ from listener.cli.common import ROW_ID, json_option, print_json
 from listener.cli.filtering import filter_options
 from listener.core.errors import ListenerError, NotFound, UsageError
 from listener.formats.unicode_text import visible
+from listener.store.row_actions import Changed, R, Source, change_in_pages, every_row
 
 if TYPE_CHECKING:
     from listener.store.filters import Filters
-
-#: How many rows are read or changed at a time.
-PAGE = 500
-
-
-class Row(Protocol):
-    """A delivery, or anything else that an action can be carried out on."""
-
-    @property
-    def id(self) -> int: ...
-
-
-R = TypeVar("R", bound=Row)
-R_co = TypeVar("R_co", bound=Row, covariant=True)
-
-
-class Source(Protocol[R_co]):
-    """Where the rows come from: a page, newest first, and a single one."""
-
-    def page(self, *, filters: Filters, before: int, limit: int) -> Sequence[R_co]: ...
-
-    def find(self, row_id: int, /) -> R_co | None: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,15 +31,6 @@ class Action:
     refuses: bool = False  #: whether it may be refused for single ones
     counts: bool = False  #: whether ``Changed.counts`` says what it led to
     filters: Sequence[str] = ()  #: the options that narrow ``--all``; empty for all of them
-
-
-@dataclass(frozen=True, slots=True)
-class Changed:
-    """Which rows were changed, why others were not, and how many ended in which way, if that differs."""
-
-    ids: Sequence[int]
-    refused: Mapping[int, str] = field(default_factory=dict)
-    counts: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -126,25 +95,16 @@ def carry_out(
         ids = list(dict.fromkeys(selection.ids))
         found = [delivery for row in ids if (delivery := source.find(row))] if selection.dry_run else []
     if selection.dry_run:
-        changed = _in_pages([delivery.id for delivery in found], preview)
+        changed = change_in_pages([delivery.id for delivery in found], preview)
         if not selection.as_json:
             shown = [delivery for delivery in found if delivery.id not in changed.refused]
             if shown or not found:  # else all were refused, and the reasons follow
                 show(shown)
     else:
         _confirm(action, selection, len(ids))
-        changed = _in_pages(ids, change)
+        changed = change_in_pages(ids, change)
     missing = sorted(set(ids) - set(changed.ids) - set(changed.refused))
     _report(action, selection, changed=changed, missing=missing)
-
-
-def _in_pages(ids: Sequence[int], change: Callable[[Sequence[int]], Changed]) -> Changed:
-    pages = [change(ids[start : start + PAGE]) for start in range(0, len(ids), PAGE)]
-    return Changed(
-        [row for page in pages for row in page.ids],
-        {row: reason for page in pages for row, reason in page.refused.items()},
-        sum((Counter(page.counts) for page in pages), Counter()),
-    )
 
 
 def _check(selection: Selection, action: Action) -> None:
@@ -168,14 +128,6 @@ def _needs_answer(action: Action, selection: Selection) -> bool:
 def _confirm(action: Action, selection: Selection, number: int) -> None:
     if number and _needs_answer(action, selection):
         click.confirm(f"{action.verb.capitalize()} {number} {action.what}?", abort=True, err=True)
-
-
-def every_row(source: Source[R], filters: Filters) -> Iterator[R]:
-    """All that match the filters, newest first."""
-    before = 0
-    while page := source.page(filters=filters, before=before, limit=PAGE):
-        yield from page
-        before = page[-1].id
 
 
 def _report(action: Action, selection: Selection, *, changed: Changed, missing: Sequence[int]) -> None:

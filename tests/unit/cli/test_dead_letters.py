@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from listener.cli import selection
+from listener.store import row_actions
 from tests.support.builders import NOON
 from tests.support.command_line import Invoke
 from tests.support.program import ALL_TO_FILE, Place
@@ -89,7 +89,7 @@ def test_all_of_a_route_and_no_other_are_replayed(
     printed: Callable[..., Any],
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(selection, "PAGE", 2)  # more than one page of them
+    monkeypatch.setattr(row_actions, "PAGE", 2)  # more than one page of them
 
     assert printed("dead-letters", "replay", "--all", "--route", "other")["replayed"] == []
     replayed = printed("dead-letters", "replay", "--all", "--route", "all")["replayed"]

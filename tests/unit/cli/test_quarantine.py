@@ -10,8 +10,9 @@ import pytest
 from click.testing import Result
 from structlog.testing import capture_logs
 
-from listener.cli import main, selection
+from listener.cli import main
 from listener.core import clock
+from listener.store import row_actions
 from tests.support.builders import NOON, a_callback, a_decoded_message, a_message, routes_all, wrapped
 from tests.support.command_line import Invoke
 from tests.support.program import ALL_TO_FILE, Place
@@ -59,7 +60,7 @@ def test_a_message_is_shown_with_its_whole_body(
 def test_what_can_be_decoded_now_is_recorded_and_reaches_its_handler_once(
     place: Place, quarantined: list[int], printed: Callable[..., Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(selection, "PAGE", 2)  # more than one page of them
+    monkeypatch.setattr(row_actions, "PAGE", 2)  # more than one page of them
     first, second, bad = quarantined
 
     for option in (["--dry-run"], []):

@@ -1,0 +1,59 @@
+"""Actions on rows, such as replaying dead letters: where the rows come from, and what became of each."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Final, Protocol, TypeVar
+
+if TYPE_CHECKING:
+    from listener.store.filters import Filters
+
+#: How many rows are read or changed at a time.
+PAGE: Final = 500
+
+
+class Row(Protocol):
+    """A delivery, or anything else that an action can be carried out on."""
+
+    @property
+    def id(self) -> int: ...
+
+
+R = TypeVar("R", bound=Row)
+R_co = TypeVar("R_co", bound=Row, covariant=True)
+
+
+class Source(Protocol[R_co]):
+    """Where the rows come from: a page, newest first, and a single one."""
+
+    def page(self, *, filters: Filters, before: int, limit: int) -> Sequence[R_co]: ...
+
+    def find(self, row_id: int, /) -> R_co | None: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Changed:
+    """Which rows were changed, why others were not, and how many ended in which way, if that differs."""
+
+    ids: Sequence[int]
+    refused: Mapping[int, str] = field(default_factory=dict)
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+
+def every_row(source: Source[R], filters: Filters, *, before: int = 0) -> Iterator[R]:
+    """All that match the filters, newest first; ``before`` as for a page."""
+    while page := source.page(filters=filters, before=before, limit=PAGE):
+        yield from page
+        before = page[-1].id
+
+
+def change_in_pages(ids: Sequence[int], change: Callable[[Sequence[int]], Changed]) -> Changed:
+    """Change these rows, so many at a time that no transaction takes long."""
+    pages = [change(ids[start : start + PAGE]) for start in range(0, len(ids), PAGE)]
+    return Changed(
+        [row for page in pages for row in page.ids],
+        {row: reason for page in pages for row, reason in page.refused.items()},
+        sum((Counter(page.counts) for page in pages), Counter()),
+    )
