@@ -84,7 +84,11 @@ def list_results(
     reasons = _parked_reasons(settings.rules(), page, jobs)
     if as_json:
         print_json([result_dict(stored) | {"reason": reasons.get(stored.id, "")} for stored in page])
-        return
+    else:
+        _show(page, reasons)
+
+
+def _show(page: Sequence[StoredResult], reasons: Mapping[int, str]) -> None:
     print_table(
         (
             *("id", "job", "type", "function", "state", "user data", "queue", "status", "received", "copies"),
