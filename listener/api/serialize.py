@@ -1,4 +1,4 @@
-"""Jobs, results, deliveries and quarantined messages as dictionaries: the JSON that the CLI prints and the API answers."""
+"""Jobs, results, deliveries and quarantined messages as dictionaries: the JSON of the command line and the API."""
 
 from __future__ import annotations
 
