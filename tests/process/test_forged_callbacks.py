@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -246,6 +247,35 @@ def test_a_process_killed_while_it_asks_mps_is_replaced_and_the_truth_delivered_
     expire_claims(place)
     assert [(line["state"], line["attempt"]) for line in drained(place, "known")] == [("Fail", 1)]
     assert state_of(place, job) == JobState.FAIL
+
+
+KILLED_AFTER_THE_COMMIT = """\
+import os, signal
+from listener.store.sql_store import SqlStore
+believe = SqlStore.believe
+def believe_and_die(*args, **options):
+    believe(*args, **options)
+    os.kill(os.getpid(), signal.SIGKILL)
+SqlStore.believe = believe_and_die
+"""
+
+
+def test_a_process_killed_between_the_outcome_and_its_handler_leaves_it_to_the_next(place: Place) -> None:
+    job = submit(place, name="fail")
+    place.send(job.job_id, State="Success")
+    (place.folder / "sitecustomize.py").write_text(KILLED_AFTER_THE_COMMIT)
+    place.fresh = True
+    program = place.run(correlation__verify="known", dispatch__lease="3s")
+    assert program.wait(seconds=SLOW_MACHINE) == -signal.SIGKILL
+    assert (place.lines(), state_of(place, job)) == ([], JobState.FAIL)
+
+    (place.folder / "sitecustomize.py").unlink()
+    lines = drained(place, "known", dispatch__lease="3s")
+
+    assert [(line["state"], line["attempt"], line["key"]) for line in lines] == [
+        ("Fail", 2, f"{job.job_id}:Fail:all:jsonl")
+    ]
+    assert place.asked("QueryIProductionJob") == 1
 
 
 def expire_claims(place: Place) -> None:
