@@ -62,6 +62,14 @@ class AsyncClient:
             warn(text)
         return await self._call(self._client.submit, request, tenant=tenant, warn=_ignore)
 
+    async def submit_once(
+        self, request: JobRequest, *, tenant: str = "", warn: Callable[[str], None] = warn_caller
+    ) -> tuple[Job, bool]:
+        """See ``Client.submit_once``."""
+        for text in await self.check(request, tenant=tenant):
+            warn(text)
+        return await self._call(self._client.submit_once, request, tenant=tenant, warn=_ignore)
+
     async def register(self, job_id: str, **fields: Any) -> Job:
         """See ``Client.register``, which has the same fields."""
         return await self._call(self._client.register, job_id, **fields)

@@ -35,6 +35,7 @@ from listener.core.errors import (
     MpsRejected,
     MpsUnavailable,
     NotFound,
+    ReferenceExists,
     SettingsError,
     UsageError,
 )
@@ -135,6 +136,23 @@ class Client:
             tenant=tenant,
             region=self.settings.tenant(tenant).mps.region,
         )
+
+    def submit_once(
+        self, request: JobRequest, *, tenant: str = "", warn: Callable[[str], None] = warn_caller
+    ) -> tuple[Job, bool]:
+        """Submit one job unless the same request has submitted it before; returns it, and whether that was now.
+
+        Its reference tells: if a job with it exists that has the same values, this is the job, also while the reply to
+        its submission is still open. Raises ReferenceExists if it has others, and what ``submit`` raises.
+        """
+        try:
+            return self.submit(request, tenant=tenant, warn=warn), True
+        except ReferenceExists:
+            found = self.store.find_job(request.reference)
+            completed = self._completed(request, tenant)
+            if found is None or not submission.submitted_by(found, completed, tenant=tenant):
+                raise
+            return found, False
 
     def _completed(self, request: JobRequest, tenant: str) -> JobRequest:
         """With the defaults of the settings."""

@@ -178,7 +178,8 @@ def _error_reply(where: str, error: Any) -> MpsUnavailable | MpsRejected:
     status = getattr(error, "status_code", None) or getattr(error, "statusCode", None) or 0
     rule = mps_error_codes.action_of(code, int(status))
     if rule.kind is None:
-        return MpsRejected(f"{text}; {rule.hint}" if rule.hint else text, code=code)
+        request_id = str(getattr(error, "request_id", None) or "")
+        return MpsRejected(f"{text}; {rule.hint}" if rule.hint else text, code=code, request_id=request_id)
     return MpsUnavailable(text, kind=rule.kind, code=code, hint=rule.hint)
 
 

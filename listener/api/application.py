@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp
 
 from listener import __version__
-from listener.api import root
+from listener.api import deliveries, jobs, results, root
 from listener.api.access import Access
 from listener.api.context import ApiContext
 from listener.api.problems import ProblemDocument, UnexpectedErrors, answer_with_problems, documented
@@ -20,7 +20,11 @@ OPENAPI: Final = f"{PREFIX}/openapi.json"
 #: The largest body of a request, in bytes.
 MAX_BODY: Final = 1 << 20
 #: The routers, by the area in whose path they answer.
-AREAS: Final[Mapping[str, Callable[[ApiContext], APIRouter]]] = {}
+AREAS: Final[Mapping[str, Callable[[ApiContext], APIRouter]]] = {
+    "jobs": jobs.router,
+    "results": results.router,
+    "deliveries": deliveries.router,
+}
 DESCRIPTION: Final = """\
 Submit jobs, wait for their outcomes, and handle what went wrong. Errors are problem documents (RFC 9457).
 
@@ -43,6 +47,7 @@ def fastapi_application(context: ApiContext) -> FastAPI:
         docs_url=None,  # they would load scripts of other servers
         redoc_url=None,
         redirect_slashes=False,
+        generate_unique_id_function=lambda route: route.name,
     )
     links = {"openapi": OPENAPI} | {area: f"{PREFIX}/{area}" for area in AREAS}
     app.include_router(root.router(context, links=links), prefix=PREFIX)

@@ -4,12 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Final
 
 from listener.api.access import Tokens
+from listener.api.outcomes import Outcomes
+from listener.api.threads import Threads
 from listener.client import Client
 from listener.runtime.liveness import Health
 from listener.settings.sections import Settings
+from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
+
+#: How many calls of the store coroutines may have under way.
+STORE_THREADS: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -21,6 +28,8 @@ class ApiContext:
     tokens: Tokens | None  #: None: the unix socket needs none
     ready: Callable[[], Health]
     wake: Callable[[], None]  #: lets the daemon look at once for deliveries that are due
+    threads: Threads  #: for calls of the store from coroutines
+    outcomes: Outcomes  #: what waits for the ends of jobs
 
     @property
     def settings(self) -> Settings:
@@ -30,3 +39,8 @@ class ApiContext:
     @property
     def store(self) -> SqlStore:
         return self.client.store
+
+
+def make_outcomes(store: SqlStore, threads: Threads) -> Outcomes:
+    """What waits for the ends of jobs in this store."""
+    return Outcomes(lambda tokens: threads.run(Queries(store.database).finished, tokens))

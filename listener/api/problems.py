@@ -79,6 +79,7 @@ def problem_of(error: ListenerError) -> Problem:
                 detail=str(error).removesuffix(f"; {hint}") if hint else str(error),
                 hint=hint,
                 code=getattr(error, "code", ""),
+                request_id=getattr(error, "request_id", ""),
                 headers={"retry-after": str(RETRY_AFTER)} if status == HTTPStatus.SERVICE_UNAVAILABLE else {},
             )
     log.error("request.failed", error=str(error))

@@ -13,7 +13,7 @@ from listener.core import clock
 from listener.core.lazy_imports import lazy_imports
 
 with lazy_imports():
-    from listener.formats import durations
+    from listener.formats import points_in_time
     from listener.store import filters as narrow
 
 
@@ -26,18 +26,9 @@ class PointInTime(click.ParamType[datetime]):
         if isinstance(value, datetime):
             return value
         try:
-            return _from_iso(value) or clock.now() - durations.parse_duration(value)
-        except (ValueError, OverflowError):
-            self.fail(
-                f"{value!r} is neither a duration such as 2h nor a time such as 2026-05-01T08:30", param, ctx
-            )
-
-
-def _from_iso(text: str) -> datetime | None:
-    try:
-        return datetime.fromisoformat(text).astimezone()
-    except ValueError:
-        return None
+            return points_in_time.parse_point_in_time(value, now=clock.now())
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 class AnyCase(click.Choice[str]):

@@ -201,12 +201,14 @@ class StoreRejected(ListenerError):
 class MpsRejected(ListenerError):
     """MPS rejected the request permanently.
 
-    ``code`` is the vendor's error code, e.g. ``InvalidParameter.JsonFormatInvalid``.
+    ``code`` is the vendor's error code, e.g. ``InvalidParameter.JsonFormatInvalid``; ``request_id`` is what its
+    support asks for.
     """
 
-    def __init__(self, message: str, *, code: str = "") -> None:
+    def __init__(self, message: str, *, code: str = "", request_id: str = "") -> None:
         super().__init__(message)
         self.code = code
+        self.request_id = request_id
 
 
 class Undecodable(ListenerError):

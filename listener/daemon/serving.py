@@ -17,9 +17,11 @@ from listener.settings.sections import Settings
 with lazy_imports():  # takes memory and time, so only if the API is on
     from listener.api import application as api
     from listener.api import context as api_context
+    from listener.api import threads as api_threads
 
 if TYPE_CHECKING:
     from listener.api.access import Tokens
+    from listener.api.context import ApiContext
     from listener.daemon.wiring import Parts
 
 log = get_logger(__name__)
@@ -30,13 +32,17 @@ class Serving:
     """The running server."""
 
     server: Server
-    client: Client  #: that of the API
+    context: ApiContext | None  #: None without the API
 
     def use(self, settings: Settings) -> None:
         """Answer by these settings from now on."""
-        self.client.settings = settings
+        if self.context:
+            self.context.client.settings = settings
 
     def stop(self) -> None:
+        """Answer those who wait for jobs, and end."""
+        if self.context:
+            self.context.outcomes.close()
         self.server.stop()
 
 
@@ -45,18 +51,7 @@ def serve(
 ) -> Serving:
     """Start to answer the requests that arrive at the port."""
     http, health = settings.http, parts.health
-    client = Client(settings, clients=clients, store=parts.store)
-    context = (
-        api_context.ApiContext(
-            daemon=health.daemon,
-            client=client,
-            tokens=tokens,
-            ready=health.ready,
-            wake=parts.dispatcher.wake,
-        )
-        if http.serves_api
-        else None
-    )
+    context = _api_context(settings, parts, clients, tokens) if http.serves_api else None
     served = app.application(
         alive=health.alive,
         ready=health.ready,
@@ -75,4 +70,21 @@ def serve(
         )
     server = Server(served, port, max_connections=http.max_connections)
     server.start()
-    return Serving(server, client)
+    return Serving(server, context)
+
+
+def _api_context(
+    settings: Settings, parts: Parts, clients: TenantClients, tokens: Tokens | None
+) -> ApiContext:
+    threads = api_threads.Threads(api_context.STORE_THREADS)
+    outcomes = api_context.make_outcomes(parts.store, threads)
+    parts.recorded.subscribe(outcomes.notify)
+    return api_context.ApiContext(
+        daemon=parts.health.daemon,
+        client=Client(settings, clients=clients, store=parts.store),
+        tokens=tokens,
+        ready=parts.health.ready,
+        wake=parts.dispatcher.wake,
+        threads=threads,
+        outcomes=outcomes,
+    )

@@ -39,6 +39,7 @@ from listener.intake.poller_group import PollerGroup
 from listener.intake.recorder import Recorder
 from listener.jobs.reconciler import CLAIM_DURATION, Reconciler, tenant_shards
 from listener.jobs.verifier import Verifier
+from listener.runtime.broadcast import Broadcast
 from listener.runtime.clock_guard import ClockGuard
 from listener.runtime.lease_owner import host_name, owner_name
 from listener.runtime.liveness import Heartbeat, LivenessMonitor
@@ -88,6 +89,7 @@ class Parts:
     drain: DrainLoop | None  #: in drain mode
     loops: Sequence[Loop]
     wake_verifiers: Callable[[], None]
+    recorded: Broadcast  #: notifies after each transaction of the recorder
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -105,6 +107,7 @@ class Wiring:
     _queues: list[MnsQueue] = field(default_factory=list, init=False)
     _verifiers_woken: dict[str, threading.Event] = field(default_factory=dict, init=False)  #: by tenant
     _owner: str = field(default_factory=owner_name, init=False)
+    _recorded: Broadcast = field(default_factory=Broadcast, init=False)
 
     def parts(self) -> Parts:
         """Raises SettingsError for the endpoint of a queue that cannot be used."""
@@ -125,6 +128,7 @@ class Wiring:
             drain=drain,
             loops=list(self._loops(dispatcher, recorder, poller_groups, drain)),
             wake_verifiers=self._wake_verifiers,
+            recorded=self._recorded,
         )
 
     def _enricher(self) -> Enricher:
@@ -172,6 +176,7 @@ class Wiring:
             sink=dispatcher,
             on_unverified=self._wake_verifiers,
             on_decided=self.metrics.decided,
+            on_recorded=self._recorded.notify,
         )
 
     def _wake_verifiers(self) -> None:

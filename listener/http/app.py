@@ -28,16 +28,16 @@ def application(
     """``/healthz``: all loops are running. ``/readyz``: the store is available too. ``/metrics``: Prometheus text.
 
     ``more`` are further routes; ``otherwise`` answers every other path. ``allowed_hosts`` and ``body_limits`` are
-    explained at ``Guard``.
+    explained at ``Guard``. All answers come from memory: none of them needs a thread, and there may be none left.
     """
 
-    async def healthz(_request: Request) -> Response:  # needs no thread: there may be none left
+    async def healthz(_request: Request) -> Response:
         return _answer(alive())
 
-    def readyz(_request: Request) -> Response:
+    async def readyz(_request: Request) -> Response:
         return _answer(ready())
 
-    def exposition(_request: Request) -> Response:
+    async def exposition(_request: Request) -> Response:
         return Response(metrics(), media_type=CONTENT_TYPE)
 
     routes = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", exposition), *more]

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from starlette.responses import JSONResponse, Response
+from starlette.responses import Response
 
 MEDIA_TYPE: Final = "application/problem+json"
 #: Where each type of problem is described, under its name.
@@ -44,8 +45,9 @@ class Problem:
 
 
 def problem_response(problem: Problem) -> Response:
-    return JSONResponse(
-        problem.document,
+    """In ASCII: a request that is refused may contain text that cannot be encoded otherwise."""
+    return Response(
+        json.dumps(problem.document),
         status_code=problem.status,
         headers=dict(problem.headers),
         media_type=MEDIA_TYPE,

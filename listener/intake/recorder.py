@@ -32,7 +32,7 @@ WAITING_BATCH = 500
 
 
 def _nothing() -> None:
-    """For a process that asks MPS about no callbacks: the daemon finds them in the store."""
+    """For a process in which nothing waits: the daemon finds what was recorded in the store."""
 
 
 def _ignored(_summary: RecordSummary) -> None:
@@ -51,15 +51,17 @@ class Recorder:
         sink: DeliverySink,
         on_unverified: Callable[[], None] = _nothing,
         on_decided: Callable[[RecordSummary], None] = _ignored,
+        on_recorded: Callable[[], None] = _nothing,
     ) -> None:
         """``on_unverified`` is called when callbacks were recorded that MPS has to confirm, ``on_decided`` when results
-        that had waited, or were being verified, got their decision."""
+        that had waited, or were being verified, got their decision, ``on_recorded`` after each transaction."""
         self._store = store
         self._rules = rules
         self._correlation = correlation
         self._sink = sink
         self._on_unverified = on_unverified
         self._on_decided = on_decided
+        self._on_recorded = on_recorded
         self._record_log = RecordLog()
         self._waiting_until: datetime | None = None
         #: Whether the last batch brought more deliveries than there was capacity for: handlers are slower than the
@@ -157,7 +159,9 @@ class Recorder:
         return summary
 
     def _follow(self, summary: RecordSummary) -> None:
-        """Let the sink claim the deliveries that were not claimed when they were recorded, and have MPS asked."""
+        """Let the sink claim the deliveries that were not claimed when they were recorded, have MPS asked, and tell
+        those who wait for outcomes."""
+        self._on_recorded()
         if summary.deliveries > len(summary.claimed):
             self._sink.wake()
         if summary.verifying:

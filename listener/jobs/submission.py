@@ -43,6 +43,11 @@ _NOT_SENT = frozenset(
         FailureKind.DENIED,
     }
 )
+#: The fields of a job that its request decides, besides the deadline.
+_OF_REQUEST = (
+    *("reference", "kind", "function", "pipeline", "input", "output", "params", "model", "schedule_params"),
+    *("notify_url", "user_data", "tenant"),
+)
 THROTTLE_TIMEOUT = timedelta(minutes=1)
 
 
@@ -78,6 +83,18 @@ def submit(
     store.bind_job(job.token, submitted.job_id, at)
     _record_outcome(store, submitted, at=at)
     return replace(job, job_id=submitted.job_id, state=JobState.SUBMITTED, submitted_at=at)
+
+
+def submitted_by(job: Job, request: JobRequest, *, tenant: str) -> bool:
+    """Whether this request, which has no defaults left to fill in, could have submitted this job."""
+    asked = _intent(corrected(request), deadline=request.deadline, tenant=tenant)
+    same = all(getattr(asked, name) == getattr(job, name) for name in _OF_REQUEST)
+    return same and (request.deadline is None or _time_of(asked) == _time_of(job))
+
+
+def _time_of(job: Job) -> timedelta | None:
+    """How long the job has until its callback is overdue."""
+    return job.deadline_at - job.created_at if job.deadline_at else None
 
 
 @tenacity.retry(

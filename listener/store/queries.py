@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from sqlalchemy import Connection, RowMapping, Select, func, or_, select
 
@@ -30,6 +30,9 @@ from listener.store.tables import (
 from listener.store.unreadable import each_of, read
 
 Value = TypeVar("Value")
+
+#: SQLite allows a limited number of parameters.
+TOKENS_PER_STATEMENT: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,6 +76,18 @@ class Queries:
             known = {each.casefold(): each for each in JobState}
             page = page.where(jobs.c.state == known.get(state.casefold(), state))
         return read_rows(self._database, jobs, page, lambda row: (row["id"], job_of(row)))
+
+    def finished(self, tokens: Sequence[str]) -> Sequence[str]:
+        """Which of the jobs with these tokens have ended."""
+        ended = select(jobs.c.token).where(jobs.c.finished_at.is_not(None))
+        with self._database.read() as connection:
+            return [
+                token
+                for start in range(0, len(tokens), TOKENS_PER_STATEMENT)
+                for token in connection.scalars(
+                    ended.where(jobs.c.token.in_(tokens[start : start + TOKENS_PER_STATEMENT]))
+                )
+            ]
 
     def overdue_waiting(self, *, at: datetime, limit: int) -> Sequence[tuple[Job, datetime]]:
         """Overdue jobs that are not due for a query yet, with the time of the next one, earliest first."""

@@ -93,5 +93,5 @@ def test_what_will_always_be_refused_is_permanent(client: MpsClient, server: Ref
     error = refused(client, server, code, 400)
 
     assert isinstance(error, MpsRejected)
-    assert error.code == code
+    assert (error.code, error.request_id) == (code, "1")
     assert code not in TABLE or TABLE[code].hint in str(error)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +12,8 @@ import httpx
 
 from listener.api.access import Tokens
 from listener.api.application import application
-from listener.api.context import ApiContext
+from listener.api.context import STORE_THREADS, ApiContext, make_outcomes
+from listener.api.threads import Threads
 from listener.client import Client
 from listener.runtime.liveness import Health
 from listener.settings.sections import Settings
@@ -22,25 +22,33 @@ from listener.store.sql_store import SqlStore
 DAEMON = "host-1-a"
 
 
-@dataclass
 class Api:
     """Calls operations, as a client does."""
 
-    context: ApiContext
-    headers: dict[str, str] = field(default_factory=dict)
-    woken: list[None] = field(default_factory=list)  #: one entry for each time that the daemon was woken
+    def __init__(self, context: ApiContext, runner: asyncio.Runner) -> None:
+        self.context = context
+        self.headers: dict[str, str] = {}
+        self.woken = 0  #: how often the daemon was woken
+        self.application = application(context)
+        self._runner = runner
 
-    def call(
+    @property
+    def store(self) -> SqlStore:
+        return self.context.store
+
+    def call(self, method: str, path: str, **request: Any) -> httpx.Response:
+        return self._runner.run(self.ask(method, path, **request))
+
+    async def ask(
         self, method: str, path: str, *, headers: Mapping[str, str] | None = None, **request: Any
     ) -> httpx.Response:
-        async def ask() -> httpx.Response:
-            transport = httpx.ASGITransport(application(self.context), raise_app_exceptions=False)
-            async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-                return await client.request(
-                    method, path, headers=self.headers | dict(headers or {}), **request
-                )
+        """The same for a test with several requests at a time, see ``run``."""
+        transport = httpx.ASGITransport(self.application)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await client.request(method, path, headers=self.headers | dict(headers or {}), **request)
 
-        return asyncio.run(ask())
+    def run(self, coroutine: Any) -> Any:
+        return self._runner.run(coroutine)
 
     def get(self, path: str, **request: Any) -> httpx.Response:
         return self.call("GET", path, **request)
@@ -48,19 +56,29 @@ class Api:
     def post(self, path: str, **request: Any) -> httpx.Response:
         return self.call("POST", path, **request)
 
+    def put(self, path: str, **request: Any) -> httpx.Response:
+        return self.call("PUT", path, **request)
+
 
 @contextmanager
 def serving_api(
-    store: SqlStore, settings: Settings | None = None, *, token_file: Path | None = None, ready: bool = True
+    store: SqlStore, settings: Settings | None = None, *, token_file: Path | None = None
 ) -> Iterator[Api]:
     """The API on this store, with the tokens of this file."""
-    woken: list[None] = []
-    client = Client(settings or Settings(), store=store)
+
+    def wake() -> None:
+        api.woken += 1
+
+    threads = Threads(STORE_THREADS)
     context = ApiContext(
         daemon=DAEMON,
-        client=client,
+        client=Client(settings or Settings(), store=store),
         tokens=Tokens(token_file) if token_file else None,
-        ready=lambda: Health(ok=ready, details={}),
-        wake=lambda: woken.append(None),
+        ready=lambda: Health(ok=True, details={}),
+        wake=wake,
+        threads=threads,
+        outcomes=make_outcomes(store, threads),
     )
-    yield Api(context, woken=woken)
+    with asyncio.Runner() as runner:
+        api = Api(context, runner)
+        yield api

@@ -1,0 +1,351 @@
+"""``/v1/jobs``: submit jobs, wait for them, look at them."""
+
+from __future__ import annotations
+
+import json
+from datetime import datetime, timedelta
+from http import HTTPStatus
+from typing import Annotated, Any, Final
+from urllib.parse import quote
+
+from fastapi import APIRouter, Body, Header, Path, Query, Request, Response
+from pydantic import BaseModel, ConfigDict, Field
+
+from listener.api.context import ApiContext
+from listener.api.deliveries import DeliveryDocument
+from listener.api.parameters import FiltersQuery, PageQuery, Text, next_page
+from listener.api.problems import documented
+from listener.api.results import ResultDocument
+from listener.api.serialize import delivery_dict, job_dict, result_dict
+from listener.api.threads import Threads
+from listener.api.waiting import unless_disconnected
+from listener.core.documents import to_plain
+from listener.core.errors import AlreadyExists, NotFound, UsageError
+from listener.core.model import Job, JobState
+from listener.formats.durations import Duration
+from listener.jobs.request import JobRequest, kind_name, registered_kind
+from listener.store.queries import Queries
+
+#: How many requests to MPS run at a time; it takes no more than about 100 a second.
+MPS_THREADS: Final = 16
+#: The longest that a request may wait, in seconds.
+MAX_WAIT: Final = 60
+
+Name = Annotated[Text, Path(description="The job id, the reference, or the run id of a workflow")]
+#: A duration in a JSON body.
+DurationText = Annotated[
+    Duration | None, Field(description="Seconds, or text such as `30m`", examples=["30m", 1800])
+]
+
+
+class JobDocument(BaseModel):
+    """What is known of a job."""
+
+    job_id: str = Field(description="The id from MPS; empty until MPS has answered the submission")
+    reference: str = Field(description="The submitter's own name for the job")
+    state: JobState
+    function: str = Field(examples=["Cover"])
+    pipeline: str
+    input: str
+    output: str
+    params: str = Field(description="JSON text; empty if the job was submitted elsewhere")
+    model: str
+    schedule_params: str
+    notify_url: str
+    user_data: str | None
+    error: str = Field(description="Why it failed, or was refused")
+    created_at: datetime
+    submitted_at: datetime | None
+    finished_at: datetime | None = Field(description="When the outcome was recorded; null in progress")
+    tenant: str
+    deadline_at: datetime | None = Field(description="When the callback becomes overdue")
+    queries: int = Field(description="How often MPS was asked for the state of the job")
+    kind: str = Field(examples=["IProduction", "Transcode"])
+
+
+class SubmittedJob(JobDocument):
+    warnings: list[str] = Field(description="What is unusual about the request, and probably not meant")
+
+
+class ListedJob(JobDocument):
+    id: int = Field(description="The number of its row, for `before`")
+    deliveries: dict[str, int] = Field(
+        description="How many of its deliveries are in each state, and how many results are parked or wait"
+    )
+
+
+class JobPage(BaseModel):
+    jobs: list[ListedJob]
+    next: int | None = Field(description="The `before` of the following page; null at the end")
+
+
+class JobHistoryDocument(BaseModel):
+    """Everything that the store knows about a job."""
+
+    job: JobDocument | None = Field(description="null if only results are known")
+    results: list[ResultDocument]
+    deliveries: list[DeliveryDocument]
+
+
+class JobOutputs(BaseModel):
+    job_id: str
+    state: JobState
+    outputs: dict[str, Any] | None = Field(
+        description="What it produced; null for a job without success, and if MPS refuses to tell"
+    )
+
+
+class JobSubmission(BaseModel):
+    """The values of one submission to MPS; what is left out comes from the settings."""
+
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "examples": [
+                {
+                    "function": "Cover",
+                    "input": "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4",
+                    "output": "oss://media.oss-cn-shanghai.aliyuncs.com/out/{source}-{sequenceId}.jpg",
+                    "route": "covers",
+                    "data": {"article": 7},
+                    "reference": "talk-7",
+                }
+            ]
+        },
+    )
+
+    function: Text = Field("", description="Of smart production, e.g. `Cover`")
+    kind: Text = Field("", description="For other jobs: `Transcode`, `Snapshot` or `MediaInfo`")
+    input: Text = ""
+    output: Text = ""
+    params: dict[str, Any] | Text = Field({}, description="JobParams, as an object or as JSON text")
+    pipeline: Text | None = None
+    notify_url: Text | None = None
+    route: Text = Field("", description="The route that its result goes to")
+    data: dict[str, Any] | Text = Field("", description="The user data: text, or an object")
+    user_data: Text | None = Field(None, description="The complete user data, instead of route and data")
+    model: Text = ""
+    schedule_params: Text = ""
+    reference: Text = Field("", description="Your own name for the job: unique, and makes a repeat safe")
+    deadline: DurationText = None
+    force: bool = Field(False, description="Submit it although it probably cannot work")
+    tenant: Text = ""
+
+    def request(self, reference: str) -> JobRequest:
+        """With this reference, if it has none."""
+        return JobRequest(
+            function=self.function,
+            kind=kind_name(self.kind),
+            input=self.input,
+            output=self.output,
+            params=_json_text("params", self.params),
+            pipeline=self.pipeline,
+            notify_url=self.notify_url,
+            route=self.route,
+            data=_json_text("data", self.data),
+            user_data=self.user_data,
+            model=self.model,
+            schedule_params=self.schedule_params,
+            reference=self.reference or reference,
+            deadline=self.deadline,
+            force=self.force,
+        )
+
+
+class JobRegistration(BaseModel):
+    """What is known of a job that something else has submitted."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    kind: Text = Field("", description="E.g. `Transcode` or `Workflow`: lets MPS be asked about it")
+    function: Text = Field("", description="The same for smart production")
+    pipeline: Text = ""
+    user_data: Text | None = Field(None, description="Used if the callback has none")
+    reference: Text = ""
+    deadline: DurationText = None
+    tenant: Text = ""
+
+
+class _Jobs:
+    """The operations. Those that may call MPS have threads of their own: while MPS is slow, others go on."""
+
+    def __init__(self, context: ApiContext) -> None:
+        self._context = context
+        self._mps = Threads(MPS_THREADS)
+
+    async def submit_job(
+        self,
+        submission: JobSubmission,
+        response: Response,
+        idempotency_key: Annotated[
+            Text,
+            Header(description="Becomes the reference of a job that has none: a repeat submits nothing"),
+        ] = "",
+    ) -> dict[str, Any]:
+        """Submit a job to MPS.
+
+        With a `reference`, or an `Idempotency-Key` in its place, the request can be repeated: the same request answers
+        with the same job and status 200, another one is refused with 409.
+        """
+        _require_one_name(submission.reference, idempotency_key)
+        request, tenant = submission.request(idempotency_key), submission.tenant
+        job, warnings, new = await self._mps.run(self._submit, request, tenant)
+        response.status_code = HTTPStatus.CREATED if new else HTTPStatus.OK
+        response.headers["location"] = _location(job)
+        return job_dict(job) | {"warnings": warnings}
+
+    def _submit(self, request: JobRequest, tenant: str) -> tuple[Job, list[str], bool]:
+        client = self._context.client
+        warnings = client.check(request, tenant=tenant)
+        if not request.reference:
+            return client.submit(request, tenant=tenant, warn=_ignore), warnings, True
+        job, new = client.submit_once(request, tenant=tenant, warn=_ignore)
+        return job, warnings, new
+
+    def register_job(
+        self,
+        job_id: Annotated[Text, Path(description="The id from MPS, or the run id of a workflow")],
+        response: Response,
+        registration: Annotated[JobRegistration, Body(default_factory=JobRegistration)],
+    ) -> dict[str, Any]:
+        """Register a job that was submitted elsewhere.
+
+        Results that arrived earlier stop waiting for it. The same request again answers with the same job and status
+        200.
+        """
+        fields = {name: getattr(registration, name) for name in JobRegistration.model_fields}
+        try:
+            job = self._context.client.register(job_id, **fields)
+        except AlreadyExists:
+            found = self._context.store.find_job(job_id)
+            if found is None or found.job_id != job_id or not _is_registered_so(found, registration):
+                raise
+            return job_dict(found)
+        response.status_code = HTTPStatus.CREATED
+        response.headers["location"] = _location(job)
+        return job_dict(job)
+
+    def list_jobs(
+        self,
+        filters: FiltersQuery,
+        page: PageQuery,
+        state: Annotated[JobState | None, Query(description="Only jobs in this state")] = None,
+    ) -> dict[str, Any]:
+        """List jobs, newest first."""
+        queries = Queries(self._context.store.database)
+        found = queries.jobs(state=state or "", filters=filters, before=page.before, limit=page.limit)
+        counts = queries.delivery_counts([row for row, _ in found])
+        rows = [{"id": row, **job_dict(job), "deliveries": counts.get(row, {})} for row, job in found]
+        return {"jobs": rows, "next": next_page(rows)}
+
+    async def show_job(
+        self,
+        name: Name,
+        request: Request,
+        wait: Annotated[
+            float,
+            Query(
+                ge=0,
+                le=MAX_WAIT,
+                allow_inf_nan=False,
+                description="Answer when the job has ended, or after so many seconds",
+            ),
+        ] = 0,
+    ) -> dict[str, Any]:
+        """Show a job, at once or when it has ended."""
+        find = self._context.client.find
+        job = await self._context.threads.run(find, name)
+        if wait and job.finished_at is None:
+            outcome = self._context.outcomes.wait(job.token, seconds=wait)
+            if await unless_disconnected(request, outcome):
+                job = await self._context.threads.run(find, job.token)
+        return job_dict(job)
+
+    def show_history(self, name: Name) -> dict[str, Any]:
+        """Show a job with all its results and deliveries.
+
+        The `raw` text of a result is the callback as it arrived; its `source` says where it comes from.
+        """
+        history = Queries(self._context.store.database).history(name)
+        if history is None:
+            raise NotFound(f"nothing is known about {name!r} in this store")
+        return {
+            "job": job_dict(history.job) if history.job else None,
+            "results": [result_dict(stored, job=history.job) for stored in history.results],
+            "deliveries": [delivery_dict(delivery) for delivery in history.deliveries],
+        }
+
+    async def fetch_outputs(self, name: Name) -> dict[str, Any]:
+        """What a successful job produced: from the store, or else as MPS reports it now."""
+        return await self._mps.run(self._outputs, name)
+
+    def _outputs(self, name: str) -> dict[str, Any]:
+        job = self._context.client.find(name)
+        outputs = self._context.client.outputs(job)
+        return {"job_id": job.job_id, "state": job.state, "outputs": to_plain(outputs)}
+
+
+def router(context: ApiContext) -> APIRouter:
+    jobs = _Jobs(context)
+    made = APIRouter(prefix="/jobs", tags=["jobs"])
+    repeated: dict[int | str, dict[str, Any]] = {
+        200: {"model": SubmittedJob, "description": "The same request has been sent before"}
+    }
+    made.add_api_route(
+        "",
+        jobs.submit_job,
+        methods=["POST"],
+        status_code=HTTPStatus.CREATED,
+        response_model=SubmittedJob,
+        responses={**repeated, **documented(409)},
+    )
+    made.add_api_route("", jobs.list_jobs, response_model=JobPage)
+    # A reference may contain slashes.
+    found: dict[str, Any] = {"responses": documented(404)}
+    made.add_api_route("/{name:path}/history", jobs.show_history, response_model=JobHistoryDocument, **found)
+    made.add_api_route("/{name:path}/outputs", jobs.fetch_outputs, response_model=JobOutputs, **found)
+    made.add_api_route("/{name:path}", jobs.show_job, response_model=JobDocument, **found)
+    made.add_api_route(
+        "/{job_id:path}",
+        jobs.register_job,
+        methods=["PUT"],
+        response_model=JobDocument,
+        responses={201: {"model": JobDocument, "description": "It is registered now"}, **documented(409)},
+    )
+    return made
+
+
+def _require_one_name(reference: str, idempotency_key: str) -> None:
+    if reference and idempotency_key not in ("", reference):
+        raise UsageError(
+            f"the job has the reference {reference!r} and another Idempotency-Key; send only one of them: a reference "
+            "makes the request safe to repeat, too"
+        )
+
+
+def _is_registered_so(job: Job, registration: JobRegistration) -> bool:
+    same = all(
+        getattr(job, name) == getattr(registration, name)
+        for name in ("function", "pipeline", "user_data", "reference", "tenant")
+    )
+    kind = registered_kind(registration.kind, registration.function)
+    return same and job.kind == kind and _has_deadline(job, registration.deadline)
+
+
+def _has_deadline(job: Job, deadline: timedelta | None) -> bool:
+    return deadline is None or job.deadline_at == job.created_at + deadline
+
+
+def _location(job: Job) -> str:
+    return f"/v1/jobs/{quote(job.job_id or job.reference, safe='')}"
+
+
+def _json_text(name: str, given: dict[str, Any] | str) -> str:
+    try:
+        return given if isinstance(given, str) else json.dumps(given, ensure_ascii=False, allow_nan=False)
+    except ValueError as error:
+        raise UsageError(f"{name} contains a number that JSON does not have") from error
+
+
+def _ignore(_warning: str) -> None:
+    """The answer contains the warnings already."""

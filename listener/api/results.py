@@ -1,0 +1,76 @@
+"""``/v1/results``: what callbacks, queries and replies to submissions reported."""
+
+from __future__ import annotations
+
+from datetime import datetime
+from typing import Annotated, Any
+
+from fastapi import APIRouter, Query
+from pydantic import BaseModel, Field
+
+from listener.api.context import ApiContext
+from listener.api.parameters import FiltersQuery, PageQuery, next_page
+from listener.api.serialize import result_dict
+from listener.core.model import ResultStatus, Source
+from listener.store.queries import Queries
+
+
+class ResultDocument(BaseModel):
+    """A recorded result."""
+
+    id: int
+    job_id: str
+    run_id: str = Field(description="Of a workflow")
+    type: str
+    function: str
+    state: str
+    media_id: str = Field(description="Of an event of IMS or VOD")
+    event: str = Field(description="What identifies an event among all others; empty for callbacks")
+    code: str
+    message: str
+    details: list[Any]
+    user_data: str | None
+    activity_job_ids: list[str]
+    activity_states: list[str]
+    pipeline: str
+    source: Source = Field(description="Where it comes from")
+    output: str
+    queue: str = Field(description="The queue that brought it; empty if none did")
+    status: ResultStatus
+    received_at: datetime
+    copies: int = Field(description="How often it has arrived")
+    contradictions: int = Field(description="How often another outcome has arrived after it")
+    outputs: dict[str, Any] | None = Field(description="What the job produced, as handlers get it")
+    activities: list[dict[str, Any]] = Field(description="The steps of a workflow")
+    raw: str = Field(description="The callback as it arrived")
+
+
+class ResultPage(BaseModel):
+    results: list[ResultDocument]
+    next: int | None = Field(description="The `before` of the following page; null at the end")
+
+
+class _Results:
+    def __init__(self, context: ApiContext) -> None:
+        self._context = context
+
+    def list_results(
+        self,
+        filters: FiltersQuery,
+        page: PageQuery,
+        status: Annotated[
+            ResultStatus | None, Query(description="Only results with this status, e.g. `parked`")
+        ] = None,
+    ) -> dict[str, Any]:
+        """List recorded results, newest first."""
+        queries = Queries(self._context.store.database)
+        found = queries.results(status=status, filters=filters, before=page.before, limit=page.limit)
+        rows = [result_dict(stored) for stored in found]
+        return {"results": rows, "next": next_page(rows)}
+
+
+def router(context: ApiContext) -> APIRouter:
+    results = _Results(context)
+    made = APIRouter(prefix="/results", tags=["results"])
+    made.add_api_route("", results.list_results, response_model=ResultPage)
+    return made
