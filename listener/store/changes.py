@@ -32,7 +32,7 @@ class ChangeKind(StrEnum):
     REPLAYED = "replayed"
 
 
-#: Between the rows of a change, and between a delivery and its attempt.
+#: Between the rows of a change, and between a delivery and its attempt, which is left out if it is the first.
 SEPARATOR: Final = ","
 ATTEMPT: Final = "/"
 _KIND_OF: Final[Mapping[type[Outcome], ChangeKind]] = {
@@ -60,6 +60,11 @@ def add_settled(connection: Connection, settlements: Sequence[Settlement], *, at
     for entry in settlements:
         changed.setdefault(_KIND_OF[type(entry.outcome)], []).append(_text(entry))
     add(connection, changed, at=at)
+
+
+def add_dead(connection: Connection, ids: Iterable[int], *, at: datetime) -> None:
+    """Log that these deliveries became dead letters without an attempt."""
+    add(connection, {ChangeKind.DEAD: [f"{row_id}{ATTEMPT}0" for row_id in ids]}, at=at)
 
 
 def _text(entry: Settlement) -> str:

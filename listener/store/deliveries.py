@@ -10,7 +10,6 @@ from sqlalchemy import ColumnElement, Select, func, literal, select, union_all, 
 
 from listener.core.model import Delivery, DeliveryState
 from listener.store import changes
-from listener.store.changes import ChangeKind
 from listener.store.claims import IS_DEAD, IS_PENDING, IS_RUNNING, load, load_each
 from listener.store.database import Database
 from listener.store.filters import NO_FILTERS, Filters, of_deliveries
@@ -78,7 +77,7 @@ class Deliveries:
                 .returning(deliveries.c.id)
             )
             found = sorted(cancelled)
-            changes.add(connection, {ChangeKind.DEAD: found}, at=at)
+            changes.add_dead(connection, found, at=at)
         return found
 
 

@@ -10,7 +10,6 @@ from sqlalchemy import Connection, insert, select
 
 from listener.core.model import Claim, Delivery, DeliveryState, ResultStatus, RoutingDecision, Target
 from listener.store import changes
-from listener.store.changes import ChangeKind
 from listener.store.compiled import BulkInsert
 from listener.store.postgres import notify
 from listener.store.routed_result import RoutedResult
@@ -57,7 +56,7 @@ def insert_deliveries(
 def _log_dead(connection: Connection, results: Sequence[int], *, at: datetime) -> None:
     """The deliveries of these results, which are dead letters from the start."""
     dead = select(deliveries.c.id).where(deliveries.c.result.in_(results)).order_by(deliveries.c.id)
-    changes.add(connection, {ChangeKind.DEAD: connection.scalars(dead)}, at=at)
+    changes.add_dead(connection, connection.scalars(dead), at=at)
 
 
 def _is_refused(entry: RoutedResult) -> bool:

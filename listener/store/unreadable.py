@@ -98,7 +98,7 @@ def delivery_aside(connection: Connection, *, at: datetime) -> Callable[[int, st
                 last_error=f"the delivery, its result or its job cannot be read: {reason}",
             )
         )
-        changes.add(connection, {ChangeKind.DEAD: [row_id]}, at=at)
+        changes.add_dead(connection, [row_id], at=at)
 
     return set_aside
 
@@ -111,7 +111,8 @@ def result_aside(connection: Connection, *, at: datetime) -> Callable[[int, str]
         connection.execute(update(results).where(results.c.id == row_id).values(**refused))
         dead = insert(deliveries).values(_dead_letter(row_id, reason, at=at)).returning(deliveries.c.id)
         letters = connection.scalars(dead).all()
-        changes.add(connection, {ChangeKind.DECIDED: [row_id], ChangeKind.DEAD: letters}, at=at)
+        changes.add(connection, {ChangeKind.DECIDED: [row_id]}, at=at)
+        changes.add_dead(connection, letters, at=at)
 
     return set_aside
 

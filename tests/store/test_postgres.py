@@ -22,6 +22,8 @@ from listener.intake.recorder import NullDeliverySink, Recorder, decode_message
 from listener.rules.routing import Correlation, Rule
 from listener.store import ingest
 from listener.store.dead_letters import DeadLetters
+from listener.store.event_feed import EventFeed
+from listener.store.feed_position import Position
 from listener.store.notifier import Notifier
 from listener.store.sql_store import SqlStore
 from tests.support import ROOT, postgres
@@ -189,6 +191,48 @@ class TestNotifier:
 def settle_for_retry(store: SqlStore, delivery: Delivery, *, after: timedelta) -> None:
     outcome = RetryAfter(wait=after, reason="")
     store.settle([Settlement(delivery=delivery, outcome=outcome)], at=NOON)
+
+
+class TestEventFeed:
+    """What becomes visible after a change with a greater id."""
+
+    def test_what_was_committed_late_is_read_once_also_after_a_restart(self, store: SqlStore) -> None:
+        feed = EventFeed(store.database)
+        start = feed.end()
+        with store.database.write() as connection:
+            ingest.record(connection, decoded_messages(2, prefix="slow"), routes_all(), at=NOON, claim=None)
+            store.record(decoded_messages(1, prefix="quick"), routes_all(), at=NOON)
+            before = feed.after(start)
+            again = feed.after(before.position)
+        assert [event.job_id for event in before.events] == ["mps-callbacks-quick-0"]
+        assert again.events == []
+
+        for position in (again.position, Position.parse(before.events[0].cursor)):
+            late = feed.after(position)
+            assert [event.job_id for event in late.events] == [f"mps-callbacks-slow-{n}" for n in (0, 1)]
+            assert feed.after(late.position).events == []
+            assert [event.job_id for event in feed.after(Position.parse(late.events[1].cursor)).events] == []
+
+    def test_whoever_begins_in_the_middle_gets_what_is_committed_from_then_on(self, store: SqlStore) -> None:
+        feed = EventFeed(store.database)
+        with store.database.write() as connection:
+            ingest.record(connection, decoded_messages(1, prefix="slow"), routes_all(), at=NOON, claim=None)
+            store.record(decoded_messages(1, prefix="quick"), routes_all(), at=NOON)
+            positions = [feed.end(), feed.newest(5).position, feed.since(NOON + SECOND)]
+
+        for position in positions:
+            assert [event.job_id for event in feed.after(position).events] == ["mps-callbacks-slow-0"]
+
+    def test_what_is_rolled_back_is_not_looked_for_any_longer(self, store: SqlStore) -> None:
+        feed = EventFeed(store.database)
+        with store.database.write() as connection:
+            ingest.record(connection, decoded_messages(1, prefix="slow"), routes_all(), at=NOON, claim=None)
+            store.record(decoded_messages(1, prefix="quick"), routes_all(), at=NOON)
+            position = feed.after(Position(0)).position
+            assert len(position.open) == 1
+            connection.rollback()
+
+        assert feed.after(position).position.open == {}
 
 
 class TestOutages:
