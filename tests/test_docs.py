@@ -143,7 +143,7 @@ def test_every_value_of_a_metrics_label_is_documented() -> None:
         for metric in metrics.registry.collect()
         for sample in metric.samples
         for label, value in sample.labels.items()
-        if label in ("result", "kind", "outcome", "direction") and sample.name in lines
+        if label in ("result", "kind", "outcome", "direction", "source") and sample.name in lines
     }
 
     assert len(values) > 30

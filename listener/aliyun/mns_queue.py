@@ -17,6 +17,7 @@ from xml.sax.saxutils import escape
 from listener.aliyun import network_errors
 from listener.aliyun.credentials import Credentials
 from listener.aliyun.mns_connection import MnsConnection, MnsReply
+from listener.aliyun.request_count import OK, OnRequest, not_counted
 from listener.core import clock
 from listener.core.errors import FailureKind, QueueUnavailable, UnavailableError
 from listener.core.model import Message
@@ -59,10 +60,13 @@ class MnsQueue:
         name: str,
         credentials: Credentials,
         on_date: Callable[[datetime], None] = lambda _theirs: None,
+        on_request: OnRequest = not_counted,
     ) -> None:
-        """``on_date`` is called with the date of every reply from MNS."""
+        """``on_date`` is called with the date of every reply from MNS, ``on_request`` after every request with its
+        operation and outcome: ``ok``, or the kind of its failure."""
         self.name = name
         self._on_date = on_date
+        self._on_request = on_request
         self._path = f"/queues/{queue}"
         self._description = f"queue {queue} at {endpoint}"
         self._connection = MnsConnection(endpoint, credentials)
@@ -70,16 +74,17 @@ class MnsQueue:
     def receive(self, *, limit: int, wait: timedelta) -> Sequence[Message]:
         seconds = int(wait.total_seconds())
         uri = f"{self._path}/messages?numOfMessages={limit}&waitseconds={seconds}"
-        with self._translated():
-            reply = self._connection.poll(uri, wait=wait)
-        if reply is None:
-            return ()
-        if reply.status == http.client.OK:
-            return self._messages(reply)
-        if _code(reply.body) == "MessageNotExist":
-            self._note_date(reply)
-            return ()
-        raise self._error_of(reply)
+        with self._counted("receive"):
+            with self._translated():
+                reply = self._connection.poll(uri, wait=wait)
+            if reply is None:
+                return ()
+            if reply.status == http.client.OK:
+                return self._messages(reply)
+            if _code(reply.body) == "MessageNotExist":
+                self._note_date(reply)
+                return ()
+            raise self._error_of(reply)
 
     def delete(self, messages: Sequence[Message]) -> Sequence[Message]:
         handles = [message.receipt_handle for message in messages if message.receipt_handle]
@@ -90,14 +95,15 @@ class MnsQueue:
         """Delete by handle; returns the handles that were rejected."""
         elements = "".join(f"<ReceiptHandle>{escape(handle)}</ReceiptHandle>" for handle in handles)
         body = f'<ReceiptHandles xmlns="http://mns.aliyuncs.com/doc/v1/">{elements}</ReceiptHandles>'
-        with self._translated():
-            reply = self._connection.exchange("DELETE", f"{self._path}/messages", body=body.encode())
-        if reply.status == http.client.NO_CONTENT:
-            return set()
-        failed = _failed_handles(reply.body)
-        if not failed:
-            raise self._error_of(reply)
-        return failed
+        with self._counted("delete"):
+            with self._translated():
+                reply = self._connection.exchange("DELETE", f"{self._path}/messages", body=body.encode())
+            if reply.status == http.client.NO_CONTENT:
+                return set()
+            failed = _failed_handles(reply.body)
+            if not failed:
+                raise self._error_of(reply)
+            return failed
 
     def status(self) -> QueueStatus | None:
         """The attributes of the queue, without touching a message; None if this key has no permission to read them."""
@@ -126,6 +132,15 @@ class MnsQueue:
 
     def close(self) -> None:
         self._connection.close()
+
+    @contextmanager
+    def _counted(self, operation: str) -> Iterator[None]:
+        try:
+            yield
+        except QueueUnavailable as error:
+            self._on_request(operation, error.kind)
+            raise
+        self._on_request(operation, OK)
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -187,7 +202,11 @@ class MnsQueue:
 
 
 def queue_from(
-    settings: QueueSettings, keys: Credentials, *, on_date: Callable[[datetime], None] = lambda _theirs: None
+    settings: QueueSettings,
+    keys: Credentials,
+    *,
+    on_date: Callable[[datetime], None] = lambda _theirs: None,
+    on_request: OnRequest = not_counted,
 ) -> MnsQueue:
     """The queue that the settings name; nothing is sent yet. Raises SettingsError if its endpoint cannot be used."""
     return MnsQueue(
@@ -196,6 +215,7 @@ def queue_from(
         name=settings.label,
         credentials=keys,
         on_date=on_date,
+        on_request=on_request,
     )
 
 

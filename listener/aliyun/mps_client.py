@@ -14,6 +14,7 @@ from urllib.parse import urlsplit
 from listener.aliyun import mps_error_codes, mps_submissions, network_errors
 from listener.aliyun.credentials import AccessKey, Credentials
 from listener.aliyun.mps_answers import answers
+from listener.aliyun.request_count import OK, REJECTED, OnRequest, not_counted
 from listener.core.errors import (
     FailureKind,
     MpsRejected,
@@ -70,10 +71,15 @@ def import_sdk() -> None:
 class MpsClient:
     """Implements ``listener.core.ports.MediaProcessing``. May be used from several threads."""
 
-    def __init__(self, settings: MpsSettings, credentials: Credentials) -> None:
+    def __init__(
+        self, settings: MpsSettings, credentials: Credentials, *, on_request: OnRequest = not_counted
+    ) -> None:
+        """``on_request`` is called after every call with its name and outcome: ``ok``, ``rejected``, or the kind of its
+        failure."""
         self._endpoint = Endpoint.of(settings)
         self._region = settings.region
         self._credentials = credentials
+        self._on_request = on_request
         self._rate = RateLimiter(settings.rate_limit)
         self._lock = threading.Lock()
         self._client: tuple[AccessKey, Any] | None = None
@@ -117,7 +123,7 @@ class MpsClient:
             req_body_type="formData",
             body_type="json",
         )
-        with self._translated(action):
+        with self._counted(action), self._translated(action):
             reply = self._current().call_api(params, OpenApiRequest(query=query), _runtime())
         body = reply.get("body")
         return body if isinstance(body, dict) else {}
@@ -145,6 +151,18 @@ class MpsClient:
                 region_id=self._region,
             )
         )
+
+    @contextmanager
+    def _counted(self, action: str) -> Iterator[None]:
+        try:
+            yield
+        except MpsRejected:
+            self._on_request(action, REJECTED)
+            raise
+        except MpsUnavailable as error:
+            self._on_request(action, error.kind)
+            raise
+        self._on_request(action, OK)
 
     @contextmanager
     def _translated(self, call: str) -> Iterator[None]:

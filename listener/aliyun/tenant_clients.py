@@ -6,14 +6,16 @@ import threading
 
 from listener.aliyun.credentials import Credentials, credentials
 from listener.aliyun.mps_client import MpsClient
+from listener.aliyun.request_count import OnRequest, not_counted
 from listener.settings.sections import Settings
 
 
 class TenantClients:
     """Access keys and MPS clients by tenant, created on first use. May be used from several threads."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, *, on_mps_request: OnRequest = not_counted) -> None:
         self._settings = settings
+        self._on_mps_request = on_mps_request
         self._lock = threading.RLock()
         self._keys: dict[str, Credentials] = {}
         self._clients: dict[str, MpsClient | None] = {}
@@ -35,4 +37,6 @@ class TenantClients:
     def _new_client(self, tenant: str) -> MpsClient | None:
         known = not tenant or tenant in self._settings.tenants
         settings = self._settings.tenant(tenant).mps if known else None
-        return MpsClient(settings, self.keys(tenant)) if settings and settings.configured else None
+        if not settings or not settings.configured:
+            return None
+        return MpsClient(settings, self.keys(tenant), on_request=self._on_mps_request)

@@ -488,6 +488,15 @@ class RecordedEntry:
     recorded_state: str = ""  #: of a contradiction: the state that the job already has
 
 
+@dataclass(frozen=True, slots=True)
+class EndedJob:
+    """An outcome that was recorded: for the metrics."""
+
+    function: str
+    source: Source
+    took: timedelta | None  #: from the submission until it was recorded; None if the job is not known
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordSummary:
     """The effect of one batch on the store."""
@@ -504,6 +513,7 @@ class RecordSummary:
     claimed: Sequence[Delivery] = ()  #: deliveries that are already leased to the caller
     #: How many messages and results had which effect. A declaration of our own (``Lost``) that came too late has none.
     kinds: Mapping[RecordKind, int] = field(default_factory=dict, compare=False)
+    ended: Sequence[EndedJob] = field(default=(), compare=False)
     #: One entry for each of these, made when this is called.
     entries: Callable[[], Sequence[RecordedEntry]] = field(default=tuple, compare=False)
 
@@ -522,6 +532,7 @@ class RecordSummary:
             deliveries=sum(each.deliveries for each in parts),
             claimed=[delivery for each in parts for delivery in each.claimed],
             kinds=sum((Counter(each.kinds) for each in parts), Counter()),
+            ended=[job for each in parts for job in each.ended],
             entries=lambda: [entry for each in parts for entry in each.entries()],
         )
 

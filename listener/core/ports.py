@@ -309,7 +309,8 @@ class Meter(Protocol):
 
     def store_failed(self, kind: str) -> None: ...
 
-    def recorded(self, queue: str, summary: RecordSummary) -> None: ...
+    def recorded(self, queue: str, summary: RecordSummary, *, delays: Sequence[timedelta]) -> None:
+        """``delays``: how long its messages took from being sent to the queue until they were recorded."""
 
     def decided(self, summary: RecordSummary) -> None: ...
 

@@ -26,6 +26,7 @@ from listener.daemon.reload import apply_reloadable, sections_needing_restart
 from listener.daemon.wiring import Loop, Parts, Resources, Wiring, handler_bindings
 from listener.dispatch.coroutine_runner import CoroutineRunner
 from listener.dispatch.handlers import Handlers
+from listener.jobs.functions import FUNCTIONS
 from listener.jobs.settings_warnings import settings_warnings
 from listener.runtime.clock_guard import ClockGuard
 from listener.runtime.liveness import Health, LivenessMonitor
@@ -77,7 +78,7 @@ class Daemon:
         self._settings = settings
         self._drain = drain
         self.liveness = LivenessMonitor()
-        self.metrics = Metrics(lines_dropped=lines_dropped)
+        self.metrics = Metrics(lines_dropped=lines_dropped, functions=FUNCTIONS.keys(), version=__version__)
         self._store_health = StoreHealth(self.metrics, call_limit=store_call_limit(settings.store.timeout))
         self._stopping = threading.Event()
         self._running: _Running | None = None
@@ -102,7 +103,7 @@ class Daemon:
             store = self._open_store(undo)
             # 4. Access keys and MPS clients: a file that cannot be read or a wrong endpoint stops the start, instead of
             #    failing jobs hours later.
-            clients = start_checks.make_clients(self._settings)
+            clients = start_checks.make_clients(self._settings, on_mps_request=self.metrics.mps_requested)
             # 5. Connect the parts. The endpoints of the queues are checked here; nothing is sent yet.
             parts = self._connect(handlers, store, clients)
             self._expect_series()

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from listener.aliyun.mns_connection import CONNECT_TIMEOUT, REPLY_TIMEOUT
 from listener.core.errors import QueueUnavailable
+from listener.daemon.gauge_values import GaugeValues
 from listener.jobs.reconciler import CLAIM_DURATION
 from listener.rules.backoff import MPS_BACKOFF
 from listener.runtime.liveness import Health, LivenessMonitor
@@ -58,6 +59,7 @@ class HealthChecks:
         daemon: str,
         liveness: LivenessMonitor,
         metrics: Metrics,
+        gauges: GaugeValues,
         poller_groups: Sequence[PollerGroup],
         store: StoreHealth,
         stopping: threading.Event,
@@ -65,6 +67,7 @@ class HealthChecks:
         self.daemon = daemon
         self._liveness = liveness
         self._metrics = metrics
+        self._gauges = gauges
         self._poller_groups = poller_groups
         self._store = store
         self._stopping = stopping
@@ -99,7 +102,7 @@ class HealthChecks:
 
     def exposition(self) -> bytes:
         """All metrics, for a Prometheus server."""
-        self._metrics.ready(self.ready().ok)
+        self._gauges.update(ready=self.ready().ok)
         return self._metrics.exposition()
 
 

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import TYPE_CHECKING, Final
 
+from listener.aliyun.request_count import OnRequest, not_counted
 from listener.aliyun.tenant_clients import TenantClients
 from listener.core import clock
 from listener.core.check_result import CheckKind
@@ -77,9 +78,9 @@ def load_handlers(settings: Settings, runner: CoroutineRunner) -> Handlers:
     return Handlers(settings.routes, runner=runner)
 
 
-def make_clients(settings: Settings) -> TenantClients:
+def make_clients(settings: Settings, *, on_mps_request: OnRequest = not_counted) -> TenantClients:
     """Makes every client and reads every file with a key. They hold no connection yet. Raises SettingsError."""
-    clients = TenantClients(settings)
+    clients = TenantClients(settings, on_mps_request=on_mps_request)
     for tenant in ("", *settings.tenants):
         clients.mps(tenant)
     for queue in settings.queues:

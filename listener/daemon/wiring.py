@@ -21,6 +21,7 @@ from listener.aliyun.mns_queue import MnsQueue, queue_from
 from listener.core import clock
 from listener.core.model import Delivery, Target, Tenants
 from listener.core.ports import HeartbeatSink, MpsOf
+from listener.daemon.gauge_values import GaugeValues
 from listener.daemon.health import (
     STORE_LOOP_STALLED_AFTER,
     VERIFIER_STALLED_AFTER,
@@ -29,6 +30,7 @@ from listener.daemon.health import (
     reconciler_stalled_after,
 )
 from listener.daemon.maintenance import DrainLoop, Housekeeping, NotifierLoop, Presence, PrunerLoop
+from listener.daemon.statistics_loop import StatisticsLoop
 from listener.dispatch.attempt import HandlerBinding
 from listener.dispatch.dispatcher import Dispatcher
 from listener.dispatch.enricher import Enricher
@@ -50,6 +52,7 @@ from listener.store.daemons import Daemons, RunningDaemon
 from listener.store.notifier import Notifier
 from listener.store.pruner import Pruner
 from listener.store.sql_store import SqlStore
+from listener.store.statistics import Statistics
 
 #: The long poll in drain mode: how long an empty queue is given to bring another message.
 DRAIN_WAIT = timedelta(seconds=1)
@@ -123,7 +126,7 @@ class Wiring:
             dispatcher=dispatcher,
             poller_groups=poller_groups,
             queues=self._queues,
-            health=self._health(poller_groups),
+            health=self._health(poller_groups, dispatcher),
             presence=self._presence,
             drain=drain,
             loops=list(self._loops(dispatcher, recorder, poller_groups, drain)),
@@ -177,6 +180,7 @@ class Wiring:
             on_unverified=self._wake_verifiers,
             on_decided=self.metrics.decided,
             on_recorded=self._recorded.notify,
+            on_ended=self.metrics.ended,
         )
 
     def _wake_verifiers(self) -> None:
@@ -201,7 +205,12 @@ class Wiring:
     def _poller(
         self, settings: QueueSettings, recorder: Recorder, *, wait: timedelta, heartbeat: HeartbeatSink
     ) -> Poller:
-        queue = queue_from(settings, self.resources.keys[settings.tenant], on_date=self.clock_guard.confirm)
+        queue = queue_from(
+            settings,
+            self.resources.keys[settings.tenant],
+            on_date=self.clock_guard.confirm,
+            on_request=self.metrics.mns_requested,
+        )
         self._queues.append(queue)
         return Poller(
             queue=queue,
@@ -213,15 +222,25 @@ class Wiring:
             batch=settings.batch,
         )
 
-    def _health(self, poller_groups: Sequence[PollerGroup]) -> HealthChecks:
+    def _health(self, poller_groups: Sequence[PollerGroup], dispatcher: Dispatcher) -> HealthChecks:
         return HealthChecks(
             daemon=self._owner,
             liveness=self.liveness,
             metrics=self.metrics,
+            gauges=GaugeValues(
+                self.metrics.gauges,
+                poller_groups=poller_groups,
+                dispatcher=dispatcher,
+                statistics=self._statistics,
+            ),
             poller_groups=poller_groups,
             store=self.store_health,
             stopping=self.stop,
         )
+
+    @cached_property
+    def _statistics(self) -> StatisticsLoop:
+        return StatisticsLoop(Statistics(self.resources.store.database).totals, stop=self.stop)
 
     def _drain_loop(self, poller_groups: Sequence[PollerGroup], dispatcher: Dispatcher) -> DrainLoop:
         return DrainLoop(
@@ -241,6 +260,7 @@ class Wiring:
         """Every loop of the daemon, in the order in which they are started."""
         yield Loop(name="claims", run=partial(dispatcher.run_claims, self.stop, self._heartbeat("claim")))
         yield self._housekeeping(dispatcher, recorder)
+        yield Loop(name="statistics", run=partial(self._statistics.run, self._heartbeat("statistics")))
         if self.settings.store.retention:
             yield self._pruner(poller_groups)
         for tenant, jobs in tenant_shards(self.settings.tenants).items():

@@ -112,6 +112,11 @@ class Dispatcher:
         """Whether this process can run deliveries to this target."""
         return target in self._bindings
 
+    @property
+    def in_flight(self) -> int:
+        """How many deliveries this process has claimed and not settled yet."""
+        return len(self._in_flight.all())
+
     def start(self) -> None:
         self._settler.start()
         self._workers.start()

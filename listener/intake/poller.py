@@ -121,7 +121,7 @@ class Poller:
         if messages:
             log_received(self._queue.name, messages)
             summary = self._recorder.record(self._queue.name, messages)
-            self._meter.recorded(self._queue.name, summary)
+            self._meter.recorded(self._queue.name, summary, delays=_delays(messages))
             self._delete(messages)
         return len(messages)
 
@@ -160,3 +160,9 @@ class Poller:
             log.info("queue.recovered", queue=self._queue.name, failures=self._queue_failures)
             self._queue_failures = 0
             self._warnings.reset()
+
+
+def _delays(messages: Sequence[Message]) -> Sequence[timedelta]:
+    """How long these messages have been on their way; the clock of MNS may be ahead of ours."""
+    now = clock.now()
+    return [max(now - each.enqueued_at, timedelta()) for each in messages if each.enqueued_at]

@@ -42,6 +42,12 @@ class PollerGroup:
         with self._changed:
             return self.first.idle and not self._running
 
+    @property
+    def pollers(self) -> int:
+        """How many pollers are running."""
+        with self._changed:
+            return 1 + self._running
+
     def run(self) -> None:
         """Poll until the stop event is set, with extra pollers while batches are full; then wait for those to end."""
         for _turn in self.first.turns():

@@ -13,6 +13,7 @@ from listener.core.model import (
     Claim,
     DecodedMessage,
     Delivery,
+    EndedJob,
     Message,
     Quarantined,
     RecordSummary,
@@ -35,7 +36,7 @@ def _nothing() -> None:
     """For a process in which nothing waits: the daemon finds what was recorded in the store."""
 
 
-def _ignored(_summary: RecordSummary) -> None:
+def _ignored(_recorded: object) -> None:
     """For a process that counts nothing."""
 
 
@@ -52,9 +53,12 @@ class Recorder:
         on_unverified: Callable[[], None] = _nothing,
         on_decided: Callable[[RecordSummary], None] = _ignored,
         on_recorded: Callable[[], None] = _nothing,
+        on_ended: Callable[[Sequence[EndedJob]], None] = _ignored,
     ) -> None:
         """``on_unverified`` is called when callbacks were recorded that MPS has to confirm, ``on_decided`` when results
-        that had waited, or were being verified, got their decision, ``on_recorded`` after each transaction."""
+        that had waited, or were being verified, got their decision, ``on_recorded`` after each transaction, and
+        ``on_ended`` when outcomes of jobs were recorded.
+        """
         self._store = store
         self._rules = rules
         self._correlation = correlation
@@ -62,6 +66,7 @@ class Recorder:
         self._on_unverified = on_unverified
         self._on_decided = on_decided
         self._on_recorded = on_recorded
+        self._on_ended = on_ended
         self._record_log = RecordLog()
         self._waiting_until: datetime | None = None
         #: Whether the last batch brought more deliveries than there was capacity for: handlers are slower than the
@@ -159,9 +164,11 @@ class Recorder:
         return summary
 
     def _follow(self, summary: RecordSummary) -> None:
-        """Let the sink claim the deliveries that were not claimed when they were recorded, have MPS asked, and tell
-        those who wait for outcomes."""
+        """Let the sink claim the deliveries that were not claimed when they were recorded, have MPS asked, count the
+        outcomes, and tell those who wait for them."""
         self._on_recorded()
+        if summary.ended:
+            self._on_ended(summary.ended)
         if summary.deliveries > len(summary.claimed):
             self._sink.wake()
         if summary.verifying:

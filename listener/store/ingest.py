@@ -77,6 +77,7 @@ def record(
         deliveries=written,
         claimed=claimed,
         kinds=kinds,
+        ended=done.ended(at),
         entries=done.entries,
     )
 
@@ -147,6 +148,7 @@ def reroute(
         parked=kinds.get(RecordKind.PARKED, 0),
         deliveries=written,
         kinds=kinds,
+        ended=done.ended(at),
         entries=done.entries,
     )
 

@@ -8,9 +8,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 
 from listener.core.model import (
     DecodedMessage,
+    EndedJob,
     JobState,
     RecordedEntry,
     RecordKind,
@@ -19,6 +21,8 @@ from listener.core.model import (
 from listener.store.result_rows import Recorded
 from listener.store.routed_result import RoutedResult
 
+#: The outcome of a job has one of these. What waits is no outcome yet, and what is dropped belongs to no job of ours.
+_DECIDED = frozenset({ResultStatus.ROUTED, ResultStatus.PARKED, ResultStatus.REFUSED})
 _KINDS = {status: RecordKind(status) for status in ResultStatus}
 
 
@@ -39,6 +43,10 @@ class RecordedBatch:
             kinds[RecordKind.QUARANTINED] = len(self.quarantined)
         return kinds
 
+    def ended(self, at: datetime) -> Sequence[EndedJob]:
+        """The outcomes among the new ones, recorded at this time."""
+        return [_ended(entry, at) for entry in self.new if _is_outcome(entry)]
+
     def entries(self) -> Sequence[RecordedEntry]:
         return [
             *map(_entry_of_new, self.new),
@@ -55,6 +63,18 @@ def _is_too_late(entry: RoutedResult) -> bool:
     """An outcome of a job that was declared lost before it had an id; it has another dedup key."""
     is_lost = entry.job is not None and entry.job.state == JobState.LOST
     return is_lost and entry.decision.status is ResultStatus.DROPPED and bool(entry.result.terminal_id)
+
+
+def _is_outcome(entry: RoutedResult) -> bool:
+    decided = entry.decision.status in _DECIDED
+    return decided and bool(entry.result.terminal_id) and not _is_too_late(entry)
+
+
+def _ended(entry: RoutedResult, at: datetime) -> EndedJob:
+    result, job = entry.result, entry.job
+    submitted_at = job.submitted_at if job else None
+    took = max(at - submitted_at, timedelta()) if submitted_at else None
+    return EndedJob((job.function if job else "") or result.function, result.source, took)
 
 
 def _kind_of_copy(copy: RoutedResult, recorded: Mapping[str, Recorded]) -> RecordKind:

@@ -16,6 +16,7 @@ import httpx
 import pytest
 from structlog.testing import capture_logs
 
+from listener import __version__
 from listener.core.errors import AddressInUse, ListenerError, SettingsError, StoreUnavailable
 from listener.daemon.daemon import Daemon
 from listener.emulator import Options
@@ -290,6 +291,23 @@ def test_every_series_is_there_at_the_start_and_those_of_new_routes_after_a_relo
     assert len(series("renamed", "one")) == len(series("renamed", "two")) == 1
 
 
+def test_gauges_show_the_store_and_the_queues_with_their_age(daemon: Daemon, settings: Settings) -> None:
+    url = f"http://{settings.http.listen}/metrics"
+
+    def shown() -> dict[str, float]:
+        lines = [line.rpartition(" ") for line in httpx.get(url).text.splitlines() if line[0] != "#"]
+        return {name.removeprefix("mns_listener_"): float(number) for name, _, number in lines}
+
+    wait_until(lambda: 'deliveries{state="pending"}' in shown())
+    gauges = shown()
+    assert gauges['deliveries{state="pending"}'] == gauges['open_results{status="parked"}'] == 0
+    assert gauges["store_size_bytes"] > 0
+    assert gauges['pollers{queue="mps-callbacks"}'] == 1
+    assert 0 <= gauges["statistics_age_seconds"] < 60
+    assert 0 <= gauges['last_receive_age_seconds{queue="mps-callbacks"}'] < 60
+    assert f'version="{__version__}"' in next(name for name in gauges if name.startswith("build_info"))
+
+
 class TestStop:
     def test_nothing_is_left_and_a_second_stop_does_nothing(self, settings: Settings) -> None:
         daemon = Daemon(settings)
@@ -384,7 +402,7 @@ def test_every_loop_has_a_heartbeat(folder: Path) -> None:
     daemon.start()
     daemon.stop()
 
-    loops = {"poll mps-callbacks", "claim", "settle", "housekeeping", "prune"}
+    loops = {"poll mps-callbacks", "claim", "settle", "housekeeping", "prune", "statistics"}
     loops |= {"reconcile", "reconcile one", "verify", "verify one"}
     workers = {f"worker-{number}" for number in range(DispatchSettings().concurrency)}
     assert liveness.names == loops | workers

@@ -27,7 +27,7 @@ from listener.rules.routing import Correlation, Rule
 from listener.runtime.metrics import Metrics
 from listener.store.sql_store import SqlStore
 from listener.store.tables import quarantine, results
-from tests.support.builders import NOON, a_callback, wrapped
+from tests.support.builders import NOON, a_callback, a_message, wrapped
 from tests.support.dispatching import a_dispatcher
 from tests.support.emulator_clients import BareMns
 from tests.support.raw_server import http_reply, serving
@@ -106,6 +106,26 @@ def failure_of(url: str, *, queue: str = "q", key: AccessKey = KEY) -> QueueUnav
     with a_queue(url, queue=queue, key=key) as adapter, pytest.raises(QueueUnavailable) as caught:
         receive(adapter)
     return caught.value
+
+
+def test_every_request_is_counted_with_its_outcome() -> None:
+    counted: list[tuple[str, str]] = []
+    denied = http_reply(b"<Error><Code>AccessDenied</Code></Error>", status="403 Forbidden")
+    with serving([EMPTY, denied, http_reply(b"", status="204 No Content")]) as server:
+        queue = MnsQueue(
+            endpoint=server.url,
+            queue="q",
+            name="q",
+            credentials=Credentials(lambda: KEY),
+            on_request=lambda operation, outcome: counted.append((operation, outcome)),
+        )
+        with closing(queue):
+            receive(queue)
+            with pytest.raises(QueueUnavailable):
+                receive(queue)
+            queue.delete([a_message()])
+
+    assert counted == [("receive", "ok"), ("receive", "denied"), ("delete", "ok")]
 
 
 @pytest.mark.parametrize(

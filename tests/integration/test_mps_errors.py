@@ -95,3 +95,16 @@ def test_what_will_always_be_refused_is_permanent(client: MpsClient, server: Ref
     assert isinstance(error, MpsRejected)
     assert (error.code, error.request_id) == (code, "1")
     assert code not in TABLE or TABLE[code].hint in str(error)
+
+
+def test_every_call_is_counted_with_its_outcome(server: Refusing) -> None:
+    counted: list[tuple[str, str]] = []
+    client = MpsClient(
+        MpsSettings(endpoint=f"http://127.0.0.1:{server.server_port}"),
+        Credentials(lambda: AccessKey("testKeyId", "testKeySecret")),
+        on_request=lambda operation, outcome: counted.append((operation, outcome)),
+    )
+    refused(client, server, "Throttling.User", 400)
+    refused(client, server, "MissingParameter", 400)
+
+    assert counted == [("SubmitIProductionJob", "throttled"), ("SubmitIProductionJob", "rejected")]

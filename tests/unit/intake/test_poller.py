@@ -13,6 +13,7 @@ from freezegun import freeze_time
 from freezegun.api import FrozenDateTimeFactory
 from structlog.testing import capture_logs
 
+from listener.core import clock
 from listener.core.errors import FailureKind, QueueUnavailable
 from listener.core.model import Message, Result
 from listener.formats.callback import decode
@@ -218,3 +219,18 @@ def test_a_fault_while_stopping_is_not_logged(store: SqlStore) -> None:
         assert poller.turn() == timedelta(0)
 
     assert logs == []
+
+
+def test_the_time_from_the_queue_to_the_store_is_counted(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = Metrics()
+    ahead = a_message(message_id="ahead", enqueued_at=NOON + timedelta(hours=1))
+    queue = MemoryQueue(*messages(2), ahead, a_message(message_id="unknown", enqueued_at=None))
+    monkeypatch.setattr(clock, "now", lambda: NOON + timedelta(seconds=40))
+    a_poller(queue, store, meter=metrics).poll_once()
+
+    series = {"queue": queue.name}
+    name = "mns_listener_message_record_duration_seconds"
+    assert metrics.registry.get_sample_value(f"{name}_count", series) == 3
+    assert metrics.registry.get_sample_value(f"{name}_sum", series) == 80

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import timedelta
 from pathlib import Path
 
 import prometheus_client
 import pytest
+from prometheus_client.core import Metric
 
 from listener.core import clock
 from listener.core.errors import FailureKind, StoreFailureKind
 from listener.core.model import (
+    LOST,
     OUTCOME_NAMES,
     Dead,
     Done,
@@ -20,14 +23,15 @@ from listener.core.model import (
     RecordSummary,
     RetryAfter,
     Settlement,
+    Source,
     Target,
     VerificationOutcome,
 )
 from listener.intake.recorder import NullDeliverySink, Recorder
 from listener.rules.routing import Correlation, Match, Rule
-from listener.runtime.metrics import LATE, SECONDS, Metrics
+from listener.runtime.metrics import DELAY_SECONDS, JOB_SECONDS, LATE, SECONDS, Metrics
 from listener.store.sql_store import SqlStore
-from tests.support.builders import a_callback, a_delivery, a_message, wrapped
+from tests.support.builders import NOON, a_callback, a_delivery, a_job, a_message, a_result, wrapped
 from tests.support.sqlite import new_sqlite_store
 
 TARGETS = [Target("videos", "log"), Target("videos", "webhook"), Target("rest", "log")]
@@ -64,7 +68,7 @@ def test_settlements_are_counted_by_outcome(outcome: Outcome, late: bool, label:
 def test_messages_are_counted_by_kind() -> None:
     metrics = Metrics()
     kinds = {RecordKind.ROUTED: 5, RecordKind.DUPLICATE: 4, RecordKind.QUARANTINED: 2}
-    metrics.recorded("q", RecordSummary(kinds=kinds))
+    metrics.recorded("q", RecordSummary(kinds=kinds), delays=())
 
     assert {kind: value(metrics, "results_total", queue="q", kind=kind) for kind in kinds} == kinds
     assert value(metrics, "results_total", queue="q", kind="parked") is None
@@ -90,7 +94,7 @@ def test_what_a_wait_ends_with_is_counted(store: SqlStore, monkeypatch: pytest.M
         on_decided=metrics.decided,
     )
     assert value(metrics, "decisions_total", kind="parked") == 0
-    metrics.recorded("q", recorder.record("q", [a_message()]))
+    metrics.recorded("q", recorder.record("q", [a_message()]), delays=())
     later = clock.now() + timedelta(seconds=6)
     monkeypatch.setattr(clock, "now", lambda: later)
     recorder.decide_waiting()
@@ -116,7 +120,7 @@ def test_every_message_is_counted_under_one_kind(store: SqlStore) -> None:
     ]
     bodies = [*(wrapped(a_callback(**members)) for members in callbacks), "garbage"]
     batch = [a_message(message_id=str(place), body=body) for place, body in enumerate(bodies)]
-    metrics.recorded("q", recorder.record("q", batch))
+    metrics.recorded("q", recorder.record("q", batch), delays=())
 
     counted = {str(kind): value(metrics, "results_total", queue="q", kind=kind) or 0 for kind in RecordKind}
     assert {kind: count for kind, count in counted.items() if count} == {
@@ -128,6 +132,134 @@ def test_every_message_is_counted_under_one_kind(store: SqlStore) -> None:
         "quarantined": 1,
     }
     assert sum(counted.values()) == len(batch)
+
+
+def test_the_way_of_a_result_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = Metrics()
+    metrics.recorded("q", RecordSummary(), delays=[timedelta(seconds=2), timedelta(hours=1)])
+    monkeypatch.setattr(clock, "now", lambda: NOON + timedelta(minutes=5))
+    delivery = a_delivery(created_at=NOON - timedelta(days=1), replayed_at=NOON)
+    for outcome, late in (
+        (Done(), False),
+        (Dead(reason=""), False),
+        (RetryAfter(wait=timedelta(0), reason=""), False),
+        (Done(), True),
+    ):
+        metrics.settled(Settlement(delivery=delivery, outcome=outcome), seconds=0.2, late=late)
+
+    labels = {"route": "videos", "handler": "log"}
+    assert value(metrics, "message_record_duration_seconds_sum", queue="q") == 3602
+    assert value(metrics, "message_record_duration_seconds_count", queue="q") == 2
+    assert value(metrics, "delivery_duration_seconds_sum", **labels) == 2 * 300
+    assert value(metrics, "delivery_duration_seconds_count", **labels) == 2
+
+
+def test_outcomes_of_jobs_are_counted_once_by_what_brought_them(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    metrics = Metrics(functions=["Cover"])
+    correlation = Correlation(wait=timedelta(seconds=5))
+    recorder = Recorder(
+        store=store, rules=(), correlation=correlation, sink=NullDeliverySink(), on_ended=metrics.ended
+    )
+    for number, function in enumerate(("Cover", "Cover", "Mine", "Cover")):
+        store.add_job(a_job(job_id=f"job-{number}", token=f"token-{number}", function=function))
+    monkeypatch.setattr(clock, "now", lambda: NOON + timedelta(minutes=10))
+    for number in (0, 0, 1):  # one of them twice
+        body = wrapped(a_callback(JobId=f"job-{number}"))
+        recorder.record("q", [a_message(message_id=str(number), body=body)])
+    recorder.record_found([a_result(job_id="job-2", source=Source.QUERY)])
+    recorder.record_found([a_result(job_id="job-3", state=LOST, source=Source.LISTENER)])
+    recorder.record("q", [a_message(message_id="early", body=wrapped(a_callback(JobId="early")))])
+    progress = a_callback(JobId="early", State="Processing")
+    recorder.record("q", [a_message(message_id="progress", body=wrapped(progress))])
+    counted = {"callback": 2, "query": 1, "listener": 1, "reply": 0}
+    assert {each: value(metrics, "jobs_ended_total", source=each) for each in counted} == counted
+
+    monkeypatch.setattr(clock, "now", lambda: NOON + timedelta(minutes=20))
+    recorder.decide_waiting()
+    assert value(metrics, "jobs_ended_total", source="callback") == 3
+    assert value(metrics, "job_duration_seconds_sum", function="Cover") == 3 * 600
+    assert value(metrics, "job_duration_seconds_sum", function="other") == 600
+    assert value(metrics, "job_duration_seconds_count", function="Mine") is None
+
+
+def test_time_since_a_receive_counts_from_the_start_at_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    metrics = Metrics()
+    now = 100.0
+    monkeypatch.setattr(clock, "monotonic", lambda: now)
+    metrics.expect(queues=["q"], targets=())
+    now = 130.0
+    assert value(metrics, "last_receive_age_seconds", queue="q") == 30
+    metrics.polled("q", messages=0, seconds=1)
+    metrics.expect(queues=["q"], targets=())  # as a reload does
+    now = 132.0
+    assert value(metrics, "last_receive_age_seconds", queue="q") == 2
+
+
+class TestConventions:
+    """What ``promtool check metrics`` verifies, and the Prometheus documentation asks for."""
+
+    @pytest.fixture
+    def families(self) -> list[Metric]:
+        metrics = Metrics()
+        metrics.expect(queues=["q"], targets=TARGETS)
+        return list(metrics.registry.collect())
+
+    def test_names_are_those_of_one_namespace_in_lower_case(self, families: list[Metric]) -> None:
+        names = [family.name for family in families]
+        assert [name for name in names if not re.fullmatch(r"mns_listener(_[a-z]+)+", name)] == []
+
+    def test_no_name_contains_what_a_suffix_or_type_says(self, families: list[Metric]) -> None:
+        reserved = {"total", "count", "sum", "bucket", "counter", "gauge", "histogram", "summary", "metric"}
+        found = {family.name for family in families if reserved & set(family.name.split("_"))}
+        assert found == set()
+
+    def test_units_are_base_units_at_the_end(self, families: list[Metric]) -> None:
+        others = {
+            "ms",
+            "milliseconds",
+            "minutes",
+            "hours",
+            "days",
+            "kb",
+            "mb",
+            "kilobytes",
+            "megabytes",
+            "percent",
+        }
+        assert [family.name for family in families if others & set(family.name.split("_"))] == []
+        with_unit = [family.name for family in families if {"seconds", "bytes"} & set(family.name.split("_"))]
+        assert with_unit
+        assert [name for name in with_unit if not name.endswith(("_seconds", "_bytes"))] == []
+        times = [name for name in with_unit if re.search("duration|age|time", name)]
+        assert [name for name in times if not name.endswith("_seconds")] == []
+
+    def test_only_counters_end_with_total(self, families: list[Metric]) -> None:
+        for family in families:
+            totals = [sample.name for sample in family.samples if sample.name.endswith("_total")]
+            assert bool(totals) == (family.type == "counter") or not family.samples
+
+    def test_every_metric_has_a_help_text_without_a_full_stop(self, families: list[Metric]) -> None:
+        assert [
+            each.name for each in families if not each.documentation or each.documentation[-1] == "."
+        ] == []
+
+    def test_no_label_repeats_the_name_or_is_reserved(self, families: list[Metric]) -> None:
+        labels = {
+            (each.name, label) for each in families for sample in each.samples for label in sample.labels
+        }
+        assert labels
+        bad = {"job", "instance", "le", "quantile", "type"}
+        inherent = {(each.name, "le") for each in families if each.type == "histogram"}
+        assert [
+            (name, label) for name, label in labels - inherent if label in bad or label.startswith("_")
+        ] == []
+
+    def test_buckets_of_histograms_ascend_from_the_shortest_to_the_longest_time(self) -> None:
+        for bounds in (SECONDS, DELAY_SECONDS, JOB_SECONDS):
+            assert list(bounds) == sorted(set(bounds))
+        assert JOB_SECONDS[-1] == DELAY_SECONDS[-1] == 86_400
 
 
 class TestExpectedSeries:

@@ -1,0 +1,49 @@
+"""Reads what is open in the store every few seconds, so that metrics can be shown while the store hangs."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Final
+
+from listener.core import clock
+from listener.core.errors import StoreUnavailable
+from listener.core.logger import get_logger
+from listener.core.ports import HeartbeatSink
+from listener.store.statistics import Totals
+
+log = get_logger(__name__)
+
+INTERVAL: Final = timedelta(seconds=10)
+
+
+class StatisticsLoop:
+    """Any thread may ask for what was read last; only its own loop waits for the store."""
+
+    def __init__(self, read: Callable[[datetime], Totals], *, stop: threading.Event) -> None:
+        self._read = read
+        self._stop = stop
+        self._read_at = clock.monotonic()
+        self.totals: Totals | None = None  #: None until they are read for the first time
+
+    @property
+    def age(self) -> timedelta:
+        """How long ago the totals were read, or the process started."""
+        return timedelta(seconds=clock.monotonic() - self._read_at)
+
+    def run(self, heartbeat: HeartbeatSink) -> None:
+        while not self._stop.is_set():
+            heartbeat.beat()
+            self.turn()
+            self._stop.wait(INTERVAL.total_seconds())
+
+    def turn(self) -> None:
+        """Read once; what cannot be read stays as it was. Never raises."""
+        try:
+            self.totals = self._read(clock.now())
+            self._read_at = clock.monotonic()
+        except StoreUnavailable:
+            pass  # logged by the store's observer
+        except Exception:  # a bug in mns-listener must not end the loop
+            log.exception("statistics.crashed")

@@ -1,0 +1,59 @@
+"""What is shown of the store is read apart from what shows it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import datetime, timedelta
+
+import pytest
+from structlog.testing import capture_logs
+
+from listener.core import clock
+from listener.core.errors import StoreFailureKind, StoreUnavailable
+from listener.daemon.statistics_loop import StatisticsLoop
+from listener.store.statistics import Totals
+from tests.support.builders import NOON
+from tests.support.clocks import let_pass
+
+
+def a_loop(read: Callable[[datetime], Totals]) -> StatisticsLoop:
+    return StatisticsLoop(read, stop=threading.Event())
+
+
+def test_totals_are_those_that_were_read_last(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(clock, "now", lambda: NOON)
+    loop = a_loop(lambda at: Totals(at=at, dead=2))
+    let_pass(timedelta(seconds=7), monkeypatch)
+    assert not loop.totals
+    assert loop.age >= timedelta(seconds=7)
+
+    loop.turn()
+    let_pass(timedelta(seconds=3), monkeypatch)
+    assert loop.totals == Totals(at=NOON, dead=2)
+    assert loop.age == timedelta(seconds=3)
+
+
+@pytest.mark.parametrize(
+    "error", [StoreUnavailable("away", kind=StoreFailureKind.LOCKED), ValueError("a bug")]
+)
+def test_what_cannot_be_read_leaves_the_last_totals_with_their_age(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    def read(at: datetime) -> Totals:
+        if loop.totals:
+            raise error
+        return Totals(at=at, parked=1)
+
+    monkeypatch.setattr(clock, "now", lambda: NOON)
+    loop = a_loop(read)
+    loop.turn()
+    let_pass(timedelta(minutes=5), monkeypatch)
+    with capture_logs() as logs:
+        loop.turn()
+
+    assert loop.totals == Totals(at=NOON, parked=1)
+    assert loop.age >= timedelta(minutes=5)
+    assert [line["event"] for line in logs] == (
+        ["statistics.crashed"] if isinstance(error, ValueError) else []
+    )
