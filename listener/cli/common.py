@@ -68,6 +68,12 @@ def page_options(command: F) -> F:
     return limit(before(command))
 
 
+def print_next_page(ids: Sequence[int], limit: int) -> None:
+    """Say on standard error how to go on. ``ids`` are those of the rows shown, and of one more if there is one."""
+    if len(ids) > limit:
+        click.echo(f"next page: --before {ids[limit - 1]}", err=True)
+
+
 def settings_from(path: Path | None) -> Settings:
     """Raises SettingsError."""
     return loader.settings_from(path)

@@ -18,6 +18,7 @@ from listener.cli.common import (
     opened_store,
     page_options,
     print_json,
+    print_next_page,
     print_one,
     print_table,
     settings_from,
@@ -69,11 +70,13 @@ def dead_letters() -> None:
 def list_dead(*, filters: Filters, before: int | None, limit: int, path: Path | None, as_json: bool) -> None:
     """List dead letters, newest first. --since and --until refer to the time of the failure."""
     with opened_store(settings_from(path), read_only=True) as store:
-        page = stored.DeadLetters(store.database).page(filters=filters, before=before or 0, limit=limit)
+        found = stored.DeadLetters(store.database).page(filters=filters, before=before or 0, limit=limit + 1)
+    page = found[:limit]
     if as_json:
         print_json([delivery_dict(delivery) for delivery in page])
     else:
         _show(page)
+    print_next_page([each.id for each in found], limit)
 
 
 @dead_letters.command("show", epilog=examples(EXAMPLES, "show"))

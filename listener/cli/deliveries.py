@@ -17,6 +17,7 @@ from listener.cli.common import (
     opened_store,
     page_options,
     print_json,
+    print_next_page,
     print_one,
     print_table,
     settings_from,
@@ -86,13 +87,15 @@ def list_deliveries(
     """List deliveries, newest first: when each is due, and the error that it waits after."""
     wanted = tuple(map(DeliveryState, states)) or stored.UNSETTLED
     with opened_store(settings_from(path), read_only=True) as store:
-        page = stored.Deliveries(store.database).page(
-            states=wanted, filters=filters, before=before or 0, limit=limit
+        found = stored.Deliveries(store.database).page(
+            states=wanted, filters=filters, before=before or 0, limit=limit + 1
         )
+    page = found[:limit]
     if as_json:
         print_json([delivery_dict(delivery) for delivery in page])
     else:
         _show(page)
+    print_next_page([each.id for each in found], limit)
 
 
 @deliveries.command("show", epilog=examples(EXAMPLES, "show"))

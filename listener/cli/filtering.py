@@ -13,7 +13,7 @@ from listener.core import clock
 from listener.core.lazy_imports import lazy_imports
 
 with lazy_imports():
-    from listener.formats import points_in_time
+    from listener.formats import points_in_time, states
     from listener.store import filters as narrow
 
 
@@ -39,11 +39,25 @@ class AnyCase(click.Choice[str]):
         return super().convert(known.get(str(value).casefold(), value), param, ctx)
 
 
+def _as_recorded(_context: click.Context, _option: click.Parameter, given: str) -> str:
+    known = states.known_state(given) if given else ""
+    if known is None:
+        raise click.BadParameter(f"{given!r} is not a known state; use one of {', '.join(states.KNOWN_STATES)}")
+    return known
+
+
 _OPTIONS: Final = {
     "function": click.option("--function", default="", help="Only of this function, e.g. Cover."),
+    "kind": click.option(
+        "--kind", default="", help="Only of jobs of this kind, e.g. Transcode, or of events of this type."
+    ),
     "route": click.option("--route", default="", help="Only with a delivery of this route."),
     "reference": click.option(
         "--reference", default="", help="Only of the job with this reference; talk-* for all that begin so."
+    ),
+    "queue": click.option("--queue", default="", help="Only what came from this queue, by its name in the settings."),
+    "result_state": click.option(
+        "--result-state", default="", callback=_as_recorded, help="Only with a result of this state, e.g. Fail."
     ),
     "since": click.option(
         "--since", type=PointInTime(), help="Only from this time on: ISO 8601, or how long ago, e.g. 2h."

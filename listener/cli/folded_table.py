@@ -26,7 +26,7 @@ def terminal_lines(
     foldable = [name not in whole for name in columns]
     widths = _widths(natural, foldable, width - GAP * (len(columns) - 1))
     if widths is None:
-        return (line for row in rows for line in _paragraph(columns, row, width=width))
+        return (line for row in rows for line in _paragraph(columns, row, width=width, whole=whole))
     return _folded(columns, rows, widths=widths)
 
 
@@ -64,16 +64,30 @@ def _fold(text: str, *, width: int) -> list[str]:
     return [*lines, line]
 
 
-def _paragraph(columns: Sequence[str], row: Sequence[str], *, width: int) -> Iterator[str]:
-    """``name: value`` for each cell that is not empty, as many on a line as fit, further lines indented."""
-    gap, line = " " * GAP, ""
+def _paragraph(
+    columns: Sequence[str], row: Sequence[str], *, width: int, whole: Collection[str]
+) -> Iterator[str]:
+    """``name: value`` for each cell that is not empty, as many on a line as fit, further lines indented.
+
+    What is longer than a line is folded, with a deeper indentation, unless its column is in ``whole``.
+    """
+    gap, line, indent = " " * GAP, "", ""
     for name, value in zip(columns, row, strict=True):
-        part = f"{name}: {value}"
+        part = f"{name}: {value.strip()}"
         if not value.strip():
             continue
-        if line and cell_len(line + gap + part) > width:
+        if line and cell_len(line + gap + part) <= width:
+            line += gap + part
+            continue
+        if line:
             yield line
-            line = gap + part
-        else:
-            line += gap + part if line else part
-    yield line.rstrip()
+            indent = gap
+        line = indent + part
+        if cell_len(line) > width and name not in whole:
+            first, *others = _fold(part, width=max(width - 2 * GAP, MIN_FOLDED))
+            yield indent + first.rstrip()
+            *full, line = (2 * gap + other.rstrip() for other in others) if others else ("",)
+            yield from full
+            indent = gap
+    if line:
+        yield line

@@ -17,6 +17,7 @@ from listener.cli.common import (
     page_options,
     print_fields,
     print_json,
+    print_next_page,
     print_one,
     print_table,
     print_warnings,
@@ -37,7 +38,7 @@ with lazy_imports():
     from listener.store import queries as stored
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
     from listener.store.filters import Filters
 
@@ -92,11 +93,19 @@ def list_jobs(
     """List jobs, newest first, with the states of their deliveries."""
     with opened_store(settings_from(path), read_only=True) as store:
         queries = stored.Queries(store.database)
-        page = queries.jobs(state=state or "", filters=filters, before=before or 0, limit=limit)
+        found = queries.jobs(state=state or "", filters=filters, before=before or 0, limit=limit + 1)
+        page = found[:limit]
         counts = queries.delivery_counts([row for row, _ in page])
     if as_json:
         print_json([{"id": row, **job_dict(job), "deliveries": counts.get(row, {})} for row, job in page])
-        return
+    else:
+        _show_page(page, counts, narrowed=bool(state or filters.given))
+    print_next_page([row for row, _ in found], limit)
+
+
+def _show_page(
+    page: Sequence[tuple[int, Job]], counts: Mapping[int, Mapping[str, int]], *, narrowed: bool
+) -> None:
     columns = (
         "id",
         "job",
@@ -112,7 +121,7 @@ def list_jobs(
     print_table(
         columns,
         [_row(row, job, counts.get(row, {})) for row, job in page],
-        empty="no jobs match" if state or filters.given else "no jobs; submit one with `mns-listener submit`",
+        empty="no jobs match" if narrowed else "no jobs; submit one with `mns-listener submit`",
         whole=("id", "job", "reference"),
     )
 

@@ -19,6 +19,7 @@ from listener.cli.common import (
     opened_store,
     page_options,
     print_json,
+    print_next_page,
     print_one,
     print_table,
     settings_from,
@@ -44,11 +45,11 @@ if TYPE_CHECKING:
     from listener.store.quarantined_messages import QuarantinedMessages
 
 #: Nothing else is known of a message that could not be decoded.
-TIMES = ("since", "until")
+FILTERS = ("queue", "since", "until")
 RETRY = Action(
-    verb="retry", done="retried", what="quarantined messages", refuses=True, counts=True, filters=TIMES
+    verb="retry", done="retried", what="quarantined messages", refuses=True, counts=True, filters=FILTERS
 )
-DROP = Action(verb="drop", done="dropped", what="quarantined messages", asks=True, filters=TIMES)
+DROP = Action(verb="drop", done="dropped", what="quarantined messages", asks=True, filters=FILTERS)
 
 EXAMPLES = {
     "list": (
@@ -74,7 +75,7 @@ def quarantine() -> None:
 
 
 @quarantine.command("list", epilog=examples(EXAMPLES, "list"))
-@filter_options(*TIMES)
+@filter_options(*FILTERS)
 @page_options
 @config_option
 @json_option
@@ -84,11 +85,13 @@ def list_quarantined(
     """List quarantined messages, newest first."""
     with opened_store(settings_from(path), read_only=True) as store:
         messages = stored.QuarantinedMessages(store.database)
-        page = messages.page(filters=filters, before=before or 0, limit=limit)
+        found = messages.page(filters=filters, before=before or 0, limit=limit + 1)
+    page = found[:limit]
     if as_json:
         print_json([quarantined_dict(entry) for entry in page])
     else:
         _show(page)
+    print_next_page([each.id for each in found], limit)
 
 
 @quarantine.command("show", epilog=examples(EXAMPLES, "show"))
@@ -150,7 +153,7 @@ def drop(*, selection: Selection, path: Path | None) -> None:
     is_flag=True,
     help="Mask letters and digits of the body, except names and states that MPS defines.",
 )
-@filter_options(*TIMES)
+@filter_options(*FILTERS)
 @config_option
 def export(*, ids: tuple[int, ...], output: Path, redact: bool, filters: Filters, path: Path | None) -> None:
     """Export quarantined messages as JSON lines, e.g. for a bug report: those with these ids, or all, newest first."""

@@ -17,6 +17,7 @@ from listener.cli.common import (
     page_options,
     print_fields,
     print_json,
+    print_next_page,
     print_table,
     settings_from,
 )
@@ -79,13 +80,15 @@ def list_results(
     with opened_store(settings, read_only=True) as store:
         stored_results = queries.Queries(store.database)
         wanted = ResultStatus(status) if status else None
-        page = stored_results.results(status=wanted, filters=filters, before=before or 0, limit=limit)
+        found = stored_results.results(status=wanted, filters=filters, before=before or 0, limit=limit + 1)
+        page = found[:limit]
         jobs = stored_results.jobs_of([stored.id for stored in page if stored.status == ResultStatus.PARKED])
     reasons = _parked_reasons(settings.rules(), page, jobs)
     if as_json:
         print_json([result_dict(stored) | {"reason": reasons.get(stored.id, "")} for stored in page])
     else:
         _show(page, reasons)
+    print_next_page([stored.id for stored in found], limit)
 
 
 def _show(page: Sequence[StoredResult], reasons: Mapping[int, str]) -> None:

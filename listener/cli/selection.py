@@ -111,8 +111,9 @@ def _check(selection: Selection, action: Action) -> None:
     if selection.everything == bool(selection.ids):
         raise UsageError(f"specify the ids of {action.what}, or --all; use one of the two")
     if selection.filters.given and not selection.everything:
+        option = selection.filters.given[0].replace("_", "-")
         raise UsageError(
-            f"--{selection.filters.given[0]} requires --all; remove it, since ids identify {action.what} already"
+            f"--{option} requires --all; remove it, since ids identify {action.what} already"
         )
     if _needs_answer(action, selection) and not sys.stdin.isatty():
         raise UsageError(

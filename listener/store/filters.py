@@ -7,8 +7,9 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, func, select
+from sqlalchemy import ColumnElement, and_, func, or_, select
 
+from listener.core.job_kinds import IPRODUCTION, kind_of_type
 from listener.store.tables import deliveries, jobs, quarantine, results
 
 Conditions = Sequence[ColumnElement[bool]]
@@ -21,8 +22,11 @@ class Filters:
     """Only rows that match all fields; an empty field matches every row."""
 
     function: str = ""  #: in any case
+    kind: str = ""  #: of the job, or the type of an event; in any case
     route: str = ""  #: of at least one delivery
     reference: str = ""  #: of the job; ``talk-*`` matches all that begin with ``talk-``
+    queue: str = ""  #: the name of the queue that the result came from
+    result_state: str = ""  #: what the result reports; of a job, at least one of its results
     since: datetime | None = None  #: at this time or later
     until: datetime | None = None  #: before this time
 
@@ -37,7 +41,12 @@ NO_FILTERS: Final = Filters()
 
 def of_jobs(filters: Filters) -> Conditions:
     """Conditions on jobs; the time is that of their creation."""
-    return (*_in_job(filters), *_routed_job(filters.route), *_within(jobs.c.created_at, filters))
+    return (
+        *_in_job(filters),
+        *_routed_job(filters.route),
+        *_reported_job(filters),
+        *_within(jobs.c.created_at, filters),
+    )
 
 
 def of_results(filters: Filters) -> Conditions:
@@ -64,8 +73,9 @@ def of_deliveries(filters: Filters, *, time: Any = deliveries.c.created_at) -> C
 
 
 def of_quarantine(filters: Filters) -> Conditions:
-    """Conditions on quarantined messages, of which nothing but their time is known."""
-    return _within(quarantine.c.received_at, filters)
+    """Conditions on quarantined messages, of which nothing but their queue and their time is known."""
+    of_queue = (quarantine.c.queue == filters.queue,) if filters.queue else ()
+    return (*of_queue, *_within(quarantine.c.received_at, filters))
 
 
 def starts_with(column: Any, beginning: str) -> ColumnElement[bool]:
@@ -74,14 +84,50 @@ def starts_with(column: Any, beginning: str) -> ColumnElement[bool]:
 
 
 def _in_job(filters: Filters) -> Conditions:
-    return (*_function(jobs.c.function, filters), *_reference(filters.reference))
+    return (
+        *_function(jobs.c.function, filters),
+        *_reference(filters.reference),
+        *((_is_job_of(filters.kind),) if filters.kind else ()),
+    )
 
 
 def _of_result(filters: Filters) -> Conditions:
-    conditions = list(_function(results.c.function, filters))
+    conditions = [*_function(results.c.function, filters), *_reported(filters)]
+    if filters.kind:
+        conditions.append(_is_result_of(filters.kind))
     if named := _reference(filters.reference):
         conditions.append(select(jobs.c.id).where(jobs.c.id == results.c.job, *named).exists())
     return conditions
+
+
+def _reported(filters: Filters) -> Conditions:
+    """Conditions on what a message itself is: where it came from, and the state that it reports."""
+    conditions: list[ColumnElement[bool]] = []
+    if filters.queue:
+        conditions.append(results.c.queue == filters.queue)
+    if filters.result_state:
+        conditions.append(func.lower(results.c.state) == filters.result_state.lower())
+    return conditions
+
+
+def _reported_job(filters: Filters) -> Conditions:
+    if not (reported := _reported(filters)):
+        return ()
+    return (select(results.c.id).where(results.c.job == jobs.c.id, *reported).exists(),)
+
+
+def _is_job_of(kind: str) -> ColumnElement[bool]:
+    known = kind_of_type(kind)
+    named = func.lower(jobs.c.kind) == (known.name if known else kind).lower()
+    # Releases before kinds were stored had no other jobs with functions.
+    return or_(named, and_(jobs.c.kind == "", jobs.c.function != "")) if known is IPRODUCTION else named
+
+
+def _is_result_of(kind: str) -> ColumnElement[bool]:
+    known = kind_of_type(kind)
+    types = {name.lower() for name in ((known.name, *known.types) if known else (kind,))}
+    of_job = select(jobs.c.id).where(jobs.c.id == results.c.job, _is_job_of(kind)).exists()
+    return or_(func.lower(results.c.type).in_(types), and_(results.c.type == "", of_job))
 
 
 def _routed_job(route: str) -> Conditions:

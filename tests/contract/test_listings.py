@@ -25,12 +25,14 @@ def filled(store: SqlStore) -> SqlStore:
     for number, (function, route) in enumerate((("Cover", "covers"), ("ASR", "texts"))):
         at = NOON + timedelta(hours=number)
         job = {"token": f"{number:022}", "job_id": f"job-{number}", "reference": f"talk-{number}"}
-        store.add_job(a_job(**job, function=function, created_at=at))
-        result = a_result(job_id=f"job-{number}", function=function)
-        message = a_message(message_id=str(number))
-        store.record(
-            [a_decoded_message(message=message, result=result)], routes_all(Target(route, "log")), at=at
+        kind, state = ("", "Success") if number == 0 else ("Workflow", "Fail")
+        store.add_job(a_job(**job, function=function, created_at=at, kind=kind))
+        type_ = "Report" if kind else ""  # the callback of the first one names none
+        result = a_result(job_id=f"job-{number}", function=function, type=type_, state=state)
+        decoded = a_decoded_message(
+            queue=f"queue-{number}", message=a_message(message_id=str(number)), result=result
         )
+        store.record([decoded], routes_all(Target(route, "log")), at=at)
     return store
 
 
@@ -47,6 +49,12 @@ def filled(store: SqlStore) -> SqlStore:
         pytest.param({"since": NOON + SECOND}, {1}, id="since"),
         pytest.param({"since": NOON, "until": NOON + SECOND}, {0}, id="between"),
         pytest.param({"function": "Cover", "route": "texts"}, set(), id="both"),
+        pytest.param({"kind": "iproduction"}, {0}, id="kind-by-function"),
+        pytest.param({"kind": "WORKFLOW"}, {1}, id="kind-of-a-report"),
+        pytest.param({"kind": "Snapshot"}, set(), id="other-kind"),
+        pytest.param({"queue": "queue-1"}, {1}, id="queue"),
+        pytest.param({"result_state": "fail"}, {1}, id="state-of-the-result"),
+        pytest.param({"result_state": "fail", "queue": "queue-0"}, set(), id="state-and-queue"),
     ],
 )
 def test_filters_narrow_every_listing_to_the_same_jobs(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from datetime import timedelta
 from typing import Any
@@ -15,6 +16,7 @@ from listener.store.sql_store import SqlStore
 from tests.support.builders import a_claim, a_decoded_message, a_job, a_message, a_result, routes_all
 from tests.support.command_line import Invoke
 from tests.support.program import Place
+from tests.support.terminal import run_at_terminal
 
 LISTS = ("jobs", "results", "deliveries", "dead-letters")
 PARK: Decide = lambda *_: RoutingDecision(status=ResultStatus.PARKED)  # noqa: E731  # shorter than a function
@@ -103,6 +105,12 @@ def ids_of(listed: list[dict[str, Any]]) -> set[str]:
         pytest.param(["--until", "1h"], "- - - -", id="until"),
         pytest.param(["--until", "2999-01-01T00:00:00+08:00"], "12345 1234 3 12", id="until-future"),
         pytest.param(["--function", "ASR", "--route", "covers"], "- - - -", id="both"),
+        pytest.param(["--kind", "iproduction"], "12345 1234 3 12", id="kind"),
+        pytest.param(["--kind", "Snapshot"], "- - - -", id="other-kind"),
+        pytest.param(["--queue", "mps-callbacks"], "1234 1234 3 12", id="queue"),
+        pytest.param(["--queue", "mps"], "- - - -", id="other-queue"),
+        pytest.param(["--result-state", "SUCCESS"], "1234 1234 3 12", id="state"),
+        pytest.param(["--result-state", "failed"], "- - - -", id="other-state"),
     ],
 )
 def test_every_list_has_the_same_filters(
@@ -112,6 +120,62 @@ def test_every_list_has_the_same_filters(
     found = [ids_of(printed(name, "list", *options)) for name in LISTS]
 
     assert found == [set(jobs.replace("-", "")) for jobs in expected.split()]
+
+
+@pytest.mark.parametrize("path", [*((name, "list") for name in LISTS), ("quarantine", "list")], ids=" ".join)
+def test_every_list_ends_with_the_next_page_if_there_is_one(
+    jobs: Place, printed: Callable[..., Any], invoke: Invoke, path: tuple[str, ...]
+) -> None:
+    with jobs.store() as store:
+        for number in range(2):
+            message = a_message(message_id=f"garbage-{number}")
+            store.record([a_decoded_message(message=message, result=None)], PARK, at=clock.now())
+    options = ("--state", "pending", "--state", "dead") if path[0] == "deliveries" else ()
+    everything = printed(*path, *options)
+
+    first = invoke(*path, *options, "--limit", "1")
+    as_json = invoke(*path, *options, "--limit", "1", "--json")
+    hint = f"next page: --before {everything[0]['id']}\n"
+    assert (first.stderr, as_json.stderr, len(json.loads(as_json.stdout))) == (hint, hint, 1)
+
+    second = printed(*path, *options, *hint.removeprefix("next page: ").split())
+    assert [row["id"] for row in second] == [row["id"] for row in everything[1:]]
+    assert invoke(*path, *options, "--limit", str(len(everything))).stderr == ""
+
+
+@pytest.mark.process
+@pytest.mark.parametrize("path", [*((name, "list") for name in LISTS), ("quarantine", "list")], ids=" ".join)
+def test_every_list_fits_into_80_columns(place: Place, path: tuple[str, ...]) -> None:
+    words, name = "no such file " * 20, "n" * 100
+    with place.store() as store:
+        store.add_job(a_job(reference="talk-" + "7" * 40, user_data=words, function=name, error=words))
+        result = a_result(function=name, type=name, user_data=words)
+        decided = routes_all(Target(name, name))
+        store.record([a_decoded_message(message=a_message(), result=result, queue=name)], decided, at=clock.now())
+        settle(store, Dead(reason=words))
+        garbled = a_decoded_message(message=a_message(message_id="g", body=words), result=None, queue=name)
+        store.record([garbled], PARK, at=clock.now())
+    options = ("--state", "dead") if path[0] == "deliveries" else ()
+
+    status, displayed = run_at_terminal(*path, *options, folder=place.folder)
+
+    lines = displayed.splitlines()
+    assert (status, len(lines) > 5) == (0, True), displayed
+    assert [line for line in lines if len(line) > 80] == []
+
+
+def test_an_option_that_needs_all_is_named_as_it_is_written(jobs: Place, invoke: Invoke) -> None:
+    result = invoke("dead-letters", "replay", "1", "--result-state", "Fail")
+
+    assert (result.exit_code, "--result-state requires --all" in result.stderr) == (2, True)
+
+
+def test_quarantine_is_filtered_by_its_queue(jobs: Place, printed: Callable[..., Any]) -> None:
+    with jobs.store() as store:
+        store.record([a_decoded_message(result=None)], PARK, at=clock.now())
+
+    found = [len(printed("quarantine", "list", "--queue", queue)) for queue in ("mps-callbacks", "other")]
+    assert found == [1, 0]
 
 
 def test_quarantine_is_filtered_by_time(jobs: Place, printed: Callable[..., Any]) -> None:
@@ -130,6 +194,7 @@ def test_quarantine_is_filtered_by_time(jobs: Place, printed: Callable[..., Any]
         pytest.param(["jobs", "list", "--state", "Sucess"], [str(state) for state in JobState], id="job"),
         pytest.param(["deliveries", "list", "--state", "x"], ["pending", "dropped"], id="delivery"),
         pytest.param(["results", "list", "--status", "x"], ["parked", "waiting"], id="result"),
+        pytest.param(["results", "list", "--result-state", "x"], ["Success", "Lost"], id="result-state"),
         pytest.param(["jobs", "list", "--since", "soon"], ["2h", "2026-05-01"], id="time"),
         pytest.param(["jobs", "list", "--until", "9" * 12 + "d"], ["neither a duration"], id="long-ago"),
     ],

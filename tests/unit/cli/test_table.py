@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from rich.cells import cell_len
 
 from listener.cli.folded_table import terminal_lines
 from listener.cli.table import cell_text, piped_lines
@@ -40,6 +41,28 @@ def test_a_row_that_fits_no_table_is_a_paragraph() -> None:
 
     assert lines[:3] == ["id: 1", f"  job: {JOB_ID}", "  reference: talk-7  state: Fail"]
     assert lines[-1] == "id: 2  job: job-2  state: Success"
+
+
+def test_what_is_longer_than_a_line_of_a_paragraph_is_folded_unless_it_is_a_name() -> None:
+    row = ["1", JOB_ID, "r" * 50, "Fail", "no such file: " + "x" * 30]
+    lines = list(terminal_lines(COLUMNS, [row], width=40, whole=WHOLE))
+
+    assert lines == [
+        "id: 1",
+        f"  job: {JOB_ID}",
+        f"  reference: {'r' * 50}",
+        "  state: Fail",
+        "  error: no such file:",
+        f"    {'x' * 30}",
+    ]
+
+
+@given(value=st.text("ab 字", max_size=200), width=st.integers(30, 100))
+def test_no_line_of_a_paragraph_is_wider_than_the_terminal(value: str, width: int) -> None:
+    names = [f"column{number}" for number in range(8)]
+    lines = list(terminal_lines(names, [[value.strip() or "a"] * 8], width=width))
+
+    assert [line for line in lines if cell_len(line) > width] == []
 
 
 def test_wide_characters_do_not_move_the_columns_behind_them() -> None:
