@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import math
 import secrets
 import threading
 import time
@@ -58,6 +59,9 @@ from listener.store.sql_store import SqlStore
 #: How often the store is polled while waiting: the first interval, and the maximum.
 MIN_POLL_INTERVAL, MAX_POLL_INTERVAL = timedelta(milliseconds=50), timedelta(seconds=1)
 
+#: For how long MPS is not asked again which queue a pipeline is bound to.
+PIPELINE_KNOWN_FOR = timedelta(minutes=10)
+
 
 def warn_caller(text: str) -> None:
     """Issue a JobWarning, at the line outside of this package that called it."""
@@ -90,7 +94,7 @@ class Client:
         self._lock = threading.Lock()
         self._said: set[str] = set()
         self._pipelines_lock = threading.Lock()
-        self._pipelines: dict[tuple[str, str], list[str]] = {}
+        self._pipelines: dict[tuple[str, str], tuple[float, list[str]]] = {}
         #: May be replaced, by a reload; the store and the accounts stay.
         self.settings = settings if isinstance(settings, Settings) else settings_from(settings)
         self.clients = clients or TenantClients(self.settings)
@@ -175,17 +179,20 @@ class Client:
         ]
 
     def _pipeline_warnings(self, completed: JobRequest, tenant: str) -> list[str]:
-        """Whether the callback would not arrive by the pipeline that the request names; MPS is asked once about each.
+        """Whether the callback would not arrive by the pipeline that the request names; MPS is asked now and then.
 
         That of the settings is verified by ``check``, and a job with a NotifyUrl needs none.
         """
         pipeline = completed.pipeline or ""
         if completed.notify_url or pipeline in ("", self.settings.tenant(tenant).mps.pipeline):
             return []
+        now = clock.monotonic()
         with self._pipelines_lock:
-            if (tenant, pipeline) not in self._pipelines:
-                self._pipelines[tenant, pipeline] = self._judged_pipeline(pipeline, tenant)
-            return self._pipelines[tenant, pipeline]
+            asked_at, warnings = self._pipelines.get((tenant, pipeline), (-math.inf, []))
+            if now - asked_at > PIPELINE_KNOWN_FOR.total_seconds():
+                warnings = self._judged_pipeline(pipeline, tenant)
+                self._pipelines[tenant, pipeline] = now, warnings
+            return warnings
 
     def _judged_pipeline(self, pipeline: str, tenant: str) -> list[str]:
         """Nothing if MPS does not say: the submission itself will show what is wrong."""

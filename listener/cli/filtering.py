@@ -42,7 +42,9 @@ class AnyCase(click.Choice[str]):
 def _as_recorded(_context: click.Context, _option: click.Parameter, given: str) -> str:
     known = states.known_state(given) if given else ""
     if known is None:
-        raise click.BadParameter(f"{given!r} is not a known state; use one of {', '.join(states.KNOWN_STATES)}")
+        raise click.BadParameter(
+            f"{given!r} is not a known state; use one of {', '.join(states.KNOWN_STATES)}"
+        )
     return known
 
 
@@ -55,9 +57,14 @@ _OPTIONS: Final = {
     "reference": click.option(
         "--reference", default="", help="Only of the job with this reference; talk-* for all that begin so."
     ),
-    "queue": click.option("--queue", default="", help="Only what came from this queue, by its name in the settings."),
+    "queue": click.option(
+        "--queue", default="", help="Only what came from this queue, by its name in the settings."
+    ),
     "result_state": click.option(
-        "--result-state", default="", callback=_as_recorded, help="Only with a result of this state, e.g. Fail."
+        "--result-state",
+        default="",
+        callback=_as_recorded,
+        help="Only with a result of this state, e.g. Fail.",
     ),
     "since": click.option(
         "--since", type=PointInTime(), help="Only from this time on: ISO 8601, or how long ago, e.g. 2h."

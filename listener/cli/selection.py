@@ -112,9 +112,7 @@ def _check(selection: Selection, action: Action) -> None:
         raise UsageError(f"specify the ids of {action.what}, or --all; use one of the two")
     if selection.filters.given and not selection.everything:
         option = selection.filters.given[0].replace("_", "-")
-        raise UsageError(
-            f"--{option} requires --all; remove it, since ids identify {action.what} already"
-        )
+        raise UsageError(f"--{option} requires --all; remove it, since ids identify {action.what} already")
     if _needs_answer(action, selection) and not sys.stdin.isatty():
         raise UsageError(
             "--all requires --yes where there is no terminal to ask at; "

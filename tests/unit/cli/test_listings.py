@@ -151,7 +151,9 @@ def test_every_list_fits_into_80_columns(place: Place, path: tuple[str, ...]) ->
         store.add_job(a_job(reference="talk-" + "7" * 40, user_data=words, function=name, error=words))
         result = a_result(function=name, type=name, user_data=words)
         decided = routes_all(Target(name, name))
-        store.record([a_decoded_message(message=a_message(), result=result, queue=name)], decided, at=clock.now())
+        store.record(
+            [a_decoded_message(message=a_message(), result=result, queue=name)], decided, at=clock.now()
+        )
         settle(store, Dead(reason=words))
         garbled = a_decoded_message(message=a_message(message_id="g", body=words), result=None, queue=name)
         store.record([garbled], PARK, at=clock.now())

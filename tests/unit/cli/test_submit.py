@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
 
 from listener.cli.bulk_submit import PRINTED_WARNINGS
+from listener.client import PIPELINE_KNOWN_FOR, Client
 from listener.emulator import Emulator
 from listener.emulator.options import DEFAULT_PIPELINE_ID
+from listener.jobs.request import JobRequest
+from tests.support.clocks import let_pass
 from tests.support.command_line import Invoke
 from tests.support.program import NOTIFY_URL, QUEUE, Place
 
@@ -240,3 +244,18 @@ def test_mps_is_asked_once_about_a_pipeline_and_not_at_all_about_that_of_the_set
     assert many.exit_code == 0
     assert [len(each["warnings"]) for each in place.lines("report.jsonl")] == [1, 1, 1]
     assert place.asked("QueryPipelineList") == 1
+
+
+def test_a_pipeline_that_was_bound_meanwhile_is_no_warning_any_more(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a process that lives as long as a daemon."""
+    request = JobRequest(kind="MediaInfo", input=INPUT, pipeline=DEFAULT_PIPELINE_ID)
+    with Client(place.folder / "listener.toml") as client:
+        before = client.check(request)
+        bind_pipeline(place, QUEUE)
+        soon = client.check(request)
+        let_pass(PIPELINE_KNOWN_FOR + timedelta(seconds=1), monkeypatch)
+        later = client.check(request)
+
+    assert (len(before), soon, later) == (1, before, [])
