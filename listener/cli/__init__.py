@@ -35,6 +35,10 @@ COMMANDS = {
     ),
     "run": ("listener.cli.run:run", "Run the daemon: receive callbacks and call handlers."),
     "check": ("listener.cli.check:check", "Verify that the daemon can run with these settings."),
+    "explain": (
+        "listener.cli.explain:explain",
+        "Explain what happens to a message, or happened to a job, and why.",
+    ),
     "submit": ("listener.cli.submit:submit", "Submit one job, or many with --from."),
     "jobs": ("listener.cli.jobs:jobs", "List and inspect jobs."),
     "reconcile": ("listener.cli.reconcile:reconcile", "Query MPS for job status, and record the answer."),

@@ -1,14 +1,14 @@
 """Frozen dataclasses as plain JSON values and back: the documents that programs in other languages get.
 
 Both directions follow from the fields: tuples are arrays, nested dataclasses are objects, times are text in UTC and
-ISO 8601, and everything else is a JSON value already.
+ISO 8601, and everything else is a JSON value already. Durations, which no document that is read has, are seconds.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from functools import cache, partial
 from types import NoneType, UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
@@ -26,6 +26,8 @@ def to_plain(value: Any) -> Any:
         return [to_plain(item) for item in value]
     if isinstance(value, datetime):
         return value.astimezone(UTC).isoformat()
+    if isinstance(value, timedelta):
+        return value.total_seconds()
     if is_dataclass(value):
         return {part.name: to_plain(getattr(value, part.name)) for part in fields(value)}
     return value

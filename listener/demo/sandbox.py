@@ -292,11 +292,11 @@ class Sandbox:
             self.queue.send(text)
         for demo_job, job in submitted:
             if demo_job.fault == "duplicate":
-                self.queue.send(as_base64(_callback(job)), delay=timedelta(seconds=1))
+                self.queue.send(as_base64(callback_of(job)), delay=timedelta(seconds=1))
             elif demo_job.fault == "topic":
-                self.queue.send(wrapped(_callback(job), "topic-xml", at=clock.now()))
+                self.queue.send(wrapped(callback_of(job), "topic-xml", at=clock.now()))
             elif demo_job.fault == "late":
-                self.queue.send(as_base64(_callback(job)), delay=timedelta(seconds=2))
+                self.queue.send(as_base64(callback_of(job)), delay=timedelta(seconds=2))
 
     def wait(self, total: int, report_progress: ReportProgress, check: Callable[[], None]) -> None:
         """Wait until nothing is outstanding and every fault has had its effect."""
@@ -391,7 +391,7 @@ def _environment() -> dict[str, str]:
     return {name: value for name, value in os.environ.items() if not name.startswith(_FOREIGN)}
 
 
-def _callback(job: Job) -> str:
+def callback_of(job: Job) -> str:
     """The callback that MPS sends for a successful job."""
     return json.dumps(
         {

@@ -13,16 +13,14 @@ from listener.core import clock
 from listener.core.errors import MpsRejected, StoreRejected, StoreUnavailable, Unavailable, UnavailableError
 from listener.core.job_kinds import JobKind
 from listener.core.logger import get_logger
-from listener.core.model import FAIL, SUCCESS, Delivery, Result
+from listener.core.model import Delivery, Result
 from listener.core.ports import ClockCheck, MediaProcessing, MpsOf, OutputStore
 from listener.rules.backoff import ENRICH_BACKOFF
-from listener.rules.job_facts import kind_of
+from listener.rules.enrichment import kind_to_ask
 from listener.runtime.log_throttle import ThrottledLog
 
 log = get_logger(__name__)
 
-#: States of which the outputs, or the reasons, are fetched.
-ENRICHED_STATES = frozenset({SUCCESS, FAIL})
 #: How many answers are cached for the other handlers of the same results.
 CACHED_ANSWERS = 256
 #: How long one trial call may take before the next one is allowed.
@@ -92,7 +90,7 @@ class Enricher:
         Raises Unavailable, which uses up no attempt, until then: while MPS is unavailable or reports that the job is
         still running. The same while the store is unavailable, without a limit.
         """
-        kind = _kind_to_ask(delivery)
+        kind = kind_to_ask(delivery.result, delivery.job)
         tenant = self._tenant_of(delivery)
         mps = self._mps_of(tenant) if kind else None
         if mps is None or kind is None:
@@ -191,11 +189,3 @@ def _fetched(result: Result, answer: Result) -> Fetched:
         log.warning("outputs.contradiction", job_id=result.job_id, state=result.state, mps_state=answer.state)
         return Fetched()
     return Fetched(answer.outputs or "", answer.output)
-
-
-def _kind_to_ask(delivery: Delivery) -> JobKind | None:
-    """The kind of job to ask about; None if there is nothing to fetch. The report of a workflow is complete."""
-    result = delivery.result
-    if result.state not in ENRICHED_STATES or not result.job_id or result.outputs is not None:
-        return None
-    return kind_of(result, delivery.job)

@@ -8,7 +8,9 @@ from __future__ import annotations
 import base64
 import re
 import string
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Any, Final
 from xml.etree.ElementTree import Element
@@ -32,6 +34,26 @@ _DOCUMENTED_SLIP: Final = re.compile("<PublishTime>([^<]*)</MessagePublishTime>"
 _NOTIFICATION_MEMBERS: Final = frozenset({"topicname", "subscriber", "messagemd5"})
 
 
+class Wrapping(StrEnum):
+    """What may be around a callback, in any order and several times."""
+
+    BASE64 = "base64"
+    TOPIC_XML = "topic-xml"  #: the Notification of a topic
+    TOPIC_JSON = "topic-json"
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A wrapper that could be removed, and the text that was in it."""
+
+    wrapping: Wrapping
+    content: str
+
+
+def _unnoted(_opened: Opened) -> None:
+    """For whoever wants the callback only."""
+
+
 def decode(body: str) -> Result:
     """The result in a message body. Raises Undecodable, and nothing else, if there is none.
 
@@ -40,6 +62,16 @@ def decode(body: str) -> Result:
     """
     raw, members = _unwrapped(body)
     return event_of(members, raw=raw) if is_event(members) else _callback_of(members, raw=raw)
+
+
+def opened(body: str) -> Sequence[Opened]:
+    """The wrappers around the callback, outermost first, as far as they can be removed. Raises nothing."""
+    found: list[Opened] = []
+    try:
+        _unwrapped(body, note=found.append)
+    except Undecodable:
+        return found
+    return found
 
 
 def _callback_of(document: dict[str, Any], *, raw: str) -> Result:
@@ -79,8 +111,8 @@ def all_members_of(raw: str) -> Mapping[str, Any]:
     return {name: folded_deeply(value) for name, value in found.items()}
 
 
-def _unwrapped(body: str) -> tuple[str, dict[str, Any]]:
-    """The innermost document, as text and as members by lower-cased name."""
+def _unwrapped(body: str, *, note: Callable[[Opened], None] = _unnoted) -> tuple[str, dict[str, Any]]:
+    """The innermost document, as text and as members by lower-cased name. Each wrapper on the way is noted."""
     text = storable(body).strip(_BLANK)
     if not text:
         raise Undecodable("the message has no body")
@@ -89,9 +121,13 @@ def _unwrapped(body: str) -> tuple[str, dict[str, Any]]:
             members = folded(_json_object(text))
             if (inner := _inside_json(members)) is None:
                 return text, members
+            wrapping = Wrapping.TOPIC_JSON
+        elif text.startswith("<"):
+            inner, wrapping = _inside_xml(text), Wrapping.TOPIC_XML
         else:
-            inner = _inside_xml(text) if text.startswith("<") else _inside_base64(text)
+            inner, wrapping = _inside_base64(text), Wrapping.BASE64
         text = storable(inner).strip(_BLANK)
+        note(Opened(wrapping, text))
         if not text:
             raise Undecodable("the message body is a wrapper with empty content")
     raise Undecodable(f"the body is wrapped more than {MAX_WRAPPINGS} times")

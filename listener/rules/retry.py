@@ -25,6 +25,10 @@ _NO_THREAD: Final = "can't start new thread"
 _CHAIN_LENGTH: Final = 16
 #: How long a delivery waits for a process with its handler before it is claimed again.
 NO_HANDLER_WAIT: Final = timedelta(seconds=30)
+#: How many pauses a plan lists.
+SHOWN_WAITS: Final = 8
+#: After so many failures the pause has its maximum, however it began.
+_PLANNED_ONE_BY_ONE: Final = 100
 _LOST_LEASE: Final = "lease expired: the process died, or the handler hung"
 
 
@@ -35,6 +39,37 @@ class RetryPolicy:
     max_attempts: int = 10
     max_elapsed: timedelta = timedelta(days=1)
     backoff: Backoff = DELIVERY_BACKOFF
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetryPlan:
+    """What a policy means for a delivery whose attempts all fail, at once, with an error that spends an attempt."""
+
+    attempts: int  #: how many are made
+    waits: tuple[timedelta, ...]  #: the longest pauses between them; the first ``SHOWN_WAITS``
+    until_dead: timedelta  #: from the first attempt to the last one, with the longest pauses
+    limit: str  #: what ends it: ``max_attempts`` or ``max_elapsed``
+
+
+def plan(policy: RetryPolicy) -> RetryPlan:
+    """The attempts that ``after_failure`` leads to."""
+    waits: list[timedelta] = []
+    failures, elapsed = 1, timedelta(0)
+    while (
+        failures < policy.max_attempts and elapsed <= policy.max_elapsed and failures <= _PLANNED_ONE_BY_ONE
+    ):
+        waits.append(policy.backoff.delay(failures - 1))
+        elapsed += waits[-1]
+        failures += 1
+    if (
+        failures < policy.max_attempts and elapsed <= policy.max_elapsed
+    ):  # all other pauses are of the same length
+        more, wait = policy.max_attempts - failures, policy.backoff.delay(failures - 1)
+        if wait:
+            more = min(more, (policy.max_elapsed - elapsed) // wait + 1)
+        failures, elapsed = failures + more, elapsed + more * wait
+    limit = "max_attempts" if failures >= policy.max_attempts else "max_elapsed"
+    return RetryPlan(attempts=failures, waits=tuple(waits[:SHOWN_WAITS]), until_dead=elapsed, limit=limit)
 
 
 def after_failure(

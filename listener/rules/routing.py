@@ -178,6 +178,13 @@ def mismatch(match: Match, context: MatchContext) -> Mismatch | None:
     return None
 
 
+def considered_job(result: Result, job: Job | None, verification: Verification) -> Job | None:
+    """The job by which a result is routed: not one that it lists as an activity, if MPS can be asked about it."""
+    if job is None or not result.activity_job_ids or verification.is_about(result, job):
+        return job
+    return None
+
+
 def decider(rules: Sequence[Rule], correlation: Correlation, *, now: datetime, wait_over: bool) -> Decide:
     """A function that decides about results, with the given rules and time."""
 
@@ -187,7 +194,7 @@ def decider(rules: Sequence[Rule], correlation: Correlation, *, now: datetime, w
         if not result.activity_job_ids:
             return decide_about(result, job, queue)
         verification = correlation.verification
-        own = job if job is None or verification.is_about(result, job) else None
+        own = considered_job(result, job, verification)
         decision = decide_about(result, own, queue)
         return replace(decision, tenants_asked=verification.tenants_asked, ignores_job=own is not job)
 
@@ -216,7 +223,7 @@ def _without_job(
     rules: Sequence[Rule], correlation: Correlation, context: MatchContext, *, now: datetime, wait_over: bool
 ) -> RoutingDecision | None:
     """The decision for a result whose job is unknown; None to route it as usual."""
-    if _is_mere_progress(rules, context.result):
+    if is_mere_progress(rules, context.result):
         return None
     names_a_job = bool(context.result.job_id or context.result.run_id)
     if correlation.wait > timedelta(0) and not wait_over and names_a_job:
@@ -243,7 +250,7 @@ def _targets(rule: Rule | None) -> tuple[Target, ...]:
     return rule.targets if rule else ()
 
 
-def _is_mere_progress(rules: Sequence[Rule], result: Result) -> bool:
+def is_mere_progress(rules: Sequence[Rule], result: Result) -> bool:
     """Whether this is a progress report that no rule can match, so waiting for its job is pointless."""
     return result.state in PROGRESS_STATES and not any(_accepts_state(rule.match, result) for rule in rules)
 

@@ -40,15 +40,25 @@ class Verification:
 
     def needed(self, result: Result, job: Job | None, queue: str) -> bool:
         """Whether MPS is to be asked before this result is believed."""
-        if self.done or self.policy == VerifyPolicy.NEVER or result.source is not Source.CALLBACK:
-            return False
+        return not self.exemption(result, job, queue)
+
+    def exemption(self, result: Result, job: Job | None, queue: str) -> str:
+        """Why MPS is not to be asked; empty if it is."""
+        if self.policy == VerifyPolicy.NEVER:
+            return "correlation.verify is never"
+        if self.done:
+            return "it was asked before"
+        if result.source is not Source.CALLBACK:
+            return f"the result is no callback; its source is {result.source}"
         if not result.terminal:
-            return False
+            return "the result does not report that the job has ended"
         own = job if job is not None and is_own(result, job) else None
         if own is None and self.policy != VerifyPolicy.ALWAYS:
-            return False
+            return f"the job is not in the store, and correlation.verify is {self.policy}"
         askable = kind_of(result, own) is not None or (own is not None and own.has_newer_kind)
-        return askable and not result.event and self.tenant_of(own, queue) in self.tenants
+        if result.event or not askable:
+            return "it has no query for this kind of job"
+        return "" if self.tenant_of(own, queue) in self.tenants else "it is not configured for the tenant"
 
     def is_about(self, result: Result, job: Job) -> bool:
         """Whether the result is routed and handled with what the store knows about this job.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
 
@@ -57,6 +58,22 @@ def job_for(result: Result, known: Mapping[str, KnownJob]) -> KnownJob | None:
         return known.get(result.lost_intent)
     entry = next((known[name] for name in _ids(result) if name in known), None)
     return None if entry and result.event and not entry.job.has_events else entry
+
+
+def peek(connection: Connection, result: Result) -> tuple[KnownJob | None, str]:
+    """The job that ``find_jobs`` and ``job_for`` would find for this result, and by what. Writes nothing."""
+    rows = _JOBS_BY_ID.run(connection, set(_ids(result)))
+    known = {row["job_id"]: KnownJob(row["id"], job_of(row)) for row in rows}
+    if result.token and result.job_id and result.job_id not in known:
+        unbound = jobs.c.token == result.token, jobs.c.job_id.is_(None)
+        if row := connection.execute(select(jobs).where(*unbound)).first():
+            job = job_of(mapping(row))
+            state = job.state if job.state == JobState.LOST else JobState.SUBMITTED
+            return KnownJob(row.id, replace(job, job_id=result.job_id, state=state)), "token"
+    if (entry := job_for(result, known)) is None:
+        return None, ""
+    own = {result.job_id: "job id", result.run_id: "run id"}
+    return entry, own.get(entry.job.job_id, "id of an activity")
 
 
 def ended_activities(result: Result, known: Mapping[str, KnownJob]) -> Sequence[tuple[KnownJob, str]]:

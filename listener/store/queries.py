@@ -12,10 +12,11 @@ from sqlalchemy import Connection, RowMapping, Select, func, or_, select
 from listener.core.model import Attempt, Delivery, Job, JobState, Result, ResultStatus
 from listener.store import attempts as kept
 from listener.store import filters as narrow
-from listener.store import job_rows
+from listener.store import job_matching, job_rows, result_rows
 from listener.store.claims import Load, load, load_each
 from listener.store.database import Database
 from listener.store.filters import NO_FILTERS, Filters, starts_with
+from listener.store.result_rows import Recorded
 from listener.store.routed_result import KnownJob
 from listener.store.rows import job_of, mapping, result_of
 from listener.store.tables import (
@@ -56,6 +57,17 @@ class JobHistory:
     results: Sequence[StoredResult]
     deliveries: Sequence[Delivery]
     attempts: Sequence[Attempt] = ()  #: of these deliveries, as far as they are kept; see ``Attempt``
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Correlated:
+    """What the store knows about a result that may not be recorded yet."""
+
+    job: Job | None = None
+    found_by: str = (
+        ""  #: how the job was found: by the job id, the run id, the id of an activity, or our token
+    )
+    recorded: Recorded | None = None  #: of another result, or a copy, that has its place
 
 
 class Queries:
@@ -146,6 +158,29 @@ class Queries:
         page = select(jobs).where(jobs.c.id.in_(set(job_of_result.values())))
         known = dict(read_rows(self._database, jobs, page, lambda row: (row["id"], job_of(row))))
         return {result: known[job] for result, job in job_of_result.items() if job in known}
+
+    def deliveries_of(self, row: int) -> Sequence[Delivery]:
+        """The deliveries of the result with this id of a row, oldest first."""
+        page = select(deliveries.c.id).where(deliveries.c.result == row).order_by(deliveries.c.id)
+        return read(
+            self._database,
+            lambda connection: load(connection, list(connection.scalars(page))),
+            lambda connection: load_each(connection, list(connection.scalars(page))),
+        )
+
+    def result_of_delivery(self, delivery: int) -> int | None:
+        """The id of the row of its result."""
+        with self._database.read() as connection:
+            return connection.scalar(select(deliveries.c.result).where(deliveries.c.id == delivery))
+
+    def correlate(self, result: Result) -> Correlated:
+        """The job that recording this result would find, and what is recorded in its place. Nothing is changed."""
+        with self._database.read() as connection:
+            known, found_by = job_matching.peek(connection, result)
+            recorded = result_rows.recorded_under(connection, {result.dedup_key})
+        return Correlated(
+            job=known.job if known else None, found_by=found_by, recorded=recorded.get(result.dedup_key)
+        )
 
     def counts(self) -> dict[str, dict[str, int]]:
         """How many rows there are of each kind and state. Reads whole tables: for operators, not for monitoring."""

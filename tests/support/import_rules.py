@@ -19,7 +19,18 @@ ALLOWED: dict[str, set[str]] = {
     "http": {"core", "runtime"},
 }
 #: These join the sides: each may import everything above, and those before it here.
-EDGES = ("client", "async_client", "testing", "api", "daemon", "checks", "demo", "cli", "__main__")
+EDGES = (
+    "client",
+    "async_client",
+    "testing",
+    "explanations",
+    "api",
+    "daemon",
+    "checks",
+    "demo",
+    "cli",
+    "__main__",
+)
 ALLOWED |= {name: {*ALLOWED, *EDGES[:place]} for place, name in enumerate(EDGES)}
 
 #: Folders that decide and coordinate: what they do can be tested without network, disk, database or process.

@@ -15,10 +15,13 @@ from listener.rules.backoff import Backoff
 from listener.rules.retry import (
     ERROR_LENGTH,
     NO_HANDLER_WAIT,
+    SHOWN_WAITS,
+    RetryPlan,
     RetryPolicy,
     after_failure,
     after_lost_lease,
     error_text,
+    plan,
     without_handler,
 )
 from tests.support.builders import NOON, a_delivery
@@ -258,3 +261,46 @@ def test_a_delivery_that_no_process_had_a_handler_for_is_a_dead_letter() -> None
         reason=f"dispatch.no_handler_timeout exceeded (0:10:00): no process has {NO_HANDLER}"
     )
     assert isinstance(without_handler(delivery, timeout=timedelta.max, now=NOON), RetryAfter)
+
+
+def carried_out(policy: RetryPolicy) -> RetryPlan:
+    """The plan that comes of failing at once, again and again."""
+    waits: list[timedelta] = []
+    while True:
+        elapsed = sum(waits, timedelta(0))
+        delivery = a_delivery(attempt=len(waits) + 1, failures=len(waits))
+        outcome = after_failure(delivery, KeyError("x"), policy, now=NOON + elapsed, jitter=WHOLE)
+        if isinstance(outcome, Dead):
+            limit = "max_attempts" if "max_attempts" in outcome.reason else "max_elapsed"
+            first = tuple(waits[:SHOWN_WAITS])
+            return RetryPlan(attempts=len(waits) + 1, waits=first, until_dead=elapsed, limit=limit)
+        assert isinstance(outcome, RetryAfter)
+        waits.append(outcome.wait)
+
+
+@given(
+    max_attempts=st.integers(1, 300),
+    max_elapsed=st.integers(0, 100_000),
+    initial=st.integers(0, 100),
+    maximum=st.integers(0, 1000),
+)
+def test_a_plan_is_what_failing_at_once_leads_to(
+    max_attempts: int, max_elapsed: int, initial: int, maximum: int
+) -> None:
+    policy = RetryPolicy(
+        max_attempts=max_attempts,
+        max_elapsed=max_elapsed * SECOND,
+        backoff=Backoff(initial * SECOND, maximum * SECOND),
+    )
+
+    assert plan(policy) == carried_out(policy)
+
+
+def test_a_plan_of_a_million_attempts_is_made_at_once() -> None:
+    unlimited = RetryPolicy(max_attempts=1_000_000, max_elapsed=timedelta(days=10_000), backoff=BACKOFF)
+    without_pauses = RetryPolicy(max_attempts=1_000_000, backoff=Backoff(timedelta(0), timedelta(0)))
+
+    assert (plan(unlimited).attempts, plan(unlimited).limit) == (1_000_000, "max_attempts")
+    assert plan(without_pauses) == RetryPlan(
+        attempts=1_000_000, waits=(timedelta(0),) * SHOWN_WAITS, until_dead=timedelta(0), limit="max_attempts"
+    )

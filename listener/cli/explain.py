@@ -1,0 +1,145 @@
+"""``mns-listener explain``: what happens to a message, or happened to a job, and why."""
+
+from __future__ import annotations
+
+import re
+import sys
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from listener.cli.common import (
+    ROW_ID,
+    config_option,
+    json_option,
+    opened_store,
+    print_json,
+    settings_from,
+)
+from listener.core.documents import to_plain
+from listener.core.errors import NotFound, UsageError
+from listener.core.lazy_imports import lazy_imports
+from listener.formats.unicode_text import shortened, visible
+
+with lazy_imports():
+    from listener import explanations
+    from listener.cli import explanation_text
+    from listener.cli import names as job_names
+    from listener.store import queries as stored
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from listener.cli.explanation_text import Explained
+    from listener.explanations import ExplainedJob, ExplainedMessage, ExplainedResult, Explanations
+    from listener.rules.explanation import Explanation
+    from listener.settings.sections import Settings
+    from listener.store.database import Database
+
+#: A message of MNS has at most 64 KiB.
+MAX_MESSAGE: Final = 1024 * 1024
+#: What may be the name of a job.
+_NAME: Final = re.compile(r"[^\s{}\[\]<>\"]{1,256}")
+
+EPILOG = """\b
+Examples:
+  mns-listener explain callback.json
+  mns-listener explain '{"JobId": "39f8e0bc", "State": "Success"}'
+  mns-listener explain - --queue mps-callbacks < message.txt
+  mns-listener explain talk-7
+  mns-listener explain --parked 41
+  mns-listener explain --quarantine 4 --json
+"""
+
+
+@click.command(epilog=EPILOG)
+@click.argument("subject", metavar="[MESSAGE|FILE|JOB]", default="")
+@click.option("--dead-letter", "dead_letter", type=ROW_ID, help="Explain the dead letter with this id.")
+@click.option("--parked", type=ROW_ID, help="Explain the result with this id, whether it is parked or not.")
+@click.option("--quarantine", type=ROW_ID, help="Explain the quarantined message with this id.")
+@click.option("--queue", default=None, help="The queue that brings the message.  [default: the first one]")
+@click.option("--offline", is_flag=True, help="Do without the store: as if it knew no job.")
+@config_option
+@json_option
+def explain(
+    *,
+    subject: str,
+    queue: str | None,
+    offline: bool,
+    path: Path | None,
+    as_json: bool,
+    **rows: int | None,
+) -> None:
+    """Explain what happens to a message, or happened to a job, and why.
+
+    The argument is the text of a message as MNS delivers it, the name of a file with such a text, - for standard input,
+    or a job by its id, run id, reference or token, or the beginning of one. Nothing is sent, received or changed.
+    """
+    chosen = {name: row for name, row in rows.items() if row is not None}
+    if len(chosen) + bool(subject) != 1:
+        raise UsageError("specify one of: a message, a file, a job, --dead-letter, --parked, --quarantine")
+    settings = settings_from(path)
+    with _database(settings, offline=offline) as database:
+        explained = explanations.Explanations(settings, database)
+        found: Explained
+        if chosen:
+            ((kind, row),) = chosen.items()
+            found = _of_row(explained, kind, row)
+        else:
+            found = _of_subject(explained, subject, database, queue=queue)
+    if as_json:
+        print_json(to_plain(found))
+        return
+    for line in explanation_text.lines_of(found):
+        click.echo(visible(line))
+
+
+@contextmanager
+def _database(settings: Settings, *, offline: bool) -> Iterator[Database | None]:
+    if offline:
+        yield None
+        return
+    with opened_store(settings, read_only=True) as store:
+        yield store.database
+
+
+def _of_row(explained: Explanations, kind: str, row: int) -> ExplainedResult | ExplainedMessage:
+    if kind == "dead_letter":
+        return explained.dead_letter(row)
+    return explained.result(row) if kind == "parked" else explained.quarantined(row)
+
+
+def _of_subject(
+    explained: Explanations, subject: str, database: Database | None, *, queue: str | None
+) -> ExplainedJob | Explanation:
+    """A job, a file or a message; whatever it can be, in this order."""
+    if subject == "-":
+        return explained.message(_text_of(sys.stdin.buffer.read(MAX_MESSAGE)), queue=queue)
+    if job := explained.job(subject):
+        return job
+    if _is_file(subject):
+        with Path(subject).open("rb") as file:
+            return explained.message(_text_of(file.read(MAX_MESSAGE)), queue=queue)
+    message = explained.message(subject, queue=queue)
+    if message.result or (message.reading and message.reading.wrappings) or not _NAME.fullmatch(subject):
+        return message
+    if database is not None and (name := job_names.whole_name(stored.Queries(database), subject)):
+        return explained.job(name) or message
+    error = message.reading.error if message.reading else ""
+    raise NotFound(
+        f"no job in this store and no file is named {shortened(subject, 60)!r}; as a message: {error}"
+    )
+
+
+def _is_file(name: str) -> bool:
+    try:
+        return Path(name).is_file()
+    except (OSError, ValueError):  # as a name it is too long
+        return False
+
+
+def _text_of(body: bytes) -> str:
+    """As MNS delivers it: text in UTF-8."""
+    return body.decode("utf-8", "replace")
