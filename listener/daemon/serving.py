@@ -1,4 +1,4 @@
-"""The HTTP server of the daemon: health and metrics, and the API if it is on."""
+"""The HTTP server of the daemon: health and metrics, and the API with the pages if it is on."""
 
 from __future__ import annotations
 
@@ -18,8 +18,11 @@ with lazy_imports():  # takes memory and time, so only if the API is on
     from listener.api import application as api
     from listener.api import context as api_context
     from listener.api import threads as api_threads
+    from listener.pages import application as pages
 
 if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Receive, Scope, Send
+
     from listener.api.access import Tokens
     from listener.api.context import ApiContext
     from listener.daemon.wiring import Parts
@@ -58,8 +61,8 @@ def serve(
         metrics=health.exposition,
         # No browser connects to a unix socket, and a proxy in front of it passes on any name.
         allowed_hosts=None if http.listen.startswith(address.UNIX) else http.allowed_hosts,
-        otherwise=api.application(context) if context else None,
-        body_limits={api.PREFIX: api.MAX_BODY} if context else {},
+        otherwise=_api_and_pages(context) if context else None,
+        body_limits={api.PREFIX: api.MAX_BODY, **pages.BODY_LIMITS} if context else {},
     )
     if address.is_public(http.listen):
         log.warning(
@@ -88,3 +91,15 @@ def _api_context(
         threads=threads,
         outcomes=outcomes,
     )
+
+
+def _api_and_pages(context: ApiContext) -> ASGIApp:
+    """The API below its prefix, the pages at every other path."""
+    api_app, pages_app = api.application(context), pages.application(context)
+
+    async def by_path(scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"]
+        of_api = path == api.PREFIX or path.startswith(f"{api.PREFIX}/")
+        await (api_app if of_api else pages_app)(scope, receive, send)
+
+    return by_path

@@ -25,6 +25,7 @@ EDGES = (
     "testing",
     "explanations",
     "api",
+    "pages",
     "daemon",
     "checks",
     "demo",

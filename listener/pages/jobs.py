@@ -1,0 +1,70 @@
+"""Jobs: a list with filters and a search, and the timeline of one job."""
+
+from __future__ import annotations
+
+from typing import Final
+from urllib.parse import urlencode
+
+from starlette.responses import RedirectResponse, Response
+
+from listener.core.errors import NotFound
+from listener.core.model import JobState
+from listener.pages import filter_form
+from listener.pages.timeline import timeline
+from listener.pages.visit import Area, PageRoute, Visit
+from listener.store.queries import Queries
+
+#: How many names a search shows.
+MAX_FOUND: Final = 20
+
+
+def list_jobs(visit: Visit) -> Response:
+    if name := visit.asked("name"):
+        return _search(visit, name)
+    form = filter_form.read_query(visit, *filter_form.ALL, own=("state",))
+    queries = Queries(visit.context.store.database)
+    page = queries.jobs(
+        state=form.values["state"], filters=form.filters, before=form.before, limit=filter_form.PAGE
+    )
+    ids = [row for row, _ in page]
+    return visit.render(
+        "jobs.html",
+        jobs=page,
+        deliveries=queries.delivery_counts(ids),
+        form=form,
+        next_page=form.next_page("/jobs", ids),
+        states=[str(each) for each in JobState],
+        routes=[route.name for route in visit.context.settings.routes],
+    )
+
+
+def show_job(visit: Visit) -> Response:
+    name = visit.asked("name")
+    history = Queries(visit.context.store.database).history(name)
+    if history is None:
+        raise NotFound(f"no job, workflow or medium is named {name!r} in this store")
+    return visit.render("job.html", name=name, history=history, events=timeline(history))
+
+
+def address_of(name: str) -> str:
+    """The page of the job with this id, run id, reference or token."""
+    return f"/job?{urlencode({'name': name})}"
+
+
+def _search(visit: Visit, name: str) -> Response:
+    """The page of the job with this name, or else the names that begin like this."""
+    queries = Queries(visit.context.store.database)
+    if queries.history(name):
+        return RedirectResponse(address_of(name), 303)
+    found = queries.names_starting_with(name, limit=MAX_FOUND)
+    if len(found) == 1:
+        return RedirectResponse(address_of(found[0]), 303)
+    return visit.render("search.html", name=name, found=found, limit=MAX_FOUND)
+
+
+AREA: Final = Area(
+    title="Jobs",
+    path="/jobs",
+    routes=(PageRoute(path="/jobs", view=list_jobs), PageRoute(path="/job", view=show_job)),
+    inner=("/job",),
+)

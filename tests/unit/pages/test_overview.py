@@ -1,0 +1,63 @@
+"""The overview, and the figures that its script draws."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from pathlib import Path
+
+from freezegun import freeze_time
+
+from listener.core import clock
+from listener.core.model import Source
+from listener.settings.sections import Settings
+from listener.store.sql_store import SqlStore
+from tests.support.builders import NOON, a_decoded_message, a_job, a_result, decoded_messages, routes_all
+from tests.support.pages import Browser, browsing
+
+
+def test_what_needs_attention_is_counted_and_linked(
+    browser: Browser, dead_letters: list[int], quarantined: list[int]
+) -> None:
+    page = browser.text("/")
+
+    assert 'class="tile bad" href="/dead-letters"' in page
+    assert 'class="tile warn" href="/quarantine"' in page
+    assert 'class="tile " href="/parked"' in page
+    assert "not ready" not in page
+
+
+def test_a_daemon_that_is_not_ready_says_so(store: SqlStore, settings: Settings) -> None:
+    with browsing(store, settings, ready=False) as browser:
+        assert "The daemon is not ready" in browser.text("/")
+
+
+def test_outcomes_without_callbacks_are_shown_as_a_share(browser: Browser, store: SqlStore) -> None:
+    now = clock.now()
+    store.add_job(a_job(submitted_at=now - timedelta(minutes=3), created_at=now - timedelta(minutes=3)))
+    store.record(
+        [a_decoded_message(message=None, queue="", result=a_result(source=Source.QUERY))],
+        routes_all(),
+        at=now,
+    )
+    page = browser.text("/")
+
+    assert "100.0 %</strong>" in page
+    assert "mns-listener check" in page
+    assert '<td class="num">3m</td>' in page
+
+
+def test_the_figures_are_those_of_whole_minutes(store: SqlStore, settings: Settings) -> None:
+    with freeze_time(NOON + timedelta(minutes=2, seconds=30)), browsing(store, settings) as browser:
+        store.record(decoded_messages(3), routes_all(), at=NOON + timedelta(seconds=10))
+        store.record(decoded_messages(1, prefix="now"), routes_all(), at=clock.now())
+        figures = browser.get("/overview.json").json()
+
+    assert figures["minutes"][-1] == NOON.timestamp() + 60
+    assert figures["received"][-2:] == [3, 0]
+    assert (figures["backlog"], figures["age"]) == (4, 140.0)
+    assert {each["name"]: each["count"] for each in figures["tiles"]}["pending"] == "4"
+
+
+def test_whoever_has_not_signed_in_gets_no_figures(store: SqlStore, tokens: Path) -> None:
+    with browsing(store, token_file=tokens) as browser:
+        assert browser.get("/overview.json").status_code == 303

@@ -1,0 +1,83 @@
+"""The history of a job in the order in which it happened."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+from listener.core.model import DeliveryState, JobState, ResultStatus, Source
+from listener.pages.timeline import timeline
+from listener.store.queries import JobHistory, StoredResult
+from listener.store.sql_store import SqlStore
+from tests.support.builders import NOON, a_decoded_message, a_delivery, a_job, a_result, routes_all
+from tests.support.pages import Browser
+
+MINUTE = timedelta(minutes=1)
+
+
+def a_stored_result(**fields: object) -> StoredResult:
+    given = {
+        "id": 1,
+        "result": a_result(),
+        "queue": "mps-callbacks",
+        "status": ResultStatus.ROUTED,
+        "received_at": NOON + 2 * MINUTE,
+        "copies": 1,
+        "contradictions": 0,
+    }
+    return StoredResult(**(given | fields))  # type: ignore[arg-type] # fields of any type
+
+
+def titles(history: JobHistory) -> list[str]:
+    return [event.title for event in timeline(history)]
+
+
+def test_a_job_is_followed_from_its_intent_to_its_handler() -> None:
+    done = a_delivery(state=DeliveryState.DONE, created_at=NOON + 2 * MINUTE, settled_at=NOON + 3 * MINUTE)
+    job = a_job(submitted_at=NOON + MINUTE)
+    history = JobHistory(job=job, results=[a_stored_result()], deliveries=[done])
+
+    assert titles(history) == ["Intent stored", "Submitted", "Callback received", "Handled"]
+    assert timeline(history)[2].raw == a_result().raw
+
+
+def test_what_went_wrong_says_why() -> None:
+    refused = a_job(
+        state=JobState.REFUSED, error="no such pipeline", submitted_at=None, finished_at=NOON + MINUTE
+    )
+    dead = a_delivery(state=DeliveryState.DEAD, settled_at=NOON, last_error="boom")
+    waiting = a_delivery(state=DeliveryState.PENDING, last_error="retry", attempt=2)
+
+    assert [event.error for event in timeline(JobHistory(job=refused, results=[], deliveries=[]))] == [
+        "",
+        "no such pipeline",
+    ]
+    events = timeline(JobHistory(job=None, results=[], deliveries=[dead, waiting]))
+    assert [(event.title, event.state, event.error) for event in events] == [
+        ("Dead letter", "", "boom"),
+        ("Delivery", "pending", "retry"),
+    ]
+
+
+def test_each_way_in_which_an_outcome_comes_has_its_words() -> None:
+    for source in Source:
+        history = JobHistory(
+            job=None, results=[a_stored_result(result=a_result(source=source))], deliveries=[]
+        )
+        assert titles(history)[0] != str(source)
+
+
+def test_copies_and_contradictions_are_counted() -> None:
+    stored = a_stored_result(copies=3, contradictions=1)
+    [event] = timeline(JobHistory(job=None, results=[stored], deliveries=[]))
+
+    assert {"copies": "3", "contradictions": "1"}.items() <= dict(event.facts).items()
+
+
+def test_the_page_shows_it_also_for_a_job_that_is_not_known(browser: Browser, store: SqlStore) -> None:
+    store.record([a_decoded_message(result=a_result(job_id="other"))], routes_all(), at=NOON)
+    store.add_job(a_job())
+
+    unknown = browser.text("/job?name=other")
+    assert "but no job" in unknown
+    assert "Callback received" in unknown
+    assert "No outcome yet" in browser.text(f"/job?name={a_job().job_id}")
