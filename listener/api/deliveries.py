@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
+from listener.api.bulk import BulkAction
 from listener.api.context import ApiContext
 from listener.api.parameters import FiltersQuery, PageQuery, RowId, next_page
 from listener.api.problems import documented
 from listener.api.serialize import delivery_dict, whole_delivery_dict
 from listener.core.errors import NotFound
 from listener.core.model import DeliveryState
-from listener.store.deliveries import UNSETTLED, Deliveries
+from listener.store.deliveries import UNSETTLED, Deliveries, PendingDeliveries
 
 
 class DeliveryDocument(BaseModel):
@@ -45,6 +46,29 @@ class WholeDelivery(DeliveryDocument):
 class DeliveryPage(BaseModel):
     deliveries: list[DeliveryDocument]
     next: int | None = Field(description="The `before` of the following page; null at the end")
+
+
+ACTIONS: Final = (
+    BulkAction(
+        name="retry_deliveries",
+        verb="retry",
+        done="retried",
+        what="pending deliveries",
+        description="They become due now; attempts and failures stay as they are.",
+        source=PendingDeliveries,
+        change=lambda changes: changes.retry_deliveries,
+        wakes=True,
+    ),
+    BulkAction(
+        name="cancel_deliveries",
+        verb="cancel",
+        done="cancelled",
+        what="pending deliveries",
+        description="They become dead letters, which can be replayed or dropped. Running ones cannot be cancelled.",
+        source=PendingDeliveries,
+        change=lambda changes: changes.cancel_deliveries,
+    ),
+)
 
 
 class _Deliveries:
@@ -84,4 +108,6 @@ def router(context: ApiContext) -> APIRouter:
         response_model=WholeDelivery,
         responses=documented(404),
     )
+    for action in ACTIONS:
+        action.add_to(made, context)
     return made

@@ -7,10 +7,11 @@ from datetime import datetime
 from typing import Annotated, Any
 
 from fastapi import Depends, Query
-from pydantic import AfterValidator, BeforeValidator, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from listener.core import clock
 from listener.formats.points_in_time import parse_point_in_time
+from listener.formats.states import KNOWN_STATES, known_state
 from listener.formats.unicode_text import storable
 from listener.store.filters import Filters
 
@@ -52,22 +53,93 @@ def page(
     return Page(before or 0, limit)
 
 
-def filters(
-    function: Annotated[Text, Query(description="Only of this function, e.g. `Cover`, in any case")] = "",
-    route: Annotated[Text, Query(description="Only with a delivery of this route")] = "",
-    reference: Annotated[
-        Text, Query(description="Only of the job with this reference; `talk-*` for all that begin so")
-    ] = "",
-    since: Annotated[
-        PointInTime | None, Query(description="Only from this time on: ISO 8601, or how long ago")
-    ] = None,
-    until: Annotated[PointInTime | None, Query(description="Only before this time")] = None,
+def _state(given: str) -> str:
+    known = known_state(given) if given else ""
+    if known is None:
+        raise ValueError(f"is not a known state; use one of {', '.join(KNOWN_STATES)}")
+    return known
+
+
+Function = Annotated[Text, Field(description="Only of this function, e.g. `Cover`, in any case")]
+Kind = Annotated[
+    Text, Field(description="Only of jobs of this kind, e.g. `Transcode`, or of events of this type")
+]
+Route = Annotated[Text, Field(description="Only with a delivery of this route")]
+Reference = Annotated[
+    Text, Field(description="Only of the job with this reference; `talk-*` for all that begin so")
+]
+Queue = Annotated[Text, Field(description="Only what came from this queue, by its name in the settings")]
+ResultState = Annotated[
+    Text, AfterValidator(_state), Field(description="Only with a result of this state, e.g. `Fail`")
+]
+Since = Annotated[
+    PointInTime | None, Field(description="Only from this time on: ISO 8601, or how long ago, e.g. `2h`")
+]
+Until = Annotated[PointInTime | None, Field(description="Only before this time")]
+
+
+class FilterFields(BaseModel):
+    """What a list, or an action on all rows, is narrowed to."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    function: Function = ""
+    kind: Kind = ""
+    route: Route = ""
+    reference: Reference = ""
+    queue: Queue = ""
+    result_state: ResultState = ""
+    since: Since = None
+    until: Until = None
+
+    @property
+    def filters(self) -> Filters:
+        return Filters(**{name: getattr(self, name) for name in FilterFields.model_fields})
+
+
+class TimeFields(BaseModel):
+    """The same for messages in quarantine, of which nothing else is known."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    queue: Queue = ""
+    since: Since = None
+    until: Until = None
+
+    @property
+    def filters(self) -> Filters:
+        return Filters(queue=self.queue, since=self.since, until=self.until)
+
+
+def _filters(
+    function: Function = "",
+    kind: Kind = "",
+    route: Route = "",
+    reference: Reference = "",
+    queue: Queue = "",
+    result_state: ResultState = "",
+    since: Since = None,
+    until: Until = None,
 ) -> Filters:
-    return Filters(function=function, route=route, reference=reference, since=since, until=until)
+    return Filters(
+        function=function,
+        kind=kind,
+        route=route,
+        reference=reference,
+        queue=queue,
+        result_state=result_state,
+        since=since,
+        until=until,
+    )
+
+
+def _time_filters(queue: Queue = "", since: Since = None, until: Until = None) -> Filters:
+    return Filters(queue=queue, since=since, until=until)
 
 
 PageQuery = Annotated[Page, Depends(page)]
-FiltersQuery = Annotated[Filters, Depends(filters)]
+FiltersQuery = Annotated[Filters, Depends(_filters)]
+TimesQuery = Annotated[Filters, Depends(_time_filters)]
 
 
 def next_page(rows: list[dict[str, Any]]) -> int | None:

@@ -3,15 +3,19 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Path, Query
 from pydantic import BaseModel, Field
 
+from listener.api.bulk import BulkAction
 from listener.api.context import ApiContext
-from listener.api.parameters import FiltersQuery, PageQuery, next_page
+from listener.api.parameters import FiltersQuery, PageQuery, RowId, next_page
+from listener.api.problems import documented
 from listener.api.serialize import result_dict
+from listener.core.errors import NotFound
 from listener.core.model import ResultStatus, Source
+from listener.store.parked import ParkedResults
 from listener.store.queries import Queries
 
 
@@ -50,6 +54,29 @@ class ResultPage(BaseModel):
     next: int | None = Field(description="The `before` of the following page; null at the end")
 
 
+ACTIONS: Final = (
+    BulkAction(
+        name="reroute_parked",
+        verb="reroute",
+        done="rerouted",
+        what="parked results",
+        description="They are routed by the current routes. One that no route matches is refused, and stays parked.",
+        source=ParkedResults,
+        change=lambda changes: changes.reroute_parked,
+        wakes=True,
+    ),
+    BulkAction(
+        name="drop_parked",
+        verb="drop",
+        done="dropped",
+        what="parked results",
+        description="They go to no handler, and are deleted when the time of retention is over.",
+        source=ParkedResults,
+        change=lambda changes: changes.drop_parked,
+    ),
+)
+
+
 class _Results:
     def __init__(self, context: ApiContext) -> None:
         self._context = context
@@ -68,9 +95,22 @@ class _Results:
         rows = [result_dict(stored) for stored in found]
         return {"results": rows, "next": next_page(rows)}
 
+    def show_result(self, result_id: Annotated[RowId, Path()]) -> dict[str, Any]:
+        """Show one result with its callback."""
+        queries = Queries(self._context.store.database)
+        found = queries.result(result_id)
+        if found is None:
+            raise NotFound(f"no result has the id {result_id}")
+        return result_dict(found, job=queries.jobs_of([result_id]).get(result_id))
+
 
 def router(context: ApiContext) -> APIRouter:
     results = _Results(context)
     made = APIRouter(prefix="/results", tags=["results"])
     made.add_api_route("", results.list_results, response_model=ResultPage)
+    made.add_api_route(
+        "/{result_id}", results.show_result, response_model=ResultDocument, responses=documented(404)
+    )
+    for action in ACTIONS:
+        action.add_to(made, context)
     return made

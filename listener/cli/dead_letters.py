@@ -25,20 +25,17 @@ from listener.cli.common import (
 )
 from listener.cli.filtering import filter_options
 from listener.cli.selection import Action, Selection, carry_out, selection_options
-from listener.core import clock
 from listener.core.errors import NotFound
 from listener.core.lazy_imports import lazy_imports
-from listener.store.row_actions import Changed
 
 with lazy_imports():
-    from listener.rules import routing
+    from listener.api import row_changes
     from listener.store import dead_letters as stored
 
 if TYPE_CHECKING:
     from listener.core.model import Delivery, Target
-    from listener.core.ports import Decide
-    from listener.settings.sections import Settings
     from listener.store.filters import Filters
+    from listener.store.row_actions import Changed
 
 REPLAY = Action(verb="replay", done="replayed", what="dead letters", refuses=True)
 DROP = Action(verb="drop", done="dropped", what="dead letters", asks=True)
@@ -106,22 +103,21 @@ def replay(*, selection: Selection, path: Path | None) -> None:
     that they would go to.
     """
     settings = settings_from(path)
-    decide = _decide(settings)
+    targets: dict[int, Sequence[Target]] = {}
     with opened_store(settings) as store:
-        letters = stored.DeadLetters(store.database)
-
-        targets: dict[int, Sequence[Target]] = {}
+        changes = row_changes.RowChanges(store, settings)
 
         def change(ids: Sequence[int]) -> Changed:
-            replayed = letters.replay(ids, decide, at=clock.now(), dry_run=selection.dry_run)
-            targets.update(replayed.targets)
-            return Changed(replayed.ids, replayed.refused)
+            changed = changes.replay_dead_letters(ids, dry_run=selection.dry_run)
+            targets.update(changed.targets)
+            return changed
 
         def show(page: Sequence[Delivery]) -> None:
             _show(
                 [replace(letter, target=target) for letter in page for target in targets.get(letter.id, ())]
             )
 
+        letters = stored.DeadLetters(store.database)
         carry_out(REPLAY, selection, letters, change=change, show=show, preview=change)
 
 
@@ -130,13 +126,13 @@ def replay(*, selection: Selection, path: Path | None) -> None:
 @config_option
 def drop(*, selection: Selection, path: Path | None) -> None:
     """Discard dead letters permanently: they can no longer be replayed. --all asks first."""
-    with opened_store(settings_from(path)) as store:
-        letters = stored.DeadLetters(store.database)
+    settings = settings_from(path)
+    with opened_store(settings) as store:
         carry_out(
             DROP,
             selection,
-            letters,
-            change=lambda ids: Changed(letters.drop(ids, at=clock.now())),
+            stored.DeadLetters(store.database),
+            change=row_changes.RowChanges(store, settings).drop_dead_letters,
             show=_show,
         )
 
@@ -161,9 +157,3 @@ def _show(page: Sequence[Delivery]) -> None:
         empty="no dead letters",
         whole=("id", "job"),
     )
-
-
-def _decide(settings: Settings) -> Decide:
-    """Apply the current routes. An unknown job does not matter any more: an operator asked for the replay."""
-    correlation = settings.correlation_rules().for_recorded()
-    return routing.decider(settings.rules(), correlation, now=clock.now(), wait_over=True)

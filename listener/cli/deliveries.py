@@ -25,17 +25,15 @@ from listener.cli.common import (
 from listener.cli.filtering import AnyCase, filter_options
 from listener.cli.selection import Action, Selection, carry_out, selection_options
 from listener.cli.table import cell_text
-from listener.core import clock
 from listener.core.errors import NotFound
 from listener.core.lazy_imports import lazy_imports
 from listener.core.model import Delivery, DeliveryState
-from listener.store.row_actions import Changed
 
 with lazy_imports():
+    from listener.api import row_changes
     from listener.store import deliveries as stored
 
 if TYPE_CHECKING:
-    from listener.store.deliveries import Deliveries
     from listener.store.filters import Filters
 
 RETRY = Action(verb="retry", done="retried", what="pending deliveries")
@@ -121,13 +119,13 @@ def retry(*, selection: Selection, path: Path | None) -> None:
 
     Attempts and failures stay as they are. Dead letters are replayed instead: see `mns-listener dead-letters replay`.
     """
-    with opened_store(settings_from(path)) as store:
-        found = stored.Deliveries(store.database)
+    settings = settings_from(path)
+    with opened_store(settings) as store:
         carry_out(
             RETRY,
             selection,
-            _Pending(found),
-            change=lambda ids: Changed(found.retry(ids, at=clock.now())),
+            stored.PendingDeliveries(store.database),
+            change=row_changes.RowChanges(store, settings).retry_deliveries,
             show=_show,
         )
 
@@ -142,30 +140,15 @@ def cancel(*, selection: Selection, path: Path | None) -> None:
 
     A running delivery cannot be cancelled: its handler may be doing its work already.
     """
-    with opened_store(settings_from(path)) as store:
-        found = stored.Deliveries(store.database)
+    settings = settings_from(path)
+    with opened_store(settings) as store:
         carry_out(
             CANCEL,
             selection,
-            _Pending(found),
-            change=lambda ids: Changed(found.cancel(ids, at=clock.now())),
+            stored.PendingDeliveries(store.database),
+            change=row_changes.RowChanges(store, settings).cancel_deliveries,
             show=_show,
         )
-
-
-class _Pending:
-    """The pending ones among all deliveries."""
-
-    def __init__(self, deliveries: Deliveries) -> None:
-        self._deliveries = deliveries
-
-    def page(self, *, filters: Filters, before: int, limit: int) -> Sequence[Delivery]:
-        states = (DeliveryState.PENDING,)
-        return self._deliveries.page(states=states, filters=filters, before=before, limit=limit)
-
-    def find(self, delivery_id: int, /) -> Delivery | None:
-        found = self._deliveries.find(delivery_id)
-        return found if found and found.state is DeliveryState.PENDING else None
 
 
 def _show(page: Sequence[Delivery]) -> None:

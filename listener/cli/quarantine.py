@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -27,16 +28,14 @@ from listener.cli.common import (
 from listener.cli.filtering import filter_options
 from listener.cli.output_file import output_file, output_option
 from listener.cli.selection import Action, Selection, carry_out, selection_options
-from listener.core import clock
 from listener.core.errors import NotFound
 from listener.core.lazy_imports import lazy_imports
 from listener.formats.unicode_text import shortened
-from listener.store.row_actions import Changed, every_row
+from listener.store.row_actions import every_row
 
 with lazy_imports():
+    from listener.api import row_changes
     from listener.formats import redaction
-    from listener.intake import record_log, recorder
-    from listener.rules import routing
     from listener.store import quarantined_messages as stored
 
 if TYPE_CHECKING:
@@ -117,19 +116,9 @@ def retry(*, selection: Selection, path: Path | None) -> None:
     status is then 1.
     """
     settings = settings_from(path)
-    at = clock.now()
-    decide = routing.decider(settings.rules(), settings.correlation_rules(), now=at, wait_over=False)
-    log = record_log.RecordLog()
     with opened_store(settings) as store:
+        change = partial(row_changes.RowChanges(store, settings).retry_quarantined, dry_run=selection.dry_run)
         messages = stored.QuarantinedMessages(store.database)
-
-        def change(ids: Sequence[int]) -> Changed:
-            retried = messages.retry(ids, recorder.decode_again, decide, at=at, dry_run=selection.dry_run)
-            if not selection.dry_run:
-                log.write(retried.summary)
-            counts = {str(kind): number for kind, number in retried.summary.kinds.items()}
-            return Changed(retried.ids, retried.refused, counts)
-
         carry_out(RETRY, selection, messages, change=change, show=_show, preview=change)
 
 
@@ -138,9 +127,15 @@ def retry(*, selection: Selection, path: Path | None) -> None:
 @config_option
 def drop(*, selection: Selection, path: Path | None) -> None:
     """Delete quarantined messages permanently. --all asks first."""
-    with opened_store(settings_from(path)) as store:
-        messages = stored.QuarantinedMessages(store.database)
-        carry_out(DROP, selection, messages, change=lambda ids: Changed(messages.drop(ids)), show=_show)
+    settings = settings_from(path)
+    with opened_store(settings) as store:
+        carry_out(
+            DROP,
+            selection,
+            stored.QuarantinedMessages(store.database),
+            change=row_changes.RowChanges(store, settings).drop_quarantined,
+            show=_show,
+        )
 
 
 @quarantine.command(

@@ -81,6 +81,23 @@ class Deliveries:
         return found
 
 
+class PendingDeliveries:
+    """The pending ones among all deliveries."""
+
+    def __init__(self, database: Database) -> None:
+        self._deliveries = Deliveries(database)
+
+    def page(self, *, filters: Filters = NO_FILTERS, before: int = 0, limit: int = 50) -> Sequence[Delivery]:
+        """Newest first; ``before`` takes the last id of the previous page."""
+        states = (DeliveryState.PENDING,)
+        return self._deliveries.page(states=states, filters=filters, before=before, limit=limit)
+
+    def find(self, delivery_id: int) -> Delivery | None:
+        """The pending delivery with this id."""
+        found = self._deliveries.find(delivery_id)
+        return found if found and found.state is DeliveryState.PENDING else None
+
+
 def read_page(database: Database, page: Select[Any]) -> Sequence[Delivery]:
     """The deliveries whose ids this statement finds; those that cannot be read are logged and left out."""
     return read(

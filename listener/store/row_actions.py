@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 
 if TYPE_CHECKING:
+    from listener.core.model import Target
     from listener.store.filters import Filters
 
 #: How many rows are read or changed at a time.
@@ -35,11 +36,12 @@ class Source(Protocol[R_co]):
 
 @dataclass(frozen=True, slots=True)
 class Changed:
-    """Which rows were changed, why others were not, and how many ended in which way, if that differs."""
+    """Which rows were changed, why others were not, and where it differs: how many ended in which way, and where."""
 
     ids: Sequence[int]
     refused: Mapping[int, str] = field(default_factory=dict)
     counts: Mapping[str, int] = field(default_factory=dict)
+    targets: Mapping[int, Sequence[Target]] = field(default_factory=dict)
 
 
 def every_row(source: Source[R], filters: Filters, *, before: int = 0) -> Iterator[R]:
@@ -51,9 +53,14 @@ def every_row(source: Source[R], filters: Filters, *, before: int = 0) -> Iterat
 
 def change_in_pages(ids: Sequence[int], change: Callable[[Sequence[int]], Changed]) -> Changed:
     """Change these rows, so many at a time that no transaction takes long."""
-    pages = [change(ids[start : start + PAGE]) for start in range(0, len(ids), PAGE)]
+    return joined([change(ids[start : start + PAGE]) for start in range(0, len(ids), PAGE)])
+
+
+def joined(pages: Sequence[Changed]) -> Changed:
+    """What became of all the rows of several transactions."""
     return Changed(
         [row for page in pages for row in page.ids],
         {row: reason for page in pages for row, reason in page.refused.items()},
         sum((Counter(page.counts) for page in pages), Counter()),
+        {row: targets for page in pages for row, targets in page.targets.items()},
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -9,11 +10,15 @@ from pydantic import BaseModel
 
 from listener.api.deliveries import DeliveryDocument, WholeDelivery
 from listener.api.jobs import JobDocument
+from listener.api.parameters import FilterFields
+from listener.api.quarantine import QuarantinedDocument
 from listener.api.results import ResultDocument
-from listener.api.serialize import delivery_dict, job_dict, result_dict, whole_delivery_dict
-from listener.core.model import ResultStatus
+from listener.api.serialize import delivery_dict, job_dict, quarantined_dict, result_dict, whole_delivery_dict
+from listener.core.model import Quarantined, ResultStatus
+from listener.store.filters import Filters
 from listener.store.queries import StoredResult
-from tests.support.builders import NOON, a_delivery, a_job, a_result
+from tests.support.api import Api
+from tests.support.builders import NOON, a_delivery, a_job, a_message, a_result
 
 RESULT = StoredResult(
     id=1,
@@ -24,6 +29,7 @@ RESULT = StoredResult(
     copies=1,
     contradictions=0,
 )
+QUARANTINED = Quarantined(id=1, queue="q", message=a_message(), reason="garbled", received_at=NOON)
 
 
 @pytest.mark.parametrize(
@@ -33,9 +39,18 @@ RESULT = StoredResult(
         (ResultDocument, result_dict(RESULT)),
         (DeliveryDocument, delivery_dict(a_delivery())),
         (WholeDelivery, whole_delivery_dict(a_delivery())),
+        (QuarantinedDocument, quarantined_dict(QUARANTINED)),
     ],
 )
 def test_a_document_has_the_fields_that_the_cli_prints_except_tokens(
     model: type[BaseModel], printed: dict[str, Any]
 ) -> None:
     assert set(model.model_fields) == set(printed) - {"token"}
+
+
+def test_every_filter_of_a_list_is_a_parameter(api: Api) -> None:
+    document = api.get("/v1/openapi.json").json()
+    names = {each["name"] for each in document["paths"]["/v1/jobs"]["get"]["parameters"]}
+
+    assert names >= {each.name for each in fields(Filters)}
+    assert set(FilterFields.model_fields) == {each.name for each in fields(Filters)}
