@@ -14,6 +14,7 @@ with lazy_imports():
     from listener.formats import activities
 
 if TYPE_CHECKING:
+    from listener.store.feed_events import FeedEvent
     from listener.store.queries import StoredResult
 
 #: The fields of a job by which it is identified come first; all others follow in the order of the dataclass.
@@ -76,6 +77,12 @@ def attempt_dict(attempt: Attempt) -> dict[str, Any]:
 def whole_delivery_dict(delivery: Delivery) -> dict[str, Any]:
     """The same with what the callback contains."""
     return delivery_dict(delivery) | {"user_data": delivery.result.user_data, "raw": delivery.result.raw}
+
+
+def feed_event_dict(event: FeedEvent) -> dict[str, Any]:
+    """All fields of an event of the feed, the cursor last."""
+    names = [each.name for each in fields(event) if each.name != "cursor"]
+    return {name: getattr(event, name) for name in (*names, "cursor")}
 
 
 def quarantined_dict(entry: Quarantined) -> dict[str, Any]:

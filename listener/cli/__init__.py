@@ -52,6 +52,7 @@ COMMANDS = {
         "listener.cli.quarantine:quarantine",
         "List, retry, delete or export messages that could not be decoded.",
     ),
+    "tail": ("listener.cli.tail:tail", "Follow what is recorded, finished and settled."),
     "store": ("listener.cli.store:store", "Show the status of the store; migrate, compact or export it."),
     "demo": ("listener.cli.demo:demo", "Run an end-to-end demo on this machine, without an account."),
     "emulator": ("listener.cli.emulator:emulator", "Run a local emulator of MNS and MPS."),

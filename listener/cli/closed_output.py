@@ -40,6 +40,20 @@ def ended_by_reader() -> Iterator[None]:
         raise
 
 
+def wait_for_reader(seconds: float) -> None:
+    """Wait for so long. Raises BrokenPipeError as soon as the reader of standard output has ended, which a program that
+    has nothing to write would not notice."""
+    try:
+        descriptor = sys.stdout.fileno()
+    except (OSError, ValueError):  # not a file, as in tests
+        descriptor = None
+    poll = select.poll()
+    if descriptor is not None:
+        poll.register(descriptor, 0)
+    if _has_ended(poll.poll(seconds * 1000)):
+        raise BrokenPipeError
+
+
 def _discard_unread() -> bool:
     """Whether standard output or standard error has lost its reader.
 
@@ -60,4 +74,8 @@ def _lost_its_reader(stream: TextIO) -> bool:
         return False
     poll = select.poll()
     poll.register(descriptor, 0)
-    return any(found & (select.POLLERR | select.POLLHUP) for _, found in poll.poll(0))
+    return _has_ended(poll.poll(0))
+
+
+def _has_ended(found: list[tuple[int, int]]) -> bool:
+    return any(what & (select.POLLERR | select.POLLHUP) for _, what in found)

@@ -153,7 +153,9 @@ def _deliveries(counts: Mapping[str, int]) -> str:
 @config_option
 @json_option
 def show_job(*, name: str, path: Path | None, as_json: bool) -> None:
-    """Show one job with its results, deliveries, and the attempts at deliveries that did not go well at once.
+    """Show one job with its results, deliveries and attempts.
+
+    Of attempts at deliveries, those that did not go well at once are shown.
 
     NAME is a job id, a workflow run id, a reference or a token, or its beginning if no other one begins like this.
     """

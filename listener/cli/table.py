@@ -34,7 +34,7 @@ def print_table(
         click.echo(empty)
         return
     cells = [[cell_text(value) for value in row] for row in rows]
-    if sys.stdout.isatty():
+    if is_for_people():
         lines = folded_table.terminal_lines(
             columns, cells, width=shutil.get_terminal_size().columns, whole=whole
         )
@@ -42,6 +42,11 @@ def print_table(
         lines = piped_lines(columns, cells)
     for line in lines:
         click.echo(line)
+
+
+def is_for_people() -> bool:
+    """Whether standard output is a terminal."""
+    return sys.stdout.isatty()
 
 
 def cell_text(value: Any) -> str:
@@ -53,5 +58,9 @@ def cell_text(value: Any) -> str:
 
 def piped_lines(columns: Sequence[str], rows: Rows) -> Iterator[str]:
     """The names of the columns, then the rows, separated by tabs; no cell contains a tab or is padded."""
-    for cells in (columns, *rows):
-        yield "\t".join(cell.strip() or EMPTY for cell in cells)
+    return map(piped_line, (columns, *rows))
+
+
+def piped_line(cells: Sequence[str]) -> str:
+    """One line of such a table."""
+    return "\t".join(cell.strip() or EMPTY for cell in cells)
