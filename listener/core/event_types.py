@@ -17,6 +17,15 @@ _OF_PARTS: Final = frozenset(
     }
 )
 
+#: Those that are documented, or were captured, by the names that ``EventType`` has.
+DOCUMENTED: Final = (
+    *("AIMediaDNAComplete", "AIProduceComplete", "BatchProduceMediaComplete", "DeleteMediaComplete"),
+    *("ImageUploadComplete", "LiveRecordVideoComposeStart", "MediaConvertComplete"),
+    *("MediaConvertOutputComplete", "MediaConvertOutputGroupComplete", "ProduceMediaComplete"),
+    *("RegisterMediaComplete", "SnapshotComplete", "StreamTranscodeComplete", "TranscodeComplete"),
+    *("TranscodeParentComplete", "UploadByURLComplete", "UploadComplete", "WorkflowTaskComplete"),
+)
+
 
 def is_complete(type_: str) -> bool:
     """Whether events of this type report, by their name, that something was done."""

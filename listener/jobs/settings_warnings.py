@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from difflib import get_close_matches
 from typing import Final
 
+from listener.core import event_types
+from listener.core.event_types import is_complete, is_start
+from listener.core.job_kinds import JOB_KINDS
 from listener.jobs.functions import FUNCTIONS
 from listener.jobs.request import KIND_NAMES, region_of
 from listener.rules.hidden_rules import hidden_rules
@@ -16,11 +19,19 @@ REGIONS: Final = (
     *("ap-northeast-1", "ap-southeast-1", "ap-southeast-5", "cn-beijing", "cn-hangzhou", "cn-hongkong"),
     *("cn-qingdao", "cn-shanghai", "cn-shenzhen", "cn-zhangjiakou", "eu-central-1", "eu-west-1", "us-west-1"),
 )
+#: Of callbacks and events, by their case-folded name.
+_TYPES: Final[Mapping[str, str]] = {
+    name.casefold(): name
+    for name in (
+        *(type_ for kind in JOB_KINDS for type_ in (kind.name, *kind.types)),
+        *event_types.DOCUMENTED,
+    )
+}
 
 
 def settings_warnings(settings: Settings) -> list[str]:
     """One sentence about each of them."""
-    return [*_functions(settings), *_hidden_routes(settings), *_regions(settings)]
+    return [*_functions(settings), *_types(settings), *_hidden_routes(settings), *_regions(settings)]
 
 
 def route_warnings(settings: Settings, route: str) -> list[str]:
@@ -48,6 +59,27 @@ def _functions(settings: Settings) -> Iterator[str]:
                 f"{where}: {name!r} is not a documented function{_guess(name, list(FUNCTIONS))}; "
                 "it applies only to jobs whose function is spelled exactly like this"
             )
+
+
+def _types(settings: Settings) -> Iterator[str]:
+    """Types that differ only a little from a known one. The set of types is open, so others are no reason to warn."""
+    for place, route in enumerate(settings.routes):
+        for name in route.match.type:
+            if near := _misspelled_type(name):
+                yield (
+                    f"routes[{place}].match.type: {name!r} is not a known type (did you mean {near!r}?); "
+                    "the route gets only results whose type is spelled like this"
+                )
+
+
+def _misspelled_type(name: str) -> str:
+    """The known type that was probably meant; empty if this may be another one."""
+    folded = name.casefold()
+    if folded in _TYPES:
+        return ""
+    like_event = is_complete(name) or is_start(name)
+    near = get_close_matches(folded, _TYPES, n=1, cutoff=0.9 if like_event else 0.75)
+    return _TYPES[near[0]] if near else ""
 
 
 def _hidden_routes(settings: Settings) -> Iterator[str]:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from listener.formats.callback import decode
 from listener.jobs.settings_warnings import REGIONS, route_warnings, settings_warnings
 from listener.settings.loader import load
 from listener.settings.sections import Settings
 from tests.support import ROOT
+from tests.support.callback_samples import QUARANTINE, SHAPES
 
 
 def routes(*matches: str) -> str:
@@ -39,6 +41,11 @@ def loaded(text: str) -> Settings:
             routes("", 'function = "Cover"'),
             "the route 'b' never gets a result: the earlier route 'a' matches whatever it matches",
             id="hidden-route",
+        ),
+        pytest.param(
+            routes('type = ["Report", "IProdution"]'),
+            "routes[0].match.type: 'IProdution' is not a known type (did you mean 'IProduction'?); ",
+            id="type",
         ),
         pytest.param(
             '[mps]\nregion = "cn-shangai"',
@@ -91,3 +98,34 @@ def test_a_route_that_no_route_asks_for_is_named() -> None:
     (warning,) = route_warnings(settings, "cover")
     assert warning.startswith("no route in the settings has match.route = 'cover' (did you mean 'covers'?); ")
     assert route_warnings(loaded(""), "cover") == []  # another host has the routes
+
+
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [
+        *(("Transcod", "Transcode"), ("SnapShots", "Snapshot"), ("smart-tag", "smarttag")),
+        *(("Analyse", "Analysis"), ("ProdceMediaComplete", "ProduceMediaComplete")),
+    ],
+)
+def test_a_type_that_is_nearly_a_known_one_brings_a_warning(name: str, meant: str) -> None:
+    (warning,) = settings_warnings(loaded(routes(f'type = "{name}"')))
+
+    assert f"did you mean {meant!r}?" in warning
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        *("iproduction", "SMARTTAG", "report", "ProduceMediaComplete", "HologramRender", "x"),
+        *("ProduceSoundComplete", "LiveRecordVideoComposeComplete", "UploadByFileComplete", ""),
+    ],
+)
+def test_types_are_an_open_set(name: str) -> None:
+    assert settings_warnings(loaded(routes(f'type = "{name}"'))) == []
+
+
+def test_every_type_of_the_samples_is_known_or_unlike_all_known_ones() -> None:
+    types = {decode(shape.of("x")).type for shape in SHAPES if shape.route != QUARANTINE}
+
+    assert len(types) > 15
+    assert settings_warnings(loaded(routes(f"type = {sorted(types)}"))) == []
