@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 #: Results that still wait for their job, or for MPS.
 _OPEN: Final = frozenset({ResultStatus.WAITING, ResultStatus.VERIFYING})
+#: In place of the id of a job that MPS has not told yet.
+_NO_ID: Final = "(not known yet)"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,12 +195,16 @@ class Explanations:
     def _if_it_succeeds(self, job: Job) -> Explanation | None:
         if job.finished_at is not None:
             return None
-        name = job.job_id or job.token
+        name = job.job_id or _NO_ID
         result = Result(job_id=name, state=SUCCESS, type=job.kind_name, user_data=job.user_data)
         if job.queried_kind is WORKFLOW:
             result = replace(result, job_id="", run_id=name, type="Report")
         return explanation.explain(
-            result, Known(job=job), self._setup, queue=self.default_queue, now=clock.now()
+            result,
+            Known(job=replace(job, job_id=name)),
+            self._setup,
+            queue=self.default_queue,
+            now=clock.now(),
         )
 
     def _awaited(self, history: JobHistory) -> str:

@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp
 
 from listener import __version__
-from listener.api import dead_letters, deliveries, jobs, quarantine, results, root
+from listener.api import dead_letters, deliveries, explain, jobs, quarantine, results, root
 from listener.api.access import Access
 from listener.api.context import ApiContext
 from listener.api.problems import ProblemDocument, UnexpectedErrors, answer_with_problems, documented
@@ -26,6 +26,7 @@ AREAS: Final[Mapping[str, Callable[[ApiContext], APIRouter]]] = {
     "deliveries": deliveries.router,
     "dead-letters": dead_letters.router,
     "quarantine": quarantine.router,
+    "explain": explain.router,
 }
 DESCRIPTION: Final = """\
 Submit jobs, wait for their outcomes, and handle what went wrong. Errors are problem documents (RFC 9457).

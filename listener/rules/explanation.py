@@ -17,6 +17,7 @@ from listener.core.model import Job, RecordKind, Result, ResultStatus, RoutingDe
 from listener.formats import callback
 from listener.formats.read_members import Member, read_members
 from listener.formats.setup_message import is_setup_message
+from listener.formats.unicode_text import storable
 from listener.rules import enrichment, retry, route_reasons
 from listener.rules.job_facts import kind_of
 from listener.rules.retry import RetryPlan
@@ -160,7 +161,7 @@ def _decisions(
 def _correlation(result: Result, known: Known, setup: Setup) -> str:
     job, missing = known.job, "no job with this id in the store"
     if job is not None:
-        name = job.reference or job.job_id or job.token
+        name = job.reference or job.job_id or "without an id"
         if considered_job(result, job, setup.correlation.verification):
             return f"job {name}, found by its {known.found_by}" if known.found_by else f"job {name}"
         missing = (
@@ -248,7 +249,7 @@ def _seconds(duration: timedelta) -> str:
 def _excerpt(error: Undecodable, body: str) -> tuple[str, str]:
     """The text around the place where it cannot be read, if that is known."""
     found = callback.opened(body)
-    text = found[-1].content if found else body.strip()
+    text = found[-1].content if found else storable(body).strip()
     place = _place(error, text)
     if place is None:
         return "", ""
