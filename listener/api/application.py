@@ -32,7 +32,7 @@ DESCRIPTION: Final = """\
 Submit jobs, wait for their outcomes, and handle what went wrong. Errors are problem documents (RFC 9457).
 
 Requests need the header `Authorization: Bearer TOKEN` with a token of `http.token_file`, except over a unix socket
-without such a file. Tokens that may only read are accepted for GET.
+without such a file. Tokens that may only read are accepted for GET, and for `POST /v1/explain`.
 """
 
 

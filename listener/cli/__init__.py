@@ -54,6 +54,10 @@ COMMANDS = {
     ),
     "tail": ("listener.cli.tail:tail", "Follow what is recorded, finished and settled."),
     "store": ("listener.cli.store:store", "Show the status of the store; migrate, compact or export it."),
+    "new-handler": (
+        "listener.cli.new_handler:new_handler",
+        "Write the package of a handler, with a test that passes.",
+    ),
     "demo": ("listener.cli.demo:demo", "Run an end-to-end demo on this machine, without an account."),
     "emulator": ("listener.cli.emulator:emulator", "Run a local emulator of MNS and MPS."),
     "trigger": (

@@ -6,7 +6,7 @@
     ├── SettingsError          stop; exit 78; names the setting, its value and the fix
     ├── UsageError             stop; exit 2; the request is invalid, no call was made
     │   ├── NotFound               the same, but exit 66: what the request names does not exist
-    │   └── AlreadyExists          the same, but exit 73: a job has this id already
+    │   └── AlreadyExists          the same, but exit 73: a job has this id already, or a folder is there
     │       └── ReferenceExists        a job has this reference already
     ├── AddressInUse           stop; exit 69: another process listens at http.listen; may pass
     ├── StoreInUse             stop; exit 69: another daemon runs on this SQLite file; may pass
@@ -73,7 +73,7 @@ class NotFound(UsageError):
 
 
 class AlreadyExists(UsageError):
-    """A job with this id was submitted or registered already; nothing was sent."""
+    """A job with this id was submitted or registered already, or a folder exists; nothing was sent or written."""
 
     exit_code = ExitCode.EXISTS
 
