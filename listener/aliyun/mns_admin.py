@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import http.client
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from typing import ClassVar, Final
 from xml.sax.saxutils import escape
@@ -11,6 +11,7 @@ from xml.sax.saxutils import escape
 from listener.aliyun.mns_queue import MnsQueue
 from listener.core.account import QueueAttributes
 from listener.core.errors import FailureKind, QueueUnavailable
+from listener.core.model import Message
 from listener.core.queue_status import QueueStatus
 
 _NAMESPACE: Final = 'xmlns="http://mns.aliyuncs.com/doc/v1/"'
@@ -22,7 +23,7 @@ class MnsQueueAdmin(MnsQueue):
     hints: ClassVar[Mapping[FailureKind, str]] = {
         **MnsQueue.hints,
         FailureKind.DENIED: "grant the RAM user mns:GetQueueAttributes, mns:CreateQueue and mns:SetQueueAttributes on "
-        "the queue, and mns:SendMessage, mns:ReceiveMessage and mns:DeleteMessage on its messages",
+        "the queue, and mns:SendMessage, mns:ReceiveMessage, mns:PeekMessage and mns:DeleteMessage on its messages",
     }
 
     def attributes(self) -> QueueAttributes | None:
@@ -46,6 +47,13 @@ class MnsQueueAdmin(MnsQueue):
 
     def change(self, attributes: QueueAttributes) -> None:
         self._put(f"{self._path}?metaoverride=true", attributes)
+
+    def peek(self, *, limit: int) -> Sequence[Message]:
+        """The next messages that could be received, at most ``MAX_BATCH``; they stay visible to others."""
+        uri = f"{self._path}/messages?peekonly=true&numOfMessages={limit}"
+        with self._translated():
+            reply = self._connection.exchange("GET", uri)
+        return self._received(reply)
 
     def send(self, body: str, *, delay: timedelta = timedelta(0)) -> None:
         """A message may arrive twice, since a request is repeated if its connection was closed meanwhile."""

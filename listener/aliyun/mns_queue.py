@@ -77,14 +77,16 @@ class MnsQueue:
         with self._counted("receive"):
             with self._translated():
                 reply = self._connection.poll(uri, wait=wait)
-            if reply is None:
-                return ()
-            if reply.status == http.client.OK:
-                return self._messages(reply)
-            if _code(reply.body) == "MessageNotExist":
-                self._note_date(reply)
-                return ()
-            raise self._error_of(reply)
+            return () if reply is None else self._received(reply)
+
+    def _received(self, reply: MnsReply) -> Sequence[Message]:
+        """The messages of a reply; none at all are reported as an error."""
+        if reply.status == http.client.OK:
+            return self._messages(reply)
+        if _code(reply.body) == "MessageNotExist":
+            self._note_date(reply)
+            return ()
+        raise self._error_of(reply)
 
     def delete(self, messages: Sequence[Message]) -> Sequence[Message]:
         handles = [message.receipt_handle for message in messages if message.receipt_handle]

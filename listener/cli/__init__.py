@@ -64,6 +64,11 @@ COMMANDS = {
         "listener.cli.trigger:trigger",
         "Send a made-up callback of any kind and state to a queue.",
     ),
+    "record": (
+        "listener.cli.record:record",
+        "Write message bodies to a file, from the store or from a queue, for replay.",
+    ),
+    "replay": ("listener.cli.replay:replay", "Send the messages in a file to a queue, in their order."),
 }
 #: Other names for commands; not listed in the help text.
 ALIASES = {"dlq": "dead-letters"}

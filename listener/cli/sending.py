@@ -23,6 +23,7 @@ with lazy_imports():
     from listener.settings import sections
 
 if TYPE_CHECKING:
+    from listener.aliyun.mns_admin import MnsQueueAdmin
     from listener.settings.sections import QueueSettings, Settings
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -99,6 +100,16 @@ def confirm_queue(queue: QueueSettings, *, messages: int, yes: bool) -> None:
     )
 
 
+def opened_queue(settings: Settings, queue: QueueSettings) -> MnsQueueAdmin:
+    """To be closed; nothing is sent yet."""
+    return mns_admin.MnsQueueAdmin(
+        endpoint=queue.endpoint,
+        queue=queue.queue,
+        name=queue.label,
+        credentials=tenant_clients.TenantClients(settings).keys(queue.tenant),
+    )
+
+
 @contextmanager
 def sender(
     settings: Settings, queue: QueueSettings, *, messages: int, rate: float | None
@@ -108,14 +119,8 @@ def sender(
     Raises QueueUnavailable, and Interrupted after SIGINT.
     """
     limiter = rate_limit.RateLimiter(rate) if rate else None
-    admin = mns_admin.MnsQueueAdmin(
-        endpoint=queue.endpoint,
-        queue=queue.queue,
-        name=queue.label,
-        credentials=tenant_clients.TenantClients(settings).keys(queue.tenant),
-    )
     sent = 0
-    with closing(admin), _progress(messages) as report:
+    with closing(opened_queue(settings, queue)) as admin, _progress(messages) as report:
 
         def send(body: str) -> None:
             nonlocal sent

@@ -42,6 +42,11 @@ def redacted(body: str) -> str:
     return _redacted(body, MAX_WRAPPINGS)
 
 
+def masked(text: str) -> str:
+    """The text with all its letters and digits masked; the length and all other characters stay."""
+    return "".join(_masked(character) if character.isalnum() else character for character in text)
+
+
 def _redacted(text: str, wrappings: int) -> str:
     return _TOKEN.sub(lambda found: _token(found, wrappings), text)
 

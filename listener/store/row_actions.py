@@ -26,10 +26,14 @@ R = TypeVar("R", bound=Row)
 R_co = TypeVar("R_co", bound=Row, covariant=True)
 
 
-class Source(Protocol[R_co]):
-    """Where the rows come from: a page, newest first, and a single one."""
+class Pages(Protocol[R_co]):
+    """Rows in pages, newest first."""
 
     def page(self, *, filters: Filters, before: int, limit: int) -> Sequence[R_co]: ...
+
+
+class Source(Pages[R_co], Protocol[R_co]):
+    """Where the rows come from: a page, and a single one."""
 
     def find(self, row_id: int, /) -> R_co | None: ...
 
@@ -44,7 +48,7 @@ class Changed:
     targets: Mapping[int, Sequence[Target]] = field(default_factory=dict)
 
 
-def every_row(source: Source[R], filters: Filters, *, before: int = 0) -> Iterator[R]:
+def every_row(source: Pages[R], filters: Filters, *, before: int = 0) -> Iterator[R]:
     """All that match the filters, newest first; ``before`` as for a page."""
     while page := source.page(filters=filters, before=before, limit=PAGE):
         yield from page
