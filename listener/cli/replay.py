@@ -11,8 +11,8 @@ from typing import IO
 
 import click
 
-from listener.cli.common import config_option, json_option, print_json, settings_from
-from listener.cli.sending import chosen_queue, confirm_queue, sender, sending_options
+from listener.cli.common import config_option, json_option, print_json, print_warnings, settings_from
+from listener.cli.sending import can_be_sent, chosen_queue, confirm_queue, sender, sending_options
 from listener.core.errors import UsageError
 from listener.core.lazy_imports import lazy_imports
 
@@ -61,7 +61,10 @@ def replay(
 
     FILE was written by record; - is standard input.
     """
-    bodies = _bodies(file)
+    everything = _bodies(file)
+    bodies = [body for body in everything if can_be_sent(body)]
+    if skipped := len(everything) - len(bodies):
+        print_warnings([f"skipping {skipped} messages with characters that XML, and so MNS, does not allow"])
     settings = settings_from(path)
     queue = chosen_queue(settings, queue_name)
     messages = len(bodies) * times

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import click
@@ -25,6 +26,9 @@ with lazy_imports():
 if TYPE_CHECKING:
     from listener.aliyun.mns_admin import MnsQueueAdmin
     from listener.settings.sections import QueueSettings, Settings
+
+#: Characters that no XML document may have, and lone surrogates, which are in no encoding.
+_NOT_IN_XML: Final = re.compile("[^\\t\\n\\r\\x20-\\ud7ff\\ue000-\\ufffd\\U00010000-\\U0010ffff]")
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -100,6 +104,11 @@ def confirm_queue(queue: QueueSettings, *, messages: int, yes: bool) -> None:
     )
 
 
+def can_be_sent(body: str) -> bool:
+    """Whether MNS can take a message with this body, which travels in XML."""
+    return not _NOT_IN_XML.search(body)
+
+
 def opened_queue(settings: Settings, queue: QueueSettings) -> MnsQueueAdmin:
     """To be closed; nothing is sent yet."""
     return mns_admin.MnsQueueAdmin(
@@ -124,6 +133,10 @@ def sender(
 
         def send(body: str) -> None:
             nonlocal sent
+            if not can_be_sent(body):
+                raise UsageError(
+                    "the message has characters that XML, and so MNS, does not allow; nothing was sent"
+                )
             if limiter:
                 limiter.wait()
             admin.send(body)

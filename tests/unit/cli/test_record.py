@@ -187,3 +187,14 @@ def test_a_real_queue_requires_yes(place: Place, recorded: Path, invoke: Invoke)
     result = invoke("replay", recorded.name, "--queue", url)
 
     assert (result.exit_code, "requires --yes" in result.stderr) == (2, True)
+
+
+def test_what_cannot_be_sent_is_skipped_and_all_others_are_sent(place: Place, invoke: Invoke) -> None:
+    """As some messages in quarantine, whose reply was not valid XML."""
+    bodies = ["a", "\x1b[31m", "\x00", "\ud800", "\ufffe", "字\t\n\U0001f600"]
+    (place.folder / "calls.jsonl").write_text("".join(json.dumps({"body": body}) + "\n" for body in bodies))
+
+    result = invoke("replay", "calls.jsonl")
+
+    assert (result.exit_code, in_queue(place)) == (0, ["a", "字\t\n\U0001f600"])
+    assert "skipping 4 messages" in result.stderr

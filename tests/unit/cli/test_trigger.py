@@ -126,6 +126,11 @@ def test_what_is_no_callback_any_more_is_announced(place: Place, invoke: Invoke)
         pytest.param([], "specify a KIND.STATE", id="nothing"),
         pytest.param(["transcode.succes"], "did you mean transcode.success?", id="misspelled"),
         pytest.param(["iproduction.fail", "--set", "x"], "use PATH=VALUE", id="no-value"),
+        pytest.param(
+            ["iproduction.fail", "--wrap", "raw", "--set", r'Message="\ufffe"'],
+            "XML, and so MNS",
+            id="not-in-xml",
+        ),
         pytest.param(["iproduction.fail", "--set", "State.x=1"], "--set: 'State.x' leads nowhere", id="path"),
         pytest.param(
             ["iproduction.fail", "--queue", "x"], "not a queue of the settings; use --queue", id="queue"
