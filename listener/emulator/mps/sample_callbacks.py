@@ -111,28 +111,28 @@ _SIMPLE: Final = (
 _CENSOR: Final = job_kinds.MEDIA_CENSOR
 _RUN: Final = job_kinds.WORKFLOW
 _SAMPLES: Final = (
-    *(_of_job(kind, "success", f"a {kind.name} job has succeeded") for kind in _SIMPLE),
-    *(_of_job(kind, "fail", f"a {kind.name} job has failed", fails=True) for kind in (*_SIMPLE, _CENSOR)),
-    _of_job(job_kinds.SMARTTAG, "processing", "a smarttag job has started", ended=False),
-    _of_job(_CENSOR, "pass", "a MediaCensor job has found nothing"),
+    *(_of_job(kind, "success", f"the {kind.name} job has succeeded") for kind in _SIMPLE),
+    *(_of_job(kind, "fail", f"the {kind.name} job has failed", fails=True) for kind in (*_SIMPLE, _CENSOR)),
+    _of_job(job_kinds.SMARTTAG, "processing", "the smarttag job has started", ended=False),
+    _of_job(_CENSOR, "pass", "the MediaCensor job has found nothing"),
     *(
         _of_job(
             _CENSOR,
             word,
-            f"a MediaCensor job suggests to {word}",
+            f"the MediaCensor job suggests to {word}",
             parameters={"Input": file_text(f"in/{word}.mp4")},
         )
         for word in ("review", "block")
     ),
-    _of_job(_RUN, "start", "a workflow has started", ended=False),
-    _of_job(_RUN, "report", "a workflow has ended"),
+    _of_job(_RUN, "start", "the workflow has started", ended=False),
+    _of_job(_RUN, "report", "the workflow has ended"),
     _of_job(
         _RUN,
         "activity-fail",
-        "a workflow has ended, one of its activities failed",
+        "the workflow has ended, one of its activities failed",
         parameters={"MediaWorkflowId": PARTLY_FAILING.id},
     ),
-    _of_job(_RUN, "fail", "a workflow has failed", fails=True),
+    _of_job(_RUN, "fail", "the workflow has failed", fails=True),
     SampleCallback(
         name="ims.event",
         about="IMS (ICE) has produced a medium",

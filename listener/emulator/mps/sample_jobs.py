@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Final
+from uuid import NAMESPACE_OID, UUID, uuid5
 
 from listener.core.job_kinds import JobKind
 from listener.emulator.mps.call import Call, Document
@@ -105,6 +106,11 @@ def reports_of(kind: JobKind, sample: SampleJob) -> tuple[Document, Document]:
     return emulated.callback(jobs[0], Options()) or {}, emulated.describe(jobs[0])
 
 
+def _derived(text: str) -> UUID:
+    """The same for the same text, so that a sample does not change, and two samples have no id in common."""
+    return uuid5(NAMESPACE_OID, text)
+
+
 def _job(kind: EmulatedKind, submission: Submission, sample: SampleJob, *, id_: str) -> EmulatedJob:
     """With the jobs that it consists of: if it failed, so did those that were not skipped."""
     final = kind.states.fail if sample.code else kind.states.success
@@ -114,7 +120,7 @@ def _job(kind: EmulatedKind, submission: Submission, sample: SampleJob, *, id_: 
         kind=kind,
         pipeline=Pipeline(id=sample.pipeline, name=""),
         submission=submission,
-        request_id="",
+        request_id=str(_derived(f"request/{id_}")).upper(),
         created=sample.created.timestamp(),
         fails=bool(sample.code),
         state=final if sample.ended else kind.states.running,
@@ -127,7 +133,7 @@ def _job(kind: EmulatedKind, submission: Submission, sample: SampleJob, *, id_: 
         if part.opens or (sample.ended and not sample.code):
             code, message = part.submission.failure or (sample.code, sample.message)
             own = replace(sample, ended=True, code=code, message=message)
-            job.parts[name] = _job(part.kind, part.submission, own, id_=f"{number:032x}")
+            job.parts[name] = _job(part.kind, part.submission, own, id_=_derived(f"{id_}/{number}").hex)
     if sample.ended:
         job.result = kind.result(job, Options())
     return job

@@ -73,6 +73,16 @@ def test_the_store_gives_callbacks_and_quarantined_messages_the_oldest_first(
     assert result.stderr == "recorded 3 messages\n"
 
 
+def test_what_was_recorded_at_the_same_time_keeps_its_order(place: Place, invoke: Invoke) -> None:
+    with place.store() as store:
+        for name in ("b", "c", "a"):
+            result = a_result(job_id=name, raw=a_callback(JobId=name))
+            message = a_message(message_id=name)
+            store.record([a_decoded_message(message=message, result=result)], routes_all(), at=NOON)
+
+    assert [line["job_id"] for line in lines_of(invoke("record", "--from-store").stdout)] == ["b", "c", "a"]
+
+
 @pytest.mark.parametrize(
     ("options", "bodies"),
     [

@@ -52,3 +52,10 @@ def test_a_workflow_with_a_failed_activity_reports_the_state_of_each() -> None:
     built = SAMPLE_CALLBACKS["workflow.activity-fail"].build(Subject(id=JOB_ID, at=NOON))
 
     assert set(decode(json.dumps(built)).activity_states) == {"Success", "Fail"}
+
+
+def test_two_runs_of_a_workflow_have_no_job_in_common() -> None:
+    runs = [SAMPLE_CALLBACKS["workflow.report"].build(Subject(id=id_, at=NOON)) for id_ in (JOB_ID, "f" * 32)]
+    first, second = (set(decode(json.dumps(run)).activity_job_ids) for run in runs)
+
+    assert (len(first), len(second), first & second) == (2, 2, set())
