@@ -153,6 +153,7 @@ class Command:
                 "MNS_LISTENER_ROUTE": result.route,
                 MARK: mark,
             }
+            | ({"TRACEPARENT": result.traceparent} if result.traceparent else {})
         )
 
     def _inherits(self, name: str) -> bool:

@@ -100,6 +100,8 @@ class Webhook:
         body = json_bytes(result)
         headers = httpx.Headers(self._headers)
         headers.update(self._signed(result.key, body))
+        if result.traceparent:
+            headers["traceparent"] = result.traceparent
         limit = time_limit(self._timeout)
         budget = Budget(time.monotonic() + limit.total_seconds(), _HEAD_LIMIT)
         with (

@@ -51,6 +51,7 @@ from listener.jobs.request import JobRequest, check_deadline, check_job_id, regi
 from listener.jobs.request_checks import check, corrected
 from listener.jobs.settings_warnings import route_warnings
 from listener.rules.callback_destination import judge_pipeline
+from listener.runtime import tracing
 from listener.settings.loader import settings_from
 from listener.settings.sections import Settings
 from listener.store.queries import Queries
@@ -263,6 +264,7 @@ class Client:
             submitted_at=now,
             tenant=tenant,
             deadline_at=now + limit,
+            trace=tracing.current(),
         )
         self.store.add_job(job)
         return self.find(job_id)

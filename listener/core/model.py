@@ -181,6 +181,7 @@ class Job:
     deadline_at: datetime | None = None  #: when its callback becomes overdue; None: never
     queries: int = 0  #: how often MPS was queried for it
     kind: str = ""  #: a name of ``core.job_kinds``; empty if it is not known
+    trace: str = ""  #: the ``traceparent`` of its submission (W3C Trace Context); empty if it was not traced
 
     @property
     def queried_kind(self) -> JobKind | None:
@@ -486,6 +487,7 @@ class RecordedEntry:
     targets: Sequence[Target] = ()  #: of a routed result: one delivery for each
     reason: str = ""  #: of everything but routed results and copies
     recorded_state: str = ""  #: of a contradiction: the state that the job already has
+    trace: str = ""  #: that of its job
 
 
 @dataclass(frozen=True, slots=True)
@@ -580,6 +582,7 @@ class JobResult:
     )
     activities: tuple[Activity, ...] = ()  #: of a workflow: its steps, in chronological order
     raw: str = ""
+    traceparent: str = ""  #: that of this attempt, or else of the submission (W3C Trace Context)
 
     def to_document(self) -> dict[str, Any]:
         """The JSON object that handlers in other languages get: plain values, with the version of its schema."""

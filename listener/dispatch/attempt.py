@@ -9,8 +9,10 @@ from datetime import timedelta
 from listener.core.call_deadline import set_call_deadline
 from listener.core.model import Delivery, Done, JobResult, Outcome
 from listener.dispatch.delivery_log import call_with_log_fields
+from listener.dispatch.delivery_trace import describe, trace_of
 from listener.dispatch.job_result import job_result
 from listener.rules.retry import RetryPolicy
+from listener.runtime import tracing
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,10 +36,15 @@ def run_attempt(
     ``limit`` is the time for all of it, which the handler can ask for (``time_left``).
     """
     set_call_deadline(limit)
-    try:
-        result = job_result(binding.enrich(delivery) if binding.enrich else delivery)
-        call_with_log_fields(delivery, binding.run, result)
-    # Handlers are third-party code: not even their SystemExit may end the worker.
-    except BaseException as error:
-        return failed(error)
-    return Done()
+    with tracing.span("handle", kind="CONSUMER", parent=trace_of(delivery)) as span:
+        outcome: Outcome = Done()
+        try:
+            enriched = binding.enrich(delivery) if binding.enrich else delivery
+            result = job_result(enriched, traceparent=span.traceparent)
+            call_with_log_fields(delivery, binding.run, result)
+        # Handlers are third-party code: not even their SystemExit may end the worker.
+        except BaseException as error:
+            span.fail(error)
+            outcome = failed(error)
+        describe(span, delivery, outcome)
+    return outcome

@@ -8,11 +8,11 @@ from listener.formats import activities, kind_outputs, user_data
 from listener.rules.job_facts import job_facts, kind_of
 
 
-def job_result(delivery: Delivery) -> JobResult:
+def job_result(delivery: Delivery, *, traceparent: str = "") -> JobResult:
     """The result of the delivery, completed with what the store knows about its job.
 
     Of a job that is known, its stored user data, function and pipeline take precedence over those of the callback, and
-    its kind is the type of a callback that has none.
+    its kind is the type of a callback that has none. ``traceparent`` is that of the attempt.
     """
     result, job = delivery.result, delivery.job
     facts = job_facts(result, job)
@@ -43,6 +43,7 @@ def job_result(delivery: Delivery) -> JobResult:
         outputs=outputs_of(result, job),
         activities=activities.read(result.raw) if result.run_id else (),
         raw=result.raw,
+        traceparent=traceparent,
     )
 
 

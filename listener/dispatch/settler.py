@@ -7,7 +7,7 @@ import queue
 import threading
 from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from listener.core import clock
 from listener.core.errors import StoreUnavailable
@@ -15,6 +15,7 @@ from listener.core.logger import get_logger
 from listener.core.model import Done, Settlement
 from listener.core.ports import DeliveryStore, HeartbeatSink, Meter
 from listener.dispatch.delivery_log import log_fields, log_settlement
+from listener.dispatch.delivery_trace import trace_settlements
 from listener.dispatch.inflight import InFlight
 from listener.dispatch.store_guard import StoreGuard
 from listener.runtime.liveness import IDLE_BEAT
@@ -114,8 +115,14 @@ class Settler:
         self._guard.attempt("follow settlements", lambda: self._follow(settlements, written))
 
     def _write(self, settlements: Sequence[Settlement]) -> Written:
+        since = clock.now()
+        written = self._written(settlements, at=since)
+        trace_settlements([each for each in settlements if id(each) not in written.rejected], since=since)
+        return written
+
+    def _written(self, settlements: Sequence[Settlement], *, at: datetime) -> Written:
         try:
-            late = self._store.settle(settlements, at=clock.now())
+            late = self._store.settle(settlements, at=at)
         except StoreUnavailable:
             raise
         except Exception:  # one of them at least cannot be written; the log names it

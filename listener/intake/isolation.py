@@ -33,7 +33,7 @@ def record_one_by_one(
     decide: Decide,
     *,
     at: datetime,
-    on_recorded: Callable[[RecordSummary], None],
+    on_recorded: Callable[[RecordSummary], object],
 ) -> RecordSummary:
     """Record each entry in a transaction of its own; no delivery is claimed.
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 
 from listener.core import clock
 from listener.core.errors import StoreUnavailable, Undecodable
@@ -24,6 +25,7 @@ from listener.core.ports import Decide, DeliverySink, ResultStore
 from listener.formats.callback import decode
 from listener.intake.isolation import original_body, record_one_by_one
 from listener.intake.record_log import RecordLog
+from listener.intake.record_trace import trace_recorded
 from listener.rules.routing import Correlation, Rule, decider
 
 log = get_logger(__name__)
@@ -102,7 +104,7 @@ class Recorder:
         at = clock.now()
         decide = decider(self._rules, self._correlation, now=at, wait_over=True)
         last = self._waiting_until
-        summary = self._logged(self._store.decide_waiting(decide, at=at, limit=limit))
+        summary = self._committed(self._store.decide_waiting(decide, at=at, limit=limit), since=at)
         self._follow(summary)
         self._on_decided(summary)
         more = summary.decided == limit
@@ -117,7 +119,9 @@ class Recorder:
         decide = decider(self._rules, self._correlation.for_verified(), now=at, wait_over=True)
         summary = self._claiming(
             1,
-            lambda claim: self._logged(self._store.believe(unverified, result, decide, at=at, claim=claim)),
+            lambda claim: self._committed(
+                self._store.believe(unverified, result, decide, at=at, claim=claim), since=at
+            ),
         )
         self._on_decided(summary)
         return summary
@@ -143,8 +147,9 @@ class Recorder:
         except StoreUnavailable:
             raise
         except Exception:  # one entry at least cannot be recorded; the log names it
-            return record_one_by_one(self._store, batch, decide, at=at, on_recorded=self._record_log.write)
-        return self._logged(summary)
+            committed = partial(self._committed, since=at)
+            return record_one_by_one(self._store, batch, decide, at=at, on_recorded=committed)
+        return self._committed(summary, since=at)
 
     def _claiming(self, wanted: int, write: Callable[[Claim | None], RecordSummary]) -> RecordSummary:
         """Write results, and claim their deliveries as far as there is capacity."""
@@ -158,9 +163,10 @@ class Recorder:
         self._follow(summary)
         return summary
 
-    def _logged(self, summary: RecordSummary) -> RecordSummary:
-        """Log what was committed: before the sink takes it, so that the lines about its deliveries come later."""
+    def _committed(self, summary: RecordSummary, *, since: datetime) -> RecordSummary:
+        """Log and trace what was committed: before the sink takes it, so that what follows it comes later."""
         self._record_log.write(summary)
+        trace_recorded(summary, since=since)
         return summary
 
     def _follow(self, summary: RecordSummary) -> None:

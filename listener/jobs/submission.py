@@ -28,6 +28,7 @@ from listener.formats import user_data
 from listener.formats.unicode_text import storable
 from listener.jobs.request import JobRequest
 from listener.jobs.request_checks import check, corrected
+from listener.runtime import tracing
 
 log = get_logger(__name__)
 
@@ -68,7 +69,16 @@ def submit(
     request = corrected(request)
     check(request, region=region)
     limit = deadline if request.deadline is None else request.deadline
-    job = _intent(request, deadline=limit, tenant=tenant)
+    about = {"function": request.function, "reference": request.reference}
+    with tracing.span("submit", kind="CLIENT", attributes=about) as span:
+        intent = replace(_intent(request, deadline=limit, tenant=tenant), trace=span.traceparent)
+        job = _submitted(intent, store=store, mps=mps)
+        span.set({"job_id": job.job_id})
+    return job
+
+
+def _submitted(job: Job, *, store: JobStore, mps: JobSubmitter) -> Job:
+    """Store the intent, call MPS, and store the job's id."""
     store.add_job(job)
     try:
         submitted = _submit_through_throttling(mps, job)

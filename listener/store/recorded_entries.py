@@ -93,6 +93,7 @@ def _entry_of_new(entry: RoutedResult) -> RecordedEntry:
         targets=entry.decision.targets,
         reason=entry.decision.reason,
         recorded_state=JobState.LOST if kind is RecordKind.CONTRADICTION else "",
+        trace=entry.job.trace if entry.job else "",
     )
 
 
@@ -104,6 +105,7 @@ def _entry_of_copy(copy: RoutedResult, recorded: Mapping[str, Recorded]) -> Reco
         message_id=copy.message_id,
         result=copy.result,
         recorded_state=recorded[copy.dedup_key].state if kind is RecordKind.CONTRADICTION else "",
+        trace=copy.job.trace if copy.job else "",
     )
 
 

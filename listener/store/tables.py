@@ -86,6 +86,7 @@ jobs = Table(
     Column("next_query_at", UtcTimestamp),  #: when MPS is to be asked about it; NULL once the job is finished
     Column("queries", Integer, nullable=False, server_default="0"),
     Column("kind", Text, nullable=False, server_default=""),
+    Column("trace", Text, nullable=False, server_default=""),
 )
 
 results = Table(

@@ -17,7 +17,16 @@ pytestmark = [pytest.mark.process, pytest.mark.fresh_interpreter]
 FOR_WORK = {"sqlalchemy", "pydantic", "structlog", "rich", "httpx", "alembic", "mns", "prometheus_client"}
 #: Imported by no command that only reads the store, if it is a SQLite file, and by no daemon that needs none of it.
 FOR_OTHERS = {
-    *("alembic", "httpx", "uvicorn", "starlette", "psycopg", "sqlalchemy.dialects.postgresql", "tenacity"),
+    *(
+        "opentelemetry",
+        "alembic",
+        "httpx",
+        "uvicorn",
+        "starlette",
+        "psycopg",
+        "sqlalchemy.dialects.postgresql",
+        "tenacity",
+    ),
     *("alibabacloud_mts20140618", "alibabacloud_credentials", "alibabacloud_tea_openapi", "Tea", "darabonba"),
 }
 ONLY_READS = {*FOR_OTHERS, "mns", "prometheus_client", "structlog", "rich", "httpcore", "standardwebhooks"}

@@ -69,6 +69,17 @@ def test_program_that_never_reads_its_input_may_succeed() -> None:
     assert _shell("exit 0")(a_job_result(raw="x" * 1_000_000)) is None
 
 
+@pytest.mark.parametrize("traceparent", ["", f"00-{'a' * 32}-{'b' * 16}-01"])
+def test_program_can_continue_the_trace(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, traceparent: str
+) -> None:
+    monkeypatch.setenv("TRACEPARENT", "that of the daemon")
+
+    _shell(f'echo "$TRACEPARENT" > {tmp_path}/trace')(a_job_result(traceparent=traceparent))
+
+    assert (tmp_path / "trace").read_text() == f"{traceparent}\n"
+
+
 def test_program_knows_key_job_state_attempt_and_route(tmp_path: Path) -> None:
     names = ("KEY", "JOB_ID", "STATE", "ATTEMPT", "ROUTE")
     script = "; ".join(f'echo "$MNS_LISTENER_{name}" >> {tmp_path}/known' for name in names)

@@ -124,6 +124,14 @@ def test_own_headers_are_added_but_never_displace_the_scheme(receiver: Receiver)
     assert request.headers["webhook-id"] == a_job_result().key
 
 
+@pytest.mark.parametrize("traceparent", ["", f"00-{'a' * 32}-{'b' * 16}-01"])
+def test_the_receiver_can_continue_the_trace(traceparent: str, receiver: Receiver) -> None:
+    webhook(url=receiver.url, headers={"x-own": "1"})(a_job_result(traceparent=traceparent))
+
+    [request] = receiver.requests
+    assert dict(request.headers).get("traceparent", "") == traceparent
+
+
 def test_user_agent_names_us(receiver: Receiver) -> None:
     webhook(url=receiver.url)(a_job_result())
 
