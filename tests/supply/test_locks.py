@@ -100,7 +100,9 @@ def test_every_package_that_is_imported_is_a_requirement() -> None:
     paths = [*(ROOT / "listener").rglob("*.py"), *(ROOT / "handlers").rglob("*.py")]
     names = {name for path in paths for name in imported_packages(path)}
     foreign = names - set(sys.stdlib_module_names) - {"listener"}
-    required = {canonicalize_name(each.name) for each in [*declared(), *declared("postgres")]}
+    required = {
+        canonicalize_name(each.name) for extra in ("", "postgres", "otel") for each in declared(extra)
+    }
     required.add("pydantic-core")  # a part of pydantic, which requires exactly one version of it
 
     assert len(foreign) > 12
