@@ -12,7 +12,8 @@ def job_result(delivery: Delivery, *, traceparent: str = "") -> JobResult:
     """The result of the delivery, completed with what the store knows about its job.
 
     Of a job that is known, its stored user data, function and pipeline take precedence over those of the callback, and
-    its kind is the type of a callback that has none. ``traceparent`` is that of the attempt.
+    its kind is the type of a callback that has none. ``traceparent`` is that of the attempt, if that is
+    traced.
     """
     result, job = delivery.result, delivery.job
     facts = job_facts(result, job)
@@ -43,7 +44,7 @@ def job_result(delivery: Delivery, *, traceparent: str = "") -> JobResult:
         outputs=outputs_of(result, job),
         activities=activities.read(result.raw) if result.run_id else (),
         raw=result.raw,
-        traceparent=traceparent,
+        traceparent=traceparent or (job.trace if job else ""),
     )
 
 

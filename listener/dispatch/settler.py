@@ -117,7 +117,8 @@ class Settler:
     def _write(self, settlements: Sequence[Settlement]) -> Written:
         since = clock.now()
         written = self._written(settlements, at=since)
-        trace_settlements([each for each in settlements if id(each) not in written.rejected], since=since)
+        without_effect = written.late | written.rejected
+        trace_settlements([each for each in settlements if id(each) not in without_effect], since=since)
         return written
 
     def _written(self, settlements: Sequence[Settlement], *, at: datetime) -> Written:

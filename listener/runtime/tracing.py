@@ -17,11 +17,16 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from listener import __version__
 from listener.core import clock
+from listener.core.logger import get_logger
 from listener.formats.unicode_text import storable
+from listener.runtime.log_throttle import ThrottledLog
 
 if TYPE_CHECKING:
     from opentelemetry.context import Context
-    from opentelemetry.trace import Span, SpanKind, Tracer
+    from opentelemetry.trace import Span
+
+log = get_logger(__name__)
+_warnings = ThrottledLog(log)
 
 #: Before the names of attributes.
 PREFIX: Final = "mns_listener."
@@ -43,24 +48,14 @@ class ActiveSpan:
     def set(self, attributes: Attributes) -> None:
         """Give the span these attributes, too."""
         if self._span is not None:
-            self._span.set_attributes(_prefixed(attributes))
+            with _Harmless():
+                self._span.set_attributes(_prefixed(attributes))
 
     def fail(self, error: BaseException) -> None:
         """The work failed with this error."""
         if self._span is not None:
-            from opentelemetry.trace import Status, StatusCode
-
-            # Unlike the SDK's record_exception, this shows any text, also if the error itself cannot say it.
-            text = storable("".join(traceback.format_exception_only(error)).strip())
-            self._span.set_status(Status(StatusCode.ERROR, text))
-            self._span.add_event(
-                "exception",
-                {
-                    "exception.type": type(error).__qualname__,
-                    "exception.message": text,
-                    "exception.stacktrace": storable("".join(traceback.format_exception(error))),
-                },
-            )
+            with _Harmless():
+                _fail(self._span, error)
 
 
 def is_used() -> bool:
@@ -85,24 +80,22 @@ def span(
 
     ``parent`` is the traceparent of its parent; "" begins a trace, and None continues that of the caller.
     """
-    if not is_used():
+    begun = _begun(name, kind=kind, parent=parent, attributes=attributes) if is_used() else None
+    if begun is None:
         yield ActiveSpan(parent or "")
         return
     from opentelemetry.trace import use_span
 
-    begun = _tracer().start_span(
-        name,
-        context=None if parent is None else _context(parent),
-        kind=_kind(kind),
-        attributes=_prefixed(attributes),
-    )
-    with use_span(begun, end_on_exit=True, record_exception=False, set_status_on_exception=False):
-        active = ActiveSpan(_traceparent(begun) or parent or "", begun)
+    active = ActiveSpan(_traceparent(begun) or parent or "", begun)
+    with use_span(begun, record_exception=False, set_status_on_exception=False):
         try:
             yield active
         except BaseException as error:
             active.fail(error)
             raise
+        finally:
+            with _Harmless():
+                begun.end()
 
 
 def completed(
@@ -111,26 +104,60 @@ def completed(
     """A span of what began at this time and has just ended; nothing without a parent."""
     if not parent or not is_used():
         return
-    begun = _tracer().start_span(
-        name,
-        context=_context(parent),
-        kind=_kind(kind),
-        attributes=_prefixed(attributes),
-        start_time=_nanoseconds(since),
+    begun = _begun(name, kind=kind, parent=parent, attributes=attributes, since=since)
+    if begun is not None:
+        with _Harmless():
+            begun.end(_nanoseconds(clock.now()))
+
+
+class _Harmless:
+    """Processors and exporters are other people's code, and may not stop the work: their errors are logged."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, _kind: object, error: BaseException | None, _traceback: object) -> bool:
+        if isinstance(error, Exception):
+            _warnings.warning("tracing.failed", error=f"{type(error).__name__}: {error}")
+        return isinstance(error, Exception)
+
+
+def _begun(
+    name: str,
+    *,
+    kind: Kind,
+    parent: str | None,
+    attributes: Attributes,
+    since: datetime | None = None,
+) -> Span | None:
+    """A new span; None if it could not be made."""
+    from opentelemetry.trace import SpanKind, get_tracer
+
+    with _Harmless():
+        return get_tracer(_NAME, __version__).start_span(
+            name,
+            context=None if parent is None else _context(parent),
+            kind=SpanKind[kind],
+            attributes=_prefixed(attributes),
+            start_time=None if since is None else _nanoseconds(since),
+        )
+    return None
+
+
+def _fail(span: Span, error: BaseException) -> None:
+    """Unlike the SDK's ``record_exception``, this shows any text, also if the error itself cannot say it."""
+    from opentelemetry.trace import Status, StatusCode
+
+    text = storable("".join(traceback.format_exception_only(error)).strip())
+    span.set_status(Status(StatusCode.ERROR, text))
+    span.add_event(
+        "exception",
+        {
+            "exception.type": type(error).__qualname__,
+            "exception.message": text,
+            "exception.stacktrace": storable("".join(traceback.format_exception(error))),
+        },
     )
-    begun.end(_nanoseconds(clock.now()))
-
-
-def _tracer() -> Tracer:
-    from opentelemetry.trace import get_tracer
-
-    return get_tracer(_NAME, __version__)
-
-
-def _kind(name: Kind) -> SpanKind:
-    from opentelemetry.trace import SpanKind
-
-    return SpanKind[name]
 
 
 def _context(traceparent: str) -> Context:

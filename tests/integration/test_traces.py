@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from opentelemetry import trace
-from opentelemetry.sdk.trace import ReadableSpan
+from opentelemetry.context import Context
+from opentelemetry.sdk.trace import ReadableSpan, Span, SpanProcessor, TracerProvider
 from opentelemetry.sdk.trace.export.in_memory_span_exporter import InMemorySpanExporter
 from opentelemetry.trace import SpanKind, StatusCode
+from structlog.testing import capture_logs
 
 from listener.client import Client
 from listener.core.model import Job, JobResult, Submitted
@@ -19,6 +21,8 @@ from listener.intake.recorder import Recorder
 from listener.jobs.request import JobRequest
 from listener.jobs.submission import submit
 from listener.rules.routing import Correlation, Rule
+from listener.runtime import tracing
+from listener.runtime.log_throttle import ThrottledLog
 from listener.store.sql_store import SqlStore
 from tests.support.builders import JOB_ID, a_callback, a_message, wrapped
 from tests.support.dispatching import TARGET, delivery_states, dispatching
@@ -149,6 +153,39 @@ def test_a_submission_that_fails_is_in_the_trace(store: SqlStore, spans: InMemor
         submit(REQUEST, store=store, mps=Broken())
 
     assert [span.status.status_code for span in by_start(spans)] == [StatusCode.ERROR]
+
+
+class Raising(SpanProcessor):
+    """A processor with a bug in one of its methods."""
+
+    def __init__(self, where: str) -> None:
+        self._where = where
+
+    def on_start(self, span: Span, parent_context: Context | None = None) -> None:
+        if self._where == "start":
+            raise RuntimeError("a bug")
+
+    def on_end(self, span: ReadableSpan) -> None:
+        if self._where == "end":
+            raise RuntimeError("a bug")
+
+
+@pytest.mark.parametrize("where", ["start", "end"])
+def test_a_processor_that_raises_stops_nothing(
+    store: SqlStore, spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch, where: str
+) -> None:
+    traced = submit(REQUEST, store=store, mps=Accepting())
+    provider = TracerProvider(shutdown_on_exit=False)
+    provider.add_span_processor(Raising(where))
+    monkeypatch.setattr(trace, "_TRACER_PROVIDER", provider)
+    monkeypatch.setattr(tracing, "_warnings", ThrottledLog(tracing.log))  # whatever was logged before
+    handler = Unstable()
+    with capture_logs() as logs:
+        handle_callback(store, handler)
+
+    assert [result.attempt for result in handler.results] == [1, 2]
+    assert traced.trace.split("-")[1] == handler.results[0].traceparent.split("-")[1]
+    assert {each["error"] for each in logs if each["event"] == "tracing.failed"} == {"RuntimeError: a bug"}
 
 
 def test_the_trace_of_a_job_reaches_its_handlers_where_nothing_is_traced(
