@@ -31,6 +31,7 @@ from listener.core.model import (
     Job,
     JobResult,
     JobState,
+    Offered,
     Outcome,
     Result,
     RetryAfter,
@@ -94,7 +95,7 @@ def make_result(**fields: Any) -> JobResult:
 class AttemptReport:
     """What the daemon would record about one attempt."""
 
-    outcome: Literal["done", "retry", "dead"]
+    outcome: Literal["done", "retry", "dead", "offered"]  #: offered: by the handler `pull`, to applications
     reason: str = ""  #: why it is retried, or is a dead letter
     after: timedelta | None = (
         None  #: the pause before a retry; the daemon shortens back-offs by up to half, at random
@@ -194,6 +195,8 @@ class HandlerRunner:
 def _report(outcome: Outcome, error: BaseException | None) -> AttemptReport:
     if isinstance(outcome, Done):
         return AttemptReport(outcome="done")
+    if isinstance(outcome, Offered):
+        return AttemptReport(outcome="offered")
     if isinstance(outcome, RetryAfter):
         return AttemptReport(
             outcome="retry", reason=outcome.reason, after=outcome.wait, spent=outcome.spent, error=error

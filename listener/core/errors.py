@@ -16,6 +16,7 @@
     │   └── StoreUnavailable       the database; nothing is deleted from the queue meanwhile
     ├── Interrupted            exit 130: SIGINT came in the middle of a command
     ├── DrainIncomplete        exit 3: a drain ended, and left deliveries for which no process has a handler
+    ├── LeaseLost              the delivery is not this application's any more; nothing was changed
     ├── StopTimedOut           exit 75: a part of the daemon hung when it was stopped
     ├── MpsRejected            permanent, not retried: MPS rejected the request
     ├── StoreRejected          permanent: the database rejects these values; quarantine the message, record the others
@@ -23,7 +24,8 @@
     └── HandlerDecision        raised by a handler to decide about its delivery
         ├── Retry                  retry later
         │   └── Unavailable            retry later, not counted as an attempt
-        └── Reject                 no retry: dead letter immediately
+        ├── Reject                 no retry: dead letter immediately
+        └── Offer                  raised by the handler `pull` only: applications may pull the delivery
 
 Any other exception that a handler raises is a failed attempt, unless it comes from a lack of files, memory or threads,
 which is treated like ``Unavailable`` (listener/rules/retry.py).
@@ -177,6 +179,10 @@ class DrainIncomplete(ListenerError):
         )
 
 
+class LeaseLost(ListenerError):
+    """An application settles an attempt that is not the current one any more, or has been settled otherwise."""
+
+
 class StopTimedOut(ListenerError):
     """Parts of the daemon did not end in time when it was stopped; the process ends without them."""
 
@@ -248,3 +254,10 @@ class Reject(HandlerDecision):
     def __init__(self, reason: str) -> None:
         super().__init__(reason)
         self.reason = reason
+
+
+class Offer(HandlerDecision):
+    """The delivery is left to applications, which pull it. For the handler ``pull`` only."""
+
+    def __init__(self) -> None:
+        super().__init__("applications may pull the delivery")

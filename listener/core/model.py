@@ -376,6 +376,13 @@ class Delivery:
     no_handler_since: datetime | None = None  #: since when no process that claimed it has had its handler
     first_key: str = ""  #: its key from before a replay gave it another target; empty if none has
     replayed_at: datetime | None = None  #: when a replay gave it a new set of attempts
+    #: From when on an application may pull it; None if a handler in the listener's process gets it.
+    pull_at: datetime | None = None
+
+    @property
+    def due_at(self) -> datetime | None:
+        """When it is due, whoever gets it; None unless it is pending."""
+        return self.pull_at if self.next_at is None and self.state is DeliveryState.PENDING else self.next_at
 
     @property
     def attempts_since(self) -> datetime:
@@ -415,8 +422,13 @@ class Dead:
     reason: str
 
 
-Outcome = Done | RetryAfter | Dead
-#: How the log and the metrics name the outcome of an attempt.
+@dataclass(frozen=True, slots=True)
+class Offered:
+    """Ready, and pending until an application pulls it: its pull continues this attempt."""
+
+
+Outcome = Done | RetryAfter | Dead | Offered
+#: How the log and the metrics name the outcome of an attempt; an offer is none.
 OUTCOME_NAMES: Final[Mapping[type[Outcome], str]] = {Done: "done", RetryAfter: "retry", Dead: "dead"}
 
 
@@ -474,6 +486,7 @@ class Lease:
 
     delivery_id: int
     until: datetime
+    pulled: bool = False  #: by an application, which need not renew it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

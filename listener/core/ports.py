@@ -158,8 +158,9 @@ class DeliveryStore(Protocol):
     ) -> Sequence[Settlement]:
         """Settle running deliveries whose lease has expired: their process crashed, or their handler hangs."""
 
-    def leases(self, *, after: datetime, limit: int) -> Sequence[Lease]:
-        """The leases of running deliveries that end after this time, the earliest first."""
+    def leases(self, *, after: datetime, pulled_after: datetime, limit: int) -> Sequence[Lease]:
+        """The leases of running deliveries that end after this time, the earliest first; those of applications that
+        end after ``pulled_after``."""
 
     def rescue_unrenewed(
         self, leases: Sequence[Lease], outcome: Callable[[Delivery], Outcome], *, at: datetime
@@ -168,6 +169,41 @@ class DeliveryStore(Protocol):
 
     def settle(self, settlements: Sequence[Settlement], *, at: datetime) -> Sequence[Settlement]:
         """Write the outcomes of attempts; returns those that came too late because another attempt had started."""
+
+    def shift_pulled_leases(self, by: timedelta, *, daemon: str) -> int:
+        """Let the leases that this daemon gave to applications end so much later (or earlier), as its clock was set;
+        returns how many there were."""
+
+
+class PullStore(Protocol):
+    """What applications need that pull their deliveries."""
+
+    def claim_offered(self, target: Target, claim: Claim, *, at: datetime) -> Sequence[Delivery]:
+        """Claim offered deliveries of this target that are due, the longest due first.
+
+        No delivery is ever claimed by two owners at the same time.
+        """
+
+    def find_delivery(self, delivery_id: int) -> Delivery | None:
+        """The delivery with this id."""
+
+    def extend(self, delivery: Delivery, *, until: datetime) -> bool:
+        """Let the lease of a pulled delivery end at this time; False if the attempt is not running any more."""
+
+    def settle(self, settlements: Sequence[Settlement], *, at: datetime) -> Sequence[Settlement]:
+        """See ``DeliveryStore``."""
+
+    def due_targets(self, targets: Sequence[Target], *, at: datetime) -> Sequence[Target]:
+        """Those of these targets of which at least one delivery can be claimed."""
+
+    def offered_targets(self) -> Sequence[Target]:
+        """The targets of all deliveries that are offered to applications, also if they are not due yet."""
+
+    def withdraw(self, target: Target) -> int:
+        """Leave some of the offered deliveries of this target to the dispatchers; returns how many. 0: there are none.
+
+        They keep the time at which they are due.
+        """
 
 
 class OverdueStore(Protocol):
@@ -236,6 +272,9 @@ class Backlog(Protocol):
     def without_handler(self) -> Mapping[Target, int]:
         """How many of the pending deliveries wait for a process with their handler, by target."""
 
+    def left_to_applications(self) -> int:
+        """How many deliveries are offered to applications, or have been pulled and not been settled yet."""
+
 
 class WriteProbe(Protocol):
     """What finds out whether an outage of the store is over."""
@@ -252,6 +291,7 @@ class Store(
     ResultStore,
     JobStore,
     DeliveryStore,
+    PullStore,
     OverdueStore,
     VerificationStore,
     OutputStore,

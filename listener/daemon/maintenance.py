@@ -19,6 +19,7 @@ from listener.core.model import Target
 from listener.core.ports import Backlog, ClockCheck, HeartbeatSink, MaintenanceStore
 from listener.dispatch.dispatcher import Dispatcher
 from listener.dispatch.lease_keeper import renewal_interval
+from listener.dispatch.unused_offers import UnusedOffers
 from listener.intake.recorder import Recorder
 from listener.runtime.clock_guard import ClockGuard
 from listener.runtime.rate_limit import IntervalTimer
@@ -84,6 +85,7 @@ class Housekeeping:
         store: MaintenanceStore,
         store_health: StoreHealth,
         presence: Presence,
+        unused_offers: UnusedOffers,
         lease: timedelta,
         longest_query_wait: timedelta,
         clock_guard: ClockGuard,
@@ -100,11 +102,13 @@ class Housekeeping:
         self._queues = queues
         self._store_health = store_health
         self._presence = presence
+        self._unused_offers = unused_offers
         self._stop = stop
         renewal = renewal_interval(lease)
         self._pause = min(HOUSEKEEPING_INTERVAL, renewal)
         self._lease_timer = IntervalTimer(renewal)
         self._foreign_timer = IntervalTimer(FOREIGN_WAITING_INTERVAL)
+        self._offers_timer = IntervalTimer(REPORT_INTERVAL)  # the other daemons' targets are as recent
         self._more_waiting = False  #: whether the last decisions left waiting results that were due as well
 
     def run(self, heartbeat: HeartbeatSink) -> None:
@@ -122,6 +126,7 @@ class Housekeeping:
             self._maintain,
             self._probe_store,
             self._presence.report_if_due,
+            self._withdraw_unused,
             self._recorder.report_counts,
         )
         succeeded = [self._succeeds(step) for step in steps]
@@ -157,6 +162,10 @@ class Housekeeping:
         self._steps_back = steps_back
         if changed:
             log.warning("clock.rows_rescheduled", count=changed)
+            self._dispatcher.wake()
+
+    def _withdraw_unused(self) -> None:
+        if self._offers_timer.due() and self._unused_offers.withdraw():
             self._dispatcher.wake()
 
     def _expire_requests(self) -> None:
@@ -232,7 +241,8 @@ class NotifierLoop:
 class DrainLoop:
     """Finds out when a drain is complete; the main thread, which feeds the watchdog, must not wait for the store.
 
-    Deliveries for which this process has no handler do not hold it up: they are ``left``.
+    Deliveries for which this process has no handler do not hold it up: they are ``left``. Nor do those that are left to
+    applications, which may pull them from another process.
     """
 
     def __init__(
@@ -270,4 +280,7 @@ class DrainLoop:
         outstanding = self._backlog.outstanding()
         waiting = self._backlog.without_handler() if outstanding else {}
         self.left = {target: count for target, count in waiting.items() if not self._has_handler(target)}
-        return outstanding == sum(self.left.values())
+        if outstanding == sum(self.left.values()):
+            return True
+        # What applications are to pull waits for them, however long this process runs.
+        return outstanding == sum(self.left.values()) + self._backlog.left_to_applications()

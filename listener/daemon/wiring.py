@@ -10,7 +10,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import cached_property, partial
@@ -36,6 +36,9 @@ from listener.dispatch.dispatcher import Dispatcher
 from listener.dispatch.enricher import Enricher
 from listener.dispatch.handlers import Handlers
 from listener.dispatch.lease_keeper import CallTimeouts
+from listener.dispatch.pull import Pull
+from listener.dispatch.pull_waiting import PullWaiting
+from listener.dispatch.unused_offers import UnusedOffers
 from listener.intake.poller import Poller
 from listener.intake.poller_group import PollerGroup
 from listener.intake.recorder import Recorder
@@ -85,6 +88,8 @@ class Parts:
     recorder: Recorder
     enricher: Enricher
     dispatcher: Dispatcher
+    pull: Pull
+    pull_waiting: PullWaiting
     poller_groups: Sequence[PollerGroup]
     queues: Sequence[MnsQueue]  #: one for each poller; grows when extra pollers are made
     health: HealthChecks
@@ -109,6 +114,7 @@ class Wiring:
     drain: bool = False
     _queues: list[MnsQueue] = field(default_factory=list, init=False)
     _verifiers_woken: dict[str, threading.Event] = field(default_factory=dict, init=False)  #: by tenant
+    _pull_waiting: list[PullWaiting] = field(default_factory=list, init=False)
     _owner: str = field(default_factory=owner_name, init=False)
     _recorded: Broadcast = field(default_factory=Broadcast, init=False)
 
@@ -116,6 +122,8 @@ class Wiring:
         """Raises SettingsError for the endpoint of a queue that cannot be used."""
         enricher = self._enricher()
         dispatcher = self._dispatcher(enricher)
+        pull = self._pull(dispatcher)
+        self._pull_waiting.append(PullWaiting(pull))
         recorder = self._recorder(dispatcher)
         poller_groups = [self._poller_group(queue, recorder) for queue in self.settings.queues]
         drain = self._drain_loop(poller_groups, dispatcher) if self.drain else None
@@ -124,6 +132,8 @@ class Wiring:
             recorder=recorder,
             enricher=enricher,
             dispatcher=dispatcher,
+            pull=pull,
+            pull_waiting=self._pull_waiting[0],
             poller_groups=poller_groups,
             queues=self._queues,
             health=self._health(poller_groups, dispatcher),
@@ -164,8 +174,24 @@ class Wiring:
             ),
             no_handler_timeout=settings.dispatch.no_handler_timeout,
             may_run_elsewhere=self._may_run_elsewhere,
+            on_offered=self._wake_applications,
             make_heartbeat=self._heartbeat,
         )
+
+    def _pull(self, dispatcher: Dispatcher) -> Pull:
+        return Pull(
+            store=self.resources.store,
+            handlers=lambda: self.resources.handlers.pulled,
+            policy=dispatcher.policy,
+            lease_time=dispatcher.lease_time,
+            meter=self.metrics,
+            daemon=self._owner,
+            on_offered=self._wake_applications,
+        )
+
+    def _wake_applications(self, targets: Set[Target]) -> None:
+        for waiting in self._pull_waiting:
+            waiting.wake(targets)
 
     def _may_run_elsewhere(self, target: Target) -> bool:
         running = Daemons(self.resources.store.database).running(clock.now())
@@ -250,6 +276,14 @@ class Wiring:
             stop=self.stop,
         )
 
+    def _unused_offers(self, dispatcher: Dispatcher) -> UnusedOffers:
+        return UnusedOffers(
+            store=self.resources.store,
+            is_pulled=lambda target: target in self.resources.handlers.pulled,
+            has_handler=dispatcher.has_handler,
+            may_run_elsewhere=self._may_run_elsewhere,
+        )
+
     def _loops(
         self,
         dispatcher: Dispatcher,
@@ -281,6 +315,7 @@ class Wiring:
             store=self.resources.store,
             store_health=self.store_health,
             presence=self._presence,
+            unused_offers=self._unused_offers(dispatcher),
             lease=self.settings.dispatch.lease,
             longest_query_wait=max(self.settings.reconcile.max_backoff, CLAIM_DURATION),
             clock_guard=self.clock_guard,

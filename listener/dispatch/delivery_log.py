@@ -10,7 +10,7 @@ from structlog.contextvars import bind_contextvars
 
 from listener.core.errors import HandlerDecision
 from listener.core.logger import get_logger
-from listener.core.model import OUTCOME_NAMES, Dead, Delivery, Done, RetryAfter, Settlement
+from listener.core.model import OUTCOME_NAMES, Dead, Delivery, Done, Offered, RetryAfter, Settlement
 
 log = get_logger(__name__)
 
@@ -66,12 +66,14 @@ def log_settlement(settlement: Settlement, *, late: bool) -> None:
     """Log what is committed about an attempt. ``late``: another one had begun, so that this outcome was ignored."""
     fields = log_fields(settlement.delivery) | {"key": settlement.delivery.key}
     if late:
-        ignored = OUTCOME_NAMES[type(settlement.outcome)]
+        ignored = OUTCOME_NAMES.get(type(settlement.outcome), "offered")
         log.info("delivery.settled", **fields, outcome="late", ignored=ignored)
         return
     match settlement.outcome:
         case Done():
             log.debug("delivery.settled", **fields, outcome="done")
+        case Offered():
+            log.debug("delivery.offered", **fields)
         case RetryAfter(wait=wait, reason=reason, spent=spent, failed=failed):
             write = log.warning if failed else log.info
             write(

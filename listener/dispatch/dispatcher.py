@@ -14,14 +14,14 @@ from __future__ import annotations
 
 import random
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from functools import partial
 
 from listener.core import clock
 from listener.core.errors import StoreUnavailable
-from listener.core.model import Claim, Dead, Delivery, Outcome, RetryAfter, Settlement, Target
+from listener.core.model import Claim, Dead, Delivery, Offered, Outcome, RetryAfter, Settlement, Target
 from listener.core.ports import ClockCheck, DeliveryStore, HeartbeatSink, Meter
 from listener.dispatch.attempt import HandlerBinding, run_attempt
 from listener.dispatch.claimer import Claimer
@@ -53,13 +53,16 @@ class Dispatcher:
         timeouts: CallTimeouts,
         no_handler_timeout: timedelta,
         may_run_elsewhere: Callable[[Target], bool],
+        on_offered: Callable[[Set[Target]], None] = lambda _targets: None,
         make_heartbeat: Callable[[str], HeartbeatSink],
     ) -> None:
         self._bindings, self._fallback = bindings, fallback
         self._clock_check = clock_check
         self._timeouts = timeouts
+        self._owner = owner
         self._no_handler_timeout = no_handler_timeout
         self._may_run_elsewhere = may_run_elsewhere
+        self._on_offered = on_offered
         self._cut_short = threading.Event()  #: set once the shutdown timeout is over
         guard = StoreGuard()
         self._in_flight = InFlight(_min_capacity(concurrency), queues=queues)
@@ -81,7 +84,8 @@ class Dispatcher:
             in_flight=self._in_flight,
             workers=self._workers,
             guard=guard,
-            policy=self._policy,
+            owner=self._owner,
+            policy=self.policy,
             on_rescued=self._follow_rescued,
             clock_check=self._clock_check,
             lease=lease,
@@ -96,7 +100,7 @@ class Dispatcher:
             in_flight=self._in_flight,
             meter=meter,
             guard=guard,
-            on_settled=self._claimer.follow,
+            on_settled=self._follow_settled,
             cut_short=self._cut_short,
             heartbeat=heartbeat,
         )
@@ -172,7 +176,7 @@ class Dispatcher:
         return run_attempt(delivery, binding, limit=self._timeouts.handler, failed=failed)
 
     def _without_handler(self, delivery: Delivery) -> Outcome:
-        # As in _policy: only a correct clock can show how long it has waited.
+        # As in policy: only a correct clock can show how long it has waited.
         timeout = self._no_handler_timeout if self._clock_check.confirmed else timedelta.max
         outcome = retry.without_handler(delivery, timeout=timeout, now=clock.now())
         if isinstance(outcome, Dead) and self._is_alive_elsewhere(delivery.target):
@@ -192,16 +196,26 @@ class Dispatcher:
         if self._cut_short.is_set():
             return self._stopped(delivery)
         return retry.after_failure(
-            delivery, error, self._policy(delivery), now=clock.now(), jitter=random.random()
+            delivery, error, self.policy(delivery), now=clock.now(), jitter=random.random()
         )
 
-    def _policy(self, delivery: Delivery) -> RetryPolicy:
+    def policy(self, delivery: Delivery) -> RetryPolicy:
+        """How this delivery is retried."""
         binding = self._bindings.get(delivery.target)
         policy = binding.policy if binding else self._fallback
         # Only a correct clock can show whether a delivery is too old.
         return policy if self._clock_check.confirmed else replace(policy, max_elapsed=timedelta.max)
 
+    def _follow_settled(self, settlements: Sequence[Settlement]) -> None:
+        self._claimer.follow(settlements)
+        if offered := {each.delivery.target for each in settlements if isinstance(each.outcome, Offered)}:
+            self._on_offered(offered)
+
     # leases
+
+    def lease_time(self) -> datetime:
+        """The time from which the ends of leases count. See ``LeaseKeeper.now``."""
+        return self._lease_keeper.now
 
     def maintain_leases(self) -> None:
         """Renew our own leases, and so on; to be called every ``lease_keeper.renewal_interval``."""

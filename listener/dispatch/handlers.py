@@ -15,6 +15,7 @@ from listener.core.errors import SettingsError, Unavailable
 from listener.core.logger import get_logger
 from listener.core.model import JobResult, Target
 from listener.core.ports import Handler
+from listener.core.pull import PullHandler
 from listener.dispatch import handler_loader
 from listener.dispatch.coroutine_runner import CoroutineRunner
 from listener.dispatch.handler_loader import Installed
@@ -80,6 +81,15 @@ class Handlers:
     @property
     def targets(self) -> Sequence[Target]:
         return list(self._current)
+
+    @property
+    def pulled(self) -> Mapping[Target, PullHandler]:
+        """Those that leave their deliveries to applications."""
+        return {
+            target: loaded.handler
+            for target, loaded in self._current.items()
+            if isinstance(loaded.handler, PullHandler)
+        }
 
     @property
     def retired(self) -> int:

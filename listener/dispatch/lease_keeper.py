@@ -11,6 +11,7 @@ from listener.core import clock
 from listener.core.logger import get_logger
 from listener.core.model import Delivery, Lease, Outcome, Settlement
 from listener.core.ports import ClockCheck, DeliveryStore
+from listener.core.pull import MAX_LEASE
 from listener.dispatch.delivery_log import log_fields
 from listener.dispatch.inflight import InFlight
 from listener.dispatch.store_guard import StoreGuard
@@ -28,6 +29,8 @@ RESCUE_BATCH = 256
 #: How many lease lengths a lease may go without a renewal, where the clocks cannot tell whether it has expired. A live
 #: process renews its leases eight times in that time, so there is some room for replicas with a longer lease.
 WATCH_LEASES = 2
+#: A clock that is set by less is only being kept right.
+SMALLEST_JUMP = timedelta(seconds=1)
 #: Before every lease.
 NEVER = datetime(1970, 1, 1, tzinfo=UTC)
 
@@ -72,6 +75,7 @@ class LeaseKeeper:
         in_flight: InFlight,
         workers: WorkerPool,
         guard: StoreGuard,
+        owner: str,
         policy: Callable[[Delivery], RetryPolicy],
         on_rescued: Callable[[Sequence[Settlement]], None],
         clock_check: ClockCheck,
@@ -82,6 +86,7 @@ class LeaseKeeper:
         self._in_flight = in_flight
         self._workers = workers
         self._guard = guard
+        self._owner = owner
         self._policy = policy
         self._on_rescued = on_rescued
         self._clock_check = clock_check
@@ -126,17 +131,25 @@ class LeaseKeeper:
         """
         before, renewed = self._renewed, _Reading.now()
         self._store.renew(self._in_flight.all(), until=renewed.wall + self._lease)
+        if before is not None:
+            self._shift_pulled(renewed.wall - before.wall - before.elapsed)
         self._renewed = renewed
         if before is None:
             return renewal_interval(self._lease)
         gap = max(before.elapsed, renewed.wall - before.wall)
         return timedelta(0) if gap < self._lease / 2 else self._lease
 
+    def _shift_pulled(self, jump: timedelta) -> None:
+        """The clock was set: leases of applications, which do not renew them, last as long as they were meant to."""
+        if abs(jump) > SMALLEST_JUMP:
+            self._store.shift_pulled_leases(jump, daemon=self._owner)
+
     @property
-    def _now(self) -> datetime:
+    def now(self) -> datetime:
         """The time by the clock with which our leases were renewed: if it is set after the renewal, they must not
-        seem to have expired."""
-        return self._renewed.wall + self._renewed.elapsed if self._renewed else clock.now()
+        seem to have expired. From any thread."""
+        renewed = self._renewed
+        return renewed.wall + renewed.elapsed if renewed else clock.now()
 
     def _is_over(self, grace: timedelta) -> bool:
         """Whether a grace is over, which begins here if none has begun; one that runs is not extended, so that leases
@@ -150,17 +163,23 @@ class LeaseKeeper:
         return True
 
     def _rescue_expired(self) -> None:
-        self._on_rescued(self._store.rescue_expired(self._after_lost_lease, at=self._now, limit=RESCUE_BATCH))
+        self._on_rescued(self._store.rescue_expired(self._after_lost_lease, at=self.now, limit=RESCUE_BATCH))
 
     def _rescue_unrenewed(self) -> None:
         """Watch, by the time since boot, the leases whose ends say nothing: all of them while our clock is wrong, else
         those that end later than any lease, because they were written by a clock that was ahead."""
-        now, uptime = self._now, clock.uptime()
-        after = NEVER if self._clock_check.wrong else now + WATCH_LEASES * self._lease
-        watched = self._store.leases(after=after, limit=RESCUE_BATCH)
+        now, uptime = self.now, clock.uptime()
+        longest, wrong = WATCH_LEASES * self._lease, self._clock_check.wrong
+        watched = self._store.leases(
+            after=NEVER if wrong else now + longest,
+            pulled_after=NEVER if wrong else now + longest + MAX_LEASE,
+            limit=RESCUE_BATCH,
+        )
         self._unrenewed = {lease: self._unrenewed.get(lease, uptime) for lease in watched}
         stale = [
-            lease for lease, since in self._unrenewed.items() if uptime - since > WATCH_LEASES * self._lease
+            lease
+            for lease, since in self._unrenewed.items()
+            if uptime - since > (MAX_LEASE if lease.pulled else longest)
         ]
         if stale:
             self._on_rescued(self._store.rescue_unrenewed(stale, self._after_lost_lease, at=now))

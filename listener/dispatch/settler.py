@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from listener.core import clock
 from listener.core.errors import StoreUnavailable
 from listener.core.logger import get_logger
-from listener.core.model import Done, Settlement
+from listener.core.model import Done, Offered, Settlement
 from listener.core.ports import DeliveryStore, HeartbeatSink, Meter
 from listener.dispatch.delivery_log import log_fields, log_settlement
 from listener.dispatch.delivery_trace import trace_settlements
@@ -73,9 +73,10 @@ class Settler:
         self._thread.join()
 
     def report(self, settlement: Settlement, *, late: bool, verbose: bool = True) -> None:
-        """Count and log the outcome of an attempt; successes that took effect only if ``verbose``."""
-        self._meter.settled(settlement, seconds=settlement.seconds or 0.0, late=late)
-        if verbose or late or not isinstance(settlement.outcome, Done):
+        """Count and log the outcome of an attempt; what was done or offered, and took effect, only if ``verbose``."""
+        if not isinstance(settlement.outcome, Offered):  # the application is still to settle this attempt
+            self._meter.settled(settlement, seconds=settlement.seconds or 0.0, late=late)
+        if verbose or late or not isinstance(settlement.outcome, Done | Offered):
             log_settlement(settlement, late=late)
 
     def _run(self) -> None:
@@ -164,6 +165,6 @@ class Settler:
 def _with_plain_reason(settlement: Settlement) -> Settlement:
     """The same outcome; its reason is reduced to printable ASCII, which every database can hold."""
     outcome = settlement.outcome
-    if isinstance(outcome, Done):
+    if isinstance(outcome, Done | Offered):
         return settlement
     return replace(settlement, outcome=replace(outcome, reason=ascii(outcome.reason)[1:-1]))

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from listener.core.errors import Reject, Retry
-from listener.core.model import Dead, Delivery, Outcome, RetryAfter
+from listener.core.errors import Offer, Reject, Retry
+from listener.core.model import Dead, Delivery, Offered, Outcome, RetryAfter
 from listener.formats.unicode_text import shortened, storable
 from listener.rules.backoff import DELIVERY_BACKOFF, Backoff
 
@@ -30,6 +30,7 @@ SHOWN_WAITS: Final = 8
 #: After so many failures the pause has its maximum, however it began.
 _PLANNED_ONE_BY_ONE: Final = 100
 _LOST_LEASE: Final = "lease expired: the process died, or the handler hung"
+_LOST_PULL: Final = "lease expired: the application that had pulled the delivery did not settle it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -81,6 +82,8 @@ def after_failure(
     spend an attempt, so that only ``max_elapsed`` ends it; anything else spends one of ``max_attempts``. A delay that
     ``Retry`` or ``Unavailable`` requests is used.
     """
+    if isinstance(error, Offer):
+        return Offered()
     text = error_text(error)
     if isinstance(error, Reject):
         return Dead(reason=text)
@@ -94,7 +97,8 @@ def after_failure(
 
 def after_lost_lease(delivery: Delivery, policy: RetryPolicy, *, now: datetime, jitter: float) -> Outcome:
     """The outcome of a delivery whose attempt was never settled. It counts, since the handler may be the cause."""
-    return _spend(delivery, _LOST_LEASE, policy, now=now, wait=_next_wait(delivery, policy, jitter))
+    reason = _LOST_LEASE if delivery.pull_at is None else _LOST_PULL
+    return _spend(delivery, reason, policy, now=now, wait=_next_wait(delivery, policy, jitter))
 
 
 def without_handler(delivery: Delivery, *, timeout: timedelta, now: datetime) -> Outcome:

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Select, bindparam, delete, select
 
-from listener.core.model import OUTCOME_NAMES, Attempt, Done, Settlement
+from listener.core.model import OUTCOME_NAMES, Attempt, Dead, Done, Offered, RetryAfter, Settlement
 from listener.store.compiled import BulkInsert, CompiledWrite, insert_or_update
 from listener.store.rows import Columns
 from listener.store.tables import attempts
@@ -75,18 +75,21 @@ def attempt_of(row: Columns) -> Attempt:
 
 def _is_kept(entry: Settlement, at: datetime) -> bool:
     delivery = entry.delivery
-    if not isinstance(entry.outcome, Done) or delivery.attempt > 1:
+    if isinstance(entry.outcome, Offered):
+        return False  # the application is still to settle this attempt
+    if not isinstance(entry.outcome, Done) or delivery.attempt > 1 or delivery.failures:
         return True
     # It may have been rescued meanwhile; a longer handler's lease was renewed, which is not known here.
     return delivery.lease_until is not None and delivery.lease_until < at
 
 
 def _values(entry: Settlement, at: datetime) -> dict[str, Any]:
+    reason = entry.outcome.reason if isinstance(entry.outcome, RetryAfter | Dead) else ""
     return {
         "delivery": entry.delivery.id,
         "attempt": entry.delivery.attempt,
         "outcome": OUTCOME_NAMES[type(entry.outcome)],
-        "error": "" if isinstance(entry.outcome, Done) else entry.outcome.reason,
+        "error": reason,
         "owner": entry.delivery.owner,
         "started_at": entry.started_at,
         "seconds": entry.seconds,

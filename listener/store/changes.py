@@ -14,7 +14,7 @@ from typing import Final
 
 from sqlalchemy import Connection, bindparam, insert
 
-from listener.core.model import Dead, Done, Outcome, RetryAfter, Settlement
+from listener.core.model import Dead, Done, Offered, Outcome, RetryAfter, Settlement
 from listener.store.compiled import CompiledWrite
 from listener.store.tables import UtcTimestamp, changes
 
@@ -58,6 +58,8 @@ def add_settled(connection: Connection, settlements: Sequence[Settlement], *, at
     """Log how these attempts ended."""
     changed: dict[ChangeKind, list[str]] = {}
     for entry in settlements:
+        if isinstance(entry.outcome, Offered):
+            continue  # the attempt goes on
         changed.setdefault(_KIND_OF[type(entry.outcome)], []).append(_text(entry))
     add(connection, changed, at=at)
 

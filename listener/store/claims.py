@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
 from typing import Any
 
-from sqlalchemy import Connection, bindparam, case, func, literal, select, tuple_, update
+from sqlalchemy import Connection, bindparam, case, func, literal, or_, select, tuple_, update
 
 from listener.core.model import (
     Claim,
@@ -18,6 +18,7 @@ from listener.core.model import (
     DeliveryState,
     Done,
     Lease,
+    Offered,
     Outcome,
     RetryAfter,
     Settlement,
@@ -88,9 +89,15 @@ _EXPIRED = (
 _READABLE_END = case(
     (deliveries.c.lease_until < LATEST, deliveries.c.lease_until), else_=literal(LATEST, UtcTimestamp)
 )
+#: Applications get longer leases than processes, which renew theirs.
+_IS_PULLED = deliveries.c.pull_at.is_not(None)
 _LEASES = (
-    select(deliveries.c.id, _READABLE_END.label("until"))
-    .where(IS_RUNNING, deliveries.c.lease_until > bindparam("after"))
+    select(deliveries.c.id, _READABLE_END.label("until"), _IS_PULLED.label("pulled"))
+    .where(
+        IS_RUNNING,
+        deliveries.c.lease_until > bindparam("after"),
+        or_(~_IS_PULLED, deliveries.c.lease_until > bindparam("pulled_after")),
+    )
     .order_by(deliveries.c.lease_until)
     .limit(bindparam("most"))
 )
@@ -107,6 +114,13 @@ _UNRENEWED = (
 _SELECT = {table: CompiledSelect(table.c.id) for table in (deliveries, results, jobs)}
 
 
+def due(at: Any) -> dict[str, Any]:
+    """The columns that make a pending delivery due at this time, for those who get it: the dispatchers, or
+    applications."""
+    pulled = deliveries.c.pull_at.is_not(None)
+    return {"next_at": case((pulled, None), else_=at), "pull_at": case((pulled, at), else_=None)}
+
+
 def _settlement(wanted: Any, kind: type[Outcome]) -> Any:
     is_open = deliveries.c.state == RUNNING
     if kind is Done:
@@ -114,6 +128,9 @@ def _settlement(wanted: Any, kind: type[Outcome]) -> Any:
         # has started: there is nothing to repeat, and nothing to replay.
         is_open = is_open | (deliveries.c.state == PENDING) | (deliveries.c.state == DeliveryState.DEAD)
     current = wanted & (deliveries.c.attempt == bindparam("of_attempt"))
+    if kind is Offered:
+        # The pull that follows is the same attempt: an offer that is written again must not take it back.
+        current = current & (deliveries.c.owner == bindparam("of_owner"))
     return update(deliveries).where(current, is_open).values(**_columns(kind))
 
 
@@ -122,6 +139,9 @@ def _columns(kind: type[Outcome]) -> dict[str, Any]:
     columns: dict[str, Any] = {"owner": None, "lease_until": None, "next_at": None, "settled_at": settled_at}
     if kind is Done:
         return {**columns, "state": DeliveryState.DONE, "last_error": None}
+    if kind is Offered:
+        # It keeps its owner, by which the pull recognizes that the attempt has begun.
+        return {"state": PENDING, "lease_until": None, "pull_at": settled_at, "no_handler_since": None}
     columns["failures"] = deliveries.c.failures + bindparam("spent")
     columns["last_error"] = bindparam("reason")
     if kind is Dead:
@@ -129,7 +149,7 @@ def _columns(kind: type[Outcome]) -> dict[str, Any]:
     return {
         **columns,
         "state": PENDING,
-        "next_at": bindparam("retry_at", type_=UtcTimestamp),
+        **due(bindparam("retry_at", type_=UtcTimestamp)),
         "no_handler_since": bindparam("no_handler_since", type_=UtcTimestamp),
     }
 
@@ -137,11 +157,12 @@ def _columns(kind: type[Outcome]) -> dict[str, Any]:
 _SETTLE_DONE = ByValues(lambda placeholders: _settlement(deliveries.c.id.in_(placeholders), Done))
 _SETTLE: dict[type[Outcome], CompiledWrite] = {
     kind: CompiledWrite(_settlement(deliveries.c.id == bindparam("row_id"), kind))
-    for kind in (RetryAfter, Dead)
+    for kind in (RetryAfter, Dead, Offered)
 }
 _STATE_AFTER: dict[type[Outcome], DeliveryState] = {
     Done: DeliveryState.DONE,
     RetryAfter: DeliveryState.PENDING,
+    Offered: DeliveryState.PENDING,
     Dead: DeliveryState.DEAD,
 }
 
@@ -177,10 +198,10 @@ def rescue_expired(
     return _rescue(connection, ids, outcome, at=at, load=load)
 
 
-def leases(connection: Connection, *, after: datetime, limit: int) -> Sequence[Lease]:
+def leases(connection: Connection, *, after: datetime, pulled_after: datetime, limit: int) -> Sequence[Lease]:
     """See ``DeliveryStore.leases``."""
-    rows = connection.execute(_LEASES, {"after": after, "most": limit})
-    return [Lease(row.id, row.until) for row in rows]
+    rows = connection.execute(_LEASES, {"after": after, "pulled_after": pulled_after, "most": limit})
+    return [Lease(row.id, row.until, pulled=bool(row.pulled)) for row in rows]
 
 
 def rescue_unrenewed(
@@ -328,7 +349,7 @@ def _write_each(
     connection: Connection, kind: type[Outcome], settlements: Sequence[Settlement], *, at: datetime
 ) -> int:
     parameters = [
-        {"row_id": entry.delivery.id, "of_attempt": entry.delivery.attempt, **_parameters(entry.outcome, at)}
+        {"row_id": entry.delivery.id, "of_attempt": entry.delivery.attempt, **_parameters(entry, at)}
         for entry in settlements
         if isinstance(entry.outcome, kind)
     ]
@@ -339,8 +360,8 @@ def _id(settlement: Settlement) -> int:
     return settlement.delivery.id
 
 
-def _parameters(outcome: Outcome, at: datetime) -> dict[str, Any]:
-    match outcome:
+def _parameters(entry: Settlement, at: datetime) -> dict[str, Any]:
+    match outcome := entry.outcome:
         case RetryAfter():
             return {
                 "spent": int(outcome.spent),
@@ -351,6 +372,8 @@ def _parameters(outcome: Outcome, at: datetime) -> dict[str, Any]:
             }
         case Dead():
             return {"spent": 1, "reason": outcome.reason, "now": at}
+        case Offered():
+            return {"of_owner": entry.delivery.owner, "now": at}
         case Done():
             raise AssertionError("_write_done has written these")
 
@@ -362,5 +385,7 @@ def _late(connection: Connection, settlements: Sequence[Settlement]) -> Sequence
 
 def _took_effect(entry: Settlement, row: Any) -> bool:
     if row is None or row["attempt"] != entry.delivery.attempt:
+        return False
+    if isinstance(entry.outcome, Offered) and row["pull_at"] is None:
         return False
     return bool(row["state"] == _STATE_AFTER[type(entry.outcome)])

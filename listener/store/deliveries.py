@@ -10,12 +10,12 @@ from sqlalchemy import ColumnElement, Select, func, literal, select, union_all, 
 
 from listener.core.model import Delivery, DeliveryState
 from listener.store import changes
-from listener.store.claims import IS_DEAD, IS_PENDING, IS_RUNNING, load, load_each
+from listener.store.claims import IS_DEAD, IS_PENDING, IS_RUNNING, due, load, load_each
 from listener.store.database import Database
 from listener.store.filters import NO_FILTERS, Filters, of_deliveries
 from listener.store.postgres import notify
 from listener.store.queries import page_of
-from listener.store.tables import deliveries
+from listener.store.tables import UtcTimestamp, deliveries
 from listener.store.unreadable import read
 
 #: The states of deliveries that are not settled yet.
@@ -50,14 +50,14 @@ class Deliveries:
     def retry(self, ids: Sequence[int], *, at: datetime) -> Sequence[int]:
         """Make pending deliveries due at once; returns those that were pending."""
         with self._database.write() as connection:
-            due = connection.scalars(
+            made_due = connection.scalars(
                 update(deliveries)
                 .where(deliveries.c.id.in_(ids), deliveries.c.state == DeliveryState.PENDING)
                 # settled_at is when its wait began: see future_rows.
-                .values(next_at=at, settled_at=at)
+                .values(**due(literal(at, UtcTimestamp)), settled_at=at)
                 .returning(deliveries.c.id)
             )
-            found = sorted(due)
+            found = sorted(made_due)
             notify(connection)
         return found
 

@@ -94,6 +94,7 @@ def _values(
         "no_handler_since": None,
         "first_key": None,
         "replayed_at": None,
+        "pull_at": None,
     }
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import BigInteger, Connection, case, func, literal, type_coerce, update
+from sqlalchemy import BigInteger, Column, Connection, case, func, literal, type_coerce, update
 
 from listener.core.model import ResultStatus
 from listener.store.claims import IS_PENDING
@@ -21,7 +21,8 @@ LONGEST_PAUSE: Final = timedelta(minutes=1)
 def reschedule(connection: Connection, *, at: datetime, longest_query_wait: timedelta) -> int:
     """See ``ScheduleStore.reschedule_future``."""
     statements = (
-        _deliveries(at),
+        _deliveries(deliveries.c.next_at, at),
+        _deliveries(deliveries.c.pull_at, at),
         _waiting_results(at),
         _verifications(at),
         _jobs_from_the_future(at),
@@ -33,13 +34,13 @@ def reschedule(connection: Connection, *, at: datetime, longest_query_wait: time
     return changed
 
 
-def _deliveries(at: datetime) -> Any:
+def _deliveries(due: Column[Any], at: datetime) -> Any:
     # settled_at is when the last attempt ended, and so when the pause before the next one began.
     since = func.coalesce(deliveries.c.settled_at, deliveries.c.replayed_at, deliveries.c.created_at)
     return (
         update(deliveries)
-        .where(IS_PENDING, deliveries.c.next_at > at + MARGIN, since > at + MARGIN)
-        .values(next_at=_after_same_wait(deliveries.c.next_at, since, at), settled_at=at)
+        .where(IS_PENDING, due > at + MARGIN, since > at + MARGIN)
+        .values({due: _after_same_wait(due, since, at), deliveries.c.settled_at: at})
     )
 
 

@@ -33,6 +33,8 @@ _index(results, "results_waiting_by_queue", "queue", "wait_until", where="wait_u
 
 _index(deliveries, "deliveries_by_result", "result")
 _index(deliveries, "deliveries_pending", "queue", "next_at", where="state = 'pending'")
+_offered = "state = 'pending' AND pull_at IS NOT NULL"
+_index(deliveries, "deliveries_offered", "route", "handler", "pull_at", where=_offered)
 _index(deliveries, "deliveries_running", "lease_until", where="state = 'running'")
 _index(deliveries, "deliveries_dead", "id", where="state = 'dead'")
 _index(deliveries, "deliveries_dead_by_route", "route", "id", where="state = 'dead'")

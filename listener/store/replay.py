@@ -35,6 +35,7 @@ _MAKE_PENDING = (
         state=DeliveryState.PENDING,
         failures=0,
         next_at=bindparam("now"),
+        pull_at=None,
         settled_at=None,
         no_handler_since=None,
         # Its age counts from now, or a delivery that exceeded retry.max_elapsed could never be replayed.

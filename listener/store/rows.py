@@ -145,6 +145,7 @@ def delivery_of(
         no_handler_since=row["no_handler_since"],
         first_key=row["first_key"] or "",
         replayed_at=row["replayed_at"],
+        pull_at=row["pull_at"],
     )
 
 

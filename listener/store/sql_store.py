@@ -32,6 +32,7 @@ from listener.store import (
     ingest,
     job_rows,
     overdue,
+    pulls,
     result_rows,
     schema,
     unverified,
@@ -39,7 +40,7 @@ from listener.store import (
 )
 from listener.store.database import Database
 from listener.store.group_commit import GroupCommit
-from listener.store.unreadable import either
+from listener.store.unreadable import either, read
 
 Value = TypeVar("Value")
 
@@ -205,9 +206,9 @@ class SqlStore:
         readable = partial(claims.load_readable, at=at)
         return self._either(partial(rescue, load=claims.load), partial(rescue, load=readable))
 
-    def leases(self, *, after: datetime, limit: int) -> Sequence[Lease]:
+    def leases(self, *, after: datetime, pulled_after: datetime, limit: int) -> Sequence[Lease]:
         with self.database.read() as connection:
-            return claims.leases(connection, after=after, limit=limit)
+            return claims.leases(connection, after=after, pulled_after=pulled_after, limit=limit)
 
     def rescue_unrenewed(
         self, leases: Sequence[Lease], outcome: Callable[[Delivery], Outcome], *, at: datetime
@@ -219,7 +220,47 @@ class SqlStore:
     def settle(self, settlements: Sequence[Settlement], *, at: datetime) -> Sequence[Settlement]:
         return self._group_commit.run(lambda connection: claims.settle(connection, settlements, at=at))
 
+    def shift_pulled_leases(self, by: timedelta, *, daemon: str) -> int:
+        with self.database.write() as connection:
+            return pulls.shift_leases(connection, by, daemon=daemon)
+
+    # PullStore
+
+    def claim_offered(self, target: Target, claim: Claim, *, at: datetime) -> Sequence[Delivery]:
+        readable = partial(claims.load_readable, at=at)
+        return self._either(
+            lambda connection: pulls.claim(connection, target, claim, at=at, load=claims.load),
+            lambda connection: pulls.claim(connection, target, claim, at=at, load=readable),
+        )
+
+    def find_delivery(self, delivery_id: int) -> Delivery | None:
+        found = read(
+            self.database,
+            lambda connection: claims.load(connection, [delivery_id]),
+            lambda connection: claims.load_each(connection, [delivery_id]),
+        )
+        return found[0] if found else None
+
+    def extend(self, delivery: Delivery, *, until: datetime) -> bool:
+        return self._group_commit.run(lambda connection: pulls.extend(connection, delivery, until=until))
+
+    def due_targets(self, targets: Sequence[Target], *, at: datetime) -> Sequence[Target]:
+        with self.database.read() as connection:
+            return pulls.due_targets(connection, targets, at=at)
+
+    def offered_targets(self) -> Sequence[Target]:
+        with self.database.read() as connection:
+            return pulls.offered_targets(connection)
+
+    def withdraw(self, target: Target) -> int:
+        with self.database.write() as connection:
+            return pulls.withdraw(connection, target)
+
     # Backlog
+
+    def left_to_applications(self) -> int:
+        with self.database.read() as connection:
+            return pulls.count_left_to_applications(connection)
 
     def outstanding(self) -> int:
         with self.database.read() as connection:

@@ -159,6 +159,7 @@ deliveries = Table(
     Column("no_handler_since", UtcTimestamp),  #: since when no process that claimed it has had its handler
     Column("first_key", Text),  #: its idempotency key, if a replay has given it another route or handler
     Column("replayed_at", UtcTimestamp),  #: when its present set of attempts began, if a replay gave it that
+    Column("pull_at", UtcTimestamp),  #: from when on applications may pull it; then next_at is NULL
 )
 
 attempts = Table(

@@ -27,15 +27,15 @@ def test_leases_that_end_late_are_listed_the_earliest_first(store: SqlStore) -> 
     store.renew([late], until=NOON + 2 * HOUR)
 
     leases = [Lease(late.id, NOON + 2 * HOUR), Lease(later.id, NOON + 3 * HOUR)]
-    assert store.leases(after=NOON, limit=10) == leases
-    assert store.leases(after=NOON, limit=1) == leases[:1]
-    assert len(store.leases(after=NOON - HOUR, limit=10)) == 3
+    assert store.leases(after=NOON, pulled_after=NOON, limit=10) == leases
+    assert store.leases(after=NOON, pulled_after=NOON, limit=1) == leases[:1]
+    assert len(store.leases(after=NOON - HOUR, pulled_after=NOON - HOUR, limit=10)) == 3
     assert early.lease_until == NOON
 
 
 def test_only_leases_that_were_not_renewed_are_rescued(store: SqlStore) -> None:
     settled, renewed, stale = claimed(store, 3, until=NOON + HOUR)
-    leases = store.leases(after=NOON, limit=10)
+    leases = store.leases(after=NOON, pulled_after=NOON, limit=10)
     store.settle([Settlement(delivery=settled, outcome=Done())], at=NOON)
     store.renew([renewed], until=NOON + 2 * HOUR)
 
@@ -55,9 +55,9 @@ def test_a_lease_whose_end_is_damaged_is_rescued_like_any_other(store: SqlStore)
     damaged, other = claimed(store, 2, until=NOON + HOUR)
     damage_lease(store, damaged)
 
-    leases = store.leases(after=NOON, limit=10)
+    leases = store.leases(after=NOON, pulled_after=NOON, limit=10)
     assert [lease.delivery_id for lease in leases] == [other.id, damaged.id]
-    assert store.leases(after=NOON, limit=10) == leases
+    assert store.leases(after=NOON, pulled_after=NOON, limit=10) == leases
     rescued = store.rescue_unrenewed(leases[1:], again, at=NOON)
 
     assert [entry.delivery.id for entry in rescued] == [damaged.id]
@@ -67,7 +67,7 @@ def test_a_lease_whose_end_is_damaged_is_rescued_like_any_other(store: SqlStore)
 def test_a_damaged_lease_that_was_renewed_is_not_rescued(store: SqlStore) -> None:
     (delivery,) = claimed(store, 1, until=NOON + HOUR)
     damage_lease(store, delivery)
-    leases = store.leases(after=NOON, limit=10)
+    leases = store.leases(after=NOON, pulled_after=NOON, limit=10)
 
     store.renew([delivery], until=NOON + HOUR)
 

@@ -298,7 +298,7 @@ class TestDamagedText:
             store.record(decoded_messages(2), routes_all(), at=NOON, claim=a_claim())
             with store.database.write() as connection:
                 connection.exec_driver_sql(f"UPDATE deliveries SET lease_until = {end} WHERE id = 1")
-            leases = store.leases(after=NOON, limit=9)
+            leases = store.leases(after=NOON, pulled_after=NOON, limit=9)
 
             assert [lease.delivery_id for lease in leases] == [2, 1]
             store.rescue_unrenewed(leases[1:], lambda _delivery: Dead(reason=""), at=LATER)

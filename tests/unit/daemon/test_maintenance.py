@@ -14,6 +14,7 @@ from structlog.testing import capture_logs
 
 from listener.core.errors import StoreFailureKind, StoreUnavailable
 from listener.daemon.maintenance import Housekeeping, Presence
+from listener.dispatch.unused_offers import UnusedOffers
 from listener.intake.record_log import BURST
 from listener.intake.recorder import WAITING_BATCH, NullDeliverySink, Recorder
 from listener.rules.routing import Correlation, Rule, decider
@@ -54,6 +55,15 @@ def a_recorder(store: SqlStore, *, rules: Sequence[Rule] = ()) -> Recorder:
     return Recorder(store=store, rules=rules, correlation=Correlation(), sink=NullDeliverySink())
 
 
+def unused_offers(store: SqlStore) -> UnusedOffers:
+    return UnusedOffers(
+        store=store,
+        is_pulled=lambda _target: False,
+        has_handler=lambda _target: True,
+        may_run_elsewhere=lambda _target: False,
+    )
+
+
 def housekeeping(store: SqlStore, *, recorder: Recorder | None = None) -> Housekeeping:
     """Of a process that has recorded nothing itself, unless ``recorder`` has."""
     dispatcher = a_dispatcher(store, lambda _result: None)
@@ -64,6 +74,7 @@ def housekeeping(store: SqlStore, *, recorder: Recorder | None = None) -> Housek
         store=store,
         store_health=StoreHealth(Metrics(), call_limit=LONG),
         presence=Presence(Daemons(store.database), a_daemon(), targets=tuple),
+        unused_offers=unused_offers(store),
         lease=LONG,
         longest_query_wait=HOUR,
         clock_guard=ClockGuard(),

@@ -129,7 +129,7 @@ def test_an_unknown_handler_is_answered_with_the_known_ones_and_how_to_install()
     refusal = _refusal("webhok")
 
     assert "did you mean 'webhook'?" in refusal
-    assert "command, jsonl, log, python, webhook" in refusal
+    assert "command, jsonl, log, pull, python, webhook" in refusal
     assert "pip install" in refusal
 
 
