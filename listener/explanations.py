@@ -250,7 +250,7 @@ def _delivery(delivery: Delivery) -> ExplainedDelivery:
         state=delivery.state,
         attempt=delivery.attempt,
         failures=delivery.failures,
-        next_at=delivery.next_at,
+        next_at=delivery.due_at,
         settled_at=delivery.settled_at,
         last_error=delivery.last_error,
     )

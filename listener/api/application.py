@@ -10,7 +10,7 @@ from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp
 
 from listener import __version__
-from listener.api import dead_letters, deliveries, explain, jobs, quarantine, results, root
+from listener.api import dead_letters, deliveries, explain, jobs, pull, quarantine, results, root
 from listener.api.access import Access
 from listener.api.context import ApiContext
 from listener.api.problems import ProblemDocument, UnexpectedErrors, answer_with_problems, documented
@@ -56,6 +56,7 @@ def fastapi_application(context: ApiContext) -> FastAPI:
     app.include_router(root.router(context, links=links), prefix=PREFIX)
     for make in AREAS.values():
         app.include_router(make(context), prefix=PREFIX)
+    app.include_router(pull.router(context), prefix=PREFIX)  # in the paths of two areas
     answer_with_problems(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # the documented way to change it
     return app

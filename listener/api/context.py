@@ -10,6 +10,8 @@ from listener.api.access import Tokens
 from listener.api.outcomes import Outcomes
 from listener.api.threads import Threads
 from listener.client import Client
+from listener.dispatch.pull import Pull
+from listener.dispatch.pull_waiting import PullWaiting
 from listener.runtime.liveness import Health
 from listener.settings.sections import Settings
 from listener.store.queries import Queries
@@ -30,6 +32,8 @@ class ApiContext:
     wake: Callable[[], None]  #: lets the daemon look at once for deliveries that are due
     threads: Threads  #: for calls of the store from coroutines
     outcomes: Outcomes  #: what waits for the ends of jobs
+    pull: Pull
+    pull_waiting: PullWaiting  #: the applications that wait for something to pull
 
     @property
     def settings(self) -> Settings:

@@ -14,6 +14,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from listener.core.errors import (
     AlreadyExists,
+    LeaseLost,
     ListenerError,
     MpsRejected,
     MpsUnavailable,
@@ -37,6 +38,7 @@ _ERRORS: Final = (
     (NotFound, 404, "not-found", "Not found"),
     (ReferenceExists, 409, "reference-exists", "Another job has this reference"),
     (AlreadyExists, 409, "already-exists", "The job exists already"),
+    (LeaseLost, 409, "lease-lost", "The attempt is over"),
     (UsageError, 422, "invalid-request", "The request cannot work"),
     (MpsRejected, 422, "rejected-by-mps", "MPS rejected the request"),
     (SettingsError, 422, "not-configured", "The settings do not allow this"),

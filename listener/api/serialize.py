@@ -60,7 +60,7 @@ def delivery_dict(delivery: Delivery) -> dict[str, Any]:
         "attempt": delivery.attempt,
         "failures": delivery.failures,
         "key": delivery.key,
-        "next_at": delivery.next_at,
+        "next_at": delivery.due_at,
         "lease_until": delivery.lease_until,
         "created_at": delivery.created_at,
         "replayed_at": delivery.replayed_at,

@@ -12,7 +12,7 @@ from starlette.requests import Request
 async def unless_disconnected(request: Request, awaited: Coroutine[Any, Any, bool]) -> bool:
     """What this returns; False once the client has closed the connection, to whom any answer will do."""
     waiting = asyncio.ensure_future(awaited)
-    gone = asyncio.ensure_future(_disconnected(request))
+    gone = asyncio.ensure_future(disconnected(request))
     try:
         await asyncio.wait((waiting, gone), return_when=asyncio.FIRST_COMPLETED)
         return waiting.done() and waiting.result()
@@ -21,6 +21,7 @@ async def unless_disconnected(request: Request, awaited: Coroutine[Any, Any, boo
         gone.cancel()
 
 
-async def _disconnected(request: Request) -> None:
+async def disconnected(request: Request) -> None:
+    """Returns when the client has closed the connection."""
     while (await request.receive())["type"] != "http.disconnect":
         pass

@@ -167,6 +167,11 @@ def _row(delivery: Delivery) -> tuple[Any, ...]:
         delivery.state,
         delivery.attempt,
         delivery.failures,
-        delivery.next_at,
-        lease if delivery.state is DeliveryState.RUNNING else delivery.last_error,
+        delivery.due_at,
+        lease if delivery.state is DeliveryState.RUNNING else delivery.last_error or _offered(delivery),
     )
+
+
+def _offered(delivery: Delivery) -> str:
+    offered = delivery.state is DeliveryState.PENDING and delivery.pull_at is not None
+    return "applications may pull it" if offered else ""

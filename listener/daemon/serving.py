@@ -90,6 +90,8 @@ def _api_context(
         wake=parts.dispatcher.wake,
         threads=threads,
         outcomes=outcomes,
+        pull=parts.pull,
+        pull_waiting=parts.pull_waiting,
     )
 
 

@@ -31,7 +31,13 @@ _TYPES: Final[Mapping[str, str]] = {
 
 def settings_warnings(settings: Settings) -> list[str]:
     """One sentence about each of them."""
-    return [*_functions(settings), *_types(settings), *_hidden_routes(settings), *_regions(settings)]
+    return [
+        *_functions(settings),
+        *_types(settings),
+        *_hidden_routes(settings),
+        *_pulled(settings),
+        *_regions(settings),
+    ]
 
 
 def route_warnings(settings: Settings, route: str) -> list[str]:
@@ -88,6 +94,15 @@ def _hidden_routes(settings: Settings) -> Iterator[str]:
             f"the route {rule.name!r} never gets a result: the earlier route {earlier.name!r} matches "
             "whatever it matches; move the narrower route to the front"
         )
+
+
+def _pulled(settings: Settings) -> Iterator[str]:
+    for route in settings.routes:
+        if any(handler.use == "pull" for handler in route.handlers) and not settings.http.serves_api:
+            yield (
+                f"the route {route.name!r} leaves its results to applications, but they cannot pull them from this "
+                'daemon: set http.token_file, or http.listen = "unix:/path", and http.api = true'
+            )
 
 
 def _regions(settings: Settings) -> Iterator[str]:

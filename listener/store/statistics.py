@@ -269,16 +269,16 @@ def _settled(connection: Connection, written: _Newest, since: datetime) -> Seque
 
 
 def _first_due(connection: Connection) -> int | None:
-    """The pending delivery that is due first."""
+    """The pending delivery that is due first for a dispatcher."""
     first = (
         select(deliveries.c.next_at, deliveries.c.id)
-        .where(IS_PENDING, deliveries.c.queue == bindparam("of_queue"))
+        .where(IS_PENDING, deliveries.c.queue == bindparam("of_queue"), deliveries.c.next_at.is_not(None))
         .order_by(deliveries.c.next_at)
         .limit(1)
     )
     queues = queues_of(connection, _PENDING_QUEUES)
-    rows = [connection.execute(first, {"of_queue": queue}).one() for queue in queues]
-    found: int | None = min((tuple(row) for row in rows), default=(None, None))[1]
+    rows = [connection.execute(first, {"of_queue": queue}).first() for queue in queues]
+    found: int | None = min((tuple(row) for row in rows if row), default=(None, None))[1]
     return found
 
 

@@ -15,9 +15,11 @@ from listener.api.application import application
 from listener.api.context import STORE_THREADS, ApiContext, make_outcomes
 from listener.api.threads import Threads
 from listener.client import Client
+from listener.dispatch.pull_waiting import PullWaiting
 from listener.runtime.liveness import Health
 from listener.settings.sections import Settings
 from listener.store.sql_store import SqlStore
+from tests.support.pulling import a_pull
 
 DAEMON = "host-1-a"
 
@@ -70,6 +72,7 @@ def serving_api(
         api.woken += 1
 
     threads = Threads(STORE_THREADS)
+    pull = a_pull(store)
     context = ApiContext(
         daemon=DAEMON,
         client=Client(settings or Settings(), store=store),
@@ -78,6 +81,8 @@ def serving_api(
         wake=wake,
         threads=threads,
         outcomes=make_outcomes(store, threads),
+        pull=pull,
+        pull_waiting=PullWaiting(pull),
     )
     with asyncio.Runner() as runner:
         api = Api(context, runner)

@@ -48,6 +48,11 @@ def loaded(text: str) -> Settings:
             id="type",
         ),
         pytest.param(
+            '[[routes]]\nname = "a"\nhandlers = [{use = "pull"}]',
+            "the route 'a' leaves its results to applications, but they cannot pull them from this daemon: ",
+            id="pull-without-an-api",
+        ),
+        pytest.param(
             '[mps]\nregion = "cn-shangai"',
             "mps.region = 'cn-shangai' is not a region of MPS that this release knows "
             "(did you mean 'cn-shanghai'?); known: ap-northeast-1, ",
