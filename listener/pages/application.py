@@ -7,7 +7,6 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 from urllib.parse import quote
 
-from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -29,8 +28,6 @@ from listener.pages.visit import Area, PageRoute, Visit, parse_fields
 
 log = get_logger(__name__)
 
-#: How many views may use the store at the same time: the threads of health checks are others.
-THREADS: Final = 8
 #: How many sign-ins are verified at the same time; with the pause after a wrong token, this limits guessing.
 SIGN_INS: Final = 4
 SIGN_IN_PAUSE_SECONDS: Final = 1.0
@@ -58,7 +55,6 @@ class Pages:
         self._pause = pause
         self._sessions = Sessions(context.tokens)
         self._cookie = cookie_name(context.settings.http.listen)
-        self._threads = CapacityLimiter(THREADS)
         self._signing_in = 0
         self._templates = Templates(
             daemon=context.daemon,
@@ -100,7 +96,7 @@ class Pages:
         if route.method == "POST":
             self._verify(visit, changes=route.changes)
         try:
-            return await to_thread.run_sync(route.view, visit, limiter=self._threads)
+            return await self._context.threads.run(route.view, visit)
         except (HTTPException, ListenerError):
             raise
         except Exception as error:  # a bug in one page must not look like one in the server

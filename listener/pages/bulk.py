@@ -11,6 +11,7 @@ from starlette.responses import Response
 
 from listener.core.errors import UsageError
 from listener.pages.filter_form import FilterForm, read_form, row_id
+from listener.pages.rendering import number
 from listener.pages.visit import PageRoute, View, Visit
 from listener.store.row_actions import Changed, change_in_pages
 
@@ -42,6 +43,10 @@ class BulkAction:
     @property
     def path(self) -> str:
         return f"{self.area}/{self.verb}"
+
+    def counted(self, count: int) -> str:
+        """So many of them, in words."""
+        return f"{number(count)} {self.what.removesuffix('s') if count == 1 else self.what}"
 
     @property
     def route(self) -> PageRoute:

@@ -10,7 +10,8 @@ from urllib.parse import urlencode
 
 from listener.core import clock
 from listener.core.errors import UsageError
-from listener.formats.durations import parse_duration
+from listener.formats.points_in_time import parse_point_in_time
+from listener.formats.unicode_text import shortened
 from listener.pages.visit import Visit
 from listener.store.filters import Filters
 
@@ -81,9 +82,7 @@ def _point_in_time(text: str) -> datetime | None:
         found = datetime.fromisoformat(text)
     except ValueError:
         try:
-            return clock.now() - parse_duration(text)
-        except (ValueError, OverflowError):
-            raise UsageError(
-                f"{text[:40]!r} is neither a duration such as 2h nor a time such as 2026-05-01T08:30"
-            ) from None
+            return parse_point_in_time(text, now=clock.now())
+        except ValueError as error:
+            raise UsageError(shortened(str(error), 200)) from error
     return found if found.tzinfo else found.replace(tzinfo=UTC)

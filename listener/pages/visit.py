@@ -10,6 +10,7 @@ from urllib.parse import parse_qs
 from starlette.responses import HTMLResponse, Response
 
 from listener.core.errors import UsageError
+from listener.formats.unicode_text import storable
 
 if TYPE_CHECKING:
     from listener.api.context import ApiContext
@@ -74,6 +75,7 @@ class Area:
 def parse_fields(encoded: str) -> Mapping[str, Sequence[str]]:
     """The fields of an urlencoded form or query. Raises UsageError if there are too many."""
     try:
-        return parse_qs(encoded, keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="replace")
+        found = parse_qs(encoded, keep_blank_values=True, max_num_fields=MAX_FIELDS, errors="replace")
     except ValueError as error:
         raise UsageError(f"more than {MAX_FIELDS} fields; select fewer rows") from error
+    return {name: list(map(storable, values)) for name, values in found.items()}

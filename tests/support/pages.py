@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import httpx
 
 from listener.pages.application import Pages
+from listener.runtime.liveness import Health
 from listener.settings.sections import Settings
 from listener.store.sql_store import SqlStore
 from tests.support.api import Api, serving_api
@@ -32,16 +32,18 @@ class Browser:
     base_url: str = "http://localhost"
 
     def call(self, method: str, path: str, **request: Any) -> httpx.Response:
-        async def ask() -> httpx.Response:
-            transport = httpx.ASGITransport(self.pages.application())
-            async with httpx.AsyncClient(
-                transport=transport, base_url=self.base_url, cookies=self.cookies
-            ) as client:
-                reply = await client.request(method, path, **request)
-                self.cookies = client.cookies
-                return reply
+        reply: httpx.Response = self.api.run(self.ask(method, path, **request))
+        return reply
 
-        return asyncio.run(ask())
+    async def ask(self, method: str, path: str, **request: Any) -> httpx.Response:
+        """The same for a test with several requests at a time."""
+        transport = httpx.ASGITransport(self.pages.application())
+        async with httpx.AsyncClient(
+            transport=transport, base_url=self.base_url, cookies=self.cookies
+        ) as client:
+            reply = await client.request(method, path, **request)
+            self.cookies = client.cookies
+            return reply
 
     def get(self, path: str) -> httpx.Response:
         return self.call("GET", path)
@@ -75,5 +77,6 @@ def browsing(
     async def no_pause(_seconds: float) -> None:
         pass
 
-    with serving_api(store, settings, token_file=token_file, ready=ready) as api:
-        yield Browser(api, Pages(api.context, pause=no_pause))
+    with serving_api(store, settings, token_file=token_file) as api:
+        context = replace(api.context, ready=lambda: Health(ok=ready, details={"store": "away"}))
+        yield Browser(api, Pages(context, pause=no_pause))

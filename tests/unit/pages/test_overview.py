@@ -28,7 +28,7 @@ def test_what_needs_attention_is_counted_and_linked(
 
 def test_a_daemon_that_is_not_ready_says_so(store: SqlStore, settings: Settings) -> None:
     with browsing(store, settings, ready=False) as browser:
-        assert "The daemon is not ready" in browser.text("/")
+        assert "The daemon is not ready: the store is away." in browser.text("/")
 
 
 def test_outcomes_without_callbacks_are_shown_as_a_share(browser: Browser, store: SqlStore) -> None:

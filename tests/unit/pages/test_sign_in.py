@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from pathlib import Path
 
 import httpx
@@ -72,12 +71,10 @@ def test_guessing_in_parallel_is_no_faster(visitor: Browser) -> None:
         replies.append((await guess()).status_code)
 
     async def guess() -> httpx.Response:
-        transport = httpx.ASGITransport(visitor.pages.application())
-        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
-            return await client.post("/sign-in", data={"token": "guess-0123456789"})
+        return await visitor.ask("POST", "/sign-in", data={"token": "guess-0123456789"})
 
     visitor.pages = Pages(visitor.api.context, pause=guess_again)
-    asyncio.run(guess())
+    visitor.api.run(guess())
     assert replies == [429] + [401] * (SIGN_INS - 1)
 
 
