@@ -105,8 +105,8 @@ def _from_store(database: Database, filters: Filters, limit: int) -> Sequence[Ma
             }
             for entry in islice(messages, limit)
         ]
-    # From the oldest on already, for those that were received at the same time.
-    return sorted(reversed(lines), key=lambda line: line["received_at"])[-limit:]
+    lines.reverse()  # the oldest first, also among those that were received at the same time
+    return sorted(lines, key=lambda line: line["received_at"])[-limit:]
 
 
 class _Results:
