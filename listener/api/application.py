@@ -10,7 +10,17 @@ from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp
 
 from listener import __version__
-from listener.api import dead_letters, deliveries, explain, jobs, pull, quarantine, results, root
+from listener.api import (
+    configuration,
+    dead_letters,
+    deliveries,
+    explain,
+    jobs,
+    pull,
+    quarantine,
+    results,
+    root,
+)
 from listener.api.access import Access
 from listener.api.context import ApiContext
 from listener.api.problems import ProblemDocument, UnexpectedErrors, answer_with_problems, documented
@@ -52,8 +62,10 @@ def fastapi_application(context: ApiContext) -> FastAPI:
         redirect_slashes=False,
         generate_unique_id_function=lambda route: route.name,
     )
-    links = {"openapi": OPENAPI} | {area: f"{PREFIX}/{area}" for area in AREAS}
+    areas = (*AREAS, *configuration.AREAS)
+    links = {"openapi": OPENAPI} | {area: f"{PREFIX}/{area}" for area in areas}
     app.include_router(root.router(context, links=links), prefix=PREFIX)
+    app.include_router(configuration.router(context), prefix=PREFIX)
     for make in AREAS.values():
         app.include_router(make(context), prefix=PREFIX)
     app.include_router(pull.router(context), prefix=PREFIX)  # in the paths of two areas

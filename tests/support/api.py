@@ -64,9 +64,9 @@ class Api:
 
 @contextmanager
 def serving_api(
-    store: SqlStore, settings: Settings | None = None, *, token_file: Path | None = None
+    store: SqlStore, settings: Settings | None = None, *, token_file: Path | None = None, ready: bool = True
 ) -> Iterator[Api]:
-    """The API on this store, with the tokens of this file."""
+    """The API on this store, with the tokens of this file; ``ready`` is what the daemon reports."""
 
     def wake() -> None:
         api.woken += 1
@@ -77,7 +77,7 @@ def serving_api(
         daemon=DAEMON,
         client=Client(settings or Settings(), store=store),
         tokens=Tokens(token_file) if token_file else None,
-        ready=lambda: Health(ok=True, details={}),
+        ready=lambda: Health(ok=ready, details={}),
         wake=wake,
         threads=threads,
         outcomes=make_outcomes(store, threads),

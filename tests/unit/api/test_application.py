@@ -16,7 +16,9 @@ def test_the_root_names_the_server_and_all_areas(api: Api) -> None:
     assert reply["links"] == {
         "openapi": "/v1/openapi.json",
         **{area: f"/v1/{area}" for area in AREAS},
+        **{area: f"/v1/{area}" for area in ("routes", "queues", "settings")},
     }
+    assert [api.get(path).status_code for path in reply["links"].values()] == [200] * len(reply["links"])
 
 
 def test_an_unknown_path_is_a_problem(api: Api) -> None:
