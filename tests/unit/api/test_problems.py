@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 
 import httpx
 import pytest
@@ -10,6 +11,7 @@ from fastapi import FastAPI
 from pydantic import BaseModel
 from structlog.testing import capture_logs
 
+from listener.api import problems
 from listener.api.problems import UnexpectedErrors, answer_with_problems
 from listener.core.errors import (
     AlreadyExists,
@@ -25,6 +27,7 @@ from listener.core.errors import (
     StoreUnavailable,
     UsageError,
 )
+from tests.support import ROOT
 
 
 class Body(BaseModel):
@@ -73,6 +76,17 @@ def test_an_error_of_the_listener_has_its_status(error: ListenerError, status: i
     assert document.get("hint", "") == getattr(error, "hint", "")
     assert document.get("code", "") == getattr(error, "code", "")
     assert ("retry-after" in reply.headers) is (status == 503)
+
+
+def test_every_type_is_described_where_it_points_to() -> None:
+    page = (ROOT / "docs" / "api.md").read_text("utf-8")
+    described = set(re.findall(r'<a id="([a-z-]+)"></a>`\1`', page))
+    used = {name for _, _, name, _ in problems._ERRORS} | {
+        *("internal", "unauthorized", "read-only-token", "forbidden-host", "forbidden-origin"),
+        *("length-required", "body-too-large", "bad-request", "method-not-allowed"),
+    }
+
+    assert described == used
 
 
 @pytest.mark.parametrize("error", [RuntimeError("/secret/path"), ListenerError("/secret/path")])
