@@ -14,6 +14,7 @@ from contextlib import suppress
 from typing import Any, NoReturn
 
 import click
+from click.shell_completion import CompletionItem
 
 from listener.cli.closed_output import ended_by_reader, open_closed_streams
 from listener.cli.options import global_config_option, log_level, log_level_options
@@ -59,6 +60,10 @@ COMMANDS = {
         "Write the package of a handler, with a test that passes.",
     ),
     "demo": ("listener.cli.demo:demo", "Run an end-to-end demo on this machine, without an account."),
+    "completion": (
+        "listener.cli.completion:completion",
+        "Print the script that completes commands in a shell.",
+    ),
     "emulator": ("listener.cli.emulator:emulator", "Run a local emulator of MNS and MPS."),
     "trigger": (
         "listener.cli.trigger:trigger",
@@ -99,6 +104,15 @@ class Commands(click.Group):
         module, _, name = COMMANDS[cmd_name][0].partition(":")
         command: click.Command = getattr(importlib.import_module(module), name)
         return command
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """As click's own, but without importing the commands."""
+        commands = [
+            CompletionItem(name, help=summary)
+            for name, (_, summary) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """As click's own, but without importing the commands."""

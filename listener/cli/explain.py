@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
+from listener.cli import completing
 from listener.cli.common import (
     ROW_ID,
     config_option,
@@ -55,11 +56,16 @@ Examples:
 
 
 @click.command(epilog=EPILOG)
-@click.argument("subject", metavar="[MESSAGE|FILE|JOB]", default="")
+@click.argument("subject", metavar="[MESSAGE|FILE|JOB]", default="", shell_complete=completing.jobs_and_files)
 @click.option("--dead-letter", "dead_letter", type=ROW_ID, help="Explain the dead letter with this id.")
 @click.option("--parked", type=ROW_ID, help="Explain the result with this id, whether it is parked or not.")
 @click.option("--quarantine", type=ROW_ID, help="Explain the quarantined message with this id.")
-@click.option("--queue", default=None, help="The queue that brings the message.  [default: the first one]")
+@click.option(
+    "--queue",
+    default=None,
+    help="The queue that brings the message.  [default: the first one]",
+    shell_complete=completing.queues,
+)
 @click.option("--offline", is_flag=True, help="Do without the store: as if it knew no job.")
 @config_option
 @json_option

@@ -9,6 +9,7 @@ from typing import Any, Final
 
 import click
 
+from listener.cli import completing
 from listener.core import clock
 from listener.core.lazy_imports import lazy_imports
 
@@ -49,16 +50,35 @@ def _as_recorded(_context: click.Context, _option: click.Parameter, given: str) 
 
 
 _OPTIONS: Final = {
-    "function": click.option("--function", default="", help="Only of this function, e.g. Cover."),
-    "kind": click.option(
-        "--kind", default="", help="Only of jobs of this kind, e.g. Transcode, or of events of this type."
+    "function": click.option(
+        "--function",
+        default="",
+        help="Only of this function, e.g. Cover.",
+        shell_complete=completing.functions,
     ),
-    "route": click.option("--route", default="", help="Only with a delivery of this route."),
+    "kind": click.option(
+        "--kind",
+        default="",
+        help="Only of jobs of this kind, e.g. Transcode, or of events of this type.",
+        shell_complete=completing.kinds,
+    ),
+    "route": click.option(
+        "--route",
+        default="",
+        help="Only with a delivery of this route.",
+        shell_complete=completing.routes,
+    ),
     "reference": click.option(
-        "--reference", default="", help="Only of the job with this reference; talk-* for all that begin so."
+        "--reference",
+        default="",
+        help="Only of the job with this reference; talk-* for all that begin so.",
+        shell_complete=completing.jobs,
     ),
     "queue": click.option(
-        "--queue", default="", help="Only what came from this queue, by its name in the settings."
+        "--queue",
+        default="",
+        help="Only what came from this queue, by its name in the settings.",
+        shell_complete=completing.queues,
     ),
     "result_state": click.option(
         "--result-state",

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from listener.api.serialize import attempt_dict, delivery_dict, job_dict, result_dict
+from listener.cli import completing
 from listener.cli.common import (
     config_option,
     examples,
@@ -149,7 +150,7 @@ def _deliveries(counts: Mapping[str, int]) -> str:
 
 
 @jobs.command("show", epilog=examples(EXAMPLES, "show"))
-@click.argument("name")
+@click.argument("name", shell_complete=completing.jobs)
 @config_option
 @json_option
 def show_job(*, name: str, path: Path | None, as_json: bool) -> None:
@@ -196,7 +197,7 @@ def _print_section(title: str, fields: Mapping[str, Any]) -> None:
 
 
 @jobs.command("wait", epilog=examples(EXAMPLES, "wait"))
-@click.argument("names", nargs=-1, required=True)
+@click.argument("names", nargs=-1, required=True, shell_complete=completing.jobs)
 @click.option(
     "--timeout", default="", help="Maximum time to wait for all of them, e.g. 10m.  [default: no limit]"
 )
@@ -228,9 +229,15 @@ def wait(
 @click.option(
     "--kind",
     default="",
+    shell_complete=completing.kinds,
     help="Kind of MPS job, e.g. Transcode, Snapshot or Workflow. MPS is queried once the job is overdue.",
 )
-@click.option("--function", default="", help="The same for smart production, e.g. Cover.")
+@click.option(
+    "--function",
+    default="",
+    help="The same for smart production, e.g. Cover.",
+    shell_complete=completing.functions,
+)
 @click.option("--pipeline", default="", help="The MPS pipeline of the job.")
 @click.option("--data", default=None, help="User data for routing, used if the callback has none.")
 @click.option("--reference", default="", help="Your own unique name for the job.")

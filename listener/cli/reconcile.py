@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from listener.cli import completing
 from listener.cli.common import (
     config_option,
     json_option,
@@ -58,7 +59,13 @@ Exit status: 69 if MPS was unavailable for at least one job, else 0.
 
 
 @click.command(epilog=EPILOG)
-@click.option("--job", "names", multiple=True, help="A job id, reference or token; repeatable.")
+@click.option(
+    "--job",
+    "names",
+    multiple=True,
+    help="A job id, reference or token; repeatable.",
+    shell_complete=completing.jobs,
+)
 @click.option("--overdue", is_flag=True, help="Query all jobs whose callback is overdue.")
 @config_option
 @json_option

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from click.core import ParameterSource
 
+from listener.cli import completing
 from listener.cli.common import (
     config_option,
     json_option,
@@ -65,7 +66,7 @@ Exit status with --wait: 0 Success, 1 any other outcome, 124 timeout.
 
 
 @click.command(epilog=EPILOG)
-@click.argument("function", required=False)
+@click.argument("function", required=False, shell_complete=completing.functions)
 @click.option(
     "--from",
     "source",
@@ -117,7 +118,12 @@ Exit status with --wait: 0 Success, 1 any other outcome, 124 timeout.
     default=None,
     help="mns://… URL of the callback queue.  [default: the setting mps.notify_url]",
 )
-@click.option("--route", default="", help="Deliver the result to this route.")
+@click.option(
+    "--route",
+    default="",
+    help="Deliver the result to this route.",
+    shell_complete=completing.wanted_routes,
+)
 @click.option("--data", default="", help="User data for the handler: text, or a JSON object.")
 @click.option("--user-data", default=None, help="Complete user data, instead of --route and --data.")
 @click.option("--reference", default="", help="Your own unique name for the job.")
