@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
+from functools import partial
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 
@@ -140,12 +141,13 @@ class _Pull:
         delivery can be claimed again.
         """
         pulled = await self._context.pull_waiting.claim(
-            self._context.pull.target(route, handler),
+            route,
+            handler=handler,
             client=client,
             limit=limit,
             lease=None if lease is None else timedelta(seconds=lease),
             wait=timedelta(seconds=wait),
-            gone=disconnected(request),
+            gone=partial(disconnected, request),
         )
         return {"deliveries": await self._context.threads.run(list, map(pulled_document, pulled))}
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Awaitable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from typing import Any, Final
@@ -43,23 +43,25 @@ class PullWaiting:
 
     async def claim(
         self,
-        target: Target,
+        route: str,
         *,
+        handler: str,
         client: str,
         limit: int,
         lease: timedelta | None,
         wait: timedelta,
-        gone: Awaitable[Any],
+        gone: Callable[[], Awaitable[object]],
     ) -> Sequence[Delivery]:
         """What ``Pull.claim`` brings as soon as that is anything; nothing once ``wait`` is over or the daemon stops.
 
-        Nothing is claimed for an application that is ``gone``. Raises what ``Pull.claim`` raises, and UnavailableError
-        if the daemon stops already.
+        ``gone`` waits until the application has gone: nothing is left with it then. Raises what ``Pull.target`` and
+        ``Pull.claim`` raise, and UnavailableError if the daemon stops already.
         """
-        if self._closed.is_set():
+        if self._closed.is_set():  # the handlers may be closed already
             raise UnavailableError("the daemon is stopping", kind=FailureKind.REFUSED)
+        target = self._pull.target(route, handler)
         deadline = clock.monotonic() + wait.total_seconds()
-        leaving = asyncio.ensure_future(gone)
+        leaving: asyncio.Future[Any] = asyncio.ensure_future(gone())
         woken = self._enter(target)
         try:
             while True:

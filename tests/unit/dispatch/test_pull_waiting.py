@@ -57,10 +57,10 @@ def waiting_at(store: SqlStore) -> PullWaiting:
 
 
 def ask(waiting: PullWaiting, **more: Any) -> Coroutine[Any, Any, Sequence[Delivery]]:
-    never: Awaitable[object] = asyncio.get_running_loop().create_future()
-    defaults: dict[str, Any] = {"client": "", "limit": 1, "lease": None, "wait": LONG, "gone": never}
+    gone: Awaitable[object] = more.pop("gone", asyncio.get_running_loop().create_future())
+    defaults: dict[str, Any] = {"client": "", "limit": 1, "lease": None, "wait": LONG, "gone": lambda: gone}
     target = more.pop("target", TARGET)
-    return waiting.claim(target, **(defaults | more))
+    return waiting.claim(target.route, handler=target.handler, **(defaults | more))
 
 
 async def started(

@@ -134,3 +134,11 @@ def test_every_type_of_the_samples_is_known_or_unlike_all_known_ones() -> None:
 
     assert len(types) > 15
     assert settings_warnings(loaded(routes(f"type = {sorted(types)}"))) == []
+
+
+def test_applications_can_pull_where_the_api_is_on() -> None:
+    route = '[[routes]]\nname = "a"\nhandlers = [{use = "pull"}]\n[http]\n'
+
+    assert settings_warnings(loaded(route + 'listen = "unix:/run/http.sock"')) == []
+    assert settings_warnings(loaded(route + 'token_file = "/etc/tokens"')) == []
+    assert len(settings_warnings(loaded(route + 'token_file = "/etc/tokens"\napi = false'))) == 1
