@@ -428,8 +428,13 @@ class Offered:
 
 
 Outcome = Done | RetryAfter | Dead | Offered
-#: How the log and the metrics name the outcome of an attempt; an offer is none.
-OUTCOME_NAMES: Final[Mapping[type[Outcome], str]] = {Done: "done", RetryAfter: "retry", Dead: "dead"}
+#: How the log, the metrics and traces name the outcome of an attempt.
+OUTCOME_NAMES: Final[Mapping[type[Outcome], str]] = {
+    Done: "done",
+    RetryAfter: "retry",
+    Dead: "dead",
+    Offered: "offered",
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

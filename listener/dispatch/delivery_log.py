@@ -66,7 +66,7 @@ def log_settlement(settlement: Settlement, *, late: bool) -> None:
     """Log what is committed about an attempt. ``late``: another one had begun, so that this outcome was ignored."""
     fields = log_fields(settlement.delivery) | {"key": settlement.delivery.key}
     if late:
-        ignored = OUTCOME_NAMES.get(type(settlement.outcome), "offered")
+        ignored = OUTCOME_NAMES[type(settlement.outcome)]
         log.info("delivery.settled", **fields, outcome="late", ignored=ignored)
         return
     match settlement.outcome:

@@ -21,6 +21,7 @@ from listener.core.model import Claim, Delivery, DeliveryState, Done, Outcome, R
 from listener.core.ports import Meter, PullStore
 from listener.core.pull import MAX_LEASE, MIN_LEASE, PullHandler
 from listener.dispatch.delivery_log import log_settlement
+from listener.dispatch.delivery_trace import trace_settlements
 from listener.dispatch.job_result import job_result
 from listener.formats.durations import duration_text
 from listener.rules import retry
@@ -152,6 +153,8 @@ class Pull:
         settlement = Settlement(delivery=delivery, outcome=self._outcome(delivery, given))
         at = clock.now()
         late = bool(self._store.settle([settlement], at=at))
+        if not late:
+            trace_settlements([settlement], since=at)
         self._meter.settled(settlement, seconds=0.0, late=late)
         log_settlement(settlement, late=late)
         if late:

@@ -19,6 +19,7 @@ from listener.core.model import (
     Dead,
     Done,
     EndedJob,
+    Offered,
     RecordKind,
     RecordSummary,
     Settlement,
@@ -41,6 +42,8 @@ MNS_OPERATIONS = ("receive", "delete")
 REQUEST_OUTCOMES = ("ok", *FailureKind)
 #: An outcome that was ignored, since another attempt had begun.
 LATE = "late"
+#: The outcomes that are counted. An offer is not: the attempt goes on.
+OUTCOMES = (*(name for kind, name in OUTCOME_NAMES.items() if kind is not Offered), LATE)
 #: Outcomes of attempts after which there is no other one.
 ENDS_DELIVERY = frozenset({OUTCOME_NAMES[Done], OUTCOME_NAMES[Dead]})
 #: What a result can become after it has waited or was verified. One that waits again has no decision yet.
@@ -233,7 +236,7 @@ class _DispatchMetrics:
         )
 
     def expect(self, target: Target) -> None:
-        _expect(self.attempts, (*OUTCOME_NAMES.values(), LATE), target.route, target.handler)
+        _expect(self.attempts, OUTCOMES, target.route, target.handler)
         self.handler_duration.expect(target.route, target.handler)
         self.delivery_duration.expect(target.route, target.handler)
 

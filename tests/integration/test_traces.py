@@ -17,6 +17,7 @@ from structlog.testing import capture_logs
 from listener.client import Client
 from listener.core.model import Job, JobResult, Submitted
 from listener.dispatch.coroutine_runner import CoroutineRunner
+from listener.dispatch.pull import PullAction, PullSettlement, pulled_document
 from listener.intake.recorder import Recorder
 from listener.jobs.request import JobRequest
 from listener.jobs.submission import submit
@@ -27,6 +28,7 @@ from listener.store.sql_store import SqlStore
 from tests.support.builders import JOB_ID, a_callback, a_message, wrapped
 from tests.support.dispatching import TARGET, delivery_states, dispatching
 from tests.support.program import NOTIFY_URL, configured_place
+from tests.support.pulling import a_pull, offering
 from tests.support.spans import recorded_spans
 from tests.support.sqlite import new_sqlite_store
 from tests.support.waiting import wait_until
@@ -132,6 +134,31 @@ def test_a_handler_runs_in_the_span_of_its_attempt(store: SqlStore, spans: InMem
         version, trace_id, span_id, _flags = result.traceparent.split("-")
         assert (version, int(trace_id, 16)) == ("00", span.context.trace_id)
         assert int(span_id, 16) == span.context.span_id
+
+
+def test_what_an_application_pulls_and_settles_is_in_the_trace_of_its_job(
+    store: SqlStore, spans: InMemorySpanExporter
+) -> None:
+    submit(REQUEST, store=store, mps=Accepting())
+    with offering(store) as dispatcher:
+        recorder = Recorder(store=store, rules=RULES, correlation=Correlation(), sink=dispatcher)
+        recorder.record("q", [a_message(body=wrapped(a_callback(JobId=JOB_ID)))])
+        wait_until(lambda: store.left_to_applications() == 1)
+    pull = a_pull(store)
+    (pulled,) = pull.claim(TARGET)
+    pull.settle(PullSettlement(delivery_id=pulled.id, attempt=pulled.attempt, action=PullAction.DONE))
+
+    submission, *others = by_start(spans)
+    assert submission.context is not None
+    ended = {(span.name, attributes(span).get("outcome"), span.status.status_code) for span in others}
+    assert ended == {
+        ("record", None, StatusCode.UNSET),
+        ("handle", "offered", StatusCode.UNSET),
+        ("settle", "offered", StatusCode.UNSET),
+        ("settle", "done", StatusCode.UNSET),
+    }
+    assert {span.parent.span_id for span in others if span.parent} == {submission.context.span_id}
+    assert f"{submission.context.span_id:016x}" in pulled_document(pulled)["traceparent"]
 
 
 def test_a_job_is_registered_in_the_trace_of_the_caller(tmp_path: Path, spans: InMemorySpanExporter) -> None:
