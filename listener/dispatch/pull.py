@@ -8,6 +8,8 @@ another attempt has begun, nothing is changed.
 from __future__ import annotations
 
 import random
+import threading
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -44,11 +46,35 @@ class PullAction(StrEnum):
     EXTEND = "extend"
 
 
+#: Of how many attempts the beginning is remembered. Those of applications that died are never settled.
+REMEMBERED: Final = 10_000
+
 _STATE_AFTER: Final = {
     PullAction.DONE: DeliveryState.DONE,
     PullAction.RETRY: DeliveryState.PENDING,
     PullAction.REJECT: DeliveryState.DEAD,
 }
+
+
+class _Beginnings:
+    """When applications got the attempts that they have not settled yet, as far as this process gave them."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._begun: OrderedDict[tuple[int, int], tuple[datetime, float]] = OrderedDict()
+
+    def add(self, deliveries: Sequence[Delivery]) -> None:
+        now = clock.now(), clock.monotonic()
+        with self._lock:
+            self._begun.update({(each.id, each.attempt): now for each in deliveries})
+            while len(self._begun) > REMEMBERED:
+                self._begun.popitem(last=False)
+
+    def end(self, delivery: Delivery) -> tuple[datetime | None, float | None]:
+        """When it began, and how many seconds ago; None if that is not known."""
+        with self._lock:
+            begun = self._begun.pop((delivery.id, delivery.attempt), None)
+        return (begun[0], clock.monotonic() - begun[1]) if begun else (None, None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +121,7 @@ class Pull:
         self._meter = meter
         self._daemon = daemon
         self._on_offered = on_offered
+        self._beginnings = _Beginnings()
 
     def target(self, route: str, handler: str = "") -> Target:
         """The pull handler of this route. Raises NotFound, or UsageError if the route has several and none is named."""
@@ -121,7 +148,9 @@ class Pull:
         if not 1 <= limit <= MAX_CLAIM:
             raise UsageError(f"limit = {limit} must be between 1 and {MAX_CLAIM}")
         claim = Claim(owner=self._owner(client), until=self._lease_end(target, lease), limit=limit)
-        return self._store.claim_offered(target, claim, at=clock.now())
+        claimed = self._store.claim_offered(target, claim, at=clock.now())
+        self._beginnings.add(claimed)
+        return claimed
 
     def due_targets(self, targets: Sequence[Target]) -> Sequence[Target]:
         """Those of these of which at least one delivery can be claimed."""
@@ -150,12 +179,12 @@ class Pull:
             return self._extend(delivery, given.lease)
         if delivery.state is _STATE_AFTER[given.action]:  # it was reported before
             return PullAnswer(delivery_id=delivery.id, state=delivery.state, next_at=delivery.due_at)
-        settlement = Settlement(delivery=delivery, outcome=self._outcome(delivery, given))
+        settlement = self._settlement(delivery, given)
         at = clock.now()
         late = bool(self._store.settle([settlement], at=at))
         if not late:
             trace_settlements([settlement], since=at)
-        self._meter.settled(settlement, seconds=0.0, late=late)
+        self._meter.settled(settlement, seconds=settlement.seconds or 0.0, late=late)
         log_settlement(settlement, late=late)
         if late:
             raise _lost(given)
@@ -176,6 +205,15 @@ class Pull:
         if not self._store.extend(delivery, until=until):
             raise LeaseLost(f"delivery {delivery.id} is {delivery.state} and has no lease to extend")
         return PullAnswer(delivery_id=delivery.id, state=DeliveryState.RUNNING, lease_until=until)
+
+    def _settlement(self, delivery: Delivery, given: PullSettlement) -> Settlement:
+        started_at, seconds = self._beginnings.end(delivery)
+        return Settlement(
+            delivery=delivery,
+            outcome=self._outcome(delivery, given),
+            started_at=started_at,
+            seconds=seconds,
+        )
 
     def _outcome(self, delivery: Delivery, given: PullSettlement) -> Outcome:
         if given.action is PullAction.DONE:

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import select
 from structlog.testing import capture_logs
 
 from listener.core import clock
@@ -22,6 +23,7 @@ from listener.dispatch.unused_offers import UnusedOffers
 from listener.rules.retry import RetryPolicy
 from listener.store.deliveries import Deliveries
 from listener.store.sql_store import SqlStore
+from listener.store.tables import attempts
 from tests.support.clocks import UNKNOWN, Clocks, let_pass
 from tests.support.dispatching import (
     LONG,
@@ -232,6 +234,42 @@ class TestSettling:
 
         assert woken == [{TARGET}]
         assert [each.failures for each in pull.claim(TARGET, limit=2)] == [0, 0]
+
+    def test_how_long_the_application_took_is_kept_with_the_attempt(
+        self, store: SqlStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        offer_results(store)
+        pull = a_pull(store)
+        pulled = pull_one(pull, lease=HOUR)
+        let_pass(MINUTE, monkeypatch)
+        settle(pull, pulled, PullAction.RETRY)
+
+        with store.database.read() as connection:
+            (row,) = connection.execute(select(attempts)).all()
+        assert 60 <= row.seconds < 600
+        assert row.owner == "pull:application@host:1:0a1b2c3d"
+        assert row.started_at <= row.settled_at
+
+    def test_what_another_process_gave_is_settled_without_its_beginning(self, store: SqlStore) -> None:
+        offer_results(store)
+        pulled = pull_one(a_pull(store))
+
+        assert settle(a_pull(store), pulled, PullAction.DONE).state is DeliveryState.DONE
+
+    def test_beginnings_of_attempts_that_are_never_settled_take_bounded_memory(
+        self, store: SqlStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        monkeypatch.setattr("listener.dispatch.pull.REMEMBERED", 2)
+        offer_results(store, 5)
+        pull = a_pull(store)
+        settled: list[Any] = []
+        monkeypatch.setattr(
+            "listener.dispatch.pull.trace_settlements", lambda each, since: settled.extend(each)
+        )
+        for pulled in pull.claim(TARGET, limit=5):
+            settle(pull, pulled, PullAction.DONE)
+
+        assert [each.seconds is None for each in settled] == [True, True, True, False, False]
 
 
 class TestClaiming:
