@@ -20,7 +20,7 @@ from listener.api.context import ApiContext
 from listener.api.problems import problem_of
 from listener.core.errors import ListenerError
 from listener.core.logger import get_logger
-from listener.pages import dead_letters, jobs, overview, quarantine, sign_in
+from listener.pages import dead_letters, deliveries, jobs, overview, parked, quarantine, sign_in
 from listener.pages.rendering import Templates, static_files
 from listener.pages.security import MEDIA_TYPES, SecureHeaders
 from listener.pages.sessions import LIFETIME, Session, Sessions, cookie_name, new_id
@@ -32,7 +32,14 @@ log = get_logger(__name__)
 SIGN_INS: Final = 4
 SIGN_IN_PAUSE_SECONDS: Final = 1.0
 
-AREAS: Final[Sequence[Area]] = (overview.AREA, jobs.AREA, dead_letters.AREA, quarantine.AREA)
+AREAS: Final[Sequence[Area]] = (
+    overview.AREA,
+    jobs.AREA,
+    deliveries.AREA,
+    dead_letters.AREA,
+    parked.AREA,
+    quarantine.AREA,
+)
 
 Pause = Callable[[float], Awaitable[None]]
 

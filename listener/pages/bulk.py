@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections import Counter
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import Any, Final, Protocol
+from typing import Any, Final
 
 from starlette.responses import Response
 
+from listener.api.row_changes import RowChanges
 from listener.core.errors import UsageError
 from listener.pages.filter_form import FilterForm, read_form, row_id
 from listener.pages.rendering import number
 from listener.pages.visit import PageRoute, View, Visit
-from listener.store.row_actions import Changed, change_in_pages
+from listener.store.database import Database
+from listener.store.row_actions import Changed, Source, change_in_pages, every_row
 
 #: How many rows one request changes, so that it does not take long: the page that follows offers the rest.
 MAX_AT_ONCE: Final = 2000
-
-
-class Change(Protocol):
-    """Carries the action out on the rows with these ids, or finds out what it would do."""
-
-    def __call__(self, visit: Visit, ids: Sequence[int], /, *, dry_run: bool) -> Changed: ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,10 +32,10 @@ class BulkAction:
     effect: str  #: one sentence
     area: str  #: the path of the list
     filters: Sequence[str]
-    change: Change
-    #: The ids of all rows that match the filters, newest first, from those before an id on; 0 for all.
-    matching: Callable[[Visit, FilterForm, int], Iterator[int]]
+    source: Callable[[Database], Source[Any]]
+    change: Callable[[RowChanges], Callable[..., Changed]]
     deletes: bool = False  #: whether it cannot be undone
+    wakes: bool = False  #: whether there is something for the daemon to do at once
 
     @property
     def path(self) -> str:
@@ -46,11 +43,15 @@ class BulkAction:
 
     def counted(self, count: int) -> str:
         """So many of them, in words."""
-        return f"{number(count)} {self.what.removesuffix('s') if count == 1 else self.what}"
+        return f"{number(count)} {_singular(self.what) if count == 1 else self.what}"
 
     @property
     def route(self) -> PageRoute:
         return PageRoute(path=self.path, view=_view(self), method="POST", changes=True)
+
+
+def _singular(plural: str) -> str:
+    return f"{plural.removesuffix('ies')}y" if plural.endswith("ies") else plural.removesuffix("s")
 
 
 def _view(action: BulkAction) -> View:
@@ -58,10 +59,11 @@ def _view(action: BulkAction) -> View:
         form = read_form(visit, *action.filters)
         ids = _selected(visit, action, form)
         dry_run = visit.given("confirmed") != "1"
-        changed = change_in_pages(ids, lambda page: action.change(visit, page, dry_run=dry_run))
+        changed = _carried_out(visit, action, ids, dry_run=dry_run)
         values: dict[str, Any] = {
             "action": action,
             "changed": changed,
+            "counts": changed.counts or _by_target(changed),
             "missing": sorted(set(ids) - set(changed.ids) - set(changed.refused)),
             "refusals": _by_reason(changed),
             "everything": visit.given("all") == "1",
@@ -80,11 +82,30 @@ def _selected(visit: Visit, action: BulkAction, form: FilterForm) -> Sequence[in
     """What the form selects. Rows that came after the page that was confirmed are left alone."""
     if visit.given("all") == "1":
         newest = visit.given("newest")
-        return list(islice(action.matching(visit, form, row_id(newest) + 1 if newest else 0), MAX_AT_ONCE))
+        rows = every_row(
+            action.source(visit.context.store.database),
+            form.filters,
+            before=row_id(newest) + 1 if newest else 0,
+        )
+        return [row.id for row in islice(rows, MAX_AT_ONCE)]
     ids = [row_id(each) for each in dict.fromkeys(visit.form.get("id", ()))]
     if not ids:
         raise UsageError(f"no {action.what} were selected; go back and check some, or choose all")
     return ids
+
+
+def _carried_out(visit: Visit, action: BulkAction, ids: Sequence[int], *, dry_run: bool) -> Changed:
+    change = action.change(RowChanges(visit.context.store, visit.context.settings))
+    changed = change_in_pages(ids, lambda page: change(page, dry_run=dry_run))
+    if action.wakes and not dry_run:
+        visit.context.wake()
+    return changed
+
+
+def _by_target(changed: Changed) -> dict[str, int]:
+    """How many go to each handler."""
+    targets = Counter(target for targets in changed.targets.values() for target in targets)
+    return {f"to {target.route}/{target.handler}": count for target, count in targets.items()}
 
 
 def _by_reason(changed: Changed) -> Sequence[tuple[str, Sequence[int]]]:

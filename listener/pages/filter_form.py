@@ -13,6 +13,7 @@ from listener.core.errors import UsageError
 from listener.formats.points_in_time import parse_point_in_time
 from listener.formats.unicode_text import shortened
 from listener.pages.visit import Visit
+from listener.settings.sections import Settings
 from listener.store.filters import Filters
 
 #: Rows of one page.
@@ -20,7 +21,7 @@ PAGE: Final = 50
 #: The largest id that a database has.
 MAX_ID: Final = 2**63 - 1
 TIMES: Final = ("since", "until")
-ALL: Final = ("function", "route", "reference", *TIMES)
+ALL: Final = ("function", "kind", "route", "reference", "queue", "result_state", *TIMES)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,6 +46,20 @@ class FilterForm:
     def next_page(self, path: str, ids: Sequence[int]) -> str:
         """The address of the next page, given the ids of this one; empty if this one is the last."""
         return self.link(path, before=ids[-1]) if len(ids) == PAGE else ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Choices:
+    """The names that the settings give to what a list can be narrowed to."""
+
+    routes: Sequence[str]
+    queues: Sequence[str]
+
+
+def choices_of(settings: Settings) -> Choices:
+    return Choices(
+        routes=[route.name for route in settings.routes], queues=[queue.label for queue in settings.queues]
+    )
 
 
 def read_query(visit: Visit, *names: str, own: Sequence[str] = ()) -> FilterForm:

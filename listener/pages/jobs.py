@@ -34,7 +34,7 @@ def list_jobs(visit: Visit) -> Response:
         form=form,
         next_page=form.next_page("/jobs", ids),
         states=[str(each) for each in JobState],
-        routes=[route.name for route in visit.context.settings.routes],
+        choices=filter_form.choices_of(visit.context.settings),
     )
 
 

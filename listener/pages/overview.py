@@ -81,8 +81,9 @@ def _tiles(totals: Totals) -> Sequence[Tile]:
             count=number(totals.pending),
             note=f"oldest {span(age)}" if totals.pending else "",
             tone="warn" if age >= OLD else "",
+            link="/deliveries",
         ),
-        Tile(name="running", label="Running deliveries", count=number(totals.running)),
+        Tile(name="running", label="Running deliveries", count=number(totals.running), link="/deliveries"),
         Tile(
             name="undecided",
             label="Undecided results",

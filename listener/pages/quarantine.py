@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
 from typing import Final
 
 from starlette.responses import Response
 
-from listener.core import clock
 from listener.core.errors import NotFound
-from listener.intake.record_log import RecordLog
-from listener.intake.recorder import decode_again
 from listener.pages import filter_form
 from listener.pages.bulk import BulkAction
-from listener.pages.filter_form import FilterForm, row_id
+from listener.pages.filter_form import row_id
 from listener.pages.visit import Area, PageRoute, Visit
-from listener.rules import routing
 from listener.store.quarantined_messages import QuarantinedMessages
-from listener.store.row_actions import Changed, every_row
 
 
 def list_quarantined(visit: Visit) -> Response:
-    form = filter_form.read_query(visit, *filter_form.TIMES)
+    form = filter_form.read_query(visit, *FILTERS)
     page = QuarantinedMessages(visit.context.store.database).page(
         filters=form.filters, before=form.before, limit=filter_form.PAGE
     )
@@ -29,6 +23,7 @@ def list_quarantined(visit: Visit) -> Response:
         "quarantine.html",
         entries=page,
         form=form,
+        choices=filter_form.choices_of(visit.context.settings),
         next_page=form.next_page(PATH, [entry.id for entry in page]),
         actions=ACTIONS,
     )
@@ -42,30 +37,9 @@ def show_quarantined(visit: Visit) -> Response:
     return visit.render("quarantined.html", entry=entry, actions=ACTIONS)
 
 
-def _matching(visit: Visit, form: FilterForm, before: int) -> Iterator[int]:
-    messages = QuarantinedMessages(visit.context.store.database)
-    return (entry.id for entry in every_row(messages, form.filters, before=before))
-
-
-def _retry(visit: Visit, ids: Sequence[int], *, dry_run: bool) -> Changed:
-    settings, at = visit.context.settings, clock.now()
-    decide = routing.decider(settings.rules(), settings.correlation_rules(), now=at, wait_over=False)
-    messages = QuarantinedMessages(visit.context.store.database)
-    retried = messages.retry(ids, decode_again, decide, at=at, dry_run=dry_run)
-    if not dry_run:
-        RecordLog().write(retried.summary)
-        visit.context.wake()
-    return Changed(
-        retried.ids, retried.refused, {str(kind): number for kind, number in retried.summary.kinds.items()}
-    )
-
-
-def _drop(visit: Visit, ids: Sequence[int], *, dry_run: bool) -> Changed:
-    messages = QuarantinedMessages(visit.context.store.database)
-    return Changed([row for row in ids if messages.find(row)] if dry_run else messages.drop(ids))
-
-
 PATH: Final = "/quarantine"
+#: Nothing else is known of a message that could not be decoded.
+FILTERS: Final = ("queue", *filter_form.TIMES)
 ACTIONS: Final = (
     BulkAction(
         verb="retry",
@@ -73,9 +47,10 @@ ACTIONS: Final = (
         what="quarantined messages",
         effect="They are decoded again, and their results are recorded by the current routes.",
         area=PATH,
-        filters=filter_form.TIMES,
-        change=_retry,
-        matching=_matching,
+        filters=FILTERS,
+        source=QuarantinedMessages,
+        change=lambda changes: changes.retry_quarantined,
+        wakes=True,
     ),
     BulkAction(
         verb="drop",
@@ -83,9 +58,9 @@ ACTIONS: Final = (
         what="quarantined messages",
         effect="They are deleted permanently.",
         area=PATH,
-        filters=filter_form.TIMES,
-        change=_drop,
-        matching=_matching,
+        filters=FILTERS,
+        source=QuarantinedMessages,
+        change=lambda changes: changes.drop_quarantined,
         deletes=True,
     ),
 )

@@ -28,6 +28,9 @@ PAGES = (
     "/job?name=subtitles-0",
     "/dead-letters",
     "/dead-letters?route=covers",
+    "/deliveries",
+    "/parked",
+    "/parked/show?id=9",
     "/quarantine",
     "/quarantine/show?id=1",
 )

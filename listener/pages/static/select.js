@@ -1,7 +1,7 @@
 "use strict";
 // Adds a box that checks all rows of a list, and disables its buttons while nothing is selected.
 for (const form of document.querySelectorAll("form[data-select]")) {
-  const rows = [...form.querySelectorAll("input[name=id]")];
+  const rows = [...form.querySelectorAll("input[name=id]:enabled")];
   const every = form.querySelector("input[name=all]");
   const head = form.querySelector("th.check");
   const buttons = form.querySelectorAll("button[formaction]");

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from listener.core import clock
-from listener.core.model import JobState
+from listener.core.model import JobState, ResultStatus, RoutingDecision
 from listener.pages import bulk, filter_form
 from listener.settings.sections import Settings
 from listener.store.dead_letters import DeadLetters
@@ -16,7 +16,7 @@ from listener.store.deliveries import Deliveries
 from listener.store.quarantined_messages import QuarantinedMessages
 from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
-from tests.support.builders import NOON, TOKEN, a_job, decoded_messages, routes_all
+from tests.support.builders import NOON, TOKEN, a_claim, a_job, decoded_messages, routes_all
 from tests.support.pages import Browser, browsing
 
 
@@ -98,10 +98,46 @@ def test_an_exact_name_leads_to_its_job_and_a_beginning_to_those_that_it_fits(
     assert "talk/7 ä" in browser.text("/job?name=talk%2F7+%C3%A4")
 
 
+def test_parked_results_say_why_and_are_routed_once_a_route_matches(store: SqlStore, tokens: Path) -> None:
+    parked = RoutingDecision(status=ResultStatus.PARKED, reason="no route matches")
+    store.record(decoded_messages(2), lambda _result, _job, _queue: parked, at=clock.now())
+    route = {"name": "covers", "match": {"function": "Cover"}, "handlers": [{"use": "log"}]}
+    with browsing(store, Settings.model_validate({"routes": [route]})) as browser:
+        reason = "function is &#34;VideoH2V&#34;, wanted &#34;Cover&#34;"
+        assert reason in browser.text("/parked")
+        assert reason in browser.text("/parked/show?id=1")
+        asked = browser.post("/parked/route", csrf=browser.csrf("/parked"), id="1")
+        assert "1 cannot be routed: no route matches" in asked.text
+    with browsing(store, Settings.model_validate({"routes": [route | {"match": {}}]})) as browser:
+        done = browser.post("/parked/route", csrf=browser.csrf("/parked"), id="1", confirmed="1")
+        assert "1 parked result routed" in done.text
+        assert "to covers/log" in done.text
+        browser.post("/parked/drop", csrf=browser.csrf("/parked"), all="1", confirmed="1")
+        assert "Nothing is parked." in browser.text("/parked")
+        assert browser.get("/parked/show?id=1").status_code == 404
+    assert [each.result.subject for each in Deliveries(store.database).page()] == ["mps-callbacks-job-0"]
+
+
+def test_pending_deliveries_are_retried_or_cancelled_and_running_ones_are_not(
+    browser: Browser, store: SqlStore
+) -> None:
+    store.record(decoded_messages(2), routes_all(), at=clock.now(), claim=a_claim(limit=1))
+    page = browser.text("/deliveries")
+    assert page.count("disabled") == 1
+    assert "mps-callbacks-job-1" in page
+
+    retried = browser.post("/deliveries/retry", csrf=browser.csrf("/deliveries"), all="1", confirmed="1")
+    assert "1 pending delivery retried" in retried.text
+    browser.post("/deliveries/cancel", csrf=browser.csrf("/deliveries"), all="1", confirmed="1")
+    assert [letter.result.subject for letter in DeadLetters(store.database).page()] == ["mps-callbacks-job-1"]
+
+
 def test_empty_lists_say_what_that_means(browser: Browser) -> None:
     assert "No jobs yet." in browser.text("/jobs")
     assert "No dead letters." in browser.text("/dead-letters")
     assert "Quarantine is empty." in browser.text("/quarantine")
+    assert "Nothing is parked." in browser.text("/parked")
+    assert "Nothing is pending." in browser.text("/deliveries")
 
 
 def test_what_a_callback_contains_is_text_and_no_markup(

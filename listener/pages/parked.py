@@ -1,0 +1,87 @@
+"""Parked results, which no route matches: why, and route or drop them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from starlette.responses import Response
+
+from listener.core.errors import NotFound
+from listener.pages import filter_form
+from listener.pages.bulk import BulkAction
+from listener.pages.filter_form import row_id
+from listener.pages.visit import Area, PageRoute, Visit
+from listener.rules.route_reasons import nearest_text, route_reasons
+from listener.store.parked import ParkedResults
+from listener.store.queries import Queries
+
+
+def list_parked(visit: Visit) -> Response:
+    form = filter_form.read_query(visit, *FILTERS)
+    database, rules = visit.context.store.database, visit.context.settings.rules()
+    page = ParkedResults(database).page(filters=form.filters, before=form.before, limit=filter_form.PAGE)
+    ids = [stored.id for stored in page]
+    jobs = Queries(database).jobs_of(ids)
+    reasons = {
+        stored.id: nearest_text(
+            route_reasons(rules, stored.result, job=jobs.get(stored.id), queue=stored.queue)
+        )
+        for stored in page
+    }
+    return visit.render(
+        "parked.html",
+        results=page,
+        reasons=reasons,
+        form=form,
+        choices=filter_form.choices_of(visit.context.settings),
+        next_page=form.next_page(PATH, ids),
+        actions=ACTIONS,
+    )
+
+
+def show_parked(visit: Visit) -> Response:
+    wanted, database = row_id(visit.asked("id")), visit.context.store.database
+    stored = ParkedResults(database).find(wanted)
+    if stored is None:
+        raise NotFound(f"no parked result has the id {wanted}; it may have been routed, dropped or deleted")
+    job = Queries(database).jobs_of([wanted]).get(wanted)
+    reasons = route_reasons(visit.context.settings.rules(), stored.result, job=job, queue=stored.queue)
+    return visit.render("parked_result.html", stored=stored, reasons=reasons, actions=ACTIONS)
+
+
+PATH: Final = "/parked"
+#: A parked result has no delivery, so no route.
+FILTERS: Final = tuple(name for name in filter_form.ALL if name != "route")
+ACTIONS: Final = (
+    BulkAction(
+        verb="route",
+        done="routed",
+        what="parked results",
+        effect="Each goes to the handlers that the current routes name; one that no route matches stays parked.",
+        area=PATH,
+        filters=FILTERS,
+        source=ParkedResults,
+        change=lambda changes: changes.reroute_parked,
+        wakes=True,
+    ),
+    BulkAction(
+        verb="drop",
+        done="dropped",
+        what="parked results",
+        effect="They go to no handler, and are deleted when store.retention is over.",
+        area=PATH,
+        filters=FILTERS,
+        source=ParkedResults,
+        change=lambda changes: changes.drop_parked,
+        deletes=True,
+    ),
+)
+AREA: Final = Area(
+    title="Parked",
+    path=PATH,
+    routes=(
+        PageRoute(path=PATH, view=list_parked),
+        PageRoute(path=f"{PATH}/show", view=show_parked),
+        *(action.route for action in ACTIONS),
+    ),
+)
