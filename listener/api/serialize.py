@@ -14,8 +14,10 @@ with lazy_imports():
     from listener.formats import activities
 
 if TYPE_CHECKING:
+    from listener.store.daemons import RunningDaemon
     from listener.store.feed_events import FeedEvent
     from listener.store.queries import StoredResult
+    from listener.store.statistics import Activity, Totals
 
 #: The fields of a job by which it is identified come first; all others follow in the order of the dataclass.
 _JOB_HEAD = ("job_id", "reference", "token", "state")
@@ -96,4 +98,47 @@ def quarantined_dict(entry: Quarantined) -> dict[str, Any]:
         "dequeue_count": entry.message.dequeue_count,
         "copies": entry.copies,
         "body": entry.message.body,
+    }
+
+
+def daemon_dict(daemon: RunningDaemon) -> dict[str, Any]:
+    return {
+        "owner": daemon.owner,
+        "host": daemon.host,
+        "version": daemon.version,
+        "queues": list(daemon.queues),
+        "started_at": daemon.started_at,
+        "seen_at": daemon.seen_at,
+    }
+
+
+def totals_dict(totals: Totals) -> dict[str, Any]:
+    """What is open in the store."""
+    return {each.name: getattr(totals, each.name) for each in fields(totals)} | {
+        "oldest_pending_age_seconds": totals.oldest_pending_age.total_seconds()
+    }
+
+
+def activity_dict(activity: Activity) -> dict[str, Any]:
+    """The last hour; ``a_minute`` are the means of the last five minutes."""
+    rates = activity.rates()
+    return {
+        "since": activity.since,
+        "a_minute": {name: getattr(rates, name) for name in ("received", "handled", "failed")},
+        "minutes": [
+            {"at": each.at, "received": each.received, "handled": each.handled, "failed": each.failed}
+            for each in activity.minutes
+        ],
+        "ended_by": {str(source): count for source, count in activity.ended_by.items()},
+        "query_share": activity.query_share,
+        "times": [
+            {
+                "function": each.function,
+                "jobs": each.jobs,
+                "median_seconds": each.median.total_seconds(),
+                "p95_seconds": each.p95.total_seconds(),
+                "longest_seconds": each.longest.total_seconds(),
+            }
+            for each in activity.times
+        ],
     }

@@ -40,6 +40,8 @@ COMMANDS = {
         "listener.cli.explain:explain",
         "Explain what happens to a message, or happened to a job, and why.",
     ),
+    "status": ("listener.cli.status:status", "Show how the listener is doing, and what to do."),
+    "top": ("listener.cli.top:top", "Watch how the listener is doing."),
     "submit": ("listener.cli.submit:submit", "Submit one job, or many with --from."),
     "jobs": ("listener.cli.jobs:jobs", "List and inspect jobs."),
     "reconcile": ("listener.cli.reconcile:reconcile", "Query MPS for job status, and record the answer."),

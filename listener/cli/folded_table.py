@@ -45,13 +45,13 @@ def _widths(natural: Sequence[int], foldable: Sequence[bool], available: int) ->
 
 def _folded(columns: Sequence[str], rows: Rows, *, widths: Sequence[int]) -> Iterator[str]:
     for row in (columns, *rows):
-        folded = [_fold(cell, width=width) for cell, width in zip(row, widths, strict=True)]
+        folded = [fold(cell, width=width) for cell, width in zip(row, widths, strict=True)]
         for parts in zip_longest(*folded, fillvalue=""):
             padded = map(set_cell_size, parts, widths)
             yield (" " * GAP).join(padded).rstrip()
 
 
-def _fold(text: str, *, width: int) -> list[str]:
+def fold(text: str, *, width: int) -> list[str]:
     """Lines that end at blanks; a word that is longer than a line is split."""
     lines, line = [], ""
     for word in _WORD.findall(text):
@@ -84,7 +84,7 @@ def _paragraph(
             indent = gap
         line = indent + part
         if cell_len(line) > width and name not in whole:
-            first, *others = _fold(part, width=max(width - 2 * GAP, MIN_FOLDED))
+            first, *others = fold(part, width=max(width - 2 * GAP, MIN_FOLDED))
             yield indent + first.rstrip()
             *full, line = (2 * gap + other.rstrip() for other in others) if others else ("",)
             yield from full
