@@ -61,6 +61,7 @@ class JobDocument(BaseModel):
     deadline_at: datetime | None = Field(description="When the callback becomes overdue")
     queries: int = Field(description="How often MPS was asked for the state of the job")
     kind: str = Field(examples=["IProduction", "Transcode"])
+    trace: str = Field(description="The `traceparent` of its submission; empty if it was not traced")
 
 
 class SubmittedJob(JobDocument):
