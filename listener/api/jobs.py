@@ -24,6 +24,7 @@ from listener.core.errors import AlreadyExists, NotFound, UsageError
 from listener.core.model import Job, JobState
 from listener.formats.durations import Duration
 from listener.jobs.request import JobRequest, kind_name, registered_kind
+from listener.runtime import tracing
 from listener.store.queries import Queries
 
 #: How many requests to MPS run at a time; it takes no more than about 100 a second.
@@ -35,6 +36,11 @@ Name = Annotated[Text, Path(description="The job id, the reference, or the run i
 #: A duration in a JSON body.
 DurationText = Annotated[
     Duration | None, Field(description="Seconds, or text such as `30m`", examples=["30m", 1800])
+]
+
+
+Traceparent = Annotated[
+    Text, Header(description="The job continues this trace, see W3C Trace Context and `trace`")
 ]
 
 
@@ -182,6 +188,7 @@ class _Jobs:
             Text,
             Header(description="Becomes the reference of a job that has none: a repeat submits nothing"),
         ] = "",
+        traceparent: Traceparent = "",
     ) -> dict[str, Any]:
         """Submit a job to MPS.
 
@@ -190,7 +197,8 @@ class _Jobs:
         """
         _require_one_name(submission.reference, idempotency_key)
         request, tenant = submission.request(idempotency_key), submission.tenant
-        job, warnings, new = await self._mps.run(self._submit, request, tenant)
+        with tracing.called_by(traceparent):
+            job, warnings, new = await self._mps.run(self._submit, request, tenant)
         response.status_code = HTTPStatus.CREATED if new else HTTPStatus.OK
         response.headers["location"] = _location(job)
         return job_dict(job) | {"warnings": warnings}
@@ -208,6 +216,7 @@ class _Jobs:
         job_id: Annotated[Text, Path(description="The id from MPS, or the run id of a workflow")],
         response: Response,
         registration: Annotated[JobRegistration, Body(default_factory=JobRegistration)],
+        traceparent: Traceparent = "",
     ) -> dict[str, Any]:
         """Register a job that was submitted elsewhere.
 
@@ -216,7 +225,8 @@ class _Jobs:
         """
         fields = {name: getattr(registration, name) for name in JobRegistration.model_fields}
         try:
-            job = self._context.client.register(job_id, **fields)
+            with tracing.called_by(traceparent):
+                job = self._context.client.register(job_id, **fields)
         except AlreadyExists:
             found = self._context.store.find_job(job_id)
             if found is None or found.job_id != job_id or not _is_registered_so(found, registration):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 import json
+import os
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -20,6 +21,7 @@ from listener.formats.unicode_text import visible, visible_json
 
 with lazy_imports():
     from listener import client as clients
+    from listener.runtime import tracing
     from listener.settings import loader
     from listener.store import sql_store
 
@@ -79,9 +81,14 @@ def settings_from(path: Path | None) -> Settings:
     return loader.settings_from(path)
 
 
-def opened_client(settings: Settings, *, create: bool = True, read_only: bool = False) -> Client:
-    """A context manager, as ``opened_store``; its calls have the deadline of the settings."""
-    return clients.Client(settings, create=create, read_only=read_only)
+@contextmanager
+def opened_client(settings: Settings, *, create: bool = True, read_only: bool = False) -> Iterator[Client]:
+    """Its calls have the deadline of the settings. What it submits and registers continues the trace of the caller."""
+    with (
+        clients.Client(settings, create=create, read_only=read_only) as client,
+        tracing.called_by(os.environ.get("TRACEPARENT", "")),
+    ):
+        yield client
 
 
 @contextmanager

@@ -12,6 +12,7 @@ import json
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextvars import copy_context
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from functools import partial
@@ -124,7 +125,7 @@ def submit_all(
     try:
         running: deque[Future[LineReport]] = deque()
         for line in lines:
-            running.append(pool.submit(_submit_line, line, submit, store, resume))
+            running.append(pool.submit(copy_context().run, _submit_line, line, submit, store, resume))
             while len(running) >= 2 * concurrency or (running and running[0].done()):
                 yield running.popleft().result()
         while running:

@@ -7,10 +7,12 @@ passed on all the same, as the text of a ``traceparent`` (W3C Trace Context), wh
 
 from __future__ import annotations
 
+import re
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Final, Literal
@@ -31,6 +33,10 @@ _warnings = ThrottledLog(log)
 #: Before the names of attributes.
 PREFIX: Final = "mns_listener."
 _NAME: Final = "mns-listener"
+_TRACEPARENT: Final = re.compile(
+    "(?!ff)[0-9a-f]{2}-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}", re.ASCII
+)
+_caller: ContextVar[str] = ContextVar("mns_listener_caller", default="")
 
 Kind = Literal["CLIENT", "CONSUMER", "INTERNAL"]
 Attributes = Mapping[str, str | int]
@@ -65,11 +71,20 @@ def is_used() -> bool:
 
 def current() -> str:
     """The traceparent of the caller's span; empty if there is none."""
-    if not is_used():
-        return ""
-    from opentelemetry.trace import get_current_span
+    return _own_current() or _caller.get()
 
-    return _traceparent(get_current_span())
+
+@contextmanager
+def called_by(traceparent: str) -> Iterator[None]:
+    """The caller is in another process, and its span has this traceparent; a text that is none is ignored.
+
+    A span of this process that is current takes precedence.
+    """
+    token = _caller.set(traceparent if _TRACEPARENT.fullmatch(traceparent) else "")
+    try:
+        yield
+    finally:
+        _caller.reset(token)
 
 
 @contextmanager
@@ -80,13 +95,16 @@ def span(
 
     ``parent`` is the traceparent of its parent; "" begins a trace, and None continues that of the caller.
     """
-    begun = _begun(name, kind=kind, parent=parent, attributes=attributes) if is_used() else None
+    given = _caller.get() if parent is None else parent
+    continues = parent is None and bool(_own_current())
+    known = None if continues else given
+    begun = _begun(name, kind=kind, parent=known, attributes=attributes) if is_used() else None
     if begun is None:
-        yield ActiveSpan(parent or "")
+        yield ActiveSpan(given)
         return
     from opentelemetry.trace import use_span
 
-    active = ActiveSpan(_traceparent(begun) or parent or "", begun)
+    active = ActiveSpan(_traceparent(begun) or given, begun)
     with use_span(begun, record_exception=False, set_status_on_exception=False):
         try:
             yield active
@@ -130,7 +148,7 @@ def _begun(
     attributes: Attributes,
     since: datetime | None = None,
 ) -> Span | None:
-    """A new span; None if it could not be made."""
+    """A new span, of the current one if there is no ``parent``; None if it could not be made."""
     from opentelemetry.trace import SpanKind, get_tracer
 
     with _Harmless():
@@ -166,6 +184,15 @@ def _context(traceparent: str) -> Context:
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
     return TraceContextTextMapPropagator().extract({"traceparent": traceparent}, Context())
+
+
+def _own_current() -> str:
+    """The traceparent of the current span of this process; empty if there is none."""
+    if not is_used():
+        return ""
+    from opentelemetry.trace import get_current_span
+
+    return _traceparent(get_current_span())
 
 
 def _traceparent(of: Span) -> str:

@@ -42,6 +42,17 @@ def submissions(place: Place) -> int:
 # submit
 
 
+@pytest.mark.parametrize("register", [True, False], ids=["register", "submit"])
+def test_a_job_continues_the_trace_of_the_request(mps: Api, register: bool) -> None:
+    traceparent = f"00-{'a' * 32}-{'b' * 16}-01"
+    method, path = ("PUT", "/v1/jobs/j1") if register else ("POST", "/v1/jobs")
+    reply = mps.call(method, path, json={} if register else COVER, headers={"traceparent": traceparent})
+
+    assert (reply.status_code, reply.json()["trace"]) == (201, traceparent)
+    again = mps.call(method, "/v1/jobs/j2" if register else path, json={} if register else COVER)
+    assert again.json()["trace"] == ""
+
+
 def test_a_job_is_submitted_and_answered_with_all_its_fields(mps: Api, place: Place) -> None:
     reply = mps.post(
         "/v1/jobs", json=COVER | {"params": {"width": 640}, "data": {"article": 7}, "deadline": "30m"}

@@ -259,3 +259,19 @@ def test_a_pipeline_that_was_bound_meanwhile_is_no_warning_any_more(
         later = client.check(request)
 
     assert (len(before), soon, later) == (1, before, [])
+
+
+@pytest.mark.parametrize(
+    "arguments", [("submit", *ONE), ("submit", *MANY), ("jobs", "register", "j1")], ids=" ".join
+)
+@pytest.mark.usefixtures("jobs_file")
+def test_what_a_traced_program_submits_continues_its_trace(
+    place: Place, invoke: Invoke, monkeypatch: pytest.MonkeyPatch, arguments: tuple[str, ...]
+) -> None:
+    traceparent = f"00-{'a' * 32}-{'b' * 16}-01"
+    monkeypatch.setenv("TRACEPARENT", traceparent)
+
+    assert invoke(*arguments).exit_code == 0
+
+    found = place.queries(lambda queries: queries.jobs())
+    assert {job.trace for _, job in found} == {traceparent}

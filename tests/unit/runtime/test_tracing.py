@@ -62,6 +62,42 @@ def test_a_span_has_its_parent_and_is_current_within(spans: InMemorySpanExporter
     assert dict(finished.attributes or {}) == {"mns_listener.job_id": "j", "mns_listener.attempt": 2}
 
 
+@pytest.mark.parametrize("used", [True, False], ids=["with-opentelemetry", "without"])
+def test_a_caller_in_another_process_is_continued(
+    spans: InMemorySpanExporter, monkeypatch: pytest.MonkeyPatch, used: bool
+) -> None:
+    if not used:
+        monkeypatch.delitem(sys.modules, "opentelemetry.trace")
+    with tracing.called_by(PARENT):
+        assert tracing.current() == PARENT
+        with tracing.span("submit", kind="CLIENT") as span:
+            assert span.traceparent.split("-")[1] == TRACE_ID
+        with tracing.span("handle", kind="CONSUMER", parent="") as other:
+            assert TRACE_ID not in other.traceparent
+    assert tracing.current() == ""
+
+
+def test_the_current_span_takes_precedence_over_a_caller_in_another_process(
+    spans: InMemorySpanExporter,
+) -> None:
+    with (
+        tracing.span("request", kind="INTERNAL", parent="") as request,
+        tracing.called_by(PARENT),
+        tracing.span("submit", kind="CLIENT") as span,
+    ):
+        assert span.traceparent.split("-")[1] == request.traceparent.split("-")[1]
+
+    submit, outer = spans.get_finished_spans()
+    assert submit.parent is not None
+    assert submit.parent == outer.context
+
+
+@pytest.mark.parametrize("text", ["", "nonsense", PARENT.upper(), f"ff{PARENT[2:]}", f"{PARENT}\n"])
+def test_a_caller_with_no_traceparent_is_ignored(text: str) -> None:
+    with tracing.called_by(text):
+        assert tracing.current() == ""
+
+
 def test_a_trace_begins_whatever_the_thread_was_doing(spans: InMemorySpanExporter) -> None:
     with (
         tracing.span("other", kind="INTERNAL"),
