@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import click
 
 from listener.cli.common import print_warnings
-from listener.core.errors import Interrupted, UsageError
+from listener.core.errors import Interrupted, UnavailableError, UsageError
 from listener.core.lazy_imports import lazy_imports
 from listener.core.loopback import is_loopback
 
@@ -147,6 +147,9 @@ def sender(
             yield send
         except KeyboardInterrupt as error:
             raise Interrupted(f"interrupted; {sent} of {messages} messages were sent") from error
+        except UnavailableError:
+            click.echo(f"{sent} of {messages} messages were sent", err=True)
+            raise
 
 
 @contextmanager

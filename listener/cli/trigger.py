@@ -167,6 +167,7 @@ def trigger(*, lists: bool, path: Path | None, as_json: bool, **options: Any) ->
     asked = Trigger(**options)
     sample = _sample(asked.name)
     _check_together(asked, sample)
+    print_warnings(requests.function_warnings(asked.function) if asked.function else [])
     settings = settings_from(path)
     if asked.job:
         with opened_client(settings, create=False, read_only=True) as client:

@@ -114,6 +114,13 @@ def test_members_are_changed_in_both_spellings(place: Place, invoke: Invoke) -> 
     assert (document["State"], document["state"], document["Details"]) == ("Cancelled", "Cancelled", [1])
 
 
+def test_a_function_that_is_not_documented_is_a_warning(place: Place, invoke: Invoke) -> None:
+    result = invoke("trigger", "iproduction.success", "--function", "cover")
+
+    assert (result.exit_code, place.messages_left()) == (0, 1)
+    assert "did you mean Cover?" in result.stderr
+
+
 def test_what_is_no_callback_any_more_is_announced(place: Place, invoke: Invoke) -> None:
     result = invoke("trigger", "iproduction.success", "--set", "JobId=")
 
