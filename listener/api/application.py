@@ -14,6 +14,7 @@ from listener.api import (
     configuration,
     dead_letters,
     deliveries,
+    events,
     explain,
     jobs,
     pull,
@@ -37,6 +38,7 @@ AREAS: Final[Mapping[str, Callable[[ApiContext], APIRouter]]] = {
     "dead-letters": dead_letters.router,
     "quarantine": quarantine.router,
     "explain": explain.router,
+    "events": events.router,
 }
 DESCRIPTION: Final = """\
 Submit jobs, wait for their outcomes, and handle what went wrong. Errors are problem documents (RFC 9457).

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from listener.api.access import Tokens
+from listener.api.live_feed import LiveFeed
 from listener.api.outcomes import Outcomes
 from listener.api.threads import Threads
 from listener.client import Client
@@ -14,6 +15,7 @@ from listener.dispatch.pull import Pull
 from listener.dispatch.pull_waiting import PullWaiting
 from listener.runtime.liveness import Health
 from listener.settings.sections import Settings
+from listener.store.event_feed import EventFeed
 from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
 
@@ -34,6 +36,7 @@ class ApiContext:
     outcomes: Outcomes  #: what waits for the ends of jobs
     pull: Pull
     pull_waiting: PullWaiting  #: the applications that wait for something to pull
+    feed: LiveFeed  #: what follows events
 
     @property
     def settings(self) -> Settings:
@@ -48,3 +51,10 @@ class ApiContext:
 def make_outcomes(store: SqlStore, threads: Threads) -> Outcomes:
     """What waits for the ends of jobs in this store."""
     return Outcomes(lambda tokens: threads.run(Queries(store.database).finished, tokens))
+
+
+def make_feed(store: SqlStore, threads: Threads) -> LiveFeed:
+    """What follows the events of this store."""
+    feed = LiveFeed(EventFeed(store.database), threads)
+    store.on_change = feed.notify
+    return feed

@@ -16,6 +16,16 @@ def monotonic() -> float:
     return time.monotonic()
 
 
+def process_cpu() -> float:
+    """Seconds of CPU time that this process has used."""
+    return time.process_time()
+
+
+def thread_cpu() -> float:
+    """Seconds of CPU time that this thread has used."""
+    return time.thread_time()
+
+
 def uptime() -> timedelta:
     """The time since boot, including that for which the machine was suspended; to be compared with the wall clock."""
     # Only Linux has this clock. Elsewhere a suspension looks like a jump of the wall clock.

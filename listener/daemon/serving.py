@@ -43,9 +43,10 @@ class Serving:
             self.context.client.settings = settings
 
     def stop(self) -> None:
-        """Answer those who wait for jobs, and end."""
+        """Answer those who wait for jobs, end the streams of events, and end."""
         if self.context:
             self.context.outcomes.close()
+            self.context.feed.close()
         self.server.stop()
 
 
@@ -92,6 +93,7 @@ def _api_context(
         outcomes=outcomes,
         pull=parts.pull,
         pull_waiting=parts.pull_waiting,
+        feed=api_context.make_feed(parts.store, threads),
     )
 
 

@@ -22,6 +22,8 @@ log = get_logger(__name__)
 DESCRIPTORS_PER_CONNECTION = 8
 #: How long a connection may take to send the head of a request, or to receive the rest of a response.
 WAIT_SECONDS = 5.0
+#: How long a client may leave a response unread that is larger than what is buffered for it.
+UNREAD_SECONDS = 30.0
 #: The pause after a connection could not be accepted, if none can be closed instead.
 ACCEPT_PAUSE_SECONDS = 1.0
 
@@ -35,10 +37,11 @@ def connection_limit(wanted: int) -> int:
 
 class Connection(H11Protocol):
     """One connection. It is closed unless a request arrives in time, after the connection was made and after each
-    response; sending a request slowly does not extend the time.
+    response; sending a request slowly does not extend the time. A client that does not read is closed, too.
     """
 
     _timer: asyncio.TimerHandle | None = None
+    _unread: asyncio.TimerHandle | None = None
     waiting_since = 0.0  #: the event loop's time
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
@@ -47,7 +50,17 @@ class Connection(H11Protocol):
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._cancel_timer()
+        self._cancel_unread()
         super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        """The buffer is full: the application waits until the client reads, but not without end."""
+        super().pause_writing()
+        self._unread = self.loop.call_later(UNREAD_SECONDS, self.abort)
+
+    def resume_writing(self) -> None:
+        self._cancel_unread()
+        super().resume_writing()
 
     def on_response_complete(self) -> None:
         answered = self.cycle
@@ -71,6 +84,10 @@ class Connection(H11Protocol):
     def _end_wait(self, answered: RequestResponseCycle | None) -> None:
         if self.cycle is answered:  # no other request has arrived
             self.abort()
+
+    def _cancel_unread(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
 
     def _cancel_timer(self) -> None:
         if self._timer is not None:

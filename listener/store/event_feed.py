@@ -21,6 +21,7 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, func, select, text
 
+from listener.core.errors import UsageError
 from listener.store.database import Database
 from listener.store.feed_events import Entry, FeedEvent, Fields, entries_of, fields_of, table_of
 from listener.store.feed_position import MAX_OPEN, Position
@@ -90,6 +91,16 @@ class EventFeed:
         earlier = select(changes.c.id).where(changes.c.at < at).order_by(changes.c.id.desc()).limit(1)
         with self._database.read() as connection:
             return _position_after(connection, connection.scalar(earlier) or 0)
+
+    def known(self, position: Position) -> Position:
+        """This position. Raises UsageError if it is ahead of everything that is committed, as in another store."""
+        with self._database.read() as connection:
+            newest = connection.scalar(select(func.max(changes.c.id))) or 0
+        if position.change > newest:
+            raise UsageError(
+                f"the cursor {position} is ahead of this store, whose last change is {newest}; begin without a cursor"
+            )
+        return position
 
     def after(self, position: Position) -> FeedPage:
         """The next events."""

@@ -51,6 +51,9 @@ class SqlStore:
     def __init__(self, database: Database) -> None:
         self.database = database
         self._group_commit = GroupCommit(database)
+        #: Called after each transaction that may have logged changes, in the thread that wrote; it must neither wait
+        #: nor raise.
+        self.on_change: Callable[[], None] = _ignore
 
     @classmethod
     def open(
@@ -105,6 +108,7 @@ class SqlStore:
     def refuse_job(self, token: str, error: str, at: datetime) -> None:
         with self.database.write() as connection:
             job_rows.refuse(connection, token, error, at=at)
+        self.on_change()
 
     def find_job(self, name: str) -> Job | None:
         with self.database.read() as connection:
@@ -140,14 +144,18 @@ class SqlStore:
     def record(
         self, batch: Sequence[DecodedMessage], decide: Decide, *, at: datetime, claim: Claim | None = None
     ) -> RecordSummary:
-        return self._group_commit.run(
-            lambda connection: ingest.record(connection, batch, decide, at=at, claim=claim)
+        return self._changed(
+            self._group_commit.run(
+                lambda connection: ingest.record(connection, batch, decide, at=at, claim=claim)
+            )
         )
 
     def decide_waiting(self, decide: Decide, *, at: datetime, limit: int) -> RecordSummary:
-        return self._either(
-            lambda connection: ingest.decide_waiting(connection, decide, at=at, limit=limit),
-            lambda connection: ingest.decide_each_waiting(connection, decide, at=at, limit=limit),
+        return self._changed(
+            self._either(
+                lambda connection: ingest.decide_waiting(connection, decide, at=at, limit=limit),
+                lambda connection: ingest.decide_each_waiting(connection, decide, at=at, limit=limit),
+            )
         )
 
     def verify_writable(self, decide: Decide, *, at: datetime) -> None:
@@ -166,8 +174,10 @@ class SqlStore:
     def believe(
         self, claimed: Unverified, result: Result, decide: Decide, *, at: datetime, claim: Claim | None = None
     ) -> RecordSummary:
-        return self._group_commit.run(
-            lambda connection: unverified.believe(connection, claimed, result, decide, at=at, claim=claim)
+        return self._changed(
+            self._group_commit.run(
+                lambda connection: unverified.believe(connection, claimed, result, decide, at=at, claim=claim)
+            )
         )
 
     # VerificationStore
@@ -204,7 +214,7 @@ class SqlStore:
     ) -> Sequence[Settlement]:
         rescue = partial(claims.rescue_expired, outcome=outcome, at=at, limit=limit)
         readable = partial(claims.load_readable, at=at)
-        return self._either(partial(rescue, load=claims.load), partial(rescue, load=readable))
+        return self._changed(self._either(partial(rescue, load=claims.load), partial(rescue, load=readable)))
 
     def leases(self, *, after: datetime, pulled_after: datetime, limit: int) -> Sequence[Lease]:
         with self.database.read() as connection:
@@ -215,10 +225,12 @@ class SqlStore:
     ) -> Sequence[Settlement]:
         rescue = partial(claims.rescue_unrenewed, unrenewed=leases, outcome=outcome, at=at)
         readable = partial(claims.load_readable, at=at)
-        return self._either(partial(rescue, load=claims.load), partial(rescue, load=readable))
+        return self._changed(self._either(partial(rescue, load=claims.load), partial(rescue, load=readable)))
 
     def settle(self, settlements: Sequence[Settlement], *, at: datetime) -> Sequence[Settlement]:
-        return self._group_commit.run(lambda connection: claims.settle(connection, settlements, at=at))
+        return self._changed(
+            self._group_commit.run(lambda connection: claims.settle(connection, settlements, at=at))
+        )
 
     def shift_pulled_leases(self, by: timedelta, *, daemon: str) -> int:
         with self.database.write() as connection:
@@ -276,8 +288,17 @@ class SqlStore:
         with self.database.write() as connection:
             write_probe.write_and_remove(connection, at=clock.now())
 
+    def _changed(self, value: Value) -> Value:
+        """The value that a transaction returned, once those who follow have been notified."""
+        self.on_change()
+        return value
+
     def _either(
         self, usual: Callable[[Connection], Value], row_by_row: Callable[[Connection], Value]
     ) -> Value:
         """Commit the usual work; if a row stops that, commit ``row_by_row`` instead."""
         return either(lambda: self._group_commit.run(usual), lambda: self._group_commit.run(row_by_row))
+
+
+def _ignore() -> None:
+    """Nothing follows."""

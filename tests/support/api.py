@@ -12,7 +12,7 @@ import httpx
 
 from listener.api.access import Tokens
 from listener.api.application import application
-from listener.api.context import STORE_THREADS, ApiContext, make_outcomes
+from listener.api.context import STORE_THREADS, ApiContext, make_feed, make_outcomes
 from listener.api.threads import Threads
 from listener.client import Client
 from listener.dispatch.pull_waiting import PullWaiting
@@ -83,6 +83,7 @@ def serving_api(
         outcomes=make_outcomes(store, threads),
         pull=pull,
         pull_waiting=PullWaiting(pull),
+        feed=make_feed(store, threads),
     )
     with asyncio.Runner() as runner:
         api = Api(context, runner)

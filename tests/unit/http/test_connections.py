@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import errno
 import os
 import resource
 import select
 import socket
 import threading
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 
 import pytest
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import PlainTextResponse, Response
+from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from structlog.testing import capture_logs
 
@@ -30,11 +31,12 @@ MAX_CONNECTIONS = 64
 
 
 class Application:
-    """``/quick`` answers at once, ``/slow`` when it may."""
+    """``/quick`` answers at once, ``/slow`` when it may, ``/endless`` sends all the time."""
 
     def __init__(self) -> None:
-        self.began, self.may_answer = threading.Event(), threading.Event()
-        self.app = Starlette(routes=[Route("/quick", self.quick), Route("/slow", self.slow)])
+        self.began, self.may_answer, self.ended = (threading.Event() for _ in range(3))
+        routes = [Route("/quick", self.quick), Route("/slow", self.slow), Route("/endless", self.endless)]
+        self.app = Starlette(routes=routes)
 
     async def quick(self, _request: Request) -> Response:
         return PlainTextResponse("quick")
@@ -43,6 +45,17 @@ class Application:
         self.began.set()
         self.may_answer.wait(30)
         return PlainTextResponse("slow")
+
+    async def endless(self, _request: Request) -> Response:
+        async def pieces() -> AsyncIterator[bytes]:
+            try:
+                while True:
+                    yield b"x" * 65_536
+                    await asyncio.sleep(0)  # sending to a client that has gone waits for nothing
+            finally:
+                self.ended.set()
+
+        return StreamingResponse(pieces())
 
 
 @contextmanager
@@ -164,6 +177,16 @@ def test_a_request_may_be_processed_for_longer(address: tuple[str, int], applica
 
         application.may_answer.set()
         assert reply_to(b"", slow).startswith(b"HTTP/1.1 200")
+
+
+def test_a_client_that_does_not_read_is_closed_and_its_response_ended(
+    address: tuple[str, int], application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "UNREAD_SECONDS", WAIT)
+    with connect(address) as client:
+        client.sendall(GET.replace(b"quick", b"endless"))
+
+        assert application.ended.wait(30)
 
 
 def test_a_connection_may_be_used_again(address: tuple[str, int]) -> None:
