@@ -13,13 +13,15 @@ from tests.support.program import Place
 
 def test_ctrl_c_says_how_many_messages_were_sent(place: Place) -> None:
     settings = settings_from(place.folder / "listener.toml")
-    with (
-        pytest.raises(Interrupted, match="interrupted; 2 of 5 messages were sent"),
-        sender(settings, chosen_queue(settings, ""), messages=5, rate=None) as send,
-    ):
-        send("a")
-        send("b")
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with sender(settings, chosen_queue(settings, ""), messages=5, rate=None) as send:
+            send("a")
+            send("b")
+            raise KeyboardInterrupt
+
+    with pytest.raises(Interrupted, match="interrupted; 2 of 5 messages were sent"):
+        interrupted()
 
     assert place.messages_left() == 2
 
@@ -28,11 +30,13 @@ def test_an_outage_says_how_many_messages_were_sent(place: Place, capsys: pytest
     settings = settings_from(place.folder / "listener.toml")
     fault = Fault(kind=FaultKind.ERROR, operation="SendMessage", skip=3)
     place.server.call(lambda emulator: emulator.faults.add([fault]))
-    with (
-        pytest.raises(QueueUnavailable),
-        sender(settings, chosen_queue(settings, ""), messages=5, rate=None) as send,
-    ):
-        for number in range(5):
-            send(str(number))
+
+    def send_five() -> None:
+        with sender(settings, chosen_queue(settings, ""), messages=5, rate=None) as send:
+            for number in range(5):
+                send(str(number))
+
+    with pytest.raises(QueueUnavailable):
+        send_five()
 
     assert (capsys.readouterr().err, place.messages_left()) == ("3 of 5 messages were sent\n", 3)
