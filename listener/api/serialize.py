@@ -129,6 +129,7 @@ def activity_dict(activity: Activity) -> dict[str, Any]:
             {"at": each.at, "received": each.received, "handled": each.handled, "failed": each.failed}
             for each in activity.minutes
         ],
+        "outcomes_since": activity.outcomes_since,
         "ended_by": {str(source): count for source, count in activity.ended_by.items()},
         "query_share": activity.query_share,
         "times": [

@@ -160,7 +160,7 @@ def _activity(activity: Activity) -> Iterator[StatusRow]:
 
 def _outcomes(activity: Activity) -> StatusRow:
     ended, share = activity.ended_by, activity.query_share or 0.0
-    detail = f"{sum(ended.values())} in {_age(activity.at - activity.since)}"
+    detail = f"{sum(ended.values())} in {_age(activity.at - activity.outcomes_since)}"
     brought = [
         f"{count} {words}"
         for words, count in (

@@ -3,14 +3,15 @@
 ``Statistics.totals`` is what is open now, ``Statistics.activity`` the last hour: per minute what was received, handled
 and failed, how long jobs took from their submission to their outcome, and whether outcomes came by callback or by a
 query. Both take bounded time however large the store is: what is open is counted in the indexes of the rows that are
-open, and of the last hour only so many of the newest rows are read. Where that is less than an hour, ``Activity.since``
-says from when on the figures are complete.
+open, and of the last hour only so many of the newest rows are read: of the log of changes, which has one row for each
+transaction, and of results. Where that is less than an hour, ``Activity.since`` and ``outcomes_since`` say from when on
+the figures are complete.
 """
 
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -19,23 +20,22 @@ from sqlalchemy import (
     BigInteger,
     ColumnElement,
     Connection,
-    Row,
-    and_,
     bindparam,
     case,
     func,
-    or_,
     select,
     type_coerce,
 )
 
-from listener.core.model import TERMINAL_STATES, DeliveryState, ResultStatus, Source
+from listener.core.model import TERMINAL_STATES, ResultStatus, Source
+from listener.store.changes import SEPARATOR, ChangeKind
 from listener.store.claims import IS_DEAD, IS_PENDING, IS_RUNNING
 from listener.store.database import Database
 from listener.store.in_turn import queues_of, select_queues
 from listener.store.size import size_of
 from listener.store.tables import (
     EARLIEST,
+    changes,
     deliveries,
     from_microseconds,
     jobs,
@@ -51,12 +51,14 @@ PENDING_READ: Final = 5_000
 #: How many jobs whose next query is still to come are looked at for overdue ones.
 SCHEDULED_READ: Final = 10_000
 #: How many of the newest rows are read for the last hour, and how many outcomes for their times.
+CHANGES_READ: Final = 30_000
 RESULTS_READ: Final = 20_000
-DELIVERIES_READ: Final = 40_000
 OUTCOMES_READ: Final = 2_000
 
 _MICROSECONDS: Final = 60_000_000
 _UNDECIDED: Final = (ResultStatus.WAITING, ResultStatus.VERIFYING)
+#: What is counted of each minute.
+_SHOWN: Final = (ChangeKind.RECORDED, ChangeKind.DONE, ChangeKind.RETRY, ChangeKind.DEAD)
 _PENDING_QUEUES: Final = select_queues(deliveries.c.queue, IS_PENDING)
 
 
@@ -87,9 +89,9 @@ class Minute:
     """What happened in one minute."""
 
     at: datetime  #: when it began
-    received: int = 0  #: results that callbacks brought; copies do not count
+    received: int = 0  #: results that were recorded; copies do not count
     handled: int = 0  #: deliveries that were done
-    failed: int = 0  #: deliveries whose last attempt failed
+    failed: int = 0  #: attempts that failed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,10 +119,10 @@ class Activity:
     """What happened in the last hour."""
 
     at: datetime
-    since: datetime  #: the figures are complete from here on: an hour ago, or later if there was too much to read
-    minutes: Sequence[
-        Minute
-    ]  #: one for each minute since then, also if nothing happened; the last one goes on
+    since: datetime  #: the minutes are complete from here on: an hour ago, or later if there was too much to read
+    #: One for each minute since then, also if nothing happened. The last one goes on.
+    minutes: Sequence[Minute]
+    outcomes_since: datetime  #: the same for outcomes: those that follow
     ended_by: Mapping[Source, int]  #: how many outcomes each source brought
     times: Sequence[OutcomeTimes]  #: by function, most jobs first
 
@@ -175,18 +177,20 @@ class Statistics:
 
     def activity(self, at: datetime) -> Activity:
         """What happened in the hour before ``at``."""
+        hour = _minute_of(at - PERIOD)
         with self._database.read() as connection:
+            logged = _newest(connection, changes.c.id, changes.c.at, CHANGES_READ)
             newest = _newest(connection, results.c.id, results.c.received_at, RESULTS_READ)
-            written = _newest(connection, deliveries.c.id, deliveries.c.created_at, DELIVERIES_READ)
-            since = max(_minute_of(at - PERIOD), newest.since, written.since)
-            recorded = _recorded(connection, newest, since)
-            settled = _settled(connection, written, since)
-            times = _times(connection, newest, since)
+            since, outcomes_since = max(hour, logged.since), max(hour, newest.since)
+            changed = _changed(connection, logged, since)
+            ended_by = _ended_by(connection, newest, outcomes_since)
+            times = _times(connection, newest, outcomes_since)
         return Activity(
             at=at,
             since=since,
-            minutes=_minutes(recorded, settled, since=since, at=at),
-            ended_by=_ended_by(recorded),
+            minutes=_minutes(changed, since=since, at=at),
+            outcomes_since=outcomes_since,
+            ended_by=ended_by,
             times=times,
         )
 
@@ -239,47 +243,37 @@ def _newest(connection: Connection, row_id: Any, written_at: Any, limit: int) ->
     return _Newest(after, first or EARLIEST)
 
 
-def _recorded(connection: Connection, newest: _Newest, since: datetime) -> Sequence[Row[Any]]:
-    """The numbers of results, by minute, source, and whether they are outcomes."""
-    minute = _minute(results.c.received_at)
-    outcome = and_(results.c.state.in_(TERMINAL_STATES), results.c.status.not_in(_UNDECIDED))
-    ended = case((outcome, 1), else_=0)
-    return connection.execute(
-        select(minute, results.c.source, func.count(), func.sum(ended))
-        .where(results.c.id > newest.after, results.c.received_at >= since)
-        .group_by(minute, results.c.source)
-    ).all()
-
-
-def _settled(connection: Connection, written: _Newest, since: datetime) -> Sequence[Row[Any]]:
-    """The numbers of deliveries whose last attempt was settled, by minute, and how many of these are done.
-
-    While there is a backlog, those that were handled lately are not the newest ones, but those before its beginning.
-    """
-    minute = _minute(deliveries.c.settled_at)
-    among = deliveries.c.id > written.after
-    if backlog := _first_due(connection):
-        among = or_(among, deliveries.c.id.between(backlog - DELIVERIES_READ, backlog))
-    done = case((deliveries.c.state == DeliveryState.DONE, 1), else_=0)
-    return connection.execute(
-        select(minute, func.count(), func.sum(done))
-        .where(among, deliveries.c.settled_at >= since)
-        .group_by(minute)
-    ).all()
-
-
-def _first_due(connection: Connection) -> int | None:
-    """The pending delivery that is due first for a dispatcher."""
-    first = (
-        select(deliveries.c.next_at, deliveries.c.id)
-        .where(IS_PENDING, deliveries.c.queue == bindparam("of_queue"), deliveries.c.next_at.is_not(None))
-        .order_by(deliveries.c.next_at)
-        .limit(1)
+def _changed(connection: Connection, logged: _Newest, since: datetime) -> Mapping[tuple[int, str], int]:
+    """How many rows were changed, by minute and kind of the change."""
+    minute = type_coerce(changes.c.at, BigInteger) // _MICROSECONDS
+    listed, kind = changes.c.row_ids, changes.c.kind
+    separators = func.length(listed) - func.length(func.replace(listed, SEPARATOR, ""))
+    count = case(
+        (listed.contains(SEPARATOR), separators + 1), else_=1
+    )  # most have one, unless there is much to do
+    rows = connection.execute(
+        select(minute, kind, func.sum(count))
+        .where(changes.c.id > logged.after, changes.c.at >= since, kind.in_(_SHOWN))
+        .group_by(minute, kind)
     )
-    queues = queues_of(connection, _PENDING_QUEUES)
-    rows = [connection.execute(first, {"of_queue": queue}).first() for queue in queues]
-    found: int | None = min((tuple(row) for row in rows if row), default=(None, None))[1]
-    return found
+    return {(row[0], row[1]): int(row[2]) for row in rows}
+
+
+def _ended_by(connection: Connection, newest: _Newest, since: datetime) -> Mapping[Source, int]:
+    rows = connection.execute(
+        select(results.c.source, func.count()).where(*_outcomes(newest, since)).group_by(results.c.source)
+    )
+    return dict.fromkeys(Source, 0) | {Source(row[0]): row[1] for row in rows}
+
+
+def _outcomes(newest: _Newest, since: datetime) -> Sequence[ColumnElement[bool]]:
+    """Conditions on results."""
+    return (
+        results.c.id > newest.after,
+        results.c.received_at >= since,
+        results.c.state.in_(TERMINAL_STATES),
+        results.c.status.not_in(_UNDECIDED),
+    )
 
 
 def _times(connection: Connection, newest: _Newest, since: datetime) -> Sequence[OutcomeTimes]:
@@ -287,13 +281,7 @@ def _times(connection: Connection, newest: _Newest, since: datetime) -> Sequence
     rows = connection.execute(
         select(jobs.c.function, jobs.c.submitted_at, results.c.received_at)
         .join(jobs, jobs.c.id == results.c.job)
-        .where(
-            results.c.id > newest.after,
-            results.c.received_at >= since,
-            results.c.state.in_(TERMINAL_STATES),
-            results.c.status.not_in(_UNDECIDED),
-            jobs.c.submitted_at.is_not(None),
-        )
+        .where(*_outcomes(newest, since), jobs.c.submitted_at.is_not(None))
         .order_by(results.c.id.desc())
         .limit(OUTCOMES_READ)
     )
@@ -315,33 +303,20 @@ def _of_function(function: str, took: Sequence[timedelta]) -> OutcomeTimes:
     )
 
 
-def _ended_by(recorded: Iterable[Row[Any]]) -> Mapping[Source, int]:
-    ended = dict.fromkeys(Source, 0)
-    for _, source, _, outcomes in recorded:
-        ended[Source(source)] += outcomes
-    return ended
+def _minutes(changed: Mapping[tuple[int, str], int], *, since: datetime, at: datetime) -> Sequence[Minute]:
+    def count(minute: int, *kinds: ChangeKind) -> int:
+        return sum(changed.get((minute, kind), 0) for kind in kinds)
 
-
-def _minutes(
-    recorded: Iterable[Row[Any]], settled: Iterable[Row[Any]], *, since: datetime, at: datetime
-) -> Sequence[Minute]:
-    received = {minute: count for minute, source, count, _ in recorded if source == Source.CALLBACK}
-    handled = {minute: (done, count - done) for minute, count, done in settled}
     first, last = (to_microseconds(each) // _MICROSECONDS for each in (since, at))
     return [
         Minute(
             at=from_microseconds(minute * _MICROSECONDS),
-            received=received.get(minute, 0),
-            handled=handled.get(minute, (0, 0))[0],
-            failed=handled.get(minute, (0, 0))[1],
+            received=count(minute, ChangeKind.RECORDED),
+            handled=count(minute, ChangeKind.DONE),
+            failed=count(minute, ChangeKind.RETRY, ChangeKind.DEAD),
         )
         for minute in range(first, last + 1)
     ]
-
-
-def _minute(column: Any) -> ColumnElement[int]:
-    """The number of the minute, counted from 1970."""
-    return type_coerce(column, BigInteger) // _MICROSECONDS
 
 
 def _minute_of(at: datetime) -> datetime:

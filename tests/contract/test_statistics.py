@@ -136,28 +136,23 @@ class TestTotals:
 
 
 class TestActivity:
-    def test_a_backlog_does_not_hide_what_was_handled(
-        self, store: SqlStore, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
-        store.record(decoded_messages(20), routes_all(), at=NOON - MINUTE)
-        settle(store, Done(), at=NOON, limit=5)
-        monkeypatch.setattr(statistics, "DELIVERIES_READ", 5)
-
-        assert sum(each.handled for each in activity(store, NOON).minutes) == 5
-
-    @pytest.mark.parametrize("read", ["RESULTS_READ", "DELIVERIES_READ"])
+    @pytest.mark.parametrize("read", ["CHANGES_READ", "RESULTS_READ"])
     def test_if_there_is_too_much_to_read_the_figures_are_complete_from_a_later_time(
         self, store: SqlStore, monkeypatch: pytest.MonkeyPatch, read: str
     ) -> None:
         for minute in range(4):
             at = NOON + minute * MINUTE + 30 * SECOND
-            store.record(decoded_messages(6, prefix=f"minute-{minute}"), routes_all(), at=at)
-        monkeypatch.setattr(statistics, read, 10)
+            for number in range(3):
+                store.record(decoded_messages(2, prefix=f"{minute}-{number}"), routes_all(), at=at)
+        monkeypatch.setattr(statistics, read, {"CHANGES_READ": 5, "RESULTS_READ": 10}[read])
 
-        lately = activity(store, NOON + 4 * MINUTE)
-        assert lately.since == NOON + 2 * MINUTE + 30 * SECOND
-        assert [each.at for each in lately.minutes] == [NOON + number * MINUTE for number in (2, 3, 4)]
-        assert lately.rates().received == 6
+        lately, hour_ago = activity(store, NOON + 4 * MINUTE), NOON + 4 * MINUTE - PERIOD
+        sinces = {"CHANGES_READ": lately.since, "RESULTS_READ": lately.outcomes_since}
+        assert sinces.pop(read) == NOON + 2 * MINUTE + 30 * SECOND
+        assert list(sinces.values()) == [hour_ago]
+        if read == "CHANGES_READ":
+            assert [each.at for each in lately.minutes] == [NOON + number * MINUTE for number in (2, 3, 4)]
+            assert lately.rates().received == 6
 
     def test_rates_are_means_of_whole_minutes_or_of_what_there_is(
         self, store: SqlStore, monkeypatch: pytest.MonkeyPatch
@@ -166,7 +161,7 @@ class TestActivity:
         store.record(decoded_messages(30, queue="other"), routes_all(), at=NOON)
 
         assert activity(store, NOON + 30 * SECOND).rates() == Rates(received=2, handled=0, failed=0)
-        monkeypatch.setattr(statistics, "RESULTS_READ", 30)
+        monkeypatch.setattr(statistics, "CHANGES_READ", 1)
         assert activity(store, NOON + 30 * SECOND).rates() == Rates(received=60, handled=0, failed=0)
         assert activity(store, NOON).rates() == Rates(received=0, handled=0, failed=0)
 

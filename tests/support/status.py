@@ -22,6 +22,7 @@ def an_activity(**fields: Any) -> Activity:
     defaults: dict[str, Any] = {
         "at": NOON,
         "since": NOON - HOUR,
+        "outcomes_since": NOON - HOUR,
         "minutes": (),
         "ended_by": dict.fromkeys(Source, 0),
         "times": (),
