@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 import click
 
@@ -36,6 +36,10 @@ __all__ = [
 ]  # re-exported, so that commands import all shared functions from here
 
 F = TypeVar("F", bound=Callable[..., Any])
+T = TypeVar("T")
+
+#: How many rows are read to see whether there is a next page.
+LOOKED_AHEAD: Final = 10
 
 
 class _RowId(click.IntRange):
@@ -70,10 +74,23 @@ def page_options(command: F) -> F:
     return limit(before(command))
 
 
-def print_next_page(ids: Sequence[int], limit: int) -> None:
-    """Say on standard error how to go on. ``ids`` are those of the rows shown, and of one more if there is one."""
-    if len(ids) > limit:
-        click.echo(f"next page: --before {ids[limit - 1]}", err=True)
+def read_page(
+    read: Callable[..., Sequence[T]], *, before: int | None, limit: int, row_id: Callable[[T], int]
+) -> tuple[Sequence[T], int]:
+    """A page of rows, and the ``--before`` of the next one; 0 if there is none.
+
+    ``read`` is called with ``before`` and ``limit``. It leaves out what cannot be read, so that a page may be shorter
+    than its limit: only reading on tells whether others follow.
+    """
+    page = read(before=before or 0, limit=limit)
+    last = row_id(page[-1]) if page else 0
+    return page, last if last and read(before=last, limit=LOOKED_AHEAD) else 0
+
+
+def print_next_page(before: int) -> None:
+    """Say on standard error how to go on, if there is a next page."""
+    if before:
+        click.echo(f"next page: --before {before}", err=True)
 
 
 def settings_from(path: Path | None) -> Settings:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -21,6 +23,7 @@ from listener.cli.common import (
     print_next_page,
     print_one,
     print_table,
+    read_page,
     settings_from,
 )
 from listener.cli.filtering import filter_options
@@ -67,13 +70,13 @@ def dead_letters() -> None:
 def list_dead(*, filters: Filters, before: int | None, limit: int, path: Path | None, as_json: bool) -> None:
     """List dead letters, newest first. --since and --until refer to the time of the failure."""
     with opened_store(settings_from(path), read_only=True) as store:
-        found = stored.DeadLetters(store.database).page(filters=filters, before=before or 0, limit=limit + 1)
-    page = found[:limit]
+        read = partial(stored.DeadLetters(store.database).page, filters=filters)
+        page, following = read_page(read, before=before, limit=limit, row_id=attrgetter("id"))
     if as_json:
         print_json([delivery_dict(delivery) for delivery in page])
     else:
         _show(page)
-    print_next_page([each.id for each in found], limit)
+    print_next_page(following)
 
 
 @dead_letters.command("show", epilog=examples(EXAMPLES, "show"))

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +22,7 @@ from listener.cli.common import (
     print_next_page,
     print_one,
     print_table,
+    read_page,
     settings_from,
 )
 from listener.cli.filtering import AnyCase, filter_options
@@ -85,15 +88,13 @@ def list_deliveries(
     """List deliveries, newest first: when each is due, and the error that it waits after."""
     wanted = tuple(map(DeliveryState, states)) or stored.UNSETTLED
     with opened_store(settings_from(path), read_only=True) as store:
-        found = stored.Deliveries(store.database).page(
-            states=wanted, filters=filters, before=before or 0, limit=limit + 1
-        )
-    page = found[:limit]
+        read = partial(stored.Deliveries(store.database).page, states=wanted, filters=filters)
+        page, following = read_page(read, before=before, limit=limit, row_id=attrgetter("id"))
     if as_json:
         print_json([delivery_dict(delivery) for delivery in page])
     else:
         _show(page)
-    print_next_page([each.id for each in found], limit)
+    print_next_page(following)
 
 
 @deliveries.command("show", epilog=examples(EXAMPLES, "show"))

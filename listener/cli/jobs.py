@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +24,7 @@ from listener.cli.common import (
     print_one,
     print_table,
     print_warnings,
+    read_page,
     settings_from,
 )
 from listener.cli.filtering import AnyCase, filter_options
@@ -94,14 +97,14 @@ def list_jobs(
     """List jobs, newest first, with the states of their deliveries."""
     with opened_store(settings_from(path), read_only=True) as store:
         queries = stored.Queries(store.database)
-        found = queries.jobs(state=state or "", filters=filters, before=before or 0, limit=limit + 1)
-        page = found[:limit]
+        read = partial(queries.jobs, state=state or "", filters=filters)
+        page, following = read_page(read, before=before, limit=limit, row_id=itemgetter(0))
         counts = queries.delivery_counts([row for row, _ in page])
     if as_json:
         print_json([{"id": row, **job_dict(job), "deliveries": counts.get(row, {})} for row, job in page])
     else:
         _show_page(page, counts, narrowed=bool(state or filters.given))
-    print_next_page([row for row, _ in found], limit)
+    print_next_page(following)
 
 
 def _show_page(

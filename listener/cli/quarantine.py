@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -23,6 +24,7 @@ from listener.cli.common import (
     print_next_page,
     print_one,
     print_table,
+    read_page,
     settings_from,
 )
 from listener.cli.filtering import filter_options
@@ -83,14 +85,13 @@ def list_quarantined(
 ) -> None:
     """List quarantined messages, newest first."""
     with opened_store(settings_from(path), read_only=True) as store:
-        messages = stored.QuarantinedMessages(store.database)
-        found = messages.page(filters=filters, before=before or 0, limit=limit + 1)
-    page = found[:limit]
+        read = partial(stored.QuarantinedMessages(store.database).page, filters=filters)
+        page, following = read_page(read, before=before, limit=limit, row_id=attrgetter("id"))
     if as_json:
         print_json([quarantined_dict(entry) for entry in page])
     else:
         _show(page)
-    print_next_page([each.id for each in found], limit)
+    print_next_page(following)
 
 
 @quarantine.command("show", epilog=examples(EXAMPLES, "show"))

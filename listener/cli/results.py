@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import partial
+from operator import attrgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +21,7 @@ from listener.cli.common import (
     print_json,
     print_next_page,
     print_table,
+    read_page,
     settings_from,
 )
 from listener.cli.filtering import AnyCase, filter_options
@@ -80,15 +83,15 @@ def list_results(
     with opened_store(settings, read_only=True) as store:
         stored_results = queries.Queries(store.database)
         wanted = ResultStatus(status) if status else None
-        found = stored_results.results(status=wanted, filters=filters, before=before or 0, limit=limit + 1)
-        page = found[:limit]
+        read = partial(stored_results.results, status=wanted, filters=filters)
+        page, following = read_page(read, before=before, limit=limit, row_id=attrgetter("id"))
         jobs = stored_results.jobs_of([stored.id for stored in page if stored.status == ResultStatus.PARKED])
     reasons = _parked_reasons(settings.rules(), page, jobs)
     if as_json:
         print_json([result_dict(stored) | {"reason": reasons.get(stored.id, "")} for stored in page])
     else:
         _show(page, reasons)
-    print_next_page([stored.id for stored in found], limit)
+    print_next_page(following)
 
 
 def _show(page: Sequence[StoredResult], reasons: Mapping[int, str]) -> None:

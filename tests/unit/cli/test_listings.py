@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
+from sqlalchemy import text
 
 from listener.core import clock
 from listener.core.model import Dead, Done, JobState, ResultStatus, RoutingDecision, Settlement, Target
@@ -141,6 +142,18 @@ def test_every_list_ends_with_the_next_page_if_there_is_one(
     second = printed(*path, *options, *hint.removeprefix("next page: ").split())
     assert [row["id"] for row in second] == [row["id"] for row in everything[1:]]
     assert invoke(*path, *options, "--limit", str(len(everything))).stderr == ""
+
+
+def test_a_row_that_cannot_be_read_does_not_hide_the_next_page(jobs: Place, invoke: Invoke) -> None:
+    with jobs.store() as store, store.database.write() as connection:
+        connection.execute(text("UPDATE jobs SET created_at = 'x' WHERE id = 4"))
+
+    first = invoke("jobs", "list", "--limit", "2", "--json")
+    assert [job["id"] for job in json.loads(first.stdout)] == [5]
+    assert first.stderr.endswith("next page: --before 5\n")
+
+    rest = invoke("jobs", "list", "--before", "5", "--json")
+    assert [job["id"] for job in json.loads(rest.stdout)] == [3, 2, 1]
 
 
 @pytest.mark.process
