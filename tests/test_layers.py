@@ -213,6 +213,18 @@ def test_a_module_takes_its_logger_from_core(path: Path) -> None:
     assert taken == []
 
 
+@every_module
+def test_only_the_settings_say_how_results_and_jobs_are_matched(path: Path) -> None:
+    """Without their verification, an operator's action would believe what is forged in a stored result."""
+    made = [
+        node.lineno
+        for node in nodes_of(path)
+        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "Correlation"
+    ]
+
+    assert not made or name_of(path) in ("listener.settings.sections", "listener.rules.routing")
+
+
 def test_a_command_imports_nothing_in_its_functions() -> None:
     """What only some commands need is imported at the top, with ``lazy_imports``."""
     hidden = [

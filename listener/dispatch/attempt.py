@@ -7,10 +7,9 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from listener.core.call_deadline import set_call_deadline
-from listener.core.errors import Offer
 from listener.core.model import Delivery, Done, JobResult, Outcome
 from listener.dispatch.delivery_log import call_with_log_fields
-from listener.dispatch.delivery_trace import describe, trace_of
+from listener.dispatch.delivery_trace import describe, fail, trace_of
 from listener.dispatch.job_result import job_result
 from listener.rules.retry import RetryPolicy
 from listener.runtime import tracing
@@ -45,8 +44,7 @@ def run_attempt(
             call_with_log_fields(delivery, binding.run, result)
         # Handlers are third-party code: not even their SystemExit may end the worker.
         except BaseException as error:
-            if not isinstance(error, Offer):
-                span.fail(error)
             outcome = failed(error)
+            fail(span, error, outcome)
         describe(span, delivery, outcome)
     return outcome

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from datetime import datetime
 
-from listener.core.model import OUTCOME_NAMES, Delivery, Outcome, Settlement
+from listener.core.model import OUTCOME_NAMES, Delivery, Offered, Outcome, RetryAfter, Settlement
 from listener.dispatch.delivery_log import log_fields
 from listener.runtime import tracing
 from listener.runtime.tracing import ActiveSpan
@@ -20,6 +20,14 @@ def describe(span: ActiveSpan, delivery: Delivery, outcome: Outcome) -> None:
     """Give the span of an attempt its attributes."""
     if tracing.is_used():
         span.set(_attributes(delivery, outcome))
+
+
+def fail(span: ActiveSpan, error: BaseException, outcome: Outcome) -> None:
+    """The attempt ended with this error, which is a failure unless applications are to pull the delivery, or a stop has
+    cut the attempt short."""
+    cut_short = isinstance(outcome, RetryAfter) and not outcome.failed
+    if not cut_short and not isinstance(outcome, Offered):
+        span.fail(error)
 
 
 def trace_settlements(settlements: Sequence[Settlement], *, since: datetime) -> None:

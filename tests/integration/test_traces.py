@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -169,6 +171,30 @@ def test_a_job_is_registered_in_the_trace_of_the_caller(tmp_path: Path, spans: I
 
     assert format(upload.get_span_context().span_id, "016x") in job.trace
     assert [span.name for span in by_start(spans)] == ["upload"]
+
+
+def test_an_attempt_that_a_stop_cuts_short_is_no_failure(
+    store: SqlStore, spans: InMemorySpanExporter
+) -> None:
+    submit(REQUEST, store=store, mps=Accepting())
+    started, cut = threading.Event(), threading.Event()
+
+    def ended_by_a_stop(_result: JobResult) -> None:
+        started.set()
+        cut.wait()
+        raise RuntimeError("killed")
+
+    with dispatching(store, ended_by_a_stop) as dispatcher:
+        recorder = Recorder(store=store, rules=RULES, correlation=Correlation(), sink=dispatcher)
+        recorder.record("q", [a_message(body=wrapped(a_callback(JobId=JOB_ID)))])
+        started.wait()
+        dispatcher.stop(timedelta(0))
+        cut.set()
+        wait_until(lambda: any(span.name == "handle" for span in spans.get_finished_spans()))
+
+    (attempt,) = [span for span in by_start(spans) if span.name == "handle"]
+    assert attempt.status.status_code is StatusCode.UNSET
+    assert attributes(attempt)["outcome"] == "retry"
 
 
 def test_a_submission_that_fails_is_in_the_trace(store: SqlStore, spans: InMemorySpanExporter) -> None:
