@@ -13,10 +13,13 @@ from typing import TYPE_CHECKING, Final
 from listener.core import clock
 from listener.core.errors import NotFound
 from listener.core.job_kinds import WORKFLOW
-from listener.core.model import SUCCESS, Delivery, Job, JobState, Result, ResultStatus
+from listener.core.model import SUCCESS, Delivery, Job, JobState, Result, ResultStatus, Target
 from listener.intake.isolation import original_body
 from listener.rules import explanation
+from listener.rules import route_reasons as reasons
 from listener.rules.explanation import Explanation, Known, Setup
+from listener.rules.route_reasons import RouteReason
+from listener.rules.routing import Rule
 from listener.store.dead_letters import DeadLetters
 from listener.store.quarantined_messages import QuarantinedMessages
 from listener.store.queries import JobHistory, Queries, StoredResult
@@ -82,6 +85,26 @@ class ExplainedMessage:
     explanation: Explanation
 
 
+def parked_reasons(
+    queries: Queries, rules: Sequence[Rule], page: Sequence[StoredResult]
+) -> Mapping[int, str]:
+    """Why each parked result of a page went to no route, by its id: the route that came nearest."""
+    parked = [stored for stored in page if stored.status == ResultStatus.PARKED]
+    jobs = queries.jobs_of([stored.id for stored in parked])
+    return {
+        stored.id: reasons.nearest_text(
+            reasons.route_reasons(rules, stored.result, job=jobs.get(stored.id), queue=stored.queue)
+        )
+        for stored in parked
+    }
+
+
+def reasons_of(queries: Queries, rules: Sequence[Rule], stored: StoredResult) -> Sequence[RouteReason]:
+    """Why a result matches each route or not; the route that came nearest is the first."""
+    job = queries.jobs_of([stored.id]).get(stored.id)
+    return reasons.nearest_first(reasons.route_reasons(rules, stored.result, job=job, queue=stored.queue))
+
+
 class Explanations:
     """Each method asks the store once or twice, and raises NotFound for what it does not have."""
 
@@ -95,6 +118,12 @@ class Explanations:
             rules=settings.rules(),
             correlation=settings.correlation_rules(),
             unenriched=frozenset(route.name for route in settings.routes if not route.enrich),
+            pulled=frozenset(
+                Target(route.name, handler.label)
+                for route in settings.routes
+                for handler in route.handlers
+                if handler.use == "pull"
+            ),
             max_wait=settings.enrich.max_wait,
         )
 

@@ -12,6 +12,7 @@ from listener.api.context import ApiContext
 from listener.api.jobs import JobDocument
 from listener.api.parameters import Text
 from listener.api.problems import documented
+from listener.api.results import RouteReasonDocument
 from listener.core.documents import to_plain
 from listener.core.errors import NotFound
 from listener.core.model import DeliveryState, RecordKind, ResultStatus
@@ -36,18 +37,6 @@ class ReadingDocument(BaseModel):
     after: str = Field(description="The text after it")
 
 
-class RouteReasonDocument(BaseModel):
-    """Whether a route matches, and if not, the first condition that is not met."""
-
-    route: str
-    matches: bool
-    condition: str = Field(examples=["data.article"])
-    wanted: Any
-    found: Any = Field(description="null if there is no such member")
-    met: int = Field(description="How many conditions before it are met")
-    text: str = Field(description="The same in words")
-
-
 class RetryPlanDocument(BaseModel):
     """What failing again and again leads to."""
 
@@ -62,6 +51,7 @@ class DeliveryPlanDocument(BaseModel):
     handler: str
     retries: RetryPlanDocument
     outputs: str = Field(description="Whether MPS is asked for the outputs first, or why not")
+    pulled: bool = Field(description="Whether an application claims it, instead of being called")
 
 
 class ExplanationDocument(BaseModel):

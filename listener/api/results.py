@@ -13,8 +13,10 @@ from listener.api.context import ApiContext
 from listener.api.parameters import FiltersQuery, PageQuery, RowId, next_page
 from listener.api.problems import documented
 from listener.api.serialize import result_dict
+from listener.core.documents import to_plain
 from listener.core.errors import NotFound
 from listener.core.model import ResultStatus, Source
+from listener.explanations import parked_reasons, reasons_of
 from listener.store.parked import ParkedResults
 from listener.store.queries import Queries
 
@@ -49,8 +51,30 @@ class ResultDocument(BaseModel):
     raw: str = Field(description="The callback as it arrived")
 
 
+class RouteReasonDocument(BaseModel):
+    """Whether a route matches, and if not, the first condition that is not met."""
+
+    route: str
+    matches: bool
+    condition: str = Field(examples=["data.article"])
+    wanted: Any
+    found: Any = Field(description="null if there is no such member")
+    met: int = Field(description="How many conditions before it are met")
+    text: str = Field(description="The same in words")
+
+
+class ListedResult(ResultDocument):
+    reason: str = Field(description="Of a parked one: the route that came nearest, and what it misses")
+
+
+class ShownResult(ResultDocument):
+    routes: list[RouteReasonDocument] = Field(
+        description="By the present settings; the route that came nearest is the first"
+    )
+
+
 class ResultPage(BaseModel):
-    results: list[ResultDocument]
+    results: list[ListedResult]
     next: int | None = Field(description="The `before` of the following page; null at the end")
 
 
@@ -92,16 +116,19 @@ class _Results:
         """List recorded results, newest first."""
         queries = Queries(self._context.store.database)
         found = queries.results(status=status, filters=filters, before=page.before, limit=page.limit)
-        rows = [result_dict(stored) for stored in found]
+        reasons = parked_reasons(queries, self._context.settings.rules(), found)
+        rows = [result_dict(stored) | {"reason": reasons.get(stored.id, "")} for stored in found]
         return {"results": rows, "next": next_page(rows)}
 
     def show_result(self, result_id: Annotated[RowId, Path()]) -> dict[str, Any]:
-        """Show one result with its callback."""
+        """Show one result with its callback, and why it matches each route or not."""
         queries = Queries(self._context.store.database)
         found = queries.result(result_id)
         if found is None:
             raise NotFound(f"no result has the id {result_id}")
-        return result_dict(found, job=queries.jobs_of([result_id]).get(result_id))
+        reasons = reasons_of(queries, self._context.settings.rules(), found)
+        document = result_dict(found, job=queries.jobs_of([result_id]).get(result_id))
+        return document | {"routes": to_plain(tuple(reasons))}
 
 
 def router(context: ApiContext) -> APIRouter:
@@ -109,7 +136,7 @@ def router(context: ApiContext) -> APIRouter:
     made = APIRouter(prefix="/results", tags=["results"])
     made.add_api_route("", results.list_results, response_model=ResultPage)
     made.add_api_route(
-        "/{result_id}", results.show_result, response_model=ResultDocument, responses=documented(404)
+        "/{result_id}", results.show_result, response_model=ShownResult, responses=documented(404)
     )
     for action in ACTIONS:
         action.add_to(made, context)

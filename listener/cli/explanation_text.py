@@ -89,6 +89,8 @@ def _routes(routes: Sequence[RouteReason]) -> Iterator[str]:
 def _plans(plans: Sequence[DeliveryPlan]) -> Iterator[str]:
     for plan in plans:
         fields = [("attempts", _attempts(plan.retries)), ("outputs", plan.outputs)]
+        if plan.pulled:
+            fields.append(("called", f"no: an application claims it with POST /v1/routes/{plan.route}/claim"))
         yield from _section(f"delivery to {plan.route}/{plan.handler}", fields)
 
 

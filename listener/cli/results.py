@@ -32,14 +32,13 @@ from listener.core.lazy_imports import lazy_imports
 from listener.core.model import ResultStatus
 
 with lazy_imports():
-    from listener.rules import route_reasons, routing
+    from listener import explanations
+    from listener.rules import routing
     from listener.store import parked, queries
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from listener.core.model import Job
-    from listener.rules.routing import Rule
     from listener.store.filters import Filters
     from listener.store.queries import StoredResult
 
@@ -85,8 +84,7 @@ def list_results(
         wanted = ResultStatus(status) if status else None
         read = partial(stored_results.results, status=wanted, filters=filters)
         page, following = read_page(read, before=before, limit=limit, row_id=attrgetter("id"))
-        jobs = stored_results.jobs_of([stored.id for stored in page if stored.status == ResultStatus.PARKED])
-    reasons = _parked_reasons(settings.rules(), page, jobs)
+        reasons = explanations.parked_reasons(stored_results, settings.rules(), page)
     if as_json:
         print_json([result_dict(stored) | {"reason": reasons.get(stored.id, "")} for stored in page])
     else:
@@ -121,19 +119,6 @@ def _show(page: Sequence[StoredResult], reasons: Mapping[int, str]) -> None:
     )
 
 
-def _parked_reasons(
-    rules: Sequence[Rule], page: Sequence[StoredResult], jobs: Mapping[int, Job]
-) -> Mapping[int, str]:
-    """Why each parked result of a page went to no route, by its id."""
-    return {
-        stored.id: route_reasons.nearest_text(
-            route_reasons.route_reasons(rules, stored.result, job=jobs.get(stored.id), queue=stored.queue)
-        )
-        for stored in page
-        if stored.status == ResultStatus.PARKED
-    }
-
-
 @results.command("show", epilog=examples(EXAMPLES, "show"))
 @click.argument("result_id", metavar="ID", type=ROW_ID)
 @config_option
@@ -147,12 +132,10 @@ def show_result(*, result_id: int, path: Path | None, as_json: bool) -> None:
     with opened_store(settings, read_only=True) as store:
         stored_results = queries.Queries(store.database)
         stored = stored_results.result(result_id)
+        if stored is None:
+            raise NotFound(f"no result has the id {result_id}; list them with `mns-listener results list`")
         job = stored_results.jobs_of([result_id]).get(result_id)
-    if stored is None:
-        raise NotFound(f"no result has the id {result_id}; list them with `mns-listener results list`")
-    reasons = route_reasons.nearest_first(
-        route_reasons.route_reasons(settings.rules(), stored.result, job=job, queue=stored.queue)
-    )
+        reasons = explanations.reasons_of(stored_results, settings.rules(), stored)
     fields: dict[str, Any] = result_dict(stored, job=job)
     if as_json:
         print_json(fields | {"routes": to_plain(tuple(reasons))})

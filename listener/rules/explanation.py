@@ -13,7 +13,7 @@ from typing import Final
 from xml.etree.ElementTree import ParseError
 
 from listener.core.errors import Undecodable
-from listener.core.model import Job, RecordKind, Result, ResultStatus, RoutingDecision
+from listener.core.model import Job, RecordKind, Result, ResultStatus, RoutingDecision, Target
 from listener.formats import callback
 from listener.formats.read_members import Member, read_members
 from listener.formats.setup_message import is_setup_message
@@ -42,6 +42,7 @@ class Setup:
     rules: Sequence[Rule]
     correlation: Correlation
     unenriched: frozenset[str] = frozenset()  #: routes whose handlers get no outputs
+    pulled: frozenset[Target] = frozenset()  #: handlers that leave their deliveries to applications
     max_wait: timedelta = timedelta(0)  #: how long a delivery waits for its outputs
 
 
@@ -74,6 +75,7 @@ class DeliveryPlan:
     handler: str
     retries: RetryPlan
     outputs: str  #: whether MPS is asked for the outputs first, or why not
+    pulled: bool  #: whether an application claims it over the API, instead of being called
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -225,6 +227,7 @@ def _plans(
             handler=target.handler,
             retries=retry.plan(policies[target.route]),
             outputs=_outputs(result, job, setup, route=target.route, queue=queue),
+            pulled=target in setup.pulled,
         )
 
 

@@ -161,6 +161,7 @@ def test_a_token_that_may_only_read_is_enough(store: SqlStore, tmp_path: Path) -
                 handler="h",
                 retries=RetryPlan(attempts=1, waits=(), until_dead=NOON - NOON, limit="max_attempts"),
                 outputs="",
+                pulled=False,
             ),
         ),
         (

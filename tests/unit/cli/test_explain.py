@@ -279,6 +279,17 @@ def test_a_mistake_is_said_with_the_way_out(
     assert said in result.stderr
 
 
+def test_a_handler_that_applications_pull_from_is_said_to_be_one(
+    routed: Place, printed: Callable[..., Any], invoke: Invoke
+) -> None:
+    routed.settings('[[routes]]\nname = "covers"\nhandlers = [{{ use = "pull" }}, {{ use = "log" }}]\n')
+
+    plans = printed("explain", CALLBACK)["deliveries"]
+
+    assert [(plan["handler"], plan["pulled"]) for plan in plans] == [("pull", True), ("log", False)]
+    assert invoke("explain", CALLBACK).stdout.count("POST /v1/routes/covers/claim") == 1
+
+
 def test_the_queue_of_a_message_can_be_given(routed: Place, printed: Callable[..., Any]) -> None:
     routed.settings(
         '[[routes]]\nname = "other"\nmatch = {{ queue = "other" }}\nhandlers = [{{ use = "log" }}]\n'
