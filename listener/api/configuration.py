@@ -94,7 +94,7 @@ class _Configuration:
 
     async def show_settings(self) -> dict[str, Any]:
         """Show the settings of this process, without secrets."""
-        return {"settings": _shown(self._context.settings)}
+        return {"settings": _plain(shown_settings(self._context.settings))}
 
 
 def router(context: ApiContext) -> APIRouter:
@@ -117,8 +117,9 @@ def _route(route: RouteSettings, retry: RetrySettings) -> dict[str, Any]:
     }
 
 
-def _shown(settings: Settings) -> dict[str, Any]:
-    shown: dict[str, Any] = _plain(settings.model_dump(exclude=set(_SHOWN_ELSEWHERE)))
+def shown_settings(settings: Settings) -> dict[str, Any]:
+    """The sections without secrets, and without queues and routes."""
+    shown = settings.model_dump(exclude=set(_SHOWN_ELSEWHERE))
     shown["store"]["url"] = display_url(parsed_url(settings.store.url))
     return shown
 

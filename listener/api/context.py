@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -11,6 +11,7 @@ from listener.api.live_feed import LiveFeed
 from listener.api.outcomes import Outcomes
 from listener.api.threads import Threads
 from listener.client import Client
+from listener.core.queue_status import QueueReport
 from listener.dispatch.pull import Pull
 from listener.dispatch.pull_waiting import PullWaiting
 from listener.runtime.liveness import Health
@@ -18,6 +19,7 @@ from listener.settings.sections import Settings
 from listener.store.event_feed import EventFeed
 from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
+from listener.store.statistics import Totals
 
 #: How many calls of the store coroutines may have under way.
 STORE_THREADS: Final = 16
@@ -37,6 +39,8 @@ class ApiContext:
     pull: Pull
     pull_waiting: PullWaiting  #: the applications that wait for something to pull
     feed: LiveFeed  #: what follows events
+    queues: Callable[[], Sequence[QueueReport]]  #: how receiving from each queue goes
+    history: Callable[[], Sequence[Totals]]  #: what was open in the store in the last hour, oldest first
 
     @property
     def settings(self) -> Settings:

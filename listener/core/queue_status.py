@@ -1,4 +1,4 @@
-"""The attributes of an MNS queue and the numbers of its messages, as far as they matter here."""
+"""The attributes of an MNS queue, the numbers of its messages, and how receiving from it goes."""
 
 from __future__ import annotations
 
@@ -19,3 +19,13 @@ class QueueStatus:
     active: int | None = None  #: waiting
     inactive: int | None = None  #: received, and neither deleted nor visible again
     delayed: int | None = None  #: not visible yet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueReport:
+    """How receiving from a queue goes in this process."""
+
+    name: str
+    error: str = ""  #: of the last receive; empty if it was answered
+    pollers: int = 1
+    last_receive: timedelta | None = None  #: how long ago one was answered, at first since when it should be

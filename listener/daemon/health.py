@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from listener.aliyun.mns_connection import CONNECT_TIMEOUT, REPLY_TIMEOUT
 from listener.core.errors import QueueUnavailable
+from listener.core.queue_status import QueueReport
 from listener.daemon.gauge_values import GaugeValues
 from listener.jobs.reconciler import CLAIM_DURATION
 from listener.rules.backoff import MPS_BACKOFF
@@ -89,7 +90,7 @@ class HealthChecks:
             "started": self._liveness.started,
             "stopping": self._stopping.is_set(),
             "stalled": list(self._liveness.stalled()),
-            "queues": {group.name: _queue_state(group) for group in self._poller_groups},
+            "queues": {group.name: _error_of(group) or "ok" for group in self._poller_groups},
             "store": self._store.state,
         }
         ok = (
@@ -100,12 +101,24 @@ class HealthChecks:
         )
         return Health(ok=bool(ok), details=details)
 
+    def queues(self) -> Sequence[QueueReport]:
+        """How receiving from each queue goes."""
+        return [
+            QueueReport(
+                name=group.name,
+                error=_error_of(group),
+                pollers=group.pollers,
+                last_receive=self._metrics.gauges.receive_age(group.name),
+            )
+            for group in self._poller_groups
+        ]
+
     def exposition(self) -> bytes:
         """All metrics, for a Prometheus server."""
         self._gauges.update(ready=self.ready().ok)
         return self._metrics.exposition()
 
 
-def _queue_state(group: PollerGroup) -> str:
+def _error_of(group: PollerGroup) -> str:
     error = group.first.last_error
-    return str(error) if isinstance(error, QueueUnavailable) else "ok"
+    return str(error) if isinstance(error, QueueUnavailable) else ""

@@ -94,6 +94,8 @@ def _api_context(
         pull=parts.pull,
         pull_waiting=parts.pull_waiting,
         feed=api_context.make_feed(parts.store, threads),
+        queues=parts.health.queues,
+        history=lambda: parts.statistics.history,
     )
 
 

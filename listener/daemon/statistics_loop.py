@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -16,6 +16,8 @@ from listener.store.statistics import Totals
 log = get_logger(__name__)
 
 INTERVAL: Final = timedelta(seconds=10)
+#: How long the totals are kept, for the pages.
+KEPT: Final = timedelta(hours=1)
 
 
 class StatisticsLoop:
@@ -26,6 +28,8 @@ class StatisticsLoop:
         self._stop = stop
         self._read_at = clock.monotonic()
         self.totals: Totals | None = None  #: None until they are read for the first time
+        #: Of the last hour, as far as this process has read them; oldest first.
+        self.history: Sequence[Totals] = ()
 
     @property
     def age(self) -> timedelta:
@@ -42,6 +46,7 @@ class StatisticsLoop:
         """Read once; what cannot be read stays as it was. Never raises."""
         try:
             self.totals = self._read(clock.now())
+            self.history = (*self.history[1 - KEPT // INTERVAL :], self.totals)
             self._read_at = clock.monotonic()
         except StoreUnavailable:
             pass  # logged by the store's observer

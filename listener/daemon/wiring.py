@@ -93,6 +93,7 @@ class Parts:
     poller_groups: Sequence[PollerGroup]
     queues: Sequence[MnsQueue]  #: one for each poller; grows when extra pollers are made
     health: HealthChecks
+    statistics: StatisticsLoop
     presence: Presence
     drain: DrainLoop | None  #: in drain mode
     loops: Sequence[Loop]
@@ -137,6 +138,7 @@ class Wiring:
             poller_groups=poller_groups,
             queues=self._queues,
             health=self._health(poller_groups, dispatcher),
+            statistics=self._statistics,
             presence=self._presence,
             drain=drain,
             loops=list(self._loops(dispatcher, recorder, poller_groups, drain)),

@@ -20,7 +20,18 @@ from listener.api.context import ApiContext
 from listener.api.problems import problem_of
 from listener.core.errors import ListenerError
 from listener.core.logger import get_logger
-from listener.pages import dead_letters, deliveries, jobs, overview, parked, quarantine, sign_in
+from listener.pages import (
+    dead_letters,
+    deliveries,
+    jobs,
+    overview,
+    parked,
+    quarantine,
+    queues,
+    routes,
+    settings_page,
+    sign_in,
+)
 from listener.pages.rendering import Templates, static_files
 from listener.pages.security import MEDIA_TYPES, SecureHeaders
 from listener.pages.sessions import LIFETIME, Session, Sessions, cookie_name, new_id
@@ -39,13 +50,17 @@ AREAS: Final[Sequence[Area]] = (
     dead_letters.AREA,
     parked.AREA,
     quarantine.AREA,
+    routes.AREA,
+    queues.AREA,
+    settings_page.AREA,
 )
 
 Pause = Callable[[float], Awaitable[None]]
 
 
 #: The largest body of a form, in bytes, where it is larger than usual; by the beginning of the path.
-BODY_LIMITS: Final[Mapping[str, int]] = {}
+#: An urlencoded message may be three times as long as the message.
+BODY_LIMITS: Final[Mapping[str, int]] = {routes.EXPLAIN: 3 * routes.MAX_MESSAGE + (16 << 10)}
 
 
 def application(context: ApiContext) -> ASGIApp:
@@ -71,15 +86,15 @@ class Pages:
         )
 
     def application(self) -> ASGIApp:
-        routes = [self._route(route) for area in AREAS for route in area.routes]
-        routes += [
+        every = [self._route(route) for area in AREAS for route in area.routes]
+        every += [
             Route("/sign-in", self._show_sign_in),
             Route("/sign-in", self._sign_in, methods=["POST"]),
             Route("/sign-out", self._sign_out, methods=["POST"]),
             Route("/static/{name}", _static),
         ]
         handlers = {HTTPException: self._http_error, ListenerError: self._error}
-        return SecureHeaders(Starlette(routes=routes, exception_handlers=handlers))
+        return SecureHeaders(Starlette(routes=every, exception_handlers=handlers))
 
     # one page
 

@@ -59,11 +59,18 @@ def show_figures(visit: Visit) -> Response:
         "received": [each.received for each in whole],
         "handled": [each.handled for each in whole],
         "failed": [each.failed for each in whole],
-        "at": round(at.timestamp(), 1),
-        "backlog": totals.pending + totals.running,
-        "age": round(totals.oldest_pending_age.total_seconds(), 1),
+        "backlog": _backlog([*visit.context.history(), totals]),
     }
     return JSONResponse(figures)
+
+
+def _backlog(history: Sequence[Totals]) -> Sequence[Sequence[float]]:
+    """The times, the deliveries that were not settled, and the minutes that the oldest pending one had waited."""
+    return (
+        [round(each.at.timestamp(), 1) for each in history],
+        [each.pending + each.running for each in history],
+        [round(each.oldest_pending_age / timedelta(minutes=1), 2) for each in history],
+    )
 
 
 def _figures_of(tile: Tile) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from datetime import timedelta
 from functools import partial
 
 from prometheus_client import CollectorRegistry, Gauge
@@ -50,6 +51,11 @@ class Gauges:
         if queue not in self._received:
             self.received(queue)
             self._receive_age.labels(queue).set_function(lambda: clock.monotonic() - self._received[queue])
+
+    def receive_age(self, queue: str) -> timedelta | None:
+        """How long ago a receive from this queue was answered, at first since when it should have been."""
+        received = self._received.get(queue)
+        return None if received is None else timedelta(seconds=clock.monotonic() - received)
 
     def received(self, queue: str) -> None:
         """A receive was answered."""

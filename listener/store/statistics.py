@@ -27,7 +27,7 @@ from sqlalchemy import (
     type_coerce,
 )
 
-from listener.core.model import TERMINAL_STATES, ResultStatus, Source
+from listener.core.model import TERMINAL_STATES, DeliveryState, ResultStatus, Source, Target
 from listener.store.changes import SEPARATOR, ChangeKind
 from listener.store.claims import IS_DEAD, IS_PENDING, IS_RUNNING
 from listener.store.database import Database
@@ -50,6 +50,8 @@ MINUTE: Final = timedelta(minutes=1)
 PENDING_READ: Final = 5_000
 #: How many jobs whose next query is still to come are looked at for overdue ones.
 SCHEDULED_READ: Final = 10_000
+#: How many open deliveries of each state are counted by handler.
+OPEN_READ: Final = 20_000
 #: How many of the newest rows are read for the last hour, and how many outcomes for their times.
 CHANGES_READ: Final = 30_000
 RESULTS_READ: Final = 20_000
@@ -175,6 +177,11 @@ class Statistics:
                 bytes=size_of(connection, self._database),
             )
 
+    def open_by_target(self) -> Mapping[Target, Mapping[str, int]]:
+        """How many deliveries of each handler are in each open state, among at most OPEN_READ of each state."""
+        with self._database.read() as connection:
+            return _open_by_target(connection)
+
     def activity(self, at: datetime) -> Activity:
         """What happened in the hour before ``at``."""
         hour = _minute_of(at - PERIOD)
@@ -212,6 +219,20 @@ def _oldest_pending(connection: Connection) -> datetime | None:
     oldest = select(func.min(first.c.waited_since))
     queues = queues_of(connection, _PENDING_QUEUES)
     return min((connection.scalar(oldest, {"of_queue": queue}) for queue in queues), default=None)
+
+
+def _open_by_target(connection: Connection) -> Mapping[Target, Mapping[str, int]]:
+    found: dict[Target, dict[str, int]] = {}
+    for state, is_open in (
+        (DeliveryState.PENDING, IS_PENDING),
+        (DeliveryState.RUNNING, IS_RUNNING),
+        (DeliveryState.DEAD, IS_DEAD),
+    ):
+        read = select(deliveries.c.route, deliveries.c.handler).where(is_open).limit(OPEN_READ).subquery()
+        counted = select(read.c.route, read.c.handler, func.count()).group_by(read.c.route, read.c.handler)
+        for route, handler, number in connection.execute(counted):
+            found.setdefault(Target(route, handler), {})[state] = number
+    return found
 
 
 def _overdue(connection: Connection, at: datetime) -> int:

@@ -11,8 +11,9 @@ from collections.abc import Iterator
 import pytest
 from playwright.sync_api import Browser, expect
 
+from tests.support.builders import a_callback
 from tests.support.chromium import PHONE, WIDE, Tab, chromium, tab
-from tests.support.filled_daemon import CAPTIONS, COVERS, FilledDaemon, filled_daemon
+from tests.support.filled_daemon import CAPTIONS, COVERS, PARKED, FilledDaemon, filled_daemon
 from tests.support.pages import READER, WRITER
 from tests.support.waiting import wait_until
 
@@ -30,9 +31,11 @@ PAGES = (
     "/dead-letters?route=covers",
     "/deliveries",
     "/parked",
-    "/parked/show?id=9",
     "/quarantine",
     "/quarantine/show?id=1",
+    "/routes",
+    "/queues",
+    "/settings",
 )
 
 
@@ -145,6 +148,33 @@ def test_dead_letters_are_replayed_and_dropped(browser: Browser, daemon: FilledD
         expect(page.locator("h1")).to_have_text("1 dead letter dropped")
         page.get_by_role("link", name="Back to the list").click()
         expect(page.get_by_text("No dead letters.")).to_be_visible()
+
+
+def test_a_message_is_explained_and_the_queue_is_asked(browser: Browser, daemon: FilledDaemon) -> None:
+    with tab(browser, daemon.url) as opened:
+        sign_in(opened, READER)
+        opened.open("/routes")
+        opened.page.get_by_label("Body of a message").fill(a_callback(FunctionName="Cover", JobId="new"))
+        opened.page.get_by_role("button", name="Explain").click()
+        expect(opened.page.get_by_role("heading", level=1)).to_have_text("What would happen to this message")
+        expect(opened.page.locator(".notice")).to_contain_text("routed")
+        assert (opened.violations(), opened.overflow()) == ([], 0)
+        opened.open("/queues")
+        opened.page.get_by_role("link", name="Ask MNS").click()
+        expect(opened.page.locator("[data-label=Receiving]")).to_have_text("ok")
+        expect(opened.page.locator("[data-label=Waiting]")).to_have_text("0")
+
+
+def test_a_parked_result_says_why(browser: Browser, daemon: FilledDaemon) -> None:
+    with tab(browser, daemon.url) as opened:
+        sign_in(opened)
+        opened.open("/parked")
+        expect(opened.page.locator("tbody tr")).to_have_count(PARKED)
+        opened.page.locator("tbody a").first.click()
+        expect(opened.page.locator(".pairs")).to_contain_text('wanted "Cover"')
+        assert (opened.violations(), opened.overflow()) == ([], 0)
+        opened.page.get_by_role("button", name="Route…").click()
+        expect(opened.page.get_by_text("1 cannot be routed")).to_be_visible()
 
 
 def test_without_scripts_a_message_is_dropped_from_quarantine(browser: Browser, daemon: FilledDaemon) -> None:

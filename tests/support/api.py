@@ -84,6 +84,8 @@ def serving_api(
         pull=pull,
         pull_waiting=PullWaiting(pull),
         feed=make_feed(store, threads),
+        queues=tuple,
+        history=tuple,
     )
     with asyncio.Runner() as runner:
         api = Api(context, runner)

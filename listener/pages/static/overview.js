@@ -1,7 +1,6 @@
 "use strict";
 // Draws the charts of the overview, and refreshes its figures while the page is visible.
 const INTERVAL = 10000;
-const SAMPLES = 360;
 
 const color = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
 
@@ -51,11 +50,10 @@ function chart(id, series, data, axes = []) {
 }
 
 const showRates = chart("rates", [{ stroke: "--accent" }, { stroke: "--good" }, { stroke: "--bad" }], [[], [], [], []]);
-const backlog = [[], [], []];
 const showBacklog = chart(
   "backlog",
   [{ stroke: "--accent" }, { stroke: "--bad", scale: "age" }],
-  backlog,
+  [[], [], []],
   [{ side: 1, scale: "age", size: 44, grid: { show: false } }],
 );
 
@@ -82,11 +80,7 @@ async function refresh() {
   }
   showTiles(figures.tiles);
   showRates([figures.minutes, figures.received, figures.handled, figures.failed]);
-  for (const [place, value] of [figures.at, figures.backlog, figures.age / 60].entries()) {
-    backlog[place].push(value);
-    if (backlog[place].length > SAMPLES) backlog[place].shift();
-  }
-  showBacklog(backlog);
+  showBacklog(figures.backlog);
 }
 
 refresh();

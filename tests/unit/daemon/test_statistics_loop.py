@@ -11,7 +11,7 @@ from structlog.testing import capture_logs
 
 from listener.core import clock
 from listener.core.errors import StoreFailureKind, StoreUnavailable
-from listener.daemon.statistics_loop import StatisticsLoop
+from listener.daemon.statistics_loop import INTERVAL, StatisticsLoop
 from listener.store.statistics import Totals
 from tests.support.builders import NOON
 from tests.support.clocks import let_pass
@@ -57,3 +57,13 @@ def test_what_cannot_be_read_leaves_the_last_totals_with_their_age(
     assert [line["event"] for line in logs] == (
         ["statistics.crashed"] if isinstance(error, ValueError) else []
     )
+
+
+def test_the_totals_of_the_last_hour_are_kept_and_no_others(monkeypatch: pytest.MonkeyPatch) -> None:
+    times = iter(NOON + number * INTERVAL for number in range(400))
+    monkeypatch.setattr(clock, "now", lambda: next(times))
+    loop = a_loop(lambda at: Totals(at=at))
+    for _ in range(400):
+        loop.turn()
+
+    assert [loop.history[0].at, loop.history[-1].at] == [NOON + 40 * INTERVAL, NOON + 399 * INTERVAL]
