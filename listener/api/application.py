@@ -90,13 +90,14 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
         document["security"] = [{"token": []}]
         for operations in document["paths"].values():
             for operation in operations.values():
-                _describe_problems(operation["responses"])
+                _describe_problems(operation["responses"], has_body="requestBody" in operation)
         app.openapi_schema = document
     return app.openapi_schema
 
 
-def _describe_problems(responses: dict[str, Any]) -> None:
+def _describe_problems(responses: dict[str, Any], *, has_body: bool) -> None:
     """The operation's own, and those that any request may lead to."""
-    for status, response in documented(401, 403, 422, 503).items():
+    of_body = (400, 413) if has_body else ()
+    for status, response in documented(*of_body, 401, 403, 422, 503).items():
         if str(status) != "422" or "422" in responses:  # FastAPI adds it where there is something to validate
             responses[str(status)] = response

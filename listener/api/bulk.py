@@ -25,7 +25,26 @@ FieldsT = TypeVar("FieldsT", FilterFields, TimeFields)
 class RowSelection(BaseModel, Generic[FieldsT]):
     """Either `ids`, or `all` of those that match the filters."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "oneOf": [
+                {
+                    "required": ["ids"],
+                    "properties": {
+                        "ids": {"type": "array"},
+                        "all": {"const": False},
+                        "filters": {"type": "null"},
+                        "before": {"type": "null"},
+                    },
+                },
+                {
+                    "required": ["all"],
+                    "properties": {"all": {"const": True}, "ids": {"type": "null"}},
+                },
+            ]
+        },
+    )
 
     ids: Annotated[list[RowId], Field(max_length=MAX_ROWS)] | None = None
     all: bool = False

@@ -70,7 +70,7 @@ def router(context: ApiContext) -> APIRouter:
     made = APIRouter(prefix="/dead-letters", tags=["dead letters"])
     made.add_api_route("", letters.list_dead_letters, response_model=DeadLetterPage)
     made.add_api_route(
-        "/{dead_letter_id}",
+        "/{dead_letter_id:int}",
         letters.show_dead_letter,
         response_model=WholeDelivery,
         responses=documented(404),

@@ -103,7 +103,7 @@ def router(context: ApiContext) -> APIRouter:
     made = APIRouter(prefix="/deliveries", tags=["deliveries"])
     made.add_api_route("", deliveries.list_deliveries, response_model=DeliveryPage)
     made.add_api_route(
-        "/{delivery_id}",
+        "/{delivery_id:int}",
         deliveries.show_delivery,
         response_model=WholeDelivery,
         responses=documented(404),

@@ -118,7 +118,21 @@ class Question(BaseModel):
     model_config = ConfigDict(
         extra="forbid",
         json_schema_extra={
-            "examples": [{"message": '{"JobId": "39f8e0bc", "State": "Success"}'}, {"job": "talk-7"}]
+            "examples": [{"message": '{"JobId": "39f8e0bc", "State": "Success"}'}, {"job": "talk-7"}],
+            "oneOf": [
+                {
+                    "required": ["message"],
+                    "properties": {"message": {"type": "string"}, "job": {"type": "null"}},
+                },
+                {
+                    "required": ["job"],
+                    "properties": {
+                        "job": {"type": "string"},
+                        "message": {"type": "null"},
+                        "queue": {"type": "null"},
+                    },
+                },
+            ],
         },
     )
 

@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from listener.api.context import ApiContext
 from listener.api.deliveries import DeliveryDocument
-from listener.api.parameters import FiltersQuery, PageQuery, Text, next_page
+from listener.api.parameters import DurationText, FiltersQuery, PageQuery, Text, next_page
 from listener.api.problems import documented
 from listener.api.results import ResultDocument
 from listener.api.serialize import delivery_dict, job_dict, result_dict
@@ -22,7 +22,6 @@ from listener.api.waiting import unless_disconnected
 from listener.core.documents import to_plain
 from listener.core.errors import AlreadyExists, NotFound, UsageError
 from listener.core.model import Job, JobState
-from listener.formats.durations import Duration
 from listener.jobs.request import JobRequest, kind_name, registered_kind
 from listener.runtime import tracing
 from listener.store.queries import Queries
@@ -33,9 +32,10 @@ MPS_THREADS: Final = 16
 MAX_WAIT: Final = 60
 
 Name = Annotated[Text, Path(description="The job id, the reference, or the run id of a workflow")]
-#: A duration in a JSON body.
-DurationText = Annotated[
-    Duration | None, Field(description="Seconds, or text such as `30m`", examples=["30m", 1800])
+#: Of externally submitted jobs: the ids of MPS have neither blanks nor commas.
+JobId = Annotated[
+    Text,
+    Path(description="The id from MPS, or the run id of a workflow", pattern=r"^[^\s,]+$", max_length=256),
 ]
 
 
@@ -134,7 +134,7 @@ class JobSubmission(BaseModel):
     model: Text = ""
     schedule_params: Text = ""
     reference: Text = Field("", description="Your own name for the job: unique, and makes a repeat safe")
-    deadline: DurationText = None
+    deadline: DurationText | None = Field(None, description="Until its callback is overdue")
     force: bool = Field(False, description="Submit it although it probably cannot work")
     tenant: Text = ""
 
@@ -169,7 +169,7 @@ class JobRegistration(BaseModel):
     pipeline: Text = ""
     user_data: Text | None = Field(None, description="Used if the callback has none")
     reference: Text = ""
-    deadline: DurationText = None
+    deadline: DurationText | None = Field(None, description="Until its callback is overdue")
     tenant: Text = ""
 
 
@@ -213,7 +213,7 @@ class _Jobs:
 
     def register_job(
         self,
-        job_id: Annotated[Text, Path(description="The id from MPS, or the run id of a workflow")],
+        name: JobId,
         response: Response,
         registration: Annotated[JobRegistration, Body(default_factory=JobRegistration)],
         traceparent: Traceparent = "",
@@ -226,10 +226,10 @@ class _Jobs:
         fields = {name: getattr(registration, name) for name in JobRegistration.model_fields}
         try:
             with tracing.called_by(traceparent):
-                job = self._context.client.register(job_id, **fields)
+                job = self._context.client.register(name, **fields)
         except AlreadyExists:
-            found = self._context.store.find_job(job_id)
-            if found is None or found.job_id != job_id or not _is_registered_so(found, registration):
+            found = self._context.store.find_job(name)
+            if found is None or found.job_id != name or not _is_registered_so(found, registration):
                 raise
             return job_dict(found)
         response.status_code = HTTPStatus.CREATED
@@ -317,7 +317,7 @@ def router(context: ApiContext) -> APIRouter:
     made.add_api_route("/{name:path}/outputs", jobs.fetch_outputs, response_model=JobOutputs, **found)
     made.add_api_route("/{name:path}", jobs.show_job, response_model=JobDocument, **found)
     made.add_api_route(
-        "/{job_id:path}",
+        "/{name}",
         jobs.register_job,
         methods=["PUT"],
         response_model=JobDocument,

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Annotated, Any
+from typing import Annotated, Any, Final
 
 from fastapi import Depends, Query
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
 
 from listener.core import clock
+from listener.formats.durations import Duration
 from listener.formats.points_in_time import parse_point_in_time
 from listener.formats.states import KNOWN_STATES, known_state
 from listener.formats.unicode_text import storable
@@ -26,13 +27,26 @@ def _point_in_time(given: object) -> datetime:
     return parse_point_in_time(str(given), now=clock.now())
 
 
+#: What ``formats.durations`` reads, as far as it can be said by a pattern.
+_DURATION: Final = {
+    "type": "string",
+    "minLength": 1,
+    "pattern": r"^([0-9]{1,3}d)?([0-9]{1,4}h)?([0-9]{1,5}m)?([0-9]{1,7}s)?([0-9]{1,9}ms)?$",
+}
+#: A duration in a JSON body.
+DurationText = Annotated[
+    Duration,
+    WithJsonSchema({"anyOf": [_DURATION, {"type": "number", "minimum": 0, "maximum": 315_360_000}]}),
+    Field(examples=["30m", 1800]),
+]
 #: Text that every database takes.
 Text = Annotated[str, AfterValidator(_storable)]
 RowId = Annotated[int, Field(ge=1, le=2**63 - 1)]
 PointInTime = Annotated[
     datetime,
     BeforeValidator(_point_in_time),
-    WithJsonSchema({"type": "string", "examples": ["2h", "2026-05-01T08:30:00Z"]}),
+    WithJsonSchema({"anyOf": [{"type": "string", "format": "date-time"}, _DURATION]}),
+    Field(examples=["2h", "2026-05-01T08:30:00Z"]),
 ]
 
 
@@ -70,7 +84,10 @@ Reference = Annotated[
 ]
 Queue = Annotated[Text, Field(description="Only what came from this queue, by its name in the settings")]
 ResultState = Annotated[
-    Text, AfterValidator(_state), Field(description="Only with a result of this state, e.g. `Fail`")
+    Text,
+    AfterValidator(_state),
+    WithJsonSchema({"type": "string", "enum": ["", *KNOWN_STATES]}),
+    Field(description="Only with a result of this state"),
 ]
 Since = Annotated[
     PointInTime | None, Field(description="Only from this time on: ISO 8601, or how long ago, e.g. `2h`")

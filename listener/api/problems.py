@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from http import HTTPStatus
 from typing import Any, Final
 
@@ -120,14 +121,28 @@ async def _listener_error(_request: Request, error: Exception) -> Response:
     return problem_response(problem_of(error))
 
 
-async def _http_error(_request: Request, error: Exception) -> Response:
+async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
     status = HTTPStatus(error.status_code)
+    headers = dict(error.headers or {})
+    if (
+        status is HTTPStatus.METHOD_NOT_ALLOWED
+    ):  # the framework names only those of the first route with this path
+        headers["allow"] = ", ".join(_methods_of(request.app, request.scope["path"]))
     detail = "" if error.detail == status.phrase else str(error.detail)
     name = status.phrase.lower().replace(" ", "-")
     return problem_response(
-        Problem(name=name, title=status.phrase, status=status, detail=detail, headers=error.headers or {})
+        Problem(name=name, title=status.phrase, status=status, detail=detail, headers=headers)
     )
+
+
+def _methods_of(app: FastAPI, path: str) -> Sequence[str]:
+    """The methods that a path has, by the document of the API: of the template with the most literal text."""
+    paths = app.openapi()["paths"]
+    for template in sorted(paths, key=lambda each: (each.count("{"), -len(each))):
+        if re.fullmatch(re.sub(r"\\{\w+\\}", ".+", re.escape(template)), path):
+            return [method.upper() for method in paths[template]]
+    return []
 
 
 async def _invalid_request(_request: Request, error: Exception) -> Response:
@@ -149,7 +164,7 @@ async def _invalid_request(_request: Request, error: Exception) -> Response:
 def _wrong_fields(error: RequestValidationError) -> Iterator[Mapping[str, str]]:
     for each in error.errors():
         place = [str(part) for part in each["loc"][1:]]  # the first part is body, query, path or header
-        yield {"field": ".".join(place), "detail": str(each["msg"])}
+        yield {"field": ".".join(place), "detail": str(each["msg"]).removeprefix("Value error, ")}
 
 
 async def _unexpected(_request: Request, _error: Exception) -> Response:

@@ -11,13 +11,12 @@ from fastapi import APIRouter, Path, Query, Request
 from pydantic import BaseModel, ConfigDict, Field
 
 from listener.api.context import ApiContext
-from listener.api.parameters import RowId, Text
+from listener.api.parameters import DurationText, RowId, Text
 from listener.api.problems import documented, problem_of
 from listener.api.waiting import disconnected
 from listener.core.errors import LeaseLost, NotFound, UsageError
 from listener.core.model import DeliveryState
 from listener.dispatch.pull import MAX_CLAIM, PullAction, PullAnswer, PullSettlement, pulled_document
-from listener.formats.durations import Duration
 
 #: The longest that a request may wait, in seconds.
 MAX_WAIT: Final = 60
@@ -25,8 +24,6 @@ MAX_WAIT: Final = 60
 MAX_SETTLEMENTS: Final = 256
 #: As stored, the number of an attempt is an INTEGER.
 Attempt = Annotated[int, Field(ge=1, le=2**31 - 1)]
-#: A duration in a JSON body.
-DurationText = Annotated[Duration | None, Field(examples=["30s", 30])]
 
 
 class PulledDelivery(BaseModel):
@@ -54,9 +51,11 @@ class SettlementFields(BaseModel):
 
     action: PullAction
     attempt: Attempt = Field(description="Of the document that was pulled")
-    delay: DurationText = Field(None, description="Of `retry`: the pause; the route's back-off if left out")
+    delay: DurationText | None = Field(
+        None, description="Of `retry`: the pause; the route's back-off if left out"
+    )
     reason: Text = Field("", description="Of `retry` and `reject`")
-    lease: DurationText = Field(
+    lease: DurationText | None = Field(
         None, description="Of `extend`: how long from now on; as the handler says if left out"
     )
 
@@ -188,7 +187,7 @@ def router(context: ApiContext) -> APIRouter:
         responses=documented(HTTPStatus.NOT_FOUND),
     )
     made.add_api_route(
-        "/deliveries/{delivery_id}",
+        "/deliveries/{delivery_id:int}",
         pull.settle_delivery,
         methods=["POST"],
         response_model=SettledDelivery,

@@ -86,7 +86,7 @@ def router(context: ApiContext) -> APIRouter:
     made = APIRouter(prefix="/quarantine", tags=["quarantine"])
     made.add_api_route("", messages.list_quarantined, response_model=QuarantinePage)
     made.add_api_route(
-        "/{message_id}",
+        "/{message_id:int}",
         messages.show_quarantined,
         response_model=QuarantinedDocument,
         responses=documented(404),

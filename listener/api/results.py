@@ -136,7 +136,7 @@ def router(context: ApiContext) -> APIRouter:
     made = APIRouter(prefix="/results", tags=["results"])
     made.add_api_route("", results.list_results, response_model=ResultPage)
     made.add_api_route(
-        "/{result_id}", results.show_result, response_model=ShownResult, responses=documented(404)
+        "/{result_id:int}", results.show_result, response_model=ShownResult, responses=documented(404)
     )
     for action in ACTIONS:
         action.add_to(made, context)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+
 from listener import __version__
 from listener.api.application import AREAS
 from tests.support.api import DAEMON, Api
@@ -18,7 +20,8 @@ def test_the_root_names_the_server_and_all_areas(api: Api) -> None:
         **{area: f"/v1/{area}" for area in AREAS},
         **{area: f"/v1/{area}" for area in ("routes", "queues", "settings")},
     }
-    assert [api.get(path).status_code for path in reply["links"].values()] == [200] * len(reply["links"])
+    for path in reply["links"].values():
+        assert api.get(path).status_code == (405 if path == "/v1/explain" else 200)
 
 
 def test_an_unknown_path_is_a_problem(api: Api) -> None:
@@ -34,6 +37,41 @@ def test_an_unknown_path_is_a_problem(api: Api) -> None:
 
 def test_there_is_no_page_that_loads_from_elsewhere(api: Api) -> None:
     assert [api.get(path).status_code for path in ("/docs", "/redoc", "/v1/docs")] == [404] * 3
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "allowed"),
+    [
+        ("OPTIONS", "/v1/jobs", {"GET", "POST"}),
+        ("DELETE", "/v1/jobs/talk-7", {"GET", "PUT"}),
+        ("PUT", "/v1/jobs/talk-7/history", {"GET"}),
+        ("GET", "/v1/dead-letters/drop", {"POST"}),
+        ("POST", "/v1/dead-letters/7", {"GET"}),
+    ],
+)
+def test_a_wrong_method_is_answered_with_those_that_the_path_has(
+    api: Api, method: str, path: str, allowed: set[str]
+) -> None:
+    reply = api.call(method, path)
+
+    assert reply.status_code == 405
+    assert set(reply.headers["allow"].split(", ")) == allowed
+
+
+@pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", None])
+def test_a_body_is_json_by_its_type(api: Api, kind: str | None) -> None:
+    """A page of another server may send other types without asking first."""
+    reply = api.post(
+        "/v1/dead-letters/drop", content=b'{"all": true}', headers={"content-type": kind} if kind else {}
+    )
+
+    assert reply.status_code == 422
+
+
+def test_a_body_that_cannot_be_read_is_a_problem(api: Api) -> None:
+    reply = api.post("/v1/dead-letters/drop", content=b'"\xff"', headers={"content-type": "application/json"})
+
+    assert (reply.status_code, reply.json()["status"]) == (400, 400)
 
 
 def operations_of(document: dict[str, Any]) -> list[dict[str, Any]]:
