@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import asyncio
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from listener.api.jobs import MPS_THREADS
 from listener.api.serialize import job_dict
 from listener.core.errors import FailureKind, MpsUnavailable
 from listener.core.model import Job, JobState, ResultStatus, RoutingDecision
@@ -335,3 +338,25 @@ def test_mps_that_is_away_is_a_problem_that_may_pass(mps: Api, monkeypatch: pyte
     assert (reply.status_code, reply.headers["retry-after"], reply.json()["hint"]) == (503, "5", "wait")
     again = mps.post("/v1/jobs", json=COVER | {"reference": "talk-7"})
     assert (again.status_code, again.json()["state"]) == (200, "intent")
+
+
+def test_submissions_that_wait_for_mps_hold_up_no_other_request(
+    mps: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    answered = threading.Event()
+
+    def slow(*_given: Any, **_named: Any) -> None:
+        answered.wait()
+        raise MpsUnavailable("MPS: refused", kind=FailureKind.REFUSED)
+
+    monkeypatch.setattr(mps.context.client.clients.mps(""), "submit", slow)
+
+    async def scene() -> list[int]:
+        submissions = [asyncio.create_task(mps.ask("POST", "/v1/jobs", json=COVER)) for _ in range(60)]
+        listed = await mps.ask("GET", "/v1/jobs")
+        while len(listed.json()["jobs"]) < MPS_THREADS:
+            listed = await mps.ask("GET", "/v1/jobs")
+        answered.set()
+        return [(await each).status_code for each in submissions]
+
+    assert mps.run(scene()) == [503] * 60

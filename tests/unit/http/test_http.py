@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import anyio.to_thread
 import httpx
 import pytest
 
@@ -95,3 +96,18 @@ def test_a_stopped_server_releases_its_address(process: Process) -> None:
         pass
 
     bind(listen).close()
+
+
+def test_no_answer_needs_a_thread(process: Process, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Requests of the API may have taken all of them, and wait for a store that stands still."""
+
+    async def no_thread(*_given: Any, **_named: Any) -> None:
+        raise AssertionError("there is no thread left")
+
+    monkeypatch.setattr(anyio.to_thread, "run_sync", no_thread)
+    bound = bind("127.0.0.1:0")
+    with serving(process, bound):
+        url = f"http://127.0.0.1:{bound.getsockname()[1]}"
+        replies = [httpx.get(f"{url}{path}", trust_env=False) for path in ("/healthz", "/readyz", "/metrics")]
+
+    assert [reply.status_code for reply in replies] == [200] * 3
