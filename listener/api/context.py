@@ -57,8 +57,8 @@ def make_outcomes(store: SqlStore, threads: Threads) -> Outcomes:
     return Outcomes(lambda tokens: threads.run(Queries(store.database).finished, tokens))
 
 
-def make_feed(store: SqlStore, threads: Threads) -> LiveFeed:
-    """What follows the events of this store."""
-    feed = LiveFeed(EventFeed(store.database), threads)
+def make_feed(store: SqlStore, threads: Threads, *, busy: Callable[[], bool]) -> LiveFeed:
+    """What follows the events of this store; ``busy`` is explained at ``live_feed.Pace``."""
+    feed = LiveFeed(EventFeed(store.database), threads, busy=busy)
     store.on_change = feed.notify
     return feed

@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -39,7 +39,8 @@ RETRY_MILLISECONDS: Final = 2000
 MAX_FOLLOWERS: Final = 256
 #: How many pages are kept for followers that are not quite as far as the first.
 PAGES_KEPT: Final = 16
-#: The load of one core up to which reading fills what the rest of the process leaves, and the share that it always has.
+#: The load of one core up to which reading fills what the rest of the process leaves, and the share that it always has:
+#: no more than that while a backlog is worked off, whose speed the load does not show on a machine with other work.
 MAX_LOAD: Final = 0.9
 MIN_SHARE: Final = 0.02
 
@@ -66,7 +67,9 @@ class Page:
 class Pace:
     """How long to pause after each read, so that reading takes little from the rest of the process."""
 
-    def __init__(self) -> None:
+    def __init__(self, busy: Callable[[], bool]) -> None:
+        """``busy``: whether a backlog is worked off."""
+        self._busy = busy
         self._at, self._used = clock.monotonic(), clock.process_cpu()
 
     def pause_after(self, cpu: float) -> float:
@@ -74,20 +77,21 @@ class Pace:
         at, used = clock.monotonic(), clock.process_cpu()
         others = (used - self._used - cpu) / max(at - self._at, 0.001)
         self._at, self._used = at, used
-        return cpu / max(MIN_SHARE, MAX_LOAD - others)
+        return cpu / (MIN_SHARE if self._busy() else max(MIN_SHARE, MAX_LOAD - others))
 
 
 class LiveFeed:
     """One for the process. All of it happens in one event loop; ``notify`` and ``close`` may be called from any
     thread."""
 
-    def __init__(self, feed: EventFeed, threads: Threads) -> None:
+    def __init__(self, feed: EventFeed, threads: Threads, *, busy: Callable[[], bool]) -> None:
+        """``busy``: see ``Pace``."""
         self._feed = feed
         self._threads = threads
         self._pages: OrderedDict[str, Page] = OrderedDict()
         self._reads: dict[str, asyncio.Task[Page | None]] = {}
         self._reading = asyncio.Lock()
-        self._pace = Pace()
+        self._pace = Pace(busy)
         self._next_read = 0.0  #: the loop's time
         self._loop: asyncio.AbstractEventLoop | None = None
         self._followers = 0

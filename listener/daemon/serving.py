@@ -93,10 +93,15 @@ def _api_context(
         outcomes=outcomes,
         pull=parts.pull,
         pull_waiting=parts.pull_waiting,
-        feed=api_context.make_feed(parts.store, threads),
         queues=parts.health.queues,
         history=lambda: parts.statistics.history,
+        feed=api_context.make_feed(parts.store, threads, busy=lambda: _has_backlog(parts)),
     )
+
+
+def _has_backlog(parts: Parts) -> bool:
+    """Whether a queue brings full batches."""
+    return any(group.first.full for group in parts.poller_groups)
 
 
 def _api_and_pages(context: ApiContext) -> ASGIApp:

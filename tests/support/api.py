@@ -83,9 +83,9 @@ def serving_api(
         outcomes=make_outcomes(store, threads),
         pull=pull,
         pull_waiting=PullWaiting(pull),
-        feed=make_feed(store, threads),
         queues=tuple,
         history=tuple,
+        feed=make_feed(store, threads, busy=lambda: False),
     )
     with asyncio.Runner() as runner:
         api = Api(context, runner)
