@@ -17,6 +17,7 @@ from listener.core.lazy_imports import lazy_imports
 
 with lazy_imports():
     from listener.core import job_kinds
+    from listener.emulator.mps import sample_callbacks
     from listener.jobs import functions as vendor
     from listener.settings import loader
     from listener.store import queries as stored
@@ -69,6 +70,7 @@ routes: Final = _completing(lambda ctx, _: (route.name for route in _settings(ct
 wanted_routes: Final = _completing(_wanted_routes)
 queues: Final = _completing(lambda ctx, _: (queue.label for queue in _settings(ctx).queues))
 functions: Final = _completing(lambda _ctx, _: vendor.FUNCTIONS)
+callbacks: Final = _completing(lambda _ctx, _: sample_callbacks.SAMPLE_CALLBACKS)
 kinds: Final = _completing(lambda _ctx, _: (kind.name for kind in job_kinds.JOB_KINDS))
 
 

@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 
 import click
 
+from listener.cli import completing
 from listener.cli.common import print_warnings
 from listener.core.errors import Interrupted, UnavailableError, UsageError
 from listener.core.lazy_imports import lazy_imports
@@ -40,6 +41,7 @@ def queue_option(command: F) -> F:
         "queue_name",
         default="",
         metavar="NAME|URL",
+        shell_complete=completing.queues,
         help="A queue of the settings by its name, or any by its URL.  [default: the only one in the settings]",
     )(command)
 

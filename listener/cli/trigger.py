@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from listener.cli import completing
 from listener.cli.common import (
     config_option,
     json_option,
@@ -111,17 +112,30 @@ def _changes(_context: click.Context, _option: click.Parameter, given: tuple[str
 
 
 @click.command(epilog=EPILOG)
-@click.argument("name", metavar="[KIND.STATE]", default="")
+@click.argument("name", metavar="[KIND.STATE]", default="", shell_complete=completing.callbacks)
 @click.option("--list", "lists", is_flag=True, help="List the kinds and states, and send nothing.")
-@click.option("--function", default="", help="Function of smart production.  [default: Cover]")
-@click.option("--route", default="", help="Name this route in the user data, as submit does.")
+@click.option(
+    "--function",
+    default="",
+    shell_complete=completing.functions,
+    help="Function of smart production.  [default: Cover]",
+)
+@click.option(
+    "--route",
+    default="",
+    shell_complete=completing.wanted_routes,
+    help="Name this route in the user data, as submit does.",
+)
 @click.option("--data", default="", help="User data for the handler: text, or a JSON object.")
 @click.option("--user-data", default=None, help="Complete user data, instead of --route and --data.")
 @click.option(
     "--job-id", default="", help="Id of the job, or of the run of a workflow.  [default: a new one]"
 )
 @click.option(
-    "--job", default="", help="A job of the store, by id, reference or token: use its id and user data."
+    "--job",
+    default="",
+    shell_complete=completing.jobs,
+    help="A job of the store, by id, reference or token: use its id and user data.",
 )
 @click.option(
     "--set",

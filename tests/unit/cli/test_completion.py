@@ -11,7 +11,7 @@ from listener.cli import COMMANDS, main
 from listener.cli.completion import PROGRAM, SHELLS, VARIABLE
 from tests.support.builders import a_job
 from tests.support.command_line import Invoke
-from tests.support.program import Place
+from tests.support.program import QUEUE, Place
 
 
 def offered(*words: str) -> list[str]:
@@ -56,6 +56,9 @@ def test_the_newest_jobs_are_offered_before_anything_was_typed(
     assert offered("explain", "talk") == ["talk-7", "talk"]  # the second stands for files of this name
     assert offered("results", "list", "--reference", "t") == ["talk-7"]
     assert offered("jobs", "register", "x", "--kind", "T") == ["Transcode"]
+    assert offered("trigger", "transcode.") == ["transcode.fail", "transcode.success"]
+    assert offered("trigger", "ims.event", "--job", "t") == ["talk-7"]
+    assert offered("replay", "calls.jsonl", "--queue", "m") == [QUEUE]
 
 
 def test_a_store_that_does_not_exist_is_not_created(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
