@@ -37,7 +37,6 @@ AREAS: Final[Mapping[str, Callable[[ApiContext], APIRouter]]] = {
     "deliveries": deliveries.router,
     "dead-letters": dead_letters.router,
     "quarantine": quarantine.router,
-    "explain": explain.router,
     "events": events.router,
 }
 DESCRIPTION: Final = """\
@@ -70,6 +69,7 @@ def fastapi_application(context: ApiContext) -> FastAPI:
     app.include_router(configuration.router(context), prefix=PREFIX)
     for make in AREAS.values():
         app.include_router(make(context), prefix=PREFIX)
+    app.include_router(explain.router(context), prefix=PREFIX)  # nothing to list
     app.include_router(pull.router(context), prefix=PREFIX)  # in the paths of two areas
     answer_with_problems(app)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # the documented way to change it

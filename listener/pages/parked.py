@@ -7,11 +7,11 @@ from typing import Final
 from starlette.responses import Response
 
 from listener.core.errors import NotFound
+from listener.explanations import parked_reasons, reasons_of
 from listener.pages import filter_form
 from listener.pages.bulk import BulkAction
 from listener.pages.filter_form import row_id
 from listener.pages.visit import Area, PageRoute, Visit
-from listener.rules.route_reasons import nearest_text, route_reasons
 from listener.store.parked import ParkedResults
 from listener.store.queries import Queries
 
@@ -20,21 +20,13 @@ def list_parked(visit: Visit) -> Response:
     form = filter_form.read_query(visit, *FILTERS)
     database, rules = visit.context.store.database, visit.context.settings.rules()
     page = ParkedResults(database).page(filters=form.filters, before=form.before, limit=filter_form.PAGE)
-    ids = [stored.id for stored in page]
-    jobs = Queries(database).jobs_of(ids)
-    reasons = {
-        stored.id: nearest_text(
-            route_reasons(rules, stored.result, job=jobs.get(stored.id), queue=stored.queue)
-        )
-        for stored in page
-    }
     return visit.render(
         "parked.html",
         results=page,
-        reasons=reasons,
+        reasons=parked_reasons(Queries(database), rules, page),
         form=form,
         choices=filter_form.choices_of(visit.context.settings),
-        next_page=form.next_page(PATH, ids),
+        next_page=form.next_page(PATH, [stored.id for stored in page]),
         actions=ACTIONS,
     )
 
@@ -44,8 +36,7 @@ def show_parked(visit: Visit) -> Response:
     stored = ParkedResults(database).find(wanted)
     if stored is None:
         raise NotFound(f"no parked result has the id {wanted}; it may have been routed, dropped or deleted")
-    job = Queries(database).jobs_of([wanted]).get(wanted)
-    reasons = route_reasons(visit.context.settings.rules(), stored.result, job=job, queue=stored.queue)
+    reasons = reasons_of(Queries(database), visit.context.settings.rules(), stored)
     return visit.render("parked_result.html", stored=stored, reasons=reasons, actions=ACTIONS)
 
 
