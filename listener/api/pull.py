@@ -14,7 +14,7 @@ from listener.api.context import ApiContext
 from listener.api.parameters import DurationText, RowId, Text
 from listener.api.problems import documented, problem_of
 from listener.api.waiting import disconnected
-from listener.core.errors import LeaseLost, NotFound, UsageError
+from listener.core.errors import ListenerError
 from listener.core.model import DeliveryState
 from listener.dispatch.pull import MAX_CLAIM, PullAction, PullAnswer, PullSettlement, pulled_document
 
@@ -162,18 +162,16 @@ class _Pull:
         return _settled(self._context.pull.settle(settlement.settlement(delivery_id)))
 
     def settle_deliveries(self, given: Settlements) -> dict[str, Any]:
-        """The same for several; each is settled, or refused, by itself."""
-        return {"settled": [self._settle_one(each) for each in given.settlements]}
-
-    def _settle_one(self, given: NamedSettlement) -> dict[str, Any]:
-        try:
-            return _settled(self._context.pull.settle(given.settlement(given.delivery)))
-        except (NotFound, LeaseLost, UsageError) as error:
-            problem = problem_of(error).document
-            return {
-                "delivery": given.delivery,
-                "problem": {name: problem[name] for name in SettlementProblem.model_fields},
-            }
+        """The same for several in one transaction; each is settled, or refused, by itself."""
+        answers = self._context.pull.settle_all(
+            [each.settlement(each.delivery) for each in given.settlements]
+        )
+        return {
+            "settled": [
+                _refused(each.delivery, answer) if isinstance(answer, ListenerError) else _settled(answer)
+                for each, answer in zip(given.settlements, answers, strict=True)
+            ]
+        }
 
 
 def router(context: ApiContext) -> APIRouter:
@@ -195,6 +193,14 @@ def router(context: ApiContext) -> APIRouter:
     )
     made.add_api_route("/deliveries", pull.settle_deliveries, methods=["POST"], response_model=SettledMany)
     return made
+
+
+def _refused(delivery_id: int, error: ListenerError) -> dict[str, Any]:
+    problem = problem_of(error).document
+    return {
+        "delivery": delivery_id,
+        "problem": {name: problem[name] for name in SettlementProblem.model_fields},
+    }
 
 
 def _settled(answer: PullAnswer) -> dict[str, Any]:

@@ -18,7 +18,7 @@ from typing import Any, Final
 
 from listener.core import clock
 from listener.core.documents import to_plain
-from listener.core.errors import LeaseLost, NotFound, Reject, Retry, UsageError
+from listener.core.errors import LeaseLost, ListenerError, NotFound, Reject, Retry, UsageError
 from listener.core.model import Claim, Delivery, DeliveryState, Done, Outcome, RetryAfter, Settlement, Target
 from listener.core.ports import Meter, PullStore
 from listener.core.pull import MAX_LEASE, MIN_LEASE, PullHandler
@@ -174,21 +174,40 @@ class Pull:
 
         Raises NotFound, UsageError, or LeaseLost if the attempt is not the current one or was settled otherwise.
         """
-        delivery = self._current(given)
-        if given.action is PullAction.EXTEND:
-            return self._extend(delivery, given.lease)
+        (answer,) = self.settle_all([given])
+        if isinstance(answer, ListenerError):
+            raise answer
+        return answer
+
+    def settle_all(self, given: Sequence[PullSettlement]) -> Sequence[PullAnswer | ListenerError]:
+        """The same for several in one transaction; each has its answer, or the error that ``settle`` would raise."""
+        found = [self._unless_refused(each) for each in given]
+        settlements = [each for each in found if isinstance(each, Settlement)]
+        at = clock.now()
+        late = {id(each) for each in self._store.settle(settlements, at=at)} if settlements else set()
+        trace_settlements([each for each in settlements if id(each) not in late], since=at)
+        answers: list[PullAnswer | ListenerError] = []
+        for each, wanted in zip(found, given, strict=True):
+            if not isinstance(each, Settlement):
+                answers.append(each)
+                continue
+            is_late = id(each) in late
+            self._meter.settled(each, seconds=each.seconds or 0.0, late=is_late)
+            log_settlement(each, late=is_late)
+            answers.append(_lost(wanted) if is_late else self._answer(each, at))
+        return answers
+
+    def _unless_refused(self, given: PullSettlement) -> Settlement | PullAnswer | ListenerError:
+        """What is to be written; or the answer, if nothing is."""
+        try:
+            delivery = self._current(given)
+            if given.action is PullAction.EXTEND:
+                return self._extend(delivery, given.lease)
+        except (NotFound, UsageError, LeaseLost) as error:
+            return error
         if delivery.state is _STATE_AFTER[given.action]:  # it was reported before
             return PullAnswer(delivery_id=delivery.id, state=delivery.state, next_at=delivery.due_at)
-        settlement = self._settlement(delivery, given)
-        at = clock.now()
-        late = bool(self._store.settle([settlement], at=at))
-        if not late:
-            trace_settlements([settlement], since=at)
-        self._meter.settled(settlement, seconds=settlement.seconds or 0.0, late=late)
-        log_settlement(settlement, late=late)
-        if late:
-            raise _lost(given)
-        return self._answer(settlement, at)
+        return self._settlement(delivery, given)
 
     def _current(self, given: PullSettlement) -> Delivery:
         delivery = self._store.find_delivery(given.delivery_id)
