@@ -165,6 +165,8 @@ class Housekeeping:
             self._dispatcher.wake()
 
     def _withdraw_unused(self) -> None:
+        if self._stop.is_set():  # the handlers may be closed already: nothing would seem to be pulled
+            return
         if self._offers_timer.due() and self._unused_offers.withdraw():
             self._dispatcher.wake()
 

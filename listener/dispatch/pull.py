@@ -213,7 +213,8 @@ class Pull:
         delivery = self._store.find_delivery(given.delivery_id)
         if delivery is None:
             raise NotFound(f"no delivery has the id {given.delivery_id}")
-        if delivery.pull_at is None or (delivery.state is DeliveryState.PENDING and delivery.owner):
+        never = delivery.owner and delivery.state is not DeliveryState.RUNNING  # the owner is who offered it
+        if delivery.pull_at is None or never:
             raise LeaseLost(f"no application has pulled delivery {delivery.id}")
         if delivery.attempt != given.attempt:
             raise _lost(given)

@@ -23,6 +23,7 @@ def reschedule(connection: Connection, *, at: datetime, longest_query_wait: time
     statements = (
         _deliveries(deliveries.c.next_at, at),
         _deliveries(deliveries.c.pull_at, at),
+        _offers(at),
         _waiting_results(at),
         _verifications(at),
         _jobs_from_the_future(at),
@@ -42,6 +43,12 @@ def _deliveries(due: Column[Any], at: datetime) -> Any:
         .where(IS_PENDING, due > at + MARGIN, since > at + MARGIN)
         .values({due: _after_same_wait(due, since, at), deliveries.c.settled_at: at})
     )
+
+
+def _offers(at: datetime) -> Any:
+    """Those that no application has pulled yet: they have an owner, and wait for nothing."""
+    offered_later = (deliveries.c.owner.is_not(None), deliveries.c.pull_at > at + MARGIN)
+    return update(deliveries).where(IS_PENDING, *offered_later).values(pull_at=at)
 
 
 def _waiting_results(at: datetime) -> Any:

@@ -6,7 +6,7 @@ from datetime import datetime, timedelta
 
 import pytest
 
-from listener.core.model import Dead, Delivery, Done, RetryAfter, Settlement
+from listener.core.model import Dead, Delivery, Done, Offered, RetryAfter, Settlement, Target
 from listener.rules.backoff import Backoff
 from listener.rules.retry import RetryPolicy, after_failure
 from listener.rules.routing import Correlation, decider
@@ -135,3 +135,16 @@ def test_a_query_that_a_right_clock_has_scheduled_stays(store: SqlStore, until: 
 
     assert reschedule(store) == 0
     assert count(store, jobs, jobs.c.next_query_at == (until or NOON + DAY)) == 1
+
+
+@pytest.mark.parametrize("recorded", [NOON - 5 * HOUR, AHEAD], ids=["before", "meanwhile"])
+def test_what_was_offered_meanwhile_can_be_pulled(store: SqlStore, recorded: datetime) -> None:
+    summary = store.record(
+        [a_decoded_message()], routes_all(), at=recorded, claim=a_claim(until=AHEAD + HOUR)
+    )
+    store.settle([Settlement(delivery=each, outcome=Offered()) for each in summary.claimed], at=AHEAD)
+
+    assert store.due_targets([Target("videos", "log")], at=NOON + SECOND) == []
+    assert reschedule(store, at=NOON) == 1
+    assert store.due_targets([Target("videos", "log")], at=NOON + SECOND) == [Target("videos", "log")]
+    assert reschedule(store, at=NOON) == 0

@@ -206,6 +206,9 @@ class TestSettling:
             pull.settle(PullSettlement(delivery_id=1, attempt=1, action=PullAction.DONE))
         with pytest.raises(NotFound, match="no delivery has the id 99"):
             pull.settle(PullSettlement(delivery_id=99, attempt=1, action=PullAction.DONE))
+        Deliveries(store.database).cancel([1], at=clock.now())
+        with pytest.raises(LeaseLost, match="no application has pulled delivery 1"):
+            pull.settle(PullSettlement(delivery_id=1, attempt=1, action=PullAction.DONE))
 
     def test_what_a_handler_of_the_process_runs_is_not_settled_by_applications(self, store: SqlStore) -> None:
         record_results(store)
