@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final
 
 from listener.core.model import Delivery, DeliveryState, Job, JobState, Source
-from listener.pages.rendering import TONES, number
+from listener.pages.rendering import TONES, number, span
 from listener.store.queries import JobHistory, StoredResult
 
 #: How a result came, by its source.
@@ -36,7 +36,7 @@ class Event:
     facts: Sequence[tuple[str, str]] = ()
     error: str = ""
     raw: str = ""  #: the callback's text
-    delivery: int = 0  #: the id of the dead letter or delivery that it is about
+    dead_letter: int = 0  #: the id of the dead letter that it is about
 
 
 def timeline(history: JobHistory) -> Sequence[Event]:
@@ -44,6 +44,7 @@ def timeline(history: JobHistory) -> Sequence[Event]:
     events = [*_of_job(history.job)] if history.job else []
     events += [_of_result(stored) for stored in history.results]
     events += [event for delivery in history.deliveries for event in _of_delivery(delivery)]
+    events += _of_attempts(history)
     return sorted(events, key=lambda event: event.at)
 
 
@@ -87,7 +88,6 @@ def _of_delivery(delivery: Delivery) -> Iterator[Event]:
             tone=TONES.get(delivery.state, "neutral"),
             facts=(*place, *_facts(("attempts", number(delivery.attempt)), ("owner", delivery.owner))),
             error=delivery.last_error,
-            delivery=delivery.id,
         )
         return
     yield Event(
@@ -95,9 +95,31 @@ def _of_delivery(delivery: Delivery) -> Iterator[Event]:
         title=title,
         tone=TONES.get(delivery.state, "neutral"),
         facts=(*place, *_facts(("attempts", number(delivery.attempt)), ("key", delivery.key))),
-        error=delivery.last_error,
-        delivery=delivery.id,
+        error="" if delivery.state is DeliveryState.DONE else delivery.last_error,
+        dead_letter=delivery.id if delivery.state is DeliveryState.DEAD else 0,
     )
+
+
+def _of_attempts(history: JobHistory) -> Iterator[Event]:
+    """The attempts that failed before the last one of a delivery, which the delivery itself tells about."""
+    deliveries = {delivery.id: delivery for delivery in history.deliveries}
+    for attempt in history.attempts:
+        delivery = deliveries.get(attempt.delivery_id)
+        if delivery is None or (attempt.attempt == delivery.attempt and delivery.state in _SETTLED):
+            continue
+        took = "" if attempt.seconds is None else span(timedelta(seconds=attempt.seconds))
+        yield Event(
+            at=attempt.settled_at,
+            title=f"Attempt {attempt.attempt} failed",
+            tone="warn",
+            facts=_facts(
+                ("route", delivery.target.route),
+                ("handler", delivery.target.handler),
+                ("took", took),
+                ("process", attempt.owner),
+            ),
+            error=attempt.error,
+        )
 
 
 def _facts(*pairs: tuple[str, str]) -> Sequence[tuple[str, str]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-from listener.core.model import DeliveryState, JobState, ResultStatus, Source
+from listener.core.model import Attempt, DeliveryState, JobState, ResultStatus, Source
 from listener.pages.timeline import timeline
 from listener.store.queries import JobHistory, StoredResult
 from listener.store.sql_store import SqlStore
@@ -56,6 +56,31 @@ def test_what_went_wrong_says_why() -> None:
         ("Dead letter", "", "boom"),
         ("Delivery", "pending", "retry"),
     ]
+
+
+def test_failed_attempts_stand_before_the_one_that_was_done() -> None:
+    done = a_delivery(state=DeliveryState.DONE, attempt=3, settled_at=NOON + 9 * MINUTE)
+    failed = [
+        Attempt(
+            delivery_id=1,
+            attempt=number,
+            outcome="retry" if number < 3 else "done",
+            error=f"no answer {number}",
+            owner="host:1",
+            started_at=None,
+            seconds=1.5,
+            settled_at=NOON + 3 * number * MINUTE,
+        )
+        for number in (1, 2, 3)
+    ]
+    events = timeline(JobHistory(job=None, results=[], deliveries=[done], attempts=failed))
+
+    assert [(event.title, event.error) for event in events] == [
+        ("Attempt 1 failed", "no answer 1"),
+        ("Attempt 2 failed", "no answer 2"),
+        ("Handled", ""),
+    ]
+    assert dict(events[0].facts)["took"] == "2s"
 
 
 def test_each_way_in_which_an_outcome_comes_has_its_words() -> None:
