@@ -8,10 +8,10 @@ from itertools import islice
 from typing import Annotated, Any, Final, Generic, Self, TypeVar
 
 from fastapi import APIRouter
-from pydantic import BaseModel, ConfigDict, Field, create_model, model_validator
+from pydantic import BaseModel, ConfigDict, Field, StrictBool, create_model, model_validator
 
 from listener.api.context import ApiContext
-from listener.api.parameters import FilterFields, RowId, TimeFields
+from listener.api.parameters import FilterFields, StrictRowId, TimeFields
 from listener.api.row_changes import RowChanges
 from listener.store.database import Database
 from listener.store.row_actions import Changed, Source, change_in_pages, every_row
@@ -46,11 +46,11 @@ class RowSelection(BaseModel, Generic[FieldsT]):
         },
     )
 
-    ids: Annotated[list[RowId], Field(max_length=MAX_ROWS)] | None = None
-    all: bool = False
+    ids: Annotated[list[StrictRowId], Field(max_length=MAX_ROWS)] | None = None
+    all: StrictBool = False
     filters: FieldsT | None = Field(None, description="Narrow `all`")
-    before: RowId | None = Field(None, description="With `all`: `next` of the answer before")
-    dry_run: bool = Field(False, description="Change nothing, and answer what would be done")
+    before: StrictRowId | None = Field(None, description="With `all`: `next` of the answer before")
+    dry_run: StrictBool = Field(False, description="Change nothing, and answer what would be done")
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 from fastapi import APIRouter, Body, Header, Path, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, StrictBool
 
 from listener.api.context import ApiContext
 from listener.api.deliveries import DeliveryDocument
@@ -135,7 +135,7 @@ class JobSubmission(BaseModel):
     schedule_params: Text = ""
     reference: Text = Field("", description="Your own name for the job: unique, and makes a repeat safe")
     deadline: DurationText | None = Field(None, description="Until its callback is overdue")
-    force: bool = Field(False, description="Submit it although it probably cannot work")
+    force: StrictBool = Field(False, description="Submit it although it probably cannot work")
     tenant: Text = ""
 
     def request(self, reference: str) -> JobRequest:

@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Query
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, WithJsonSchema
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
 
 from listener.core import clock
 from listener.formats.durations import Duration
@@ -31,7 +31,7 @@ def _point_in_time(given: object) -> datetime:
 _DURATION: Final = {
     "type": "string",
     "minLength": 1,
-    "pattern": r"^([0-9]{1,3}d)?([0-9]{1,4}h)?([0-9]{1,5}m)?([0-9]{1,7}s)?([0-9]{1,9}ms)?$",
+    "pattern": r"^(([0-9]{1,3}d)?([0-9]{1,4}h)?([0-9]{1,5}m)?([0-9]{1,7}s)?([0-9]{1,9}ms)?|[0-9]{1,8}(\.[0-9]+)?)$",
 }
 #: A duration in a JSON body.
 DurationText = Annotated[
@@ -40,8 +40,11 @@ DurationText = Annotated[
     Field(examples=["30m", 1800]),
 ]
 #: Text that every database takes.
-Text = Annotated[str, AfterValidator(_storable)]
-RowId = Annotated[int, Field(ge=1, le=2**63 - 1)]
+Text = Annotated[str, AfterValidator(_storable), Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})]
+#: Every client can read so large a number exactly.
+RowId = Annotated[int, Field(ge=1, le=2**53 - 1)]
+#: In a JSON body: the text "1" is none.
+StrictRowId = Annotated[RowId, Strict()]
 PointInTime = Annotated[
     datetime,
     BeforeValidator(_point_in_time),

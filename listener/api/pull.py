@@ -8,10 +8,10 @@ from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Query, Request
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, Strict
 
 from listener.api.context import ApiContext
-from listener.api.parameters import DurationText, RowId, Text
+from listener.api.parameters import DurationText, RowId, StrictRowId, Text
 from listener.api.problems import documented, problem_of
 from listener.api.waiting import disconnected
 from listener.core.errors import ListenerError
@@ -23,7 +23,7 @@ MAX_WAIT: Final = 60
 #: How many settlements one request may bring.
 MAX_SETTLEMENTS: Final = 256
 #: As stored, the number of an attempt is an INTEGER.
-Attempt = Annotated[int, Field(ge=1, le=2**31 - 1)]
+Attempt = Annotated[int, Strict(), Field(ge=1, le=2**31 - 1)]
 
 
 class PulledDelivery(BaseModel):
@@ -71,7 +71,7 @@ class SettlementFields(BaseModel):
 
 
 class NamedSettlement(SettlementFields):
-    delivery: RowId
+    delivery: StrictRowId
 
 
 class Settlements(BaseModel):

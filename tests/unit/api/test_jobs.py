@@ -155,6 +155,7 @@ def test_a_reference_and_another_key_are_refused(mps: Api) -> None:
     [
         ({"function": "Cover", "inptu": INPUT}, "inptu", "Extra inputs"),
         ({"function": 7}, "function", "valid string"),
+        ({"function": "Cover", "force": "no"}, "force", "valid boolean"),
         ({"function": "Cover", "deadline": "soon"}, "deadline", "not a valid duration"),
         ({"function": "Co\0ver"}, "function", "contains a NUL"),
         ({}, "", "function is missing"),
@@ -260,7 +261,7 @@ def test_a_list_can_be_narrowed(api: Api, params: dict[str, str], found: list[st
         ({"limit": 0}, "limit"),
         ({"limit": 1001}, "limit"),
         ({"before": 0}, "before"),
-        ({"before": 2**63}, "before"),
+        ({"before": 2**53}, "before"),
         ({"state": "nothing"}, "state"),
         ({"since": "yesterday"}, "since"),
         ({"since": "9" * 400 + "d"}, "since"),
