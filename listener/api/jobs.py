@@ -16,7 +16,7 @@ from listener.api.deliveries import DeliveryDocument
 from listener.api.parameters import DurationText, FiltersQuery, PageQuery, Text, next_page
 from listener.api.problems import documented
 from listener.api.results import ResultDocument
-from listener.api.serialize import delivery_dict, job_dict, result_dict
+from listener.api.serialize import attempt_dict, delivery_dict, job_dict, result_dict
 from listener.api.threads import Threads
 from listener.api.waiting import unless_disconnected
 from listener.core.documents import to_plain
@@ -86,12 +86,28 @@ class JobPage(BaseModel):
     next: int | None = Field(description="The `before` of the following page; null at the end")
 
 
+class AttemptDocument(BaseModel):
+    """An attempt at a delivery that failed, or that followed one which did."""
+
+    delivery_id: int
+    attempt: int
+    outcome: str = Field(examples=["retry", "dead", "done"])
+    error: str
+    owner: str = Field(description="The process that made it")
+    started_at: datetime | None = Field(description="Null if no handler was called, or its process crashed")
+    seconds: float | None
+    settled_at: datetime
+
+
 class JobHistoryDocument(BaseModel):
     """Everything that the store knows about a job."""
 
     job: JobDocument | None = Field(description="null if only results are known")
     results: list[ResultDocument]
     deliveries: list[DeliveryDocument]
+    attempts: list[AttemptDocument] = Field(
+        description="That failed, or followed a failure, of these deliveries"
+    )
 
 
 class JobOutputs(BaseModel):
@@ -284,6 +300,7 @@ class _Jobs:
             "job": job_dict(history.job) if history.job else None,
             "results": [result_dict(stored, job=history.job) for stored in history.results],
             "deliveries": [delivery_dict(delivery) for delivery in history.deliveries],
+            "attempts": [attempt_dict(attempt) for attempt in history.attempts],
         }
 
     async def fetch_outputs(self, name: Name) -> dict[str, Any]:

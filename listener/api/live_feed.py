@@ -39,10 +39,12 @@ RETRY_MILLISECONDS: Final = 2000
 MAX_FOLLOWERS: Final = 256
 #: How many pages are kept for followers that are not quite as far as the first.
 PAGES_KEPT: Final = 16
-#: The load of one core up to which reading fills what the rest of the process leaves, and the share that it always has:
-#: no more than that while a backlog is worked off, whose speed the load does not show on a machine with other work.
+#: The load of one core up to which reading fills what the rest of the process leaves, and the share that it always has.
 MAX_LOAD: Final = 0.9
 MIN_SHARE: Final = 0.02
+#: While a backlog is worked off, its share is one of the CPU time that the process gets, which is little on a machine
+#: with other work; but not less than of this.
+MIN_LOAD: Final = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +79,9 @@ class Pace:
         at, used = clock.monotonic(), clock.process_cpu()
         others = (used - self._used - cpu) / max(at - self._at, 0.001)
         self._at, self._used = at, used
-        return cpu / (MIN_SHARE if self._busy() else max(MIN_SHARE, MAX_LOAD - others))
+        if self._busy():
+            return cpu / (MIN_SHARE * min(1.0, max(others, MIN_LOAD)))
+        return cpu / max(MIN_SHARE, MAX_LOAD - others)
 
 
 class LiveFeed:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Sequence
 from dataclasses import dataclass
+from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from listener.aliyun.tenant_clients import TenantClients
 from listener.client import Client
+from listener.core import clock
 from listener.core.lazy_imports import lazy_imports
 from listener.core.logger import get_logger
 from listener.http import address, app
@@ -26,8 +29,12 @@ if TYPE_CHECKING:
     from listener.api.access import Tokens
     from listener.api.context import ApiContext
     from listener.daemon.wiring import Parts
+    from listener.intake.poller_group import PollerGroup
 
 log = get_logger(__name__)
+
+#: How long ago a batch may have been recorded by which a backlog is recognized.
+RECENTLY = timedelta(seconds=1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +89,9 @@ def _api_context(
 ) -> ApiContext:
     threads = api_threads.Threads(api_context.STORE_THREADS)
     outcomes = api_context.make_outcomes(parts.store, threads)
+    backlog = _Backlog(parts.poller_groups)
     parts.recorded.subscribe(outcomes.notify)
+    parts.recorded.subscribe(backlog.notify)
     return api_context.ApiContext(
         daemon=parts.health.daemon,
         client=Client(settings, clients=clients, store=parts.store),
@@ -95,13 +104,26 @@ def _api_context(
         pull_waiting=parts.pull_waiting,
         queues=parts.health.queues,
         history=lambda: parts.statistics.history,
-        feed=api_context.make_feed(parts.store, threads, busy=lambda: _has_backlog(parts)),
+        feed=api_context.make_feed(parts.store, threads, busy=backlog.is_worked_off),
     )
 
 
-def _has_backlog(parts: Parts) -> bool:
-    """Whether a queue brings full batches."""
-    return any(group.first.full for group in parts.poller_groups)
+class _Backlog:
+    """What has gathered in the queues."""
+
+    def __init__(self, groups: Sequence[PollerGroup]) -> None:
+        self._groups = groups
+        self._recorded = 0.0
+
+    def notify(self) -> None:
+        """Something was recorded."""
+        self._recorded = clock.monotonic()
+
+    def is_worked_off(self) -> bool:
+        """Whether the last batch of a queue was full, and recorded just now: a poller that has emptied its queue may
+        wait in a long poll, and not know it yet."""
+        recent = clock.monotonic() - self._recorded < RECENTLY.total_seconds()
+        return recent and any(group.first.full for group in self._groups)
 
 
 def _api_and_pages(context: ApiContext) -> ASGIApp:

@@ -9,12 +9,19 @@ import pytest
 from pydantic import BaseModel
 
 from listener.api.deliveries import DeliveryDocument, WholeDelivery
-from listener.api.jobs import JobDocument
+from listener.api.jobs import AttemptDocument, JobDocument
 from listener.api.parameters import FilterFields
 from listener.api.quarantine import QuarantinedDocument
 from listener.api.results import ResultDocument
-from listener.api.serialize import delivery_dict, job_dict, quarantined_dict, result_dict, whole_delivery_dict
-from listener.core.model import Quarantined, ResultStatus
+from listener.api.serialize import (
+    attempt_dict,
+    delivery_dict,
+    job_dict,
+    quarantined_dict,
+    result_dict,
+    whole_delivery_dict,
+)
+from listener.core.model import Attempt, Quarantined, ResultStatus
 from listener.store.filters import Filters
 from listener.store.queries import StoredResult
 from tests.support.api import Api
@@ -32,12 +39,25 @@ RESULT = StoredResult(
 QUARANTINED = Quarantined(id=1, queue="q", message=a_message(), reason="garbled", received_at=NOON)
 
 
+ATTEMPT = Attempt(
+    delivery_id=1,
+    attempt=1,
+    outcome="retry",
+    error="no",
+    owner="one",
+    started_at=None,
+    seconds=None,
+    settled_at=NOON,
+)
+
+
 @pytest.mark.parametrize(
     ("model", "printed"),
     [
         (JobDocument, job_dict(a_job())),
         (ResultDocument, result_dict(RESULT)),
         (DeliveryDocument, delivery_dict(a_delivery())),
+        (AttemptDocument, attempt_dict(ATTEMPT)),
         (WholeDelivery, whole_delivery_dict(a_delivery())),
         (QuarantinedDocument, quarantined_dict(QUARANTINED)),
     ],

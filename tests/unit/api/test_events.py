@@ -286,5 +286,5 @@ def test_reading_leaves_the_cpu_to_a_busy_process(monkeypatch: pytest.MonkeyPatc
     assert pace.pause_after(0.01) == pytest.approx(0.01 / module.MIN_SHARE)
     now, used = now + 1.0, used + 0.01  # idle, but for the read
     assert pace.pause_after(0.01) == pytest.approx(0.01 / module.MAX_LOAD)
-    backlog, now, used = True, now + 1.0, used + 0.01  # as idle, because others have the CPU
-    assert pace.pause_after(0.01) == pytest.approx(0.01 / module.MIN_SHARE)
+    backlog, now, used = True, now + 1.0, used + 0.26  # gets a quarter of the CPU, because others have it
+    assert pace.pause_after(0.01) == pytest.approx(0.01 / module.MIN_SHARE / 0.25)
