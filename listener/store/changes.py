@@ -23,7 +23,7 @@ class ChangeKind(StrEnum):
     """What was done to the rows that a change lists."""
 
     RECORDED = "recorded"  #: results
-    DECIDED = "decided"  #: results that waited or were parked
+    DECIDED = "decided"  #: results that waited, were verified or parked
     FINISHED = "finished"  #: jobs
     DONE = "done"  #: deliveries, as all kinds below
     RETRY = "retry"

@@ -21,7 +21,7 @@ class EventName(StrEnum):
     """What an event of the feed says."""
 
     RESULT_RECORDED = "result.recorded"
-    RESULT_DECIDED = "result.decided"  #: about a result that waited or was parked
+    RESULT_DECIDED = "result.decided"  #: about a result that waited, was verified or was parked
     JOB_FINISHED = "job.finished"
     DELIVERY_SETTLED = "delivery.settled"
     DELIVERY_DROPPED = "delivery.dropped"

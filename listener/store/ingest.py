@@ -46,8 +46,9 @@ def record(
     *,
     at: datetime,
     claim: Claim | None,
+    change: ChangeKind = ChangeKind.RECORDED,
 ) -> RecordSummary:
-    """See ``ResultWriter.record``."""
+    """See ``ResultWriter.record``. The new results are logged as this change."""
     routed = _route(connection, batch, decide, at=at)
     late = _outcome_recorded(connection, routed)
     first: dict[str, RoutedResult] = {}
@@ -63,7 +64,7 @@ def record(
     done = RecordedBatch(
         new=new, copies=copies, recorded=recorded, quarantined=quarantine.add(connection, batch, at=at)
     )
-    logged = {ChangeKind.RECORDED: sorted(ids.values()), ChangeKind.FINISHED: finished}
+    logged = {change: sorted(ids.values()), ChangeKind.FINISHED: finished}
     changes.add(connection, logged, at=at)
     kinds = done.kinds()
     return RecordSummary(

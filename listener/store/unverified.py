@@ -23,6 +23,7 @@ from listener.core.model import (
 )
 from listener.core.ports import Decide
 from listener.store import ingest, quarantine, result_rows, waiting
+from listener.store.changes import ChangeKind
 from listener.store.compiled import CompiledSelect
 from listener.store.rows import job_of, result_of
 from listener.store.tables import jobs, results
@@ -98,7 +99,8 @@ def believe(
     if not copies:
         return RecordSummary()
     entry = DecodedMessage(queue=unverified.queue, message=_message(unverified), result=result)
-    summary = ingest.record(connection, [entry], decide, at=at, claim=claim)
+    # It was logged as recorded when the callback was: this is the decision about it.
+    summary = ingest.record(connection, [entry], decide, at=at, claim=claim, change=ChangeKind.DECIDED)
     result_rows.add_copies(connection, result.dedup_key, copies - 1)
     return summary
 

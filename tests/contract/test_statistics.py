@@ -190,6 +190,17 @@ class TestActivity:
             Minute(at=NOON, failed=1),
         ]
 
+    def test_a_callback_that_is_verified_is_received_once(self, store: SqlStore) -> None:
+        store.record([a_decoded_message()], becomes(ResultStatus.VERIFYING), at=NOON)
+        (claimed,) = store.claim_unverified(
+            at=NOON + MINUTE, until=NOON + 2 * MINUTE, limit=1, takes=lambda _queue: True
+        )
+        store.believe(claimed, claimed.result, routes_all(), at=NOON + MINUTE)
+
+        lately = activity(store, NOON + MINUTE)
+        assert found(lately.minutes) == [Minute(at=NOON, received=1)]
+        assert lately.ended_by[Source.CALLBACK] == 1
+
     def test_outcomes_are_counted_by_what_brought_them(self, store: SqlStore) -> None:
         sources = [*[Source.CALLBACK] * 5, *[Source.QUERY] * 2, Source.LISTENER, Source.REPLY]
         batch = [
