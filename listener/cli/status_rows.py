@@ -80,7 +80,7 @@ def _daemons(status: Status) -> Iterator[StatusRow]:
         )
     for daemon in status.daemons:
         view = _view_of(status, daemon)
-        detail = f"{daemon.owner}, release {daemon.version}, up {_age(status.at - daemon.started_at)}"
+        detail = f"{daemon.owner} {daemon.version}, up {_age(status.at - daemon.started_at)}"
         if view and view.in_flight is not None:
             detail += f", {view.in_flight} in flight"
         if view and view.unready:

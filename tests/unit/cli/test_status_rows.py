@@ -29,7 +29,7 @@ def test_where_all_is_well_every_row_says_so_and_gives_no_advice() -> None:
     assert {each.level for each in rows} == {Level.OK}
     assert {each.advice for each in rows} == {""}
     assert healthy(rows)
-    assert row(a_status(), "daemon")[1] == "host:1:one, release 1.0, up 1h, 2 in flight"
+    assert row(a_status(), "daemon")[1] == "host:1:one 1.0, up 1h, 2 in flight"
     assert row(a_status(), "queue mps-callbacks")[1] == "last answer 3s ago"
     assert row(a_status(), "store")[1] == "12.3 MB"
 
