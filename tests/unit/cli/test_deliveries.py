@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from listener.core import clock
-from listener.core.model import RetryAfter, Settlement, Target
+from listener.core.model import Offered, RetryAfter, Settlement, Target
 from tests.support.builders import a_claim, decoded_messages, routes_all
 from tests.support.command_line import Invoke
 from tests.support.program import Place
@@ -53,6 +53,21 @@ def test_a_running_delivery_shows_whose_it_is(
     result = invoke("deliveries", "list", "--state", "running")
 
     assert result.stdout.count("lease of host:7:x until") == 2
+
+
+def test_what_waits_for_applications_says_so_and_since_when(
+    place: Place, printed: Callable[..., Any], invoke: Invoke
+) -> None:
+    now = clock.now()
+    with place.store() as store:
+        claimed = store.record(
+            decoded_messages(1), routes_all(Target("all", "pull")), at=now, claim=a_claim()
+        ).claimed
+        store.settle([Settlement(delivery=each, outcome=Offered()) for each in claimed], at=now)
+
+    (listed,) = printed("deliveries", "list")
+    assert (listed["state"], listed["next_at"] is None) == ("pending", False)
+    assert invoke("deliveries", "list").stdout.splitlines()[1].endswith("\tapplications may pull it")
 
 
 def test_a_retry_is_due_at_once(
