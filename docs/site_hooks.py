@@ -19,6 +19,7 @@ def on_files(files: Files, config: Any) -> Files:
     for name, uri in PAGES.items():
         text = (root / name).read_text("utf-8")
         text = re.sub(rf"{project}docs/([\w-]+\.md)", r"\1", text)
+        text = re.sub(rf"{re.escape(config.repo_url)}/raw/main/docs/([\w-]+\.png)", r"\1", text)
         text = re.sub(rf"{project}({'|'.join(map(re.escape, PAGES))})", lambda found: PAGES[found[1]], text)
         files.append(File.generated(config, uri, content=text))
     return files

@@ -101,7 +101,7 @@ def ago(at: datetime | None) -> Markup:
 def span(duration: timedelta) -> str:
     """A duration in two units at most: ``250ms``, ``45s``, ``3m20s``, ``2d4h``."""
     milliseconds = round(duration / timedelta(milliseconds=1))
-    return f"{milliseconds}ms" if milliseconds < 1000 else duration_text(duration)
+    return f"{milliseconds}ms" if 0 < milliseconds < 1000 else duration_text(duration)
 
 
 def number(value: int) -> str:

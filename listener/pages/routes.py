@@ -112,7 +112,8 @@ def _condition(value: Any) -> str:
 def _attempts(plan: RetryPlan) -> str:
     if plan.attempts == 1:
         return "one, then it is a dead letter"
-    waits = ", ".join(map(duration_text, plan.waits))
+    more = ", …" if plan.attempts - 1 > len(plan.waits) else ""
+    waits = ", ".join(map(duration_text, plan.waits)) + more
     return f"at most {plan.attempts}, after pauses of {waits}; a dead letter after {duration_text(plan.until_dead)}"
 
 

@@ -9,7 +9,6 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from listener.api.configuration import shown_settings
-from listener.formats.durations import duration_text
 from listener.pages.rendering import span
 from listener.pages.visit import Area, PageRoute, Visit
 
@@ -35,7 +34,7 @@ def _flat(values: Mapping[str, Any], *, above: str = "") -> Iterator[tuple[str, 
 
 def _text(value: Any) -> str:
     if isinstance(value, timedelta):
-        return duration_text(value) if value >= timedelta(seconds=1) else span(value)
+        return span(value)
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):
