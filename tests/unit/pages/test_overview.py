@@ -5,7 +5,7 @@ from __future__ import annotations
 from datetime import timedelta
 from pathlib import Path
 
-from freezegun import freeze_time
+import pytest
 
 from listener.core import clock
 from listener.core.model import Source
@@ -46,15 +46,18 @@ def test_outcomes_without_callbacks_are_shown_as_a_share(browser: Browser, store
     assert '<td class="num">3m</td>' in page
 
 
-def test_the_figures_are_those_of_whole_minutes(store: SqlStore, settings: Settings) -> None:
-    with freeze_time(NOON + timedelta(minutes=2, seconds=30)), browsing(store, settings) as browser:
-        store.record(decoded_messages(3), routes_all(), at=NOON + timedelta(seconds=10))
-        store.record(decoded_messages(1, prefix="now"), routes_all(), at=clock.now())
-        figures, clock_at = browser.get("/overview.json").json(), clock.now().timestamp()
+def test_the_figures_are_those_of_whole_minutes(
+    browser: Browser, store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    now = NOON + timedelta(minutes=2, seconds=30)
+    monkeypatch.setattr(clock, "now", lambda: now)
+    store.record(decoded_messages(3), routes_all(), at=NOON + timedelta(seconds=10))
+    store.record(decoded_messages(1, prefix="now"), routes_all(), at=now)
+    figures = browser.get("/overview.json").json()
 
     assert figures["minutes"][-1] == NOON.timestamp() + 60
     assert figures["received"][-2:] == [3, 0]
-    assert figures["backlog"] == [[clock_at], [4], [2.33]]
+    assert figures["backlog"] == [[now.timestamp()], [4], [2.33]]
     assert {each["name"]: each["count"] for each in figures["tiles"]}["pending"] == "4"
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from pathlib import Path
 
 import httpx
 import pytest
-from freezegun import freeze_time
 from structlog.testing import capture_logs
 
 from listener.pages.application import SIGN_IN_PAUSE_SECONDS, SIGN_INS, Pages
@@ -14,7 +14,7 @@ from listener.pages.sessions import LIFETIME, MAX_SESSIONS, Sessions, cookie_nam
 from listener.pages.sign_in import local_path
 from listener.settings.sections import Settings
 from listener.store.sql_store import SqlStore
-from tests.support.builders import NOON
+from tests.support.clocks import let_pass
 from tests.support.pages import READER, WRITER, Browser, browsing
 
 DROP = "/dead-letters/drop"
@@ -94,15 +94,11 @@ def test_signing_out_ends_the_session_also_for_a_copy_of_its_cookie(browser: Bro
     assert browser.get("/jobs").status_code == 303
 
 
-def test_a_session_expires(visitor: Browser) -> None:
-    with freeze_time(NOON) as time:
-        visitor.sign_in(WRITER)
-        time.tick(LIFETIME.total_seconds() - 1)
-        assert visitor.get("/jobs").status_code == 200
-        copy = httpx.Cookies(dict(visitor.cookies))  # without the time until which a browser keeps it
-        time.tick(2)
-        visitor.cookies = copy
-        assert visitor.get("/jobs").status_code == 303
+def test_a_session_expires(browser: Browser, monkeypatch: pytest.MonkeyPatch) -> None:
+    let_pass(LIFETIME - timedelta(seconds=30), monkeypatch)
+    assert browser.get("/jobs").status_code == 200
+    let_pass(timedelta(seconds=30), monkeypatch)
+    assert browser.get("/jobs").status_code == 303
 
 
 def test_a_session_ends_with_its_token(browser: Browser, tokens: Path) -> None:
