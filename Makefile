@@ -12,7 +12,7 @@ DEMO_VENV := .venv-demo
 
 export ALIBABA_CLOUD_ECS_METADATA_DISABLED := true
 
-.PHONY: demo test test-system docs build sbom licences constraints soak soak-jobs soak-memory bench bench-quick lint
+.PHONY: demo test test-browser test-system docs build sbom licences constraints soak soak-jobs soak-memory bench bench-quick lint
 .PHONY: clean
 
 demo: $(DEMO_VENV)/.installed
@@ -22,6 +22,10 @@ demo: $(DEMO_VENV)/.installed
 test: export PYTHONDONTWRITEBYTECODE :=
 test: $(STAMP)
 	$(BIN)/python -m pytest -n 4 --dist loadgroup
+
+# The pages in a real browser, for which this needs the Debian package chromium; fails without it.
+test-browser: $(STAMP)
+	$(BIN)/python -m pytest -m browser tests/browser
 
 # The shipped units under a real systemd, the image as a container, and the examples against their schemas. Needs root
 # and the Debian packages systemd-container, debootstrap, podman, buildah and crun; fails where it cannot run.

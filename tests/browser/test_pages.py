@@ -17,7 +17,7 @@ from tests.support.filled_daemon import CAPTIONS, COVERS, PARKED, FilledDaemon, 
 from tests.support.pages import READER, WRITER
 from tests.support.waiting import wait_until
 
-pytestmark = [pytest.mark.process, pytest.mark.xdist_group("chromium")]
+pytestmark = [pytest.mark.process, pytest.mark.browser]
 
 #: Every page that needs nothing to be done first.
 PAGES = (
