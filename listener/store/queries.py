@@ -14,6 +14,7 @@ from listener.store import attempts as kept
 from listener.store import filters as narrow
 from listener.store import job_matching, job_rows, result_rows
 from listener.store.claims import Load, load, load_each
+from listener.store.compiled import ByValues
 from listener.store.database import Database
 from listener.store.filters import NO_FILTERS, Filters, starts_with
 from listener.store.result_rows import Recorded
@@ -32,8 +33,11 @@ from listener.store.unreadable import each_of, read
 
 Value = TypeVar("Value")
 
-#: SQLite allows a limited number of parameters.
-TOKENS_PER_STATEMENT: Final = 500
+_FINISHED: Final = ByValues(
+    lambda placeholders: select(jobs.c.token).where(
+        jobs.c.token.in_(placeholders), jobs.c.finished_at.is_not(None)
+    )
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -91,15 +95,9 @@ class Queries:
 
     def finished(self, tokens: Sequence[str]) -> Sequence[str]:
         """Which of the jobs with these tokens have ended."""
-        ended = select(jobs.c.token).where(jobs.c.finished_at.is_not(None))
         with self._database.read() as connection:
-            return [
-                token
-                for start in range(0, len(tokens), TOKENS_PER_STATEMENT)
-                for token in connection.scalars(
-                    ended.where(jobs.c.token.in_(tokens[start : start + TOKENS_PER_STATEMENT]))
-                )
-            ]
+            cursors = _FINISHED.run(connection, tokens)
+            return [row[0] for cursor in cursors for row in cursor.fetchall()]
 
     def overdue_waiting(self, *, at: datetime, limit: int) -> Sequence[tuple[Job, datetime]]:
         """Overdue jobs that are not due for a query yet, with the time of the next one, earliest first."""

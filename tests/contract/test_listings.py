@@ -185,3 +185,13 @@ def test_overdue_jobs_that_wait_for_their_next_query_are_listed(store: SqlStore)
 
     assert (waiting.job_id, next_query) == (job.job_id, LATER + timedelta(hours=1))
     assert queries.overdue_waiting(at=NOON - SECOND, limit=9) == []  # not overdue yet
+
+
+def test_only_jobs_that_have_ended_are_found_by_their_tokens(store: SqlStore) -> None:
+    for number in range(5):
+        store.add_job(a_job(token=f"token-{number}", job_id="", reference=""))
+    store.refuse_job("token-1", "no", NOON)
+    store.refuse_job("token-3", "no", NOON)
+
+    found = Queries(store.database).finished(["token-0", "token-1", "token-2", "token-3", "unknown"])
+    assert sorted(found) == ["token-1", "token-3"]
