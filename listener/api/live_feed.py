@@ -39,12 +39,12 @@ RETRY_MILLISECONDS: Final = 2000
 MAX_FOLLOWERS: Final = 256
 #: How many pages are kept for followers that are not quite as far as the first.
 PAGES_KEPT: Final = 16
-#: The load of one core up to which reading fills what the rest of the process leaves, and the share that it always has.
+#: The load of one core up to which reading fills what the rest of the process leaves, and the share that it always has:
+#: while a backlog is worked off, of the CPU time that the process gets, which is little on a machine with other work.
 MAX_LOAD: Final = 0.9
 MIN_SHARE: Final = 0.02
-#: While a backlog is worked off, its share is one of the CPU time that the process gets, which is little on a machine
-#: with other work; but not less than of this.
-MIN_LOAD: Final = 0.1
+#: How often to look whether that allows another read.
+PACE_SECONDS: Final = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,21 +67,25 @@ class Page:
 
 
 class Pace:
-    """How long to pause after each read, so that reading takes little from the rest of the process."""
+    """When to read again, so that reading takes little from the rest of the process."""
 
     def __init__(self, busy: Callable[[], bool]) -> None:
         """``busy``: whether a backlog is worked off."""
         self._busy = busy
+        self.took(0.0)
+
+    def took(self, cpu: float) -> None:
+        """A read has ended, which took so many seconds of CPU time."""
+        self._cost = cpu
         self._at, self._used = clock.monotonic(), clock.process_cpu()
 
-    def pause_after(self, cpu: float) -> float:
-        """In seconds, after a read that took so many seconds of CPU time."""
-        at, used = clock.monotonic(), clock.process_cpu()
-        others = (used - self._used - cpu) / max(at - self._at, 0.001)
-        self._at, self._used = at, used
+    def may_read(self) -> bool:
+        """Whether enough of the time, or of the CPU time that the process gets, has passed since."""
+        passed, used = clock.monotonic() - self._at, clock.process_cpu() - self._used
         if self._busy():
-            return cpu / (MIN_SHARE * min(1.0, max(others, MIN_LOAD)))
-        return cpu / max(MIN_SHARE, MAX_LOAD - others)
+            return used * MIN_SHARE >= self._cost
+        others = used / passed if passed else 0.0
+        return passed * max(MIN_SHARE, MAX_LOAD - others) >= self._cost
 
 
 class LiveFeed:
@@ -96,7 +100,6 @@ class LiveFeed:
         self._reads: dict[str, asyncio.Task[Page | None]] = {}
         self._reading = asyncio.Lock()
         self._pace = Pace(busy)
-        self._next_read = 0.0  #: the loop's time
         self._loop: asyncio.AbstractEventLoop | None = None
         self._followers = 0
         self._signalling: asyncio.Task[None] | None = None
@@ -205,12 +208,13 @@ class LiveFeed:
         return read.result() if read.done() else None
 
     async def _read(self, position: Position) -> Page | None:
-        key, loop = str(position), asyncio.get_running_loop()
+        key = str(position)
         try:
             async with self._reading:
-                await asyncio.sleep(max(0.0, self._next_read - loop.time()))
+                while not (self._pace.may_read() or self._closed):
+                    await asyncio.sleep(PACE_SECONDS)
                 page = await self._threads.run(self._read_page, position)
-                self._next_read = loop.time() + self._pace.pause_after(page.cpu)
+                self._pace.took(page.cpu)
         except ListenerError as error:
             self._warnings.warning("events.unavailable", error=str(error))
             return None

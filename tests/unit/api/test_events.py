@@ -277,14 +277,26 @@ def test_more_followers_than_there_may_be_are_refused(
 def test_reading_leaves_the_cpu_to_a_busy_process(monkeypatch: pytest.MonkeyPatch) -> None:
     """``now`` and ``used`` are the clocks: time that has passed, and CPU time of the process."""
     now = used = 100.0
+    backlog = False
     monkeypatch.setattr(clock, "monotonic", lambda: now)
     monkeypatch.setattr(clock, "process_cpu", lambda: used)
-    backlog = False
     pace = module.Pace(lambda: backlog)
+    assert pace.may_read()
 
-    now, used = now + 1.0, used + 1.0  # busy with other work for all of a second, but for the read
-    assert pace.pause_after(0.01) == pytest.approx(0.01 / module.MIN_SHARE)
-    now, used = now + 1.0, used + 0.01  # idle, but for the read
-    assert pace.pause_after(0.01) == pytest.approx(0.01 / module.MAX_LOAD)
-    backlog, now, used = True, now + 1.0, used + 0.26  # gets a quarter of the CPU, because others have it
-    assert pace.pause_after(0.01) == pytest.approx(0.01 / module.MIN_SHARE / 0.25)
+    pace.took(0.01)
+    assert not pace.may_read()
+    now = now + 0.012  # idle
+    assert pace.may_read()
+
+    pace.took(0.01)
+    now, used = now + 0.4, used + 0.4  # busy all the time
+    assert not pace.may_read()
+    now, used = now + 0.2, used + 0.2
+    assert pace.may_read()
+
+    backlog = True
+    pace.took(0.01)
+    now, used = now + 60.0, used + 0.4  # others have the CPU, so it seems to be idle
+    assert not pace.may_read()
+    used = used + 0.2
+    assert pace.may_read()
