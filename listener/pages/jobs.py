@@ -56,7 +56,7 @@ def _search(visit: Visit, name: str) -> Response:
     queries = Queries(visit.context.store.database)
     if queries.history(name):
         return RedirectResponse(address_of(name), 303)
-    found = queries.names_starting_with(name, limit=MAX_FOUND)
+    found = queries.jobs_starting_with(name, limit=MAX_FOUND)
     if len(found) == 1:
         return RedirectResponse(address_of(found[0]), 303)
     return visit.render("search.html", name=name, found=found, limit=MAX_FOUND)

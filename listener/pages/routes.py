@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -16,7 +17,7 @@ from listener.formats.toml_text import toml_text
 from listener.pages.visit import Area, PageRoute, Visit
 from listener.rules.retry import RetryPlan
 from listener.settings.sections import HandlerSettings, RouteSettings, Settings
-from listener.store.statistics import Statistics
+from listener.store.statistics import OPEN_READ, Statistics
 
 #: In characters. A message of MNS has at most 64 KiB.
 MAX_MESSAGE: Final = 128 * 1024
@@ -53,6 +54,7 @@ def list_routes(visit: Visit) -> Response:
         routes=[_route(route, settings, counts) for route in settings.routes],
         unknown={target: open for target, open in counts.items() if target not in known and target.route},
         queues=[queue.label for queue in settings.queues],
+        counted=OPEN_READ if _is_cut(counts) else 0,
     )
 
 
@@ -73,6 +75,14 @@ def explain(visit: Visit) -> Response:
         message=message,
         attempts=[_attempts(plan.retries) for plan in explained.deliveries],
     )
+
+
+def _is_cut(counts: Mapping[Target, Mapping[str, int]]) -> bool:
+    """Whether there may be more open deliveries than were counted."""
+    totals = Counter[str]()
+    for each in counts.values():
+        totals.update(each)
+    return any(total >= OPEN_READ for total in totals.values())
 
 
 def _route(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -119,6 +120,11 @@ class Queries:
         """Ids, run ids, references and tokens that start like this, one for each job. Reads whole tables."""
         with self._database.read() as connection:
             return _names_starting_with(connection, beginning, limit)
+
+    def jobs_starting_with(self, beginning: str, *, limit: int) -> Sequence[str]:
+        """Ids, references and tokens that start like this, one for each job. With PostgreSQL it reads all jobs."""
+        with self._database.read() as connection:
+            return _jobs_starting_with(connection, beginning, limit)
 
     def history(self, name: str) -> JobHistory | None:
         """The job with this job id, run id, reference or token; None if nothing is known about it."""
@@ -270,15 +276,23 @@ def _delivery_counts(connection: Connection, rows: Sequence[int]) -> dict[int, d
 
 def _names_starting_with(connection: Connection, beginning: str, limit: int) -> Sequence[str]:
     """Several names of one job count once, and a result whose job is known not at all."""
-    names = [jobs.c.job_id, jobs.c.reference, jobs.c.token]
-    known = select(*names).where(or_(*(starts_with(name, beginning) for name in names))).limit(limit)
-    found = [
-        next(name for name in row if name and name.startswith(beginning)) for row in connection.execute(known)
-    ]
+    found = list(_jobs_starting_with(connection, beginning, limit))
     for name in (results.c.job_id, results.c.run_id, results.c.media_id):
         unknown = select(name).distinct().where(results.c.job.is_(None), starts_with(name, beginning))
         found += connection.scalars(unknown.limit(limit))
     return sorted(set(found))[:limit]
+
+
+def _jobs_starting_with(connection: Connection, beginning: str, limit: int) -> Sequence[str]:
+    """One name of each job; with SQLite read from the indexes of the names, which are in the order of code points."""
+    found: dict[int, str] = {}
+    for name in (jobs.c.job_id, jobs.c.reference, jobs.c.token):
+        named = select(jobs.c.id, name).where(starts_with(name, beginning)).limit(limit)
+        if connection.dialect.name == "sqlite":
+            named = named.where(name >= beginning, name <= beginning + chr(sys.maxunicode))
+        for row, text in connection.execute(named):
+            found.setdefault(row, text)
+    return sorted(found.values())[:limit]
 
 
 def page_of(listing: Select[Any], table: Any, before: int, limit: int) -> Select[Any]:

@@ -51,7 +51,7 @@ PENDING_READ: Final = 5_000
 #: How many jobs whose next query is still to come are looked at for overdue ones.
 SCHEDULED_READ: Final = 10_000
 #: How many open deliveries of each state are counted by handler.
-OPEN_READ: Final = 20_000
+OPEN_READ: Final = 5_000
 #: How many of the newest rows are read for the last hour, and how many outcomes for their times.
 CHANGES_READ: Final = 30_000
 RESULTS_READ: Final = 20_000

@@ -100,6 +100,9 @@ def test_names_are_found_by_their_beginning_once_for_each_job(filled: SqlStore) 
     assert queries.names_starting_with("job-", limit=2) == ["job-0", "job-1"]
     assert queries.names_starting_with("talk-1", limit=9) == ["talk-1"]
     assert queries.names_starting_with("JOB", limit=9) == []
+    assert queries.jobs_starting_with("job-", limit=9) == ["job-0", "job-1"]
+    assert queries.jobs_starting_with("talk-1", limit=9) == ["talk-1"]
+    assert queries.jobs_starting_with("JOB", limit=9) == []
 
 
 def test_unsettled_deliveries_are_listed_and_others_on_request(filled: SqlStore) -> None:

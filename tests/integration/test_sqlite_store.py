@@ -12,9 +12,10 @@ from contextlib import AbstractContextManager, ExitStack, closing
 from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import pytest
-from sqlalchemy import Connection
+from sqlalchemy import Connection, event
 
 from listener.core.errors import SettingsError, StoreFailureKind, StoreUnavailable
 from listener.core.model import Dead, ResultStatus, RoutingDecision
@@ -37,6 +38,7 @@ from tests.support.builders import (
     decoded_messages,
     routes_all,
 )
+from tests.support.sqlite import new_sqlite_store
 from tests.support.waiting import wait_until
 
 SECOND = timedelta(seconds=1)
@@ -362,3 +364,19 @@ def test_an_unusable_url_is_reported_with_a_hint(url: str, message: str) -> None
     with pytest.raises(SettingsError, match=message) as caught:
         SqlStore.open(url)
     assert "hidden" not in str(caught.value)
+
+
+def test_a_search_for_jobs_by_the_beginning_of_a_name_reads_no_table_as_a_whole(tmp_path: Path) -> None:
+    plans: list[str] = []
+
+    def explain(_connection: Any, cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
+        if statement.startswith("SELECT"):
+            explained = cursor.connection.cursor().execute(f"EXPLAIN QUERY PLAN {statement}", parameters)
+            plans.extend(str(row[-1]) for row in explained)
+
+    with new_sqlite_store(tmp_path) as store:
+        event.listen(store.database.engine, "before_cursor_execute", explain)
+        Queries(store.database).jobs_starting_with("job-", limit=9)
+
+    assert len(plans) == 3
+    assert [plan for plan in plans if not plan.startswith("SEARCH jobs USING")] == []

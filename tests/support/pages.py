@@ -78,5 +78,5 @@ def browsing(
         pass
 
     with serving_api(store, settings, token_file=token_file) as api:
-        context = replace(api.context, ready=lambda: Health(ok=ready, details={"store": "away"}))
+        context = replace(api.context, ready=lambda: Health(ok=ready, details={"store": "the store is away"}))
         yield Browser(api, Pages(context, pause=no_pause))
