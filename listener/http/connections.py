@@ -111,7 +111,7 @@ class Acceptor:
         self._listening = listening
         self._make = make
         self._connections = connections
-        self._limit = connection_limit(max_connections)
+        self._max_connections = max_connections
         self._warnings = ThrottledLog(log)
 
     async def run(self) -> None:
@@ -129,7 +129,7 @@ class Acceptor:
                 await self._serve(accepted)
 
     async def _serve(self, accepted: socket.socket) -> None:
-        if len(self._connections) >= self._limit:
+        if len(self._connections) >= connection_limit(self._max_connections):
             self._close_one()
         try:
             await asyncio.get_running_loop().connect_accepted_socket(self._make, accepted)
