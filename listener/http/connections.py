@@ -22,6 +22,8 @@ log = get_logger(__name__)
 DESCRIPTORS_PER_CONNECTION = 8
 #: How long a connection may take to send the head of a request, or to receive the rest of a response.
 WAIT_SECONDS = 5.0
+#: How long the body of a request may take after its head.
+BODY_SECONDS = 30.0
 #: How long a client may leave a response unread that is larger than what is buffered for it.
 UNREAD_SECONDS = 30.0
 #: The pause after a connection could not be accepted, if none can be closed instead.
@@ -37,7 +39,8 @@ def connection_limit(wanted: int) -> int:
 
 class Connection(H11Protocol):
     """One connection. It is closed unless a request arrives in time, after the connection was made and after each
-    response; sending a request slowly does not extend the time. A client that does not read is closed, too.
+    response; sending a request slowly does not extend the time. Its body must arrive in time, too, since some are read
+    before any token is known. A client that does not read is closed as well.
     """
 
     _timer: asyncio.TimerHandle | None = None
@@ -83,6 +86,12 @@ class Connection(H11Protocol):
 
     def _end_wait(self, answered: RequestResponseCycle | None) -> None:
         if self.cycle is answered:  # no other request has arrived
+            self.abort()
+        else:
+            self._timer = self.loop.call_later(BODY_SECONDS, self._end_body, self.cycle)
+
+    def _end_body(self, received: RequestResponseCycle) -> None:
+        if self.cycle is received and received.more_body:
             self.abort()
 
     def _cancel_unread(self) -> None:

@@ -31,14 +31,24 @@ MAX_CONNECTIONS = 64
 
 
 class Application:
-    """``/quick`` answers at once, ``/slow`` when it may, ``/endless`` sends all the time."""
+    """``/quick`` answers at once, ``/slow`` when it may, ``/endless`` sends all the time, ``/body`` reads first."""
 
     def __init__(self) -> None:
         self.began, self.may_answer, self.ended = (threading.Event() for _ in range(3))
-        routes = [Route("/quick", self.quick), Route("/slow", self.slow), Route("/endless", self.endless)]
+        routes = [
+            Route("/quick", self.quick),
+            Route("/slow", self.slow),
+            Route("/endless", self.endless),
+            Route("/body", self.body, methods=["POST"]),
+        ]
         self.app = Starlette(routes=routes)
 
     async def quick(self, _request: Request) -> Response:
+        return PlainTextResponse("quick")
+
+    async def body(self, request: Request) -> Response:
+        self.began.set()
+        await request.body()
         return PlainTextResponse("quick")
 
     def slow(self, _request: Request) -> Response:
@@ -167,7 +177,25 @@ def test_sending_a_request_slowly_does_not_keep_a_connection_open(
 
 
 @pytest.mark.usefixtures("short_wait")
-def test_a_request_may_be_processed_for_longer(address: tuple[str, int], application: Application) -> None:
+@pytest.mark.parametrize("before", [b"", GET], ids=["first-request", "second-request"])
+def test_a_body_that_does_not_end_is_not_waited_for(
+    address: tuple[str, int], application: Application, monkeypatch: pytest.MonkeyPatch, before: bytes
+) -> None:
+    monkeypatch.setattr(connections, "BODY_SECONDS", WAIT)
+    with connect(address) as client:
+        if before:
+            assert reply_to(before, client).startswith(b"HTTP/1.1 200")
+        client.sendall(b"POST /body HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nx")
+        assert application.began.wait(30)
+
+        wait_until(lambda: is_closed(client))
+
+
+@pytest.mark.usefixtures("short_wait")
+def test_a_request_may_be_processed_for_longer(
+    address: tuple[str, int], application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connections, "BODY_SECONDS", 0.0)
     with connect(address) as slow, connect(address) as idle:
         slow.sendall(GET.replace(b"quick", b"slow"))
         assert application.began.wait(30)
