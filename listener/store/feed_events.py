@@ -80,7 +80,9 @@ _OF_RESULTS: Final = frozenset({ChangeKind.RECORDED, ChangeKind.DECIDED})
 #: What ``Result.subject`` is made of.
 _SUBJECT: Final = ("job_id", "run_id", "type", "media_id", "token", "event")
 _RESULT = (*(results.c[name] for name in _SUBJECT), results.c.function, results.c.state, results.c.status)
-_RESULTS = select(results.c.id, *_RESULT, jobs.c.reference).outerjoin(jobs, jobs.c.id == results.c.job)
+_RESULTS = select(results.c.id, *_RESULT, results.c.received_at, jobs.c.reference).outerjoin(
+    jobs, jobs.c.id == results.c.job
+)
 _DELIVERIES = (
     select(
         deliveries.c.id,
@@ -141,8 +143,14 @@ def _results(connection: Connection, entries: Sequence[Entry]) -> list[tuple[Ent
             _of_result(row) | {"state": row.state, "status": row.status, "routes": routes.get(row.id, ())},
         )
         for entry in entries
-        if (row := rows.get(entry.row))
+        if (row := rows.get(entry.row)) and not _is_of_another(row, entry)
     ]
+
+
+def _is_of_another(row: Row[Any], recorded: Entry) -> bool:
+    """Whether the row was recorded later: SQLite gives the id of a deleted last row, such as that of a callback that
+    MPS did not confirm, to the next one."""
+    return recorded.kind is ChangeKind.RECORDED and bool(row.received_at > recorded.at)
 
 
 def _jobs(connection: Connection, entries: Sequence[Entry]) -> list[tuple[Entry, Fields]]:

@@ -247,6 +247,16 @@ def test_what_was_deleted_is_left_out(store: SqlStore) -> None:
     assert [event.job_id for event in read_all(store)] == ["mps-callbacks-job-1"]
 
 
+def test_a_deleted_row_whose_id_another_one_got_is_left_out(store: SqlStore) -> None:
+    store.record(decoded_messages(1, prefix="refused"), routes_all(), at=NOON)
+    with store.database.write() as connection:
+        connection.execute(delete(results))
+    store.record(decoded_messages(1), routes_all(), at=NOON + SECOND)
+
+    (event,) = read_all(store)
+    assert (event.job_id, event.at) == ("mps-callbacks-job-0", NOON + SECOND)
+
+
 @pytest.mark.parametrize("kind", ["what", ""])
 def test_a_damaged_change_stops_no_other(store: SqlStore, kind: str) -> None:
     for number in range(3):
