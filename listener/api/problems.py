@@ -55,6 +55,7 @@ _INTERNAL: Final = Problem(
     detail="the request failed unexpectedly",
     hint="the log of the daemon has the event request.failed with the reason",
 )
+_JSON_HINT: Final = "send the body with the header `Content-Type: application/json`"
 
 
 class ProblemDocument(BaseModel):
@@ -145,7 +146,7 @@ def _methods_of(app: FastAPI, path: str) -> Sequence[str]:
     return []
 
 
-async def _invalid_request(_request: Request, error: Exception) -> Response:
+async def _invalid_request(request: Request, error: Exception) -> Response:
     assert isinstance(error, RequestValidationError)
     wrong = list(_wrong_fields(error))
     first = wrong[0]
@@ -156,13 +157,26 @@ async def _invalid_request(_request: Request, error: Exception) -> Response:
             status=HTTPStatus.UNPROCESSABLE_ENTITY,
             detail=first["detail"],
             field=first["field"],
+            hint="" if _is_json(request) else _JSON_HINT,
             errors=wrong if len(wrong) > 1 else (),
         )
     )
 
 
+def _is_json(request: Request) -> bool:
+    """Whether the body was read as JSON, or there was none to read. What curl sends by itself is a form."""
+    kind = request.headers.get("content-type", "application/json").partition(";")[0].strip().lower()
+    return kind == "application/json" or kind.endswith("+json")
+
+
 def _wrong_fields(error: RequestValidationError) -> Iterator[Mapping[str, str]]:
     for each in error.errors():
+        if each["type"] == "json_invalid":
+            yield {
+                "field": "",
+                "detail": f"the body is not JSON: {each['ctx']['error']} at character {each['loc'][-1]}",
+            }
+            continue
         place = [str(part) for part in each["loc"][1:]]  # the first part is body, query, path or header
         yield {"field": ".".join(place), "detail": str(each["msg"]).removeprefix("Value error, ")}
 

@@ -117,4 +117,33 @@ def test_a_wrong_member_is_named() -> None:
     assert (one["status"], one["field"], "errors" in one) == (422, "inner.a", False)
     assert [each["field"] for each in two["errors"]] == ["limit", "number"]
     assert garbled.status_code == 422
+    assert garbled.json()["detail"].startswith("the body is not JSON: Expecting property name")
+    assert garbled.json()["detail"].endswith("at character 1")
+    assert "field" not in garbled.json()
     assert "x" not in one["detail"]
+
+
+@pytest.mark.parametrize(
+    ("content_type", "hinted"),
+    [
+        ("application/x-www-form-urlencoded", True),
+        ("text/plain", True),
+        ("application/json; charset=utf-8", False),
+        ("application/merge-patch+json", False),
+    ],
+)
+def test_a_body_that_is_not_sent_as_json_is_answered_with_the_header_that_is_missing(
+    content_type: str, hinted: bool
+) -> None:
+    app = FastAPI()
+    answer_with_problems(app)
+
+    @app.post("/")
+    def take(body: Body) -> None:
+        raise AssertionError
+
+    request = ask(app, "POST", content=b'{"number": "x"}', headers={"content-type": content_type})
+    document = asyncio.run(request).json()
+
+    assert document["status"] == 422
+    assert ("Content-Type: application/json" in document.get("hint", "")) is hinted
