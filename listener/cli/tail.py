@@ -54,6 +54,14 @@ EXAMPLES = {
 Show = Callable[["FeedEvent"], None]
 
 
+class _EventChoice(AnyCase):
+    """One of these words, or the name of an event that ends with it, as ``--json`` and the API print it."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        short = {name.value: name.partition(".")[2] for name in feed_events.EventName}
+        return super().convert(short.get(str(value).casefold(), value), param, ctx)
+
+
 @click.command(epilog=examples(EXAMPLES))
 @click.option(
     "-n",
@@ -62,7 +70,12 @@ Show = Callable[["FeedEvent"], None]
     default=None,
     help="Show so many of the last events first.  [default: 20; with --since, all]",
 )
-@click.option("--event", type=AnyCase(EVENTS), default=None, help="Only these events.")
+@click.option(
+    "--event",
+    type=_EventChoice(EVENTS),
+    default=None,
+    help="Only these events; also as in --json, e.g. job.finished.",
+)
 @click.option(
     "--state", default="", help="Only results, jobs or deliveries in this state, e.g. Fail or dead."
 )

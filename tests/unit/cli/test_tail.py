@@ -111,6 +111,7 @@ def test_json_has_every_field_and_the_cursor(happened: Place, tail: Callable[...
         pytest.param(["--function", "asr"], ["Fail", "dead"], id="function"),
         pytest.param(["--route", "covers", "--event", "settled"], ["pending", "done"], id="route-and-event"),
         pytest.param(["--event", "finished"], ["Success"], id="event"),
+        pytest.param(["--event", "job.finished"], ["Success"], id="event-by-its-name-in-json"),
         pytest.param(["--since", "1h", "--route", "texts"], ["Fail", "dead"], id="since"),
         pytest.param(["--since", "1h", "-n", "1"], ["done"], id="since-and-lines"),
         pytest.param(["--since", "2999-01-01"], [], id="since-future"),
