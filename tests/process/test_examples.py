@@ -148,6 +148,46 @@ def test_a_job_is_submitted_once_and_waited_for_without_an_sdk(place: Place, eff
     assert program.stop() == 0
 
 
+@pytest.mark.parametrize(
+    "command",
+    [("node", str(APP)), ("node", str(APP), "submit"), ("node", str(APP), "toString"), (str(PULL), "all")],
+    ids=["node", "node-submit", "node-unknown", "shell"],
+)
+def test_an_example_says_how_it_is_used(command: tuple[str, ...]) -> None:
+    ended = subprocess.run(command, capture_output=True, text=True, check=False)
+
+    assert (ended.returncode, ended.stdout) == (2, "")
+    assert ended.stderr.startswith("usage: ")
+    assert len(ended.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize(
+    ("route", "token", "status"), [("none", TOKEN, 404), ("all", "another-0123456789", 401)]
+)
+def test_the_shell_example_says_why_it_gets_nothing(
+    place: Place, effects: Path, route: str, token: str, status: int
+) -> None:
+    url = unused_endpoint()
+    start(place, url)
+    (place.folder / "given").write_text(token)
+    told = place.folder / "told"
+    environment = {
+        **os.environ,
+        "MNS_LISTENER_URL": url,
+        "MNS_LISTENER_TOKEN_FILE": str(place.folder / "given"),
+    }
+    with (
+        told.open("w") as errors,
+        subprocess.Popen(
+            (str(PULL), route, "true"), stderr=errors, env=environment, start_new_session=True
+        ) as process,
+    ):
+        try:
+            wait_until(lambda: f" {status}" in told.read_text())
+        finally:
+            os.killpg(process.pid, 9)
+
+
 def test_a_webhook_is_believed_only_with_its_signature(place: Place, effects: Path) -> None:
     url = unused_endpoint()
     place.settings(

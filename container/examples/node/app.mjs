@@ -72,5 +72,10 @@ async function once(folder, { key, job_id, state, outputs }) {
   }
 }
 
+const commands = { submit, pull, webhook };
 const [command, ...values] = process.argv.slice(2);
-await { submit, pull, webhook }[command](...values);
+if (!Object.hasOwn(commands, command) || values.length !== commands[command].length) {
+  console.error("usage: node app.mjs submit REFERENCE | pull ROUTE FOLDER | webhook PORT FOLDER");
+  process.exit(2);
+}
+await commands[command](...values);

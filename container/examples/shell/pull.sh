@@ -11,6 +11,10 @@
 #   MNS_LISTENER_TOKEN_FILE  a file with one token; not needed at a socket
 #   LEASE                    seconds within which the command ends; 60 if not set
 set -u
+[ $# -ge 2 ] || {
+    echo "usage: pull.sh ROUTE COMMAND [ARGUMENT...]" >&2
+    exit 2
+}
 route=$1
 shift
 lease=${LEASE:-60}
@@ -20,7 +24,7 @@ url=${MNS_LISTENER_URL:-http://localhost}
 call() {
     if [ -n "${MNS_LISTENER_TOKEN_FILE:-}" ]; then
         printf 'authorization: Bearer %s\n' "$(cat "$MNS_LISTENER_TOKEN_FILE")"
-    fi | curl --silent --max-time 60 --header @- --header 'content-type: application/json' \
+    fi | curl --silent --show-error --max-time 60 --header @- --header 'content-type: application/json' \
         ${MNS_LISTENER_SOCKET:+--unix-socket "$MNS_LISTENER_SOCKET"} "$@"
 }
 
