@@ -24,14 +24,13 @@ Examples:
   mns-listener check -c listener.toml
   mns-listener check -c listener.toml --json
 
-\b
 Checks all that `run` refuses to start with, and then access keys, queues and MPS. It
 does not receive or change any message, and neither creates nor migrates the store.
 Beside a running daemon of the same store, its address and its lock are in order.
 A check is ok, a warning (it works, but probably not as was meant) or FAILED; each
 warning and failure says what to do. The exit status is 0 unless a check failed: then
 it is that of the worst failure, where invalid configuration (78) is worse than what
-is unavailable (69). Whatever hangs, the checks end after about 15 seconds.
+is unavailable (69). Whatever hangs, the checks end after about 12 seconds.
 """
 
 

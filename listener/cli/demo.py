@@ -32,7 +32,6 @@ Examples:
   mns-listener demo --jobs 200 --json
   mns-listener demo --keep ./demo
 
-\b
 Starts an emulator of MNS and MPS, submits jobs through the official SDK, injects
 duplicate, early, late, topic-wrapped and garbled callbacks, and runs the real daemon.
 Needs no Alibaba Cloud account. Exit status: 0 if exactly one outcome of every job

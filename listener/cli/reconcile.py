@@ -48,12 +48,12 @@ Examples:
   mns-listener reconcile --overdue
   mns-listener reconcile --job talk-7 --job 39f8e0bc005e4f309379701645f4a1b2
 
-\b
 The answer of MPS is recorded like a callback, and the daemon delivers it. The daemon
 does the same automatically once the deadline of a job has passed. With --overdue,
 a job that was queried lately is not queried again but listed as waiting, with the time
 of its next query; --job queries any job at once, and does not change when the daemon
 will query it.
+
 Exit status: 69 if MPS was unavailable for at least one job, else 0.
 """
 

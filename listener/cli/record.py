@@ -41,7 +41,6 @@ Examples:
   mns-listener record --from-store --function Cover --redact --output calls.jsonl
   mns-listener record --queue mps-callbacks --output calls.jsonl
 
-\b
 From the store come the callbacks that were recorded, without their wrappers and
 copies, and the messages in quarantine, as far as the filters match; the oldest is
 first. From a queue come the messages that are there, at most 16, which is what MNS

@@ -25,7 +25,6 @@ Examples:
   mns-listener replay calls.jsonl --times 100 --new-ids --rate 200
   mns-listener replay calls.jsonl --queue http://127.0.0.1:8470/queues/mps-callbacks
 
-\b
 The file is one of `mns-listener record`, or has JSON lines with a member body. A
 daemon that has recorded these callbacks already counts them as duplicates: with
 --new-ids they are about other jobs, new ones each time. A queue on another machine

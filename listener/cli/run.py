@@ -50,14 +50,12 @@ Examples:
   mns-listener run -c listener.toml --drain
   MNS_LISTENER_LOG__LEVEL=debug mns-listener run
 
-\b
 SIGTERM or SIGINT stops the daemon: it receives no more messages, lets handlers finish
 within service.shutdown_timeout, and returns the rest to pending. A second signal
 terminates it immediately. SIGHUP reloads routes, retry and correlation from the
 settings file, and log.level unless an option has set it; other settings require
 a restart.
 
-\b
 Exit status with --drain: 3 if deliveries are left whose routes or handlers are not in
 the settings.
 """

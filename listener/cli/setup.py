@@ -45,7 +45,6 @@ Examples:
   mns-listener setup -c listener.toml
   mns-listener setup -c listener.toml --pipeline transcode --rebind
 
-\b
 Creates the queue, binds a pipeline to it if one is named, and writes listener.toml.
 To a queue that it creates it also sends a test message, receives it and deletes it;
 no handler gets it. What exists is only changed with --fix, --rebind or --force, or
@@ -54,7 +53,6 @@ If there is a settings file already, region, account, queue and key come from it
 as no option names them, and it is left as it is. Without one the key comes from the
 default chain. docs/first-account.md goes on to the first callback.
 
-\b
 Exit status: 0 done, also if something that existed was left as it is; 1 the test
 message was sent but not received; 2 refused, nothing was changed; 66 there is no such
 pipeline; 69 MNS or MPS is unavailable, or refuses the key; 78 invalid configuration;

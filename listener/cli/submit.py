@@ -53,14 +53,12 @@ Examples:
   mns-listener submit --from jobs.jsonl --report report.jsonl
   mns-listener submit --from jobs.csv --resume
 
-\b
 The job is written to the store before MPS is called, so that its callback is matched
 even after a crash in between. A line of --from has the fields function, input,
 output, params, route, data, reference and so on; --resume skips lines whose
 reference was already submitted. After Ctrl-C, calls under way are finished; run
 the same command with --resume to go on.
 
-\b
 Exit status with --wait: 0 Success, 1 any other outcome, 124 timeout.
 """
 

@@ -59,7 +59,6 @@ Examples:
   mns-listener trigger iproduction.success --count 1000 --rate 50
   mns-listener trigger ims.event --print --wrap raw
 
-\b
 The callback has the form in which MPS sends it. --set changes any member, e.g.
 --set State=Cancelled; its value is JSON where it can be read as JSON. A queue on
 another machine is only used after a question, since its consumers cannot tell this

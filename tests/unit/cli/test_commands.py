@@ -58,6 +58,14 @@ def test_help_of_every_command_has_examples(invoke: Invoke, path: tuple[str, ...
     assert " ".join(("mns-listener", *path)) in examples
 
 
+@pytest.mark.parametrize("path", list(commands()), ids=" ".join)
+def test_help_of_every_command_fits_80_columns(invoke: Invoke, path: tuple[str, ...]) -> None:
+    text, _, rest = invoke(*path, "--help").stdout.partition("Examples:")
+    prose = rest.partition("\n\n")[2]  # an example may be longer: it is copied as one line
+
+    assert [line for part in (text, prose) for line in part.splitlines() if len(line) > 80] == []
+
+
 @pytest.mark.parametrize("path", [path for path in commands() if len(path) == 2], ids=" ".join)
 def test_help_of_a_command_of_a_group_has_no_examples_of_the_others(
     invoke: Invoke, path: tuple[str, ...]
