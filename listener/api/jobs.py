@@ -37,8 +37,14 @@ JobId = Annotated[
     Text,
     Path(description="The id from MPS, or the run id of a workflow", pattern=r"^[^\s,]+$", max_length=256),
 ]
-
-
+#: ASCII: clients do not agree on how other characters are sent in a header, and it becomes a reference.
+IdempotencyKey = Annotated[
+    str,
+    Header(
+        description="Becomes the reference of a job that has none: a repeat submits nothing. ASCII only",
+        pattern=r"^[ -~]*$",
+    ),
+]
 Traceparent = Annotated[
     Text, Header(description="The job continues this trace, see W3C Trace Context and `trace`")
 ]
@@ -200,10 +206,7 @@ class _Jobs:
         self,
         submission: JobSubmission,
         response: Response,
-        idempotency_key: Annotated[
-            Text,
-            Header(description="Becomes the reference of a job that has none: a repeat submits nothing"),
-        ] = "",
+        idempotency_key: IdempotencyKey = "",
         traceparent: Traceparent = "",
     ) -> dict[str, Any]:
         """Submit a job to MPS.

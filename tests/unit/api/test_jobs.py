@@ -150,6 +150,15 @@ def test_a_reference_and_another_key_are_refused(mps: Api) -> None:
     assert mps.post("/v1/jobs", json=body, headers={"idempotency-key": "talk-7"}).status_code == 201
 
 
+@pytest.mark.parametrize("key", ["клип", "\xff", "\x80"])
+def test_an_idempotency_key_is_ascii(mps: Api, key: str) -> None:
+    """It would become another reference than the same text in the body."""
+    answer = mps.post("/v1/jobs", json=COVER, headers={"idempotency-key": key.encode()})
+
+    assert (answer.status_code, answer.json()["field"]) == (422, "idempotency-key")
+    assert mps.get("/v1/jobs").json()["jobs"] == []
+
+
 @pytest.mark.parametrize(
     ("body", "field", "words"),
     [
