@@ -66,6 +66,8 @@ _CLAIM = (
         lease_until=bindparam("until"),
         attempt=deliveries.c.attempt + 1,
         next_at=None,
+        # A process of a release without pulls sets next_at and leaves this one: the attempt is no application's.
+        pull_at=None,
     )
 )
 _RENEW = (

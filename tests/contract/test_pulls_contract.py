@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 
 import pytest
+from sqlalchemy import update
 
 from listener.core.model import (
     Claim,
@@ -201,6 +202,22 @@ def test_what_is_replayed_goes_through_a_dispatcher_again(store: SqlStore) -> No
 
     assert pull(store) == ()
     assert [each.key for each in store.claim(a_claim(), at=NOON)] == [pulled.key]
+
+
+def test_what_an_older_release_made_due_is_no_applications_any_more(store: SqlStore) -> None:
+    offer(store)
+    pull(store)
+    with store.database.write() as connection:  # its rescue knows no pull_at
+        connection.execute(
+            update(deliveries).values(state="pending", owner=None, lease_until=None, next_at=NOON)
+        )
+    (claimed,) = store.claim(a_claim(), at=NOON)
+
+    assert claimed.pull_at is None
+    assert pull(store, at=1) == ()
+    assert not store.extend(claimed, until=NOON + HOUR)
+    settle(store, [claimed], again())
+    assert [each.attempt for each in store.claim(a_claim(), at=NOON)] == [3]
 
 
 def test_an_operator_makes_an_offered_delivery_due_or_cancels_it(store: SqlStore) -> None:
