@@ -9,7 +9,6 @@ from datetime import timedelta
 from typing import TYPE_CHECKING
 
 from listener.aliyun.tenant_clients import TenantClients
-from listener.client import Client
 from listener.core import clock
 from listener.core.lazy_imports import lazy_imports
 from listener.core.logger import get_logger
@@ -18,6 +17,7 @@ from listener.http.server import Server
 from listener.settings.sections import Settings
 
 with lazy_imports():  # takes memory and time, so only if the API is on
+    from listener import client
     from listener.api import application as api
     from listener.api import context as api_context
     from listener.api import threads as api_threads
@@ -94,7 +94,7 @@ def _api_context(
     parts.recorded.subscribe(backlog.notify)
     return api_context.ApiContext(
         daemon=parts.health.daemon,
-        client=Client(settings, clients=clients, store=parts.store),
+        client=client.Client(settings, clients=clients, store=parts.store),
         tokens=tokens,
         ready=parts.health.ready,
         wake=parts.dispatcher.wake,
