@@ -26,6 +26,7 @@ from listener.core.lazy_imports import lazy_imports
 with lazy_imports():
     from listener.api import serialize
     from listener.cli import daemon_view
+    from listener.runtime import lease_owner
     from listener.store import daemons, statistics
 
 if TYPE_CHECKING:
@@ -59,10 +60,13 @@ def read_status(database: Database, listen: str) -> Status:
     """Raises StoreUnavailable."""
     now = clock.now()
     figures = statistics.Statistics(database)
+    view = daemon_view.daemon_view(listen)
     return Status(
         at=now,
         daemons=daemons.Daemons(database).running(now),
-        view=daemon_view.daemon_view(listen),
+        view=view,
+        silent="" if view else listen,
+        host=lease_owner.host_name(),
         totals=figures.totals(now),
         activity=figures.activity(now),
     )

@@ -36,6 +36,8 @@ class Status:
     at: datetime
     daemons: Sequence[RunningDaemon]
     view: DaemonView | None
+    silent: str = ""  #: http.listen, if nothing answers there
+    host: str = ""  #: of this process
     totals: Totals
     activity: Activity
 
@@ -86,8 +88,22 @@ def _daemons(status: Status) -> Iterator[StatusRow]:
         if view and view.unready:
             advice = "see its log, and /readyz"
             yield _row("daemon", f"{detail}; not ready: {view.unready}", level=Level.FAILED, advice=advice)
-        else:
+        elif view:
             yield _row("daemon", detail)
+        else:
+            yield _unasked(status, daemon, f"{detail}, last seen {_age(status.at - daemon.seen_at)} ago")
+
+
+def _unasked(status: Status, daemon: RunningDaemon, detail: str) -> StatusRow:
+    """It may have been killed since; with other settings, it listens elsewhere."""
+    if not status.silent or daemon.host != status.host:
+        return _row("daemon", detail)
+    return _row(
+        "daemon",
+        f"{detail}; nothing answers at {status.silent}",
+        level=Level.WARNING,
+        advice="see whether its process still runs, has these settings, and lets this user connect",
+    )
 
 
 def _view_of(status: Status, daemon: RunningDaemon) -> DaemonView | None:

@@ -120,6 +120,26 @@ def test_a_daemon_that_cannot_be_asked_is_shown_as_the_store_knows_it() -> None:
         assert healthy(status_rows(status))
 
 
+@pytest.mark.parametrize(
+    ("host", "silent", "level"),
+    [
+        ("host", "unix:/run/http.sock", Level.WARNING),
+        ("another", "unix:/run/http.sock", Level.OK),
+        ("host", "", Level.OK),
+    ],
+    ids=["killed", "elsewhere", "no-address"],
+)
+def test_a_daemon_of_this_machine_that_does_not_answer_is_a_warning(
+    host: str, silent: str, level: Level
+) -> None:
+    status = a_status(at=NOON + 12 * SECOND, view=None, host=host, silent=silent)
+    shown, detail, advice = row(status, "daemon")
+
+    assert (shown, bool(advice)) == (level, level is Level.WARNING)
+    assert "last seen 12s ago" in detail
+    assert ("nothing answers at unix:/run/http.sock" in detail) is bool(advice)
+
+
 def test_what_a_daemon_says_is_shown_beside_other_replicas() -> None:
     other = a_daemon(owner="host:2:two", queues=("mps-callbacks", "elsewhere"))
     names = [each.name for each in status_rows(a_status(daemons=(other, DAEMON)))]
