@@ -181,6 +181,11 @@ class Pull:
 
     def settle_all(self, given: Sequence[PullSettlement]) -> Sequence[PullAnswer | ListenerError]:
         """The same for several in one transaction; each has its answer, or the error that ``settle`` would raise."""
+        once = tuple(dict.fromkeys(given))  # the same one twice is one settlement
+        answers = dict(zip(once, self._settle_once(once), strict=True))
+        return [answers[each] for each in given]
+
+    def _settle_once(self, given: Sequence[PullSettlement]) -> Sequence[PullAnswer | ListenerError]:
         found = [self._unless_refused(each) for each in given]
         settlements = [each for each in found if isinstance(each, Settlement)]
         at = clock.now()

@@ -22,6 +22,7 @@ from listener.dispatch.pull import MAX_NAME, Pull, PullAction, PullAnswer, PullS
 from listener.dispatch.unused_offers import UnusedOffers
 from listener.rules.retry import RetryPolicy
 from listener.store.deliveries import Deliveries
+from listener.store.event_feed import EventFeed
 from listener.store.sql_store import SqlStore
 from listener.store.tables import attempts
 from tests.support.clocks import UNKNOWN, Clocks, let_pass
@@ -127,6 +128,23 @@ class TestOffering:
         offer_results(store, 3)
 
         assert (delivery_states(store), store.left_to_applications()) == ({"pending": 3}, 3)
+
+
+def test_a_settlement_that_is_twice_in_one_request_is_written_once(store: SqlStore) -> None:
+    offer_results(store)
+    pull = a_pull(store)
+    pulled = pull_one(pull)
+    given = PullSettlement(delivery_id=pulled.id, attempt=pulled.attempt, action=PullAction.REJECT)
+    before = EventFeed(store.database).end()
+
+    with capture_logs() as logs:
+        first, second = pull.settle_all([given, given])
+
+    assert first == second == PullAnswer(delivery_id=pulled.id, state=DeliveryState.DEAD)
+    assert len(EventFeed(store.database).after(before).events) == 1
+    assert [line["event"] for line in logs] == ["delivery.settled"]
+    with store.database.read() as connection:
+        assert connection.scalars(select(attempts.c.started_at)).one() is not None
 
 
 def fail_always(_result: JobResult) -> None:
