@@ -72,8 +72,8 @@ class Connection(H11Protocol):
 
     @property
     def busy(self) -> bool:
-        """Whether a request is being processed."""
-        return self.cycle is not None and not self.cycle.response_complete
+        """Whether a request is being processed that has arrived as a whole."""
+        return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
 
     def abort(self) -> None:
         """Close it now, without sending what is left to send."""

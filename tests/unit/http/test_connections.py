@@ -26,6 +26,7 @@ from listener.http.server import MAX_HEAD, Server
 from tests.support.waiting import wait_until
 
 GET = b"GET /quick HTTP/1.1\r\nHost: localhost\r\n\r\n"
+UNFINISHED = b"POST /body HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nx"
 WAIT = 0.2
 MAX_CONNECTIONS = 64
 
@@ -150,6 +151,26 @@ def test_a_request_that_is_processed_is_not_closed_for_others(
         client.close()
 
 
+def test_a_request_that_is_processed_is_not_closed_for_bodies_that_do_not_end(
+    address: tuple[str, int], application: Application
+) -> None:
+    with connect(address) as slow:
+        slow.sendall(GET.replace(b"quick", b"slow"))
+        assert application.began.wait(30)
+        unfinished: list[socket.socket] = []
+        for _ in range(MAX_CONNECTIONS + 1):
+            application.began.clear()
+            unfinished.append(connect(address))
+            unfinished[-1].sendall(UNFINISHED)
+            assert application.began.wait(30)
+
+        wait_until(lambda: is_closed(unfinished[0]))
+        application.may_answer.set()
+        assert reply_to(b"", slow).startswith(b"HTTP/1.1 200")
+    for client in unfinished:
+        client.close()
+
+
 @pytest.mark.usefixtures("short_wait")
 def test_a_connection_that_sends_nothing_is_closed(address: tuple[str, int]) -> None:
     with connect(address) as client:
@@ -185,7 +206,7 @@ def test_a_body_that_does_not_end_is_not_waited_for(
     with connect(address) as client:
         if before:
             assert reply_to(before, client).startswith(b"HTTP/1.1 200")
-        client.sendall(b"POST /body HTTP/1.1\r\nHost: localhost\r\nContent-Length: 100\r\n\r\nx")
+        client.sendall(UNFINISHED)
         assert application.began.wait(30)
 
         wait_until(lambda: is_closed(client))
