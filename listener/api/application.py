@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from fastapi import APIRouter, FastAPI
+from fastapi import APIRouter, Depends, FastAPI
 from fastapi.openapi.utils import get_openapi
 from starlette.types import ASGIApp
 
@@ -24,6 +24,7 @@ from listener.api import (
 )
 from listener.api.access import Access
 from listener.api.context import ApiContext
+from listener.api.parameters import refuse_unknown_parameters
 from listener.api.problems import ProblemDocument, UnexpectedErrors, answer_with_problems, documented
 
 PREFIX: Final = "/v1"
@@ -61,6 +62,7 @@ def fastapi_application(context: ApiContext) -> FastAPI:
         docs_url=None,  # they would load scripts of other servers
         redoc_url=None,
         redirect_slashes=False,
+        dependencies=[Depends(refuse_unknown_parameters)],
         generate_unique_id_function=lambda route: route.name,
     )
     areas = (*AREAS, *configuration.AREAS)
@@ -99,5 +101,4 @@ def _describe_problems(responses: dict[str, Any], *, has_body: bool) -> None:
     """The operation's own, and those that any request may lead to."""
     of_body = (400, 413) if has_body else ()
     for status, response in documented(*of_body, 401, 403, 422, 503).items():
-        if str(status) != "422" or "422" in responses:  # FastAPI adds it where there is something to validate
-            responses[str(status)] = response
+        responses[str(status)] = response

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated, Any, Final
 
-from fastapi import Depends, Query
+from fastapi import Depends, Query, Request
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
 
 from listener.core import clock
+from listener.core.errors import UsageError
 from listener.formats.durations import Duration
 from listener.formats.points_in_time import parse_point_in_time
 from listener.formats.states import KNOWN_STATES, known_state
@@ -155,6 +157,37 @@ def _filters(
 
 def _time_filters(queue: Queue = "", since: Since = None, until: Until = None) -> Filters:
     return Filters(queue=queue, since=since, until=until)
+
+
+async def refuse_unknown_parameters(request: Request) -> None:
+    """Raises UsageError for a parameter in the query that the document of the API does not have for the operation.
+
+    A misspelled filter would otherwise answer with everything.
+    """
+    if not request.query_params:
+        return
+    known = _query_parameters(request.app.openapi(), operation=request.scope["route"].name)
+    for name in request.query_params:
+        if name not in known:
+            raise UsageError(
+                f"{name!r} is not a parameter of this operation",
+                field=name,
+                hint=f"known parameters: {', '.join(known)}"
+                if known
+                else "it has no parameters in the query",
+            )
+
+
+def _query_parameters(document: Mapping[str, Any], *, operation: str) -> Sequence[str]:
+    """The names of those of the operation with this id."""
+    return [
+        parameter["name"]
+        for path in document["paths"].values()
+        for each in path.values()
+        if each["operationId"] == operation
+        for parameter in each.get("parameters", ())
+        if parameter["in"] == "query"
+    ]
 
 
 PageQuery = Annotated[Page, Depends(page)]

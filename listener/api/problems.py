@@ -81,6 +81,7 @@ def problem_of(error: ListenerError) -> Problem:
                 title=title,
                 status=status,
                 detail=str(error).removesuffix(f"; {hint}") if hint else str(error),
+                field=getattr(error, "field", ""),
                 hint=hint,
                 code=getattr(error, "code", ""),
                 request_id=getattr(error, "request_id", ""),

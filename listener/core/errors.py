@@ -63,6 +63,11 @@ class UsageError(ListenerError):
 
     exit_code = ExitCode.USAGE
 
+    def __init__(self, message: str, *, field: str = "", hint: str = "") -> None:
+        super().__init__(f"{message}; {hint}" if hint else message)
+        self.field = field  #: the name of the value that is wrong, if it is a single one
+        self.hint = hint
+
 
 class JobWarning(UserWarning):
     """A job is submitted with a value that may not be what was meant. Not an error: see the module ``warnings``."""

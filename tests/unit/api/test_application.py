@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import pytest
@@ -59,6 +60,25 @@ def test_a_wrong_method_is_answered_with_those_that_the_path_has(
     assert set(reply.headers["allow"].split(", ")) == allowed
 
 
+def test_every_operation_refuses_parameters_that_it_does_not_have(api: Api) -> None:
+    """A misspelled filter would answer with everything."""
+    for path, operations in api.get("/v1/openapi.json").json()["paths"].items():
+        for method in operations:
+            place = re.sub(r"\{\w+\}", "1", path)
+            reply = api.call(method.upper(), f"{place}?rout=zz")
+            assert (reply.status_code, reply.json()["field"]) == (422, "rout"), (method, path)
+
+
+def test_a_parameter_that_is_not_known_is_answered_with_those_that_are(api: Api) -> None:
+    one = api.get("/v1/jobs/talk-7?wiat=9").json()
+    none = api.get("/v1?rout=zz").json()
+
+    assert one["detail"] == "'wiat' is not a parameter of this operation"
+    assert (one["field"], one["hint"]) == ("wiat", "known parameters: wait")
+    assert none["hint"] == "it has no parameters in the query"
+    assert "route, " in api.get("/v1/jobs?rout=zz").json()["hint"]
+
+
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", None])
 def test_a_body_is_json_by_its_type(api: Api, kind: str | None) -> None:
     """A page of another server may send other types without asking first."""
@@ -88,5 +108,5 @@ def test_the_document_describes_problems_and_the_token(api: Api) -> None:
     for operation in operations_of(document):
         assert operation["summary"]
         problems = {status: each for status, each in operation["responses"].items() if status[0] in "45"}
-        assert {"401", "403", "503"} <= set(problems)
+        assert {"401", "403", "422", "503"} <= set(problems)
         assert all(list(each["content"]) == ["application/problem+json"] for each in problems.values())
