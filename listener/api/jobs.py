@@ -9,7 +9,7 @@ from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 from fastapi import APIRouter, Body, Header, Path, Query, Request, Response
-from pydantic import BaseModel, ConfigDict, Field, StrictBool
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
 
 from listener.api.context import ApiContext
 from listener.api.deliveries import DeliveryDocument
@@ -37,13 +37,25 @@ JobId = Annotated[
     Text,
     Path(description="The id from MPS, or the run id of a workflow", pattern=r"^[^\s,]+$", max_length=256),
 ]
+
+
+def _given(text: str) -> str:
+    if not text:
+        raise ValueError("is empty, so a repeat would submit a second job; leave it out if that is meant")
+    return text
+
+
+#: Not empty: that is more likely a variable without a value than a wish.
+Reference = Annotated[Text, AfterValidator(_given), Field(json_schema_extra={"minLength": 1})]
 #: ASCII: clients do not agree on how other characters are sent in a header, and it becomes a reference.
 IdempotencyKey = Annotated[
     str,
     Header(
         description="Becomes the reference of a job that has none: a repeat submits nothing. ASCII only",
         pattern=r"^[ -~]*$",
+        json_schema_extra={"minLength": 1},
     ),
+    AfterValidator(_given),
 ]
 Traceparent = Annotated[
     Text, Header(description="The job continues this trace, see W3C Trace Context and `trace`")
@@ -155,7 +167,9 @@ class JobSubmission(BaseModel):
     user_data: Text | None = Field(None, description="The complete user data, instead of route and data")
     model: Text = ""
     schedule_params: Text = ""
-    reference: Text = Field("", description="Your own name for the job: unique, and makes a repeat safe")
+    reference: Reference = Field(
+        default_factory=str, description="Your own name for the job: unique, and makes a repeat safe"
+    )
     deadline: DurationText | None = Field(None, description="Until its callback is overdue")
     force: StrictBool = Field(False, description="Submit it although it probably cannot work")
     tenant: Text = ""

@@ -160,6 +160,25 @@ def test_an_idempotency_key_is_ascii(mps: Api, key: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("body", "headers", "field"),
+    [
+        ({"reference": ""}, {}, "reference"),
+        ({"reference": "", "force": True}, {"idempotency-key": "talk-7"}, "reference"),
+        ({}, {"idempotency-key": ""}, "idempotency-key"),
+        ({"reference": "talk-7"}, {"idempotency-key": ""}, "idempotency-key"),
+    ],
+)
+def test_an_empty_reference_is_refused_as_a_repeat_would_not_be_safe(
+    mps: Api, place: Place, body: dict[str, Any], headers: dict[str, str], field: str
+) -> None:
+    reply = mps.post("/v1/jobs", json=COVER | body, headers=headers)
+
+    assert (reply.status_code, reply.json()["field"]) == (422, field)
+    assert reply.json()["detail"].endswith("leave it out if that is meant")
+    assert submissions(place) == 0
+
+
+@pytest.mark.parametrize(
     ("body", "field", "words"),
     [
         ({"function": "Cover", "inptu": INPUT}, "inptu", "Extra inputs"),
