@@ -11,6 +11,7 @@ from starlette.responses import StreamingResponse
 
 from listener.api.context import ApiContext
 from listener.api.parameters import PointInTime, Text
+from listener.core.errors import UsageError
 from listener.store.event_feed import FeedFilter
 from listener.store.feed_events import EventName
 
@@ -68,7 +69,10 @@ class _Events:
         the last event misses nothing, whichever process does it, as long as the rows are retained.
         """
         wanted = FeedFilter(event=event or "", route=route, function=function, state=state)
-        position = await self._feed.start(cursor=last_event_id or after, since=since)
+        try:
+            position = await self._feed.start(cursor=last_event_id or after, since=since)
+        except UsageError as error:  # about the cursor
+            raise UsageError(str(error), field="last-event-id" if last_event_id else "after") from error
         return EventStream(self._feed.stream(position, wanted, follow=follow), headers=HEADERS)
 
 

@@ -15,6 +15,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from listener.core.errors import (
     AlreadyExists,
+    DoubtfulJob,
     LeaseLost,
     ListenerError,
     MpsRejected,
@@ -55,6 +56,7 @@ _INTERNAL: Final = Problem(
     detail="the request failed unexpectedly",
     hint="the log of the daemon has the event request.failed with the reason",
 )
+_FORCE_HINT: Final = 'if you know better, submit it with "force": true'
 _JSON_HINT: Final = "send the body with the header `Content-Type: application/json`"
 
 
@@ -82,7 +84,7 @@ def problem_of(error: ListenerError) -> Problem:
                 status=status,
                 detail=str(error).removesuffix(f"; {hint}") if hint else str(error),
                 field=getattr(error, "field", ""),
-                hint=hint,
+                hint=_FORCE_HINT if isinstance(error, DoubtfulJob) else hint,
                 code=getattr(error, "code", ""),
                 request_id=getattr(error, "request_id", ""),
                 headers={"retry-after": str(RETRY_AFTER)} if status == HTTPStatus.SERVICE_UNAVAILABLE else {},

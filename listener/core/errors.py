@@ -5,6 +5,7 @@
     ListenerError
     ├── SettingsError          stop; exit 78; names the setting, its value and the fix
     ├── UsageError             stop; exit 2; the request is invalid, no call was made
+    │   ├── DoubtfulJob            the same; `force` overrides it
     │   ├── NotFound               the same, but exit 66: what the request names does not exist
     │   └── AlreadyExists          the same, but exit 73: a job has this id already, or a folder is there
     │       └── ReferenceExists        a job has this reference already
@@ -67,6 +68,10 @@ class UsageError(ListenerError):
         super().__init__(f"{message}; {hint}" if hint else message)
         self.field = field  #: the name of the value that is wrong, if it is a single one
         self.hint = hint
+
+
+class DoubtfulJob(UsageError):
+    """The job probably cannot work; with ``force`` it is submitted nevertheless."""
 
 
 class JobWarning(UserWarning):

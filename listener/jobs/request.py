@@ -136,7 +136,7 @@ def check_deadline(deadline: timedelta) -> None:
     try:
         to_duration(deadline)
     except ValueError as error:
-        raise UsageError(f"deadline: {error}") from error
+        raise UsageError(f"deadline: {error}", field="deadline") from error
 
 
 def check_text(name: str, value: str) -> None:

@@ -10,9 +10,9 @@ import json
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
-from listener.core.errors import UsageError
+from listener.core.errors import DoubtfulJob, UsageError
 from listener.core.job_kinds import IPRODUCTION, MEDIA_INFO, SUBMITTED_KINDS
 from listener.core.model import ANSWERED_AT_ONCE
 from listener.formats import user_data
@@ -40,7 +40,15 @@ SENT_OR_STORED: Final = (
     *("function", "kind", "input", "output", "params_json", "pipeline", "notify_url", "model"),
     *("complete_user_data", "schedule_params", "reference"),
 )
+#: How to override it, as users of the command line and of files know it.
 FORCE: Final = "if you know better, submit it with --force (in Python and in files: force = true)"
+
+
+class Doubt(NamedTuple):
+    """Why a job probably cannot work."""
+
+    field: str  #: the value of the request; empty if it is not a single one
+    text: str
 
 
 def check(request: JobRequest, *, region: str = "") -> list[str]:
@@ -51,8 +59,8 @@ def check(request: JobRequest, *, region: str = "") -> list[str]:
     _require_sendable(request)
     doubts = list(_doubts(request, region))
     if doubts and not request.force:
-        raise UsageError(f"{doubts[0]}; {FORCE}")
-    return [*doubts, *_warnings(request)]
+        raise DoubtfulJob(doubts[0].text, field=doubts[0].field, hint=FORCE)
+    return [*(doubt.text for doubt in doubts), *_warnings(request)]
 
 
 def corrected(request: JobRequest) -> JobRequest:
@@ -69,12 +77,13 @@ def _require_sendable(request: JobRequest) -> None:
     if request.deadline is not None:
         check_deadline(request.deadline)
     if request.user_data is not None and (request.route or request.data):
-        raise UsageError("user_data cannot be combined with route or data; use one form")
+        raise UsageError("user_data cannot be combined with route or data; use one form", field="user_data")
     for name in SENT_OR_STORED:
         check_text(name, getattr(request, name) or "")
     if len(request.reference) > MAX_REFERENCE_LENGTH:
         raise UsageError(
-            f"reference = {request.reference!r} is too long; use at most {MAX_REFERENCE_LENGTH} characters"
+            f"reference = {request.reference!r} is too long; use at most {MAX_REFERENCE_LENGTH} characters",
+            field="reference",
         )
 
 
@@ -84,47 +93,53 @@ def _require_known_kind(request: JobRequest) -> None:
     if request.kind not in names:
         raise UsageError(
             f"kind = {request.kind!r} cannot be submitted here; use one of {', '.join(names)}, or submit it yourself "
-            "and register it with `mns-listener jobs register`"
+            "and register it with `mns-listener jobs register`",
+            field="kind",
         )
     if request.kind == IPRODUCTION.name:
         if not request.function:
-            raise UsageError("function is missing; see `mns-listener submit --help`")
+            raise UsageError("function is missing", field="function", hint="name one, e.g. Cover, or a kind")
         return
     if request.function:
         raise UsageError(
-            f"function = {request.function!r}: jobs of the kind {request.kind} have no functions; omit it"
+            f"function = {request.function!r}: jobs of the kind {request.kind} have no functions; omit it",
+            field="function",
         )
     for name, url in (("input", request.input), ("output", request.output)):
         if not url and (name, request.kind) != ("output", MEDIA_INFO.name):
-            raise UsageError(f"{name} is missing; {request.kind} requires an OSS URL")
-        for error in _oss_doubts(name, url) if url else ():
-            raise UsageError(error)
+            raise UsageError(f"{name} is missing; {request.kind} requires an OSS URL", field=name)
+        for doubt in _oss_doubts(name, name, url) if url else ():
+            raise UsageError(doubt.text, field=doubt.field)
     if json_object(request.params_json) is None:
-        raise UsageError(f"params = {shortened(repr(request.params), 200)} is not a JSON object")
+        raise UsageError(
+            f"params = {shortened(repr(request.params), 200)} is not a JSON object", field="params"
+        )
     if request.kind == MEDIA_INFO.name and (request.output or json_object(request.params_json)):
         name, given = ("output", request.output) if request.output else ("params", request.params_json)
         raise UsageError(
             f"{name} = {shortened(repr(given), 200)}: {request.kind} has no such parameter; omit it, the properties of "
-            "the input are in the job's outputs"
+            "the input are in the job's outputs",
+            field=name,
         )
     for name in ("notify_url", "model", "schedule_params"):
         if given := getattr(request, name):
             raise UsageError(
                 f"{name} = {given!r}: {request.kind} has no such parameter; its callback goes to the queue that its "
-                "pipeline is bound to"
+                "pipeline is bound to",
+                field=name,
             )
 
 
-def _doubts(request: JobRequest, region: str) -> Iterator[str]:
+def _doubts(request: JobRequest, region: str) -> Iterator[Doubt]:
     """Why it probably cannot work."""
     if request.kind != IPRODUCTION.name:
         yield from _region_doubts(request, region)
         yield from _callback_doubts(request)
         return
     yield from _params_doubts(request)
-    for name, url in (("Input", request.input), ("Output", request.output)):
+    for name, shown, url in (("input", "Input", request.input), ("output", "Output", request.output)):
         if url:
-            yield from _oss_doubts(name, url)
+            yield from _oss_doubts(name, shown, url)
     if request.output:
         yield from _placeholder_doubts(request, json_object(request.params_json) or {})
     if request.notify_url:
@@ -133,11 +148,14 @@ def _doubts(request: JobRequest, region: str) -> Iterator[str]:
     yield from _callback_doubts(request)
 
 
-def _params_doubts(request: JobRequest) -> Iterator[str]:
+def _params_doubts(request: JobRequest) -> Iterator[Doubt]:
     if json_object(request.params_json) is None:
         given = shortened(repr(request.params), 200)
         advice = _advice(request.function)
-        yield f"JobParams = {given} is not a JSON object with names and texts in double quotes; {advice}"
+        yield Doubt(
+            "params",
+            f"JobParams = {given} is not a JSON object with names and texts in double quotes; {advice}",
+        )
 
 
 def _advice(function: str) -> str:
@@ -149,37 +167,39 @@ def _advice(function: str) -> str:
     return f"for example '{json.dumps(example)}'"
 
 
-def _oss_doubts(name: str, url: str) -> Iterator[str]:
+def _oss_doubts(field: str, shown: str, url: str) -> Iterator[Doubt]:
     try:
         split_oss_url(url)
     except ValueError as error:
-        yield f"{name}: {error}"
+        yield Doubt(field, f"{shown}: {error}")
 
 
-def _placeholder_doubts(request: JobRequest, params: Mapping[str, Any]) -> Iterator[str]:
+def _placeholder_doubts(request: JobRequest, params: Mapping[str, Any]) -> Iterator[Doubt]:
     unknown = [found for found in _PLACEHOLDER.findall(request.output) if found not in PLACEHOLDERS]
     if unknown:
-        yield (
+        yield Doubt(
+            "output",
             f"Output = {request.output!r} contains the unknown placeholder {unknown[0]}; "
-            f"use one of {' '.join(PLACEHOLDERS)}"
+            f"use one of {' '.join(PLACEHOLDERS)}",
         )
     known = FUNCTIONS.get(request.function)
     needed = known.required_placeholder(params) if known else ""
     if needed not in request.output:
-        yield (
+        yield Doubt(
+            "output",
             f"Output = {request.output!r} has no {needed}: {request.function} writes several files, which would "
-            f"overwrite each other; add {needed} before the file extension"
+            f"overwrite each other; add {needed} before the file extension",
         )
 
 
-def _notify_doubts(url: str) -> Iterator[str]:
+def _notify_doubts(url: str) -> Iterator[Doubt]:
     try:
         as_notify_url(url)
     except ValueError as error:
-        yield f"NotifyUrl: {error}"
+        yield Doubt("notify_url", f"NotifyUrl: {error}")
 
 
-def _region_doubts(request: JobRequest, region: str) -> Iterator[str]:
+def _region_doubts(request: JobRequest, region: str) -> Iterator[Doubt]:
     """Bucket, queue and MPS must be in one region; only regions that appear in the URLs can be compared."""
     seen = {
         "MPS": region,
@@ -190,10 +210,10 @@ def _region_doubts(request: JobRequest, region: str) -> Iterator[str]:
     regions = {name: found for name, found in seen.items() if found}
     if len(set(regions.values())) > 1:
         places = ", ".join(f"{name} is in {found}" for name, found in regions.items())
-        yield f"MPS, Input, Output and NotifyUrl must be in the same region, but {places}"
+        yield Doubt("", f"MPS, Input, Output and NotifyUrl must be in the same region, but {places}")
 
 
-def _callback_doubts(request: JobRequest) -> Iterator[str]:
+def _callback_doubts(request: JobRequest) -> Iterator[Doubt]:
     if request.notify_url or request.pipeline or request.function in ANSWERED_AT_ONCE:
         return
     way_out = (
@@ -201,9 +221,10 @@ def _callback_doubts(request: JobRequest) -> Iterator[str]:
         if request.kind == IPRODUCTION.name
         else "set pipeline (--pipeline, mps.pipeline) to one that is bound to a queue that the daemon consumes"
     )
-    yield (
+    yield Doubt(
+        "notify_url" if request.kind == IPRODUCTION.name else "pipeline",
         "the job has neither a NotifyUrl nor a pipeline, so MPS sends no callback: its outcome would only be found "
-        f"after its deadline, when a daemon with [mps] queries MPS; {way_out}"
+        f"after its deadline, when a daemon with [mps] queries MPS; {way_out}",
     )
 
 

@@ -87,7 +87,8 @@ def _conflict(job: Job, message: str) -> AlreadyExists | None:
     if re.search("jobs[._]reference", message):
         return ReferenceExists(
             f"reference {job.reference!r} already exists; choose another, "
-            f"or look at its job with `mns-listener jobs show {job.reference}`"
+            f"or look at its job with `mns-listener jobs show {job.reference}`",
+            field="reference",
         )
     if not re.search("jobs[._]job_id", message):
         return None

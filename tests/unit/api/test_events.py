@@ -160,6 +160,9 @@ def test_a_cursor_that_is_none_of_this_store_is_refused(api: Api, cursor: str) -
 
     assert (reply.status_code, reply.headers["content-type"]) == (422, "application/problem+json")
     assert "cursor" in reply.json()["detail"]
+    assert reply.json()["field"] == "after"
+    header = api.get("/v1/events", headers={"last-event-id": cursor}).json()
+    assert header["field"] == "last-event-id"
 
 
 @pytest.mark.usefixtures("never_polls")

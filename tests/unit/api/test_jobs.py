@@ -186,8 +186,10 @@ def test_an_empty_reference_is_refused_as_a_repeat_would_not_be_safe(
         ({"function": "Cover", "force": "no"}, "force", "valid boolean"),
         ({"function": "Cover", "deadline": "soon"}, "deadline", "not a valid duration"),
         ({"function": "Co\0ver"}, "function", "contains a NUL"),
-        ({}, "", "function is missing"),
-        (COVER | {"output": INPUT}, "", "{sequenceId}"),
+        ({}, "function", "function is missing"),
+        (COVER | {"output": INPUT}, "output", "{sequenceId}"),
+        (COVER | {"kind": "Spectrogram"}, "kind", "cannot be submitted here"),
+        (COVER | {"input": "talk.mp4"}, "input", "Input: "),
         (COVER | {"tenant": "nobody"}, "", "no tenant 'nobody'"),
     ],
 )
@@ -200,6 +202,16 @@ def test_what_cannot_work_is_refused_and_not_sent(
     assert words in reply.json()["detail"]
     assert reply.json().get("field", "") == field
     assert submissions(place) == 0
+
+
+def test_what_force_overrides_is_answered_with_the_member_of_the_body(mps: Api) -> None:
+    problem = mps.post("/v1/jobs", json=COVER | {"params": "{fps: 5}"}).json()
+
+    assert (problem["field"], problem["hint"]) == (
+        "params",
+        'if you know better, submit it with "force": true',
+    )
+    assert "--force" not in problem["detail"]
 
 
 def test_numbers_that_json_does_not_have_are_refused(mps: Api) -> None:
