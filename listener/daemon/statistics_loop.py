@@ -40,6 +40,7 @@ class StatisticsLoop:
         while not self._stop.is_set():
             heartbeat.beat()
             self.turn()
+            heartbeat.pause()
             self._stop.wait(INTERVAL.total_seconds())
 
     def turn(self) -> None:

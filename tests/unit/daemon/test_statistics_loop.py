@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 from listener.core import clock
 from listener.core.errors import StoreFailureKind, StoreUnavailable
 from listener.daemon.statistics_loop import INTERVAL, StatisticsLoop
+from listener.runtime.liveness import LivenessMonitor
 from listener.store.statistics import Totals
 from tests.support.builders import NOON
 from tests.support.clocks import let_pass
@@ -67,3 +68,18 @@ def test_the_totals_of_the_last_hour_are_kept_and_no_others(monkeypatch: pytest.
         loop.turn()
 
     assert [loop.history[0].at, loop.history[-1].at] == [NOON + 40 * INTERVAL, NOON + 399 * INTERVAL]
+
+
+def test_between_two_readings_no_heartbeat_is_expected() -> None:
+    stop = threading.Event()
+    heartbeat = LivenessMonitor().heartbeat("statistics", limit=timedelta(0))
+    stalled: list[bool] = []
+
+    def read(at: datetime) -> Totals:
+        stop.set()
+        stalled.append(heartbeat.stalled)
+        return Totals(at=at)
+
+    StatisticsLoop(read, stop=stop).run(heartbeat)
+
+    assert [*stalled, heartbeat.stalled] == [True, False], "within a reading, and after it"
