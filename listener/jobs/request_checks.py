@@ -98,7 +98,9 @@ def _require_known_kind(request: JobRequest) -> None:
         )
     if request.kind == IPRODUCTION.name:
         if not request.function:
-            raise UsageError("function is missing", field="function", hint="name one, e.g. Cover, or a kind")
+            raise UsageError(
+                "function is missing; name one, e.g. Cover, or another kind of job", field="function"
+            )
         return
     if request.function:
         raise UsageError(

@@ -291,7 +291,7 @@ def test_key_file_that_is_gone_makes_a_refused_job(place: Place, store: SqlStore
 @pytest.mark.parametrize(
     ("fields", "words"),
     [
-        pytest.param({"function": ""}, ["--help"], id="no-function"),
+        pytest.param({"function": ""}, ["function", "Cover", "kind"], id="no-function"),
         pytest.param({"input": "talk.mp4"}, ["Input", "'talk.mp4'", "oss://BUCKET"], id="input"),
         pytest.param({"output": "https://x/y"}, ["Output", "'https://x/y'", "oss://BUCKET"], id="output"),
         pytest.param(
