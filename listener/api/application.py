@@ -55,7 +55,7 @@ def application(context: ApiContext) -> ASGIApp:
 
 def fastapi_application(context: ApiContext) -> FastAPI:
     """Without the check of the token."""
-    app = FastAPI(
+    app = _Api(
         title="mns-listener",
         version=__version__,
         openapi_url=OPENAPI,
@@ -74,8 +74,12 @@ def fastapi_application(context: ApiContext) -> FastAPI:
     app.include_router(explain.router(context), prefix=PREFIX)  # nothing to list
     app.include_router(pull.router(context), prefix=PREFIX)  # in the paths of two areas
     answer_with_problems(app)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign] # the documented way to change it
     return app
+
+
+class _Api(FastAPI):
+    def openapi(self) -> dict[str, Any]:
+        return _openapi(self)
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:

@@ -89,7 +89,7 @@ class BulkAction:
     wakes: bool = False  #: whether there is something for the daemon to do at once
 
     def add_to(self, area: APIRouter, context: ApiContext) -> None:
-        selection: Any = RowSelection[self.fields]  # type: ignore[name-defined] # chosen when the router is made
+        selection: Any = RowSelection.__class_getitem__(self.fields)
 
         def act(selection: Any) -> dict[str, Any]:
             return self._carried_out(selection, context)

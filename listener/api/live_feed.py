@@ -1,8 +1,8 @@
 """Reads the event feed for all who follow it in this process.
 
-A follower asks for the page after its position when it has sent the one before, so that a slow one holds no buffer and
-holds up nobody. Followers at the same position share a page, and all wait for the same signal to look again: at once
-when this process has written something, and once a second because others may have.
+A follower asks for the page after its position when it has sent the one before, so that a slow one needs no buffer and
+does not delay the others. Followers at the same position share a page, and all wait for the same signal to look again:
+at once when this process has written something, and once a second because others may have.
 """
 
 from __future__ import annotations

@@ -456,7 +456,7 @@ class Attempt:
     outcome: str  #: a value of OUTCOME_NAMES
     error: str  #: why it failed; of one that was done all the same, why it had counted as failed
     owner: str  #: the process that made it
-    started_at: datetime | None  #: None if the handler was not called, or if nobody can say
+    started_at: datetime | None  #: None if the handler was not called, or if that is not known
     seconds: float | None  #: how long it took; None as for ``started_at``
     settled_at: datetime  #: when it was settled, or found to have been lost
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Final
+from typing import Any, Final
 from urllib.parse import urlencode
 
 from listener.core import clock
@@ -80,10 +80,11 @@ def row_id(text: str) -> int:
 
 
 def _read(values: Mapping[str, str], names: Sequence[str], *, before: str) -> FilterForm:
-    times = {name: _point_in_time(values[name]) for name in names if name in TIMES}
-    texts = {name: values[name] for name in names if name not in TIMES}
+    given: dict[str, Any] = {
+        name: _point_in_time(values[name]) if name in TIMES else values[name] for name in names
+    }
     return FilterForm(
-        filters=Filters(**texts, **times),  # type: ignore[arg-type] # mypy joins the values of both to one type
+        filters=Filters(**given),
         values=values,
         before=row_id(before) if before else 0,
     )

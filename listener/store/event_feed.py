@@ -183,10 +183,13 @@ def _entries(change: Row[Any]) -> Sequence[Entry]:
 def _fields_of_each(connection: Connection, entries: Sequence[Entry]) -> dict[Entry, Fields]:
     fields: dict[Entry, Fields] = {}
     for entry in entries:
-        row = table_of(entry)
-        for found in each_of(connection, row, [entry.row], lambda _: fields_of(connection, [entry])):  # noqa: B023 # called at once
+        for found in each_of(connection, table_of(entry), [entry.row], _reader(connection, entry)):
             fields |= found
     return fields
+
+
+def _reader(connection: Connection, entry: Entry) -> Callable[[int], dict[Entry, Fields]]:
+    return lambda _row: fields_of(connection, [entry])
 
 
 def _position_after(connection: Connection, change: int) -> Position:

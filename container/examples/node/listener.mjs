@@ -37,9 +37,9 @@ export class Listener {
   }
 
   /**
-   * Pull the deliveries of a route for ever. `handle` gets one document; if it returns, the delivery is done, and if it
-   * throws, it is retried. It may get the same document again, with the same `key`: its effect must happen once for each
-   * key.
+   * Pull the deliveries of a route until the process ends. `handle` gets one document; if it returns, the delivery is
+   * done, and if it throws, it is retried. It may get the same document again, with the same `key`: its effect must
+   * happen once for each key.
    */
   async pull(route, handle, { client = "node", limit = 8 } = {}) {
     const claim = `/v1/routes/${encodeURIComponent(route)}/claim?wait=${WAIT_SECONDS}&limit=${limit}&client=${client}`;
