@@ -13,8 +13,11 @@ from listener.emulator.fault_injector import Exchange, FaultInjector
 from listener.emulator.faults import Faults, Occasion
 from listener.emulator.messages import Reply, Request
 from listener.emulator.mns import service as mns_service
+from listener.emulator.mns.endpoints import QueueEndpoint
 from listener.emulator.mns.errors import MnsError
+from listener.emulator.mns.notifications import notification_text
 from listener.emulator.mns.queue import draft
+from listener.emulator.mns.topics import Publication, Subscription
 from listener.emulator.mps.call import read_call
 from listener.emulator.mps.callback_sender import CallbackSender
 from listener.emulator.mps.engine import JobEngine
@@ -31,7 +34,7 @@ class Emulator:
         self._rngs: dict[str, Random] = {}
         self.requests: Counter[str] = Counter()
         self.faults = Faults(self.options.faults, seed=self.options.seed)
-        self.mns = mns_service.Mns(self.options, self._rng("mns"))
+        self.mns = mns_service.Mns(self.options, self._rng("mns"), notify=self._notify)
         self.sender = CallbackSender(
             self.deliver, faults=self.faults, rng=self._rng("callbacks"), lost_rate=self.options.lost_rate
         )
@@ -99,6 +102,12 @@ class Emulator:
         if queue not in self.mns.queues:
             return ""
         return self.mns.queues[queue].send([draft(text)])[0].message_id
+
+    def _notify(self, subscription: Subscription, publication: Publication) -> None:
+        """Push a publication to the queue that has subscribed to its topic."""
+        endpoint = subscription.endpoint
+        if isinstance(endpoint, QueueEndpoint):
+            self.deliver(endpoint.queue, notification_text(publication, subscription))
 
     def wake(self) -> None:
         """Re-read the clock: for tests that have changed it."""

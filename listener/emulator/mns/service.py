@@ -19,6 +19,7 @@ from listener.emulator.mns import xml
 from listener.emulator.mns.errors import MnsError
 from listener.emulator.mns.operations import Operations
 from listener.emulator.mns.queue import Attributes, EmulatedQueue
+from listener.emulator.mns.topics import Notify, Topics
 from listener.emulator.options import Options
 
 VERSION = "2015-06-06"
@@ -28,7 +29,8 @@ CLOCK_TOLERANCE = timedelta(minutes=15)
 class Mns:
     """The MNS service of one account."""
 
-    def __init__(self, options: Options, rng: Random) -> None:
+    def __init__(self, options: Options, rng: Random, *, notify: Notify) -> None:
+        self.topics = Topics(rng, notify=notify)
         self._options = options
         self._rng = rng
         self._operations = Operations(options, rng)
@@ -79,6 +81,7 @@ class Mns:
         for queue in self.queues.values():
             queue.release()
         self.queues.clear()
+        self.topics.by_name.clear()
         self._create_first()
 
     def _create_first(self) -> None:
