@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ipaddress
 import json
+import re
 from email.utils import format_datetime
 from typing import Any
 
@@ -17,13 +18,24 @@ from listener.core import clock
 from listener.emulator.emulator import Emulator
 from listener.emulator.faults import parse
 from listener.emulator.messages import Reply, Request, Transmission
+from listener.emulator.mns.arguments import WEEK
 from listener.emulator.mns.queue import Draft, body_md5, draft
+from listener.http.guard import Guard
+
+#: The largest body of a request to ``/_emulator/``.
+CONTROL_BODY = 1 << 20
 
 
 def application(emulator: Emulator) -> Starlette:
     """The services are the default of the router rather than routes, since they do their own routing."""
     control = Control(emulator)
-    app = Starlette(routes=[Mount("/_emulator", app=loopback_only(control.application()))])
+    guarded = Guard(
+        loopback_only(control.application()),
+        allowed_hosts=(),
+        body_limits={"/_emulator": CONTROL_BODY},
+        hint="use localhost or the address",
+    )
+    app = Starlette(routes=[Mount("/_emulator", app=guarded)])
     app.router.redirect_slashes = False
     app.router.default = Services(emulator)
     return app
@@ -126,9 +138,10 @@ class Control:
         name = request.path_params["name"]
         queue = self._emulator.mns.queues.get(name) or self._emulator.mns.create(name)
         delay = request.query_params.get("delay", "0")
-        if not delay.isdecimal():
+        if not re.fullmatch("[0-9]{1,6}", delay) or int(delay) > WEEK:
             return PlainTextResponse(
-                f"delay = {delay!r} is not valid; use an integer of seconds", status_code=400
+                f"delay = {delay[:20]!r} is not valid; use an integer of seconds up to {WEEK}",
+                status_code=400,
             )
         text = (await request.body()).decode("utf-8", "surrogateescape")
         if request.query_params.get("escape") == "true":
@@ -145,8 +158,13 @@ class Control:
         """Add one fault or a list of faults."""
         try:
             self._emulator.faults.add(parse(json.loads(await request.body())))
+        except RecursionError:
+            return PlainTextResponse("the JSON is nested too deeply", status_code=400)
         except ValueError as error:
-            return PlainTextResponse(str(error), status_code=400)
+            return PlainTextResponse(
+                str(error).encode("utf-8", "backslashreplace"),
+                status_code=400,
+            )
         return JSONResponse(self._emulator.faults.report(), status_code=201)
 
     async def clear_faults(self, request: ControlRequest) -> Response:

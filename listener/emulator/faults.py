@@ -20,6 +20,14 @@ from typing import Any, ClassVar, Literal
 
 from listener.core import clock
 
+#: Of the copies of one callback.
+MAX_COPIES = 1000
+#: Of seconds, a year: more than any test waits, and no more than the clock can count.
+MAX_SECONDS = 366 * 86_400
+#: The keys of a fault that are seconds, and those that are free text.
+DURATIONS = ("seconds", "start", "stop")
+TEXTS = ("name", "service", "operation", "queue", "function")
+
 
 class FaultError(ValueError):
     """An invalid fault; the message names the key and its value."""
@@ -97,12 +105,17 @@ class Fault:
             ("keep", 0 <= self.keep < 1, "from 0 to less than 1"),
             ("every", self.every >= 1, "at least 1"),
             ("skip", self.skip >= 0, "at least 0"),
-            ("copies", self.copies >= 1, "at least 1"),
+            ("copies", 1 <= self.copies <= MAX_COPIES, f"from 1 to {MAX_COPIES}"),
+            *(
+                (key, _is_duration(getattr(self, key)), f"at most {MAX_SECONDS} either way")
+                for key in DURATIONS
+            ),
+            *((key, getattr(self, key).isprintable(), "printable text") for key in TEXTS),
             ("status", 500 <= self.status <= 599 or self.status == 429, "429 or from 500 to 599"),
         )
         for key, right, rule in checks:
             if not right:
-                raise FaultError(f"{key} = {getattr(self, key)}: must be {rule}")
+                raise FaultError(f"{key} = {getattr(self, key)!r}: must be {rule}")
 
     def matches(self, occasion: Occasion) -> bool:
         if (self.kind in CALLBACK_KINDS) != (occasion.service == "callback"):
@@ -114,6 +127,11 @@ class Fault:
         )
         service = occasion.service == "callback" or fnmatchcase(occasion.service, self.service)
         return service and all(fnmatchcase(value, pattern) for pattern, value in pairs)
+
+
+def _is_duration(seconds: float | None) -> bool:
+    """Also whether it is a number at all: JSON has NaN and Infinity, and a reply with them could not be written."""
+    return seconds is None or abs(seconds) <= MAX_SECONDS
 
 
 class Strike:

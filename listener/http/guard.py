@@ -16,6 +16,7 @@ from listener.http.problem import Problem, problem_response
 MAX_BODY: Final = 64 << 10
 #: The methods of requests that change nothing.
 SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
+_ALLOW: Final = "add its name to http.allowed_hosts"
 
 
 class Guard:
@@ -35,12 +36,15 @@ class Guard:
         *,
         allowed_hosts: Collection[str] | None,
         body_limits: Mapping[str, int] | None = None,
+        hint: str = _ALLOW,
     ) -> None:
         """``allowed_hosts`` are accepted besides localhost and addresses; None accepts all.
 
-        ``body_limits``: the largest body of requests whose path begins like this.
+        ``body_limits``: the largest body of requests whose path begins like this. ``hint``: what to do about a host
+        that is not accepted.
         """
         self._app = app
+        self._hint = hint
         self._allowed = None if allowed_hosts is None else {host.lower() for host in allowed_hosts}
         self._body_limits = body_limits or {}
 
@@ -52,7 +56,7 @@ class Guard:
     def _refusal(self, scope: Scope, headers: Headers) -> Problem | None:
         host = headers.get("host", "")
         if not self._is_allowed(host):
-            return _refused(403, "forbidden-host", "the Host header names another host", _ALLOW)
+            return _refused(403, "forbidden-host", "the Host header names another host", self._hint)
         if scope["method"] not in SAFE_METHODS and _is_foreign(headers.get("origin"), host):
             return _refused(
                 403,
@@ -78,7 +82,6 @@ class Guard:
         return host == "localhost" or is_address(host) or host in self._allowed
 
 
-_ALLOW: Final = "add its name to http.allowed_hosts"
 _TITLES: Final = {403: "Forbidden", 411: "Length Required", 413: "Content Too Large"}
 
 

@@ -14,7 +14,7 @@ ALLOWED: dict[str, set[str]] = {
     "jobs": {"core", "formats", "rules", "runtime", "settings", "intake"},
     "setup": {"core", "formats", "rules", "settings"},
     "store": {"core"},
-    "emulator": {"core", "formats"},
+    "emulator": {"core", "formats", "http"},
     "aliyun": {"core", "formats", "runtime", "settings"},
     "http": {"core", "runtime"},
 }

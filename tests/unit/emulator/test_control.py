@@ -20,7 +20,7 @@ from click.testing import CliRunner
 
 from listener.cli.emulator import emulator as command
 from listener.emulator import Emulator, Options
-from listener.emulator.asgi import read_request
+from listener.emulator.asgi import CONTROL_BODY, read_request
 from listener.emulator.server import RunningEmulator, running
 from tests.support.emulator_clients import BareMns, elements
 from tests.support.waiting import wait_until
@@ -63,8 +63,29 @@ def test_text_may_be_delayed(http: httpx.Client, bare: BareMns) -> None:
     assert http.get("/state").json()["queues"]["q"]["delayed"] == 1
 
 
-def test_wrong_delay_is_refused(http: httpx.Client) -> None:
-    assert http.post("/queues/q/messages?delay=soon", content=b"x").status_code == 400
+@pytest.mark.parametrize("delay", ["soon", "604801", "9" * 5000])
+def test_wrong_delay_is_refused(http: httpx.Client, delay: str) -> None:
+    assert http.post(f"/queues/q/messages?delay={delay}", content=b"x").status_code == 400
+
+
+@pytest.mark.parametrize(
+    ("headers", "name"),
+    [
+        pytest.param({"host": "attacker.example"}, "forbidden-host", id="host"),
+        pytest.param({"origin": "http://attacker.example"}, "forbidden-origin", id="origin"),
+    ],
+)
+def test_pages_of_other_servers_control_nothing(
+    http: httpx.Client, bare: BareMns, headers: dict[str, str], name: str
+) -> None:
+    refused = http.post("/reset", headers=headers)
+
+    assert (refused.status_code, refused.json()["type"].endswith(name)) == (403, True)
+    assert list(http.get("/state").json()["queues"]) == ["q"]
+
+
+def test_body_that_is_too_large_for_control_is_refused(http: httpx.Client) -> None:
+    assert http.post("/queues/q/messages", content=b"x" * (CONTROL_BODY + 1)).status_code == 413
 
 
 def test_reset_forgets_everything(http: httpx.Client, bare: BareMns) -> None:

@@ -327,6 +327,10 @@ def test_fault_has_a_beginning_and_an_end() -> None:
         pytest.param({"kind": "stall", "probability": 2}, "probability = 2", id="range"),
         pytest.param({"kind": "error", "status": 200}, "status = 200", id="status"),
         pytest.param([{"kind": "stall"}, {}], "fault 2", id="second"),
+        pytest.param({"kind": "late", "seconds": float("nan")}, "seconds = nan", id="no-number"),
+        pytest.param({"kind": "stall", "start": 1e300}, "start = 1e", id="beyond-the-clock"),
+        pytest.param({"kind": "duplicate", "copies": 10**9}, "copies = 1000000000", id="copies"),
+        pytest.param({"kind": "stall", "name": "\ud800"}, r"name = '\\ud800'", id="surrogate"),
         pytest.param("stall", "list of tables", id="text"),
     ],
 )
@@ -370,6 +374,25 @@ def test_faults_are_set_shown_and_cleared_over_http(server: RunningEmulator, bar
     assert (entry["name"], entry["kind"], entry["seen"], entry["happened"]) == ("busy", "throttle", 1, 1)
     assert (refused.status_code, "explode" in refused.text) == (400, True)
     assert rest == []
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        pytest.param(b"[" * 100_000, id="deep"),
+        pytest.param(b'{"kind": "late", "seconds": NaN}', id="nan"),
+        pytest.param(b'{"kind": "stall", "\\ud800": 1}', id="surrogate"),
+        pytest.param(b"\xff", id="not-utf-8"),
+    ],
+)
+def test_faults_that_cannot_be_read_are_refused_and_break_nothing(
+    server: RunningEmulator, body: bytes
+) -> None:
+    with httpx.Client(base_url=f"{server.url}/_emulator", trust_env=False, verify=False) as http:
+        assert http.post("/faults", content=body).status_code == 400
+        shown = http.get("/faults")
+
+    assert (shown.status_code, shown.json()) == (200, [])
 
 
 def test_reset_brings_the_faults_of_the_start_back() -> None:
