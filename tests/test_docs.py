@@ -21,9 +21,9 @@ from listener.core.check_result import CheckKind
 from listener.core.errors import FailureKind, StoreFailureKind
 from listener.core.exit_codes import ExitCode
 from listener.core.model import Target
+from listener.emulator import Emulator
 from listener.emulator.faults import Fault as EmulatorFault
 from listener.emulator.faults import FaultKind
-from listener.emulator.mps.kinds import EMULATED_KINDS
 from listener.runtime.metrics import Metrics
 from listener.settings.sections import Settings
 from tests.support import ROOT
@@ -179,16 +179,32 @@ def test_every_failure_of_the_store_is_documented() -> None:
     assert [kind for kind in StoreFailureKind if f"`{kind}`" not in page("operations.md")] == []
 
 
-def test_every_operation_on_jobs_of_the_emulator_is_documented_and_no_other() -> None:
-    table = page("emulator.md").split("## Kinds of jobs")[1].split("Of all kinds:")[0]
-    operations = {
-        operation
-        for kind in EMULATED_KINDS
-        for operation in (kind.api.submitted_by, kind.api.queried_by, kind.cancelled_by, *kind.details)
-    }
+def emulated_behaviour() -> list[list[str]]:
+    """The rows of all tables of the emulator's page that end in a column of tests."""
+    tables = re.findall(r"^\| .+ \| test \|\n\|[-|]+\n((?:\|.+\n)+)", page("emulator.md"), re.MULTILINE)
+    return [re.split(r" \| ", line.strip("| ")) for table in tables for line in table.splitlines()]
 
-    documented = {name for row in rows(table, columns=3) for name in re.findall(r"\w+", row[0])}
-    assert documented == operations - {""} | {"AddMediaWorkflow"}
+
+def test_every_operation_of_the_emulator_is_documented_and_no_other() -> None:
+    emulator = Emulator()
+    documented = [name for row in emulated_behaviour() for name in re.findall(r"`([A-Z]\w+)`", row[0])]
+
+    operations = [*emulator.mns.operations, *emulator.mps.operations]
+    assert sorted(set(documented) - {"TimeArray", "MNSMessageResult"}) == sorted(operations)
+
+
+def test_every_behaviour_of_the_emulator_names_its_source_and_tests_that_exist() -> None:
+    behaviour = emulated_behaviour()
+    named = {name for row in behaviour for name in re.findall(r"`(test_\w+)`", row[3])}
+
+    assert len(named) > 50
+    assert [
+        row
+        for row in behaviour
+        if len(row) != 4 or not re.fullmatch(r"[dsi](: .+)?(, [dsi](: .+)?)*|\u2013", row[2])
+    ] == []
+    assert [row for row in behaviour if "`test_" not in row[3]] == []
+    assert named - written_tests() == set()
 
 
 def test_every_kind_and_key_of_the_emulators_faults_is_documented() -> None:

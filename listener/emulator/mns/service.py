@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
@@ -39,6 +40,11 @@ class Mns:
     @property
     def queues(self) -> dict[str, EmulatedQueue]:
         return self._operations.queues
+
+    @property
+    def operations(self) -> Iterable[str]:
+        """The names of all operations that are emulated."""
+        return self._operations.by_name
 
     async def answer(self, operation: str, request: Request, *, skew: timedelta = timedelta(0)) -> Reply:
         """Execute one operation. Never raises MnsError; errors are replies."""

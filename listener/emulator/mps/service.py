@@ -38,12 +38,12 @@ class Mps:
         self._pipelines = Pipelines(options, engine=engine)
         self._workflows = MediaWorkflows(new_id=engine.new_id)
         self._calls: dict[str, deque[datetime]] = {}
-        self._operations: dict[str, MpsOperation] = {
+        self.operations: dict[str, MpsOperation] = {
             **self._pipelines.operations,
             **self._workflows.operations,
         }
         for kind in EMULATED_KINDS:
-            self._operations |= self._operations_of(kind)
+            self.operations |= self._operations_of(kind)
         self._kind_names = {
             kind.api.submitted_by: kind.api.name for kind in EMULATED_KINDS if kind is not IPRODUCTION
         }
@@ -64,7 +64,7 @@ class Mps:
             self._authentication.check(call, request, clock.now() + skew)
             if call.version != VERSION:
                 raise MpsError("InvalidVersion")
-            operation = self._operations.get(call.action)
+            operation = self.operations.get(call.action)
             if operation is None:
                 raise MpsError("InvalidAction.NotFound")
             self._check_pace(call.action)
