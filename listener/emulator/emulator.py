@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
+from dataclasses import replace
 from datetime import timedelta
 from itertools import islice
 from random import Random
 from typing import Any
+from xml.sax.saxutils import escape
 
 from listener.emulator.fault_injector import Exchange, FaultInjector
 from listener.emulator.faults import Faults, Occasion
@@ -16,7 +18,7 @@ from listener.emulator.mns import service as mns_service
 from listener.emulator.mns.endpoints import QueueEndpoint
 from listener.emulator.mns.errors import MnsError
 from listener.emulator.mns.notifications import notification_text
-from listener.emulator.mns.queue import draft
+from listener.emulator.mns.queue import Draft, draft
 from listener.emulator.mns.topics import Publication, Subscription
 from listener.emulator.mps.call import read_call
 from listener.emulator.mps.callback_sender import CallbackSender
@@ -51,8 +53,8 @@ class Emulator:
         return None if self.options.seed is None else f"{self.options.seed}/{purpose}"
 
     async def answer(self, request: Request) -> Reply:
-        """Answer one request: paths below ``/queues`` and account requests are MNS, all others MPS."""
-        if request.path.startswith("/queues") or "accountmeta" in request.query:
+        """Answer one request: queues, topics and account requests are MNS, all others MPS."""
+        if request.path.startswith(("/queues", "/topics")) or "accountmeta" in request.query:
             exchange = self._mns_exchange(request)
         else:
             exchange = self._mps_exchange(request)
@@ -99,15 +101,20 @@ class Emulator:
 
     def deliver(self, queue: str, text: str) -> str:
         """Put a callback into a queue, and return the id of the message; "" if the queue does not exist."""
+        return self._put(queue, draft(text))
+
+    def _put(self, queue: str, draft: Draft) -> str:
         if queue not in self.mns.queues:
             return ""
-        return self.mns.queues[queue].send([draft(text)])[0].message_id
+        return self.mns.queues[queue].send([draft])[0].message_id
 
     def _notify(self, subscription: Subscription, publication: Publication) -> None:
         """Push a publication to the queue that has subscribed to its topic."""
         endpoint = subscription.endpoint
         if isinstance(endpoint, QueueEndpoint):
-            self.deliver(endpoint.queue, notification_text(publication, subscription))
+            text = notification_text(publication, subscription)
+            message = replace(draft(text), group=escape(publication.group), properties=publication.properties)
+            self._put(endpoint.queue, message)
 
     def wake(self) -> None:
         """Re-read the clock: for tests that have changed it."""

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import re
 from dataclasses import asdict, replace
 from typing import Any
@@ -81,11 +79,11 @@ def attributes_in(body: bytes, base: Attributes) -> Attributes:
         if element in fields
     }
     if "LoggingEnabled" in fields:
-        changes["logging_enabled"] = _truth(fields["LoggingEnabled"])
+        changes["logging_enabled"] = truth(fields["LoggingEnabled"])
     return Attributes(**{**asdict(base), **changes})
 
 
-def _truth(text: str) -> bool:
+def truth(text: str) -> bool:
     if text.lower() not in {"true", "false"}:
         raise MnsError("InvalidArgument", schema_text("LoggingEnabled is neither True nor False"))
     return text.lower() == "true"
@@ -106,10 +104,3 @@ def range_text(name: str, low: int, high: int, unit: str) -> str:
 
 def schema_text(cause: str) -> str:
     return f"The XML you provided did not validate against our published schema, cause by {cause}."
-
-
-def decode_marker(marker: str) -> str:
-    try:
-        return base64.b64decode(marker, validate=True).decode()
-    except (binascii.Error, UnicodeDecodeError) as error:
-        raise MnsError("InvalidArgument", "The marker you provided is not valid.") from error

@@ -5,7 +5,6 @@ An error leaves as ``MnsError``; which operation a request asks for, and whether
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from random import Random
@@ -19,7 +18,6 @@ from listener.emulator.mns.arguments import (
     LIMITS,
     attributes_in,
     batch_limit,
-    decode_marker,
     draft,
     in_range,
     queue_name,
@@ -27,6 +25,7 @@ from listener.emulator.mns.arguments import (
     schema_text,
 )
 from listener.emulator.mns.errors import ERRORS, MnsError
+from listener.emulator.mns.listing import page_of
 from listener.emulator.mns.queue import Attributes, Draft, EmulatedQueue, HandleRejected, StoredMessage
 from listener.emulator.options import Options
 
@@ -117,14 +116,9 @@ class Operations:
         return Reply(status=204)
 
     def _list_queue(self, request: Request) -> Reply:
-        limit = in_range(request.headers.get("x-mns-ret-number", "1000"), "x-mns-ret-number", 1, 1000, "")
-        marker = decode_marker(request.headers.get("x-mns-marker", ""))
-        prefix = request.headers.get("x-mns-prefix", "")
-        names = sorted(name for name in self.queues if name.startswith(prefix) and name > marker)
-        with_meta = request.headers.get("x-mns-with-meta", "").lower() == "true"
-        records = [self._listing_of(name, request=request, with_meta=with_meta) for name in names[:limit]]
-        tail = [("NextMarker", _encode_marker(names[limit - 1]))] if len(names) > limit else []
-        return Reply(status=200, body=xml.nested("Queues", "Queue", records, tail=tail))
+        page = page_of(self.queues, request)
+        records = [self._listing_of(name, request=request, with_meta=page.with_meta) for name in page.names]
+        return Reply(status=200, body=xml.nested("Queues", "Queue", records, tail=page.tail))
 
     def _listing_of(self, name: str, *, request: Request, with_meta: bool) -> list[tuple[str, object]]:
         url: list[tuple[str, object]] = [("QueueURL", f"http://{request.host}/queues/{name}")]
@@ -272,7 +266,3 @@ def _sent_fields(sent: StoredMessage) -> list[tuple[str, object]]:
 
 def _refusal_fields(refusal: Refused) -> list[tuple[str, object]]:
     return [("ErrorCode", refusal.code), ("ErrorMessage", refusal.text)]
-
-
-def _encode_marker(name: str) -> str:
-    return base64.b64encode(name.encode()).decode()

@@ -20,6 +20,7 @@ from listener.emulator.mns import xml
 from listener.emulator.mns.errors import MnsError
 from listener.emulator.mns.operations import Operations
 from listener.emulator.mns.queue import Attributes, EmulatedQueue
+from listener.emulator.mns.topic_operations import TopicOperations
 from listener.emulator.mns.topics import Notify, Topics
 from listener.emulator.options import Options
 
@@ -35,6 +36,7 @@ class Mns:
         self._options = options
         self._rng = rng
         self._operations = Operations(options, rng)
+        self._by_name = {**self._operations.by_name, **TopicOperations(self.topics).by_name}
         self._create_first()
 
     @property
@@ -50,7 +52,7 @@ class Mns:
         """Execute one operation. Never raises MnsError; errors are replies."""
         try:
             self._check_signature(request, clock.now() + skew)
-            carry_out = self._operations.by_name.get(operation)
+            carry_out = self._by_name.get(operation)
             if carry_out is None:
                 raise MnsError("InvalidRequestURL")
             reply = carry_out(request)
@@ -165,6 +167,8 @@ def identify(request: Request) -> str:
             return _queue_operation(request)
         case ["queues", _, "messages"]:
             return _message_operation(request)
+        case ["topics", *rest]:
+            return _topic_operation(rest, request)
     return ""
 
 
@@ -174,6 +178,27 @@ def _queue_operation(request: Request) -> str:
     return {"PUT": "CreateQueue", "GET": "GetQueueAttributes", "DELETE": "DeleteQueue"}.get(
         request.method, ""
     )
+
+
+def _topic_operation(rest: list[str], request: Request) -> str:
+    """Of a path below ``/topics``."""
+    overrides = request.method == "PUT" and request.query.get("metaoverride", "").lower() == "true"
+    match rest:
+        case []:
+            found = {"GET": "ListTopic"}
+        case [_]:
+            put = "SetTopicAttributes" if overrides else "CreateTopic"
+            found = {"PUT": put, "GET": "GetTopicAttributes", "DELETE": "DeleteTopic"}
+        case [_, "messages"]:
+            found = {"POST": "PublishMessage"}
+        case [_, "subscriptions"]:
+            found = {"GET": "ListSubscriptionByTopic"}
+        case [_, "subscriptions", _]:
+            put = "SetSubscriptionAttributes" if overrides else "Subscribe"
+            found = {"PUT": put, "GET": "GetSubscriptionAttributes", "DELETE": "Unsubscribe"}
+        case _:
+            found = {}
+    return found.get(request.method, "")
 
 
 def _message_operation(request: Request) -> str:
