@@ -138,7 +138,7 @@ def _delete_results(connection: Connection, old: list[int], before: datetime) ->
 
 
 def _delete_changes(connection: Connection, old: list[int]) -> None:
-    """All but the newest one: SQLite would assign its id again, and a reader of the feed overlook what has it."""
+    """All but the newest one, by which the feed knows the cursors of this store from those of another one."""
     newest = select(func.max(changes.c.id)).scalar_subquery()
     connection.execute(delete(changes).where(changes.c.id.in_(old), changes.c.id < newest))
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, Final
 
 from sqlalchemy import (
     BigInteger,
@@ -55,7 +55,9 @@ class UtcTimestamp(TypeDecorator[datetime]):
         return None if value is None else from_microseconds(value)
 
 
-RowId = BigInteger().with_variant(Integer, "sqlite")  #: SQLite autoincrements INTEGER PRIMARY KEY only
+RowId = BigInteger().with_variant(Integer, "sqlite")  #: SQLite assigns ids to an INTEGER PRIMARY KEY only
+#: Options of every table with ids: that of a deleted row is not assigned again. PostgreSQL never does that.
+IDS_ONCE: Final[Mapping[str, Any]] = {"sqlite_autoincrement": True}
 
 metadata = MetaData()
 
@@ -87,6 +89,7 @@ jobs = Table(
     Column("queries", Integer, nullable=False, server_default="0"),
     Column("kind", Text, nullable=False, server_default=""),
     Column("trace", Text, nullable=False, server_default=""),
+    **IDS_ONCE,
 )
 
 results = Table(
@@ -120,6 +123,7 @@ results = Table(
     Column("contradictions", Integer, nullable=False),
     Column("outputs", Text),  #: see Result
     Column("output", Text, nullable=False, server_default=""),
+    **IDS_ONCE,
 )
 
 
@@ -160,6 +164,7 @@ deliveries = Table(
     Column("first_key", Text),  #: its idempotency key, if a replay has given it another route or handler
     Column("replayed_at", UtcTimestamp),  #: when its present set of attempts began, if a replay gave it that
     Column("pull_at", UtcTimestamp),  #: from when on applications may pull it; then next_at is NULL
+    **IDS_ONCE,
 )
 
 attempts = Table(
@@ -175,6 +180,7 @@ attempts = Table(
     Column("seconds", Double),
     Column("settled_at", UtcTimestamp, nullable=False),
     UniqueConstraint("delivery", "attempt", name="attempts_of_delivery"),
+    **IDS_ONCE,
 )
 
 #: See ``listener.store.changes``.
@@ -185,6 +191,7 @@ changes = Table(
     Column("at", UtcTimestamp, nullable=False),
     Column("kind", String(16), nullable=False),
     Column("row_ids", Text, nullable=False),  #: of results, jobs or deliveries, by the kind
+    **IDS_ONCE,
 )
 
 quarantine = Table(
@@ -200,6 +207,7 @@ quarantine = Table(
     Column("received_at", UtcTimestamp, nullable=False),
     Column("copies", Integer, nullable=False),
     UniqueConstraint("queue", "message_id", name="quarantine_message"),
+    **IDS_ONCE,
 )
 
 daemons = Table(

@@ -11,14 +11,14 @@ from typing import Any, Final
 import pytest
 from alembic import command
 from alembic.config import Config
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, select, text
 
 from listener.core.model import Done, Settlement
 from listener.store import schema
 from listener.store.database import Database
 from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
-from listener.store.tables import EPOCH, MICROSECOND
+from listener.store.tables import EPOCH, MICROSECOND, jobs, quarantine, results
 from tests.support.builders import NOON, a_claim, a_decoded_message, a_result, routes_all
 from tests.support.stores import count, deliveries, states, the_job
 
@@ -128,3 +128,16 @@ def test_both_releases_work_at_the_upgraded_store(old: OldRelease, empty_url: st
         assert (copy.new, copy.duplicates) == (0, 1)
         assert count(store, deliveries) == 4
         assert the_job(store, "handled").state == "Success", "the old release had not finished it"
+
+
+def test_no_id_from_before_the_upgrade_is_assigned_again(old: OldRelease, empty_url: str) -> None:
+    tables = (jobs, results, deliveries, quarantine)
+    with closing(SqlStore.open(empty_url)) as store:
+        with store.database.write() as connection:
+            assert [sorted(connection.scalars(select(table.c.id))) for table in tables] == [[1, 2]] * 4
+            for table in tables:
+                connection.execute(table.delete())
+        old.receive("later")
+
+        with store.database.read() as connection:
+            assert [sorted(connection.scalars(select(table.c.id))) for table in tables] == [[3]] * 4
