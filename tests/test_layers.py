@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import cache
 from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
@@ -53,10 +53,11 @@ MAX_FUNCTION_LINES = 45
 LOGGERS = "listener.core.log_backends"
 
 MODULES = sorted(LISTENER.rglob("*.py"))
-NAMES = [str(path.relative_to(ROOT)) for path in MODULES]
 #: A migration is a list of statements, and is never edited again.
 MIGRATIONS = LISTENER / "store" / "migrations" / "versions"
-every_module = pytest.mark.parametrize("path", MODULES, ids=NAMES)
+#: Each rule is one test for all modules, and all of them run in one process, which parses each module once: a test for
+#: each rule and module made a quarter of the suite.
+pytestmark = pytest.mark.xdist_group("layers")
 
 
 def name_of(path: Path) -> str:
@@ -119,14 +120,20 @@ def functions_of(path: Path) -> Iterator[ast.FunctionDef | ast.AsyncFunctionDef]
             yield node
 
 
-@every_module
-def test_a_module_imports_only_what_the_rule_of_its_folder_allows(path: Path) -> None:
-    folder = folder_of(name_of(path))
-    if not folder:  # the package itself hands out names of the core, and the client's to whoever asks
-        assert folders_imported_by(path) <= {"core", "client", "async_client"}
-        return
-    assert folder in ALLOWED, f"{path.name} is in no folder with a rule; add one to ALLOWED"
-    assert folders_imported_by(path) <= ALLOWED[folder]
+def breaches(
+    found_in: Callable[[Path], Collection[object]], paths: Iterable[Path] = MODULES
+) -> dict[str, list[object]]:
+    """What a rule finds wrong, by module; modules that keep it are left out."""
+    found = {str(path.relative_to(ROOT)): list(found_in(path)) for path in paths}
+    assert found, "the rule was applied to no module"
+    return {name: faults for name, faults in found.items() if faults}
+
+
+def test_a_module_imports_only_what_the_rule_of_its_folder_allows() -> None:
+    # The package itself hands out names of the core, and the client's to whoever asks.
+    allowed = {**ALLOWED, "": {"core", "client", "async_client"}}
+
+    assert breaches(lambda path: folders_imported_by(path) - set(allowed[folder_of(name_of(path))])) == {}
 
 
 def test_every_rule_is_about_a_folder_that_exists() -> None:
@@ -152,28 +159,24 @@ def test_modules_do_not_import_each_other_in_a_circle() -> None:
         pytest.fail(f"modules import each other: {' -> '.join(error.args[1])}")
 
 
-@every_module
-def test_listener_knows_no_handler_and_no_test(path: Path) -> None:
-    foreign = [name for name in imported_by(path) if name.split(".")[0] in ("handlers", "tests")]
-    own = [name for name in imported_by(path) if name.startswith("listener.handlers")]
+def test_listener_knows_no_handler_and_no_test() -> None:
+    def known(path: Path) -> list[str]:
+        foreign = [name for name in imported_by(path) if name.split(".")[0] in ("handlers", "tests")]
+        return foreign + [name for name in imported_by(path) if name.startswith("listener.handlers")]
 
-    assert foreign + own == []
+    assert breaches(known) == {}
 
 
-@pytest.mark.parametrize(
-    "path",
-    [path for path in MODULES if folder_of(name_of(path)) in WITHOUT_IO],
-    ids=name_of,
-)
-def test_what_decides_reaches_no_network_disk_or_database(path: Path) -> None:
-    opened = [
-        node.lineno
-        for node in nodes_of(path)
-        if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "open"
-    ]
+def test_what_decides_reaches_no_network_disk_or_database() -> None:
+    def reached(path: Path) -> list[str]:
+        opened = [
+            f"open() in line {node.lineno}"
+            for node in nodes_of(path)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and node.func.id == "open"
+        ]
+        return opened + [name for name in imported_by(path) if reaches_outside(name)]
 
-    assert [name for name in imported_by(path) if reaches_outside(name)] == []
-    assert opened == []
+    assert breaches(reached, [path for path in MODULES if folder_of(name_of(path)) in WITHOUT_IO]) == {}
 
 
 @pytest.mark.parametrize(
@@ -192,37 +195,36 @@ def test_the_rule_about_io_distinguishes_imports(name: str, outside: bool) -> No
     assert reaches_outside(name) is outside
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if path.parent != MIGRATIONS], ids=name_of)
-def test_no_function_is_longer_than_a_screen(path: Path) -> None:
-    lengths = {
-        f"{node.name}, line {node.lineno}": (node.end_lineno or 0) - node.lineno + 1
-        for node in functions_of(path)
-    }
-    assert {name: length for name, length in lengths.items() if length > MAX_FUNCTION_LINES} == {}
+def test_no_function_is_longer_than_a_screen() -> None:
+    def long_functions(path: Path) -> list[str]:
+        return [
+            f"{node.name}, {length} lines"
+            for node in functions_of(path)
+            if (length := (node.end_lineno or 0) - node.lineno + 1) > MAX_FUNCTION_LINES
+        ]
+
+    assert breaches(long_functions, [path for path in MODULES if path.parent != MIGRATIONS]) == {}
 
 
-@every_module
-def test_a_module_takes_its_logger_from_core(path: Path) -> None:
+def test_a_module_takes_its_logger_from_core() -> None:
     """structlog's own prints to standard output, which belongs to whoever uses the listener as a library."""
-    taken = [
-        node.lineno
-        for node in nodes_of(path)
-        if isinstance(node, ast.Attribute) and node.attr == "get_logger" and name_of(path) != LOGGERS
-    ]
 
-    assert taken == []
+    def taken(path: Path) -> list[int]:
+        named = [node for node in nodes_of(path) if isinstance(node, ast.Attribute)]
+        return [node.lineno for node in named if node.attr == "get_logger"]
+
+    assert breaches(taken, [path for path in MODULES if name_of(path) != LOGGERS]) == {}
 
 
-@every_module
-def test_only_the_settings_say_how_results_and_jobs_are_matched(path: Path) -> None:
+def test_only_the_settings_say_how_results_and_jobs_are_matched() -> None:
     """Without their verification, an operator's action would believe what is forged in a stored result."""
-    made = [
-        node.lineno
-        for node in nodes_of(path)
-        if isinstance(node, ast.Call) and ast.unparse(node.func).split(".")[-1] == "Correlation"
-    ]
 
-    assert not made or name_of(path) in ("listener.settings.sections", "listener.rules.routing")
+    def made(path: Path) -> list[int]:
+        called = [node for node in nodes_of(path) if isinstance(node, ast.Call)]
+        return [node.lineno for node in called if ast.unparse(node.func).split(".")[-1] == "Correlation"]
+
+    allowed = ("listener.settings.sections", "listener.rules.routing")
+    assert breaches(made, [path for path in MODULES if name_of(path) not in allowed]) == {}
 
 
 def test_a_command_imports_nothing_in_its_functions() -> None:
@@ -239,17 +241,18 @@ def test_a_command_imports_nothing_in_its_functions() -> None:
     assert hidden == []
 
 
-@pytest.mark.parametrize("path", [path for path in MODULES if path.stem != "exit_codes"], ids=name_of)
-def test_an_exit_code_is_one_of_the_list(path: Path) -> None:
+def test_an_exit_code_is_one_of_the_list() -> None:
     """Scripts rely on them, so all are in ``listener/core/exit_codes.py``."""
-    numbers = [
-        node.lineno
-        for node in nodes_of(path)
-        for value in (*exits(node), *assigned_exit_codes(node))
-        if isinstance(value, ast.Constant) and isinstance(value.value, int)
-    ]
 
-    assert numbers == []
+    def numbers(path: Path) -> list[int]:
+        return [
+            node.lineno
+            for node in nodes_of(path)
+            for value in (*exits(node), *assigned_exit_codes(node))
+            if isinstance(value, ast.Constant) and isinstance(value.value, int)
+        ]
+
+    assert breaches(numbers, [path for path in MODULES if path.stem != "exit_codes"]) == {}
 
 
 def exits(node: ast.AST) -> Sequence[ast.expr]:
@@ -272,13 +275,13 @@ def assigned_exit_codes(node: ast.AST) -> Sequence[ast.expr]:
 TESTS = ROOT / "tests"
 
 
-@pytest.mark.parametrize("path", sorted(TESTS.rglob("*.py")), ids=lambda path: str(path.relative_to(TESTS)))
-def test_no_module_imports_a_test_module(path: Path) -> None:
-    imported = {
-        part for name in imported_by(path) if name.startswith("tests.") for part in name.split(".")[:-1]
-    }
+def test_no_module_imports_a_test_module() -> None:
+    def test_modules(path: Path) -> list[str]:
+        ours = [name for name in imported_by(path) if name.startswith("tests.")]
+        parts = [part for name in ours for part in name.split(".")[:-1]]
+        return [part for part in parts if part.startswith("test_") or part == "conftest"]
 
-    assert [part for part in imported if part.startswith("test_") or part == "conftest"] == []
+    assert breaches(test_modules, TESTS.rglob("*.py")) == {}
 
 
 def test_unit_tests_mirror_the_tree() -> None:
