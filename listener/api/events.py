@@ -44,7 +44,7 @@ class EventStream(StreamingResponse):
 
 class _Events:
     def __init__(self, context: ApiContext) -> None:
-        self._feed = context.feed
+        self._context = context
 
     async def follow_events(
         self,
@@ -70,10 +70,10 @@ class _Events:
         """
         wanted = FeedFilter(event=event or "", route=route, function=function, state=state)
         try:
-            position = await self._feed.start(cursor=last_event_id or after, since=since)
+            position = await self._context.feed.start(cursor=last_event_id or after, since=since)
         except UsageError as error:  # about the cursor
             raise UsageError(str(error), field="last-event-id" if last_event_id else "after") from error
-        return EventStream(self._feed.stream(position, wanted, follow=follow), headers=HEADERS)
+        return EventStream(self._context.feed.stream(position, wanted, follow=follow), headers=HEADERS)
 
 
 def router(context: ApiContext) -> APIRouter:

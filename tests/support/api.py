@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
+from fastapi import FastAPI
 
 from listener.api.access import Tokens
-from listener.api.application import application
+from listener.api.application import fastapi_application, guarded
 from listener.api.context import STORE_THREADS, ApiContext, make_feed, make_outcomes
 from listener.api.threads import Threads
 from listener.client import Client
@@ -24,6 +26,24 @@ from tests.support.pulling import a_pull
 DAEMON = "host-1-a"
 
 
+class _Current:
+    """Stands for the context of the API that a test just uses."""
+
+    context: ApiContext
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.context, name)
+
+
+_CURRENT = _Current()
+
+
+@cache
+def _application() -> FastAPI:
+    """One for all tests of a process: FastAPI takes longer to build it than most tests take otherwise."""
+    return fastapi_application(cast("ApiContext", _CURRENT))
+
+
 class Api:
     """Calls operations, as a client does."""
 
@@ -31,7 +51,8 @@ class Api:
         self.context = context
         self.headers: dict[str, str] = {}
         self.woken = 0  #: how often the daemon was woken
-        self.application = application(context)
+        _CURRENT.context = context
+        self.application = guarded(_application(), tokens=context.tokens)
         self._runner = runner
 
     @property
