@@ -20,12 +20,12 @@ from listener.emulator.mns.errors import MnsError
 from listener.emulator.mns.notifications import notification_text
 from listener.emulator.mns.queue import Draft, draft
 from listener.emulator.mns.topics import Publication, Subscription
-from listener.emulator.mps.call import read_call
 from listener.emulator.mps.callback_sender import CallbackSender
 from listener.emulator.mps.engine import JobEngine
 from listener.emulator.mps.errors import MpsError
 from listener.emulator.mps.service import Mps
 from listener.emulator.options import Options
+from listener.emulator.rpc.call import read_call
 
 
 class Emulator:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import hashlib
 import json
 import uuid
 from collections.abc import Iterator, Mapping
@@ -19,6 +20,7 @@ from listener.emulator import DEFAULT_PIPELINE_ID, signatures
 KEY, SECRET = "testKeyId", "testKeySecret"
 NOTIFY = "mns://1234567890.mns.cn-shanghai.aliyuncs.com/queues/q"
 BUCKET = "oss://example-bucket.oss-cn-shanghai.aliyuncs.com"
+EMPTY_SHA256 = hashlib.sha256(b"").hexdigest()
 NAMESPACE = "{http://mns.aliyuncs.com/doc/v1}"
 
 
@@ -57,19 +59,20 @@ class BareMns:
         return self.request("GET", f"/queues/{queue}/messages{query}")
 
 
-class BareMps:
-    """Sends MPS calls signed by RPC v1, in whatever form the test wants."""
+class BareRpc:
+    """Sends signed RPC calls of one API, in whatever form the test wants."""
 
-    def __init__(self, url: str) -> None:
+    def __init__(self, url: str, *, version: str) -> None:
         self.http = httpx.Client(base_url=url, trust_env=False, verify=False, timeout=30)
+        self._version = version
 
     def call(
         self, action: str, *, method: str = "GET", form: bool = False, **parameters: str
     ) -> httpx.Response:
-        """Parameters override the common ones; one whose value is empty is left out."""
+        """Call with signature V1. Parameters override the common ones; one whose value is empty is left out."""
         fields = {
             "Action": action,
-            "Version": "2014-06-18",
+            "Version": self._version,
             "Format": "JSON",
             "AccessKeyId": KEY,
             "SignatureMethod": "HMAC-SHA1",
@@ -83,6 +86,35 @@ class BareMps:
         if form:
             return self.http.request(method, "/", data=fields)
         return self.http.request(method, f"/?{signatures.canonical_query(fields)}")
+
+    def call_acs3(
+        self, action: str, *, accept: str = "application/json", digest: str = EMPTY_SHA256, **parameters: str
+    ) -> httpx.Response:
+        """Call with the signature ACS3-HMAC-SHA256."""
+        headers = {
+            "host": self.http.base_url.netloc.decode(),
+            "x-acs-action": action,
+            "x-acs-version": self._version,
+            "x-acs-date": f"{clock.now():%Y-%m-%dT%H:%M:%SZ}",
+            "x-acs-signature-nonce": uuid.uuid4().hex,
+            "x-acs-content-sha256": digest,
+        }
+        signed = ";".join(sorted(headers))
+        signature = signatures.acs3(
+            SECRET, method="POST", path="/", query=parameters, headers=headers, signed=signed
+        )
+        headers["authorization"] = (
+            f"ACS3-HMAC-SHA256 Credential={KEY},SignedHeaders={signed},Signature={signature}"
+        )
+        headers["accept"] = accept
+        return self.http.post(f"/?{signatures.canonical_query(parameters)}", headers=headers)
+
+
+class BareMps(BareRpc):
+    """Sends calls of MPS."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url, version="2014-06-18")
 
 
 @contextmanager

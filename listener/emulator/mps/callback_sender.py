@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from random import Random
 
 from listener.emulator.faults import FaultKind, Faults, Occasion, Strike
-from listener.emulator.mps.call import Document
 from listener.emulator.mps.jobs import EmulatedJob
+from listener.emulator.rpc.call import Document
 from listener.formats.wrapping import as_base64
 
 Deliver = Callable[[str, str], str]

@@ -11,7 +11,6 @@ from collections.abc import Callable
 from random import Random
 
 from listener.core import clock
-from listener.emulator.mps.call import Document
 from listener.emulator.mps.jobs import (
     BAD_CONTENT,
     BAD_CONTENT_TEXT,
@@ -22,6 +21,7 @@ from listener.emulator.mps.jobs import (
     Submission,
 )
 from listener.emulator.options import Options
+from listener.emulator.rpc.call import Document
 
 
 class JobEngine:

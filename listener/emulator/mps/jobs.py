@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from listener.core.job_kinds import JobKind
-from listener.emulator.mps.call import Call, Document
 from listener.emulator.mps.workflows import MediaWorkflow
 from listener.emulator.options import Options
+from listener.emulator.rpc.call import Call, Document
 
 BAD_CONTENT = "InvalidParameter.ResourceContentBad"
 BAD_CONTENT_TEXT = "The resource operated cannot be used, because its content is bad."

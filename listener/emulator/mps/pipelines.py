@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from typing import Any
 
 from listener.core import clock
-from listener.emulator.mps.call import Call, Document, MpsOperation
 from listener.emulator.mps.engine import JobEngine
 from listener.emulator.mps.errors import QUEUE_FULL, MpsError
 from listener.emulator.mps.jobs import Pipeline
 from listener.emulator.options import DEFAULT_PIPELINE_ID, Options
+from listener.emulator.rpc.call import Call, Document, Operation
 
 
 class Pipelines:
@@ -19,11 +19,12 @@ class Pipelines:
     def __init__(self, options: Options, *, engine: JobEngine) -> None:
         self._options = options
         self._engine = engine
-        self.operations: Mapping[str, MpsOperation] = {
+        self.operations: Mapping[str, Operation] = {
             "SearchPipeline": self._search_pipeline,
             "QueryPipelineList": self._query_pipeline_list,
             "AddPipeline": self._add_pipeline,
             "UpdatePipeline": self._update_pipeline,
+            "DeletePipeline": self._delete_pipeline,
         }
 
     def reset(self) -> None:
@@ -100,6 +101,14 @@ class Pipelines:
         pipeline.role = call.parameters.get("Role", pipeline.role)
         self._engine.advance()
         return {"Pipeline": _pipeline_document(pipeline)}
+
+    def _delete_pipeline(self, call: Call) -> Document:
+        """Jobs that run in the pipeline end as usual; one that has waiting jobs is not deleted, which is inferred."""
+        pipeline = self._pipeline(call.required("PipelineId"))
+        if pipeline.waiting:
+            raise MpsError("InvalidParameter.InvalidState", f'"{pipeline.id}"')
+        del self._engine.pipelines[pipeline.id]
+        return {"PipelineId": pipeline.id}
 
 
 def _notify_config(call: Call) -> dict[str, str]:

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from listener.emulator.mps.call import Call, Document
 from listener.emulator.mps.errors import MpsError
 from listener.emulator.mps.jobs import EmulatedJob, EmulatedKind
+from listener.emulator.rpc.call import Call, Document
 
 MAX_PAGE = 100
 

@@ -10,10 +10,10 @@ from typing import Final
 
 from listener.core import job_kinds
 from listener.core.job_kinds import JobKind
-from listener.emulator.mps.call import Document
 from listener.emulator.mps.jobs import BAD_CONTENT, BAD_CONTENT_TEXT
 from listener.emulator.mps.kinds.documents import time_text
 from listener.emulator.mps.sample_jobs import PARTLY_FAILING, SampleJob, file_text, reports_of
+from listener.emulator.rpc.call import Document
 
 #: How long the job has run.
 _DURATION: Final = timedelta(minutes=1)

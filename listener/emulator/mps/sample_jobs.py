@@ -10,11 +10,11 @@ from typing import Final
 from uuid import NAMESPACE_OID, UUID, uuid5
 
 from listener.core.job_kinds import JobKind
-from listener.emulator.mps.call import Call, Document
 from listener.emulator.mps.jobs import Account, EmulatedJob, EmulatedKind, Pipeline, Submission
 from listener.emulator.mps.kinds import EMULATED_KINDS
 from listener.emulator.mps.workflows import MediaWorkflow
 from listener.emulator.options import Options
+from listener.emulator.rpc.call import Call, Document
 
 _FOLDER: Final = {"Bucket": "media", "Location": "oss-cn-shanghai"}
 _WORKFLOW: Final = MediaWorkflow(

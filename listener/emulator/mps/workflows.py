@@ -6,8 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from listener.core import clock
-from listener.emulator.mps.call import Call, Document, MpsOperation
 from listener.emulator.mps.errors import MpsError
+from listener.emulator.rpc.call import Call, Document, Operation
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,7 +26,7 @@ class MediaWorkflows:
     def __init__(self, *, new_id: Callable[[], str]) -> None:
         self.by_id: dict[str, MediaWorkflow] = {}
         self._new_id = new_id
-        self.operations: Mapping[str, MpsOperation] = {"AddMediaWorkflow": self._add}
+        self.operations: Mapping[str, Operation] = {"AddMediaWorkflow": self._add}
 
     def reset(self) -> None:
         self.by_id.clear()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from listener.core import job_kinds
-from listener.emulator.mps.call import Call, Document
 from listener.emulator.mps.jobs import Account, EmulatedJob, EmulatedKind, States, Submission
 from listener.emulator.mps.kinds.documents import (
     common_members,
@@ -15,6 +14,7 @@ from listener.emulator.mps.kinds.documents import (
     user_data,
     user_data_member,
 )
+from listener.emulator.rpc.call import Call, Document
 
 TEMPLATE = {
     "Id": "S00000000-000020",

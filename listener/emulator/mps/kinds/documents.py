@@ -7,11 +7,11 @@ from datetime import UTC, datetime
 from typing import Any
 from urllib.parse import unquote
 
-from listener.emulator.mps.call import Call, Document
 from listener.emulator.mps.errors import MpsError
 from listener.emulator.mps.jobs import EmulatedJob
 from listener.emulator.mps.oss import check_bucket, check_key
 from listener.emulator.options import Options
+from listener.emulator.rpc.call import Call, Document
 
 USER_DATA_BYTES = 1024
 SHORT_USER_DATA_BYTES = 128  #: of FpShot and MediaCensor

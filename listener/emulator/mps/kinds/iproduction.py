@@ -9,11 +9,11 @@ from typing import Any
 
 from listener.core import job_kinds
 from listener.emulator.mps import sample_results
-from listener.emulator.mps.call import Call, Document
 from listener.emulator.mps.errors import MpsError
 from listener.emulator.mps.jobs import Account, EmulatedJob, EmulatedKind, States, Submission
 from listener.emulator.mps.oss import check_url
 from listener.emulator.options import Options
+from listener.emulator.rpc.call import Call, Document
 
 #: The documented form, and the host that one page prints instead; account IDs may be masked, as on these pages.
 NOTIFY_URL = re.compile(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from listener.emulator.mps.call import Document
+from listener.emulator.rpc.call import Document
 
 SECONDS = 17.226  #: the duration of every emulated file
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from listener.core import job_kinds
-from listener.emulator.mps.call import Call, Document
 from listener.emulator.mps.errors import MpsError
 from listener.emulator.mps.jobs import Account, EmulatedJob, EmulatedKind, States, Submission
 from listener.emulator.mps.kinds.documents import (
@@ -19,6 +18,7 @@ from listener.emulator.mps.kinds.documents import (
     user_data_member,
 )
 from listener.emulator.options import Options
+from listener.emulator.rpc.call import Call, Document
 
 MAX_COVERS = 5
 #: The parameter of each text: how many bytes it may have, and the member of its result.

@@ -7,10 +7,10 @@ import re
 from typing import Any
 
 from listener.core import job_kinds
-from listener.emulator.mps.call import Call, Document
 from listener.emulator.mps.errors import MpsError
 from listener.emulator.mps.jobs import Account, EmulatedJob, EmulatedKind, States, Submission
 from listener.emulator.mps.kinds.documents import user_data, user_data_member
+from listener.emulator.rpc.call import Call, Document
 
 #: One of these parameters has what is to be tagged.
 CONTENTS = ("Input", "ContentAddr", "Content")

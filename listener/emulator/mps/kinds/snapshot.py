@@ -6,7 +6,6 @@ import re
 from urllib.parse import quote
 
 from listener.core import job_kinds
-from listener.emulator.mps.call import Call, Document
 from listener.emulator.mps.errors import MpsError
 from listener.emulator.mps.jobs import Account, EmulatedJob, EmulatedKind, Failure, States, Submission
 from listener.emulator.mps.kinds.documents import (
@@ -21,6 +20,7 @@ from listener.emulator.mps.kinds.documents import (
 )
 from listener.emulator.mps.kinds.media import SECONDS
 from listener.emulator.options import Options
+from listener.emulator.rpc.call import Call, Document
 
 #: As the documentation has it in a callback.
 TOO_LATE: Failure = ("InvalidParameter.TimeArray", "TimeArray greater than video duration.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from listener.core import job_kinds
-from listener.emulator.mps.call import Call, Document
 from listener.emulator.mps.errors import QUEUE_FULL, MpsError
 from listener.emulator.mps.jobs import Account, EmulatedJob, EmulatedKind, States, Submission
 from listener.emulator.mps.kinds.documents import (
@@ -22,6 +21,7 @@ from listener.emulator.mps.kinds.documents import (
 )
 from listener.emulator.mps.kinds.media import Media, properties
 from listener.emulator.mps.oss import check_bucket
+from listener.emulator.rpc.call import Call, Document
 
 MAX_OUTPUTS = 30
 #: Members of an output that a query shows again.

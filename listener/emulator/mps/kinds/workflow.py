@@ -7,7 +7,6 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from listener.core import job_kinds
-from listener.emulator.mps.call import Call, Document
 from listener.emulator.mps.errors import MpsError
 from listener.emulator.mps.jobs import (
     BAD_CONTENT,
@@ -32,6 +31,7 @@ from listener.emulator.mps.kinds.snapshot import SNAPSHOT
 from listener.emulator.mps.kinds.transcode import TRANSCODE
 from listener.emulator.mps.oss import HTTP_URL
 from listener.emulator.mps.workflows import MediaWorkflow
+from listener.emulator.rpc.call import Call, Document
 
 #: The kind of the job of each type of activity that has one; Start finds out the properties of the file.
 JOB_OF_ACTIVITY = {"Start": MEDIA_INFO, "Transcode": TRANSCODE, "Snapshot": SNAPSHOT, "Analysis": ANALYSIS}

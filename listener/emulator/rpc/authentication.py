@@ -1,4 +1,4 @@
-"""Authenticates calls of the MPS API: signatures V1 (HMAC-SHA1) and V3 (ACS3-HMAC-SHA256), timestamps and nonces."""
+"""Authenticates RPC calls: signatures V1 (HMAC-SHA1) and V3 (ACS3-HMAC-SHA256), timestamps and nonces."""
 
 from __future__ import annotations
 
@@ -10,16 +10,16 @@ from urllib.parse import parse_qsl
 from listener.core import clock
 from listener.emulator import signatures
 from listener.emulator.messages import Request
-from listener.emulator.mps.call import Call
-from listener.emulator.mps.errors import MpsError
 from listener.emulator.options import Options
+from listener.emulator.rpc.call import Call
+from listener.emulator.rpc.errors import RpcError
 
 CLOCK_TOLERANCE = timedelta(minutes=15)
 ACS3 = re.compile(r"ACS3-HMAC-SHA256 Credential=([^,]+),\s*SignedHeaders=([^,]+),\s*Signature=([0-9a-f]+)")
 
 
 class Authentication:
-    """Raises MpsError for a call that is not signed with the one key that is accepted."""
+    """Raises RpcError for a call that is not signed with the one key that is accepted."""
 
     def __init__(self, options: Options) -> None:
         self._options = options
@@ -38,18 +38,18 @@ class Authentication:
         self._check_key(call.required("AccessKeyId"))
         given = call.required("Signature")
         if call.required("SignatureMethod") != "HMAC-SHA1" or call.required("SignatureVersion") != "1.0":
-            raise MpsError("IncompleteSignature")
+            raise RpcError("IncompleteSignature")
         _check_time(call.required("Timestamp"), at)
         unsigned = {name: value for name, value in call.parameters.items() if name != "Signature"}
         expected = signatures.rpc_v1(self._options.access_key_secret, method=method, parameters=unsigned)
         if given != expected:
-            raise MpsError("SignatureDoesNotMatch")
+            raise RpcError("SignatureDoesNotMatch")
         self._check_nonce(call.required("SignatureNonce"))
 
     def _check_acs3(self, request: Request, at: datetime) -> None:
         parts = ACS3.fullmatch(request.headers["authorization"])
         if parts is None:
-            raise MpsError("IncompleteSignature")
+            raise RpcError("IncompleteSignature")
         key, signed, given = parts.groups()
         self._check_key(key)
         _check_time(request.headers.get("x-acs-date", ""), at)
@@ -63,19 +63,19 @@ class Authentication:
         )
         digest = hashlib.sha256(request.body).hexdigest()
         if given != expected or request.headers.get("x-acs-content-sha256") != digest:
-            raise MpsError("SignatureDoesNotMatch")
+            raise RpcError("SignatureDoesNotMatch")
         self._check_nonce(request.headers.get("x-acs-signature-nonce", ""))
 
     def _check_key(self, key: str) -> None:
         if key != self._options.access_key_id:
-            raise MpsError("InvalidAccessKeyId.NotFound")
+            raise RpcError("InvalidAccessKeyId.NotFound")
 
     def _check_nonce(self, nonce: str) -> None:
         if not nonce:
-            raise MpsError("MissingParameter", "SignatureNonce")
+            raise RpcError("MissingParameter", "SignatureNonce")
         at = clock.now()
         if nonce in self._nonces:
-            raise MpsError("SignatureNonceUsed")
+            raise RpcError("SignatureNonceUsed")
         self._nonces[nonce] = at
         # An older replay is already rejected by its timestamp. Insertion order is chronological.
         while (oldest := next(iter(self._nonces))) and at - self._nonces[oldest] > 2 * CLOCK_TOLERANCE:
@@ -86,6 +86,6 @@ def _check_time(text: str, at: datetime) -> None:
     try:
         when = datetime.strptime(text, "%Y-%m-%dT%H:%M:%SZ").replace(tzinfo=UTC)
     except ValueError as error:
-        raise MpsError("IllegalTimestamp") from error
+        raise RpcError("IllegalTimestamp") from error
     if abs(at - when) > CLOCK_TOLERANCE:
-        raise MpsError("InvalidTimeStamp.Expired")
+        raise RpcError("InvalidTimeStamp.Expired")

@@ -1,4 +1,4 @@
-"""Replies of the MPS API, in XML and JSON."""
+"""Replies to RPC calls, in XML and JSON."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from listener.emulator.messages import Reply
-from listener.emulator.mps.call import Document
+from listener.emulator.rpc.call import Document
 
 ELEMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 

@@ -1,4 +1,4 @@
-"""One call of the MPS API, independent of its encoding, and checks of its parameters."""
+"""One RPC call, independent of its encoding, and checks of its parameters."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
 from listener.emulator.messages import Request
-from listener.emulator.mps.errors import MpsError
+from listener.emulator.rpc.errors import RpcError
 
 Document = dict[str, Any]
 T = TypeVar("T", dict[str, Any], list[Any])
@@ -29,15 +29,15 @@ class Call:
     def required(self, name: str) -> str:
         value = self.parameters.get(name, "")
         if not value:
-            raise MpsError("MissingParameter", name)
+            raise RpcError("MissingParameter", name)
         return value
 
     def whole_number(self, name: str, *, default: int, high: int) -> int:
         text = self.parameters.get(name) or str(default)
         if not re.fullmatch(r"[0-9]{1,9}", text):
-            raise MpsError("InvalidParameter.NumberFormatInvalid", name)
+            raise RpcError("InvalidParameter.NumberFormatInvalid", name)
         if not 1 <= int(text) <= high:
-            raise MpsError("InvalidParameter.OutOfRange", name)
+            raise RpcError("InvalidParameter.OutOfRange", name)
         return int(text)
 
     def json_object(self, name: str) -> Document:
@@ -54,13 +54,13 @@ class Call:
         try:
             value = json.loads(self.parameters[name])
         except (ValueError, RecursionError) as error:
-            raise MpsError(code, name) from error
+            raise RpcError(code, name) from error
         if not isinstance(value, shape):
-            raise MpsError(code, name)
+            raise RpcError(code, name)
         return value
 
 
-MpsOperation = Callable[[Call], Document]
+Operation = Callable[[Call], Document]
 
 
 def read_call(request: Request) -> Call:
