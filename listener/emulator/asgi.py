@@ -18,7 +18,7 @@ from listener.core import clock
 from listener.emulator.emulator import Emulator
 from listener.emulator.faults import parse
 from listener.emulator.messages import Reply, Request, Transmission
-from listener.emulator.mns.arguments import WEEK
+from listener.emulator.mns.arguments import QUEUE_NAME, WEEK
 from listener.emulator.mns.queue import Draft, body_md5, draft
 from listener.http.guard import Guard
 
@@ -136,6 +136,8 @@ class Control:
         created if it does not exist.
         """
         name = request.path_params["name"]
+        if not QUEUE_NAME.fullmatch(name):
+            return PlainTextResponse("the name of the queue is not valid", status_code=400)
         queue = self._emulator.mns.queues.get(name) or self._emulator.mns.create(name)
         delay = request.query_params.get("delay", "0")
         if not re.fullmatch("[0-9]{1,6}", delay) or int(delay) > WEEK:

@@ -9,7 +9,6 @@ from datetime import timedelta
 from itertools import islice
 from random import Random
 from typing import Any
-from xml.sax.saxutils import escape
 
 from listener.emulator.fault_injector import Exchange, FaultInjector
 from listener.emulator.faults import Faults, Occasion
@@ -26,6 +25,7 @@ from listener.emulator.mps.errors import MpsError
 from listener.emulator.mps.service import Mps
 from listener.emulator.options import Options
 from listener.emulator.rpc.call import read_call
+from listener.emulator.xml_text import escape
 
 
 class Emulator:
@@ -53,11 +53,9 @@ class Emulator:
         return None if self.options.seed is None else f"{self.options.seed}/{purpose}"
 
     async def answer(self, request: Request) -> Reply:
-        """Answer one request: queues, topics and account requests are MNS, all others MPS."""
-        if request.path.startswith(("/queues", "/topics")) or "accountmeta" in request.query:
-            exchange = self._mns_exchange(request)
-        else:
-            exchange = self._mps_exchange(request)
+        """Answer one request: what is not meant for MNS is for MPS."""
+        make_exchange = self._mns_exchange if mns_service.is_meant(request) else self._mps_exchange
+        exchange = make_exchange(request)
         self.requests[exchange.occasion.operation or "unknown"] += 1
         return await self._injector.answer(exchange)
 

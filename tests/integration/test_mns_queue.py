@@ -6,6 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
+from dataclasses import replace
 from datetime import datetime, timedelta
 from email.utils import format_datetime
 from pathlib import Path
@@ -21,6 +22,7 @@ from listener.core import clock
 from listener.core.errors import FailureKind, QueueUnavailable, SettingsError, UnavailableError
 from listener.core.model import Message
 from listener.core.queue_status import QueueStatus
+from listener.emulator.mns.queue import draft
 from listener.emulator.server import RunningEmulator
 from listener.intake.recorder import Recorder
 from listener.rules.routing import Correlation, Rule
@@ -29,7 +31,6 @@ from listener.store.sql_store import SqlStore
 from listener.store.tables import quarantine, results
 from tests.support.builders import NOON, a_callback, a_message, wrapped
 from tests.support.dispatching import a_dispatcher
-from tests.support.emulator_clients import BareMns
 from tests.support.raw_server import http_reply, serving
 from tests.support.sqlite import new_sqlite_store
 from tests.support.waiting import wait_until
@@ -531,8 +532,8 @@ def a_recorder(store: SqlStore) -> Recorder:
 
 
 def send_with_property(server: RunningEmulator, body: bytes, *, kind: str) -> None:
-    client = BareMns(server.url)
+    """Without a request, since the emulator refuses a property of an unknown kind."""
     value = f"<Name>n</Name><Value>v</Value><Type>{kind}</Type>"
-    with client.http:
-        reply = client.send("q", body.decode(), UserProperties=f"<PropertyValue>{value}</PropertyValue>")
-    assert reply.status_code == 201
+    properties = f"<UserProperties><PropertyValue>{value}</PropertyValue></UserProperties>"
+    message = replace(draft(body.decode()), properties=properties)
+    server.call(lambda emulator: emulator.mns.queues["q"].send([message]))

@@ -6,12 +6,12 @@ import re
 from dataclasses import asdict, replace
 from typing import Any
 from xml.etree.ElementTree import Element
-from xml.sax.saxutils import escape
 
 from listener.emulator.messages import Request
 from listener.emulator.mns import xml
-from listener.emulator.mns.errors import MnsError
+from listener.emulator.mns.errors import MnsError, range_text, schema_text
 from listener.emulator.mns.queue import Attributes, Draft, EmulatedQueue, body_md5
+from listener.emulator.xml_text import escape
 
 BATCH = 16
 BATCH_BYTES = 65_536
@@ -19,6 +19,7 @@ WEEK = 604_800
 
 QUEUE_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 QUEUE_NAME_LENGTH = 120
+NUMBER = re.compile(r"-?[0-9]{1,10}")
 
 #: Element, attribute, lowest and highest value, unit.
 LIMITS = (
@@ -41,7 +42,7 @@ def queue_name(request: Request) -> str:
 
 def batch_limit(request: Request) -> int:
     wanted = request.query.get("numofmessages")
-    return 1 if wanted is None else in_range(wanted, "numOfMessages", 1, BATCH, "")
+    return 1 if wanted is None else parameter_in_range(wanted, "numOfMessages", 1, BATCH, "")
 
 
 def draft(element: Element, queue: EmulatedQueue) -> Draft:
@@ -80,6 +81,8 @@ def attributes_in(body: bytes, base: Attributes) -> Attributes:
     }
     if "LoggingEnabled" in fields:
         changes["logging_enabled"] = truth(fields["LoggingEnabled"])
+    if fields.get("QueueType", "normal").lower() != "normal":
+        raise MnsError("InvalidArgument", schema_text("QueueType is not normal"))
     return Attributes(**{**asdict(base), **changes})
 
 
@@ -90,17 +93,14 @@ def truth(text: str) -> bool:
 
 
 def in_range(text: str, name: str, low: int, high: int, unit: str) -> int:
-    if not re.fullmatch(r"-?[0-9]{1,10}", text.strip()):
+    """The number in an element of the body."""
+    if not NUMBER.fullmatch(text.strip()):
         raise MnsError("InvalidArgument", schema_text(f"{name} is not a number"))
-    value = int(text)
-    if not low <= value <= high:
+    return parameter_in_range(text, name, low, high, unit)
+
+
+def parameter_in_range(text: str, name: str, low: int, high: int, unit: str) -> int:
+    """The number in the query or in a header."""
+    if not NUMBER.fullmatch(text.strip()) or not low <= int(text) <= high:
         raise MnsError("InvalidArgument", range_text(name, low, high, unit))
-    return value
-
-
-def range_text(name: str, low: int, high: int, unit: str) -> str:
-    return f"The value of {name} should between {low} and {high}{' ' if unit else ''}{unit}."
-
-
-def schema_text(cause: str) -> str:
-    return f"The XML you provided did not validate against our published schema, cause by {cause}."
+    return int(text)

@@ -54,3 +54,11 @@ class MnsError(Exception):
         self.code = code
         self.status, standard = ERRORS[code]
         self.text = text or standard
+
+
+def range_text(name: str, low: int, high: int, unit: str) -> str:
+    return f"The value of {name} should between {low} and {high}{' ' if unit else ''}{unit}."
+
+
+def schema_text(cause: str) -> str:
+    return f"The XML you provided did not validate against our published schema, cause by {cause}."

@@ -8,7 +8,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from listener.emulator.messages import Request
-from listener.emulator.mns.arguments import in_range
+from listener.emulator.mns.arguments import parameter_in_range
 from listener.emulator.mns.errors import MnsError
 
 
@@ -23,7 +23,9 @@ class Page:
 
 def page_of(names: Iterable[str], request: Request) -> Page:
     """The names that a request asks for, in order. Raises MnsError InvalidArgument."""
-    limit = in_range(request.headers.get("x-mns-ret-number", "1000"), "x-mns-ret-number", 1, 1000, "")
+    limit = parameter_in_range(
+        request.headers.get("x-mns-ret-number", "1000"), "x-mns-ret-number", 1, 1000, ""
+    )
     marker = _decode_marker(request.headers.get("x-mns-marker", ""))
     prefix = request.headers.get("x-mns-prefix", "")
     left = sorted(name for name in names if name.startswith(prefix) and name > marker)

@@ -19,12 +19,10 @@ from listener.emulator.mns.arguments import (
     attributes_in,
     batch_limit,
     draft,
-    in_range,
+    parameter_in_range,
     queue_name,
-    range_text,
-    schema_text,
 )
-from listener.emulator.mns.errors import ERRORS, MnsError
+from listener.emulator.mns.errors import ERRORS, MnsError, range_text, schema_text
 from listener.emulator.mns.listing import page_of
 from listener.emulator.mns.queue import Attributes, Draft, EmulatedQueue, HandleRejected, StoredMessage
 from listener.emulator.options import Options
@@ -165,7 +163,7 @@ class Operations:
         seconds = (
             queue.attributes.polling_wait_seconds
             if wait is None
-            else in_range(wait, "waitseconds", 0, 30, "seconds")
+            else parameter_in_range(wait, "waitseconds", 0, 30, "seconds")
         )
         received = await queue.receive(limit, wait=seconds, gone=request.gone)
         return _messages_reply(received, request, peeked=False)
@@ -203,7 +201,7 @@ class Operations:
             raise MnsError("MissingReceiptHandle")
         if not seconds:
             raise MnsError("MissingVisibilityTimeout")
-        timeout = in_range(seconds, "VisibilityTimeout", 1, 43_200, "seconds")
+        timeout = parameter_in_range(seconds, "VisibilityTimeout", 1, 43_200, "seconds")
         try:
             message = queue.change_visibility(handle, timeout)
         except HandleRejected as error:

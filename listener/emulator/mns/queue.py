@@ -15,9 +15,9 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from random import Random
-from xml.sax.saxutils import escape
 
 from listener.core import clock
+from listener.emulator.xml_text import escape
 
 READY, HIDDEN, GONE = range(3)
 HANDLE_BYTES = 24  #: gives 32 base64 letters, which may hold + and /

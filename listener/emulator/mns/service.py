@@ -23,6 +23,7 @@ from listener.emulator.mns.queue import Attributes, EmulatedQueue
 from listener.emulator.mns.topic_operations import TopicOperations
 from listener.emulator.mns.topics import Notify, Topics
 from listener.emulator.options import Options
+from listener.emulator.xml_text import readable
 
 VERSION = "2015-06-06"
 CLOCK_TOLERANCE = timedelta(minutes=15)
@@ -68,7 +69,7 @@ class Mns:
             ("Code", error.code),
             ("Message", error.text),
             ("RequestId", request_id),
-            ("HostId", f"http://{request.host}"),
+            ("HostId", f"http://{readable(request.host)}"),
         )
         body = xml.flat("Error", fields)
         return self._with_common_headers(Reply(status=error.status, body=body), request_id)
@@ -114,6 +115,8 @@ class Mns:
             raise MnsError("InvalidAuthorizationHeader")
         if "x-mns-version" not in headers:
             raise MnsError("MissingVersionHeader")
+        if headers["x-mns-version"] != VERSION:
+            raise MnsError("InvalidArgument", f"The value of x-mns-version should be {VERSION}.")
         date = _check_date(headers, at)
         self._check_digest(request)
         if key != self._options.access_key_id:
@@ -153,6 +156,16 @@ def _check_date(headers: dict[str, str], at: datetime) -> str:
     if abs(at - when) > CLOCK_TOLERANCE:
         raise MnsError("TimeExpired")
     return date
+
+
+def is_meant(request: Request) -> bool:
+    """Whether a request is for MNS: by its address, or by headers that no other service has."""
+    return (
+        request.path.startswith(("/queues", "/topics"))
+        or "x-mns-version" in request.headers
+        or request.headers.get("authorization", "").startswith("MNS")
+        or "accountmeta" in request.query
+    )
 
 
 def identify(request: Request) -> str:

@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from listener.emulator.messages import Reply, Request
 from listener.emulator.mns import xml
-from listener.emulator.mns.arguments import in_range, schema_text, truth
-from listener.emulator.mns.errors import MnsError
+from listener.emulator.mns.arguments import in_range, truth
+from listener.emulator.mns.errors import MnsError, schema_text
 from listener.emulator.mns.listing import page_of
 from listener.emulator.mns.operations import MnsOperation
 from listener.emulator.mns.topics import (

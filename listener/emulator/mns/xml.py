@@ -11,13 +11,20 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 from xml.etree import ElementTree
-from xml.sax.saxutils import escape
 
+from listener.emulator.mns import properties as message_properties
+from listener.emulator.mns.errors import MnsError, schema_text
 from listener.emulator.mns.queue import StoredMessage
+from listener.emulator.xml_text import escape
 
 HEAD = '<?xml version="1.0" ?>\n'
 NAMESPACE = ' xmlns="http://mns.aliyuncs.com/doc/v1"'
 PROLOG_WITH_DTD = re.compile(rb"\s*(?:<\?.*?\?>\s*|<!--.*?-->\s*)*<!DOCTYPE", re.DOTALL)
+
+#: Each block of properties with the element of its items, in the order in which replies show them.
+PROPERTIES = {"SystemProperties": "SystemPropertyValue", "UserProperties": "PropertyValue"}
+#: The elements of requests that hold elements; all others hold text.
+CONTAINERS = {*PROPERTIES, "MessageAttributes"}
 
 Pairs = Iterable[tuple[str, object]]
 
@@ -47,6 +54,10 @@ def local(element: ElementTree.Element) -> str:
 
 
 def children(element: ElementTree.Element) -> dict[str, str]:
+    """Names and texts. Raises MnsError InvalidArgument if one that is a text has elements of its own."""
+    for child in element:
+        if len(child) and local(child) not in CONTAINERS:
+            raise MnsError("InvalidArgument", schema_text(f"{local(child)} contains elements"))
     return {local(child): child.text or "" for child in element}
 
 
@@ -108,19 +119,23 @@ def _message(stored: StoredMessage, *, indent: str, peeked: bool) -> str:
 
 
 def properties(element: ElementTree.Element) -> str:
-    """System and user properties of a message to be sent, as its replies will show them: system before user."""
+    """System and user properties of a message to be sent, as its replies will show them.
+
+    Raises MnsError InvalidArgument.
+    """
     blocks = {local(child): child for child in element}
     return "\n".join(
         _property_block(blocks[outer], outer=outer, inner=inner)
-        for outer, inner in (("SystemProperties", "SystemPropertyValue"), ("UserProperties", "PropertyValue"))
+        for outer, inner in PROPERTIES.items()
         if outer in blocks
     )
 
 
 def _property_block(block: ElementTree.Element, *, outer: str, inner: str) -> str:
+    items = [children(item) for item in block]
+    message_properties.check(outer, items)
     lines = [f"<{outer}>"]
-    for item in block:
-        fields = children(item)
+    for fields in items:
         lines.append(f"  <{inner}>")
         lines += [
             f"    <{name}>{escape(fields.get(name, ''))}</{name}>" for name in ("Name", "Value", "Type")

@@ -57,6 +57,10 @@ def test_text_is_escaped_on_demand(http: httpx.Client, bare: BareMns) -> None:
     assert elements(bare.receive("q"))["MessageBody"] == "<a> & b"
 
 
+def test_queue_with_an_impossible_name_is_not_created(http: httpx.Client) -> None:
+    assert http.post("/queues/%01/messages", content=b"x").status_code == 400
+
+
 def test_text_may_be_delayed(http: httpx.Client, bare: BareMns) -> None:
     http.post("/queues/q/messages?delay=60", content=b"x")
 

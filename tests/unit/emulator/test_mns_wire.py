@@ -8,13 +8,14 @@ import re
 import threading
 import time
 from urllib.parse import quote
+from xml.etree import ElementTree
 
 import httpx
 import pytest
 
 from listener.emulator import Emulator, Options
 from listener.emulator.server import RunningEmulator, running
-from tests.support.emulator_clients import BareMns, elements, records
+from tests.support.emulator_clients import NAMESPACE, BareMns, elements, records
 from tests.support.waiting import wait_until
 
 CREATE = "/queues/q"
@@ -101,6 +102,42 @@ def test_system_properties_come_before_user_properties(bare: BareMns) -> None:
     assert 0 < text.index("<SystemProperties>") < text.index("<UserProperties>")
 
 
+def a_property(name: str = "n", value: str = "v", type: str = "STRING") -> str:
+    return f"<PropertyValue><Name>{name}</Name><Value>{value}</Value><Type>{type}</Type></PropertyValue>"
+
+
+@pytest.mark.parametrize(
+    "user",
+    [
+        pytest.param(a_property(type="INTEGER"), id="type"),
+        pytest.param(a_property(name=""), id="no-name"),
+        pytest.param(a_property(name=".n"), id="name"),
+        pytest.param(a_property() * 2, id="name-twice"),
+        pytest.param(a_property(value="maybe", type="BOOLEAN"), id="boolean"),
+        pytest.param(a_property(value="=", type="BINARY"), id="binary"),
+        pytest.param(a_property(value="x" * 4097), id="long"),
+        pytest.param("".join(a_property(name=f"n{number}") for number in range(51)), id="too-many"),
+    ],
+)
+def test_properties_that_the_service_does_not_document_are_refused(bare: BareMns, user: str) -> None:
+    reply = bare.send("q", "x", UserProperties=user)
+
+    assert (reply.status_code, elements(reply)["Code"]) == (400, "InvalidArgument")
+
+
+def test_number_among_properties_is_not_validated(bare: BareMns) -> None:
+    """As documented: the service treats it as a text."""
+    assert bare.send("q", "x", UserProperties=a_property(value="abc", type="NUMBER")).status_code == 201
+
+
+def test_carriage_return_comes_back_so_that_the_digest_fits(bare: BareMns) -> None:
+    bare.send("q", "a&#13;\nb")
+    reply = bare.receive("q")
+
+    assert "a&#13;\nb" in reply.text
+    assert elements(reply)["MessageBodyMD5"] == hashlib.md5(b"a\r\nb").hexdigest().upper()
+
+
 def test_body_comes_back_as_sent_and_md5_is_of_the_wire_text(bare: BareMns) -> None:
     text = 'plain "text" & <markup> 中文'
     bare.send("q", text.replace("&", "&amp;").replace("<", "&lt;"))
@@ -152,6 +189,7 @@ def test_body_may_speak_of_document_types(bare: BareMns) -> None:
             {"authorization": "MNS testKeyId:abc="}, 403, "SignatureDoesNotMatch", id="bad-signature"
         ),
         pytest.param({"x-mns-version": ""}, 400, "MissingVersionHeader", id="no-version"),
+        pytest.param({"x-mns-version": "2014-01-01"}, 400, "InvalidArgument", id="other-version"),
         pytest.param({"date": ""}, 400, "MissingDateHeader", id="no-date"),
         pytest.param({"date": "yesterday"}, 400, "InvalidDateHeader", id="bad-date"),
         pytest.param({"date": "Mon, 01 Jan 2024 00:00:00 GMT"}, 408, "TimeExpired", id="old-date"),
@@ -214,7 +252,11 @@ def test_handles_work_raw_and_escaped(bare: BareMns, escaped: bool) -> None:
         pytest.param("GET", f"{MESSAGES}?numOfMessages=17", "", "The value of numOfMessages", id="batch"),
         pytest.param("GET", f"{MESSAGES}?numOfMessages=0", "", "between 1 and 16", id="none"),
         pytest.param(
-            "GET", f"{MESSAGES}?numOfMessages=x", "", "numOfMessages is not a number", id="no-number"
+            "GET",
+            f"{MESSAGES}?numOfMessages=x",
+            "",
+            "The value of numOfMessages should between 1 and 16.",
+            id="no-number",
         ),
         pytest.param(
             "PUT",
@@ -258,6 +300,16 @@ def test_handles_work_raw_and_escaped(bare: BareMns, escaped: bool) -> None:
             id="batch-bytes",
         ),
         pytest.param("POST", MESSAGES, "<Other/>", "did not validate", id="other-element"),
+        pytest.param(
+            "POST",
+            MESSAGES,
+            "<Message><MessageBody>a<b>c</b></MessageBody></Message>",
+            "MessageBody contains elements",
+            id="elements-in-a-body",
+        ),
+        pytest.param(
+            "PUT", "/queues/x", "<Queue><QueueType>other</QueueType></Queue>", "QueueType", id="queue-type"
+        ),
         pytest.param("DELETE", MESSAGES, "<ReceiptHandles/>", "ReceiptHandles", id="no-handles"),
     ],
 )
@@ -289,8 +341,24 @@ def test_each_mistake_has_its_documented_code(bare: BareMns, target: str, code: 
     assert elements(bare.request("PUT", target))["Code"] == code
 
 
-def test_unknown_address_is_refused(bare: BareMns) -> None:
-    assert elements(bare.request("POST", "/queues/q/other"))["Code"] == "InvalidRequestURL"
+@pytest.mark.parametrize("path", ["/queues/q/other", "/", "/elsewhere"])
+def test_unknown_address_is_refused(bare: BareMns, path: str) -> None:
+    assert elements(bare.request("POST", path))["Code"] == "InvalidRequestURL"
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        pytest.param({"x-mns-version": "2015-06-06"}, id="version"),
+        pytest.param({"authorization": "MNS testKeyId:abc="}, id="signature"),
+    ],
+)
+def test_request_that_is_meant_for_mns_gets_its_errors(
+    server: RunningEmulator, headers: dict[str, str]
+) -> None:
+    reply = httpx.get(f"{server.url}/elsewhere", headers=headers, trust_env=False)
+
+    assert ElementTree.fromstring(reply.content).tag == f"{NAMESPACE}Error"
 
 
 def test_listing_can_bring_the_attributes_along(bare: BareMns) -> None:
