@@ -12,8 +12,8 @@ DEMO_VENV := .venv-demo
 
 export ALIBABA_CLOUD_ECS_METADATA_DISABLED := true
 
-.PHONY: demo test test-browser test-system docs build sbom licences constraints soak soak-jobs soak-memory bench bench-quick lint
-.PHONY: clean
+.PHONY: demo test test-browser test-system docs build sbom licences constraints soak soak-jobs soak-memory bench bench-quick
+.PHONY: bench-emulator lint clean
 
 demo: $(DEMO_VENV)/.installed
 	$(DEMO_VENV)/bin/mns-listener demo
@@ -84,6 +84,10 @@ bench: $(VENV)/.installed-bench
 
 bench-quick: $(VENV)/.installed-bench
 	$(BIN)/python -m tests.benchmarks --quick
+
+# What the emulator does and takes, in a minute; AGAINST=DIR measures another checkout in turn, QUICK=1 small sizes.
+bench-emulator: $(STAMP)
+	$(BIN)/python -m tests.benchmarks.emulator $(if $(QUICK),--quick) $(if $(AGAINST),--against $(AGAINST))
 
 lint: $(STAMP)
 	$(BIN)/ruff check .
