@@ -54,6 +54,8 @@ def draft(element: Element, queue: EmulatedQueue) -> Draft:
         raise MnsError(
             "InvalidArgument", range_text("MessageBody", 1, queue.attributes.maximum_message_size, "bytes")
         )
+    if queue.features.fifo and not fields.get("MessageGroupId"):
+        raise MnsError("FifoMissingMessageGroupId")
     draft = Draft(body=escape(body), md5=body_md5(body))
     return (
         draft if len(fields) == 1 else replace(draft, **_extras(fields), properties=xml.properties(element))

@@ -32,6 +32,7 @@ ERRORS = {
     "MessageNotExist": (404, "Message not exist."),
     "QueueNotExist": (404, "The queue name you provided is not exist."),
     "QueueAlreadyExist": (409, "The queue you want to create is already exist."),
+    "FifoMissingMessageGroupId": (400, "MessageGroupId is required for a FIFO queue."),
     "TopicNameInvalid": (400, "The topic name you provided is invalid."),
     "TopicNameLengthError": (400, "Topic name length should between 1 and 255."),
     "TopicNotExist": (404, "The topic you provided does not exist."),

@@ -23,6 +23,8 @@ from listener.emulator.mns.arguments import (
     queue_name,
 )
 from listener.emulator.mns.errors import ERRORS, MnsError, range_text, schema_text
+from listener.emulator.mns.features import STANDARD, QueueFeatures
+from listener.emulator.mns.fifo_queue import FifoQueue
 from listener.emulator.mns.listing import page_of
 from listener.emulator.mns.queue import Attributes, Draft, EmulatedQueue, HandleRejected, StoredMessage
 from listener.emulator.options import Options
@@ -73,11 +75,16 @@ class Operations:
             raise MnsError("QueueNotExist")
         return queue
 
-    def create(self, name: str, attributes: Attributes | None = None) -> EmulatedQueue:
+    def create(
+        self, name: str, attributes: Attributes | None = None, *, features: QueueFeatures = STANDARD
+    ) -> EmulatedQueue:
         """Make a queue without asking whether the name may be used."""
-        queue = EmulatedQueue(
+        make = FifoQueue if features.fifo else EmulatedQueue
+        queue = make(
             name,
             attributes=attributes or Attributes(),
+            features=features,
+            queues=self.queues,
             rng=self._rng,
             lenient=self._options.lenient_handles,
         )

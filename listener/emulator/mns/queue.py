@@ -11,12 +11,16 @@ import base64
 import hashlib
 import heapq
 import re
+from bisect import insort
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from copy import copy
 from dataclasses import dataclass
+from operator import attrgetter
 from random import Random
 
 from listener.core import clock
+from listener.emulator.mns.features import STANDARD, QueueFeatures
 from listener.emulator.xml_text import escape
 
 READY, HIDDEN, GONE = range(3)
@@ -103,13 +107,26 @@ class EmulatedQueue:
     entries, which are recognised by the message's place and time when they come up.
     """
 
-    def __init__(self, name: str, *, attributes: Attributes, rng: Random, lenient: bool) -> None:
+    def __init__(
+        self,
+        name: str,
+        *,
+        attributes: Attributes,
+        features: QueueFeatures = STANDARD,
+        rng: Random,
+        lenient: bool,
+        queues: Mapping[str, EmulatedQueue] | None = None,
+    ) -> None:
         self.name = name
         self.attributes = attributes
+        self.features = features
         self.created = self.modified = now_ms() // 1000
         self.sent = self.received = self.deleted = 0
         self._rng = rng
         self._lenient = lenient
+        self._queues = (
+            {} if queues is None else queues
+        )  #: of the account: one of them may take the dead letters
         self._order = 0
         self._messages: dict[str, StoredMessage] = {}
         self._by_handle: dict[str, StoredMessage] = {}
@@ -123,6 +140,13 @@ class EmulatedQueue:
     def change(self, attributes: Attributes) -> None:
         self.attributes = attributes
         self.modified = now_ms() // 1000
+
+    def set_features(self, features: QueueFeatures) -> None:
+        self.features = features
+        self.modified = now_ms() // 1000
+        for message in [message for message in self._messages.values() if message.place == READY]:
+            self._bury(message)
+        self._rearm()
 
     # Sending
 
@@ -155,12 +179,13 @@ class EmulatedQueue:
         at = now_ms()
         self._promote(at)
         until = at + self.attributes.visibility_timeout * 1000
-        taken = list(self._pop_ready(limit))
-        for message in taken:
+        taken = []
+        for message in self._pop_ready(limit):
             message.count += 1
             if message.count == 1:
                 message.first_ms = at
             self._hide(message, until)
+            taken.append(message)
         self.received += len(taken)
         return taken
 
@@ -182,8 +207,8 @@ class EmulatedQueue:
         return [message for _, _, message in heapq.nsmallest(limit, self._live_ready())]
 
     def wake(self) -> None:
-        """Wake the oldest waiting poll if a message is available."""
-        if not self._waiters:
+        """Wake the oldest waiting poll if a message is available, and give up messages whose last chance is over."""
+        if not self._is_timed():
             return
         self._promote(now_ms())
         self._pass_on()
@@ -220,11 +245,20 @@ class EmulatedQueue:
                 return
 
     def _arm(self) -> None:
-        """Set the timer to the time at which the next hidden message becomes visible, while a poll waits."""
+        """Set the timer to the time at which the next hidden message becomes visible, while that must be noticed."""
         self._disarm()
-        if self._waiters and self._hidden:
+        if self._hidden and self._is_timed():
             delay = max(self._hidden[0][0] - now_ms(), 1) / 1000
             self._timer = asyncio.get_running_loop().call_later(delay, self.wake)
+
+    def _rearm(self) -> None:
+        if self._is_timed():
+            self._arm()
+
+    def _is_timed(self) -> bool:
+        """Whether anybody waits for a message to become visible: a poll, or the queue for dead letters."""
+        policy = self.features.dead_letter
+        return bool(self._waiters) or (policy is not None and policy.enabled)
 
     def _disarm(self) -> None:
         if self._timer is not None:
@@ -247,7 +281,7 @@ class EmulatedQueue:
         """Expire all receipt handles and make their messages visible; returns their number."""
         held = [message for message in self._messages.values() if message.place == HIDDEN and message.count]
         for message in held:
-            self._show(message)
+            self._reappear(message)
         self.wake()
         return len(held)
 
@@ -284,8 +318,12 @@ class EmulatedQueue:
         message.place = HIDDEN
         message.visible_ms = until
         heapq.heappush(self._hidden, (until, message.order, message))
-        if self._waiters:
-            self._arm()
+        self._rearm()
+
+    def _reappear(self, message: StoredMessage) -> None:
+        """Make a message visible whose time out of sight is over, or a dead letter if it was its last chance."""
+        if not self._bury(message):
+            self._show(message)
 
     def _remove(self, message: StoredMessage) -> None:
         self._forget_handles(message)
@@ -306,7 +344,7 @@ class EmulatedQueue:
         while self._hidden and self._hidden[0][0] <= at:
             entry = heapq.heappop(self._hidden)
             if _still_hidden(entry):
-                self._show(entry[2])
+                self._reappear(entry[2])
 
     def _pop_ready(self, limit: int) -> Iterator[StoredMessage]:
         while limit and self._ready:
@@ -317,6 +355,32 @@ class EmulatedQueue:
 
     def _live_ready(self) -> Iterator[tuple[int, int, StoredMessage]]:
         return (entry for entry in self._ready if entry[2].place == READY)
+
+    # Dead letters
+
+    def _bury(self, message: StoredMessage) -> bool:
+        """Move a message that was received as often as it may be; False if it stays, also for want of a queue."""
+        policy = self.features.dead_letter
+        if policy is None or not policy.enabled or message.count < policy.max_receive_count:
+            return False
+        target = self._queues.get(policy.target)
+        if target is None:
+            return False
+        self._forget_handles(message)
+        letter = copy(message)
+        self._remove(message)
+        target._adopt(letter)
+        return True
+
+    def _adopt(self, message: StoredMessage) -> None:
+        """Take over a message with its history: id, number of receives, and the time by which it will be deleted."""
+        self._order += 1
+        message.order = self._order
+        self._messages[message.message_id] = message
+        insort(self._by_age, message, key=attrgetter("enqueued_ms"))
+        self.sent += 1
+        self._show(message)
+        self.wake()
 
     # Counts
 

@@ -18,6 +18,7 @@ from listener.emulator import signatures
 from listener.emulator.messages import Reply, Request
 from listener.emulator.mns import xml
 from listener.emulator.mns.errors import MnsError
+from listener.emulator.mns.features import STANDARD, QueueFeatures
 from listener.emulator.mns.operations import Operations
 from listener.emulator.mns.queue import Attributes, EmulatedQueue
 from listener.emulator.mns.topic_operations import TopicOperations
@@ -101,9 +102,11 @@ class Mns:
         """A queue by its name; raises MnsError QueueNotExist."""
         return self._operations.queue(name)
 
-    def create(self, name: str, attributes: Attributes | None = None) -> EmulatedQueue:
+    def create(
+        self, name: str, attributes: Attributes | None = None, *, features: QueueFeatures = STANDARD
+    ) -> EmulatedQueue:
         """Create a queue without validating its name."""
-        return self._operations.create(name, attributes)
+        return self._operations.create(name, attributes, features=features)
 
     def _check_signature(self, request: Request, at: datetime) -> None:
         headers = request.headers

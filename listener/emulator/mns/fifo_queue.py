@@ -1,0 +1,81 @@
+"""FIFO queues: messages of one group are received in the order in which they were sent.
+
+Source: the page "sequential-message" of the MNS manual. A group is locked while one of its messages is in flight; what
+one receive takes of a group, it takes in order. Inferred: priorities have no effect, and a delayed message holds up
+those behind it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Iterator
+from itertools import chain, islice, takewhile
+from typing import Any
+
+from listener.emulator.mns.queue import HIDDEN, READY, EmulatedQueue, StoredMessage, now_ms
+
+
+class FifoQueue(EmulatedQueue):
+    """A queue whose heap of ready messages has one message of each group that is not locked: its first."""
+
+    def __init__(self, name: str, **options: Any) -> None:
+        super().__init__(name, **options)
+        self._groups: dict[str, dict[int, StoredMessage]] = {}
+        self._offered: set[str] = set()
+
+    def peek(self, limit: int) -> list[StoredMessage]:
+        self._promote(now_ms())
+        groups = [message.group for _, _, message in sorted(self._ready)]
+        return list(islice(chain.from_iterable(map(self._receivable, groups)), limit))
+
+    def _show(self, message: StoredMessage) -> None:
+        self._join(message)
+        self._forget_handles(message)
+        message.place = READY
+        self._offer(message.group)
+
+    def _hide(self, message: StoredMessage, until: int, *, keep: bool = False) -> None:
+        self._join(message)
+        super()._hide(message, until, keep=keep)
+
+    def _remove(self, message: StoredMessage) -> None:
+        super()._remove(message)
+        group = self._groups[message.group]
+        del group[message.order]
+        if group:
+            self._offer(message.group)
+        else:
+            del self._groups[message.group]
+
+    def _join(self, message: StoredMessage) -> None:
+        """Make a message part of its group, unless it is already; its order is that of sending."""
+        self._groups.setdefault(message.group, {})[message.order] = message
+
+    def _offer(self, name: str) -> None:
+        """Put the first message of a group among the ready ones, unless the group is locked or there already."""
+        first = next(self._receivable(name), None)
+        if first is not None and name not in self._offered:
+            self._offered.add(name)
+            heapq.heappush(self._ready, (0, first.order, first))
+
+    def _receivable(self, name: str) -> Iterator[StoredMessage]:
+        """What one receive may take of a group: nothing while a message is in flight, else all up to a delayed one.
+
+        A message that was never received has none behind it that was, so it ends the search for one in flight.
+        """
+        group = self._groups.get(name, {})
+        received = takewhile(lambda message: message.count, group.values())
+        if any(message.place == HIDDEN for message in received):
+            return iter(())
+        return takewhile(lambda message: message.place == READY, group.values())
+
+    def _pop_ready(self, limit: int) -> Iterator[StoredMessage]:
+        while limit and self._ready:
+            name = heapq.heappop(self._ready)[2].group
+            self._offered.discard(name)
+            for message in islice(self._receivable(name), limit):
+                limit -= 1
+                yield message
+
+    def _live_ready(self) -> Iterator[tuple[int, int, StoredMessage]]:
+        return (entry for entry in self._ready if any(self._receivable(entry[2].group)))
