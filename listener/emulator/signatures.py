@@ -22,12 +22,25 @@ def mns_v2(secret: str, *, method: str, headers: Mapping[str, str], target: str,
 
 def rpc_v1(secret: str, *, method: str, parameters: Mapping[str, str]) -> str:
     """The signature of an RPC request of MPS; ``parameters`` come from query and form, without ``Signature``."""
-    canonical = canonical_query(parameters)
-    return _hmac_sha1(f"{secret}&", f"{method}&%2F&{encode(canonical)}")
+    return _hmac_sha1(f"{secret}&", rpc_v1_text(method=method, parameters=parameters))
 
 
-def acs3(
-    secret: str,
+def rpc_v1_text(*, method: str, parameters: Mapping[str, str]) -> str:
+    """The text that an RPC signature signs."""
+    return f"{method}&%2F&{encode(canonical_query(parameters))}"
+
+
+def acs3(secret: str, canonical: str) -> str:
+    """The ACS3-HMAC-SHA256 signature of a canonical request."""
+    return hmac.new(secret.encode(), acs3_text(canonical).encode(), hashlib.sha256).hexdigest()
+
+
+def acs3_text(canonical: str) -> str:
+    """The text that an ACS3 signature signs."""
+    return f"ACS3-HMAC-SHA256\n{hashlib.sha256(canonical.encode()).hexdigest()}"
+
+
+def acs3_request(
     *,
     method: str,
     path: str,
@@ -35,12 +48,10 @@ def acs3(
     headers: Mapping[str, str],
     signed: str,
 ) -> str:
-    """The ACS3-HMAC-SHA256 signature; ``signed`` is the list of signed headers as the client sent it."""
+    """The canonical request; ``signed`` is the list of signed headers as the client sent it."""
     lines = "".join(f"{name}:{headers.get(name, '').strip()}\n" for name in signed.split(";"))
     payload = headers.get("x-acs-content-sha256", "")
-    request = "\n".join([method, path, canonical_query(query), lines, signed, payload])
-    digest = hashlib.sha256(request.encode()).hexdigest()
-    return hmac.new(secret.encode(), f"ACS3-HMAC-SHA256\n{digest}".encode(), hashlib.sha256).hexdigest()
+    return "\n".join([method, path, canonical_query(query), lines, signed, payload])
 
 
 def canonical_query(parameters: Mapping[str, str]) -> str:

@@ -100,9 +100,10 @@ class BareRpc:
             "x-acs-content-sha256": digest,
         }
         signed = ";".join(sorted(headers))
-        signature = signatures.acs3(
-            SECRET, method="POST", path="/", query=parameters, headers=headers, signed=signed
+        canonical = signatures.acs3_request(
+            method="POST", path="/", query=parameters, headers=headers, signed=signed
         )
+        signature = signatures.acs3(SECRET, canonical)
         headers["authorization"] = (
             f"ACS3-HMAC-SHA256 Credential={KEY},SignedHeaders={signed},Signature={signature}"
         )

@@ -17,6 +17,12 @@ from listener.emulator.rpc.errors import RpcError
 CLOCK_TOLERANCE = timedelta(minutes=15)
 ACS3 = re.compile(r"ACS3-HMAC-SHA256 Credential=([^,]+),\s*SignedHeaders=([^,]+),\s*Signature=([0-9a-f]+)")
 
+#: The text of this error depends on the kind of signature: SDKs look for what the service has signed.
+ACS3_MISMATCH = (
+    "Specified signature does not match our calculation. "
+    "server StringToSign is [{}] server CanonicalRequest is [{}]"
+)
+
 
 class Authentication:
     """Raises RpcError for a call that is not signed with the one key that is accepted."""
@@ -43,7 +49,8 @@ class Authentication:
         unsigned = {name: value for name, value in call.parameters.items() if name != "Signature"}
         expected = signatures.rpc_v1(self._options.access_key_secret, method=method, parameters=unsigned)
         if given != expected:
-            raise RpcError("SignatureDoesNotMatch")
+            text = signatures.rpc_v1_text(method=method, parameters=unsigned)
+            raise RpcError("SignatureDoesNotMatch", text)
         self._check_nonce(call.required("SignatureNonce"))
 
     def _check_acs3(self, request: Request, at: datetime) -> None:
@@ -53,17 +60,18 @@ class Authentication:
         key, signed, given = parts.groups()
         self._check_key(key)
         _check_time(request.headers.get("x-acs-date", ""), at)
-        expected = signatures.acs3(
-            self._options.access_key_secret,
+        canonical = signatures.acs3_request(
             method=request.method,
             path=request.path,
             query=dict(parse_qsl(request.raw_query, keep_blank_values=True)),
             headers=request.headers,
             signed=signed,
         )
+        expected = signatures.acs3(self._options.access_key_secret, canonical)
         digest = hashlib.sha256(request.body).hexdigest()
         if given != expected or request.headers.get("x-acs-content-sha256") != digest:
-            raise RpcError("SignatureDoesNotMatch")
+            text = ACS3_MISMATCH.format(signatures.acs3_text(canonical), canonical)
+            raise RpcError("SignatureDoesNotMatch", text=text)
         self._check_nonce(request.headers.get("x-acs-signature-nonce", ""))
 
     def _check_key(self, key: str) -> None:

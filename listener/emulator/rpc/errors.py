@@ -16,7 +16,11 @@ COMMON_ERRORS = {
     ),
     "InvalidAccessKeyId.NotFound": (404, "Specified access key is not found."),
     "IncompleteSignature": (400, "The request signature does not conform to Aliyun standards."),
-    "SignatureDoesNotMatch": (400, "Specified signature is not matched with our calculation."),
+    # With what the service has signed, which SDKs compare with what they have signed themselves.
+    "SignatureDoesNotMatch": (
+        400,
+        "Specified signature is not matched with our calculation. server string to sign is:{0}",
+    ),
     "SignatureNonceUsed": (400, "Specified signature nonce was used already."),
     "IllegalTimestamp": (
         400,
@@ -35,12 +39,12 @@ COMMON_ERRORS = {
 
 
 class RpcError(Exception):
-    """An error of an API, by its code; ``what`` names the parameter or resource."""
+    """An error of an API, by its code; ``what`` names the parameter or resource, ``text`` replaces the usual text."""
 
     errors: ClassVar[Mapping[str, tuple[int, str]]] = COMMON_ERRORS
 
-    def __init__(self, code: str, what: str = "") -> None:
+    def __init__(self, code: str, what: str = "", *, text: str = "") -> None:
         super().__init__(code)
         self.code = code
-        self.status, text = self.errors[code]
-        self.text = text.format(what)
+        self.status, usual = self.errors[code]
+        self.text = text or usual.format(what)

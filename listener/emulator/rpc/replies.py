@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import re
 from typing import Any
-from xml.sax.saxutils import escape
 
 from listener.emulator.messages import Reply
 from listener.emulator.rpc.call import Document
+from listener.emulator.xml_text import escape, readable
 
 ELEMENT = re.compile(r"[A-Za-z_][A-Za-z0-9_.-]*")
 
@@ -37,5 +37,5 @@ def _xml(name: str, value: Any) -> str:
     if isinstance(value, dict):
         inner = "".join(_xml(*item) for item in value.items())
     else:
-        inner = escape(str(value).lower() if isinstance(value, bool) else str(value))
+        inner = escape(readable(str(value).lower() if isinstance(value, bool) else str(value)))
     return f"<{name}>{inner}</{name}>"

@@ -176,10 +176,30 @@ def test_nonce_works_only_once(mps: BareMps) -> None:
     assert code(mps.call("SearchPipeline", SignatureNonce="once")) == (400, "SignatureNonceUsed")
 
 
+def test_wrong_signature_is_answered_with_what_the_service_has_signed(mps: BareMps) -> None:
+    """SDKs look for it in the message, and one of them fails without."""
+    message = mps.call("SearchPipeline", Signature="abc=", SignatureNonce="n").json()["Message"]
+
+    usual, _, text = message.partition(" server string to sign is:")
+    assert usual == "Specified signature is not matched with our calculation."
+    assert text.startswith(
+        "GET&%2F&AccessKeyId%3DtestKeyId%26Action%3DSearchPipeline%26Format%3DJSON%26SignatureM"
+    )
+
+
+def test_error_in_xml_is_well_formed_whatever_the_call_contains(mps: BareMps) -> None:
+    """U+FFFD stands for what XML cannot contain."""
+    reply = mps.call("QueryIProductionJob", Format="XML", JobId="a\x00\x1b\ufffeb")
+
+    assert "a\ufffd\ufffd\ufffdb" in str(ElementTree.fromstring(reply.content).findtext("Message"))
+
+
 def test_tampered_acs3_body_is_refused(mps: BareMps) -> None:
     reply = mps.call_acs3("SearchPipeline", accept="application/xml", digest="0" * 64)
 
-    assert ElementTree.fromstring(reply.content).findtext("Code") == "SignatureDoesNotMatch"
+    error = ElementTree.fromstring(reply.content)
+    assert error.findtext("Code") == "SignatureDoesNotMatch"
+    assert "calculation. server StringToSign is [ACS3-HMAC-SHA256\n" in str(error.findtext("Message"))
 
 
 @pytest.mark.parametrize(
