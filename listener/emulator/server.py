@@ -210,6 +210,7 @@ async def _serve(emulator: Emulator, bound: socket.socket, started: Future[Runni
         lifespan="off",
         log_config=None,
         access_log=False,
+        proxy_headers=False,
         server_header=False,
         date_header=False,
         h11_max_incomplete_event_size=HEAD_BYTES,

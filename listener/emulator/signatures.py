@@ -6,6 +6,7 @@ import base64
 import hashlib
 import hmac
 from collections.abc import Mapping
+from functools import lru_cache
 from urllib.parse import quote
 
 
@@ -65,5 +66,12 @@ def encode(text: str) -> str:
 
 def _hmac_sha1(secret: str, text: str) -> str:
     # latin-1 is what HTTP headers and request lines arrive in; it gives back the bytes that the client signed.
-    raw = text.encode("latin-1", "replace")
-    return base64.b64encode(hmac.new(secret.encode(), raw, hashlib.sha1).digest()).decode()
+    digest = _keyed(secret).copy()
+    digest.update(text.encode("latin-1", "replace"))
+    return base64.b64encode(digest.digest()).decode()
+
+
+@lru_cache(maxsize=4)
+def _keyed(secret: str) -> hmac.HMAC:
+    """To be copied, which takes less than to begin anew."""
+    return hmac.new(secret.encode(), digestmod=hashlib.sha1)

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
+from functools import lru_cache
 from random import Random
 
 from listener.core import clock
@@ -152,10 +153,9 @@ def _check_date(headers: dict[str, str], at: datetime) -> str:
     if not date:
         raise MnsError("MissingDateHeader")
     try:
-        when = parsedate_to_datetime(date)
+        when = _parsed_date(date)
     except ValueError as error:
         raise MnsError("InvalidDateHeader") from error
-    when = when if when.tzinfo else when.replace(tzinfo=UTC)
     if abs(at - when) > CLOCK_TOLERANCE:
         raise MnsError("TimeExpired")
     return date
@@ -169,6 +169,13 @@ def is_meant(request: Request) -> bool:
         or request.headers.get("authorization", "").startswith("MNS")
         or "accountmeta" in request.query
     )
+
+
+@lru_cache(maxsize=64)
+def _parsed_date(text: str) -> datetime:
+    """Raises ValueError. Most requests have the date of the one before."""
+    when = parsedate_to_datetime(text)
+    return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 def identify(request: Request) -> str:
