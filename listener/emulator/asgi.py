@@ -16,6 +16,7 @@ from starlette.routing import Mount, Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from listener.core import clock
+from listener.emulator.clock_control import ClockControl
 from listener.emulator.emulator import Emulator
 from listener.emulator.faults import parse
 from listener.emulator.messages import Reply, Request, Transmission
@@ -130,6 +131,7 @@ class Control:
                 Route("/faults", self.show_faults),
                 Route("/faults", self.add_faults, methods=["POST"]),
                 Route("/faults", self.clear_faults, methods=["DELETE"]),
+                *ClockControl(self._emulator.clock).routes(),
             ]
         )
 

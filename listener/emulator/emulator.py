@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter
 from dataclasses import replace
 from datetime import timedelta
@@ -25,6 +24,7 @@ from listener.emulator.mps.errors import MpsError
 from listener.emulator.mps.service import Mps
 from listener.emulator.options import Options
 from listener.emulator.rpc.call import read_call
+from listener.emulator.virtual_clock import VirtualClock
 from listener.emulator.xml_text import escape
 
 
@@ -35,15 +35,21 @@ class Emulator:
         self.options = options or Options()
         self._rngs: dict[str, Random] = {}
         self.requests: Counter[str] = Counter()
-        self.faults = Faults(self.options.faults, seed=self.options.seed)
-        self.mns = mns_service.Mns(self.options, self._rng("mns"), notify=self._notify)
+        self.clock = VirtualClock(self.options.time_scale)
+        self.faults = Faults(self.options.faults, seed=self.options.seed, clock=self.clock)
+        self.mns = mns_service.Mns(self.options, self._rng("mns"), clock=self.clock, notify=self._notify)
         self.sender = CallbackSender(
-            self.deliver, faults=self.faults, rng=self._rng("callbacks"), lost_rate=self.options.lost_rate
+            self.deliver,
+            faults=self.faults,
+            rng=self._rng("callbacks"),
+            lost_rate=self.options.lost_rate,
+            clock=self.clock,
         )
-        self.engine = JobEngine(self.options, rng=self._rng("jobs"), call_back=self.sender.call_back)
-        self.mps = Mps(self.options, rng=self._rng("mps"), engine=self.engine)
-        self._injector = FaultInjector(self.faults, pause=self._pause)
-        self._closing = asyncio.Event()
+        self.engine = JobEngine(
+            self.options, rng=self._rng("jobs"), clock=self.clock, call_back=self.sender.call_back
+        )
+        self.mps = Mps(self.options, rng=self._rng("mps"), engine=self.engine, clock=self.clock)
+        self._injector = FaultInjector(self.faults, pause=self.clock.sleep)
 
     def _rng(self, purpose: str) -> Random:
         """One generator per purpose, so that the outcome of jobs does not depend on how often a queue was polled."""
@@ -90,13 +96,6 @@ class Emulator:
             finish_jobs=finish_jobs,
         )
 
-    async def _pause(self, seconds: float) -> None:
-        """Wait, but not longer than the emulator runs."""
-        try:
-            await asyncio.wait_for(self._closing.wait(), seconds)
-        except TimeoutError:
-            pass  # the normal end of a pause
-
     def deliver(self, queue: str, text: str) -> str:
         """Put a callback into a queue, and return the id of the message; "" if the queue does not exist."""
         return self._put(queue, draft(text))
@@ -122,6 +121,7 @@ class Emulator:
 
     def reset(self) -> None:
         """Reset to the initial state: no queues, no jobs, the pipelines of a new account, all counts at zero."""
+        self.clock.reset()
         self.mns.reset()
         self.mps.reset()
         self.sender.reset()
@@ -132,9 +132,7 @@ class Emulator:
 
     def close(self) -> None:
         """End all waiting calls, so that no task outlives the server."""
-        self._closing.set()
-        self.engine.stop()
-        self.sender.stop()
+        self.clock.close()
         for queue in self.mns.queues.values():
             queue.release()
 

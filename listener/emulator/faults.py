@@ -18,7 +18,7 @@ from pathlib import Path
 from random import Random
 from typing import Any, ClassVar, Literal
 
-from listener.core import clock
+from listener.emulator.virtual_clock import VirtualClock
 
 #: Of the copies of one callback.
 MAX_COPIES = 1000
@@ -137,17 +137,18 @@ def _is_duration(seconds: float | None) -> bool:
 class Strike:
     """An active fault with its counters."""
 
-    def __init__(self, fault: Fault, *, rng: Random) -> None:
+    def __init__(self, fault: Fault, *, rng: Random, clock: VirtualClock) -> None:
         self.fault = fault
+        self._clock = clock
         self.happened = 0  #: how often it took effect
         self._seen = self._picked = 0
-        self._since = clock.now()
+        self._since = self._clock.now()
         self._rng = rng
 
     def picks(self, occasion: Occasion) -> bool:
         """Whether the fault applies to this occasion."""
         fault = self.fault
-        if not fault.matches(occasion) or not self._in_time(clock.now()):
+        if not fault.matches(occasion) or not self._in_time(self._clock.now()):
             return False
         self._seen += 1
         unlucky = self._rng.random() < fault.probability
@@ -168,8 +169,9 @@ class Strike:
 class Faults:
     """All active faults."""
 
-    def __init__(self, faults: Iterable[Fault], *, seed: int | None) -> None:
+    def __init__(self, faults: Iterable[Fault], *, seed: int | None, clock: VirtualClock) -> None:
         self._seed = seed
+        self._clock = clock
         self._first = tuple(faults)
         self._set: list[Strike] = []
         self.reset()
@@ -177,7 +179,7 @@ class Faults:
     def add(self, faults: Iterable[Fault]) -> None:
         for fault in faults:
             seed = None if self._seed is None else f"{self._seed}/{len(self._set)}"
-            self._set.append(Strike(fault, rng=Random(seed)))
+            self._set.append(Strike(fault, rng=Random(seed), clock=self._clock))
 
     def clear(self) -> None:
         self._set.clear()

@@ -26,6 +26,7 @@ class Options:
     #: strict handles; the integration tests of the official PHP SDK require lenient ones.
     lenient_handles: bool = False
 
+    time_scale: float = 1.0  #: seconds that pass in each second
     job_seconds: float = 1.0  #: how long a job is Analysing
     durations: Mapping[str, float] = field(default_factory=dict)  #: the same for single functions
     concurrency: int = 10  #: jobs that run at the same time, over all pipelines

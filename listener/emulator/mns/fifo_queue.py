@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from itertools import chain, islice, takewhile
 from typing import Any
 
-from listener.emulator.mns.queue import HIDDEN, READY, EmulatedQueue, StoredMessage, now_ms
+from listener.emulator.mns.queue import HIDDEN, READY, EmulatedQueue, StoredMessage
 
 
 class FifoQueue(EmulatedQueue):
@@ -24,7 +24,7 @@ class FifoQueue(EmulatedQueue):
         self._offered: set[str] = set()
 
     def peek(self, limit: int) -> list[StoredMessage]:
-        self._promote(now_ms())
+        self._promote(self._clock.ms())
         groups = [message.group for _, _, message in sorted(self._ready)]
         return list(islice(chain.from_iterable(map(self._receivable, groups)), limit))
 

@@ -28,6 +28,7 @@ from listener.emulator.mns.fifo_queue import FifoQueue
 from listener.emulator.mns.listing import page_of
 from listener.emulator.mns.queue import Attributes, Draft, EmulatedQueue, HandleRejected, StoredMessage
 from listener.emulator.options import Options
+from listener.emulator.virtual_clock import VirtualClock
 
 MnsOperation = Callable[[Request], Awaitable[Reply] | Reply]
 
@@ -44,10 +45,11 @@ class Refused:
 class Operations:
     """The queues of one account, and what can be done with them."""
 
-    def __init__(self, options: Options, rng: Random) -> None:
+    def __init__(self, options: Options, rng: Random, clock: VirtualClock) -> None:
         self.queues: dict[str, EmulatedQueue] = {}
         self._options = options
         self._rng = rng
+        self._clock = clock
         self._logging_bucket = ""
         self.by_name: Mapping[str, MnsOperation] = {
             "CreateQueue": self._create_queue,
@@ -87,6 +89,7 @@ class Operations:
             queues=self.queues,
             rng=self._rng,
             lenient=self._options.lenient_handles,
+            clock=self._clock,
         )
         self.queues[name] = queue
         return queue

@@ -1,7 +1,7 @@
 """Queues and their messages: visibility, delay, retention, priority, receipt handles and long polls.
 
-Knows nothing of HTTP. Times are milliseconds since 1970 by ``clock.now()``; timers of the event loop only wake what
-waits, they never decide.
+Knows nothing of HTTP. Times are milliseconds since 1970 by the emulator's clock; timers only wake what waits, they
+never decide.
 """
 
 from __future__ import annotations
@@ -19,18 +19,14 @@ from dataclasses import dataclass
 from operator import attrgetter
 from random import Random
 
-from listener.core import clock
 from listener.emulator.mns.features import STANDARD, QueueFeatures
+from listener.emulator.virtual_clock import Timer, VirtualClock
 from listener.emulator.xml_text import escape
 
 READY, HIDDEN, GONE = range(3)
 HANDLE_BYTES = 24  #: gives 32 base64 letters, which may hold + and /
 #: The format of a receipt handle, ours or one from the documentation.
 HANDLE_FORM = re.compile(r"[0-9]{1,2}-[A-Za-z0-9+/=]{8,128}")
-
-
-def now_ms() -> int:
-    return int(clock.now().timestamp() * 1000)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,11 +112,13 @@ class EmulatedQueue:
         rng: Random,
         lenient: bool,
         queues: Mapping[str, EmulatedQueue] | None = None,
+        clock: VirtualClock,
     ) -> None:
         self.name = name
+        self._clock = clock
         self.attributes = attributes
         self.features = features
-        self.created = self.modified = now_ms() // 1000
+        self.created = self.modified = self._clock.ms() // 1000
         self.sent = self.received = self.deleted = 0
         self._rng = rng
         self._lenient = lenient
@@ -133,17 +131,17 @@ class EmulatedQueue:
         self._by_age: deque[StoredMessage] = deque()
         self._ready: list[tuple[int, int, StoredMessage]] = []
         self._hidden: list[tuple[int, int, StoredMessage]] = []
-        self._waiters: deque[asyncio.Future[None]] = deque()
-        self._timer: asyncio.TimerHandle | None = None
+        self._waiters: deque[asyncio.Future[bool]] = deque()
+        self._timer: Timer | None = None
         self._released = False
 
     def change(self, attributes: Attributes) -> None:
         self.attributes = attributes
-        self.modified = now_ms() // 1000
+        self.modified = self._clock.ms() // 1000
 
     def set_features(self, features: QueueFeatures) -> None:
         self.features = features
-        self.modified = now_ms() // 1000
+        self.modified = self._clock.ms() // 1000
         for message in [message for message in self._messages.values() if message.place == READY]:
             self._bury(message)
         self._rearm()
@@ -152,7 +150,7 @@ class EmulatedQueue:
 
     def send(self, drafts: Iterable[Draft]) -> list[StoredMessage]:
         """Store messages, and wake a long poll immediately. A delayed message has a handle from the start."""
-        at = now_ms()
+        at = self._clock.ms()
         stored = [self._store(draft, at) for draft in drafts]
         self.wake()
         return stored
@@ -176,7 +174,7 @@ class EmulatedQueue:
 
     def take(self, limit: int) -> list[StoredMessage]:
         """Receive up to ``limit`` messages: each is hidden for the visibility timeout and gets a new handle."""
-        at = now_ms()
+        at = self._clock.ms()
         self._promote(at)
         until = at + self.attributes.visibility_timeout * 1000
         taken = []
@@ -191,26 +189,25 @@ class EmulatedQueue:
 
     async def receive(self, limit: int, *, wait: float, gone: Callable[[], bool]) -> list[StoredMessage]:
         """Receive, waiting up to ``wait`` seconds for the first message. A disconnected caller gets none."""
-        loop = asyncio.get_running_loop()
-        deadline = loop.time() + wait
+        deadline = self._clock.seconds() + wait
         while not (gone() or self._released):
             if taken := self.take(limit):
                 self._pass_on()
                 return taken
-            if not await self._parked(deadline - loop.time()):
+            if not await self._parked(deadline - self._clock.seconds()):
                 return []
         self._pass_on()
         return []
 
     def peek(self, limit: int) -> list[StoredMessage]:
-        self._promote(now_ms())
+        self._promote(self._clock.ms())
         return [message for _, _, message in heapq.nsmallest(limit, self._live_ready())]
 
     def wake(self) -> None:
         """Wake the oldest waiting poll if a message is available, and give up messages whose last chance is over."""
         if not self._is_timed():
             return
-        self._promote(now_ms())
+        self._promote(self._clock.ms())
         self._pass_on()
         self._arm()
 
@@ -225,17 +222,16 @@ class EmulatedQueue:
         """Wait for a call of ``wake``; False on timeout."""
         if seconds <= 0:
             return False
-        waiter = asyncio.get_running_loop().create_future()
+        waiter: asyncio.Future[bool] = asyncio.get_running_loop().create_future()
         self._waiters.append(waiter)
         self._arm()
+        timeout = self._clock.call_later(seconds, lambda: _resolve(waiter, woken=False))
         try:
-            await asyncio.wait_for(waiter, seconds)
-        except TimeoutError:
-            return False
+            return await waiter
         finally:
+            timeout.cancel()
             if waiter in self._waiters:
                 self._waiters.remove(waiter)
-        return True
 
     def _pass_on(self) -> None:
         if not next(iter(self._live_ready()), None):
@@ -248,8 +244,8 @@ class EmulatedQueue:
         """Set the timer to the time at which the next hidden message becomes visible, while that must be noticed."""
         self._disarm()
         if self._hidden and self._is_timed():
-            delay = max(self._hidden[0][0] - now_ms(), 1) / 1000
-            self._timer = asyncio.get_running_loop().call_later(delay, self.wake)
+            delay = max(self._hidden[0][0] - self._clock.ms(), 1) / 1000
+            self._timer = self._clock.call_later(delay, self.wake)
 
     def _rearm(self) -> None:
         if self._is_timed():
@@ -274,7 +270,7 @@ class EmulatedQueue:
     def change_visibility(self, handle: str, seconds: int) -> StoredMessage:
         """Set the visibility timeout of a received message; it gets a new handle."""
         message = self._held(handle)
-        self._hide(message, now_ms() + seconds * 1000, keep=self._lenient)
+        self._hide(message, self._clock.ms() + seconds * 1000, keep=self._lenient)
         return message
 
     def expire_handles(self) -> int:
@@ -289,7 +285,7 @@ class EmulatedQueue:
         if not HANDLE_FORM.fullmatch(handle):
             raise HandleRejected("ReceiptHandleError")
         message = self._by_handle.get(handle)
-        if message is None or message.visible_ms <= now_ms():
+        if message is None or message.visible_ms <= self._clock.ms():
             raise HandleRejected("MessageNotExist")
         return message
 
@@ -386,7 +382,7 @@ class EmulatedQueue:
 
     def counts(self) -> dict[str, int]:
         """How many messages are active, inactive (received) and delayed."""
-        self._promote(now_ms())
+        self._promote(self._clock.ms())
         tally = {"active": 0, "inactive": 0, "delayed": 0}
         for message in self._messages.values():
             if message.place == READY:
@@ -411,8 +407,8 @@ def _still_hidden(entry: tuple[int, int, StoredMessage]) -> bool:
     return entry[2].place == HIDDEN and entry[2].visible_ms == entry[0]
 
 
-def _resolve(waiter: asyncio.Future[None]) -> bool:
+def _resolve(waiter: asyncio.Future[bool], *, woken: bool = True) -> bool:
     if waiter.done():
         return False
-    waiter.set_result(None)
+    waiter.set_result(woken)
     return True

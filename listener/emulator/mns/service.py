@@ -25,6 +25,7 @@ from listener.emulator.mns.queue import Attributes, EmulatedQueue
 from listener.emulator.mns.topic_operations import TopicOperations
 from listener.emulator.mns.topics import Notify, Topics
 from listener.emulator.options import Options
+from listener.emulator.virtual_clock import VirtualClock
 from listener.emulator.xml_text import readable
 
 VERSION = "2015-06-06"
@@ -34,11 +35,11 @@ CLOCK_TOLERANCE = timedelta(minutes=15)
 class Mns:
     """The MNS service of one account."""
 
-    def __init__(self, options: Options, rng: Random, *, notify: Notify) -> None:
-        self.topics = Topics(rng, notify=notify)
+    def __init__(self, options: Options, rng: Random, *, clock: VirtualClock, notify: Notify) -> None:
+        self.topics = Topics(rng, clock=clock, notify=notify)
         self._options = options
         self._rng = rng
-        self._operations = Operations(options, rng)
+        self._operations = Operations(options, rng, clock)
         self._by_name = {**self._operations.by_name, **TopicOperations(self.topics).by_name}
         self._create_first()
 

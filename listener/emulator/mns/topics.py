@@ -14,7 +14,8 @@ from random import Random
 
 from listener.emulator.mns.endpoints import Endpoint, parse_endpoint
 from listener.emulator.mns.errors import MnsError
-from listener.emulator.mns.queue import body_md5, now_ms
+from listener.emulator.mns.queue import body_md5
+from listener.emulator.virtual_clock import VirtualClock
 
 NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9-]*")
 NAME_LENGTH = 255
@@ -110,7 +111,8 @@ Notify = Callable[[Subscription, Publication], None]
 class Topics:
     """All topics of the account."""
 
-    def __init__(self, rng: Random, *, notify: Notify) -> None:
+    def __init__(self, rng: Random, *, clock: VirtualClock, notify: Notify) -> None:
+        self._clock = clock
         self.by_name: dict[str, Topic] = {}
         self._rng = rng
         self._notify = notify
@@ -133,14 +135,14 @@ class Topics:
             if known.attributes != attributes:
                 raise MnsError("TopicAlreadyExist")
             return False
-        at = now_ms() // 1000
+        at = self._clock.ms() // 1000
         self.by_name[name] = Topic(name=name, attributes=attributes, created=at, modified=at)
         return True
 
     def change(self, name: str, attributes: TopicAttributes) -> None:
         """Set all attributes of a topic. Raises TopicNotExist."""
         topic = self.topic(name)
-        topic.attributes, topic.modified = attributes, now_ms() // 1000
+        topic.attributes, topic.modified = attributes, self._clock.ms() // 1000
 
     def delete(self, name: str) -> bool:
         """Delete a topic with its subscriptions; False if there is none."""
@@ -167,7 +169,7 @@ class Topics:
             if known.attributes != attributes:
                 raise MnsError("SubscriptionAlreadyExist")
             return False
-        at = now_ms() // 1000
+        at = self._clock.ms() // 1000
         topic.subscriptions[name] = Subscription(
             topic_name=topic_name, name=name, attributes=attributes, created=at, modified=at
         )
@@ -177,7 +179,7 @@ class Topics:
         """Change when failed pushes are tried again. Raises TopicNotExist and SubscriptionNotExist."""
         subscription = self.subscription(topic_name, name)
         subscription.attributes = replace(subscription.attributes, notify_strategy=strategy)
-        subscription.modified = now_ms() // 1000
+        subscription.modified = self._clock.ms() // 1000
 
     def unsubscribe(self, topic_name: str, name: str) -> bool:
         """Delete a subscription; False if there is none. Raises TopicNotExist."""
@@ -205,7 +207,7 @@ class Topics:
             tag=tag,
             group=group,
             properties=properties,
-            published_ms=now_ms(),
+            published_ms=self._clock.ms(),
             function=function,
         )
         topic.published += 1

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections import defaultdict
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from random import Random
 from listener.emulator.faults import FaultKind, Faults, Occasion, Strike
 from listener.emulator.mps.jobs import EmulatedJob
 from listener.emulator.rpc.call import Document
+from listener.emulator.virtual_clock import Timer, VirtualClock
 from listener.formats.wrapping import as_base64
 
 Deliver = Callable[[str, str], str]
@@ -31,14 +31,17 @@ class PendingCallback:
 class CallbackSender:
     """Sends the callback of each job to its queues: base64, once, immediately, unless a fault applies."""
 
-    def __init__(self, deliver: Deliver, *, faults: Faults, rng: Random, lost_rate: float) -> None:
+    def __init__(
+        self, deliver: Deliver, *, faults: Faults, rng: Random, lost_rate: float, clock: VirtualClock
+    ) -> None:
         self.sent = self.lost = self.dropped = 0
         self._deliver = deliver
         self._faults = faults
         self._rng = rng
+        self._clock = clock
         self._lost_rate = lost_rate
         self._held: dict[str, list[PendingCallback]] = defaultdict(list)
-        self._timers: set[asyncio.TimerHandle] = set()
+        self._timers: dict[Timer, None] = {}
 
     def call_back(self, job: EmulatedJob, document: Document) -> None:
         text = as_base64(json.dumps(document, ensure_ascii=False, separators=(",", ":")))
@@ -48,7 +51,7 @@ class CallbackSender:
 
     def stop(self) -> None:
         """Discard all scheduled callbacks."""
-        for timer in self._timers:
+        for timer in list(self._timers):
             timer.cancel()
         self._timers.clear()
         self._held.clear()
@@ -99,11 +102,11 @@ class CallbackSender:
 
     def _later(self, strike: Strike, action: Callable[[], None]) -> None:
         def act() -> None:
-            self._timers.discard(timer)
+            self._timers.pop(timer, None)
             action()
 
-        timer = asyncio.get_running_loop().call_later(strike.fault.seconds, act)
-        self._timers.add(timer)
+        timer = self._clock.call_later(strike.fault.seconds, act)
+        self._timers[timer] = None
 
 
 def _happened(strike: Strike | None) -> None:

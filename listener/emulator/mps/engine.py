@@ -1,16 +1,14 @@
 """The engine that takes submitted jobs through their states and calls back.
 
-Times are seconds since 1970 by ``clock.now()``; a timer of the event loop only brings ``advance`` about.
+Times are seconds since 1970 by the emulator's clock; a timer only brings ``advance`` about.
 """
 
 from __future__ import annotations
 
-import asyncio
 import heapq
 from collections.abc import Callable
 from random import Random
 
-from listener.core import clock
 from listener.emulator.mps.jobs import (
     BAD_CONTENT,
     BAD_CONTENT_TEXT,
@@ -22,21 +20,28 @@ from listener.emulator.mps.jobs import (
 )
 from listener.emulator.options import Options
 from listener.emulator.rpc.call import Document
+from listener.emulator.virtual_clock import Timer, VirtualClock
 
 
 class JobEngine:
     """Runs at most ``concurrency`` jobs at a time, oldest first, over all pipelines that are Active."""
 
     def __init__(
-        self, options: Options, *, rng: Random, call_back: Callable[[EmulatedJob, Document], None]
+        self,
+        options: Options,
+        *,
+        rng: Random,
+        clock: VirtualClock,
+        call_back: Callable[[EmulatedJob, Document], None],
     ) -> None:
         self.jobs: dict[str, EmulatedJob] = {}
         self.pipelines: dict[str, Pipeline] = {}
         self._options = options
         self._rng = rng
+        self._clock = clock
         self._call_back = call_back
         self._running: list[tuple[float, int, EmulatedJob]] = []
-        self._timer: asyncio.TimerHandle | None = None
+        self._timer: Timer | None = None
 
     def submit(
         self, submission: Submission, *, kind: EmulatedKind, pipeline: Pipeline, request_id: str
@@ -52,7 +57,7 @@ class JobEngine:
             pipeline=pipeline,
             submission=submission,
             request_id=request_id,
-            created=_now(),
+            created=self._clock.seconds(),
             fails=unlucky or "fail" in submission.input_key or submission.failure is not None,
             forgotten=forgotten,
         )
@@ -76,7 +81,7 @@ class JobEngine:
         if job not in job.pipeline.waiting:
             return False
         job.pipeline.waiting.remove(job)
-        job.finished = _now()
+        job.finished = self._clock.seconds()
         job.enter(job.kind.states.cancelled)
         return True
 
@@ -86,7 +91,7 @@ class JobEngine:
 
     def advance(self) -> None:
         """Advance all jobs to the current time: finish jobs that are due, start jobs up to the concurrency limit."""
-        at = _now()
+        at = self._clock.seconds()
         while self._running and self._running[0][0] <= at:
             self._finish(heapq.heappop(self._running)[2])
         while len(self._running) < self._options.concurrency and (job := self._next_waiting()):
@@ -99,7 +104,7 @@ class JobEngine:
     def soon(self, seconds: float) -> None:
         """Schedule ``advance`` after this many seconds; replaces the current timer."""
         self.stop()
-        self._timer = asyncio.get_running_loop().call_later(seconds, self.advance)
+        self._timer = self._clock.call_later(seconds, self.advance)
 
     def stop(self) -> None:
         if self._timer is not None:
@@ -122,7 +127,7 @@ class JobEngine:
         return self._options.durations.get(job.function, self._options.job_seconds)
 
     def _start(self, job: EmulatedJob) -> None:
-        job.started = _now()
+        job.started = self._clock.seconds()
         job.enter(job.kind.states.running)
         for name, part in job.submission.parts.items():
             if part.opens or not job.fails:
@@ -138,7 +143,7 @@ class JobEngine:
             pipeline=whole.pipeline,
             submission=part.submission,
             request_id=whole.request_id,
-            created=_now(),
+            created=self._clock.seconds(),
             fails=whole.fails or part.submission.failure is not None,
             forgotten=whole.forgotten,
         )
@@ -157,7 +162,7 @@ class JobEngine:
                 self._finish(part)
         if job.fails:
             job.code, job.message = job.submission.failure or (BAD_CONTENT, BAD_CONTENT_TEXT)
-        job.finished = _now()
+        job.finished = self._clock.seconds()
         job.result = job.kind.result(job, self._options)
         job.enter(job.kind.states.fail if job.fails else job.kind.states.success)
         self._report(job)
@@ -165,7 +170,3 @@ class JobEngine:
     def _report(self, job: EmulatedJob) -> None:
         if (document := job.kind.callback(job, self._options)) is not None:
             self._call_back(job, document)
-
-
-def _now() -> float:
-    return clock.now().timestamp()

@@ -5,19 +5,20 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from listener.core import clock
 from listener.emulator.mps.engine import JobEngine
 from listener.emulator.mps.errors import QUEUE_FULL, MpsError
 from listener.emulator.mps.jobs import Pipeline
 from listener.emulator.options import DEFAULT_PIPELINE_ID, Options
 from listener.emulator.rpc.call import Call, Document, Operation
+from listener.emulator.virtual_clock import VirtualClock
 
 
 class Pipelines:
     """All pipelines of the account."""
 
-    def __init__(self, options: Options, *, engine: JobEngine) -> None:
+    def __init__(self, options: Options, *, engine: JobEngine, clock: VirtualClock) -> None:
         self._options = options
+        self._clock = clock
         self._engine = engine
         self.operations: Mapping[str, Operation] = {
             "SearchPipeline": self._search_pipeline,
@@ -42,7 +43,8 @@ class Pipelines:
         return pipeline
 
     def _add(self, pipeline_id: str, name: str, **fields: Any) -> Pipeline:
-        pipeline = Pipeline(id=pipeline_id, name=name, created=f"{clock.now():%Y-%m-%dT%H:%M:%SZ}", **fields)
+        created = f"{self._clock.now():%Y-%m-%dT%H:%M:%SZ}"
+        pipeline = Pipeline(id=pipeline_id, name=name, created=created, **fields)
         self._engine.pipelines[pipeline_id] = pipeline
         return pipeline
 

@@ -20,6 +20,7 @@ from listener.emulator.options import Options
 from listener.emulator.rpc.api import RpcApi
 from listener.emulator.rpc.call import Call, Document, Operation
 from listener.emulator.rpc.errors import RpcError
+from listener.emulator.virtual_clock import VirtualClock
 
 VERSION = "2014-06-18"
 
@@ -27,10 +28,10 @@ VERSION = "2014-06-18"
 class Mps:
     """The MPS service of one account."""
 
-    def __init__(self, options: Options, *, rng: Random, engine: JobEngine) -> None:
+    def __init__(self, options: Options, *, rng: Random, engine: JobEngine, clock: VirtualClock) -> None:
         self._engine = engine
-        self._pipelines = Pipelines(options, engine=engine)
-        self._workflows = MediaWorkflows(new_id=engine.new_id)
+        self._pipelines = Pipelines(options, engine=engine, clock=clock)
+        self._workflows = MediaWorkflows(new_id=engine.new_id, clock=clock)
         self.operations: dict[str, Operation] = {
             **self._pipelines.operations,
             **self._workflows.operations,

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
-from listener.core import clock
 from listener.emulator.mps.errors import MpsError
 from listener.emulator.rpc.call import Call, Document, Operation
+from listener.emulator.virtual_clock import VirtualClock
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,9 +23,10 @@ class MediaWorkflow:
 class MediaWorkflows:
     """All workflows of the account."""
 
-    def __init__(self, *, new_id: Callable[[], str]) -> None:
+    def __init__(self, *, new_id: Callable[[], str], clock: VirtualClock) -> None:
         self.by_id: dict[str, MediaWorkflow] = {}
         self._new_id = new_id
+        self._clock = clock
         self.operations: Mapping[str, Operation] = {"AddMediaWorkflow": self._add}
 
     def reset(self) -> None:
@@ -54,7 +55,7 @@ class MediaWorkflows:
                 "Topology": call.parameters["Topology"],
                 "State": "Active",
                 "TriggerMode": call.parameters.get("TriggerMode") or "OssAutoTrigger",
-                "CreationTime": f"{clock.now():%Y-%m-%dT%H:%M:%SZ}",
+                "CreationTime": f"{self._clock.now():%Y-%m-%dT%H:%M:%SZ}",
             }
         }
 

@@ -12,6 +12,7 @@ from freezegun import freeze_time
 
 from listener.emulator.mns.features import DeadLetterPolicy, QueueFeatures
 from listener.emulator.mns.queue import Attributes, EmulatedQueue, draft
+from listener.emulator.virtual_clock import VirtualClock
 
 
 @pytest.fixture
@@ -37,6 +38,7 @@ class Account:
             rng=Random(1),
             lenient=False,
             queues=self.queues,
+            clock=VirtualClock(),
         )
         self.queues[name] = queue
         return queue

@@ -18,6 +18,7 @@ from listener.core import clock
 from listener.emulator import Emulator, Fault, FaultKind, Options
 from listener.emulator.faults import FaultError, Faults, Occasion, parse, read
 from listener.emulator.server import RunningEmulator, running
+from listener.emulator.virtual_clock import VirtualClock
 from tests.support.emulator_clients import BareMns, BareMps, code, elements, next_callback, submit
 from tests.support.waiting import wait_until
 
@@ -276,7 +277,7 @@ def test_garbled_callback_is_cut_off(
 
 
 def picks(fault: Fault, occasions: int = 12, *, seed: int | None = 1) -> list[int]:
-    faults = Faults([fault], seed=seed)
+    faults = Faults([fault], seed=seed, clock=VirtualClock())
     occasion = Occasion(service="mns", operation="ReceiveMessage", queue="q")
     return [number for number in range(occasions) if faults.strikes(occasion)]
 
@@ -309,7 +310,7 @@ def test_same_seed_strikes_at_the_same_occasions() -> None:
 
 def test_fault_has_a_beginning_and_an_end() -> None:
     with freeze_time("2024-05-01 12:00:00") as frozen:
-        faults = Faults([Fault(kind=FaultKind.STALL, start=10, stop=20)], seed=1)
+        faults = Faults([Fault(kind=FaultKind.STALL, start=10, stop=20)], seed=1, clock=VirtualClock())
         occasion = Occasion(service="mns")
         seen = []
         for _ in range(3):

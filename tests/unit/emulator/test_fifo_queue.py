@@ -17,6 +17,7 @@ from listener.emulator.mns.features import QueueFeatures
 from listener.emulator.mns.fifo_queue import FifoQueue
 from listener.emulator.mns.queue import Attributes, StoredMessage, draft
 from listener.emulator.server import RunningEmulator
+from listener.emulator.virtual_clock import VirtualClock
 from tests.support.emulator_clients import BareMns, elements, records
 
 
@@ -29,7 +30,12 @@ def clock() -> Iterator[Any]:
 def a_queue(**attributes: int) -> FifoQueue:
     features = QueueFeatures(fifo=True)
     return FifoQueue(
-        "q", attributes=Attributes(**attributes), features=features, rng=Random(1), lenient=False
+        "q",
+        attributes=Attributes(**attributes),
+        features=features,
+        rng=Random(1),
+        lenient=False,
+        clock=VirtualClock(),
     )
 
 

@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.emulator.mns.queue import Attributes, Draft, EmulatedQueue, HandleRejected, draft
+from listener.emulator.virtual_clock import VirtualClock
 
 
 @pytest.fixture
@@ -22,7 +23,9 @@ def clock() -> Iterator[Any]:
 
 
 def a_queue(*, lenient: bool = False, **attributes: int) -> EmulatedQueue:
-    return EmulatedQueue("q", attributes=Attributes(**attributes), rng=Random(1), lenient=lenient)
+    return EmulatedQueue(
+        "q", attributes=Attributes(**attributes), rng=Random(1), lenient=lenient, clock=VirtualClock()
+    )
 
 
 def send(queue: EmulatedQueue, *texts: str, delay: int | None = None) -> None:

@@ -16,6 +16,7 @@ from listener.emulator.mns.topics import (
     TopicAttributes,
     Topics,
 )
+from listener.emulator.virtual_clock import VirtualClock
 
 QUEUE = "acs:mns:cn-shanghai:1234567890:queues/q"
 
@@ -25,7 +26,7 @@ class Noted:
 
     def __init__(self) -> None:
         self.pushed: list[tuple[str, str]] = []
-        self.topics = Topics(Random(1), notify=self._note)
+        self.topics = Topics(Random(1), clock=VirtualClock(), notify=self._note)
 
     def _note(self, subscription: Subscription, publication: Publication) -> None:
         self.pushed.append((subscription.name, publication.body))

@@ -1,0 +1,172 @@
+"""The clock of one emulator: the wall clock, until somebody lets time pass faster or jumps ahead.
+
+Everything that the emulator waits for goes by it. Only the dates of requests and replies do not: clients sign with
+their own clocks.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from listener.core import clock
+
+#: As far as the clock goes; years that still are four digits in every format.
+LATEST = datetime(3000, 1, 1, tzinfo=UTC).timestamp()
+FASTEST = 1e9
+#: Of the event loop, in which a task that a timer has woken does what it waited to do.
+ITERATIONS_PER_TIMER = 5
+
+
+class ClockError(ValueError):
+    """A change that the clock does not make."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockSetting:
+    """At the real time ``real`` it was ``virtual``, and ``scale`` seconds pass in each second."""
+
+    real: float = 0.0
+    virtual: float = 0.0
+    scale: float = 1.0
+
+
+@dataclass(slots=True, eq=False)
+class Timer:
+    """An action at a time of the clock."""
+
+    due: float
+    action: Callable[[], object]
+    _clock: VirtualClock
+    handle: asyncio.TimerHandle | None = None
+
+    def cancel(self) -> None:
+        self._clock.forget(self)
+
+
+class VirtualClock:
+    """Tells the time and runs timers, on one event loop. Times are seconds since 1970."""
+
+    def __init__(self, scale: float = 1.0) -> None:
+        self._first_scale = scale
+        #: Called after each timer's action.
+        self.after_timer: Callable[[], None] = _nothing
+        self._timers: dict[Timer, None] = {}
+        self._sleepers: set[asyncio.Future[None]] = set()
+        self._changing = asyncio.Lock()
+        self._closed = False
+        self.reset()
+
+    def reset(self) -> None:
+        """Return to the time of the wall clock, and to the first scale."""
+        self.setting = ClockSetting()
+        if self._first_scale != 1:
+            self.set_scale(self._first_scale)
+
+    def seconds(self) -> float:
+        setting = self.setting
+        return setting.virtual + (_real() - setting.real) * setting.scale
+
+    def ms(self) -> int:
+        return int(self.seconds() * 1000)
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.seconds(), UTC)
+
+    def ahead(self) -> float:
+        """By how many seconds this clock is ahead of the wall clock."""
+        return self.seconds() - _real()
+
+    def call_later(self, seconds: float, action: Callable[[], object]) -> Timer:
+        """Run an action when that much time of this clock has passed."""
+        timer = Timer(self.seconds() + seconds, action, self)
+        self._timers[timer] = None
+        self._arm(timer)
+        return timer
+
+    def forget(self, timer: Timer) -> None:
+        self._timers.pop(timer, None)
+        if timer.handle is not None:
+            timer.handle.cancel()
+
+    async def sleep(self, seconds: float) -> None:
+        """Wait, but not longer than the emulator runs."""
+        if self._closed:
+            return
+        awake = asyncio.get_running_loop().create_future()
+        self._sleepers.add(awake)
+        timer = self.call_later(seconds, lambda: awake.set_result(None))
+        try:
+            await awake
+        finally:
+            self._sleepers.discard(awake)
+            timer.cancel()
+
+    async def advance(self, seconds: float) -> None:
+        """Jump ahead, from timer to timer: what is due on the way happens in order and at its own time.
+
+        Raises ClockError.
+        """
+        async with self._changing:
+            target = self.seconds() + seconds
+            if not (seconds >= 0 and target <= LATEST):
+                raise ClockError("the clock goes forward only, and not beyond the year 3000")
+            while (timer := self._next_timer(target)) is not None:
+                self._jump_to(timer.due)
+                self._fire(timer)
+                for _ in range(ITERATIONS_PER_TIMER):
+                    await asyncio.sleep(0)
+            self._jump_to(target)
+            self._arm_all()
+
+    def set_scale(self, scale: float) -> None:
+        """Let this many seconds pass in each second. Raises ClockError."""
+        if not 0 < scale <= FASTEST:
+            raise ClockError(f"time_scale = {scale}: must be more than 0 and at most {FASTEST:.0f}")
+        self.setting = ClockSetting(real=_real(), virtual=self.seconds(), scale=scale)
+        self._arm_all()
+
+    def close(self) -> None:
+        """Drop all timers and end all sleeps."""
+        self._closed = True
+        for timer in list(self._timers):
+            timer.cancel()
+        for sleeper in self._sleepers:
+            if not sleeper.done():
+                sleeper.set_result(None)
+
+    def _next_timer(self, until: float) -> Timer | None:
+        first = min(self._timers, key=lambda timer: timer.due, default=None)
+        return first if first is not None and first.due <= until else None
+
+    def _jump_to(self, target: float) -> None:
+        ahead = target - self.seconds()
+        if ahead > 0:
+            old = self.setting
+            self.setting = ClockSetting(real=old.real, virtual=old.virtual + ahead, scale=old.scale)
+
+    def _arm_all(self) -> None:
+        for timer in self._timers:
+            self._arm(timer)
+
+    def _arm(self, timer: Timer) -> None:
+        if timer.handle is not None:
+            timer.handle.cancel()
+        wait = max(timer.due - self.seconds(), 0) / self.setting.scale
+        timer.handle = asyncio.get_running_loop().call_later(wait, self._fire, timer)
+
+    def _fire(self, timer: Timer) -> None:
+        """Also if the wall clock was set back meanwhile: what was to happen in a second happens in a second."""
+        timer.cancel()
+        timer.action()
+        self.after_timer()
+
+
+def _real() -> float:
+    return clock.now().timestamp()
+
+
+def _nothing() -> None:
+    pass
