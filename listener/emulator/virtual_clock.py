@@ -15,7 +15,7 @@ from listener.core import clock
 
 #: As far as the clock goes; years that still are four digits in every format.
 LATEST = datetime(3000, 1, 1, tzinfo=UTC).timestamp()
-FASTEST = 1e9
+SLOWEST, FASTEST = 1e-3, 1e9
 #: Of the event loop, in which a task that a timer has woken does what it waited to do.
 ITERATIONS_PER_TIMER = 5
 
@@ -123,8 +123,8 @@ class VirtualClock:
 
     def set_scale(self, scale: float) -> None:
         """Let this many seconds pass in each second. Raises ClockError."""
-        if not 0 < scale <= FASTEST:
-            raise ClockError(f"time_scale = {scale}: must be more than 0 and at most {FASTEST:.0f}")
+        if not SLOWEST <= scale <= FASTEST:
+            raise ClockError(f"time_scale = {scale}: must be between {SLOWEST} and {FASTEST:.0f}")
         self.setting = ClockSetting(real=_real(), virtual=self.seconds(), scale=scale)
         self._arm_all()
 
