@@ -11,6 +11,7 @@ from collections.abc import Iterator
 import pytest
 from hypothesis import settings
 
+from tests.support.node import has_node
 from tests.support.process_state import restored_process_state
 
 settings.register_profile("steady", deadline=None, database=None, max_examples=60)
@@ -33,7 +34,7 @@ def _process_state() -> Iterator[None]:
 
 
 #: Fixtures that take long and are made once for a module: in a parallel run, their tests go to one worker, and first.
-EXPENSIVE = ("reports", "calm", "accounts", "outages", "fragile", "sdist")
+EXPENSIVE = ("reports", "calm", "accounts", "outages", "fragile", "sdist", "node_checks")
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -46,6 +47,10 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 @pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     """After the order is made random: start with what takes longest, so that no worker is left with it at the end."""
+    if not has_node():
+        without = [item for item in items if item.get_closest_marker("node")]
+        config.hook.pytest_deselected(items=without)
+        items[:] = [item for item in items if item not in without]
     items.sort(key=_is_ungrouped)
     if getattr(config.option, "loadgroup", False):
         ignored = [item.nodeid for item in items if not _is_ungrouped(item) and "@" not in item.nodeid]
@@ -57,6 +62,8 @@ def _is_ungrouped(item: pytest.Item) -> bool:
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """Print the seed of the order, also where the run is quiet and so has no header."""
+    """Print what cannot run here, and the seed of the order, also where the run is quiet and so has no header."""
+    if not has_node():
+        terminalreporter.write_line("Tests with clients for Node.js NOT RUN: they need node and npm.")
     if (seed := config.getoption("randomly_seed", None)) is not None:
         terminalreporter.write_line(f"random order; repeat it with --randomly-seed={seed}")
