@@ -22,6 +22,7 @@ from listener.emulator.faults import parse
 from listener.emulator.messages import Reply, Request, Transmission
 from listener.emulator.mns.arguments import QUEUE_NAME, WEEK
 from listener.emulator.mns.queue import Draft, body_md5, draft
+from listener.emulator.request_control import RequestControl
 from listener.http.guard import Guard
 
 #: The largest body of a request to ``/_emulator/``.
@@ -132,6 +133,7 @@ class Control:
                 Route("/faults", self.add_faults, methods=["POST"]),
                 Route("/faults", self.clear_faults, methods=["DELETE"]),
                 *ClockControl(self._emulator.clock).routes(),
+                *RequestControl(self._emulator.log).routes(),
             ]
         )
 

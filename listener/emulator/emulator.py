@@ -23,6 +23,7 @@ from listener.emulator.mps.engine import JobEngine
 from listener.emulator.mps.errors import MpsError
 from listener.emulator.mps.service import Mps
 from listener.emulator.options import Options
+from listener.emulator.request_log import RequestLog
 from listener.emulator.rpc.call import read_call
 from listener.emulator.virtual_clock import VirtualClock
 from listener.emulator.xml_text import escape
@@ -35,6 +36,7 @@ class Emulator:
         self.options = options or Options()
         self._rngs: dict[str, Random] = {}
         self.requests: Counter[str] = Counter()
+        self.log = RequestLog()
         self.clock = VirtualClock(self.options.time_scale)
         self.faults = Faults(self.options.faults, seed=self.options.seed, clock=self.clock)
         self.mns = mns_service.Mns(self.options, self._rng("mns"), clock=self.clock, notify=self._notify)
@@ -63,7 +65,10 @@ class Emulator:
         make_exchange = self._mns_exchange if mns_service.is_meant(request) else self._mps_exchange
         exchange = make_exchange(request)
         self.requests[exchange.occasion.operation or "unknown"] += 1
-        return await self._injector.answer(exchange)
+        logged = self.log.add(request, exchange.occasion, at_ms=self.clock.ms())
+        reply = await self._injector.answer(exchange)
+        logged.answered(reply)
+        return reply
 
     def _mns_exchange(self, request: Request) -> Exchange:
         operation = mns_service.identify(request)
@@ -127,6 +132,7 @@ class Emulator:
         self.sender.reset()
         self.faults.reset()
         self.requests.clear()
+        self.log.clear()
         for purpose, rng in self._rngs.items():
             rng.seed(self._seed(purpose))
 

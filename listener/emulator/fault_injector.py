@@ -15,7 +15,6 @@ from listener.emulator.messages import Reply, Transmission
 HTML = b"<html><head><title>503</title></head><body><center><h1>Service Unavailable</h1></center></body></html>\n"
 NO_SKEW = timedelta(0)
 
-Strikes = dict[FaultKind, Strike]
 ENDINGS = {
     FaultKind.STALL: Transmission.STALLED,
     FaultKind.RESET: Transmission.RESET,
@@ -40,6 +39,26 @@ class Exchange:
     finish_jobs: Callable[[], bool] = lambda: False  #: finishes the submitted jobs; False if there is none
 
 
+class Strikes:
+    """The faults that apply to one request, and those that have had an effect."""
+
+    def __init__(self, struck: dict[FaultKind, Strike]) -> None:
+        self._struck = struck
+        self.happened: list[FaultKind] = []
+
+    def __contains__(self, kind: FaultKind) -> bool:
+        return kind in self._struck
+
+    def fault(self, kind: FaultKind) -> Fault:
+        return self._struck[kind].fault
+
+    def happens(self, kind: FaultKind) -> Fault:
+        strike = self._struck[kind]
+        strike.happened += 1
+        self.happened.append(kind)
+        return strike.fault
+
+
 class FaultInjector:
     """Executes requests, subject to faults."""
 
@@ -48,11 +67,15 @@ class FaultInjector:
         self._pause = pause
 
     async def answer(self, exchange: Exchange) -> Reply:
-        strikes = self._faults.strikes(exchange.occasion)
-        if not strikes:
+        struck = self._faults.strikes(exchange.occasion)
+        if not struck:
             return await exchange.carry_out(NO_SKEW)
+        strikes = Strikes(struck)
+        return replace(await self._answer(strikes, exchange), faults=tuple(strikes.happened))
+
+    async def _answer(self, strikes: Strikes, exchange: Exchange) -> Reply:
         if FaultKind.LATENCY in strikes:
-            await self._pause(_happens(strikes[FaultKind.LATENCY]).seconds)
+            await self._pause(strikes.happens(FaultKind.LATENCY).seconds)
         if instead := _instead(strikes, exchange):
             return instead
         return await self._carried_out(strikes, exchange)
@@ -60,32 +83,31 @@ class FaultInjector:
     async def _carried_out(self, strikes: Strikes, exchange: Exchange) -> Reply:
         skew = NO_SKEW
         if FaultKind.CLOCK_SKEW in strikes:
-            skew = timedelta(seconds=_happens(strikes[FaultKind.CLOCK_SKEW]).seconds)
+            skew = timedelta(seconds=strikes.happens(FaultKind.CLOCK_SKEW).seconds)
         if FaultKind.EXPIRE_HANDLES in strikes and exchange.expire_handles():
-            _happens(strikes[FaultKind.EXPIRE_HANDLES])
+            strikes.happens(FaultKind.EXPIRE_HANDLES)
         reply = replace(await exchange.carry_out(skew), skew=skew)
         if FaultKind.EARLY in strikes and exchange.finish_jobs():
-            await self._pause(_happens(strikes[FaultKind.EARLY]).seconds)
+            await self._pause(strikes.happens(FaultKind.EARLY).seconds)
         return _damaged(reply, strikes)
 
 
 def _instead(strikes: Strikes, exchange: Exchange) -> Reply | None:
     """The reply instead of executing the request, if any."""
     for kind, transmission in ENDINGS.items():
-        if kind in strikes and not strikes[kind].fault.after:
-            _happens(strikes[kind])
+        if kind in strikes and not strikes.fault(kind).after:
+            strikes.happens(kind)
             return Reply(status=500, transmission=transmission)
     for kind, codes in REFUSALS.items():
         if kind in strikes:
-            return _refused(strikes[kind], exchange, codes[exchange.occasion.service])
+            return _refused(strikes.happens(kind), exchange, codes[exchange.occasion.service])
     if FaultKind.EMPTY_POLL in strikes and "Receive" in exchange.occasion.operation:
-        _happens(strikes[FaultKind.EMPTY_POLL])
+        strikes.happens(FaultKind.EMPTY_POLL)
         return exchange.refuse("MessageNotExist")
     return None
 
 
-def _refused(strike: Strike, exchange: Exchange, code: str) -> Reply:
-    fault = _happens(strike)
+def _refused(fault: Fault, exchange: Exchange, code: str) -> Reply:
     if fault.kind != FaultKind.ERROR:
         return exchange.refuse(code)
     if fault.body == "xml":
@@ -96,18 +118,13 @@ def _refused(strike: Strike, exchange: Exchange, code: str) -> Reply:
 def _damaged(reply: Reply, strikes: Strikes) -> Reply:
     """The reply to an executed request, after faults that affect replies."""
     if FaultKind.DROP_REPLY in strikes:
-        _happens(strikes[FaultKind.DROP_REPLY])
+        strikes.happens(FaultKind.DROP_REPLY)
         return replace(reply, transmission=Transmission.HUNG_UP)
     for kind, transmission in ENDINGS.items():
         if kind in strikes:
-            _happens(strikes[kind])
+            strikes.happens(kind)
             return replace(reply, transmission=transmission)
     if FaultKind.TRUNCATE in strikes and reply.body:
-        keep = int(len(reply.body) * _happens(strikes[FaultKind.TRUNCATE]).keep)
+        keep = int(len(reply.body) * strikes.happens(FaultKind.TRUNCATE).keep)
         return replace(reply, transmission=Transmission.TRUNCATED, keep=keep)
     return reply
-
-
-def _happens(strike: Strike) -> Fault:
-    strike.happened += 1
-    return strike.fault

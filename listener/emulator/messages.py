@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from enum import StrEnum
 from functools import cached_property
@@ -55,6 +55,11 @@ class Reply:
     transmission: Transmission = Transmission.SENT
     keep: int = 0
     skew: timedelta = timedelta(0)  #: how far the clock is off that dates the reply
+    faults: tuple[str, ...] = ()  #: the kinds of those that had an effect
+
+    def without_end(self, length: int) -> Reply:
+        """The same reply with the first bytes of its body only."""
+        return replace(self, body=self.body[:length])
 
 
 def pairs(query: str) -> list[tuple[str, str]]:
