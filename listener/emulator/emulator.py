@@ -18,13 +18,14 @@ from listener.emulator.mns.errors import MnsError
 from listener.emulator.mns.notifications import notification_text
 from listener.emulator.mns.queue import Draft, draft
 from listener.emulator.mns.topics import Publication, Subscription
+from listener.emulator.mns_open import service as mns_open_service
 from listener.emulator.mps.callback_sender import CallbackSender
 from listener.emulator.mps.engine import JobEngine
 from listener.emulator.mps.errors import MpsError
 from listener.emulator.mps.service import Mps
 from listener.emulator.options import Options
 from listener.emulator.request_log import RequestLog
-from listener.emulator.rpc.call import read_call
+from listener.emulator.rpc.call import Call, read_call
 from listener.emulator.virtual_clock import VirtualClock
 from listener.emulator.xml_text import escape
 
@@ -40,6 +41,9 @@ class Emulator:
         self.clock = VirtualClock(self.options.time_scale)
         self.faults = Faults(self.options.faults, seed=self.options.seed, clock=self.clock)
         self.mns = mns_service.Mns(self.options, self._rng("mns"), clock=self.clock, notify=self._notify)
+        self.mns_open = mns_open_service.MnsOpen(
+            self.options, rng=self._rng("mns-open"), mns=self.mns, clock=self.clock
+        )
         self.sender = CallbackSender(
             self.deliver,
             faults=self.faults,
@@ -61,8 +65,8 @@ class Emulator:
         return None if self.options.seed is None else f"{self.options.seed}/{purpose}"
 
     async def answer(self, request: Request) -> Reply:
-        """Answer one request: what is not meant for MNS is for MPS."""
-        make_exchange = self._mns_exchange if mns_service.is_meant(request) else self._mps_exchange
+        """Answer one request: what is meant for none of the APIs of MNS is for MPS."""
+        make_exchange = self._mns_exchange if mns_service.is_meant(request) else self._rpc_exchange
         exchange = make_exchange(request)
         self.requests[exchange.occasion.operation or "unknown"] += 1
         logged = self.log.add(request, exchange.occasion, at_ms=self.clock.ms())
@@ -80,8 +84,24 @@ class Emulator:
             expire_handles=lambda: self.mns.queues[queue].expire_handles() if queue in self.mns.queues else 0,
         )
 
-    def _mps_exchange(self, request: Request) -> Exchange:
+    def _rpc_exchange(self, request: Request) -> Exchange:
         call = read_call(request)
+        if call.version == mns_open_service.VERSION:
+            return self._mns_open_exchange(call, request)
+        return self._mps_exchange(call, request)
+
+    def _mns_open_exchange(self, call: Call, request: Request) -> Exchange:
+        async def carry_out(skew: timedelta) -> Reply:
+            return self.mns_open.answer(call, request, skew=skew)
+
+        queue = call.parameters.get("QueueName", "")
+        return Exchange(
+            occasion=Occasion(service="mns", operation=call.action, queue=queue),
+            carry_out=carry_out,
+            refuse=lambda code: self.mns_open.refuse(code, call=call, host=request.host),
+        )
+
+    def _mps_exchange(self, call: Call, request: Request) -> Exchange:
         jobs = len(self.engine.jobs)
 
         async def carry_out(skew: timedelta) -> Reply:
@@ -128,6 +148,7 @@ class Emulator:
         """Reset to the initial state: no queues, no jobs, the pipelines of a new account, all counts at zero."""
         self.clock.reset()
         self.mns.reset()
+        self.mns_open.reset()
         self.mps.reset()
         self.sender.reset()
         self.faults.reset()

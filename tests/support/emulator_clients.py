@@ -146,6 +146,23 @@ def mps_client(port: int, algorithm: str | None = None) -> Any:
     )
 
 
+def mns_open_client(port: int, algorithm: str | None = None) -> Any:
+    """The official client of the OpenAPI of MNS; ``algorithm`` as for MPS."""
+    from alibabacloud_mns_open20220119.client import Client
+    from alibabacloud_tea_openapi.models import Config
+
+    return Client(
+        Config(
+            access_key_id=KEY,
+            access_key_secret=SECRET,
+            endpoint=f"127.0.0.1:{port}",
+            protocol="http",
+            region_id="cn-shanghai",
+            signature_algorithm=algorithm,
+        )
+    )
+
+
 def elements(response: httpx.Response) -> dict[str, str]:
     """The children of a reply's root, by local name."""
     return fields_of(ElementTree.fromstring(response.content))

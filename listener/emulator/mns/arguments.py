@@ -33,11 +33,15 @@ LIMITS = (
 
 def queue_name(request: Request) -> str:
     name = request.path.split("/")[2]
+    check_queue_name(name)
+    return name
+
+
+def check_queue_name(name: str) -> None:
     if len(name) > QUEUE_NAME_LENGTH:
         raise MnsError("QueueNameLengthError")
     if not QUEUE_NAME.fullmatch(name):
         raise MnsError("InvalidQueueName")
-    return name
 
 
 def batch_limit(request: Request) -> int:

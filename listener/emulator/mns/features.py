@@ -1,4 +1,4 @@
-"""What of a queue only the OpenAPI can set: its type, dead letters, limits, encryption and tags."""
+"""What of queues, topics and subscriptions only the OpenAPI can set: types, dead letters, limits, encryption, tags."""
 
 from __future__ import annotations
 
@@ -34,13 +34,30 @@ class Encryption:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class QueueFeatures:
-    """All of them. A queue has its type for as long as it exists."""
+    """Those of a queue. It has its type for as long as it exists."""
 
     fifo: bool = False
     dead_letter: DeadLetterPolicy | None = None
     rate_limit: RateLimit | None = None
     encryption: Encryption = Encryption()
     tags: tuple[tuple[str, str], ...] = ()  #: keys and values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopicFeatures:
+    """Those of a topic."""
+
+    fifo: bool = False
+    encryption: Encryption = Encryption()
+    tags: tuple[tuple[str, str], ...] = ()  #: keys and values
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubscriptionFeatures:
+    """Those of a subscription."""
+
+    dead_letter_queue: str = ""  #: the name of the queue for what could not be pushed
+    rate_limit: RateLimit | None = None
 
 
 #: Those of a queue that was created over the data plane.

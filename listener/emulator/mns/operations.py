@@ -94,6 +94,18 @@ class Operations:
         self.queues[name] = queue
         return queue
 
+    def delete(self, name: str) -> None:
+        """Delete a queue, if there is one, and end its long polls."""
+        queue = self.queues.pop(name, None)
+        if queue is not None:
+            queue.release()
+
+    def reset(self) -> None:
+        """Leave no queues, and the account's attributes as at the start."""
+        for name in list(self.queues):
+            self.delete(name)
+        self._logging_bucket = ""
+
     # Queues
 
     def _create_queue(self, request: Request) -> Reply:
@@ -118,9 +130,7 @@ class Operations:
 
     def _delete_queue(self, request: Request) -> Reply:
         """Deleting what is not there counts as done; the documentation does not say."""
-        queue = self.queues.pop(queue_name(request), None)
-        if queue is not None:
-            queue.release()
+        self.delete(queue_name(request))
         return Reply(status=204)
 
     def _list_queue(self, request: Request) -> Reply:

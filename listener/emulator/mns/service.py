@@ -90,9 +90,7 @@ class Mns:
         return f"{self._rng.getrandbits(96):024X}"
 
     def reset(self) -> None:
-        for queue in self.queues.values():
-            queue.release()
-        self.queues.clear()
+        self._operations.reset()
         self.topics.by_name.clear()
         self._create_first()
 
@@ -109,6 +107,10 @@ class Mns:
     ) -> EmulatedQueue:
         """Create a queue without validating its name."""
         return self._operations.create(name, attributes, features=features)
+
+    def delete(self, name: str) -> None:
+        """Delete a queue, if there is one."""
+        self._operations.delete(name)
 
     def _check_signature(self, request: Request, at: datetime) -> None:
         headers = request.headers

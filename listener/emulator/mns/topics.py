@@ -14,6 +14,7 @@ from random import Random
 
 from listener.emulator.mns.endpoints import Endpoint, parse_endpoint
 from listener.emulator.mns.errors import MnsError
+from listener.emulator.mns.features import SubscriptionFeatures, TopicFeatures
 from listener.emulator.mns.queue import body_md5
 from listener.emulator.virtual_clock import VirtualClock
 
@@ -68,6 +69,7 @@ class Subscription:
     attributes: SubscriptionAttributes
     created: int
     modified: int
+    features: SubscriptionFeatures = field(default_factory=SubscriptionFeatures)
 
     @property
     def endpoint(self) -> Endpoint:
@@ -86,6 +88,7 @@ class Topic:
     created: int
     modified: int
     published: int = 0
+    features: TopicFeatures = field(default_factory=TopicFeatures)
     subscriptions: dict[str, Subscription] = field(default_factory=dict)
 
 
@@ -199,6 +202,8 @@ class Topics:
         topic = self.topic(topic_name)
         check_size(body, topic.attributes.maximum_message_size)
         check_tag(tag, "MessageTag")
+        if topic.features.fifo and not group:
+            raise MnsError("FifoMissingMessageGroupId")
         publication = Publication(
             topic_name=topic_name,
             message_id=f"{self._rng.getrandbits(128):032X}",

@@ -24,6 +24,7 @@ class Call:
     version: str
     parameters: Mapping[str, str]
     json: bool
+    host: str = ""  #: of the request
     request_id: str = ""  #: of the reply
 
     def required(self, name: str) -> str:
@@ -76,4 +77,5 @@ def read_call(request: Request) -> Call:
         version=headers.get("x-acs-version", "") or parameters.get("Version", ""),
         parameters=parameters,
         json=wanted.upper() == "JSON",
+        host=request.host,
     )
