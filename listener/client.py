@@ -18,7 +18,7 @@ import secrets
 import threading
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import timedelta
 from functools import cache
@@ -33,6 +33,7 @@ from listener.core.check_result import Level
 from listener.core.errors import (
     AlreadyExists,
     JobWarning,
+    ListenerError,
     MpsRejected,
     MpsUnavailable,
     NotFound,
@@ -54,6 +55,7 @@ from listener.rules.callback_destination import judge_pipeline
 from listener.runtime import tracing
 from listener.settings.loader import settings_from
 from listener.settings.sections import Settings
+from listener.store.job_rows import reference_exists
 from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
 
@@ -158,6 +160,48 @@ class Client:
             if found is None or not submission.submitted_by(found, completed, tenant=tenant):
                 raise
             return found, False
+
+    def accept(
+        self, requests: Sequence[tuple[JobRequest, str]]
+    ) -> Sequence[submission.Accepted | ListenerError]:
+        """Store jobs, each with its tenant, in one transaction; a daemon on this store submits them soon.
+
+        Answers for each request: the job, or why it is refused. A request whose reference a job with the same values
+        has is answered with that job. Raises StoreUnavailable.
+        """
+        prepared = [self._prepared(request, tenant) for request, tenant in requests]
+        accepted = [each.job for each in prepared if isinstance(each, submission.Accepted)]
+        holders = self.store.accept_jobs(accepted) if accepted else {}
+        return [
+            self._held(each, request, holders[each.job.reference])
+            if isinstance(each, submission.Accepted)
+            else each
+            for each, (request, _) in zip(prepared, requests, strict=True)
+        ]
+
+    def _prepared(self, request: JobRequest, tenant: str) -> submission.Accepted | ListenerError:
+        try:
+            warnings = self.check(request, tenant=tenant)
+            self._mps(tenant)
+            job = submission.accepted(
+                self._completed(request, tenant),
+                deadline=self.settings.deadline_of(request.subject, request.complete_user_data),
+                tenant=tenant,
+            )
+        except ListenerError as error:
+            return error
+        return submission.Accepted(job=job, warnings=warnings)
+
+    def _held(
+        self, accepted: submission.Accepted, request: JobRequest, holder: Job
+    ) -> submission.Accepted | ListenerError:
+        """What became of an accepted job, if this is the job that has its reference now."""
+        tenant = accepted.job.tenant
+        if holder.token == accepted.job.token:
+            return accepted
+        if not submission.submitted_by(holder, self._completed(request, tenant), tenant=tenant):
+            return reference_exists(request.reference)
+        return submission.Accepted(job=holder, warnings=accepted.warnings, new=False)
 
     def _completed(self, request: JobRequest, tenant: str) -> JobRequest:
         """With the defaults of the settings."""

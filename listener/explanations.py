@@ -242,6 +242,8 @@ class Explanations:
             return "the job itself is not in this store, only what was reported about it"
         if job.state == JobState.REFUSED:
             return f"MPS refused its submission: {job.error}"
+        if job.state == JobState.ACCEPTED:
+            return "it is accepted, and waits for a daemon to submit it to MPS"
         if job.finished_at is not None:
             return f"it ended with the state {job.state}; nothing else is awaited"
         if any(stored.status in _OPEN for stored in history.results):
@@ -249,10 +251,10 @@ class Explanations:
         return f"{_SUBMISSION.get(job.state, 'its callback is awaited')}; {self._without_callback(job)}"
 
     def _without_callback(self, job: Job) -> str:
-        if job.deadline_at is None:
+        if job.deadline_at is None or job.overdue_since is None:
             return "it has no deadline, so it is awaited without a limit"
         due = job.deadline_at.isoformat(timespec="seconds")
-        lost_at = (job.deadline_at + self._settings.reconcile.timeout).isoformat(timespec="seconds")
+        lost_at = (job.overdue_since + self._settings.reconcile.timeout).isoformat(timespec="seconds")
         kind = job.queried_kind
         if kind is None or job.tenant not in self._asked_tenants or not job.job_id:
             return f"MPS cannot be asked about it, so it is Lost if there is none until {lost_at}"

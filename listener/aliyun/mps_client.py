@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -84,9 +84,11 @@ class MpsClient:
         self._lock = threading.Lock()
         self._client: tuple[AccessKey, Any] | None = None
 
-    def submit(self, job: Job, *, user_data: str | None) -> Submitted:
+    def submit(
+        self, job: Job, *, user_data: str | None, on_turn: Callable[[], None] | None = None
+    ) -> Submitted:
         kind = kind_of_type(job.kind) or IPRODUCTION
-        reply = self.call(kind.submitted_by, **mps_submissions.parameters(job, user_data))
+        reply = self._call(kind.submitted_by, mps_submissions.parameters(job, user_data), on_turn=on_turn)
         job_id = mps_submissions.job_id(job, reply)
         if not job_id:
             raise MpsUnavailable(
@@ -109,6 +111,15 @@ class MpsClient:
 
         Without the SDK's models, which reject some of the shapes in which replies are documented.
         """
+        return self._call(action, parameters)
+
+    def _call(
+        self,
+        action: str,
+        parameters: Mapping[str, str | int],
+        *,
+        on_turn: Callable[[], None] | None = None,
+    ) -> Mapping[str, Any]:
         from alibabacloud_tea_openapi.utils_models import OpenApiRequest, Params
 
         query = {name: str(value) for name, value in parameters.items() if value != ""}
@@ -123,8 +134,13 @@ class MpsClient:
             req_body_type="formData",
             body_type="json",
         )
-        with self._counted(action), self._translated(action):
-            reply = self._current().call_api(params, OpenApiRequest(query=query), _runtime())
+        with self._counted(action):
+            with self._translated(action):
+                client = self._current()
+            if on_turn:
+                on_turn()
+            with self._translated(action):
+                reply = client.call_api(params, OpenApiRequest(query=query), _runtime())
         body = reply.get("body")
         return body if isinstance(body, dict) else {}
 

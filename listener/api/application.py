@@ -16,6 +16,7 @@ from listener.api import (
     deliveries,
     events,
     explain,
+    job_batches,
     jobs,
     pull,
     quarantine,
@@ -74,6 +75,7 @@ def fastapi_application(context: ApiContext) -> FastAPI:
     links = {"openapi": OPENAPI} | {area: f"{PREFIX}/{area}" for area in areas}
     app.include_router(root.router(context, links=links), prefix=PREFIX)
     app.include_router(configuration.router(context), prefix=PREFIX)
+    app.include_router(job_batches.router(context), prefix=PREFIX)  # before names of jobs
     for make in AREAS.values():
         app.include_router(make(context), prefix=PREFIX)
     app.include_router(explain.router(context), prefix=PREFIX)  # nothing to list

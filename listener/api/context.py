@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from listener.api.acceptance import Acceptance
 from listener.api.access import Tokens
 from listener.api.live_feed import LiveFeed
 from listener.api.outcomes import Outcomes
@@ -34,6 +35,7 @@ class ApiContext:
     tokens: Tokens | None  #: None: the unix socket needs none
     ready: Callable[[], Health]
     wake: Callable[[], None]  #: lets the daemon look at once for deliveries that are due
+    acceptance: Acceptance  #: what stores jobs that are submitted soon
     threads: Threads  #: for calls of the store from coroutines
     outcomes: Outcomes  #: what waits for the ends of jobs
     pull: Pull

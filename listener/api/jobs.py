@@ -23,6 +23,7 @@ from listener.core.documents import to_plain
 from listener.core.errors import AlreadyExists, NotFound, UsageError
 from listener.core.model import Job, JobState
 from listener.jobs.request import JobRequest, kind_name, registered_kind
+from listener.jobs.submission import Accepted
 from listener.runtime import tracing
 from listener.store.queries import Queries
 
@@ -59,6 +60,14 @@ IdempotencyKey = Annotated[
 ]
 Traceparent = Annotated[
     Text, Header(description="The job continues this trace, see W3C Trace Context and `trace`")
+]
+#: RFC 7240.
+RESPOND_ASYNC: Final = "respond-async"
+Prefer = Annotated[
+    str,
+    Header(
+        description=f"With `{RESPOND_ASYNC}` the answer does not wait for MPS: 202, and it is submitted soon"
+    ),
 ]
 
 
@@ -222,27 +231,35 @@ class _Jobs:
         response: Response,
         idempotency_key: IdempotencyKey = "",
         traceparent: Traceparent = "",
+        prefer: Prefer = "",
     ) -> dict[str, Any]:
         """Submit a job to MPS.
 
         With a `reference`, or an `Idempotency-Key` in its place, the request can be repeated: the same request answers
-        with the same job and status 200, another one is refused with 409.
+        with the same job and status 200, another one is refused with 409. With `Prefer: respond-async` the job is
+        `accepted`: it is in the store, and submitted as soon as MPS takes it.
         """
         _require_one_name(submission.reference, idempotency_key)
         request, tenant = submission.request(idempotency_key), submission.tenant
+        accepts = _prefers_async(prefer)
         with tracing.called_by(traceparent):
-            job, warnings, new = await self._mps.run(self._submit, request, tenant)
-        response.status_code = HTTPStatus.CREATED if new else HTTPStatus.OK
-        response.headers["location"] = _location(job)
-        return job_dict(job) | {"warnings": warnings}
+            if accepts:
+                done = await self._context.acceptance.accept_one(request, tenant)
+                response.headers["preference-applied"] = RESPOND_ASYNC
+            else:
+                done = await self._mps.run(self._submit, request, tenant)
+        created = HTTPStatus.ACCEPTED if accepts else HTTPStatus.CREATED
+        response.status_code = created if done.new else HTTPStatus.OK
+        response.headers["location"] = _location(done.job)
+        return job_dict(done.job) | {"warnings": done.warnings}
 
-    def _submit(self, request: JobRequest, tenant: str) -> tuple[Job, list[str], bool]:
+    def _submit(self, request: JobRequest, tenant: str) -> Accepted:
         client = self._context.client
         warnings = client.check(request, tenant=tenant)
-        if not request.reference:
-            return client.submit(request, tenant=tenant, warn=_ignore), warnings, True
-        job, new = client.submit_once(request, tenant=tenant, warn=_ignore)
-        return job, warnings, new
+        if request.reference:
+            job, new = client.submit_once(request, tenant=tenant, warn=_ignore)
+            return Accepted(job=job, warnings=warnings, new=new)
+        return Accepted(job=client.submit(request, tenant=tenant, warn=_ignore), warnings=warnings)
 
     def register_job(
         self,
@@ -334,7 +351,8 @@ def router(context: ApiContext) -> APIRouter:
     jobs = _Jobs(context)
     made = APIRouter(prefix="/jobs", tags=["jobs"])
     repeated: dict[int | str, dict[str, Any]] = {
-        200: {"model": SubmittedJob, "description": "The same request has been sent before"}
+        200: {"model": SubmittedJob, "description": "The same request has been sent before"},
+        202: {"model": SubmittedJob, "description": "It is accepted, and submitted soon"},
     }
     made.add_api_route(
         "",
@@ -358,6 +376,11 @@ def router(context: ApiContext) -> APIRouter:
         responses={201: {"model": JobDocument, "description": "It is registered now"}, **documented(409)},
     )
     return made
+
+
+def _prefers_async(prefer: str) -> bool:
+    """Other preferences, and parameters of this one, are ignored, as RFC 7240 has it."""
+    return any(each.partition(";")[0].strip().lower() == RESPOND_ASYNC for each in prefer.split(","))
 
 
 def _require_one_name(reference: str, idempotency_key: str) -> None:

@@ -25,6 +25,7 @@ from listener.core.errors import (
     SettingsError,
     StoreRejected,
     StoreUnavailable,
+    TooManyWaiting,
     UnavailableError,
     UsageError,
 )
@@ -41,6 +42,7 @@ _ERRORS: Final = (
     (ReferenceExists, 409, "reference-exists", "Another job has this reference"),
     (AlreadyExists, 409, "already-exists", "The job exists already"),
     (LeaseLost, 409, "lease-lost", "The attempt is over"),
+    (TooManyWaiting, 503, "too-many-waiting", "Too many jobs wait to be submitted"),
     (UsageError, 422, "invalid-request", "The request cannot work"),
     (MpsRejected, 422, "rejected-by-mps", "MPS rejected the request"),
     (SettingsError, 422, "not-configured", "The settings do not allow this"),
@@ -72,6 +74,19 @@ class ProblemDocument(BaseModel):
     code: str = Field("", description="The error code of MPS")
     request_id: str = Field("", description="Under which Alibaba Cloud knows the call")
     errors: list[dict[str, str]] = Field(default=[], description="All of them, if several members are wrong")
+
+
+class ProblemOfOne(BaseModel):
+    """Why one of several items in a request was refused; as a problem document."""
+
+    status: int
+    type: str
+    detail: str
+
+
+def problem_of_one(error: ListenerError) -> dict[str, Any]:
+    document = problem_of(error).document
+    return {name: document[name] for name in ProblemOfOne.model_fields}
 
 
 def problem_of(error: ListenerError) -> Problem:

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, Strict
 
 from listener.api.context import ApiContext
 from listener.api.parameters import DurationText, RowId, StrictRowId, Text
-from listener.api.problems import documented, problem_of
+from listener.api.problems import ProblemOfOne, documented, problem_of_one
 from listener.api.waiting import disconnected
 from listener.core.errors import ListenerError
 from listener.core.model import DeliveryState
@@ -87,14 +87,6 @@ class SettledDelivery(BaseModel):
     next_at: datetime | None = Field(None, description="While it is pending: when it can be pulled again")
 
 
-class SettlementProblem(BaseModel):
-    """Why one of several settlements was refused; as a problem document."""
-
-    status: int
-    type: str
-    detail: str
-
-
 class SettledOne(BaseModel):
     """One of several: what became of it, or why it was refused."""
 
@@ -102,7 +94,7 @@ class SettledOne(BaseModel):
     state: DeliveryState | None = None
     lease_until: datetime | None = None
     next_at: datetime | None = None
-    problem: SettlementProblem | None = None
+    problem: ProblemOfOne | None = None
 
 
 class SettledMany(BaseModel):
@@ -196,11 +188,7 @@ def router(context: ApiContext) -> APIRouter:
 
 
 def _refused(delivery_id: int, error: ListenerError) -> dict[str, Any]:
-    problem = problem_of(error).document
-    return {
-        "delivery": delivery_id,
-        "problem": {name: problem[name] for name in SettlementProblem.model_fields},
-    }
+    return {"delivery": delivery_id, "problem": problem_of_one(error)}
 
 
 def _settled(answer: PullAnswer) -> dict[str, Any]:

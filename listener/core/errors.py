@@ -189,6 +189,12 @@ class DrainIncomplete(ListenerError):
         )
 
 
+class TooManyWaiting(ListenerError):
+    """So many accepted jobs wait to be submitted that no more are accepted."""
+
+    exit_code = ExitCode.UNAVAILABLE
+
+
 class LeaseLost(ListenerError):
     """An application settles an attempt that is not the current one any more, or has been settled otherwise."""
 

@@ -143,6 +143,7 @@ class Result:
 class JobState(StrEnum):
     """The state of a job in our store, before and after MPS knows it."""
 
+    ACCEPTED = "accepted"  #: stored; a daemon submits it as soon as it can
     INTENT = "intent"  #: stored; no reply to the submission yet
     SUBMITTED = "submitted"  #: MPS returned a job id
     REFUSED = "refused"  #: MPS rejected the submission; there is no job
@@ -175,13 +176,20 @@ class Job:
     state: JobState = JobState.INTENT
     error: str = ""
     created_at: datetime
-    submitted_at: datetime | None = None
+    submitted_at: datetime | None = None  #: of an intent that was accepted before: when its call began
     finished_at: datetime | None = None
     tenant: str = ""  #: the tenant of its account; empty for the default one
     deadline_at: datetime | None = None  #: when its callback becomes overdue; None: never
     queries: int = 0  #: how often MPS was queried for it
     kind: str = ""  #: a name of ``core.job_kinds``; empty if it is not known
     trace: str = ""  #: the ``traceparent`` of its submission (W3C Trace Context); empty if it was not traced
+
+    @property
+    def overdue_since(self) -> datetime | None:
+        """From when on its callback is overdue; its submission may have waited beyond its deadline."""
+        if self.deadline_at is None or self.submitted_at is None:
+            return self.deadline_at
+        return max(self.deadline_at, self.submitted_at)
 
     @property
     def queried_kind(self) -> JobKind | None:

@@ -138,6 +138,28 @@ class JobStore(ResultWriter, Protocol):
         """The job with this job id, reference or token."""
 
 
+class AcceptedStore(JobStore, Protocol):
+    """What accepts jobs now, to submit them soon."""
+
+    def accept_jobs(self, accepted: Sequence[Job]) -> Mapping[str, Job]:
+        """Write accepted jobs, all of which have references, unless another job has that reference already.
+
+        Returns the job that has each reference now. A refused job releases its reference.
+        """
+
+    def count_accepted(self) -> int:
+        """How many accepted jobs wait to be submitted."""
+
+    def accepted_jobs(self, *, limit: int, tenants: Tenants = ALL_TENANTS) -> Sequence[Job]:
+        """Accepted jobs of these tenants, the first accepted first. They belong to whoever begins their submission."""
+
+    def begin_submission(self, token: str, *, at: datetime) -> bool:
+        """Make an accepted job an intent; False if it is none any more: another process submits it."""
+
+    def accept_again(self, token: str) -> None:
+        """Undo the beginning of a submission that certainly was not sent."""
+
+
 class DeliveryStore(Protocol):
     """What dispatch needs."""
 
@@ -289,7 +311,7 @@ class MaintenanceStore(ScheduleStore, WriteProbe, Protocol):
 
 class Store(
     ResultStore,
-    JobStore,
+    AcceptedStore,
     DeliveryStore,
     PullStore,
     OverdueStore,
@@ -318,8 +340,14 @@ class StoreObserver(Protocol):
 class JobSubmitter(Protocol):
     """Submits jobs to MPS. Raises MpsUnavailable (can be retried) and MpsRejected (permanent)."""
 
-    def submit(self, job: Job, *, user_data: str | None) -> Submitted:
-        """Submit; returns the job's id, and its outcome where the reply contains one."""
+    def submit(
+        self, job: Job, *, user_data: str | None, on_turn: Callable[[], None] | None = None
+    ) -> Submitted:
+        """Submit; returns the job's id, and its outcome where the reply contains one.
+
+        ``on_turn`` is called just before the call, after the wait for the rate limit; what it raises is raised, and
+        nothing is sent.
+        """
 
 
 class MediaProcessing(JobSubmitter, Protocol):

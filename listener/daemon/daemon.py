@@ -226,6 +226,7 @@ class Daemon:
         self._stopping.set()
         running.parts.dispatcher.wake()
         running.parts.wake_verifiers()
+        running.parts.wake_submitters()
         running.parts.pull_waiting.close()
         for queue in tuple(running.parts.queues):  # extra pollers may still add theirs
             queue.interrupt()

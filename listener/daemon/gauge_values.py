@@ -57,5 +57,6 @@ def _set_totals(gauges: Gauges, totals: Totals) -> None:
         gauges.open_results.labels(status).set(results)
     gauges.oldest_pending_age.set(totals.oldest_pending_age.total_seconds())
     gauges.quarantined.set(totals.quarantined)
+    gauges.accepted.set(totals.accepted)
     gauges.overdue.set(totals.overdue)
     gauges.store_size.set(totals.bytes)

@@ -29,6 +29,8 @@ if TYPE_CHECKING:
 STORE_LOOP_STALLED_AFTER = timedelta(seconds=30)
 #: The same for a verifier: the slowest turn, and the longest pause after it.
 VERIFIER_STALLED_AFTER = timedelta(minutes=5) + MPS_BACKOFF.maximum
+#: The same for a submitter: the slowest turn, whose calls may wait for the lowest rate limit, and the longest pause.
+SUBMITTER_STALLED_AFTER = timedelta(minutes=5) + MPS_BACKOFF.maximum
 #: What a call may take in addition to its timeouts: waiting for a lock of SQLite's, or connecting to the server.
 STORE_CALL_MARGIN = timedelta(seconds=30)
 

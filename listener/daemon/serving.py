@@ -18,6 +18,7 @@ from listener.settings.sections import Settings
 
 with lazy_imports():  # takes memory and time, so only if the API is on
     from listener import client
+    from listener.api import acceptance
     from listener.api import application as api
     from listener.api import context as api_context
     from listener.api import threads as api_threads
@@ -92,9 +93,11 @@ def _api_context(
     backlog = _Backlog(parts.poller_groups)
     parts.recorded.subscribe(outcomes.notify)
     parts.recorded.subscribe(backlog.notify)
+    jobs = client.Client(settings, clients=clients, store=parts.store)
     return api_context.ApiContext(
         daemon=parts.health.daemon,
-        client=client.Client(settings, clients=clients, store=parts.store),
+        client=jobs,
+        acceptance=acceptance.Acceptance(jobs, submit_soon=parts.wake_submitters),
         tokens=tokens,
         ready=parts.health.ready,
         wake=parts.dispatcher.wake,

@@ -24,6 +24,7 @@ from listener.core.ports import HeartbeatSink, MpsOf
 from listener.daemon.gauge_values import GaugeValues
 from listener.daemon.health import (
     STORE_LOOP_STALLED_AFTER,
+    SUBMITTER_STALLED_AFTER,
     VERIFIER_STALLED_AFTER,
     HealthChecks,
     poller_stalled_after,
@@ -43,6 +44,7 @@ from listener.intake.poller import Poller
 from listener.intake.poller_group import PollerGroup
 from listener.intake.recorder import Recorder
 from listener.jobs.reconciler import CLAIM_DURATION, Reconciler, tenant_shards
+from listener.jobs.submitter import Submitter
 from listener.jobs.verifier import Verifier
 from listener.runtime.broadcast import Broadcast
 from listener.runtime.clock_guard import ClockGuard
@@ -98,6 +100,7 @@ class Parts:
     drain: DrainLoop | None  #: in drain mode
     loops: Sequence[Loop]
     wake_verifiers: Callable[[], None]
+    wake_submitters: Callable[[], None]
     recorded: Broadcast  #: notifies after each transaction of the recorder
 
 
@@ -115,6 +118,7 @@ class Wiring:
     drain: bool = False
     _queues: list[MnsQueue] = field(default_factory=list, init=False)
     _verifiers_woken: dict[str, threading.Event] = field(default_factory=dict, init=False)  #: by tenant
+    _submitters_woken: dict[str, threading.Event] = field(default_factory=dict, init=False)  #: by tenant
     _pull_waiting: list[PullWaiting] = field(default_factory=list, init=False)
     _owner: str = field(default_factory=owner_name, init=False)
     _recorded: Broadcast = field(default_factory=Broadcast, init=False)
@@ -143,6 +147,7 @@ class Wiring:
             drain=drain,
             loops=list(self._loops(dispatcher, recorder, poller_groups, drain)),
             wake_verifiers=self._wake_verifiers,
+            wake_submitters=self._wake_submitters,
             recorded=self._recorded,
         )
 
@@ -213,6 +218,10 @@ class Wiring:
 
     def _wake_verifiers(self) -> None:
         for event in self._verifiers_woken.values():
+            event.set()
+
+    def _wake_submitters(self) -> None:
+        for event in self._submitters_woken.values():
             event.set()
 
     def _poller_group(self, settings: QueueSettings, recorder: Recorder) -> PollerGroup:
@@ -302,6 +311,7 @@ class Wiring:
         for tenant, jobs in tenant_shards(self.settings.tenants).items():
             yield self._reconciler(tenant, jobs, recorder)
             yield self._verifier(tenant, recorder)
+            yield self._submitter(tenant, jobs)
         if self.resources.store.database.is_postgres:
             yield self._notifier(dispatcher)
         for group in poller_groups:
@@ -388,6 +398,20 @@ class Wiring:
         heartbeat = self.liveness.heartbeat(f"verify {tenant}".strip(), limit=VERIFIER_STALLED_AFTER)
         # A call to MPS that hangs must not use up the time that handlers have to finish.
         return Loop(name="verify", run=partial(verifier.run, heartbeat), may_hang=True)
+
+    def _submitter(self, tenant: str, jobs: Tenants) -> Loop:
+        woken = self._submitters_woken[tenant] = threading.Event()
+        submitter = Submitter(
+            store=self.resources.store,
+            mps_of=self.resources.mps_of,
+            rate_limit=self.settings.tenant(tenant).mps.rate_limit,
+            woken=woken,
+            stop=self.stop,
+            tenants=jobs,
+        )
+        heartbeat = self.liveness.heartbeat(f"submit {tenant}".strip(), limit=SUBMITTER_STALLED_AFTER)
+        # A call to MPS that hangs must not use up the time that handlers have to finish.
+        return Loop(name="submit", run=partial(submitter.run, heartbeat), may_hang=True)
 
     def _notifier(self, dispatcher: Dispatcher) -> Loop:
         notifier = NotifierLoop(

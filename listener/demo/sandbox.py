@@ -359,8 +359,10 @@ class _DelayedReply:
     sandbox: Sandbox
     check: Callable[[], None]
 
-    def submit(self, job: Job, *, user_data: str | None) -> Submitted:
-        submitted = self.sandbox.mps.submit(job, user_data=user_data)
+    def submit(
+        self, job: Job, *, user_data: str | None, on_turn: Callable[[], None] | None = None
+    ) -> Submitted:
+        submitted = self.sandbox.mps.submit(job, user_data=user_data, on_turn=on_turn)
         job_id = submitted.job_id
         deadline = time.monotonic() + DEMO_TIMEOUT / 4
         queries = Queries(self.sandbox.store.database)

@@ -229,12 +229,12 @@ class Reconciler:
     def _postpone(self, job: Job, now: datetime) -> None:
         """Postpone, but not beyond the time at which the job becomes Lost."""
         until = now + self._backoff.delay(job.queries, jitter=random.random())
-        if job.deadline_at is not None and not self._is_timed_out(job, now):
-            until = min(until, job.deadline_at + self._timeout)
+        if job.overdue_since is not None and not self._is_timed_out(job, now):
+            until = min(until, job.overdue_since + self._timeout)
         self._store.postpone(job, until=until, asked=True)
 
     def _is_timed_out(self, job: Job, now: datetime) -> bool:
-        return job.deadline_at is not None and now >= job.deadline_at + self._timeout
+        return job.overdue_since is not None and now >= job.overdue_since + self._timeout
 
 
 def batches(jobs: Iterable[Job]) -> Iterator[Sequence[Job]]:

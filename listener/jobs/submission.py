@@ -7,13 +7,22 @@ callback returns the token together with the job id.
 from __future__ import annotations
 
 import secrets
-from dataclasses import replace
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import tenacity
 
 from listener.core import clock
-from listener.core.errors import FailureKind, MpsRejected, MpsUnavailable, SettingsError, StoreRejected
+from listener.core.errors import (
+    FailureKind,
+    MpsRejected,
+    MpsUnavailable,
+    SettingsError,
+    StoreRejected,
+    StoreUnavailable,
+)
 from listener.core.logger import get_logger
 from listener.core.model import (
     DecodedMessage,
@@ -23,7 +32,7 @@ from listener.core.model import (
     RoutingDecision,
     Submitted,
 )
-from listener.core.ports import JobStore, JobSubmitter
+from listener.core.ports import AcceptedStore, JobStore, JobSubmitter
 from listener.formats import user_data
 from listener.formats.unicode_text import storable
 from listener.jobs.request import JobRequest
@@ -83,16 +92,102 @@ def _submitted(job: Job, *, store: JobStore, mps: JobSubmitter) -> Job:
     try:
         submitted = _submit_through_throttling(mps, job)
     except (MpsRejected, SettingsError) as error:
-        store.refuse_job(job.token, storable(str(error)), clock.now())
+        _refuse(store, job, error)
         raise
     except MpsUnavailable as error:
         if error.kind in _NOT_SENT:
-            store.refuse_job(job.token, storable(str(error)), clock.now())
+            _refuse(store, job, error)
         raise
+    return _bound(job, submitted, store=store)
+
+
+def _refuse(store: JobStore, job: Job, error: Exception) -> None:
+    store.refuse_job(job.token, storable(str(error)), clock.now())
+
+
+def _bound(job: Job, submitted: Submitted, *, store: JobStore) -> Job:
+    """Store what MPS has answered."""
     at = clock.now()
     store.bind_job(job.token, submitted.job_id, at)
     _record_outcome(store, submitted, at=at)
     return replace(job, job_id=submitted.job_id, state=JobState.SUBMITTED, submitted_at=at)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Accepted:
+    """A job that is stored, and submitted soon."""
+
+    job: Job
+    warnings: list[str]
+    new: bool = True  #: False: the same request has been accepted or submitted before
+
+
+def accepted(request: JobRequest, *, deadline: timedelta, tenant: str) -> Job:
+    """The job of a request that has been checked, to be submitted by ``submit_accepted``.
+
+    Its name is its reference, since it has no id yet: without one, it gets one.
+    """
+    limit = deadline if request.deadline is None else request.deadline
+    job = _intent(request, deadline=limit, tenant=tenant)
+    return replace(
+        job,
+        reference=request.reference or secrets.token_hex(16),
+        state=JobState.ACCEPTED,
+        trace=tracing.current(),
+    )
+
+
+class NotBegun(Exception):
+    """Another process has begun the submission, or this one is about to stop; nothing was sent."""
+
+
+def submit_accepted(
+    job: Job,
+    *,
+    store: AcceptedStore,
+    mps: JobSubmitter,
+    may_begin: Callable[[], bool],
+    unsent: Callable[[str], None],
+) -> Job:
+    """Submit an accepted job; returns it with its id.
+
+    It becomes an intent just before the call, unless ``may_begin`` is False by then. Raises NotBegun; MpsRejected, and
+    the job is refused; MpsUnavailable, SettingsError and StoreUnavailable. If nothing was sent although it may be an
+    intent by now, ``unsent`` is called with its token: it is to be accepted again.
+    """
+    about = {"function": job.function, "reference": job.reference}
+    with tracing.span("submit", kind="CLIENT", parent=job.trace, attributes=about) as span:
+        try:
+            submitted = mps.submit(
+                job,
+                user_data=user_data.embed_token(job.user_data, job.token),
+                on_turn=partial(_begin, job, store, may_begin, unsent),
+            )
+        except MpsRejected as error:
+            _refuse(store, job, error)
+            raise
+        except MpsUnavailable as error:
+            if error.kind is FailureKind.DENIED:  # of this function or pipeline, perhaps: others may go on
+                _refuse(store, job, error)
+            elif error.kind in _NOT_SENT:
+                unsent(job.token)
+            raise
+        span.set({"job_id": submitted.job_id})
+    return _bound(job, submitted, store=store)
+
+
+def _begin(
+    job: Job, store: AcceptedStore, may_begin: Callable[[], bool], unsent: Callable[[str], None]
+) -> None:
+    if not may_begin():
+        raise NotBegun
+    try:
+        begun = store.begin_submission(job.token, at=clock.now())
+    except StoreUnavailable:  # it may be committed all the same
+        unsent(job.token)
+        raise
+    if not begun:
+        raise NotBegun
 
 
 def submitted_by(job: Job, request: JobRequest, *, tenant: str) -> bool:

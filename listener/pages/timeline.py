@@ -51,7 +51,7 @@ def timeline(history: JobHistory) -> Sequence[Event]:
 def _of_job(job: Job) -> Iterator[Event]:
     here = job.submitted_here
     yield Event(at=job.created_at, title="Intent stored" if here else "Registered")
-    if job.submitted_at and here:
+    if job.submitted_at and job.job_id and here:
         yield Event(at=job.submitted_at, title="Submitted", facts=_facts(("job ID", job.job_id)))
     if job.state is JobState.REFUSED:
         yield Event(at=job.finished_at or job.created_at, title="Refused by MPS", tone="bad", error=job.error)

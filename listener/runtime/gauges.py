@@ -37,6 +37,7 @@ class Gauges:
             "mns_listener_open_results", "Results in the store that have no delivery yet", ["status"]
         )
         self.quarantined = gauge("mns_listener_quarantined_messages", "Messages in quarantine")
+        self.accepted = gauge("mns_listener_accepted_jobs", "Accepted jobs that wait to be submitted to MPS")
         self.overdue = gauge("mns_listener_overdue_jobs", "Jobs without an outcome whose deadline is over")
         self.store_size = gauge("mns_listener_store_size_bytes", "Size of the store on disk")
         self.statistics_age = gauge(

@@ -77,6 +77,15 @@ def find(connection: Connection, name: str) -> KnownJob | None:
     return KnownJob(row.id, job_of(mapping(row))) if row else None
 
 
+def reference_exists(reference: str) -> ReferenceExists:
+    """The error for a reference that another job has."""
+    return ReferenceExists(
+        f"reference {reference!r} already exists; choose another, "
+        f"or look at its job with `mns-listener jobs show {reference}`",
+        field="reference",
+    )
+
+
 def error_text(result: Result) -> str:
     """What a job's ``error`` says after this outcome; empty after success."""
     return "" if result.state == JobState.SUCCESS else f"{result.code}: {result.message}".strip(": ")
@@ -85,11 +94,7 @@ def error_text(result: Result) -> str:
 def _conflict(job: Job, message: str) -> AlreadyExists | None:
     """Which of the job's unique names exists already, from the database's message; None if it is something else."""
     if re.search("jobs[._]reference", message):
-        return ReferenceExists(
-            f"reference {job.reference!r} already exists; choose another, "
-            f"or look at its job with `mns-listener jobs show {job.reference}`",
-            field="reference",
-        )
+        return reference_exists(job.reference)
     if not re.search("jobs[._]job_id", message):
         return None
     return AlreadyExists(

@@ -26,7 +26,7 @@ def claim(
     """See ``OverdueStore.claim_overdue``."""
     overdue = (
         select(jobs.c.id)
-        .where(jobs.c.next_query_at.is_not(None), jobs.c.next_query_at <= at, *_belongs_to(tenants))
+        .where(jobs.c.next_query_at.is_not(None), jobs.c.next_query_at <= at, *belongs_to(tenants))
         .order_by(jobs.c.next_query_at)
         .limit(limit)
         .with_for_update(skip_locked=True)
@@ -60,7 +60,7 @@ def postpone(connection: Connection, job: Job, *, until: datetime, asked: bool) 
     )
 
 
-def _belongs_to(tenants: Tenants) -> list[ColumnElement[bool]]:
+def belongs_to(tenants: Tenants) -> list[ColumnElement[bool]]:
     """Conditions on the tenant, if there are any."""
     conditions: list[ColumnElement[bool]] = []
     if tenants.only:

@@ -54,7 +54,8 @@ def values_of_job(job: Job) -> Values:
     values = dict(zip(JOB_FIELDS, _job_values(job), strict=True))
     for name in UNIQUE_IF_GIVEN:
         values[name] = values[name] or None
-    values["next_query_at"] = None if job.finished_at else job.deadline_at
+    unknown_to_mps = job.finished_at or job.state is JobState.ACCEPTED
+    values["next_query_at"] = None if unknown_to_mps else job.deadline_at
     return values
 
 

@@ -27,6 +27,9 @@ from listener.core.model import (
 )
 from listener.core.ports import ALL_TENANTS, Decide, StoreObserver
 from listener.store import (
+    accepted as accepted_rows,
+)
+from listener.store import (
     claims,
     future_rows,
     ingest,
@@ -102,8 +105,7 @@ class SqlStore:
             raise UsageError(f"the job cannot be stored, so it was not submitted: {error}") from error
 
     def bind_job(self, token: str, job_id: str, at: datetime) -> None:
-        with self.database.write() as connection:
-            job_rows.bind(connection, token, job_id, at=at)
+        self._group_commit.run(lambda connection: job_rows.bind(connection, token, job_id, at=at))
 
     def refuse_job(self, token: str, error: str, at: datetime) -> None:
         with self.database.write() as connection:
@@ -114,6 +116,25 @@ class SqlStore:
         with self.database.read() as connection:
             found = job_rows.find(connection, name)
         return found.job if found else None
+
+    # AcceptedStore
+
+    def accept_jobs(self, accepted: Sequence[Job]) -> Mapping[str, Job]:
+        return self._group_commit.run(lambda connection: accepted_rows.add(connection, accepted))
+
+    def count_accepted(self) -> int:
+        with self.database.read() as connection:
+            return accepted_rows.count(connection)
+
+    def accepted_jobs(self, *, limit: int, tenants: Tenants = ALL_TENANTS) -> Sequence[Job]:
+        find = partial(accepted_rows.find, limit=limit, tenants=tenants)
+        return read(self.database, partial(find, load=overdue.load), partial(find, load=overdue.load_each))
+
+    def begin_submission(self, token: str, *, at: datetime) -> bool:
+        return self._group_commit.run(lambda connection: accepted_rows.begin(connection, token, at=at))
+
+    def accept_again(self, token: str) -> None:
+        self._group_commit.run(lambda connection: accepted_rows.undo(connection, token))
 
     # OverdueStore
 

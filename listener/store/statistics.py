@@ -28,6 +28,7 @@ from sqlalchemy import (
 )
 
 from listener.core.model import TERMINAL_STATES, DeliveryState, ResultStatus, Source, Target
+from listener.store import accepted
 from listener.store.changes import SEPARATOR, ChangeKind
 from listener.store.claims import IS_DEAD, IS_PENDING, IS_RUNNING
 from listener.store.database import Database
@@ -77,6 +78,7 @@ class Totals:
     verifying: int = 0
     parked: int = 0
     quarantined: int = 0
+    accepted: int = 0  #: jobs that wait to be submitted
     overdue: int = 0  #: jobs without an outcome whose deadline is over; see SCHEDULED_READ
     bytes: int = 0
 
@@ -173,6 +175,7 @@ class Statistics:
                 verifying=statuses[ResultStatus.VERIFYING],
                 parked=statuses[ResultStatus.PARKED],
                 quarantined=_count(connection, quarantine),
+                accepted=accepted.count(connection),
                 overdue=_overdue(connection, at),
                 bytes=size_of(connection, self._database),
             )

@@ -403,7 +403,7 @@ def test_every_loop_has_a_heartbeat(folder: Path) -> None:
     daemon.stop()
 
     loops = {"poll mps-callbacks", "claim", "settle", "housekeeping", "prune", "statistics"}
-    loops |= {"reconcile", "reconcile one", "verify", "verify one"}
+    loops |= {"reconcile", "reconcile one", "verify", "verify one", "submit", "submit one"}
     workers = {f"worker-{number}" for number in range(DispatchSettings().concurrency)}
     assert liveness.names == loops | workers
 

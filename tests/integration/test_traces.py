@@ -48,7 +48,9 @@ RULES = (Rule(name=TARGET.route, handlers=(TARGET.handler,)),)
 class Accepting:
     """An MPS that accepts every job."""
 
-    def submit(self, job: Job, *, user_data: str | None) -> Submitted:
+    def submit(
+        self, job: Job, *, user_data: str | None, on_turn: Callable[[], None] | None = None
+    ) -> Submitted:
         return Submitted(job_id=JOB_ID)
 
 
@@ -199,7 +201,9 @@ def test_an_attempt_that_a_stop_cuts_short_is_no_failure(
 
 def test_a_submission_that_fails_is_in_the_trace(store: SqlStore, spans: InMemorySpanExporter) -> None:
     class Broken(Accepting):
-        def submit(self, job: Job, *, user_data: str | None) -> Submitted:
+        def submit(
+            self, job: Job, *, user_data: str | None, on_turn: Callable[[], None] | None = None
+        ) -> Submitted:
             raise RuntimeError("no")
 
     with pytest.raises(RuntimeError):

@@ -12,6 +12,7 @@ from typing import Any, cast
 import httpx
 from fastapi import FastAPI
 
+from listener.api.acceptance import Acceptance
 from listener.api.access import Tokens
 from listener.api.application import fastapi_application, guarded
 from listener.api.context import STORE_THREADS, ApiContext, make_feed, make_outcomes
@@ -24,6 +25,8 @@ from listener.store.sql_store import SqlStore
 from tests.support.pulling import a_pull
 
 DAEMON = "host-1-a"
+#: How many accepted jobs may wait to be submitted.
+MAX_WAITING = 10
 
 
 class _Current:
@@ -51,6 +54,7 @@ class Api:
         self.context = context
         self.headers: dict[str, str] = {}
         self.woken = 0  #: how often the daemon was woken
+        self.submitters_woken = 0
         _CURRENT.context = context
         self.application = guarded(_application(), tokens=context.tokens)
         self._runner = runner
@@ -92,11 +96,16 @@ def serving_api(
     def wake() -> None:
         api.woken += 1
 
+    def submit_soon() -> None:
+        api.submitters_woken += 1
+
     threads = Threads(STORE_THREADS)
     pull = a_pull(store)
+    client = Client(settings or Settings(), store=store)
     context = ApiContext(
         daemon=DAEMON,
-        client=Client(settings or Settings(), store=store),
+        client=client,
+        acceptance=Acceptance(client, submit_soon=submit_soon, max_waiting=MAX_WAITING),
         tokens=Tokens(token_file) if token_file else None,
         ready=lambda: Health(ok=ready, details={}),
         wake=wake,

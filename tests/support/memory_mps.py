@@ -40,5 +40,5 @@ class MemoryMps:
         known = [job_id for job_id in job_ids if job_id in self.states or job_id in self.trouble or self.away]
         return {job_id: self.query(job_id, kind=kind) for job_id in known}
 
-    def submit(self, job: object, *, user_data: str | None) -> Any:
+    def submit(self, job: object, *, user_data: str | None, on_turn: object = None) -> Any:
         raise AssertionError("the reconciler submits nothing")

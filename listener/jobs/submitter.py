@@ -1,0 +1,130 @@
+"""Submits accepted jobs: those that the API has stored and answered without waiting for MPS.
+
+Their order is that of their acceptance. Each becomes an intent just before its call, by a conditional update that only
+one process can win: whatever is killed, no job is submitted twice, and what was not begun is submitted by the next
+process. A job whose call was under way then is an intent like any other.
+"""
+
+from __future__ import annotations
+
+import threading
+from datetime import timedelta
+from typing import Final
+
+from listener.core import clock
+from listener.core.errors import MpsRejected, MpsUnavailable, SettingsError, StoreUnavailable
+from listener.core.logger import get_logger
+from listener.core.model import Job, Tenants
+from listener.core.ports import ALL_TENANTS, AcceptedStore, HeartbeatSink, MpsOf
+from listener.jobs.concurrent_queries import query_concurrently
+from listener.jobs.submission import NotBegun, submit_accepted
+from listener.rules.backoff import MPS_BACKOFF
+from listener.runtime.log_throttle import ThrottledLog
+
+log = get_logger(__name__)
+
+#: How many calls are under way at the same time, at most.
+MAX_CONCURRENCY: Final = 16
+#: How many jobs a turn takes for each of them.
+JOBS_PER_CALL: Final = 4
+#: A turn begins no further call after this time.
+TURN_TIME: Final = timedelta(seconds=10)
+#: How often to look into the store without being woken: another process may have died.
+IDLE_INTERVAL: Final = timedelta(seconds=5)
+
+#: Why a job is refused whose tenant is not in the settings any more.
+NOT_CONFIGURED: Final = "MPS is not configured any more for the tenant of the job; nothing was sent"
+
+
+class Submitter:
+    """``turn`` is one turn of the loop, ``run`` repeats it. One per tenant, so that tenants do not block each other."""
+
+    def __init__(
+        self,
+        *,
+        store: AcceptedStore,
+        mps_of: MpsOf,
+        rate_limit: float,
+        woken: threading.Event,
+        stop: threading.Event,
+        tenants: Tenants = ALL_TENANTS,
+    ) -> None:
+        """``rate_limit``: calls per second; ``woken`` is set when a job was accepted, and at a stop."""
+        self._store = store
+        self._mps_of = mps_of
+        #: No more than what gets its turn within about a second, so that a stop or a turn need not wait for long.
+        self._concurrency = min(MAX_CONCURRENCY, max(1, int(rate_limit)))
+        self._woken = woken
+        self._stop = stop
+        self._tenants = tenants
+        self._turn_ends = 0.0
+        self._failed = False  #: in this turn, MPS was unavailable
+        self._failed_turns = 0  #: consecutive ones
+        self._unsent = set[str]()  #: tokens of jobs that were begun and not sent: to be accepted again
+        self._warnings = ThrottledLog(log)
+
+    def run(self, heartbeat: HeartbeatSink) -> None:
+        """Repeat ``turn`` until the stop event is set."""
+        while not self._stop.is_set():
+            heartbeat.beat()
+            self._woken.clear()
+            more = self._guarded_turn()
+            if self._failed_turns:
+                self._stop.wait(MPS_BACKOFF.delay(self._failed_turns - 1).total_seconds())
+            elif not more and not self._stop.is_set():
+                self._woken.wait(IDLE_INTERVAL.total_seconds())
+
+    def turn(self) -> bool:
+        """Submit the jobs that were accepted first; returns whether there may be more. Raises StoreUnavailable.
+
+        While MPS is unavailable it is tried with one job a turn: after a timeout, that may or may not exist.
+        """
+        self._accept_unsent_again()
+        limit = 1 if self._failed_turns else JOBS_PER_CALL * self._concurrency
+        accepted = self._store.accepted_jobs(limit=limit, tenants=self._tenants)
+        self._failed = False
+        self._turn_ends = clock.monotonic() + TURN_TIME.total_seconds()
+        try:
+            query_concurrently(accepted, self._submit, concurrency=self._concurrency)
+        finally:
+            self._accept_unsent_again()
+        if accepted:
+            self._failed_turns = self._failed_turns + 1 if self._failed else 0
+        return len(accepted) == limit
+
+    def _accept_unsent_again(self) -> None:
+        for token in tuple(self._unsent):
+            self._store.accept_again(token)
+            self._unsent.discard(token)
+
+    def _guarded_turn(self) -> bool:
+        try:
+            return self.turn()
+        except StoreUnavailable:  # logged by the store's observer
+            return False
+        except Exception:  # a bug must not end the loop
+            log.exception("submit.crashed")
+            return False
+
+    def _submit(self, job: Job) -> None:
+        if not self._may_begin() or clock.monotonic() > self._turn_ends or job.has_newer_kind:
+            return
+        mps = self._mps_of(job.tenant)
+        if mps is None:
+            self._store.refuse_job(job.token, NOT_CONFIGURED, clock.now())
+            return
+        try:
+            submit_accepted(
+                job, store=self._store, mps=mps, may_begin=self._may_begin, unsent=self._unsent.add
+            )
+        except NotBegun:
+            pass
+        except MpsRejected as error:  # the job is refused
+            log.info("job.refused", reference=job.reference, error=str(error))
+        except (MpsUnavailable, SettingsError) as error:
+            self._failed = True
+            kind = error.kind if isinstance(error, MpsUnavailable) else "settings"
+            self._warnings.warning("mps.unavailable", doing="submit", kind=kind, error=str(error))
+
+    def _may_begin(self) -> bool:
+        return not self._failed and not self._stop.is_set()

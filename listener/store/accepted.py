@@ -1,0 +1,59 @@
+"""Accepted jobs: stored, and to be submitted by whichever daemon begins that first."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+
+from sqlalchemy import ColumnElement, Connection, func, select, update
+
+from listener.core.model import Job, JobState, Tenants
+from listener.store.overdue import Load, belongs_to
+from listener.store.rows import job_of, mapping, values_of_job
+from listener.store.tables import jobs
+
+IS_ACCEPTED: ColumnElement[bool] = jobs.c.state == JobState.ACCEPTED
+
+
+def add(connection: Connection, accepted: Sequence[Job]) -> Mapping[str, Job]:
+    """See ``AcceptedStore.accept_jobs``."""
+    named = jobs.c.reference.in_({job.reference for job in accepted})
+    found = [job_of(mapping(row)) for row in connection.execute(select(jobs).where(named))]
+    if any(job.state is JobState.REFUSED for job in found):
+        refused = jobs.c.state == JobState.REFUSED
+        connection.execute(update(jobs).where(named, refused).values(reference=None))
+    holders = {job.reference: job for job in found if job.state is not JobState.REFUSED}
+    new = [job for job in accepted if holders.setdefault(job.reference, job) is job]
+    if new:
+        connection.execute(jobs.insert(), [values_of_job(job) for job in new])
+    return holders
+
+
+def count(connection: Connection) -> int:
+    """See ``AcceptedStore.count_accepted``."""
+    return connection.scalar(select(func.count()).select_from(jobs).where(IS_ACCEPTED)) or 0
+
+
+def find(connection: Connection, *, limit: int, tenants: Tenants, load: Load) -> Sequence[Job]:
+    """See ``AcceptedStore.accepted_jobs``."""
+    first = select(jobs.c.id).where(IS_ACCEPTED, *belongs_to(tenants)).order_by(jobs.c.id).limit(limit)
+    return load(connection, list(connection.scalars(first)))
+
+
+def begin(connection: Connection, token: str, *, at: datetime) -> bool:
+    """See ``AcceptedStore.begin_submission``."""
+    begun = connection.execute(
+        update(jobs)
+        .where(jobs.c.token == token, IS_ACCEPTED)
+        .values(state=JobState.INTENT, submitted_at=at, next_query_at=jobs.c.deadline_at)
+    )
+    return begun.rowcount > 0
+
+
+def undo(connection: Connection, token: str) -> None:
+    """See ``AcceptedStore.accept_again``."""
+    connection.execute(
+        update(jobs)
+        .where(jobs.c.token == token, jobs.c.state == JobState.INTENT, jobs.c.job_id.is_(None))
+        .values(state=JobState.ACCEPTED, submitted_at=None, next_query_at=None)
+    )

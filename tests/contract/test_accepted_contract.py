@@ -1,0 +1,90 @@
+"""Accepted jobs in every store: each reference once, and each submission begun by one process."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
+from functools import partial
+
+from listener.core.model import Job, JobState, Tenants
+from listener.store.sql_store import SqlStore
+from tests.support.builders import NOON, a_job
+from tests.support.stores import OpenStore, count, jobs, the_job
+
+MINUTE = timedelta(minutes=1)
+
+
+def an_accepted_job(reference: str, *, token: str = "", **fields: object) -> Job:
+    given = {"job_id": "", "submitted_at": None, "deadline_at": NOON + MINUTE} | fields
+    return a_job(**given, reference=reference, token=token or reference, state=JobState.ACCEPTED)
+
+
+def test_a_reference_is_accepted_once_and_a_refused_one_again(store: SqlStore) -> None:
+    store.add_job(a_job(token="known", job_id="", reference="b", state=JobState.INTENT))
+    store.add_job(a_job(token="refused", job_id="", reference="c", state=JobState.INTENT))
+    store.refuse_job("refused", "no", NOON)
+    given = [an_accepted_job(name, token=f"new-{name}") for name in "abc"]
+    holders = store.accept_jobs([*given, an_accepted_job("a", token="twice")])
+
+    assert {name: job.token for name, job in holders.items()} == {"a": "new-a", "b": "known", "c": "new-c"}
+    assert [job.token for job in store.accepted_jobs(limit=10)] == ["new-a", "new-c"]
+    assert store.count_accepted() == 2
+    assert the_job(store, "refused").reference == ""
+
+
+def test_jobs_are_found_in_the_order_of_their_acceptance_by_tenant(store: SqlStore) -> None:
+    store.accept_jobs([an_accepted_job(name, tenant=tenant) for name, tenant in ("bx", "ay", "cx")])
+
+    assert [job.reference for job in store.accepted_jobs(limit=2)] == ["b", "a"]
+    assert [job.reference for job in store.accepted_jobs(limit=2, tenants=Tenants(only=("x",)))] == ["b", "c"]
+
+
+def test_an_accepted_job_is_not_overdue_before_its_submission_has_begun(store: SqlStore) -> None:
+    store.accept_jobs([an_accepted_job("a")])
+    late = NOON + 5 * MINUTE
+    claim = partial(store.claim_overdue, at=late, until=late + MINUTE, limit=1)
+    assert not claim()
+    assert store.begin_submission("a", at=late)
+
+    (job,) = claim()
+    assert (job.state, job.overdue_since) == (JobState.INTENT, late)
+
+
+def test_a_submission_that_was_not_sent_begins_again(store: SqlStore) -> None:
+    job = an_accepted_job("a")
+    store.accept_jobs([job])
+    store.begin_submission("a", at=NOON)
+    store.accept_again("a")
+
+    assert store.accepted_jobs(limit=1) == [job]
+    assert count(store, jobs, jobs.c.next_query_at.is_not(None)) == 0
+    assert store.begin_submission("a", at=NOON)
+    store.bind_job("a", "id-of-a", NOON)
+    store.accept_again("a")
+    assert the_job(store, "a").state is JobState.SUBMITTED
+
+
+def test_of_several_processes_one_begins_a_submission(open_store: OpenStore) -> None:
+    stores = [open_store() for _ in range(3)]
+    names = [f"job-{number}" for number in range(20)]
+    stores[0].accept_jobs([an_accepted_job(name) for name in names])
+
+    def begin(store: SqlStore) -> list[str]:
+        return [name for name in names if store.begin_submission(name, at=NOON)]
+
+    with ThreadPoolExecutor(len(stores)) as pool:
+        begun = [name for each in pool.map(begin, stores) for name in each]
+    assert sorted(begun) == sorted(names)
+
+
+def test_processes_that_accept_the_same_references_at_once_accept_each_once(open_store: OpenStore) -> None:
+    stores = [open_store() for _ in range(3)]
+
+    def accept(number: int) -> set[str]:
+        given = [an_accepted_job(f"job-{each}", token=f"{number}-{each}") for each in range(20)]
+        return {job.token for job in stores[number].accept_jobs(given).values()}
+
+    with ThreadPoolExecutor(len(stores)) as pool:
+        first, *others = pool.map(accept, range(len(stores)))
+    assert others == [first] * 2
+    assert count(stores[0], jobs) == 20

@@ -1,0 +1,67 @@
+"""Jobs that the API of a real daemon has accepted, while it is killed."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import httpx
+import pytest
+
+from listener.core.model import SUCCESS, JobState
+from listener.jobs.submitter import MAX_CONCURRENCY
+from tests.support.program import Place
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.process
+
+COVER = {
+    "function": "Cover",
+    "input": "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4",
+    "output": "oss://media.oss-cn-shanghai.aliyuncs.com/out/{source}-{sequenceId}.jpg",
+}
+JOBS = 150
+
+
+def accept_all(path: Path) -> None:
+    jobs = [COVER | {"reference": f"talk-{number}", "data": f"talk-{number}"} for number in range(JOBS)]
+    with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://localhost") as client:
+        reply = client.post("/v1/jobs/batch", json={"jobs": jobs}, timeout=60)
+    assert (reply.status_code, reply.json()["accepted"]) == (202, JOBS)
+
+
+def test_each_accepted_job_is_submitted_once_whatever_is_killed(place: Place) -> None:
+    """Only a job whose call was under way may be missing at MPS: it remains an intent, and may become Lost."""
+    place.settings()
+    path = place.folder / "http.sock"
+    settings = {"http__listen": f"unix:{path}", "mps__rate_limit": "100"}
+    program = place.run(**settings).ready()
+    accept_all(path)
+    wait_until(lambda: place.asked("SubmitIProductionJob") > JOBS // 5)
+    program.kill()
+    with place.store() as store:
+        left = store.count_accepted()
+    assert 0 < left < JOBS
+
+    second = place.run(**settings).ready()
+    submitted = Counter[str]()
+
+    def is_done() -> bool:
+        submitted.clear()
+        submitted.update(
+            place.server.call(
+                lambda emulator: [
+                    job.submission.user_data.partition("#")[0] for job in emulator.engine.jobs.values()
+                ]
+            )
+        )
+        with place.store() as store:
+            jobs = [store.find_job(f"talk-{number}") for number in range(JOBS)]
+        return all(
+            job and (job.state == SUCCESS or job.reference not in submitted) for job in jobs
+        ) and not any(job and job.state is JobState.ACCEPTED for job in jobs)
+
+    wait_until(is_done)
+    assert second.stop() == 0
+    assert set(submitted.values()) == {1}
+    assert JOBS - MAX_CONCURRENCY <= len(submitted) <= JOBS

@@ -1,0 +1,209 @@
+"""Submitting accepted jobs, with MPS in memory and a real store."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from datetime import timedelta
+from pathlib import Path
+
+import pytest
+from freezegun import freeze_time
+
+from listener.core.errors import FailureKind, MpsRejected, MpsUnavailable, StoreFailureKind, StoreUnavailable
+from listener.core.model import Job, JobState, Submitted
+from listener.core.ports import MpsOf
+from listener.jobs.submitter import Submitter
+from listener.store.sql_store import SqlStore
+from tests.support.builders import NOON, a_job
+from tests.support.memory_mps import MemoryMps
+from tests.support.sqlite import new_sqlite_store
+from tests.support.stores import the_job
+
+#: Tokens, and references.
+A, B, C = (name * 22 for name in "abc")
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Iterator[SqlStore]:
+    with freeze_time(NOON), new_sqlite_store(tmp_path) as store:
+        yield store
+
+
+class Accepting(MemoryMps):
+    """Accepts jobs, or has this trouble with them."""
+
+    def __init__(self, *trouble: MpsUnavailable | MpsRejected | None) -> None:
+        super().__init__()
+        self.sent: list[str] = []  #: the tokens of the jobs
+        self.coming = list(trouble)
+
+    def submit(
+        self, job: Job, *, user_data: str | None, on_turn: Callable[[], None] | None = None
+    ) -> Submitted:
+        if on_turn:
+            on_turn()
+        self.sent.append(job.token)
+        if self.coming and (error := self.coming.pop(0)):
+            raise error
+        return Submitted(job_id=f"id-of-{job.token}")
+
+
+def away(kind: FailureKind) -> MpsUnavailable:
+    return MpsUnavailable("MPS is away", kind=kind)
+
+
+def a_submitter(
+    store: SqlStore,
+    mps: MemoryMps | None,
+    *,
+    stop: threading.Event | None = None,
+    mps_of: MpsOf | None = None,
+) -> Submitter:
+    """It makes one call at a time."""
+    return Submitter(
+        store=store,
+        mps_of=mps_of or (lambda _tenant: mps),
+        rate_limit=1,
+        woken=threading.Event(),
+        stop=stop or threading.Event(),
+    )
+
+
+def accept(store: SqlStore, *names: str) -> None:
+    deadline = NOON + timedelta(hours=1)
+    store.accept_jobs(
+        [
+            a_job(
+                token=name,
+                reference=name,
+                job_id="",
+                state=JobState.ACCEPTED,
+                submitted_at=None,
+                deadline_at=deadline,
+            )
+            for name in names
+        ]
+    )
+
+
+def states(store: SqlStore, *names: str) -> Sequence[JobState]:
+    return [the_job(store, name).state for name in names]
+
+
+def test_jobs_are_submitted_in_order_until_none_is_left(store: SqlStore) -> None:
+    names = [f"{number:022d}" for number in range(6)]
+    accept(store, *names)
+    mps = Accepting()
+    submitter = a_submitter(store, mps)
+
+    assert submitter.turn()
+    assert not submitter.turn()
+    assert mps.sent == names
+    assert {the_job(store, name).job_id for name in names} == {f"id-of-{name}" for name in names}
+    assert not submitter.turn()
+    assert len(mps.sent) == 6
+
+
+@pytest.mark.parametrize("kind", [FailureKind.REFUSED, FailureKind.THROTTLED, FailureKind.CREDENTIALS])
+def test_what_was_not_sent_is_submitted_later(store: SqlStore, kind: FailureKind) -> None:
+    accept(store, A, B)
+    mps = Accepting(away(kind))
+    submitter = a_submitter(store, mps)
+    submitter.turn()
+    assert states(store, A, B) == [JobState.ACCEPTED] * 2
+
+    submitter.turn()  # with one job
+    submitter.turn()
+    assert states(store, A, B) == [JobState.SUBMITTED] * 2
+    assert len(mps.sent) == 3
+
+
+def test_what_mps_may_have_is_never_sent_again_and_the_others_wait(store: SqlStore) -> None:
+    accept(store, A, B, C)
+    mps = Accepting(away(FailureKind.TIMEOUT), away(FailureKind.TIMEOUT))
+    submitter = a_submitter(store, mps)
+    submitter.turn()
+    assert states(store, A, B, C) == [JobState.INTENT, JobState.ACCEPTED, JobState.ACCEPTED]
+    submitter.turn()
+    assert states(store, A, B, C) == [JobState.INTENT, JobState.INTENT, JobState.ACCEPTED]
+
+    submitter.turn()
+    submitter.turn()
+    assert states(store, A, B, C) == [JobState.INTENT, JobState.INTENT, JobState.SUBMITTED]
+    assert len(mps.sent) == 3
+
+
+@pytest.mark.parametrize(
+    "error",
+    [MpsRejected("MPS: no such pipeline", code="x"), away(FailureKind.DENIED)],
+    ids=["rejected", "denied"],
+)
+def test_a_refusal_is_recorded_and_the_others_go_on(
+    store: SqlStore, error: MpsRejected | MpsUnavailable
+) -> None:
+    accept(store, A, B)
+    submitter = a_submitter(store, Accepting(error))
+    submitter.turn()
+    submitter.turn()
+
+    refused = the_job(store, A)
+    assert (refused.state, refused.error, refused.finished_at) == (JobState.REFUSED, str(error), NOON)
+    assert states(store, B) == [JobState.SUBMITTED]
+
+
+def test_a_job_of_a_tenant_that_was_removed_is_refused(store: SqlStore) -> None:
+    accept(store, A)
+    a_submitter(store, None).turn()
+
+    assert states(store, A) == [JobState.REFUSED]
+    assert "not configured" in the_job(store, A).error
+
+
+def test_a_stop_while_a_job_waits_for_its_turn_sends_nothing(store: SqlStore) -> None:
+    accept(store, A)
+    stop = threading.Event()
+
+    class Stopping(Accepting):
+        def submit(
+            self, job: Job, *, user_data: str | None, on_turn: Callable[[], None] | None = None
+        ) -> Submitted:
+            stop.set()
+            return super().submit(job, user_data=user_data, on_turn=on_turn)
+
+    mps = Stopping()
+    a_submitter(store, mps, stop=stop).turn()
+    assert (mps.sent, states(store, A)) == ([], [JobState.ACCEPTED])
+
+
+def test_what_another_process_has_begun_is_left_to_it(store: SqlStore) -> None:
+    accept(store, A)
+    mps = Accepting()
+
+    def begun_meanwhile(_tenant: str) -> MemoryMps:
+        store.begin_submission(A, at=NOON)
+        return mps
+
+    a_submitter(store, None, mps_of=begun_meanwhile).turn()
+    assert (mps.sent, states(store, A)) == ([], [JobState.INTENT])
+
+
+def test_a_beginning_whose_commit_is_not_known_is_taken_back(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept(store, A)
+    begin = store.begin_submission
+
+    def cut_off(*given: object, **named: object) -> bool:
+        begin(*given, **named)  # type: ignore[arg-type]  # whatever it is called with
+        raise StoreUnavailable("connection lost", kind=StoreFailureKind.CONNECTION)
+
+    mps = Accepting()
+    submitter = a_submitter(store, mps)
+    monkeypatch.setattr(store, "begin_submission", cut_off)
+    with pytest.raises(StoreUnavailable):
+        submitter.turn()
+    monkeypatch.undo()
+    assert (mps.sent, states(store, A)) == ([], [JobState.ACCEPTED])
+    submitter.turn()
+    assert (mps.sent, states(store, A)) == ([A], [JobState.SUBMITTED])
