@@ -10,22 +10,21 @@ import asyncio
 import resource
 import socket
 from collections.abc import Callable, Collection
+from typing import Any
 
-from uvicorn.protocols.http.h11_impl import H11Protocol, RequestResponseCycle
+from uvicorn.config import Config
+from uvicorn.protocols.http.h11_impl import H11Protocol
+from uvicorn.server import ServerState
 
 from listener.core.logger import get_logger
+from listener.http import time_limits
+from listener.http.time_limits import TimeLimits
 from listener.runtime.log_throttle import ThrottledLog
 
 log = get_logger(__name__)
 
 #: One of so many descriptors that the process may open is a connection at most: the others are for everything else.
 DESCRIPTORS_PER_CONNECTION = 8
-#: How long a connection may take to send the head of a request, or to receive the rest of a response.
-WAIT_SECONDS = 5.0
-#: How long the body of a request may take after its head.
-BODY_SECONDS = 30.0
-#: How long a client may leave a response unread that is larger than what is buffered for it.
-UNREAD_SECONDS = 30.0
 #: The pause after a connection could not be accepted, if none can be closed instead.
 ACCEPT_PAUSE_SECONDS = 1.0
 
@@ -43,64 +42,50 @@ class Connection(H11Protocol):
     before any token is known. A client that does not read is closed as well.
     """
 
-    _timer: asyncio.TimerHandle | None = None
-    _unread: asyncio.TimerHandle | None = None
-    waiting_since = 0.0  #: the event loop's time
+    def __init__(
+        self,
+        config: Config,
+        server_state: ServerState,
+        app_state: dict[str, Any],
+        _loop: asyncio.AbstractEventLoop | None = None,
+    ) -> None:
+        super().__init__(config, server_state, app_state, _loop)
+        self._limits = TimeLimits(self.loop, latest=lambda: self.cycle, abort=self.abort)
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         super().connection_made(transport)
-        self._limit_wait(None)
+        self._limits.expect_request(None, seconds=time_limits.WAIT_SECONDS)
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._cancel_timer()
-        self._cancel_unread()
+        self._limits.end()
         super().connection_lost(exc)
 
     def pause_writing(self) -> None:
-        """The buffer is full: the application waits until the client reads, but not without end."""
         super().pause_writing()
-        self._unread = self.loop.call_later(UNREAD_SECONDS, self.abort)
+        self._limits.writing_paused()
 
     def resume_writing(self) -> None:
-        self._cancel_unread()
+        self._limits.writing_resumed()
         super().resume_writing()
 
     def on_response_complete(self) -> None:
         answered = self.cycle
         super().on_response_complete()  # may begin a request that has already arrived
-        self._limit_wait(answered)
+        self._limits.expect_request(answered, seconds=time_limits.WAIT_SECONDS)
 
     @property
     def busy(self) -> bool:
         """Whether a request is being processed that has arrived as a whole."""
         return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
 
+    @property
+    def waiting_since(self) -> float:
+        """The event loop's time."""
+        return self._limits.waiting_since
+
     def abort(self) -> None:
         """Close it now, without sending what is left to send."""
         self.transport.abort()
-
-    def _limit_wait(self, answered: RequestResponseCycle | None) -> None:
-        self._cancel_timer()
-        self.waiting_since = self.loop.time()
-        self._timer = self.loop.call_later(WAIT_SECONDS, self._end_wait, answered)
-
-    def _end_wait(self, answered: RequestResponseCycle | None) -> None:
-        if self.cycle is answered:  # no other request has arrived
-            self.abort()
-        else:
-            self._timer = self.loop.call_later(BODY_SECONDS, self._end_body, self.cycle)
-
-    def _end_body(self, received: RequestResponseCycle) -> None:
-        if self.cycle is received and received.more_body:
-            self.abort()
-
-    def _cancel_unread(self) -> None:
-        if self._unread is not None:
-            self._unread.cancel()
-
-    def _cancel_timer(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
 
 
 class Acceptor:

@@ -19,7 +19,7 @@ from starlette.responses import PlainTextResponse, Response, StreamingResponse
 from starlette.routing import Route
 from structlog.testing import capture_logs
 
-from listener.http import connections
+from listener.http import connections, time_limits
 from listener.http.address import bind
 from listener.http.connections import connection_limit
 from listener.http.server import MAX_HEAD, Server
@@ -88,7 +88,7 @@ def application() -> Application:
 
 @pytest.fixture
 def short_wait(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(connections, "WAIT_SECONDS", WAIT)
+    monkeypatch.setattr(time_limits, "WAIT_SECONDS", WAIT)
 
 
 @pytest.fixture
@@ -202,7 +202,7 @@ def test_sending_a_request_slowly_does_not_keep_a_connection_open(
 def test_a_body_that_does_not_end_is_not_waited_for(
     address: tuple[str, int], application: Application, monkeypatch: pytest.MonkeyPatch, before: bytes
 ) -> None:
-    monkeypatch.setattr(connections, "BODY_SECONDS", WAIT)
+    monkeypatch.setattr(time_limits, "BODY_SECONDS", WAIT)
     with connect(address) as client:
         if before:
             assert reply_to(before, client).startswith(b"HTTP/1.1 200")
@@ -216,7 +216,7 @@ def test_a_body_that_does_not_end_is_not_waited_for(
 def test_a_request_may_be_processed_for_longer(
     address: tuple[str, int], application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "BODY_SECONDS", 0.0)
+    monkeypatch.setattr(time_limits, "BODY_SECONDS", 0.0)
     with connect(address) as slow, connect(address) as idle:
         slow.sendall(GET.replace(b"quick", b"slow"))
         assert application.began.wait(30)
@@ -231,7 +231,7 @@ def test_a_request_may_be_processed_for_longer(
 def test_a_client_that_does_not_read_is_closed_and_its_response_ended(
     address: tuple[str, int], application: Application, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(connections, "UNREAD_SECONDS", WAIT)
+    monkeypatch.setattr(time_limits, "UNREAD_SECONDS", WAIT)
     with connect(address) as client:
         client.sendall(GET.replace(b"quick", b"endless"))
 
