@@ -19,14 +19,12 @@ from listener.core import clock
 from listener.emulator.clock_control import ClockControl
 from listener.emulator.emulator import Emulator
 from listener.emulator.faults import parse
+from listener.emulator.limits import MAX_BODY, MAX_CONTROL
 from listener.emulator.messages import Reply, Request, Transmission
 from listener.emulator.mns.arguments import QUEUE_NAME, WEEK
 from listener.emulator.mns.queue import Draft, body_md5, draft
 from listener.emulator.request_control import RequestControl
 from listener.http.guard import Guard
-
-#: The largest body of a request to ``/_emulator/``.
-CONTROL_BODY = 1 << 20
 
 
 def application(emulator: Emulator) -> ASGIApp:
@@ -36,7 +34,7 @@ def application(emulator: Emulator) -> ASGIApp:
     guarded = Guard(
         loopback_only(control.application()),
         allowed_hosts=(),
-        body_limits={"/_emulator": CONTROL_BODY},
+        body_limits={"/_emulator": MAX_CONTROL},
         hint="use localhost or the address",
     )
     control_plane = Starlette(routes=[Mount("/_emulator", app=guarded)])
@@ -94,26 +92,33 @@ def http_date(seconds: int) -> str:
 
 
 async def read_request(scope: Scope, receive: Receive) -> Request | None:
-    """Read a complete request; None if the client disconnects first."""
-    body = b""
+    """Read a complete request; None if the client disconnects first.
+
+    A body that is too large is read to its end, so that any client gets its error, but not kept.
+    """
+    parts: list[bytes] = []
+    size = dropped = 0
     more = True
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
             return None
-        body += message.get("body", b"")
+        part = message.get("body", b"")
+        size += len(part)
+        if size <= MAX_BODY:
+            parts.append(part)
+        else:
+            dropped += len(part)
         more = message.get("more_body", False)
-    raw_query = scope["query_string"].decode("latin-1")
-    target = scope["raw_path"].decode("latin-1")
-    connection = scope.get("state", {}).get("connection")
     return Request(
         method=scope["method"],
         path=scope["path"],
-        target=f"{target}?{raw_query}" if raw_query else target,
-        raw_query=raw_query,
+        target=scope["state"]["target"],
+        raw_query=scope["query_string"].decode("latin-1"),
         headers={name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]},
-        body=body,
-        gone=connection.gone if connection else lambda: False,
+        body=b"".join(parts),
+        dropped=dropped,
+        gone=scope["state"]["connection"].gone,
     )
 
 

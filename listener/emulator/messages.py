@@ -20,12 +20,17 @@ class Request:
     raw_query: str
     headers: dict[str, str]
     body: bytes
+    dropped: int = 0  #: so many bytes of the body were not kept, since it is too large
     gone: Callable[[], bool] = field(default=lambda: False)  #: has the client closed its connection?
 
     @cached_property
     def query(self) -> dict[str, str]:
         """The query with names in lower case. Values are percent-decoded but keep ``+``, which handles may hold."""
         return {name.lower(): value for name, value in pairs(self.raw_query)}
+
+    @property
+    def body_size(self) -> int:
+        return len(self.body) + self.dropped
 
     @property
     def host(self) -> str:

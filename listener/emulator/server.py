@@ -4,26 +4,21 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import importlib.util
 import socket
-import struct
 import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from typing import TypeVar
 
 import uvicorn
 
 from listener.emulator.asgi import application
+from listener.emulator.connection import KEEP_ALIVE_SECONDS, EmulatorConnection
 from listener.emulator.emulator import Emulator
 from listener.emulator.options import Options
 
 T = TypeVar("T")
-#: Longer than any long poll, so that the connection of a polling client is never closed.
-KEEP_ALIVE_SECONDS = 75
-#: The official MPS SDK puts all parameters into the query, regardless of length.
-HEAD_BYTES = 1 << 20
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -99,68 +94,6 @@ class EmulatorServer(uvicorn.Server):
             await asyncio.wait(self.server_state.tasks)
 
 
-class BufferedTransport:
-    """A transport that sends all writes of one loop iteration together: uvicorn writes head and body of a reply
-    separately, and the second system call costs a quarter of the throughput in load tests."""
-
-    def __init__(self, transport: asyncio.Transport) -> None:
-        self._transport = transport
-        self._parts: list[bytes] = []
-
-    def write(self, data: bytes) -> None:
-        if data and not self._parts:
-            asyncio.get_running_loop().call_soon(self.flush)
-        if data:
-            self._parts.append(data)
-
-    def flush(self) -> None:
-        if self._parts:
-            self._transport.write(b"".join(self._parts))
-            self._parts.clear()
-
-    def close(self) -> None:
-        self.flush()
-        self._transport.close()
-
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._transport, name)
-
-
-def protocol() -> type[asyncio.Protocol]:
-    """The HTTP protocol that uvicorn would choose, extended to expose its connection to the application."""
-    base: Any
-    if importlib.util.find_spec("httptools"):
-        from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol as base  # noqa: N813 - one of two
-    else:
-        from uvicorn.protocols.http.h11_impl import H11Protocol as base  # noqa: N813 - one of two
-
-    class EmulatorConnection(base):  # type: ignore[misc]  # the base is chosen at run time
-        def __init__(self, *args: Any, **kwargs: Any) -> None:
-            super().__init__(*args, **kwargs)
-            self.app_state: dict[str, Any] = {**self.app_state, "connection": self}
-
-        def connection_made(self, transport: Any) -> None:
-            super().connection_made(BufferedTransport(transport))
-
-        def gone(self) -> bool:
-            """Whether the client has closed its end."""
-            return bool(self.transport.is_closing())
-
-        def end(self, *, reset: bool) -> None:
-            """Close the connection: immediately with a TCP reset, or cleanly after all data was sent."""
-            if not reset:
-                self.transport.close()
-                return
-            if not self.gone():
-                linger = struct.pack("ii", 1, 0)
-                self.transport.get_extra_info("socket").setsockopt(
-                    socket.SOL_SOCKET, socket.SO_LINGER, linger
-                )
-            self.transport.abort()
-
-    return EmulatorConnection
-
-
 def listen(host: str, port: int) -> socket.socket:
     """A bound socket; raises OSError."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
@@ -205,7 +138,7 @@ def _run(options: Options, bound: socket.socket, started: Future[RunningEmulator
 async def _serve(emulator: Emulator, bound: socket.socket, started: Future[RunningEmulator]) -> None:
     config = uvicorn.Config(
         application(emulator),
-        http=protocol(),
+        http=EmulatorConnection,
         ws="none",
         lifespan="off",
         log_config=None,
@@ -213,7 +146,6 @@ async def _serve(emulator: Emulator, bound: socket.socket, started: Future[Runni
         proxy_headers=False,
         server_header=False,
         date_header=False,
-        h11_max_incomplete_event_size=HEAD_BYTES,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
     server = EmulatorServer(

@@ -35,17 +35,7 @@ class BareMns:
     ) -> httpx.Response:
         """``headers`` are added before signing; one whose value is empty is left out."""
         content = body.encode() if isinstance(body, str) else body
-        fields = {
-            "date": format_datetime(clock.now(), usegmt=True),
-            "x-mns-version": "2015-06-06",
-            "content-type": "text/xml;charset=UTF-8" if content else "",
-            **{name.lower(): value for name, value in (headers or {}).items()},
-        }
-        fields = {name: value for name, value in fields.items() if value}
-        if "authorization" not in fields:
-            date = fields.get("x-mns-date") or fields.get("date", "")
-            signature = signatures.mns_v2(SECRET, method=method, headers=fields, target=target, date=date)
-            fields["authorization"] = f"MNS {KEY}:{signature}"
+        fields = signed_headers(method, target, content, headers)
         # As bytes, since httpx would spell the receipt handles of a textual address anew.
         url = self.http.base_url.copy_with(raw_path=target.encode())
         return self.http.request(method, url, content=content, headers=fields)
@@ -57,6 +47,24 @@ class BareMns:
 
     def receive(self, queue: str, query: str = "") -> httpx.Response:
         return self.request("GET", f"/queues/{queue}/messages{query}")
+
+
+def signed_headers(
+    method: str, target: str, content: bytes = b"", headers: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The headers of a request to MNS; of those that are given, one whose value is empty is left out."""
+    fields = {
+        "date": format_datetime(clock.now(), usegmt=True),
+        "x-mns-version": "2015-06-06",
+        "content-type": "text/xml;charset=UTF-8" if content else "",
+        **{name.lower(): value for name, value in (headers or {}).items()},
+    }
+    fields = {name: value for name, value in fields.items() if value}
+    if "authorization" not in fields:
+        date = fields.get("x-mns-date") or fields.get("date", "")
+        signature = signatures.mns_v2(SECRET, method=method, headers=fields, target=target, date=date)
+        fields["authorization"] = f"MNS {KEY}:{signature}"
+    return fields
 
 
 class BareRpc:

@@ -16,9 +16,10 @@ from random import Random
 
 from listener.core import clock
 from listener.emulator import signatures
+from listener.emulator.limits import MAX_ATTRIBUTES, MAX_MESSAGES
 from listener.emulator.messages import Reply, Request
 from listener.emulator.mns import xml
-from listener.emulator.mns.errors import MnsError
+from listener.emulator.mns.errors import MnsError, range_text
 from listener.emulator.mns.features import STANDARD, QueueFeatures
 from listener.emulator.mns.operations import Operations
 from listener.emulator.mns.queue import Attributes, EmulatedQueue
@@ -29,6 +30,8 @@ from listener.emulator.virtual_clock import VirtualClock
 from listener.emulator.xml_text import readable
 
 VERSION = "2015-06-06"
+#: The operations whose requests contain messages.
+WITH_MESSAGES = ("SendMessage", "BatchSendMessage", "PublishMessage")
 CLOCK_TOLERANCE = timedelta(minutes=15)
 
 
@@ -55,6 +58,7 @@ class Mns:
     async def answer(self, operation: str, request: Request, *, skew: timedelta = timedelta(0)) -> Reply:
         """Execute one operation. Never raises MnsError; errors are replies."""
         try:
+            _check_size(operation, request)
             self._check_signature(request, clock.now() + skew)
             carry_out = self._by_name.get(operation)
             if carry_out is None:
@@ -148,6 +152,12 @@ class Mns:
         forms = (digest.hexdigest().encode(), digest.digest())
         if given.encode() not in {base64.b64encode(form) for form in forms}:
             raise MnsError("InvalidDegist")
+
+
+def _check_size(operation: str, request: Request) -> None:
+    limit = MAX_MESSAGES if operation in WITH_MESSAGES else MAX_ATTRIBUTES
+    if request.body_size > limit:
+        raise MnsError("InvalidArgument", range_text("Content-Length", 0, limit, "bytes"))
 
 
 def _check_date(headers: dict[str, str], at: datetime) -> str:

@@ -12,6 +12,7 @@ import re
 from collections.abc import Iterable
 from xml.etree import ElementTree
 
+from listener.emulator.limits import MAX_DEPTH, MAX_ELEMENTS
 from listener.emulator.mns import properties as message_properties
 from listener.emulator.mns.errors import MnsError, schema_text
 from listener.emulator.mns.queue import StoredMessage
@@ -36,16 +37,35 @@ class Malformed(ValueError):
 def parse(text: bytes) -> ElementTree.Element:
     """Parse a request's body. A document type is refused: it can only bring entities along.
 
-    Raises Malformed. UTF-16 is refused too, as the service speaks only UTF-8.
+    Raises Malformed. UTF-16 is refused too, as the service speaks only UTF-8. So is a document that is nested more
+    deeply than any that the service documents, or has more elements: it would take long.
     """
     if b"\x00" in text or (
         b"<!DOCTYPE" in text and PROLOG_WITH_DTD.match(text.removeprefix(b"\xef\xbb\xbf"))
     ):
         raise Malformed("document types are not accepted")
     try:
+        if text.count(b"<") > 2 * MAX_DEPTH:  # each level has two tags
+            ElementTree.XMLParser(target=Extent()).feed(text)  # noqa: S314 - as below
         return ElementTree.fromstring(text)  # noqa: S314 - entities need a document type, which is refused above
     except (ElementTree.ParseError, LookupError, ValueError) as error:
         raise Malformed(str(error)) from error
+
+
+class Extent:
+    """What a parser reports elements to, to end it if there are too many or if they are nested too deeply."""
+
+    def __init__(self) -> None:
+        self._depth = self._elements = 0
+
+    def start(self, _name: str, _attributes: dict[str, str]) -> None:
+        self._depth += 1
+        self._elements += 1
+        if self._depth > MAX_DEPTH or self._elements > MAX_ELEMENTS:
+            raise Malformed(f"more than {MAX_DEPTH} levels or {MAX_ELEMENTS} elements")
+
+    def end(self, _name: str) -> None:
+        self._depth -= 1
 
 
 def local(element: ElementTree.Element) -> str:

@@ -12,7 +12,7 @@ from listener.core import clock
 from listener.emulator.messages import Reply, Request
 from listener.emulator.options import Options
 from listener.emulator.rpc.authentication import Authentication
-from listener.emulator.rpc.call import Call, Operation
+from listener.emulator.rpc.call import Call, Operation, check_size
 from listener.emulator.rpc.errors import RpcError
 from listener.emulator.rpc.replies import reply
 
@@ -45,6 +45,7 @@ class RpcApi:
         """Execute one call. Never raises RpcError; errors are replies."""
         request_id = self._request_id()
         try:
+            check_size(request)
             self._authentication.check(call, request, clock.now() + skew)
             if call.version != self._version:
                 raise RpcError("InvalidVersion")

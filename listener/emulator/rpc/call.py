@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import parse_qsl
 
+from listener.emulator.limits import MAX_CALL, MAX_FIELDS
 from listener.emulator.messages import Request
 from listener.emulator.rpc.errors import RpcError
 
@@ -64,11 +65,23 @@ class Call:
 Operation = Callable[[Call], Document]
 
 
+def check_size(request: Request) -> None:
+    """Raises RpcError for a body that is not worth reading."""
+    if request.body_size > MAX_CALL or (_is_form(request) and request.body.count(b"&") >= MAX_FIELDS):
+        raise RpcError("RequestBodyTooLarge")
+
+
+def _is_form(request: Request) -> bool:
+    return request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded")
+
+
 def read_call(request: Request) -> Call:
     """Parse the call: RPC v1 uses parameters, ACS3 headers. The default format is XML."""
     parameters = dict(parse_qsl(request.raw_query, keep_blank_values=True))
-    if request.headers.get("content-type", "").startswith("application/x-www-form-urlencoded"):
-        parameters |= parse_qsl(request.body.decode("utf-8", "replace"), keep_blank_values=True)
+    if _is_form(request):
+        # Of a body that is refused for its size, the first fields may say in which format.
+        form = request.body[:MAX_CALL].decode("utf-8", "replace").split("&", MAX_FIELDS)[:MAX_FIELDS]
+        parameters |= parse_qsl("&".join(form), keep_blank_values=True)
     headers = request.headers
     acs3 = "x-acs-action" in headers
     wanted = parameters.get("Format") or ("JSON" if acs3 and "json" in headers.get("accept", "") else "XML")

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import ClassVar
 
+from listener.emulator.limits import MAX_CALL, MAX_FIELDS
+
 #: Status and text of each code that the gateway and the checks of parameters have for every API. The texts of the
 #: gateway's own codes are inferred.
 COMMON_ERRORS = {
     "InvalidAction.NotFound": (404, "Specified api is not found, please check your url and method."),
+    "RequestBodyTooLarge": (413, f"The request body has more than {MAX_CALL} bytes or {MAX_FIELDS} fields."),
     "InvalidVersion": (400, "Specified parameter Version is not valid."),
     "MissingParameter": (
         400,

@@ -20,7 +20,8 @@ from click.testing import CliRunner
 
 from listener.cli.emulator import emulator as command
 from listener.emulator import Emulator, Options
-from listener.emulator.asgi import CONTROL_BODY, read_request
+from listener.emulator.asgi import read_request
+from listener.emulator.limits import MAX_CONTROL
 from listener.emulator.server import RunningEmulator, running
 from tests.support.emulator_clients import BareMns, elements
 from tests.support.waiting import wait_until
@@ -89,7 +90,7 @@ def test_pages_of_other_servers_control_nothing(
 
 
 def test_body_that_is_too_large_for_control_is_refused(http: httpx.Client) -> None:
-    assert http.post("/queues/q/messages", content=b"x" * (CONTROL_BODY + 1)).status_code == 413
+    assert http.post("/queues/q/messages", content=b"x" * (MAX_CONTROL + 1)).status_code == 413
 
 
 def test_reset_forgets_everything(http: httpx.Client, bare: BareMns) -> None:
