@@ -16,16 +16,19 @@ from listener.emulator.mns.queue import HIDDEN, READY, EmulatedQueue, StoredMess
 
 
 class FifoQueue(EmulatedQueue):
-    """A queue whose heap of ready messages has one message of each group that is not locked: its first."""
+    """A queue that has a heap of groups instead of one of ready messages."""
 
     def __init__(self, name: str, **options: Any) -> None:
         super().__init__(name, **options)
         self._groups: dict[str, dict[int, StoredMessage]] = {}
-        self._offered: set[str] = set()
+        self._turns: list[
+            tuple[int, str]
+        ] = []  #: the groups that are not locked, by the order of their first message
+        self._offered: set[str] = set()  #: their names
 
     def peek(self, limit: int) -> list[StoredMessage]:
         self._promote(self._clock.ms())
-        groups = [message.group for _, _, message in sorted(self._ready)]
+        groups = [name for _, name in sorted(self._turns)]
         return list(islice(chain.from_iterable(map(self._receivable, groups)), limit))
 
     def _show(self, message: StoredMessage) -> None:
@@ -52,11 +55,11 @@ class FifoQueue(EmulatedQueue):
         self._groups.setdefault(message.group, {})[message.order] = message
 
     def _offer(self, name: str) -> None:
-        """Put the first message of a group among the ready ones, unless the group is locked or there already."""
+        """Give a group its turn, unless it is locked or has its turn already."""
         first = next(self._receivable(name), None)
         if first is not None and name not in self._offered:
             self._offered.add(name)
-            heapq.heappush(self._ready, (0, first.order, first))
+            heapq.heappush(self._turns, (first.order, name))
 
     def _receivable(self, name: str) -> Iterator[StoredMessage]:
         """What one receive may take of a group: nothing while a message is in flight, else all up to a delayed one.
@@ -70,12 +73,12 @@ class FifoQueue(EmulatedQueue):
         return takewhile(lambda message: message.place == READY, group.values())
 
     def _pop_ready(self, limit: int) -> Iterator[StoredMessage]:
-        while limit and self._ready:
-            name = heapq.heappop(self._ready)[2].group
+        while limit and self._turns:
+            _, name = heapq.heappop(self._turns)
             self._offered.discard(name)
             for message in islice(self._receivable(name), limit):
                 limit -= 1
                 yield message
 
-    def _live_ready(self) -> Iterator[tuple[int, int, StoredMessage]]:
-        return (entry for entry in self._ready if any(self._receivable(entry[2].group)))
+    def _is_ready(self) -> bool:
+        return any(any(self._receivable(name)) for _, name in self._turns)

@@ -24,6 +24,8 @@ from listener.emulator.virtual_clock import Timer, VirtualClock
 from listener.emulator.xml_text import escape
 
 READY, HIDDEN, GONE = range(3)
+ORDER_BITS = 48
+ORDER = (1 << ORDER_BITS) - 1  #: the bits of a rank that are the order; those above are the priority
 HANDLE_BYTES = 24  #: gives 32 base64 letters, which may hold + and /
 #: The format of a receipt handle, ours or one from the documentation.
 HANDLE_FORM = re.compile(r"[0-9]{1,2}-[A-Za-z0-9+/=]{8,128}")
@@ -54,17 +56,19 @@ class Draft:
 
 
 class StoredMessage:
-    """A message in its queue. Uses plain slots, since a load test creates a hundred thousand of them."""
+    """A message in its queue. Takes little memory, since a load test creates a hundred thousand of them: it has plain
+    slots, and what a reply shows in hexadecimal is kept as it is.
+    """
 
     __slots__ = (
+        "_digest",
+        "_number",
         "body",
         "count",
         "enqueued_ms",
         "first_ms",
         "group",
         "handles",
-        "md5",
-        "message_id",
         "order",
         "place",
         "priority",
@@ -72,11 +76,11 @@ class StoredMessage:
         "visible_ms",
     )
 
-    def __init__(self, draft: Draft, *, message_id: str, order: int, at: int) -> None:
-        self.message_id = message_id
+    def __init__(self, draft: Draft, *, number: int, order: int, at: int) -> None:
+        self._number = number
         self.order = order
         self.body = draft.body
-        self.md5 = draft.md5
+        self._digest = bytes.fromhex(draft.md5)
         self.priority = draft.priority
         self.group = draft.group
         self.properties = draft.properties
@@ -86,6 +90,14 @@ class StoredMessage:
         self.count = 0
         self.place = GONE
         self.handles: tuple[str, ...] = ()
+
+    @property
+    def message_id(self) -> str:
+        return f"{self._number:032X}"
+
+    @property
+    def md5(self) -> str:
+        return self._digest.hex().upper()
 
 
 class HandleRejected(Exception):
@@ -99,8 +111,9 @@ class HandleRejected(Exception):
 class EmulatedQueue:
     """One queue of the emulator.
 
-    A message is in exactly one place: READY, HIDDEN (delayed or received) or GONE. The two heaps may hold stale
-    entries, which are recognised by the message's place and time when they come up.
+    A message is in exactly one place: READY, HIDDEN (delayed or received) or GONE. The two heaps hold numbers: of ready
+    messages the rank, of hidden ones the time of their return and the order. They may hold stale entries, which are
+    recognised by the message's place and time when they come up.
     """
 
     def __init__(
@@ -126,11 +139,11 @@ class EmulatedQueue:
             {} if queues is None else queues
         )  #: of the account: one of them may take the dead letters
         self._order = 0
-        self._messages: dict[str, StoredMessage] = {}
+        self._messages: dict[int, StoredMessage] = {}  #: by order
         self._by_handle: dict[str, StoredMessage] = {}
         self._by_age: deque[StoredMessage] = deque()
-        self._ready: list[tuple[int, int, StoredMessage]] = []
-        self._hidden: list[tuple[int, int, StoredMessage]] = []
+        self._ready: list[int] = []
+        self._hidden: list[tuple[int, int]] = []
         self._waiters: deque[asyncio.Future[bool]] = deque()
         self._timer: Timer | None = None
         self._released = False
@@ -157,10 +170,8 @@ class EmulatedQueue:
 
     def _store(self, draft: Draft, at: int) -> StoredMessage:
         self._order += 1
-        message = StoredMessage(
-            draft, message_id=f"{self._rng.getrandbits(128):032X}", order=self._order, at=at
-        )
-        self._messages[message.message_id] = message
+        message = StoredMessage(draft, number=self._rng.getrandbits(128), order=self._order, at=at)
+        self._messages[message.order] = message
         self._by_age.append(message)
         self.sent += 1
         delay = self.attributes.delay_seconds if draft.delay_seconds is None else draft.delay_seconds
@@ -201,7 +212,8 @@ class EmulatedQueue:
 
     def peek(self, limit: int) -> list[StoredMessage]:
         self._promote(self._clock.ms())
-        return [message for _, _, message in heapq.nsmallest(limit, self._live_ready())]
+        ranks = heapq.nsmallest(limit, filter(self._ready_at, self._ready))
+        return [self._messages[rank & ORDER] for rank in ranks]
 
     def wake(self) -> None:
         """Wake the oldest waiting poll if a message is available, and give up messages whose last chance is over."""
@@ -234,9 +246,7 @@ class EmulatedQueue:
                 self._waiters.remove(waiter)
 
     def _pass_on(self) -> None:
-        if not next(iter(self._live_ready()), None):
-            return
-        while self._waiters:
+        while self._waiters and self._is_ready():
             if _resolve(self._waiters.popleft()):
                 return
 
@@ -307,13 +317,13 @@ class EmulatedQueue:
     def _show(self, message: StoredMessage) -> None:
         self._forget_handles(message)
         message.place = READY
-        heapq.heappush(self._ready, (message.priority, message.order, message))
+        heapq.heappush(self._ready, message.priority << ORDER_BITS | message.order)
 
     def _hide(self, message: StoredMessage, until: int, *, keep: bool = False) -> None:
         self._new_handle(message, keep=keep)
         message.place = HIDDEN
         message.visible_ms = until
-        heapq.heappush(self._hidden, (until, message.order, message))
+        heapq.heappush(self._hidden, (until, message.order))
         self._rearm()
 
     def _reappear(self, message: StoredMessage) -> None:
@@ -324,11 +334,33 @@ class EmulatedQueue:
     def _remove(self, message: StoredMessage) -> None:
         self._forget_handles(message)
         message.place = GONE
-        message.body = ""  # the heaps may keep the message for a while, they need not keep 64 KB
-        del self._messages[message.message_id]
-        if len(self._hidden) > 2 * len(self._messages) + 64:
-            self._hidden = [entry for entry in self._hidden if _still_hidden(entry)]
+        message.body = ""  # the list by age may keep the message for a while, it need not keep 64 KB
+        del self._messages[message.order]
+        self._compact()
+
+    def _compact(self) -> None:
+        """Forget what was removed, where that is most of what a heap or the list by age holds."""
+        bound = 2 * len(self._messages) + 64
+        if len(self._hidden) > bound:
+            self._hidden = list(filter(self._hidden_until, self._hidden))
             heapq.heapify(self._hidden)
+        if len(self._ready) > bound:
+            self._ready = list(filter(self._ready_at, self._ready))
+            heapq.heapify(self._ready)
+        if len(self._by_age) > bound:
+            self._by_age = deque(message for message in self._by_age if message.place != GONE)
+
+    def _ready_at(self, rank: int) -> StoredMessage | None:
+        """The message of an entry, unless the entry is stale."""
+        message = self._messages.get(rank & ORDER)
+        return message if message is not None and message.place == READY else None
+
+    def _hidden_until(self, entry: tuple[int, int]) -> StoredMessage | None:
+        """The message of an entry, unless the entry is stale."""
+        until, order = entry
+        message = self._messages.get(order)
+        still = message is not None and message.place == HIDDEN and message.visible_ms == until
+        return message if still else None
 
     def _promote(self, at: int) -> None:
         """Advance the state to the current time: drop expired messages, make hidden ones visible again."""
@@ -338,19 +370,18 @@ class EmulatedQueue:
             if message.place != GONE:
                 self._remove(message)
         while self._hidden and self._hidden[0][0] <= at:
-            entry = heapq.heappop(self._hidden)
-            if _still_hidden(entry):
-                self._reappear(entry[2])
+            if hidden := self._hidden_until(heapq.heappop(self._hidden)):
+                self._reappear(hidden)
 
     def _pop_ready(self, limit: int) -> Iterator[StoredMessage]:
         while limit and self._ready:
-            message = heapq.heappop(self._ready)[2]
-            if message.place == READY:
+            if message := self._ready_at(heapq.heappop(self._ready)):
                 limit -= 1
                 yield message
 
-    def _live_ready(self) -> Iterator[tuple[int, int, StoredMessage]]:
-        return (entry for entry in self._ready if entry[2].place == READY)
+    def _is_ready(self) -> bool:
+        """Whether a message can be received."""
+        return any(map(self._ready_at, self._ready))
 
     # Dead letters
 
@@ -372,7 +403,7 @@ class EmulatedQueue:
         """Take over a message with its history: id, number of receives, and the time by which it will be deleted."""
         self._order += 1
         message.order = self._order
-        self._messages[message.message_id] = message
+        self._messages[message.order] = message
         insort(self._by_age, message, key=attrgetter("enqueued_ms"))
         self.sent += 1
         self._show(message)
@@ -401,10 +432,6 @@ def body_md5(text: str) -> str:
     """MessageBodyMD5: upper-case hex of the text on the wire."""
     digest = hashlib.md5(text.encode("utf-8", "surrogateescape"), usedforsecurity=False)
     return digest.hexdigest().upper()
-
-
-def _still_hidden(entry: tuple[int, int, StoredMessage]) -> bool:
-    return entry[2].place == HIDDEN and entry[2].visible_ms == entry[0]
 
 
 def _resolve(waiter: asyncio.Future[bool], *, woken: bool = True) -> bool:

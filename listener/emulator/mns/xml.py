@@ -116,26 +116,24 @@ def messages(received: Iterable[StoredMessage], *, peeked: bool) -> bytes:
 
 def _message(stored: StoredMessage, *, indent: str, peeked: bool) -> str:
     """One message; a peek shows neither handle nor the time of its return."""
-    lines = [f"<MessageId>{stored.message_id}</MessageId>"]
+    handle = visible = extras = ""
     if not peeked:
-        lines.append(f"<ReceiptHandle>{stored.handles[0]}</ReceiptHandle>")
-    lines += [
-        f"<MessageBody>{stored.body}</MessageBody>",
-        f"<MessageBodyMD5>{stored.md5}</MessageBodyMD5>",
-        f"<EnqueueTime>{stored.enqueued_ms}</EnqueueTime>",
-    ]
-    if not peeked:
-        lines.append(f"<NextVisibleTime>{stored.visible_ms}</NextVisibleTime>")
-    lines += [
-        f"<FirstDequeueTime>{stored.first_ms}</FirstDequeueTime>",
-        f"<DequeueCount>{stored.count}</DequeueCount>",
-        f"<Priority>{stored.priority}</Priority>",
-    ]
+        handle = f"{indent}<ReceiptHandle>{stored.handles[0]}</ReceiptHandle>\n"
+        visible = f"{indent}<NextVisibleTime>{stored.visible_ms}</NextVisibleTime>\n"
     if stored.group:
-        lines.append(f"<MessageGroupId>{stored.group}</MessageGroupId>")
+        extras = f"{indent}<MessageGroupId>{stored.group}</MessageGroupId>\n"
     if stored.properties:
-        lines.append(stored.properties.replace("\n", f"\n{indent}"))
-    return "".join(f"{indent}{line}\n" for line in lines)
+        indented = stored.properties.replace("\n", f"\n{indent}")
+        extras += f"{indent}{indented}\n"
+    return (
+        f"{indent}<MessageId>{stored.message_id}</MessageId>\n{handle}"
+        f"{indent}<MessageBody>{stored.body}</MessageBody>\n"
+        f"{indent}<MessageBodyMD5>{stored.md5}</MessageBodyMD5>\n"
+        f"{indent}<EnqueueTime>{stored.enqueued_ms}</EnqueueTime>\n{visible}"
+        f"{indent}<FirstDequeueTime>{stored.first_ms}</FirstDequeueTime>\n"
+        f"{indent}<DequeueCount>{stored.count}</DequeueCount>\n"
+        f"{indent}<Priority>{stored.priority}</Priority>\n{extras}"
+    )
 
 
 def properties(element: ElementTree.Element) -> str:

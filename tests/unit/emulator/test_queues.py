@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import tracemalloc
 from collections.abc import Iterator
 from random import Random
 from typing import Any
@@ -12,7 +14,15 @@ from freezegun import freeze_time
 from hypothesis import given
 from hypothesis import strategies as st
 
-from listener.emulator.mns.queue import Attributes, Draft, EmulatedQueue, HandleRejected, draft
+from listener.emulator.mns.queue import (
+    Attributes,
+    Draft,
+    EmulatedQueue,
+    HandleRejected,
+    StoredMessage,
+    body_md5,
+    draft,
+)
 from listener.emulator.virtual_clock import VirtualClock
 
 
@@ -165,6 +175,32 @@ def test_lenient_queue_keeps_the_old_handle_only_until_the_next_receive(clock: A
 
     with pytest.raises(HandleRejected):
         queue.delete(old)
+
+
+def test_small_message_takes_little_memory() -> None:
+    queue = a_queue()
+    tracemalloc.start()
+    try:
+        for number in range(200):
+            send(queue, *(f"{number:03}-{each:02}" for each in range(10)))
+        held, _ = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+
+    assert held / 2_000 <= 480
+
+
+def test_what_was_deleted_takes_no_memory_behind_an_old_message_or_one_that_nobody_receives() -> None:
+    queue = a_queue(message_retention_period=60)
+    send(queue, "old", delay=600)
+    queue.send([Draft(body="last", md5=body_md5("last"), priority=16)])
+    for _ in range(300):
+        send(queue, "another")
+        (received,) = queue.take(1)
+        queue.delete(received.handles[0])
+
+    assert sum(isinstance(each, StoredMessage) for each in gc.get_referrers(StoredMessage)) < 100
+    assert [message.body for message in queue.peek(16)] == ["last"]
 
 
 def test_every_waiting_poll_gets_its_message(clock: Any) -> None:
