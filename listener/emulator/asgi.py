@@ -6,7 +6,7 @@ import ipaddress
 import json
 import re
 from email.utils import formatdate
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from starlette.applications import Starlette
@@ -22,6 +22,7 @@ from listener.emulator.faults import parse
 from listener.emulator.limits import MAX_BODY, MAX_CONTROL
 from listener.emulator.messages import Reply, Request, Transmission
 from listener.emulator.mns.arguments import QUEUE_NAME, WEEK
+from listener.emulator.mns.endpoints import CERTIFICATE_PATH
 from listener.emulator.mns.queue import Draft, body_md5, draft
 from listener.emulator.request_control import RequestControl
 from listener.http.guard import Guard
@@ -37,13 +38,21 @@ def application(emulator: Emulator) -> ASGIApp:
         body_limits={"/_emulator": MAX_CONTROL},
         hint="use localhost or the address",
     )
-    control_plane = Starlette(routes=[Mount("/_emulator", app=guarded)])
+    others = Starlette(
+        routes=[Mount("/_emulator", app=guarded), Route(CERTIFICATE_PATH, partial(_certificate, emulator))]
+    )
 
     async def either(scope: Scope, receive: Receive, send: Send) -> None:
-        chosen = control_plane if scope["path"].startswith("/_emulator/") else services
+        chosen = others if scope["path"].startswith(("/_emulator/", CERTIFICATE_PATH)) else services
         await chosen(scope, receive, send)
 
     return either
+
+
+async def _certificate(emulator: Emulator, request: ControlRequest) -> Response:
+    """The certificate of pushes to HTTP endpoints, which anybody may read."""
+    pem = await (await emulator.pusher()).certificate()
+    return Response(pem, media_type="application/x-pem-file")
 
 
 class Services:

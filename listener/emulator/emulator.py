@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
-from dataclasses import replace
 from datetime import timedelta
 from itertools import islice
 from random import Random
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from listener.core.lazy_imports import lazy_imports
 from listener.emulator.fault_injector import Exchange, FaultInjector
 from listener.emulator.faults import Faults, Occasion
 from listener.emulator.messages import Reply, Request
 from listener.emulator.mns import service as mns_service
-from listener.emulator.mns.endpoints import QueueEndpoint
 from listener.emulator.mns.errors import MnsError
-from listener.emulator.mns.notifications import notification_text
+from listener.emulator.mns.notifier import Notifier
 from listener.emulator.mns.queue import Draft, draft
 from listener.emulator.mns.topics import Publication, Subscription
 from listener.emulator.mns_open import service as mns_open_service
@@ -27,7 +27,12 @@ from listener.emulator.options import Options
 from listener.emulator.request_log import RequestLog
 from listener.emulator.rpc.call import Call, read_call
 from listener.emulator.virtual_clock import VirtualClock
-from listener.emulator.xml_text import escape
+
+with lazy_imports():
+    from listener.emulator.mns import http_push
+
+if TYPE_CHECKING:
+    from listener.emulator.mns.http_push import HttpPusher
 
 
 class Emulator:
@@ -35,17 +40,29 @@ class Emulator:
 
     def __init__(self, options: Options | None = None) -> None:
         self.options = options or Options()
+        self.url = ""  #: where the emulator is served, once it is
+        self._pusher: HttpPusher | None = None
         self._rngs: dict[str, Random] = {}
         self.requests: Counter[str] = Counter()
         self.log = RequestLog()
         self.clock = VirtualClock(self.options.time_scale)
         self.faults = Faults(self.options.faults, seed=self.options.seed, clock=self.clock)
-        self.mns = mns_service.Mns(self.options, self._rng("mns"), clock=self.clock, notify=self._notify)
+        self.notifier = Notifier(
+            send_to_queue=self._put,
+            push_over_http=self._push_over_http,
+            faults=self.faults,
+            rng=self._rng("pushes"),
+            clock=self.clock,
+        )
+        self.mns = mns_service.Mns(
+            self.options, self._rng("mns"), clock=self.clock, notify=self.notifier.notify
+        )
         self.mns_open = mns_open_service.MnsOpen(
             self.options, rng=self._rng("mns-open"), mns=self.mns, clock=self.clock
         )
         self.sender = CallbackSender(
             self.deliver,
+            self._publish,
             faults=self.faults,
             rng=self._rng("callbacks"),
             lost_rate=self.options.lost_rate,
@@ -77,8 +94,9 @@ class Emulator:
     def _mns_exchange(self, request: Request) -> Exchange:
         operation = mns_service.identify(request)
         queue = request.path.split("/")[2] if request.path.startswith("/queues/") else ""
+        topic = request.path.split("/")[2] if request.path.startswith("/topics/") else ""
         return Exchange(
-            occasion=Occasion(service="mns", operation=operation, queue=queue),
+            occasion=Occasion(service="mns", operation=operation, queue=queue, topic=topic),
             carry_out=lambda skew: self.mns.answer(operation, request, skew=skew),
             refuse=lambda code: self.mns.error(MnsError(code), request),
             expire_handles=lambda: self.mns.queues[queue].expire_handles() if queue in self.mns.queues else 0,
@@ -130,13 +148,25 @@ class Emulator:
             return ""
         return self.mns.queues[queue].send([draft])[0].message_id
 
-    def _notify(self, subscription: Subscription, publication: Publication) -> None:
-        """Push a publication to the queue that has subscribed to its topic."""
-        endpoint = subscription.endpoint
-        if isinstance(endpoint, QueueEndpoint):
-            text = notification_text(publication, subscription)
-            message = replace(draft(text), group=escape(publication.group), properties=publication.properties)
-            self._put(endpoint.queue, message)
+    def _publish(self, topic: str, text: str, function: str) -> str:
+        """Publish a callback to a topic, and return the id of the message; "" if the topic does not accept it."""
+        try:
+            return self.mns.topics.publish(topic, text, function=function).message_id
+        except MnsError:
+            return ""
+
+    async def pusher(self) -> HttpPusher:
+        """What pushes to HTTP endpoints; made when it is needed."""
+        # In a thread, since the first time it imports an HTTP client and cryptography.
+        make = await asyncio.to_thread(lambda: http_push.HttpPusher)
+        self._pusher = self._pusher or make(base_url=self.url, new_id=self.mns.request_id)
+        return self._pusher
+
+    async def _push_over_http(
+        self, url: str, text: str, *, publication: Publication, subscription: Subscription
+    ) -> bool:
+        pusher = await self.pusher()
+        return await pusher.push(url, text, publication=publication, subscription=subscription)
 
     def wake(self) -> None:
         """Re-read the clock: for tests that have changed it."""
@@ -150,7 +180,8 @@ class Emulator:
         self.mns.reset()
         self.mns_open.reset()
         self.mps.reset()
-        self.sender.reset()
+        self.sender.deliveries.reset()
+        self.notifier.reset()
         self.faults.reset()
         self.requests.clear()
         self.log.clear()
@@ -186,9 +217,10 @@ class Emulator:
                 for job in self.engine.jobs.values()
             },
             "requests": dict(self.requests),
-            "callbacks": {
-                "sent": self.sender.sent,
-                "lost": self.sender.lost,
-                "dropped": self.sender.dropped,
+            "callbacks": self.sender.deliveries.report(),
+            "topics": {
+                name: {"published": topic.published, "subscriptions": sorted(topic.subscriptions)}
+                for name, topic in self.mns.topics.by_name.items()
             },
+            "pushes": self.notifier.report(),
         }

@@ -71,12 +71,13 @@ class Occasion:
     service: Literal["mns", "mps", "callback"]
     operation: str = ""
     queue: str = ""
+    topic: str = ""
     function: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Fault:
-    """One fault. The four patterns are shell patterns; ``*`` matches everything."""
+    """One fault. The five patterns are shell patterns; ``*`` matches everything."""
 
     __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
@@ -85,6 +86,7 @@ class Fault:
     service: str = "*"  #: ``mns`` or ``mps``; callback faults need none
     operation: str = "*"  #: e.g. ``BatchReceiveMessage`` or ``*Receive*``
     queue: str = "*"
+    topic: str = "*"  #: of MNS
     function: str = "*"
     probability: float = 1.0
     every: int = 1  #: only every n-th matching occasion
@@ -123,6 +125,7 @@ class Fault:
         pairs = (
             (self.operation, occasion.operation),
             (self.queue, occasion.queue),
+            (self.topic, occasion.topic),
             (self.function, occasion.function),
         )
         service = occasion.service == "callback" or fnmatchcase(occasion.service, self.service)

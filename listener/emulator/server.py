@@ -156,8 +156,9 @@ async def _serve(emulator: Emulator, bound: socket.socket, started: Future[Runni
 
 def _describe(emulator: Emulator, bound: socket.socket, stopping: asyncio.Event) -> RunningEmulator:
     host, port = bound.getsockname()[:2]
+    emulator.url = f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
     return RunningEmulator(
-        url=f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}",
+        url=emulator.url,
         port=port,
         emulator=emulator,
         _loop=asyncio.get_running_loop(),

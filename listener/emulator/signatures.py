@@ -1,4 +1,4 @@
-"""The three signatures that the services check, as pure functions."""
+"""The three signatures that the services check, and the text of the one that they make, as pure functions."""
 
 from __future__ import annotations
 
@@ -16,9 +16,18 @@ def mns_v2(secret: str, *, method: str, headers: Mapping[str, str], target: str,
     Source: the page "sign-requests" of the MNS manual. A missing header counts as an empty line; the security token
     is not signed.
     """
+    return _hmac_sha1(secret, mns_text(method=method, headers=headers, target=target, date=date))
+
+
+def mns_text(*, method: str, headers: Mapping[str, str], target: str, date: str) -> str:
+    """What is signed of a request to MNS, and of a push of MNS to an HTTP endpoint. Header names are lower case.
+
+    The page on pushes ("sign-a-request-that-is-sent-to-an-endpoint") omits the content type in its formula; its sample
+    and captures have it.
+    """
     lines = [method, headers.get("content-md5", ""), headers.get("content-type", ""), date]
     lines += [f"{name}:{headers[name]}" for name in sorted(headers) if name.startswith("x-mns-")]
-    return _hmac_sha1(secret, "\n".join([*lines, target]))
+    return "\n".join([*lines, target])
 
 
 def rpc_v1(secret: str, *, method: str, parameters: Mapping[str, str]) -> str:

@@ -7,9 +7,10 @@ their own clocks.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from typing import Any
 
 from listener.core import clock
 
@@ -51,11 +52,12 @@ class VirtualClock:
 
     def __init__(self, scale: float = 1.0) -> None:
         self._first_scale = scale
-        #: Called after each timer's action.
+        #: Called after each timer's action, and after each work.
         self.after_timer: Callable[[], None] = _nothing
         self._timers: dict[Timer, None] = {}
         self._sleepers: set[asyncio.Future[None]] = set()
         self._changing = asyncio.Lock()
+        self._working: set[asyncio.Task[None]] = set()
         self._closed = False
         self.reset()
 
@@ -91,6 +93,12 @@ class VirtualClock:
         if timer.handle is not None:
             timer.handle.cancel()
 
+    def work(self, what: Coroutine[Any, Any, None]) -> None:
+        """Run what takes real time, such as a request to somebody else: ``advance`` waits for its end."""
+        task = asyncio.get_running_loop().create_task(what)
+        self._working.add(task)
+        task.add_done_callback(self._end_work)
+
     async def sleep(self, seconds: float) -> None:
         """Wait, but not longer than the emulator runs."""
         if self._closed:
@@ -110,6 +118,7 @@ class VirtualClock:
         Raises ClockError.
         """
         async with self._changing:
+            await self._work_done()
             target = self.seconds() + seconds
             if not (seconds >= 0 and target <= LATEST):
                 raise ClockError("the clock goes forward only, and not beyond the year 3000")
@@ -118,6 +127,7 @@ class VirtualClock:
                 self._fire(timer)
                 for _ in range(ITERATIONS_PER_TIMER):
                     await asyncio.sleep(0)
+                await self._work_done()
             self._jump_to(target)
             self._arm_all()
 
@@ -129,13 +139,23 @@ class VirtualClock:
         self._arm_all()
 
     def close(self) -> None:
-        """Drop all timers and end all sleeps."""
+        """Drop all timers, and end all sleeps and all work."""
         self._closed = True
+        for task in self._working:
+            task.cancel()
         for timer in list(self._timers):
             timer.cancel()
         for sleeper in self._sleepers:
             if not sleeper.done():
                 sleeper.set_result(None)
+
+    def _end_work(self, task: asyncio.Task[None]) -> None:
+        self._working.discard(task)
+        self.after_timer()
+
+    async def _work_done(self) -> None:
+        while self._working:
+            await asyncio.wait(self._working)
 
     def _next_timer(self, until: float) -> Timer | None:
         first = min(self._timers, key=lambda timer: timer.due, default=None)

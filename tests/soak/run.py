@@ -407,7 +407,7 @@ def _create(emulator: Emulator, *, name: str) -> None:
 def _all_called_back(emulator: Emulator) -> bool:
     """No job is under way, and no callback waits for its moment."""
     jobs_over = all(job.over for job in emulator.engine.jobs.values())
-    return jobs_over and not emulator.sender._timers  # no public method reports callbacks that are held back
+    return jobs_over and not emulator.sender.deliveries.waiting
 
 
 def _none_hidden(emulator: Emulator) -> bool:

@@ -117,9 +117,9 @@ def call_sdk(client: Any, operation: str, parameters: Mapping[str, str]) -> dict
     return reply
 
 
-def bind_pipeline(mps: BareMps, queue: str = "q") -> None:
-    """Have the callbacks of the default pipeline's jobs sent to a queue."""
-    config = json.dumps({"QueueName": queue})
+def bind_pipeline(mps: BareMps, queue: str = "q", *, topic: str = "") -> None:
+    """Have the callbacks of the default pipeline's jobs sent to a queue or a topic."""
+    config = json.dumps({"Topic": topic} if topic else {"QueueName": queue})
     done(
         mps.call(
             "UpdatePipeline", PipelineId=DEFAULT_PIPELINE_ID, Name="n", State="Active", NotifyConfig=config

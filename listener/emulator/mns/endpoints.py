@@ -12,6 +12,8 @@ from listener.emulator.mns.errors import MnsError
 _QUEUE = re.compile(r"acs:mns:([A-Za-z0-9-]+):([A-Za-z0-9-]+):/?queues/([A-Za-z0-9][A-Za-z0-9-]*)")
 #: Where pushes go whose endpoint has no path.
 DEFAULT_PATH = "/notifications"
+#: Where the emulator has the certificate of the key that signs pushes.
+CERTIFICATE_PATH = "/x509_public_certificate.pem"
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,10 +25,9 @@ class QueueEndpoint:
 
 @dataclass(frozen=True, slots=True)
 class HttpEndpoint:
-    """An HTTP server."""
+    """An HTTP server on this machine."""
 
     url: str  #: with a path
-    target: str  #: path and query, as in the request line
 
 
 Endpoint = QueueEndpoint | HttpEndpoint
@@ -57,6 +58,4 @@ def _http(text: str) -> HttpEndpoint:
             "EndpointInvalid",
             "The endpoint you provided is invalid: the emulator pushes to this machine only.",
         )
-    path = parts.path or DEFAULT_PATH
-    target = f"{path}?{parts.query}" if parts.query else path
-    return HttpEndpoint(url=f"http://{parts.netloc}{target}", target=target)
+    return HttpEndpoint(parts._replace(path=parts.path or DEFAULT_PATH, fragment="").geturl())

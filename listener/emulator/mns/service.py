@@ -53,7 +53,7 @@ class Mns:
     @property
     def operations(self) -> Iterable[str]:
         """The names of all operations that are emulated."""
-        return self._operations.by_name
+        return self._by_name
 
     async def answer(self, operation: str, request: Request, *, skew: timedelta = timedelta(0)) -> Reply:
         """Execute one operation. Never raises MnsError; errors are replies."""
@@ -95,7 +95,7 @@ class Mns:
 
     def reset(self) -> None:
         self._operations.reset()
-        self.topics.by_name.clear()
+        self.topics.clear()
         self._create_first()
 
     def _create_first(self) -> None:

@@ -70,6 +70,7 @@ class Subscription:
     created: int
     modified: int
     features: SubscriptionFeatures = field(default_factory=SubscriptionFeatures)
+    ended: bool = False  #: it was deleted: nothing is tried again
 
     @property
     def endpoint(self) -> Endpoint:
@@ -120,6 +121,11 @@ class Topics:
         self._rng = rng
         self._notify = notify
 
+    def clear(self) -> None:
+        """Delete all topics."""
+        for name in list(self.by_name):
+            self.delete(name)
+
     def topic(self, name: str) -> Topic:
         """A topic by its name. Raises TopicNotExist."""
         topic = self.by_name.get(name)
@@ -149,7 +155,10 @@ class Topics:
 
     def delete(self, name: str) -> bool:
         """Delete a topic with its subscriptions; False if there is none."""
-        return self.by_name.pop(name, None) is not None
+        topic = self.by_name.pop(name, None)
+        for subscription in topic.subscriptions.values() if topic else ():
+            subscription.ended = True
+        return topic is not None
 
     def subscription(self, topic_name: str, name: str) -> Subscription:
         """A subscription by its name. Raises TopicNotExist and SubscriptionNotExist."""
@@ -186,7 +195,11 @@ class Topics:
 
     def unsubscribe(self, topic_name: str, name: str) -> bool:
         """Delete a subscription; False if there is none. Raises TopicNotExist."""
-        return self.topic(topic_name).subscriptions.pop(name, None) is not None
+        subscription = self.topic(topic_name).subscriptions.pop(name, None)
+        if subscription is None:
+            return False
+        subscription.ended = True
+        return True
 
     def publish(
         self,

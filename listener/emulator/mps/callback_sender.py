@@ -1,114 +1,75 @@
-"""Sends the callbacks of jobs to queues, subject to faults."""
+"""Sends the callbacks of jobs to queues and topics, subject to faults."""
 
 from __future__ import annotations
 
 import json
-from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from random import Random
 
-from listener.emulator.faults import FaultKind, Faults, Occasion, Strike
+from listener.emulator.faults import Faults, Occasion
+from listener.emulator.faulty_delivery import FaultyDelivery
 from listener.emulator.mps.jobs import EmulatedJob
 from listener.emulator.rpc.call import Document
-from listener.emulator.virtual_clock import Timer, VirtualClock
+from listener.emulator.virtual_clock import VirtualClock
 from listener.formats.wrapping import as_base64
 
 Deliver = Callable[[str, str], str]
 """Put a text into a queue by name, and return the id of the message; "" if the queue does not exist."""
 
+Publish = Callable[[str, str, str], str]
+"""Publish a text to a topic by name, for a function; returns the id of the message, "" if the topic refuses it."""
 
-@dataclass(frozen=True, slots=True, eq=False)
-class PendingCallback:
-    """A callback on its way to one queue."""
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Destination:
+    """Where a callback of a job goes: to a queue or to a topic, the other is empty."""
 
     job: EmulatedJob
-    queue: str
-    text: str
-    strikes: dict[FaultKind, Strike]
+    queue: str = ""
+    topic: str = ""
 
 
 class CallbackSender:
-    """Sends the callback of each job to its queues: base64, once, immediately, unless a fault applies."""
+    """Sends the callback of each job once to each of its queues, in base64, and to its topic as it is.
+
+    Faults apply to callbacks to queues; those to topics meet them where the topic pushes them to.
+    """
 
     def __init__(
-        self, deliver: Deliver, *, faults: Faults, rng: Random, lost_rate: float, clock: VirtualClock
+        self,
+        deliver: Deliver,
+        publish: Publish,
+        *,
+        faults: Faults,
+        rng: Random,
+        lost_rate: float,
+        clock: VirtualClock,
     ) -> None:
-        self.sent = self.lost = self.dropped = 0
+        self.deliveries: FaultyDelivery[Destination] = FaultyDelivery(
+            self._hand_over, faults=faults, clock=clock
+        )
         self._deliver = deliver
-        self._faults = faults
+        self._publish = publish
         self._rng = rng
-        self._clock = clock
         self._lost_rate = lost_rate
-        self._held: dict[str, list[PendingCallback]] = defaultdict(list)
-        self._timers: dict[Timer, None] = {}
 
     def call_back(self, job: EmulatedJob, document: Document) -> None:
-        text = as_base64(json.dumps(document, ensure_ascii=False, separators=(",", ":")))
+        text = json.dumps(document, ensure_ascii=False, separators=(",", ":"))
         for queue in job.destinations:
-            strikes = self._faults.strikes(Occasion(service="callback", queue=queue, function=job.function))
-            self._bring(PendingCallback(job, queue, text, strikes))
+            occasion = Occasion(service="callback", queue=queue, function=job.function)
+            self._send(Destination(job=job, queue=queue), as_base64(text), occasion)
+        if job.topic:
+            self._send(Destination(job=job, topic=job.topic), text, None)
 
-    def stop(self) -> None:
-        """Discard all scheduled callbacks."""
-        for timer in list(self._timers):
-            timer.cancel()
-        self._timers.clear()
-        self._held.clear()
+    def _send(self, to: Destination, text: str, occasion: Occasion | None) -> None:
+        unlucky = self._rng.random() < self._lost_rate
+        self.deliveries.deliver(to, text, destination=to.queue, occasion=occasion, unlucky=unlucky)
 
-    def reset(self) -> None:
-        self.stop()
-        self.sent = self.lost = self.dropped = 0
-
-    def _bring(self, pending: PendingCallback) -> None:
-        strikes = pending.strikes
-        if FaultKind.DROP in strikes or self._rng.random() < self._lost_rate:
-            self.dropped += 1
-            _happened(strikes.get(FaultKind.DROP))
-        elif FaultKind.LATE in strikes:
-            self._later(strikes[FaultKind.LATE], lambda: self._put(pending, late=True))
-        elif FaultKind.REORDER in strikes:
-            self._hold(pending)
+    def _hand_over(self, to: Destination, text: str, copies: int) -> bool:
+        if to.topic:
+            ids = [self._publish(to.topic, text, to.job.function)]
         else:
-            self._put(pending)
-
-    def _put(self, pending: PendingCallback, *, late: bool = False) -> None:
-        """Put a callback into its queue, followed by those that it has overtaken."""
-        strikes, text = pending.strikes, pending.text
-        if FaultKind.GARBLE in strikes:
-            text = text[: int(len(text) * strikes[FaultKind.GARBLE].fault.keep)]
-        copies = strikes[FaultKind.DUPLICATE].fault.copies if FaultKind.DUPLICATE in strikes else 0
-        ids = [self._deliver(pending.queue, text) for _ in range(1 + copies)]
-        pending.job.message_id = ids[0]
-        if not ids[0]:
-            self.lost += 1
-            return
-        self.sent += 1 + copies
-        for kind in (FaultKind.GARBLE, FaultKind.DUPLICATE, *([FaultKind.LATE] if late else [])):
-            _happened(strikes.get(kind))
-        for held in self._held.pop(pending.queue, []):
-            _happened(held.strikes[FaultKind.REORDER])
-            self._put(held)
-
-    def _hold(self, held: PendingCallback) -> None:
-        self._held[held.queue].append(held)
-
-        def release() -> None:
-            if held in self._held[held.queue]:
-                self._held[held.queue].remove(held)
-                self._put(held)
-
-        self._later(held.strikes[FaultKind.REORDER], release)
-
-    def _later(self, strike: Strike, action: Callable[[], None]) -> None:
-        def act() -> None:
-            self._timers.pop(timer, None)
-            action()
-
-        timer = self._clock.call_later(strike.fault.seconds, act)
-        self._timers[timer] = None
-
-
-def _happened(strike: Strike | None) -> None:
-    if strike is not None:
-        strike.happened += 1
+            ids = [self._deliver(to.queue, text) for _ in range(copies)]
+        to.job.message_id = ids[0]
+        return bool(ids[0])

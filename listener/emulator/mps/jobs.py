@@ -96,6 +96,11 @@ class EmulatedJob:
         queues = [self.submission.notify_queue, self.pipeline.notify.get("QueueName", "")]
         return [queue for queue in dict.fromkeys(queues) if queue]
 
+    @property
+    def topic(self) -> str:
+        """The topic for the callback: that of the pipeline."""
+        return self.pipeline.notify.get("Topic", "")
+
     def enter(self, state: str) -> None:
         if state != self.state:  # some kinds have one name for a job that waits and one that runs
             self.state = state

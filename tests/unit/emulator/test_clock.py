@@ -131,7 +131,7 @@ def test_a_job_of_hours_ends_within_moments_at_an_hour_a_second() -> None:
         mps, mns = BareMps(server.url), BareMns(server.url)
         mps.call("SubmitIProductionJob", FunctionName="Cover", NotifyUrl=NOTIFY)
 
-        wait_until(lambda: server.call(lambda emulator: emulator.sender.sent) == 1)
+        wait_until(lambda: server.call(lambda emulator: emulator.sender.deliveries.sent) == 1)
         mps.http.close()
         mns.http.close()
 

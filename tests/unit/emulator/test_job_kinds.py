@@ -223,7 +223,9 @@ def test_rate_of_lost_callbacks_loses_them(kind: EmulatedKind) -> None:
             bind_pipeline(mps)
             submit_job(mps, kind.api)
             wait_until(
-                lambda: server.call(lambda emulator: emulator.sender.dropped) == 1 + kind.reports_start
+                lambda: (
+                    server.call(lambda emulator: emulator.sender.deliveries.dropped) == 1 + kind.reports_start
+                )
             )
 
             assert server.call(Emulator.state)["callbacks"]["sent"] == 0

@@ -437,7 +437,7 @@ def test_rate_of_lost_callbacks_loses_them() -> None:
         with bare.http, mps.http:
             bare.request("PUT", "/queues/q")
             submit(mps)
-            wait_until(lambda: server.call(lambda emulator: emulator.sender.dropped) == 1)
+            wait_until(lambda: server.call(lambda emulator: emulator.sender.deliveries.dropped) == 1)
 
             assert bare.receive("q").status_code == 404
 

@@ -23,7 +23,15 @@ from tests.support.emulated_jobs import (
     received,
     submit_job,
 )
-from tests.support.emulator_clients import BareMns, BareMps, code, elements, mps_client, next_callback
+from tests.support.emulator_clients import (
+    BareMns,
+    BareMps,
+    code,
+    elements,
+    fields_of,
+    mps_client,
+    next_callback,
+)
 from tests.support.waiting import wait_until
 
 PICTURES = {"Bucket": "example-bucket", "Location": "oss-cn-shanghai", "Object": "out/{Count}.jpg"}
@@ -103,12 +111,34 @@ def test_query_tells_whether_the_callback_has_reached_its_queue(
     message = elements(bare.receive("q", "?waitseconds=20"))
     bind_pipeline(mps, "missing")
     unreached = submit_job(mps, kind)
-    wait_until(lambda: server.call(lambda emulator: emulator.sender.lost) == 1)
+    wait_until(lambda: server.call(lambda emulator: emulator.sender.deliveries.lost) == 1)
     found = [query_job(mps, kind, job_id)["MNSMessageResult"] for job_id in (reached, unreached)]
 
     assert found == [
         {"MessageId": message["MessageId"]},
         {"ErrorCode": "QueueNotExist", "ErrorMessage": "The queue does not exist."},
+    ]
+
+
+def test_query_tells_whether_the_callback_has_reached_its_topic(
+    server: RunningEmulator, mps: BareMps, bare: BareMns
+) -> None:
+    bind_pipeline(mps, topic="t")
+    unreached = submit_job(mps, TRANSCODE)
+    wait_until(lambda: server.call(lambda emulator: emulator.sender.deliveries.lost) == 1)
+    assert bare.request("PUT", "/topics/t").status_code == 201
+    endpoint = "<Endpoint>acs:mns:cn-shanghai:1234567890:queues/q</Endpoint>"
+    subscription = f"<Subscription>{endpoint}</Subscription>"
+    assert bare.request("PUT", "/topics/t/subscriptions/s", subscription).status_code == 201
+    reached = submit_job(mps, TRANSCODE)
+    notification = ElementTree.fromstring(elements(bare.receive("q", "?waitseconds=20"))["MessageBody"])
+    members = fields_of(notification)
+
+    assert json.loads(members["Message"])["jobId"] == reached
+    found = [query_job(mps, TRANSCODE, job_id)["MNSMessageResult"] for job_id in (reached, unreached)]
+    assert found == [
+        {"MessageId": members["MessageId"]},
+        {"ErrorCode": "TopicNotExist", "ErrorMessage": "The topic does not exist."},
     ]
 
 

@@ -71,10 +71,11 @@ def common_members(job: EmulatedJob) -> Document:
 
 
 def message_result(job: EmulatedJob) -> Document:
-    """Whether the callback has reached its queue: what queries say about jobs whose callbacks go by the pipeline."""
+    """Whether the callback has reached its queue or topic: of jobs whose callbacks go by the pipeline."""
     if job.message_id is None:
         return {}
-    missing = {"ErrorCode": "QueueNotExist", "ErrorMessage": "The queue does not exist."}
+    what = "Topic" if job.topic else "Queue"
+    missing = {"ErrorCode": f"{what}NotExist", "ErrorMessage": f"The {what.lower()} does not exist."}
     return {"MNSMessageResult": {"MessageId": job.message_id} if job.message_id else missing}
 
 

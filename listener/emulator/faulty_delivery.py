@@ -1,0 +1,118 @@
+"""Delivers texts subject to faults: callbacks to queues, and what topics push to endpoints."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from listener.emulator.faults import FaultKind, Faults, Occasion, Strike
+from listener.emulator.virtual_clock import Timer, VirtualClock
+
+Addressee = TypeVar("Addressee")
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Delivery(Generic[Addressee]):
+    """A text on its way."""
+
+    addressee: Addressee
+    destination: str  #: within which deliveries can be reordered
+    text: str
+    strikes: dict[FaultKind, Strike]
+
+
+class FaultyDelivery(Generic[Addressee]):
+    """Hands each text over once and immediately, unless a fault applies."""
+
+    def __init__(
+        self, hand_over: Callable[[Addressee, str, int], bool], *, faults: Faults, clock: VirtualClock
+    ) -> None:
+        """``hand_over`` gets the number of copies too; it returns False if the destination does not exist."""
+        self.sent = self.lost = self.dropped = 0
+        self._hand_over = hand_over
+        self._faults = faults
+        self._clock = clock
+        self._held: dict[str, list[Delivery[Addressee]]] = defaultdict(list)
+        self._timers: dict[Timer, None] = {}
+
+    @property
+    def waiting(self) -> int:
+        """How many are late or held."""
+        return len(self._timers)
+
+    def deliver(
+        self,
+        addressee: Addressee,
+        text: str,
+        *,
+        destination: str,
+        occasion: Occasion | None,
+        unlucky: bool = False,
+    ) -> None:
+        """Deliver a text; an unlucky one is dropped even if no fault says so. Without an occasion there is none."""
+        strikes = self._faults.strikes(occasion) if occasion else {}
+        delivery = Delivery(addressee, destination, text, strikes)
+        if FaultKind.DROP in strikes or unlucky:
+            self.dropped += 1
+            _happened(strikes.get(FaultKind.DROP))
+        elif FaultKind.LATE in strikes:
+            self._later(strikes[FaultKind.LATE], lambda: self._hand(delivery, late=True))
+        elif FaultKind.REORDER in strikes:
+            self._hold(delivery)
+        else:
+            self._hand(delivery)
+
+    def stop(self) -> None:
+        """Discard all that are late or held."""
+        for timer in list(self._timers):
+            timer.cancel()
+        self._timers.clear()
+        self._held.clear()
+
+    def reset(self) -> None:
+        self.stop()
+        self.sent = self.lost = self.dropped = 0
+
+    def report(self) -> dict[str, int]:
+        return {"sent": self.sent, "lost": self.lost, "dropped": self.dropped}
+
+    def _hand(self, delivery: Delivery[Addressee], *, late: bool = False) -> None:
+        """Hand a text over, followed by those that it has overtaken."""
+        strikes, text = delivery.strikes, delivery.text
+        if FaultKind.GARBLE in strikes:
+            text = text[: int(len(text) * strikes[FaultKind.GARBLE].fault.keep)]
+        copies = 1 + (strikes[FaultKind.DUPLICATE].fault.copies if FaultKind.DUPLICATE in strikes else 0)
+        if not self._hand_over(delivery.addressee, text, copies):
+            self.lost += 1
+            return
+        self.sent += copies
+        for kind in (FaultKind.GARBLE, FaultKind.DUPLICATE, *([FaultKind.LATE] if late else [])):
+            _happened(strikes.get(kind))
+        for held in self._held.pop(delivery.destination, []):
+            _happened(held.strikes[FaultKind.REORDER])
+            self._hand(held)
+
+    def _hold(self, held: Delivery[Addressee]) -> None:
+        self._held[held.destination].append(held)
+
+        def release() -> None:
+            if held in self._held[held.destination]:
+                self._held[held.destination].remove(held)
+                self._hand(held)
+
+        self._later(held.strikes[FaultKind.REORDER], release)
+
+    def _later(self, strike: Strike, action: Callable[[], None]) -> None:
+        def act() -> None:
+            self._timers.pop(timer, None)
+            action()
+
+        timer = self._clock.call_later(strike.fault.seconds, act)
+        self._timers[timer] = None
+
+
+def _happened(strike: Strike | None) -> None:
+    if strike is not None:
+        strike.happened += 1
