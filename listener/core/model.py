@@ -102,10 +102,12 @@ class Result:
 
         Empty when nothing ends with it.
         """
-        if not self.terminal:
+        if self.state not in TERMINAL_STATES:
             return ""
         if self.event:
             return self.job_id if ends_job(self.type) else ""
+        if not self.run_id and self.job_id:  # as nearly always
+            return self.job_id
         started = self.run_id and self.type.casefold() == "start"
         return "" if started else self.job_id or self.run_id or self.lost_intent
 

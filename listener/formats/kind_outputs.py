@@ -92,12 +92,14 @@ def _job(kind: JobKind, job: Members, found: FoundOutputs) -> None:
 def _of_callback(kind: JobKind | None, text: str) -> Outputs | None:
     """What the callback itself reports, as only a few kinds do."""
     names, read_members = _CALLBACK_READERS.get(kind.name if kind else "", ((), None))
+    if read_members is None:
+        return None
     try:
-        members = callback.members_of(text) if read_members else {}
+        members = callback.members_of(text)
         succeeded = callback.state_of(members) == SUCCESS
     except Undecodable:
         return None
-    if read_members is None or not succeeded or not any(name.casefold() in members for name in names):
+    if not succeeded or not any(name.casefold() in members for name in names):
         return None
     found = FoundOutputs()
     found.set("source", "callback")

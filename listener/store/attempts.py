@@ -14,7 +14,7 @@ from sqlalchemy import Connection, Select, bindparam, delete, select
 from listener.core.model import OUTCOME_NAMES, Attempt, Dead, Done, Offered, RetryAfter, Settlement
 from listener.store.compiled import BulkInsert, CompiledWrite, insert_or_update
 from listener.store.rows import Columns
-from listener.store.tables import attempts
+from listener.store.tables import attempts, stored_time
 
 #: How many attempts of one delivery are kept, the newest ones: an outage of what its handler needs may last for days.
 ATTEMPTS_KEPT: Final = 50
@@ -22,10 +22,13 @@ ATTEMPTS_KEPT: Final = 50
 #: A handler that returns after its lease was lost, and its attempt counted as failed, is done all the same; the error
 #: stays, since it says why the attempt was counted.
 _CORRECTED = ("outcome", "started_at", "seconds", "settled_at")
+#: The columns of a row, in the order of ``_values``.
+_COLUMNS = ("delivery", "attempt", "outcome", "error", "owner", "started_at", "seconds", "settled_at")
 _PUT = BulkInsert(
     attempts,
-    lambda dialect: insert_or_update(dialect, attempts, ["delivery", "attempt"], _CORRECTED).returning(
-        attempts.c.id
+    _COLUMNS,
+    lambda dialect, table: insert_or_update(dialect, table, ["delivery", "attempt"], _CORRECTED).returning(
+        table.c.id
     ),
 )
 _FORGET = CompiledWrite(
@@ -42,7 +45,8 @@ def add(connection: Connection, settlements: Sequence[Settlement], *, at: dateti
     }
     if not kept:
         return
-    _PUT.run(connection, [_values(kept[key], at) for key in sorted(kept)])
+    now = stored_time(at)
+    _PUT.run(connection, [_values(kept[key], now) for key in sorted(kept)])
     forgotten = [
         {"of_delivery": delivery, "up_to": attempt - ATTEMPTS_KEPT}
         for delivery, attempt in sorted(kept)
@@ -83,15 +87,15 @@ def _is_kept(entry: Settlement, at: datetime) -> bool:
     return delivery.lease_until is not None and delivery.lease_until < at
 
 
-def _values(entry: Settlement, at: datetime) -> dict[str, Any]:
+def _values(entry: Settlement, now: int | None) -> tuple[Any, ...]:
     reason = entry.outcome.reason if isinstance(entry.outcome, RetryAfter | Dead) else ""
-    return {
-        "delivery": entry.delivery.id,
-        "attempt": entry.delivery.attempt,
-        "outcome": OUTCOME_NAMES[type(entry.outcome)],
-        "error": reason,
-        "owner": entry.delivery.owner,
-        "started_at": entry.started_at,
-        "seconds": entry.seconds,
-        "settled_at": at,
-    }
+    return (
+        entry.delivery.id,
+        entry.delivery.attempt,
+        OUTCOME_NAMES[type(entry.outcome)],
+        reason,
+        entry.delivery.owner,
+        stored_time(entry.started_at),
+        entry.seconds,
+        now,
+    )

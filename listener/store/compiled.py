@@ -2,7 +2,8 @@
 
 SQLAlchemy processes every row and value again at every execution, which takes several times as long as SQLite takes
 to execute the statement. Its compiler is used here, its execution is not: the parameters go straight to the driver's
-cursor, so timestamps are converted to numbers here, and back.
+cursor. Rows to insert are tuples of what the database stores, in the order of the columns; elsewhere timestamps are
+converted to numbers here, and back.
 """
 
 from __future__ import annotations
@@ -13,10 +14,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import cache
 from itertools import chain
-from operator import itemgetter
 from typing import Any
 
-from sqlalchemy import Column, Connection, Dialect, Table, bindparam, select
+import sqlalchemy
+from sqlalchemy import Column, Connection, Dialect, Table, TableClause, bindparam, column, select
 
 from listener.store.tables import UtcTimestamp, from_microseconds, to_microseconds
 
@@ -63,24 +64,29 @@ def _compile(statement: Any, dialect: Dialect, names: Sequence[str] | None = Non
 
 
 class BulkInsert:
-    """INSERT of many rows with one statement. ``build`` makes it for a dialect's name; it may return columns."""
+    """INSERT of many rows with one statement. ``build`` makes it for a dialect's name and the table; it may return
+    columns.
 
-    def __init__(self, table: Table, build: Callable[[str], Any]) -> None:
-        columns = [column for column in table.columns if not column.primary_key]
-        self._names = [column.name for column in columns]
-        self._timestamps = [column.name for column in columns if isinstance(column.type, UtcTimestamp)]
-        self._values_of = itemgetter(*self._names)
+    ``columns`` are those that the rows have, in this order; the others get their defaults.
+    """
+
+    def __init__(
+        self, table: Table, columns: Sequence[str], build: Callable[[str, TableClause], Any]
+    ) -> None:
+        self._names = columns
+        # SQLAlchemy writes the columns in the order of the table, whatever the order of the parameters is.
+        names = [*columns, *(each.name for each in table.columns if each.name not in columns)]
+        self._table = sqlalchemy.table(table.name, *(column(name, table.c[name].type) for name in names))
         self._build = build
         self._statements: dict[tuple[str, int], _Compiled] = {}
 
-    def run(self, connection: Connection, rows: Sequence[Row]) -> Sequence[Any]:
-        """The rows that the statement returns."""
+    def run(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> Sequence[Any]:
+        """The rows that the statement returns. Timestamps are given as the database stores them, ``stored_time``."""
         return [row for chunk in _chunks(rows) for row in self._run(connection, chunk)]
 
-    def _run(self, connection: Connection, rows: Sequence[Row]) -> Sequence[Any]:
+    def _run(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> Sequence[Any]:
         statement = self._for(connection.dialect, len(rows))
-        converted = _with_microseconds(rows, self._timestamps)
-        values = chain.from_iterable(map(self._values_of, converted))
+        values = chain.from_iterable(rows)
         cursor = _execute(connection, statement.text, statement.in_order(values))
         returned: Sequence[Any] = cursor.fetchall()
         return returned
@@ -90,11 +96,11 @@ class BulkInsert:
         key = (dialect.name, count)
         if key not in self._statements:
             names = [[f"{name}_{place}" for name in self._names] for place in range(count)]
-            rows: list[dict[str, Any]] = [
+            parameters: list[dict[str, Any]] = [
                 {column: bindparam(name) for column, name in zip(self._names, row, strict=True)}
                 for row in names
             ]
-            built = self._build(dialect.name).values(rows)
+            built = self._build(dialect.name, self._table).values(parameters)
             self._statements[key] = _compile(built, dialect, names=list(chain.from_iterable(names)))
         return self._statements[key]
 
@@ -172,19 +178,21 @@ def _chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
     return (rows[start : start + MAX_ROWS] for start in range(0, len(rows), MAX_ROWS))
 
 
-def insert_or_ignore(dialect: str, table: Table, conflict: Sequence[str]) -> Any:
+def insert_or_ignore(dialect: str, table: TableClause, conflict: Sequence[str]) -> Any:
     """INSERT … ON CONFLICT (these columns) DO NOTHING, in the SQL of this dialect."""
     return _insert(dialect, table).on_conflict_do_nothing(index_elements=conflict)
 
 
-def insert_or_update(dialect: str, table: Table, conflict: Sequence[str], changed: Sequence[str]) -> Any:
+def insert_or_update(
+    dialect: str, table: TableClause, conflict: Sequence[str], changed: Sequence[str]
+) -> Any:
     """INSERT … ON CONFLICT (these columns) DO UPDATE of the columns ``changed``, in the SQL of this dialect."""
     statement = _insert(dialect, table)
     new = {name: statement.excluded[name] for name in changed}
     return statement.on_conflict_do_update(index_elements=conflict, set_=new)
 
 
-def _insert(dialect: str, table: Table) -> Any:
+def _insert(dialect: str, table: TableClause) -> Any:
     # Imported here, since importing both takes a tenth of the time in which a process starts.
     flavour: Any = importlib.import_module(f"sqlalchemy.dialects.{dialect}")
     return flavour.insert(table)

@@ -4,23 +4,46 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, insert, select
+from sqlalchemy import Connection, insert
 
 from listener.core.model import Claim, Delivery, DeliveryState, ResultStatus, RoutingDecision, Target
 from listener.store import changes
 from listener.store.compiled import BulkInsert
 from listener.store.postgres import notify
 from listener.store.routed_result import RoutedResult
-from listener.store.rows import delivery_of
-from listener.store.tables import deliveries
+from listener.store.tables import deliveries, stored_time
 
+_Lease = tuple[str | None, int | None]
+"""Owner and end, as rows have them."""
+_NO_LEASE: Final[_Lease] = (None, None)
+#: The columns that a new delivery has, in the order of ``_row``; the others are set later.
+_NEW: Final = (
+    "result",
+    "route",
+    "handler",
+    "queue",
+    "state",
+    "attempt",
+    "failures",
+    "next_at",
+    "owner",
+    "lease_until",
+    "last_error",
+    "created_at",
+    "settled_at",
+)
 _INSERT = BulkInsert(
     deliveries,
-    lambda _dialect: insert(deliveries).returning(
-        deliveries.c.id, deliveries.c.result, deliveries.c.route, deliveries.c.handler
+    _NEW,
+    lambda _dialect, table: insert(table).returning(
+        table.c.id, table.c.result, table.c.route, table.c.handler
     ),
+)
+# Plain text: SQLite's driver looks for an adapter of the values of all other classes.
+_PENDING, _RUNNING, _DEAD = (
+    state.value for state in (DeliveryState.PENDING, DeliveryState.RUNNING, DeliveryState.DEAD)
 )
 
 
@@ -40,23 +63,27 @@ def insert_deliveries(
     if not wanted:
         return 0, ()
     mine = min(claim.limit, claim.capacity_for(wanted[0][0].queue), len(wanted)) if claim else 0
+    now, lease = stored_time(at), _lease(claim)
     rows = [
-        _values(entry, target, ids, at=at, claim=claim if place < mine else None)
+        _row(entry, target, ids[entry.dedup_key], now=now, lease=lease if place < mine else _NO_LEASE)
         for place, (entry, target) in enumerate(wanted)
     ]
-    claimed = _insert_claimed(connection, wanted[:mine], rows[:mine], at=at)
-    if rows[mine:]:
-        connection.execute(insert(deliveries), rows[mine:])
+    by_target = {(row[1], row[2], row[3]): row[0] for row in _INSERT.run(connection, rows)}
+    row_ids = [by_target[row[:3]] for row in rows]
+    if mine < len(rows):
         notify(connection)
-    if refused := [ids[entry.dedup_key] for entry in routed if _is_refused(entry)]:
-        _log_dead(connection, refused, at=at)
+    written = list(zip(row_ids, wanted, strict=True))
+    changes.add_dead(
+        connection, sorted(row_id for row_id, (entry, _) in written if _is_refused(entry)), at=at
+    )
+    if not claim:
+        return len(wanted), ()
+    claimed = [
+        _running(row_id, entry, target, claim=claim, at=at)
+        for row_id, (entry, target) in written[:mine]
+        if not _is_refused(entry)
+    ]
     return len(wanted), claimed
-
-
-def _log_dead(connection: Connection, results: Sequence[int], *, at: datetime) -> None:
-    """The deliveries of these results, which are dead letters from the start."""
-    dead = select(deliveries.c.id).where(deliveries.c.result.in_(results)).order_by(deliveries.c.id)
-    changes.add_dead(connection, connection.scalars(dead), at=at)
 
 
 def _is_refused(entry: RoutedResult) -> bool:
@@ -70,53 +97,49 @@ def _targets(decision: RoutingDecision) -> Sequence[Target]:
     return decision.targets
 
 
-def _values(
-    entry: RoutedResult, target: Target, ids: Mapping[str, int], *, at: datetime, claim: Claim | None
-) -> dict[str, Any]:
-    """The row of a new delivery: pending, running for the claim's owner, or dead from the start."""
+def _lease(claim: Claim | None) -> _Lease:
+    return (claim.owner, stored_time(claim.until)) if claim else _NO_LEASE
+
+
+def _row(
+    entry: RoutedResult, target: Target, result: int, *, now: int | None, lease: _Lease
+) -> tuple[Any, ...]:
+    """The row of a new delivery, _NEW: dead from the start, running if there is a lease for it, or else pending."""
+    owner, until = lease
     refused = _is_refused(entry)
-    started = claim is not None and not refused
-    state = DeliveryState.DEAD if refused else DeliveryState.RUNNING if started else DeliveryState.PENDING
-    return {
-        "result": ids[entry.dedup_key],
-        "queue": entry.queue,
-        "route": target.route,
-        "handler": target.handler,
-        "state": state,
-        "attempt": int(started),
-        "failures": 0,
-        "next_at": at if state is DeliveryState.PENDING else None,
-        "owner": claim.owner if claim and started else None,
-        "lease_until": claim.until if claim and started else None,
-        "last_error": entry.decision.reason or None,
-        "created_at": at,
-        "settled_at": at if refused else None,
-        "no_handler_since": None,
-        "first_key": None,
-        "replayed_at": None,
-        "pull_at": None,
-    }
+    state = _DEAD if refused else _RUNNING if owner else _PENDING
+    started = state is _RUNNING
+    return (
+        result,
+        target.route,
+        target.handler,
+        entry.queue,
+        state,
+        int(started),
+        0,
+        now if state is _PENDING else None,
+        owner if started else None,
+        until if started else None,
+        entry.decision.reason or None,
+        now,
+        now if refused else None,
+    )
 
 
-def _insert_claimed(
-    connection: Connection,
-    wanted: Sequence[tuple[RoutedResult, Target]],
-    rows: Sequence[dict[str, Any]],
-    *,
-    at: datetime,
-) -> Sequence[Delivery]:
-    """Insert these rows; returns those that are running, with their results and jobs."""
-    if not rows:
-        return ()
-    written = _INSERT.run(connection, rows)
-    ids = {(row[1], row[2], row[3]): row[0] for row in written}
-    return [
-        delivery_of(
-            {**row, "id": ids[row["result"], row["route"], row["handler"]]},
-            entry.result,
-            entry.job,
-            received_at=at,
-        )
-        for (entry, _), row in zip(wanted, rows, strict=True)
-        if row["state"] is DeliveryState.RUNNING
-    ]
+def _running(row_id: int, entry: RoutedResult, target: Target, *, claim: Claim, at: datetime) -> Delivery:
+    """The delivery in a row that was written with the lease of this claim."""
+    return Delivery(
+        id=row_id,
+        target=target,
+        result=entry.result,
+        job=entry.job,
+        received_at=at,
+        queue=entry.queue,
+        attempt=1,
+        failures=0,
+        state=DeliveryState.RUNNING,
+        created_at=at,
+        lease_until=claim.until,
+        owner=claim.owner,
+        last_error=entry.decision.reason,
+    )

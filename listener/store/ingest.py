@@ -193,25 +193,31 @@ def _routed(
         known=None if decision.ignores_job else entry,
         decision=decision,
         dedup_key=result.unverified_key if unverified else result.dedup_key,
+        ends=result.terminal_id,
+        unverified=unverified,
         activities=job_matching.ended_activities(result, known) if result.activity_job_ids else (),
     )
 
 
-def _without(routed: Sequence[RoutedResult], new: Sequence[RoutedResult]) -> list[RoutedResult]:
+def _without(routed: Sequence[RoutedResult], new: Sequence[RoutedResult]) -> Sequence[RoutedResult]:
+    if not new:
+        return routed
     taken = {id(entry) for entry in new}
     return [entry for entry in routed if id(entry) not in taken]
 
 
-def _outcome_recorded(connection: Connection, routed: Sequence[RoutedResult]) -> list[RoutedResult]:
+def _outcome_recorded(connection: Connection, routed: Sequence[RoutedResult]) -> Sequence[RoutedResult]:
     """Those that need no verification any more: the outcome of their job is recorded."""
     unverified = [entry for entry in routed if entry.unverified]
+    if not unverified:
+        return ()
     recorded = result_rows.recorded_under(connection, {entry.result.dedup_key for entry in unverified})
     return [entry for entry in unverified if entry.result.dedup_key in recorded]
 
 
 def _as_outcome(entry: RoutedResult) -> RoutedResult:
     """A copy of the outcome of its job, whatever it reports."""
-    return replace(entry, dedup_key=entry.result.dedup_key)
+    return replace(entry, dedup_key=entry.result.dedup_key, unverified=False)
 
 
 def _missed_by_job(copies: Sequence[RoutedResult], recorded: Mapping[str, Recorded]) -> list[RoutedResult]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import groupby
@@ -11,13 +11,17 @@ from sqlalchemy import Connection, bindparam, select, update
 
 from listener.core.model import TERMINAL_STATES, Job, JobState, Result
 from listener.store import job_rows
-from listener.store.compiled import ByValues, CompiledSelect
+from listener.store.compiled import ByValues
 from listener.store.routed_result import KnownJob, RoutedResult
-from listener.store.rows import job_of, mapping
+from listener.store.rows import JOB_FIELDS, job_of, mapping, stored_job
 from listener.store.tables import UtcTimestamp, jobs
 
 # Statements of every batch, built once.
-_JOBS_BY_ID = CompiledSelect(jobs.c.job_id)
+_JOBS_BY_ID = ByValues(
+    lambda placeholders: select(jobs.c.id, *(jobs.c[name] for name in JOB_FIELDS)).where(
+        jobs.c.job_id.in_(placeholders)
+    )
+)
 _FINISH = ByValues(
     lambda placeholders: (
         update(jobs)
@@ -39,7 +43,7 @@ def find_jobs(connection: Connection, found: Sequence[Result], *, at: datetime) 
     is somebody's copy of the user data and is ignored.
     """
     wanted = {name for result in found for name in _ids(result)}
-    known = {row["job_id"]: KnownJob(row["id"], job_of(row)) for row in _JOBS_BY_ID.run(connection, wanted)}
+    known = _with_ids(connection, wanted)
     known |= _lost_intents(connection, found)
     tokens: dict[str, str] = {}
     for result in found:
@@ -56,14 +60,15 @@ def job_for(result: Result, known: Mapping[str, KnownJob]) -> KnownJob | None:
     """The job of this result, among those that ``find_jobs`` returned."""
     if result.lost_intent:
         return known.get(result.lost_intent)
-    entry = next((known[name] for name in _ids(result) if name in known), None)
-    return None if entry and result.event and not entry.job.has_events else entry
+    for name in _ids(result):
+        if entry := known.get(name):
+            return None if result.event and not entry.job.has_events else entry
+    return None
 
 
 def peek(connection: Connection, result: Result) -> tuple[KnownJob | None, str]:
     """The job that ``find_jobs`` and ``job_for`` would find for this result, and by what. Writes nothing."""
-    rows = _JOBS_BY_ID.run(connection, set(_ids(result)))
-    known = {row["job_id"]: KnownJob(row["id"], job_of(row)) for row in rows}
+    known = _with_ids(connection, set(_ids(result)))
     if result.token and result.job_id and result.job_id not in known:
         unbound = jobs.c.token == result.token, jobs.c.job_id.is_(None)
         if row := connection.execute(select(jobs).where(*unbound)).first():
@@ -108,8 +113,17 @@ def finish_jobs(connection: Connection, routed: Sequence[RoutedResult], *, at: d
     return sorted({known.id for known, _, _ in ended if known.job.finished_at is None})
 
 
+def _with_ids(connection: Connection, wanted: Collection[str]) -> dict[str, KnownJob]:
+    """The jobs with these ids."""
+    cursors = _JOBS_BY_ID.run(connection, sorted(wanted))
+    found = [KnownJob(row[0], stored_job(row[1:])) for cursor in cursors for row in cursor.fetchall()]
+    return {entry.job.job_id: entry for entry in found}
+
+
 def _ids(result: Result) -> Sequence[str]:
     """The ids by which the job may be registered: its own, or those of the workflow and of its activities."""
+    if result.job_id and not result.run_id and not result.activity_job_ids:  # as nearly always
+        return (result.job_id,)
     return [name for name in (result.job_id, result.run_id, *result.activity_job_ids) if name]
 
 
@@ -134,14 +148,10 @@ def _finished_by(entry: RoutedResult) -> Iterator[tuple[KnownJob, str, str]]:
             continue
         text = "" if state == JobState.SUCCESS else f"reported by workflow {result.run_id}"
         yield known, state, text
-    if entry.known and result.terminal_id and _is_outcome_of(result, entry.known.job):
+    if entry.known and entry.ends and entry.ends == (entry.known.job.job_id or entry.known.job.token):
         yield entry.known, result.state, job_rows.error_text(result)
 
 
 def _is_asked(entry: RoutedResult, job: Job) -> bool:
     """Whether MPS is asked about an activity of a workflow, instead of believing the workflow's report."""
     return job.queryable and job.tenant in entry.decision.tenants_asked
-
-
-def _is_outcome_of(result: Result, job: Job) -> bool:
-    return result.terminal_id == (job.job_id or job.token)

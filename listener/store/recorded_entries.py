@@ -61,13 +61,13 @@ def _kind_of_new(entry: RoutedResult) -> RecordKind:
 
 def _is_too_late(entry: RoutedResult) -> bool:
     """An outcome of a job that was declared lost before it had an id; it has another dedup key."""
-    is_lost = entry.job is not None and entry.job.state == JobState.LOST
-    return is_lost and entry.decision.status is ResultStatus.DROPPED and bool(entry.result.terminal_id)
+    if entry.decision.status is not ResultStatus.DROPPED or not entry.ends:
+        return False
+    return entry.job is not None and entry.job.state == JobState.LOST
 
 
 def _is_outcome(entry: RoutedResult) -> bool:
-    decided = entry.decision.status in _DECIDED
-    return decided and bool(entry.result.terminal_id) and not _is_too_late(entry)
+    return bool(entry.ends) and entry.decision.status in _DECIDED
 
 
 def _ended(entry: RoutedResult, at: datetime) -> EndedJob:

@@ -184,6 +184,7 @@ def _insert(connection: Connection, of: _Recorded, targets: Sequence[Target], *,
         known=of.known,
         decision=RoutingDecision(status=ResultStatus.ROUTED, targets=targets),
         dedup_key=of.row["dedup_key"],
+        ends=of.result.terminal_id,
     )
     delivery_rows.insert_deliveries(connection, [entry], {entry.dedup_key: of.row["id"]}, at=at, claim=None)
 

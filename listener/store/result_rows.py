@@ -12,13 +12,14 @@ from sqlalchemy import Connection, and_, bindparam, case, delete, func, literal,
 from listener.core.model import Result, ResultStatus
 from listener.store.compiled import BulkInsert, insert_or_ignore
 from listener.store.routed_result import RoutedResult
-from listener.store.rows import values_of_result
-from listener.store.tables import UtcTimestamp, results
+from listener.store.rows import NEW_RESULT, row_of_result
+from listener.store.tables import UtcTimestamp, results, stored_time
 
 _INSERT = BulkInsert(
     results,
-    lambda dialect: insert_or_ignore(dialect, results, ["dedup_key"]).returning(
-        results.c.dedup_key, results.c.id
+    NEW_RESULT,
+    lambda dialect, table: insert_or_ignore(dialect, table, ["dedup_key"]).returning(
+        table.c.dedup_key, table.c.id
     ),
 )
 _DEDUP_KEY = attrgetter("dedup_key")
@@ -34,22 +35,9 @@ def insert_new(connection: Connection, first: Sequence[RoutedResult], *, at: dat
     """
     if not first:
         return {}
-    rows = _INSERT.run(
-        connection,
-        [
-            values_of_result(
-                entry.result,
-                entry.decision,
-                dedup_key=entry.dedup_key,
-                job=entry.known.id if entry.known else None,
-                queue=entry.queue,
-                message_id=entry.message_id,
-                at=at,
-            )
-            for entry in sorted(first, key=_DEDUP_KEY)
-        ],
-    )
-    return {row[0]: row[1] for row in rows}
+    now = stored_time(at)
+    rows = [row_of_result(entry, at=now) for entry in sorted(first, key=_DEDUP_KEY)]
+    return dict(_INSERT.run(connection, rows))
 
 
 @dataclass(frozen=True, slots=True)

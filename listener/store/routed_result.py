@@ -26,13 +26,10 @@ class RoutedResult:
     known: KnownJob | None
     decision: RoutingDecision
     dedup_key: str
+    ends: str  #: the ``terminal_id`` of the result
+    unverified: bool = False  #: whether MPS has to confirm it before anything follows from it
     activities: Sequence[tuple[KnownJob, str]] = ()  #: jobs that ended within this workflow, and their states
 
     @property
     def job(self) -> Job | None:
         return self.known.job if self.known else None
-
-    @property
-    def unverified(self) -> bool:
-        """Whether MPS has to confirm it before anything follows from it."""
-        return self.dedup_key == self.result.unverified_key

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
 from operator import attrgetter, itemgetter
@@ -21,10 +21,11 @@ from listener.core.model import (
     Message,
     Quarantined,
     Result,
-    RoutingDecision,
     Source,
     Target,
 )
+from listener.store.routed_result import RoutedResult
+from listener.store.tables import UtcTimestamp, jobs, read_time, stored_time
 
 Values = dict[str, Any]
 Columns = Mapping[str, Any] | RowMapping
@@ -40,13 +41,32 @@ JSON_FIELDS = ("details", "activity_job_ids", "activity_states")
 MAX_INTEGER = 2**31 - 1
 RESULT_FIELDS = tuple(each.name for each in fields(Result) if each.name not in JSON_FIELDS)
 
+#: The columns of the rows that ``row_of_result`` makes, in their order; the others are set later.
+NEW_RESULT = (
+    *RESULT_FIELDS,
+    "details",
+    "activities",
+    "dedup_key",
+    "job",
+    "queue",
+    "message_id",
+    "status",
+    "wait_until",
+    "received_at",
+    "copies",
+    "contradictions",
+)
+
 _job_values, _job_columns = attrgetter(*JOB_FIELDS), itemgetter(*JOB_FIELDS)
-_result_values, _result_columns = attrgetter(*RESULT_FIELDS), itemgetter(*RESULT_FIELDS)
+# Enumerations become plain text here: SQLite's driver looks for an adapter of the values of all other classes.
+_result_values = attrgetter(*(f"{name}.value" if name == "source" else name for name in RESULT_FIELDS))
+_result_columns = itemgetter(*RESULT_FIELDS)
 
 # A look-up is several times as fast as calling the enumeration.
 _DELIVERY_STATES = {state.value: state for state in DeliveryState}
 _JOB_STATES = {state.value: state for state in JobState}
 _SOURCES = {source.value: source for source in Source}
+_JOB_TIMES = tuple(name for name in JOB_FIELDS if isinstance(jobs.c[name].type, UtcTimestamp))
 
 
 def values_of_job(job: Job) -> Values:
@@ -61,7 +81,18 @@ def values_of_job(job: Job) -> Values:
 
 def job_of(row: Columns) -> Job:
     """The inverse of ``values_of_job``."""
-    values = dict(zip(JOB_FIELDS, _job_columns(row), strict=True))
+    return _job(dict(zip(JOB_FIELDS, _job_columns(row), strict=True)))
+
+
+def stored_job(columns: Sequence[Any]) -> Job:
+    """The job in these columns, which are JOB_FIELDS, as the driver reads them."""
+    values = dict(zip(JOB_FIELDS, columns, strict=True))
+    for name in _JOB_TIMES:
+        values[name] = read_time(values[name])
+    return _job(values)
+
+
+def _job(values: Values) -> Job:
     for name in UNIQUE_IF_GIVEN:
         values[name] = values[name] or ""
     # An unknown state raises ValueError, which names it.
@@ -69,31 +100,24 @@ def job_of(row: Columns) -> Job:
     return Job(**values)
 
 
-def values_of_result(
-    result: Result,
-    decision: RoutingDecision,
-    *,
-    dedup_key: str,
-    job: int | None,
-    queue: str,
-    message_id: str,
-    at: datetime,
-) -> Values:
-    """The row of a new result: a column for each field, but for those that are stored as JSON, and how it came."""
-    return {
-        **dict(zip(RESULT_FIELDS, _result_values(result), strict=True)),
-        "details": json.dumps(result.details) if result.details else None,
-        "activities": _activities_of(result),
-        "dedup_key": dedup_key,
-        "job": job,
-        "queue": queue,
-        "message_id": message_id,
-        "status": decision.status,
-        "wait_until": decision.wait_until,
-        "received_at": at,
-        "copies": 1,
-        "contradictions": 0,
-    }
+def row_of_result(entry: RoutedResult, *, at: int | None) -> tuple[Any, ...]:
+    """The row of a new result, NEW_RESULT: a column for each field, but for those that are stored as JSON, and how it
+    came. ``at`` is the stored time of now."""
+    result, decision, known = entry.result, entry.decision, entry.known
+    return (
+        *_result_values(result),
+        json.dumps(result.details) if result.details else None,
+        _activities_of(result) if result.activity_job_ids else None,
+        entry.dedup_key,
+        known.id if known else None,
+        entry.queue,
+        entry.message_id,
+        decision.status.value,
+        stored_time(decision.wait_until),
+        at,
+        1,
+        0,
+    )
 
 
 def result_of(row: Columns) -> Result:

@@ -34,6 +34,16 @@ def to_microseconds(at: datetime) -> int:
     return (at - EPOCH) // MICROSECOND
 
 
+def stored_time(at: datetime | None) -> int | None:
+    """A timestamp as rows have it."""
+    return None if at is None else to_microseconds(at)
+
+
+def read_time(number: int | None) -> datetime | None:
+    """The inverse of ``stored_time``."""
+    return None if number is None else from_microseconds(number)
+
+
 def from_microseconds(number: int) -> datetime:
     """The inverse of ``to_microseconds``, between EARLIEST and LATEST."""
     return EPOCH + timedelta(microseconds=min(max(number, _MIN), _MAX))
@@ -49,10 +59,10 @@ class UtcTimestamp(TypeDecorator[datetime]):
     cache_ok = True
 
     def process_bind_param(self, value: datetime | None, dialect: Dialect) -> int | None:
-        return None if value is None else to_microseconds(value)
+        return stored_time(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        return None if value is None else from_microseconds(value)
+        return read_time(value)
 
 
 RowId = BigInteger().with_variant(Integer, "sqlite")  #: SQLite assigns ids to an INTEGER PRIMARY KEY only
