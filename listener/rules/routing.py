@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any, Final
 
 from listener.core.model import (
@@ -27,7 +27,7 @@ from listener.formats import activities, callback, user_data
 from listener.formats.callback_members import folded_deeply
 from listener.formats.setup_message import is_setup_message
 from listener.formats.user_data import UserData
-from listener.rules.job_facts import is_own, job_facts
+from listener.rules.job_facts import JobFacts, is_own, job_facts
 from listener.rules.retry import RetryPolicy
 from listener.rules.verification import Verification
 
@@ -64,6 +64,21 @@ class Match:
     callback: Mapping[str, Any] = field(
         default_factory=dict
     )  #: members of the callback; like ``data``, but names ignore case
+    conditions: tuple[Condition, ...] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        # Made once, since they are evaluated for every result.
+        object.__setattr__(self, "conditions", tuple(_conditions(self)))
+
+
+@dataclass(frozen=True, slots=True)
+class Condition:
+    """One condition of a rule."""
+
+    name: str  #: as in the settings: ``state``, ``data.article`` …
+    wanted: Any  #: one value or alternatives; none of a member that only has to be there
+    find: Callable[[MatchContext], Any]  #: returns _NOTHING if the member is missing
+    accepts: Callable[[Any], bool]  #: whether what was found meets it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,10 +90,13 @@ class Rule:
     handlers: tuple[str, ...] = ()
     retry: RetryPolicy = field(default_factory=RetryPolicy)
     targets: tuple[Target, ...] = field(init=False, repr=False)
+    routed: RoutingDecision = field(init=False, repr=False)  #: about every result that goes to its handlers
 
     def __post_init__(self) -> None:
         # Needed for every result, so they are created once.
-        object.__setattr__(self, "targets", tuple(Target(self.name, handler) for handler in self.handlers))
+        targets = tuple(Target(self.name, handler) for handler in self.handlers)
+        object.__setattr__(self, "targets", targets)
+        object.__setattr__(self, "routed", RoutingDecision(status=ResultStatus.ROUTED, targets=targets))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,13 +115,18 @@ class MatchContext:
     """Everything that conditions can refer to."""
 
     result: Result
+    job: Job | None
     queue: str
-    type: str
-    function: str
-    pipeline: str
-    user_data: UserData
 
-    # Few rules have conditions on these, so the callback is parsed only when one is evaluated.
+    # Few rules have conditions on these, so they are made only when one is evaluated.
+
+    @cached_property
+    def facts(self) -> JobFacts:
+        return job_facts(self.result, self.job)
+
+    @cached_property
+    def user_data(self) -> UserData:
+        return user_data.parse(self.facts.user_data)
 
     @cached_property
     def callback(self) -> Mapping[str, Any]:
@@ -142,15 +165,7 @@ class Correlation:
 
 def match_context(result: Result, job: Job | None, queue: str) -> MatchContext:
     """The facts of a result and its job."""
-    facts = job_facts(result, job)
-    return MatchContext(
-        result=result,
-        queue=queue,
-        type=facts.type,
-        function=facts.function,
-        pipeline=facts.pipeline,
-        user_data=user_data.parse(facts.user_data),
-    )
+    return MatchContext(result=result, job=job, queue=queue)
 
 
 def first_match(rules: Sequence[Rule], context: MatchContext) -> Rule | None:
@@ -160,17 +175,18 @@ def first_match(rules: Sequence[Rule], context: MatchContext) -> Rule | None:
 
 def matches(match: Match, context: MatchContext) -> bool:
     """Whether a result meets all conditions."""
-    return all(met for _name, _wanted, _found, met in _conditions(match, context))
+    return all(condition.accepts(condition.find(context)) for condition in match.conditions)
 
 
 def mismatch(match: Match, context: MatchContext) -> Mismatch | None:
     """The first condition that does not match; None if all match."""
-    for number, (name, wanted, found, met) in enumerate(_conditions(match, context)):
-        if not met:
+    for number, condition in enumerate(match.conditions):
+        found = condition.find(context)
+        if not condition.accepts(found):
             missing = found is _NOTHING
             return Mismatch(
-                condition=name,
-                wanted=wanted,
+                condition=condition.name,
+                wanted=condition.wanted,
                 found=None if missing else found,
                 missing=missing,
                 met=number,
@@ -214,9 +230,9 @@ def decider(rules: Sequence[Rule], correlation: Correlation, *, now: datetime, w
 
 
 def _was_reported_lost(job: Job, result: Result) -> bool:
-    if result.event and not result.terminal_id:
+    if job.state != LOST or (result.event and not result.terminal_id):
         return False
-    return is_own(result, job) and job.state == LOST and result.source != Source.LISTENER
+    return is_own(result, job) and result.source != Source.LISTENER
 
 
 def _without_job(
@@ -237,8 +253,9 @@ def _without_job(
 
 
 def _routed(rules: Sequence[Rule], context: MatchContext) -> RoutingDecision:
-    if targets := _targets(first_match(rules, context)):
-        return RoutingDecision(status=ResultStatus.ROUTED, targets=targets)
+    rule = first_match(rules, context)
+    if rule is not None and rule.targets:
+        return rule.routed
     if context.result.state == LOST:
         return RoutingDecision(status=ResultStatus.REFUSED, reason=f"lost: {context.result.message}")
     if context.result.state in PROGRESS_STATES:
@@ -252,64 +269,77 @@ def _targets(rule: Rule | None) -> tuple[Target, ...]:
 
 def is_mere_progress(rules: Sequence[Rule], result: Result) -> bool:
     """Whether this is a progress report that no rule can match, so waiting for its job is pointless."""
-    return result.state in PROGRESS_STATES and not any(_accepts_state(rule.match, result) for rule in rules)
-
-
-def _conditions(match: Match, context: MatchContext) -> Iterator[tuple[str, Any, Any, bool]]:
-    """The name of each condition, what it wants, what was found, and whether it is met."""
-    result, given = context.result, context.user_data
-    yield (
-        "state",
-        USUAL_STATES if _is_empty(match.state) else match.state,
-        result.state,
-        _accepts_state(match, result),
+    return result.state in PROGRESS_STATES and not any(
+        rule.match.conditions[0].accepts(result.state) for rule in rules
     )
-    # Most rules omit most conditions, and this runs for every result.
+
+
+def _conditions(match: Match) -> Iterator[Condition]:
+    """The conditions of a rule: first that on the state, which every rule has. Those that are omitted are left out."""
+    if _is_empty(match.state):  # states that are not terminal, and Lost, only match rules that name them
+        yield Condition("state", USUAL_STATES, _state, frozenset(USUAL_STATES).__contains__)
+    else:
+        yield Condition("state", match.state, _state, _any_of(match.state, _equal_ignoring_case))
     if (wanted := match.type) != ():
-        yield "type", wanted, context.type, _any_of(wanted, context.type, _equal_ignoring_case)
+        yield Condition("type", wanted, lambda it: it.facts.type, _any_of(wanted, _equal_ignoring_case))
     if (wanted := match.function) != ():
-        yield "function", wanted, context.function, _any_of(wanted, context.function)
+        yield Condition("function", wanted, lambda it: it.facts.function, _any_of(wanted))
     if (wanted := match.queue) != ():
-        yield "queue", wanted, context.queue, _any_of(wanted, context.queue)
+        yield Condition("queue", wanted, lambda it: it.queue, _any_of(wanted))
     if (wanted := match.pipeline) != ():
-        yield "pipeline", wanted, context.pipeline, _any_of(wanted, context.pipeline)
+        yield Condition("pipeline", wanted, lambda it: it.facts.pipeline, _any_of(wanted))
     if (wanted := match.route) != ():
-        yield "route", wanted, given.route, _any_of(wanted, given.route)
+        yield Condition("route", wanted, lambda it: it.user_data.route, _any_of(wanted))
     if (wanted := match.user_data) != ():
         # fnmatch compiles to atomic groups, so that a pattern with many stars does not backtrack.
-        yield "user_data", wanted, given.text, _any_of(wanted, given.text, _matches_pattern)
+        yield Condition("user_data", wanted, lambda it: it.user_data.text, _any_of(wanted, _matches_pattern))
     for path, value in match.data.items():
-        found = _at(given.fields, path)
-        yield f"data.{path}", value, found, found is not _NOTHING and _any_of(value, found, equal_json)
+        accepts = _present(_any_of(value, equal_json))
+        yield Condition(f"data.{path}", value, partial(_member, path), accepts)
     if not _is_empty(match.activity_state):
-        wanted, states = match.activity_state, context.activity_states
-        met = any(_any_of(wanted, each, _equal_ignoring_case) for each in states)
-        yield "activity_state", wanted, states, met
-    for path, value in match.callback.items():
-        found = _at(context.callback, path.lower())
-        yield (
-            f"callback.{path}",
-            value,
-            found,
-            found is not _NOTHING and _any_of(value, found, _equal_members),
+        accepts = _any_of(match.activity_state, _equal_ignoring_case)
+        yield Condition(
+            "activity_state",
+            match.activity_state,
+            lambda it: it.activity_states,
+            partial(_any_accepted, accepts),
         )
+    for path, value in match.callback.items():
+        accepts = _present(_any_of(value, _equal_members))
+        yield Condition(f"callback.{path}", value, partial(_callback_member, path.lower()), accepts)
 
 
-def _accepts_state(match: Match, result: Result) -> bool:
-    """States that are not terminal, and Lost, only match rules that name them."""
-    if _is_empty(match.state):
-        return result.terminal and result.state != LOST
-    return _any_of(match.state, result.state, _equal_ignoring_case)
+def _state(context: MatchContext) -> str:
+    return context.result.state
+
+
+def _member(path: str, context: MatchContext) -> Any:
+    """The member of the user data."""
+    return _at(context.user_data.fields, path)
+
+
+def _callback_member(path: str, context: MatchContext) -> Any:
+    return _at(context.callback, path)
 
 
 def _is_empty(wanted: OneOrMany) -> bool:
     return isinstance(wanted, _SEVERAL) and not wanted
 
 
-def _any_of(wanted: Any, found: Any, same: Callable[[Any, Any], bool] = operator.eq) -> bool:
+def _any_of(wanted: Any, same: Callable[[Any, Any], bool] = operator.eq) -> Callable[[Any], bool]:
+    """Whether a value is the one that is wanted, or one of several; no alternatives accept everything."""
     if not isinstance(wanted, _SEVERAL):
-        return same(wanted, found)
-    return not wanted or any(same(each, found) for each in wanted)
+        return partial(same, wanted)
+    alternatives = tuple(wanted)
+    return lambda found: not alternatives or any(same(each, found) for each in alternatives)
+
+
+def _present(accepts: Callable[[Any], bool]) -> Callable[[Any], bool]:
+    return lambda found: found is not _NOTHING and accepts(found)
+
+
+def _any_accepted(accepts: Callable[[Any], bool], found: Sequence[str]) -> bool:
+    return any(map(accepts, found))
 
 
 def _equal_ignoring_case(wanted: str, found: str) -> bool:
