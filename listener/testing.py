@@ -181,7 +181,7 @@ class HandlerRunner:
             return retry.after_failure(delivery, error, self._policy, now=now, jitter=1.0)
 
         def run(_document: JobResult) -> None:
-            self._coroutines.run(self.handler, result, timeout=time_left())
+            self._coroutines.run(self.handler, result, timeout=time_left)
 
         # In a context of its own: the time limit of this call is not that of the test.
         outcome = contextvars.copy_context().run(

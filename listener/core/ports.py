@@ -386,7 +386,8 @@ class Meter(Protocol):
 
     def deleted(self, queue: str, *, messages: int, failed: int) -> None: ...
 
-    def settled(self, settlement: Settlement, *, seconds: float, late: bool) -> None: ...
+    def settled(self, settlements: Sequence[Settlement], *, late: bool) -> None:
+        """These attempts have ended; ``late``: without effect, since others had begun."""
 
 
 class ClockCheck(Protocol):

@@ -6,12 +6,16 @@ import asyncio
 import concurrent.futures
 import inspect
 import threading
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from datetime import timedelta
 
 from listener.core.errors import Unavailable
 from listener.core.model import JobResult
 from listener.core.ports import Handler
+
+
+def _no_limit() -> None:
+    """For a call that may take as long as it needs."""
 
 
 class CoroutineRunner:
@@ -27,18 +31,20 @@ class CoroutineRunner:
         self._thread: threading.Thread | None = None
         self._closed = False
 
-    def run(self, handler: Handler, result: JobResult, *, timeout: timedelta | None = None) -> None:
+    def run(
+        self, handler: Handler, result: JobResult, *, timeout: Callable[[], timedelta | None] = _no_limit
+    ) -> None:
         """Call the handler and wait until it is done. Raises what it raises, except that SystemExit becomes
         RuntimeError.
 
-        After ``timeout`` a coroutine is cancelled, and TimeoutError raised once it has ended, so that it never runs
-        beside the next attempt; a plain function cannot be interrupted. Raises Unavailable, which uses up no attempt,
-        if the runner was closed in the meantime.
+        After the time that ``timeout`` returns, a coroutine is cancelled, and TimeoutError raised once it has ended, so
+        that it never runs beside the next attempt; a plain function cannot be interrupted. Raises Unavailable, which
+        uses up no attempt, if the runner was closed in the meantime.
         """
         try:
             outcome = handler(result)
             if inspect.isawaitable(outcome):
-                self._wait_for(outcome, limit=timeout)
+                self._wait_for(outcome, limit=timeout())
         except SystemExit as error:
             raise RuntimeError(f"the handler called exit({error.code!r})") from error
 

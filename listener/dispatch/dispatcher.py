@@ -159,7 +159,8 @@ class Dispatcher:
             self._in_flight.release([delivery])
             raise
         finally:
-            self._workers.put(self._in_flight.returned(delivery))
+            if waiting := self._in_flight.returned(delivery):
+                self._workers.put(waiting)
 
     def _attempt(self, delivery: Delivery) -> Settlement:
         started_at, started = clock.now(), clock.monotonic()
@@ -222,8 +223,7 @@ class Dispatcher:
         self._lease_keeper.maintain()
 
     def _follow_rescued(self, rescued: Sequence[Settlement]) -> None:
-        for settlement in rescued:
-            self._settler.report(settlement, late=False)
+        self._settler.report(rescued)
         self._claimer.expect(rescued)
 
     # stop

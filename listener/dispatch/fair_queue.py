@@ -22,7 +22,8 @@ class FairQueue:
     """
 
     def __init__(self, fair_share: int) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()  # entered as such, since a condition does that in Python, more slowly
+        self._changed = threading.Condition(self._lock)
         self._fair_share = fair_share
         self._by_queue: dict[str, deque[Delivery]] = {}  #: in the order of their turns
         self._busy: Counter[str] = Counter()
@@ -31,9 +32,12 @@ class FairQueue:
         self._closed = False
 
     def put(self, deliveries: Sequence[Delivery]) -> None:
-        with self._changed:
+        with self._lock:
             for delivery in deliveries:
-                self._by_queue.setdefault(delivery.queue, deque()).append(delivery)
+                waiting = self._by_queue.get(delivery.queue)
+                if waiting is None:
+                    waiting = self._by_queue[delivery.queue] = deque()
+                waiting.append(delivery)
             self._wake_one()
 
     def get(self, *, beat: Callable[[], None]) -> Delivery | None:
@@ -41,7 +45,7 @@ class FairQueue:
 
         Until then, ``beat`` is called at least every ``IDLE_BEAT``.
         """
-        with self._changed:
+        with self._lock:
             while (found := self._next()) is None and not self._closed:
                 beat()
                 self._idle += 1
@@ -52,13 +56,13 @@ class FairQueue:
             return found
 
     def done(self, delivery: Delivery) -> None:
-        with self._changed:
+        with self._lock:
             self._busy[delivery.queue] -= 1
             self._wake_one()
 
     def close(self) -> None:
         """Let ``get`` return None once nothing can be taken."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             self._changed.notify_all()
 
@@ -70,12 +74,14 @@ class FairQueue:
             self._changed.notify()
 
     def _next(self) -> Delivery | None:
-        for name in list(self._by_queue):
-            if self._busy[name] < self._fair_share:
-                waiting = self._by_queue.pop(name)
-                found = waiting.popleft()
-                if waiting:
-                    self._by_queue[name] = waiting  # behind the others
-                self._busy[name] += 1
-                return found
-        return None
+        name = next((name for name in self._by_queue if self._busy[name] < self._fair_share), None)
+        if name is None:
+            return None
+        waiting = self._by_queue[name]
+        found = waiting.popleft()
+        if not waiting:
+            del self._by_queue[name]
+        elif len(self._by_queue) > 1:  # behind the others
+            self._by_queue[name] = self._by_queue.pop(name)
+        self._busy[name] += 1
+        return found

@@ -158,7 +158,7 @@ class Handlers:
     def _run(self, target: Target, result: JobResult) -> None:
         loaded = self._begin(target)
         try:
-            self._runner.run(loaded.handler, result, timeout=time_left())
+            self._runner.run(loaded.handler, result, timeout=time_left)
         finally:
             self._end(loaded)
 

@@ -56,7 +56,8 @@ class InFlight:
     """
 
     def __init__(self, capacity: int, *, queues: int = 1) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.Lock()  # entered as such, since a condition does that in Python, more slowly
+        self._changed = threading.Condition(self._lock)
         self._owned: dict[int, InFlightDelivery] = {}  #: by the delivery's id, as the next two
         self._calls: dict[int, HandlerCall] = {}
         self._waiting: dict[int, Delivery] = {}  #: for the end of an earlier attempt's call
@@ -70,13 +71,13 @@ class InFlight:
 
     def resize(self, capacity: int) -> None:
         """Own at most this many from now on, but never fewer than the initial capacity."""
-        with self._changed:
+        with self._lock:
             self._capacity = max(self._min_capacity, capacity)
             self._capacity_each = fair_share(self._capacity, self.queues)
 
     def reserve(self, wanted: int) -> Capacity:
         """Reserve capacity for as many of these as possible; ``take`` must follow."""
-        with self._changed:
+        with self._lock:
             free = 0 if self._closed else self._capacity - self._unfinished - self._reserved
             total = max(0, min(free, wanted))
             self._reserved += total
@@ -87,7 +88,7 @@ class InFlight:
 
     def take(self, claimed: Sequence[Delivery], *, reserved: int) -> None:
         """Own these, and release what was ``reserved`` for them."""
-        with self._changed:
+        with self._lock:
             self._reserved -= reserved
             for delivery in claimed:
                 if delivery.id in self._owned:  # an earlier attempt, whose lease was lost
@@ -100,7 +101,7 @@ class InFlight:
 
         It is not called yet while an earlier attempt is running; ``returned`` or ``abandon_hung`` then hands it out.
         """
-        with self._changed:
+        with self._lock:
             owned = self._current(delivery)
             if self._closed or owned is None:
                 return False
@@ -113,7 +114,7 @@ class InFlight:
 
     def returned(self, delivery: Delivery) -> Sequence[Delivery]:
         """Its handler's call has ended; returns the attempt, if any, that waited for this."""
-        with self._changed:
+        with self._lock:
             call = self._calls.get(delivery.id)
             if call is None or call.delivery is not delivery:
                 return ()  # it was abandoned, and another attempt may be running
@@ -121,29 +122,29 @@ class InFlight:
 
     def release(self, deliveries: Sequence[Delivery]) -> None:
         """These are settled, or not owned by this process any more."""
-        with self._changed:
+        with self._lock:
             for delivery in deliveries:
                 if self._current(delivery):
                     self._disown(delivery.id)
             self._changed.notify_all()
 
     def all(self) -> Sequence[Delivery]:
-        with self._changed:
+        with self._lock:
             return [owned.delivery for owned in self._owned.values()]
 
     def unfinished(self) -> Sequence[Delivery]:
         """All but those whose handler hangs."""
-        with self._changed:
+        with self._lock:
             return [owned.delivery for owned in self._owned.values() if not owned.hung]
 
     def running(self) -> int:
         """How many deliveries have a handler that is running, without those whose handler hangs."""
-        with self._changed:
+        with self._lock:
             return sum(not call.hung for call in self._calls.values())
 
     def take_overdue(self, limit: timedelta) -> Sequence[Delivery]:
         """Those whose handler has been running for longer than this, each once: they hang, and use no capacity."""
-        with self._changed:
+        with self._lock:
             overdue = [call for call in self._running_longer_than(limit) if not call.hung]
             for call in overdue:
                 call.hung = True
@@ -157,7 +158,7 @@ class InFlight:
 
     def abandon_hung(self, limit: timedelta) -> Sequence[AbandonedCall]:
         """Own those no longer whose handler hangs, and has been running for longer than this."""
-        with self._changed:
+        with self._lock:
             hung = [call.delivery for call in self._running_longer_than(limit) if call.hung]
             for delivery in hung:
                 if self._current(delivery):
@@ -166,13 +167,13 @@ class InFlight:
 
     def close(self) -> Sequence[Delivery]:
         """Let no further handler begin; returns the deliveries whose handler has not begun."""
-        with self._changed:
+        with self._lock:
             self._closed = True
             return [owned.delivery for owned in self._owned.values() if not owned.begun]
 
     def wait_until_finished(self, limit: timedelta) -> bool:
         """Whether everything was settled within the limit, apart from deliveries whose handler hangs."""
-        with self._changed:
+        with self._lock:
             return self._changed.wait_for(lambda: not self._unfinished, limit.total_seconds())
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 from listener.core.model import Delivery, Job, JobResult, Result
 from listener.core.outputs import Outputs
 from listener.formats import activities, kind_outputs, user_data
-from listener.rules.job_facts import job_facts, kind_of
+from listener.rules.job_facts import JobFacts, job_facts, kind_of
 
 
 def job_result(delivery: Delivery, *, traceparent: str = "") -> JobResult:
@@ -41,7 +41,7 @@ def job_result(delivery: Delivery, *, traceparent: str = "") -> JobResult:
         received_at=delivery.received_at,
         finished_at=delivery.received_at if result.terminal_id else None,
         source=result.source,
-        outputs=outputs_of(result, job),
+        outputs=_outputs(result, job, facts),
         activities=activities.read(result.raw) if result.run_id else (),
         raw=result.raw,
         traceparent=traceparent or (job.trace if job else ""),
@@ -50,10 +50,14 @@ def job_result(delivery: Delivery, *, traceparent: str = "") -> JobResult:
 
 def outputs_of(result: Result, job: Job | None) -> Outputs | None:
     """What the job of this result produced; None if that is not known."""
+    return _outputs(result, job, job_facts(result, job))
+
+
+def _outputs(result: Result, job: Job | None, facts: JobFacts) -> Outputs | None:
     return kind_outputs.read(
         kind_of(result, job),
         result.outputs,
-        function=job_facts(result, job).function,
+        function=facts.function,
         output=_output(result, job),
         raw=result.raw,
     )

@@ -197,7 +197,7 @@ class Pull:
                 answers.append(each)
                 continue
             is_late = id(each) in late
-            self._meter.settled(each, seconds=each.seconds or 0.0, late=is_late)
+            self._meter.settled([each], late=is_late)
             log_settlement(each, late=is_late)
             answers.append(_lost(wanted) if is_late else self._answer(each, at))
         return answers

@@ -72,12 +72,17 @@ class Settler:
         self._finished.put(None)
         self._thread.join()
 
-    def report(self, settlement: Settlement, *, late: bool, verbose: bool = True) -> None:
-        """Count and log the outcome of an attempt; what was done or offered, and took effect, only if ``verbose``."""
-        if not isinstance(settlement.outcome, Offered):  # the application is still to settle this attempt
-            self._meter.settled(settlement, seconds=settlement.seconds or 0.0, late=late)
-        if verbose or late or not isinstance(settlement.outcome, Done | Offered):
-            log_settlement(settlement, late=late)
+    def report(self, settlements: Sequence[Settlement], *, late: Set[int] = frozenset()) -> None:
+        """Count and log the outcomes of attempts. ``late``: the ids, of the objects, of those without effect."""
+        ended = [each for each in settlements if not isinstance(each.outcome, Offered)]  # by its application
+        for is_late in (False, True):
+            if counted := [each for each in ended if (id(each) in late) is is_late]:
+                self._meter.settled(counted, late=is_late)
+        verbose = log.is_enabled_for(logging.DEBUG)
+        for each in settlements:
+            is_late = id(each) in late
+            if verbose or is_late or not isinstance(each.outcome, Done | Offered):
+                log_settlement(each, late=is_late)
 
     def _run(self) -> None:
         running = True
@@ -91,15 +96,16 @@ class Settler:
     def _next_batch(self) -> tuple[list[Settlement], bool]:
         """Wait briefly for an outcome, then take all that there are; and whether to continue after these."""
         batch: list[Settlement] = []
-        while len(batch) < SETTLE_BATCH and (not batch or not self._finished.empty()):
-            try:
-                finished = self._finished.get(timeout=IDLE_BEAT.total_seconds())
-            except queue.Empty:
-                break
-            if finished is None:
-                return batch, False
-            batch.append(finished)
-        return batch, True
+        try:
+            finished = self._finished.get(timeout=IDLE_BEAT.total_seconds())
+            while finished is not None:
+                batch.append(finished)
+                if len(batch) == SETTLE_BATCH:
+                    return batch, True
+                finished = self._finished.get_nowait()
+        except queue.Empty:
+            return batch, True
+        return batch, False
 
     def _settle(self, settlements: Sequence[Settlement]) -> None:
         """Repeated until it succeeds: the handlers have run, only the store does not know it yet."""
@@ -156,10 +162,8 @@ class Settler:
     def _follow(self, settlements: Sequence[Settlement], written: Written) -> None:
         """What else is to be done about outcomes, once they are written."""
         self._on_settled(settlements)
-        verbose = log.is_enabled_for(logging.DEBUG)
-        for settlement in settlements:
-            if id(settlement) not in written.rejected:
-                self.report(settlement, late=id(settlement) in written.late, verbose=verbose)
+        known = [each for each in settlements if id(each) not in written.rejected]
+        self.report(known, late=written.late)
 
 
 def _with_plain_reason(settlement: Settlement) -> Settlement:

@@ -20,6 +20,7 @@ from listener.core.model import (
     Done,
     EndedJob,
     Offered,
+    Outcome,
     RecordKind,
     RecordSummary,
     Settlement,
@@ -123,15 +124,19 @@ class Metrics:
         if failed:
             _child(self._intake.deleted, queue, "failed").inc(failed)
 
-    def settled(self, settlement: Settlement, *, seconds: float, late: bool) -> None:
-        delivery, dispatch = settlement.delivery, self._dispatch
-        route, handler = delivery.target.route, delivery.target.handler
-        outcome = LATE if late else OUTCOME_NAMES[type(settlement.outcome)]
-        _child(dispatch.attempts, route, handler, outcome).inc()
-        dispatch.handler_duration.observe((seconds,), route, handler)
-        if outcome in ENDS_DELIVERY:
-            waited = (clock.now() - delivery.attempts_since).total_seconds()
-            dispatch.delivery_duration.observe((max(waited, 0.0),), route, handler)
+    def settled(self, settlements: Sequence[Settlement], *, late: bool) -> None:
+        now, dispatch = clock.now(), self._dispatch
+        by_kind: dict[tuple[str, str, type[Outcome]], list[Settlement]] = {}
+        for each in settlements:
+            target = each.delivery.target
+            by_kind.setdefault((target.route, target.handler, type(each.outcome)), []).append(each)
+        for (route, handler, kind), alike in by_kind.items():
+            outcome = LATE if late else OUTCOME_NAMES[kind]
+            _child(dispatch.attempts, route, handler, outcome).inc(len(alike))
+            dispatch.handler_duration.observe([each.seconds or 0.0 for each in alike], route, handler)
+            if outcome in ENDS_DELIVERY:
+                waited = [(now - each.delivery.attempts_since).total_seconds() for each in alike]
+                dispatch.delivery_duration.observe([max(each, 0.0) for each in waited], route, handler)
 
     def clock_jumped(self, size: timedelta) -> None:
         _child(self._clock_jumps, "forward" if size > timedelta(0) else "back").inc()

@@ -79,7 +79,7 @@ def test_what_the_handler_raises_reaches_the_caller(error: Exception, runner: Co
         raise error
 
     with pytest.raises(type(error)) as raised:
-        runner.run(handle, a_job_result(), timeout=timedelta(minutes=1))
+        runner.run(handle, a_job_result(), timeout=lambda: timedelta(minutes=1))
 
     assert (type(raised.value), raised.value.args) == (type(error), error.args)
 
@@ -93,15 +93,15 @@ def test_exit_ends_neither_the_worker_nor_the_loop(runner: CoroutineRunner) -> N
 
     for handler in (leave, lambda _: sys.exit(3), leave):
         with pytest.raises(RuntimeError, match=r"exit\(3\)"):
-            runner.run(handler, a_job_result(), timeout=timedelta(seconds=30))
-    assert runner.run(stay, a_job_result(), timeout=timedelta(seconds=30)) is None
+            runner.run(handler, a_job_result(), timeout=lambda: timedelta(seconds=30))
+    assert runner.run(stay, a_job_result(), timeout=lambda: timedelta(seconds=30)) is None
 
 
 def test_too_slow_a_coroutine_is_cancelled(runner: CoroutineRunner) -> None:
     endless = Endless()
 
     with pytest.raises(TimeoutError, match="longer than"):
-        runner.run(endless, a_job_result(), timeout=timedelta(milliseconds=20))
+        runner.run(endless, a_job_result(), timeout=lambda: timedelta(milliseconds=20))
 
     assert endless.cancelled.is_set()
 
@@ -121,7 +121,7 @@ def test_a_cancelled_coroutine_is_waited_for(runner: CoroutineRunner) -> None:
         cleaned.set()
 
     with ThreadPoolExecutor(1) as pool:
-        call = pool.submit(runner.run, handle, a_job_result(), timeout=timedelta(milliseconds=20))
+        call = pool.submit(runner.run, handle, a_job_result(), timeout=lambda: timedelta(milliseconds=20))
         assert cleaning.wait(30)
         for _ in range(3):  # turns of the loop, in which the call could have returned
             runner.run(lambda _: asyncio.sleep(0), a_job_result())

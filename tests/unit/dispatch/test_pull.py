@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 
 from listener.core import clock
 from listener.core.errors import LeaseLost, NotFound, Unavailable, UsageError
-from listener.core.model import Delivery, DeliveryState, JobResult, Target
+from listener.core.model import Delivery, DeliveryState, JobResult, Settlement, Target
 from listener.core.pull import DEFAULT_LEASE, MAX_LEASE, PullHandler
 from listener.dispatch.attempt import HandlerBinding
 from listener.dispatch.dispatcher import Dispatcher
@@ -99,8 +99,8 @@ class TestOffering:
         counted: list[Any] = []
 
         class Meter:
-            def settled(self, settlement: Any, *, seconds: float, late: bool) -> None:
-                counted.append((type(settlement.outcome).__name__, late))
+            def settled(self, settlements: Sequence[Settlement], *, late: bool) -> None:
+                counted.extend((type(each.outcome).__name__, late) for each in settlements)
 
         record_results(store)
         with offering(store, meter=Meter()):

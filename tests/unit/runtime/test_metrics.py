@@ -57,7 +57,7 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
 )
 def test_settlements_are_counted_by_outcome(outcome: Outcome, late: bool, label: str) -> None:
     metrics = Metrics()
-    metrics.settled(Settlement(delivery=a_delivery(), outcome=outcome), seconds=0.2, late=late)
+    metrics.settled([Settlement(delivery=a_delivery(), outcome=outcome, seconds=0.2)], late=late)
 
     labels = {"route": "videos", "handler": "log"}
     assert value(metrics, "delivery_attempts_total", **labels, outcome=label) == 1
@@ -144,7 +144,7 @@ def test_the_way_of_a_result_is_timed(monkeypatch: pytest.MonkeyPatch) -> None:
         (RetryAfter(wait=timedelta(0), reason=""), False),
         (Done(), True),
     ):
-        metrics.settled(Settlement(delivery=delivery, outcome=outcome), seconds=0.2, late=late)
+        metrics.settled([Settlement(delivery=delivery, outcome=outcome, seconds=0.2)], late=late)
 
     labels = {"route": "videos", "handler": "log"}
     assert value(metrics, "message_record_duration_seconds_sum", queue="q") == 3602
