@@ -20,6 +20,7 @@ from mns.mns_http import RequestInternal
 from mns.mns_request import RequestBase
 
 from listener.aliyun.credentials import Credentials
+from listener.aliyun.http_response import QuickResponse
 from listener.core import clock
 from listener.core.errors import SettingsError
 
@@ -52,6 +53,7 @@ class MnsConnection:
             raise SettingsError(
                 f"endpoint = {endpoint!r} is not valid: {str(error).strip()}; expected http(s)://host[:port]"
             ) from error
+        self._client.http.conn.response_class = QuickResponse
 
     def exchange(self, method: str, uri: str, *, body: bytes = b"") -> MnsReply:
         """One request and its reply. Raises OSError, HTTPException or what the credentials raise."""
@@ -135,7 +137,7 @@ class MnsConnection:
                 raise ConnectionAbortedError("interrupted")
             connection.request(request.method, request.uri, request.data or None, request.header)
             response = connection.getresponse()
-            return MnsReply(response.status, _complete_body(response), response.headers.get("Date", ""))
+            return MnsReply(response.status, _complete_body(response), response.headers.get("date", ""))
         except BaseException:  # the rest of this reply must not be read as the next one
             connection.close()
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
+from functools import lru_cache
 from typing import Any, Final, NoReturn
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 
@@ -18,7 +19,14 @@ class BadXml(ValueError):
 
 
 class _CautiousBuilder(TreeBuilder):
-    """Rejects document types, without which no entity can be declared, and documents of too many elements."""
+    """Rejects document types, without which no entity can be declared."""
+
+    def doctype(self, name: str, pubid: str | None, system: str | None) -> NoReturn:
+        raise BadXml(f"XML with a document type ({name[:40]})")
+
+
+class _CountingBuilder(_CautiousBuilder):
+    """Rejects documents of too many elements, too."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -30,13 +38,11 @@ class _CautiousBuilder(TreeBuilder):
             raise BadXml(f"XML with more than {MAX_ELEMENTS} elements")
         return super().start(tag, attrs)
 
-    def doctype(self, name: str, pubid: str | None, system: str | None) -> NoReturn:
-        raise BadXml(f"XML with a document type ({name[:40]})")
-
 
 def parse(text: str | bytes) -> Element[Any]:
     """The root element. Raises BadXml for anything ill-formed, and for any document type."""
-    parser = XMLParser(target=_CautiousBuilder())  # noqa: S314 - no document type, so no entities to attack with
+    builder = _CautiousBuilder() if _has_few_elements(text) else _CountingBuilder()
+    parser = XMLParser(target=builder)  # noqa: S314 - no document type, so no entities to attack with
     try:
         parser.feed(text)
         root: Element[Any] = parser.close()
@@ -45,6 +51,14 @@ def parse(text: str | bytes) -> Element[Any]:
     except (ParseError, ValueError, LookupError) as error:  # LookupError: an unknown encoding
         raise BadXml(f"not well-formed XML: {error}") from error
     return root
+
+
+def _has_few_elements(text: str | bytes) -> bool:
+    """Whether there are certainly not too many, as in nearly all documents: to count them takes longer than all else.
+
+    An element has a ``<``, which has its byte in every encoding that expat accepts.
+    """
+    return (text.count("<") if isinstance(text, str) else text.count(b"<")) <= MAX_ELEMENTS
 
 
 def unescape(text: str) -> str:
@@ -63,6 +77,7 @@ def _character(reference: re.Match[str]) -> str:
     return chr(code) if code <= sys.maxunicode else reference[0]
 
 
+@lru_cache(maxsize=256)
 def local(tag: str) -> str:
     """The name without its namespace, which is ``…/v1/``, ``…/v1`` or none ."""
     return tag.rpartition("}")[2]
@@ -70,4 +85,4 @@ def local(tag: str) -> str:
 
 def children_text(element: Element[Any]) -> dict[str, str]:
     """The text of each child by local name; the last one wins, an empty one reads ``""``."""
-    return {child.tag.rpartition("}")[2]: child.text or "" for child in element}
+    return {local(child.tag): child.text or "" for child in element}

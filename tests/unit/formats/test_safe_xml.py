@@ -78,6 +78,15 @@ def test_a_document_of_very_many_elements_is_refused() -> None:
         safe_xml.parse(f"<a>{'<b/>' * safe_xml.MAX_ELEMENTS}</a>")
 
 
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "latin-1", "cp1252", "cp037", "utf-7"])
+def test_no_encoding_hides_that_there_are_very_many_elements(encoding: str) -> None:
+    document = f'<?xml version="1.0" encoding="{encoding}"?><a>{"<b/>" * safe_xml.MAX_ELEMENTS}</a>'
+    hidden = document.partition("?>")
+    for body in (document.encode(encoding), f"{hidden[0]}?>".encode() + hidden[2].encode(encoding)):
+        with pytest.raises(safe_xml.BadXml):
+            safe_xml.parse(body)
+
+
 @pytest.mark.parametrize(
     ("text", "plain"),
     [
