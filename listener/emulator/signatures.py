@@ -1,4 +1,4 @@
-"""The three signatures that the services check, and the text of the one that they make, as pure functions."""
+"""The signatures that the services check, and the text of the one that they make, as pure functions."""
 
 from __future__ import annotations
 
@@ -28,6 +28,30 @@ def mns_text(*, method: str, headers: Mapping[str, str], target: str, date: str)
     lines = [method, headers.get("content-md5", ""), headers.get("content-type", ""), date]
     lines += [f"{name}:{headers[name]}" for name in sorted(headers) if name.startswith("x-mns-")]
     return "\n".join([*lines, target])
+
+
+def mns_v4(secret: str, canonical: str, *, time: str, region: str) -> str:
+    """The signature MNS4-HMAC-SHA256 of a canonical request; ``time`` as in 20250603T105235Z.
+
+    Source: the official gateway package for MNS and its tests; the manual does not have it.
+    """
+    scope = (time[:8], region, "mns", "aliyun_v4_request")
+    key = f"aliyun_v4{secret}".encode()
+    for part in scope:
+        key = hmac.new(key, part.encode(), hashlib.sha256).digest()
+    text = "\n".join(["MNS4-HMAC-SHA256", time, "/".join(scope), canonical])
+    return hmac.new(key, text.encode(), hashlib.sha256).hexdigest()
+
+
+def mns_v4_request(*, method: str, path: str, query: Mapping[str, str], headers: Mapping[str, str]) -> str:
+    """The canonical request; ``path`` is decoded, and names of the query and of headers are in lower case."""
+    items = sorted((encode(name.strip()), encode(value.strip())) for name, value in query.items())
+    resource = "&".join(f"{name}={value}" if value else name for name, value in items)
+    signed = sorted(
+        name for name in headers if name in {"content-type", "content-md5"} or name.startswith("x-mns-")
+    )
+    lines = "".join(f"{name}:{headers[name].strip()}\n" for name in signed)
+    return f"{method}\n{quote(path, safe='/~')}\n{resource}\n{lines}\n"
 
 
 def rpc_v1(secret: str, *, method: str, parameters: Mapping[str, str]) -> str:

@@ -5,20 +5,16 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 from collections.abc import Iterable
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from functools import lru_cache
+from datetime import timedelta
 from random import Random
 
 from listener.core import clock
-from listener.emulator import signatures
 from listener.emulator.limits import MAX_ATTRIBUTES, MAX_MESSAGES
 from listener.emulator.messages import Reply, Request
 from listener.emulator.mns import xml
+from listener.emulator.mns.authentication import VERSION, Authentication
 from listener.emulator.mns.errors import MnsError, range_text
 from listener.emulator.mns.features import STANDARD, QueueFeatures
 from listener.emulator.mns.operations import Operations
@@ -29,10 +25,8 @@ from listener.emulator.options import Options
 from listener.emulator.virtual_clock import VirtualClock
 from listener.emulator.xml_text import readable
 
-VERSION = "2015-06-06"
 #: The operations whose requests contain messages.
 WITH_MESSAGES = ("SendMessage", "BatchSendMessage", "PublishMessage")
-CLOCK_TOLERANCE = timedelta(minutes=15)
 
 
 class Mns:
@@ -42,6 +36,7 @@ class Mns:
         self.topics = Topics(rng, clock=clock, notify=notify)
         self._options = options
         self._rng = rng
+        self._authentication = Authentication(options)
         self._operations = Operations(options, rng, clock)
         self._by_name = {**self._operations.by_name, **TopicOperations(self.topics).by_name}
         self._create_first()
@@ -59,7 +54,7 @@ class Mns:
         """Execute one operation. Never raises MnsError; errors are replies."""
         try:
             _check_size(operation, request)
-            self._check_signature(request, clock.now() + skew)
+            self._authentication.check(request, clock.now() + skew)
             carry_out = self._by_name.get(operation)
             if carry_out is None:
                 raise MnsError("InvalidRequestURL")
@@ -116,62 +111,11 @@ class Mns:
         """Delete a queue, if there is one."""
         self._operations.delete(name)
 
-    def _check_signature(self, request: Request, at: datetime) -> None:
-        headers = request.headers
-        scheme, _, credential = headers.get("authorization", "").partition(" ")
-        if not scheme:
-            raise MnsError("MissingAuthorizationHeader")
-        key, colon, signature = credential.partition(":")
-        if scheme != "MNS" or not colon:
-            raise MnsError("InvalidAuthorizationHeader")
-        if "x-mns-version" not in headers:
-            raise MnsError("MissingVersionHeader")
-        if headers["x-mns-version"] != VERSION:
-            raise MnsError("InvalidArgument", f"The value of x-mns-version should be {VERSION}.")
-        date = _check_date(headers, at)
-        self._check_digest(request)
-        if key != self._options.access_key_id:
-            raise MnsError("InvalidAccessKeyId")
-        expected = signatures.mns_v2(
-            self._options.access_key_secret,
-            method=request.method,
-            headers=headers,
-            target=request.target,
-            date=date,
-        )
-        if signature.strip() != expected:
-            raise MnsError("SignatureDoesNotMatch")
-
-    @staticmethod
-    def _check_digest(request: Request) -> None:
-        """Content-MD5 is optional; accepted is the base64 of the hex digest or of the raw digest."""
-        given = request.headers.get("content-md5")
-        if not given:
-            return
-        digest = hashlib.md5(request.body, usedforsecurity=False)
-        forms = (digest.hexdigest().encode(), digest.digest())
-        if given.encode() not in {base64.b64encode(form) for form in forms}:
-            raise MnsError("InvalidDegist")
-
 
 def _check_size(operation: str, request: Request) -> None:
     limit = MAX_MESSAGES if operation in WITH_MESSAGES else MAX_ATTRIBUTES
     if request.body_size > limit:
         raise MnsError("InvalidArgument", range_text("Content-Length", 0, limit, "bytes"))
-
-
-def _check_date(headers: dict[str, str], at: datetime) -> str:
-    """The date of the request, if it is within the allowed skew."""
-    date = headers.get("x-mns-date") or headers.get("date")
-    if not date:
-        raise MnsError("MissingDateHeader")
-    try:
-        when = _parsed_date(date)
-    except ValueError as error:
-        raise MnsError("InvalidDateHeader") from error
-    if abs(at - when) > CLOCK_TOLERANCE:
-        raise MnsError("TimeExpired")
-    return date
 
 
 def is_meant(request: Request) -> bool:
@@ -182,13 +126,6 @@ def is_meant(request: Request) -> bool:
         or request.headers.get("authorization", "").startswith("MNS")
         or "accountmeta" in request.query
     )
-
-
-@lru_cache(maxsize=64)
-def _parsed_date(text: str) -> datetime:
-    """Raises ValueError. Most requests have the date of the one before."""
-    when = parsedate_to_datetime(text)
-    return when if when.tzinfo else when.replace(tzinfo=UTC)
 
 
 def identify(request: Request) -> str:

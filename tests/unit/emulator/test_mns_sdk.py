@@ -14,6 +14,9 @@ from mns.message_property import (
 from mns.mns_exception import MNSServerException
 from mns.queue import Message, Queue, QueueMeta
 
+from listener.emulator import Emulator
+from listener.emulator.server import RunningEmulator
+
 
 @pytest.fixture
 def queue(account: Any) -> Queue:
@@ -157,6 +160,15 @@ def test_account_keeps_its_logging_bucket(account: Any) -> None:
     account.set_attributes(AccountMeta("bucket"))
 
     assert account.get_attributes().logging_bucket == "bucket"
+
+
+def test_reset_forgets_the_logging_bucket(server: RunningEmulator, account: Any) -> None:
+    from mns.account import AccountMeta
+
+    account.set_attributes(AccountMeta("bucket"))
+    server.call(Emulator.reset)
+
+    assert account.get_attributes().logging_bucket == ""
 
 
 def test_wrong_secret_is_refused(server: Any) -> None:
