@@ -36,12 +36,15 @@ def http(server: RunningEmulator) -> Iterator[httpx.Client]:
 def test_state_shows_queues_jobs_and_counts(http: httpx.Client, bare: BareMns) -> None:
     bare.send("q", "x")
     bare.receive("q")
+    bare.request("PUT", "/topics/t")
 
     assert http.get("/state").json() == {
         "queues": {"q": {"active": 0, "inactive": 1, "delayed": 0, "sent": 1, "received": 1, "deleted": 0}},
         "jobs": {},
-        "requests": {"CreateQueue": 1, "SendMessage": 1, "ReceiveMessage": 1},
+        "requests": {"CreateQueue": 1, "SendMessage": 1, "ReceiveMessage": 1, "CreateTopic": 1},
         "callbacks": {"sent": 0, "lost": 0, "dropped": 0},
+        "topics": {"t": {"published": 0, "subscriptions": []}},
+        "pushes": {"accepted": 0, "failed": 0, "given_up": 0, "waiting": 0, "dropped": 0},
     }
 
 
