@@ -6,10 +6,10 @@ import asyncio
 import contextlib
 import socket
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future
 from dataclasses import dataclass
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import uvicorn
 
@@ -38,6 +38,10 @@ class RunningEmulator:
         except RuntimeError:
             if not self._loop.is_closed():
                 raise
+
+    def run(self, make: Callable[[Emulator], Coroutine[Any, Any, T]]) -> T:
+        """Run a coroutine on the event loop of the emulator and return its value; from any other thread."""
+        return asyncio.run_coroutine_threadsafe(make(self.emulator), self._loop).result(timeout=60)
 
     def call(self, function: Callable[[Emulator], T]) -> T:
         """Run a function on the event loop of the emulator and return its value; from any other thread."""

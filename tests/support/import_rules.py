@@ -23,6 +23,7 @@ EDGES = (
     "client",
     "async_client",
     "testing",
+    "pytest_plugin",
     "explanations",
     "api",
     "pages",

@@ -409,7 +409,12 @@ class EmulatedQueue:
         self._show(message)
         self.wake()
 
-    # Counts
+    # Contents
+
+    def messages(self) -> list[StoredMessage]:
+        """All messages in the order of sending, without receiving them."""
+        self._promote(self._clock.ms())
+        return list(self._messages.values())
 
     def counts(self) -> dict[str, int]:
         """How many messages are active, inactive (received) and delayed."""

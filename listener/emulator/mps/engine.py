@@ -71,10 +71,17 @@ class JobEngine:
         return job
 
     def finish_now(self, job: EmulatedJob) -> None:
-        """Finish a job that has not started."""
+        """Finish a job that waits or runs."""
+        running = [entry for entry in self._running if entry[2] is not job]
         if job in job.pipeline.waiting:
             job.pipeline.waiting.remove(job)
-            self._finish(job)
+        elif len(running) < len(self._running):
+            self._running = running
+            heapq.heapify(self._running)
+        else:
+            return
+        self._finish(job)
+        self.soon(0)
 
     def cancel(self, job: EmulatedJob) -> bool:
         """Cancel a job that has not started; False if it has."""

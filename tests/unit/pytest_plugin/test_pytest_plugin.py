@@ -1,0 +1,83 @@
+"""The fixtures of pytest work as docs/testing-with-the-emulator.md shows, and cost nothing where none is used."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from configparser import ConfigParser
+from pathlib import Path
+
+import pytest
+
+from listener.emulator.testing import MnsEmulator, emulator
+from tests.support import ROOT
+
+PAGE = (ROOT / "docs" / "testing-with-the-emulator.md").read_text("utf-8")
+SHARED = """
+def test_one(mns_emulator_module):
+    mns_emulator_module.create_queue("q")
+
+def test_two(mns_emulator_module):
+    mns_emulator_module.send("q", "x")
+"""
+
+
+def test_the_examples_of_the_page_pass(tmp_path: Path) -> None:
+    (example,) = re.findall(r"```python\n(.*?)```", PAGE, re.DOTALL)
+    modules = {"test_page.py": example, "test_shared.py": SHARED}
+    for name, text in modules.items():
+        (tmp_path / name).write_text(text, "utf-8")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "listener.pytest_plugin", "-p", "no:cacheprovider"]
+
+    done = subprocess.run(
+        command,
+        cwd=tmp_path,
+        env={**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+    assert done.returncode == 0, done.stdout
+    assert f"{example.count('def test_') + 2} passed" in done.stdout
+
+
+def test_the_plug_in_imports_nothing_before_a_fixture_is_used() -> None:
+    program = """
+import sys, pytest
+before = set(sys.modules)
+import listener.pytest_plugin
+print(*sorted(set(sys.modules) - before))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    assert done.stdout.split() == ["listener", "listener.pytest_plugin"]
+
+
+def test_pytest_finds_the_plug_in_of_an_installed_package() -> None:
+    metadata = ConfigParser()
+    metadata.read(ROOT / "setup.cfg")
+
+    assert metadata["options.entry_points"]["pytest11"].strip() == "mns_emulator = listener.pytest_plugin"
+
+
+def test_what_the_page_lists_exists() -> None:
+    with emulator() as it:
+        for names in re.findall(r"^\| (`.*?) \|", PAGE, re.MULTILINE):
+            for name in re.findall(r"`([a-z_.]+)[(`]", names):
+                if not name.startswith("mns_emulator"):
+                    assert _member(it, name) is not None, name
+
+
+def test_the_filter_of_requests_is_checked() -> None:
+    with emulator() as it, pytest.raises(TypeError, match="colour"):
+        it.requests(colour="red")
+
+
+def _member(it: MnsEmulator, path: str) -> object:
+    found: object = it
+    for name in path.split("."):
+        found = getattr(found, name)
+    return found
