@@ -20,7 +20,7 @@ from listener.settings.sections import Settings
 from listener.store.event_feed import EventFeed
 from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
-from listener.store.statistics import Totals
+from listener.store.statistics import Activity, Totals
 
 #: How many calls of the store coroutines may have under way.
 STORE_THREADS: Final = 16
@@ -43,6 +43,7 @@ class ApiContext:
     feed: LiveFeed  #: what follows events
     queues: Callable[[], Sequence[QueueReport]]  #: how receiving from each queue goes
     history: Callable[[], Sequence[Totals]]  #: what was open in the store in the last hour, oldest first
+    activity: Callable[[], Activity | None]  #: what happened in it then, as it was read last
 
     @property
     def settings(self) -> Settings:

@@ -107,6 +107,7 @@ def _api_context(
         pull_waiting=parts.pull_waiting,
         queues=parts.health.queues,
         history=lambda: parts.statistics.history,
+        activity=parts.statistics.activity,
         feed=api_context.make_feed(parts.store, threads, busy=backlog.is_worked_off),
     )
 

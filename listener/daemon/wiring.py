@@ -277,7 +277,12 @@ class Wiring:
 
     @cached_property
     def _statistics(self) -> StatisticsLoop:
-        return StatisticsLoop(Statistics(self.resources.store.database).totals, stop=self.stop)
+        statistics = Statistics(self.resources.store.database)
+        return StatisticsLoop(
+            statistics.totals,
+            stop=self.stop,
+            read_activity=statistics.activity if self.settings.http.serves_api else None,
+        )
 
     def _drain_loop(self, poller_groups: Sequence[PollerGroup], dispatcher: Dispatcher) -> DrainLoop:
         return DrainLoop(

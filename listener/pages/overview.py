@@ -34,8 +34,7 @@ class Tile:
 
 
 def show_overview(visit: Visit) -> Response:
-    at, statistics = clock.now(), Statistics(visit.context.store.database)
-    totals, activity = statistics.totals(at), statistics.activity(at)
+    totals, activity = _statistics(visit)
     return visit.render(
         "overview.html",
         ready=visit.context.ready(),
@@ -49,19 +48,26 @@ def show_overview(visit: Visit) -> Response:
 
 def show_figures(visit: Visit) -> Response:
     """What the script of the overview draws."""
-    at, statistics = clock.now(), Statistics(visit.context.store.database)
-    totals, activity = statistics.totals(at), statistics.activity(at)
+    totals, activity = _statistics(visit)
     # The last minute goes on, so it would look like a drop.
-    whole = [each for each in activity.minutes if each.at + timedelta(minutes=1) <= at]
+    whole = [each for each in activity.minutes if each.at + timedelta(minutes=1) <= activity.at]
     figures: dict[str, Any] = {
         "tiles": [_figures_of(tile) for tile in _tiles(totals)],
         "minutes": [round(each.at.timestamp()) for each in whole],
         "received": [each.received for each in whole],
         "handled": [each.handled for each in whole],
         "failed": [each.failed for each in whole],
-        "backlog": _backlog([*visit.context.history(), totals]),
+        "backlog": _backlog(visit.context.history() or [totals]),
     }
     return JSONResponse(figures)
+
+
+def _statistics(visit: Visit) -> tuple[Totals, Activity]:
+    """As the daemon has read them last, since reading takes a second and more in a large store; read now if it has just
+    started."""
+    history, activity = visit.context.history(), visit.context.activity()
+    at, statistics = clock.now(), Statistics(visit.context.store.database)
+    return history[-1] if history else statistics.totals(at), activity or statistics.activity(at)
 
 
 def _backlog(history: Sequence[Totals]) -> Sequence[Sequence[float]]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, func, or_, select
+from sqlalchemy import ColumnElement, and_, case, func, or_, select
 
 from listener.core.job_kinds import IPRODUCTION, kind_of_type
 from listener.store.tables import deliveries, jobs, quarantine, results
@@ -37,6 +37,9 @@ class Filters:
 
 
 NO_FILTERS: Final = Filters()
+#: How many jobs are many, see ``_among_rows``.
+MANY_ROWS: Final = 10_000
+_other_jobs = jobs.alias()
 
 
 def of_jobs(filters: Filters) -> Conditions:
@@ -46,7 +49,26 @@ def of_jobs(filters: Filters) -> Conditions:
         *_routed_job(filters.route),
         *_reported_job(filters),
         *_within(jobs.c.created_at, filters),
+        *_among_rows(filters),
     )
+
+
+def _among_rows(filters: Filters) -> Conditions:
+    """Bounds on the ids of jobs, from the index of their times: a list in the order of ids ends where none can follow.
+
+    Where many were created since then, the list is filled soon, and finding their first id would take longer.
+    """
+    conditions: list[ColumnElement[bool]] = []
+    if filters.since:
+        newer = _other_jobs.c.created_at >= filters.since
+        since = select(_other_jobs.c.id).where(newer).limit(MANY_ROWS).subquery()
+        first = case((func.count() == MANY_ROWS, 0), else_=func.min(since.c.id))
+        conditions.append(jobs.c.id >= select(first).select_from(since).scalar_subquery())
+    if filters.until:
+        # A sum, lest the database looks for it in the order of ids.
+        last = select(func.max(_other_jobs.c.id + 0)).where(_other_jobs.c.created_at < filters.until)
+        conditions.append(jobs.c.id <= last.scalar_subquery())
+    return conditions
 
 
 def of_results(filters: Filters) -> Conditions:

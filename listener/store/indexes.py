@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import Index, Table, text
+from sqlalchemy import Index, Table, func, text
 
 from listener.store.tables import deliveries, jobs, metadata, results
 
@@ -21,6 +21,8 @@ def _index(table: Table, name: str, *columns: str, where: str = "") -> None:
 
 
 _index(jobs, "jobs_by_state", "state", "id")
+Index("jobs_by_function", func.lower(jobs.c.function), jobs.c.id)
+_index(jobs, "jobs_by_created_at", "created_at", "id")
 _index(jobs, "jobs_overdue", "next_query_at", where="next_query_at IS NOT NULL")
 
 _index(results, "results_by_status", "status", "id")

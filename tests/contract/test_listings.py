@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from listener.core.model import Dead, DeliveryState, Done, RetryAfter, Settlement, Target
+from listener.store import filters
 from listener.store.dead_letters import DeadLetters
 from listener.store.deliveries import Deliveries
 from listener.store.filters import Filters
@@ -66,6 +67,28 @@ def test_filters_narrow_every_listing_to_the_same_jobs(
     assert {job.job_id for _, job in queries.jobs(filters=filters)} == names
     assert {stored.result.job_id for stored in queries.results(filters=filters)} == names
     assert {each.result.job_id for each in Deliveries(filled.database).page(filters=filters)} == names
+
+
+def test_a_job_is_found_by_its_time_whichever_was_written_first(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hours = (2, 0, 3, 1)
+    for hour in hours:
+        at = NOON + timedelta(hours=hour)
+        store.add_job(a_job(token=f"{hour:022}", job_id=f"job-{hour}", created_at=at))
+
+    def found(**fields: Any) -> list[str]:
+        times: dict[str, Any] = {name: NOON + timedelta(hours=hour) for name, hour in fields.items()}
+        listed = Queries(store.database).jobs(filters=Filters(**times))
+        return [job.job_id for _, job in listed]
+
+    for many in (1, 2, 10):  # more than that are not looked for
+        monkeypatch.setattr(filters, "MANY_ROWS", many)
+        assert found(since=2) == ["job-3", "job-2"]
+        assert found(since=1) == ["job-1", "job-3", "job-2"]
+        assert found(until=2) == ["job-1", "job-0"]
+        assert found(since=1, until=3) == ["job-1", "job-2"]
+        assert found(since=4) == found(until=0) == []
 
 
 def test_dead_letters_are_filtered_by_the_time_of_their_failure(filled: SqlStore) -> None:

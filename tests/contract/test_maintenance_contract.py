@@ -17,6 +17,7 @@ from listener.core.model import (
     Delivery,
     DeliveryState,
     Done,
+    JobState,
     Outcome,
     ResultStatus,
     RoutingDecision,
@@ -318,6 +319,11 @@ class TestGrowth:
             large.rescue_expired(dead_letter, at=LATER, limit=10)
             large.decide_waiting(routes_all(), at=NOON, limit=10)
             large.claim_overdue(at=NOON, until=LATER, limit=10)
+            large.accepted_jobs(limit=10)
+            large.count_accepted()
+            large.accept_jobs([a_job(token="t", job_id="", reference="r", state=JobState.ACCEPTED)])
+            large.begin_submission("t", at=NOON)
+            large.accept_again("t")
             large.find_job(JOB_ID)
             large.probe_write()
             large.outstanding()
@@ -330,6 +336,9 @@ class TestGrowth:
         listed = Deliveries(large.database)
         with explained(large) as plans:
             queries.jobs(state="success", before=7)
+            queries.jobs(filters=Filters(function="none"))
+            queries.jobs(filters=Filters(since=LATER))
+            queries.jobs(filters=Filters(until=NOON))
             queries.results(status=ResultStatus.PARKED, before=7)
             dead_letters.page(filters=Filters(route="videos"), before=7)
             dead_letters.page(before=7)

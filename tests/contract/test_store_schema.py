@@ -35,6 +35,7 @@ def start_python(script: str, *arguments: str) -> subprocess.Popen[str]:
     )
 
 
+@pytest.mark.filterwarnings("ignore:.*expression-based index")  # of SQLite; those of PostgreSQL are compared
 def test_migrations_make_the_tables_that_the_statements_expect(store: SqlStore) -> None:
     with store.database.read() as connection:
         context = MigrationContext.configure(connection, opts={"compare_type": True})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from functools import cache
@@ -18,10 +19,12 @@ from listener.api.application import fastapi_application, guarded
 from listener.api.context import STORE_THREADS, ApiContext, make_feed, make_outcomes
 from listener.api.threads import Threads
 from listener.client import Client
+from listener.daemon.statistics_loop import StatisticsLoop
 from listener.dispatch.pull_waiting import PullWaiting
 from listener.runtime.liveness import Health
 from listener.settings.sections import Settings
 from listener.store.sql_store import SqlStore
+from listener.store.statistics import Statistics
 from tests.support.pulling import a_pull
 
 DAEMON = "host-1-a"
@@ -89,9 +92,16 @@ class Api:
 
 @contextmanager
 def serving_api(
-    store: SqlStore, settings: Settings | None = None, *, token_file: Path | None = None, ready: bool = True
+    store: SqlStore,
+    settings: Settings | None = None,
+    *,
+    token_file: Path | None = None,
+    ready: bool = True,
+    statistics: StatisticsLoop | None = None,
 ) -> Iterator[Api]:
-    """The API on this store, with the tokens of this file; ``ready`` is what the daemon reports."""
+    """The API on this store, with the tokens of this file; ``ready`` is what the daemon reports, ``statistics`` what it
+    has read, by default nothing yet."""
+    read = statistics or StatisticsLoop(Statistics(store.database).totals, stop=threading.Event())
 
     def wake() -> None:
         api.woken += 1
@@ -114,7 +124,8 @@ def serving_api(
         pull=pull,
         pull_waiting=PullWaiting(pull),
         queues=tuple,
-        history=tuple,
+        history=lambda: read.history,
+        activity=read.activity,
         feed=make_feed(store, threads, busy=lambda: False),
     )
     with asyncio.Runner() as runner:

@@ -11,6 +11,7 @@ from typing import Any
 
 import httpx
 
+from listener.daemon.statistics_loop import StatisticsLoop
 from listener.pages.application import Pages
 from listener.runtime.liveness import Health
 from listener.settings.sections import Settings
@@ -70,13 +71,18 @@ class Browser:
 
 @contextmanager
 def browsing(
-    store: SqlStore, settings: Settings | None = None, *, token_file: Path | None = None, ready: bool = True
+    store: SqlStore,
+    settings: Settings | None = None,
+    *,
+    token_file: Path | None = None,
+    ready: bool = True,
+    statistics: StatisticsLoop | None = None,
 ) -> Iterator[Browser]:
     """The pages on this store; whoever may see them needs a token of this file, if there is one."""
 
     async def no_pause(_seconds: float) -> None:
         pass
 
-    with serving_api(store, settings, token_file=token_file) as api:
+    with serving_api(store, settings, token_file=token_file, statistics=statistics) as api:
         context = replace(api.context, ready=lambda: Health(ok=ready, details={"store": "the store is away"}))
         yield Browser(api, Pages(context, pause=no_pause))

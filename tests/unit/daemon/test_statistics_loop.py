@@ -13,7 +13,7 @@ from listener.core import clock
 from listener.core.errors import StoreFailureKind, StoreUnavailable
 from listener.daemon.statistics_loop import INTERVAL, StatisticsLoop
 from listener.runtime.liveness import LivenessMonitor
-from listener.store.statistics import Totals
+from listener.store.statistics import Activity, Totals
 from tests.support.builders import NOON
 from tests.support.clocks import let_pass
 
@@ -83,3 +83,27 @@ def test_between_two_readings_no_heartbeat_is_expected() -> None:
     StatisticsLoop(read, stop=stop).run(heartbeat)
 
     assert [*stalled, heartbeat.stalled] == [True, False], "within a reading, and after it"
+
+
+def test_the_activity_is_read_in_every_turn_only_while_it_is_looked_at(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    read: list[datetime] = []
+
+    def read_activity(at: datetime) -> Activity:
+        read.append(at)
+        return Activity(at=at, since=at, minutes=(), outcomes_since=at, ended_by={}, times=())
+
+    loop = StatisticsLoop(lambda at: Totals(at=at), stop=threading.Event(), read_activity=read_activity)
+
+    def turns(number: int) -> int:
+        before = len(read)
+        for _ in range(number):
+            let_pass(INTERVAL, monkeypatch)
+            loop.turn()
+        return len(read) - before
+
+    assert turns(12) == 2
+    assert loop.activity()
+    assert turns(5) == 5
+    assert turns(12) <= 3

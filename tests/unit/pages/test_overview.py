@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from datetime import timedelta
 from pathlib import Path
 
@@ -9,8 +10,10 @@ import pytest
 
 from listener.core import clock
 from listener.core.model import Source
+from listener.daemon.statistics_loop import StatisticsLoop
 from listener.settings.sections import Settings
 from listener.store.sql_store import SqlStore
+from listener.store.statistics import Statistics
 from tests.support.builders import NOON, a_decoded_message, a_job, a_result, decoded_messages, routes_all
 from tests.support.pages import Browser, browsing
 
@@ -64,3 +67,17 @@ def test_the_figures_are_those_of_whole_minutes(
 def test_whoever_has_not_signed_in_gets_no_figures(store: SqlStore, tokens: Path) -> None:
     with browsing(store, token_file=tokens) as browser:
         assert browser.get("/overview.json").status_code == 303
+
+
+def test_a_large_store_is_not_read_for_each_look(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    statistics = Statistics(store.database)
+    store.record(decoded_messages(3), routes_all(), at=clock.now())
+    loop = StatisticsLoop(statistics.totals, stop=threading.Event(), read_activity=statistics.activity)
+    loop.turn()
+    for name in ("totals", "activity"):
+        monkeypatch.setattr(Statistics, name, None)
+
+    with browsing(store, statistics=loop) as browser:
+        assert '<span class="count">3</span>' in browser.text("/")
+        figures = browser.get("/overview.json").json()
+    assert figures["backlog"][1] == [3]
