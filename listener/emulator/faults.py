@@ -20,6 +20,7 @@ from typing import Any, ClassVar, Literal
 
 from listener.emulator.virtual_clock import VirtualClock
 
+MAX_FAULTS = 1000
 #: Of the copies of one callback.
 MAX_COPIES = 1000
 #: Of seconds, a year: more than any test waits, and no more than the clock can count.
@@ -180,6 +181,10 @@ class Faults:
         self.reset()
 
     def add(self, faults: Iterable[Fault]) -> None:
+        """Raises FaultError if there would be too many: each request is compared with all of them."""
+        faults = list(faults)
+        if len(self._set) + len(faults) > MAX_FAULTS:
+            raise FaultError(f"at most {MAX_FAULTS} faults can be active at the same time")
         for fault in faults:
             seed = None if self._seed is None else f"{self._seed}/{len(self._set)}"
             self._set.append(Strike(fault, rng=Random(seed), clock=self._clock))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 #: Of request line and headers, in bytes: the official MPS SDK puts all parameters into the query, regardless of length.
-MAX_HEAD = 256 << 10
+MAX_HEAD = 128 << 10
 MAX_HEADERS = 100
 #: Fields of a query or a form.
 MAX_FIELDS = 1000
@@ -12,7 +12,7 @@ MAX_MESSAGES = 448 << 10
 #: The body of any other request to MNS.
 MAX_ATTRIBUTES = 64 << 10
 #: The body of an RPC call.
-MAX_CALL = 256 << 10
+MAX_CALL = 128 << 10
 #: The body of a request to ``/_emulator/``.
 MAX_CONTROL = 1 << 20
 #: Of what is larger than this, nothing is kept.
@@ -20,3 +20,5 @@ MAX_BODY = max(MAX_MESSAGES, MAX_ATTRIBUTES, MAX_CALL)
 #: Of XML. A batch of 16 messages with 50 properties each has 5 levels and about 6,500 elements.
 MAX_DEPTH = 250
 MAX_ELEMENTS = 10_000
+#: Of XML: a message of 64 KB has fewer, even if it is a document itself.
+MAX_XML_ATTRIBUTES = 20_000

@@ -124,7 +124,7 @@ def is_meant(request: Request) -> bool:
         request.path.startswith(("/queues", "/topics"))
         or "x-mns-version" in request.headers
         or request.headers.get("authorization", "").startswith("MNS")
-        or "accountmeta" in request.query
+        or ("accountmeta" in request.raw_query.lower() and "accountmeta" in request.query)
     )
 
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterable
 from xml.etree import ElementTree
 
-from listener.emulator.limits import MAX_DEPTH, MAX_ELEMENTS
+from listener.emulator.limits import MAX_DEPTH, MAX_ELEMENTS, MAX_XML_ATTRIBUTES
 from listener.emulator.mns import properties as message_properties
 from listener.emulator.mns.errors import MnsError, schema_text
 from listener.emulator.mns.queue import StoredMessage
@@ -22,6 +22,8 @@ HEAD = '<?xml version="1.0" ?>\n'
 NAMESPACE = ' xmlns="http://mns.aliyuncs.com/doc/v1"'
 PROLOG_WITH_DTD = re.compile(rb"\s*(?:<\?.*?\?>\s*|<!--.*?-->\s*)*<!DOCTYPE", re.DOTALL)
 
+#: A large text is measured in pieces, since a parser does not stop within one.
+PIECE = 16 << 10
 #: Each block of properties with the element of its items, in the order in which replies show them.
 PROPERTIES = {"SystemProperties": "SystemPropertyValue", "UserProperties": "PropertyValue"}
 #: The elements of requests that hold elements; all others hold text.
@@ -45,11 +47,20 @@ def parse(text: bytes) -> ElementTree.Element:
     ):
         raise Malformed("document types are not accepted")
     try:
-        if text.count(b"<") > 2 * MAX_DEPTH:  # each level has two tags
-            ElementTree.XMLParser(target=Extent()).feed(text)  # noqa: S314 - as below
+        if text.count(b"<") > 2 * MAX_DEPTH or len(text) > 5 * MAX_XML_ATTRIBUTES:  # as short as they can be
+            _measure(text)
         return ElementTree.fromstring(text)  # noqa: S314 - entities need a document type, which is refused above
     except (ElementTree.ParseError, LookupError, ValueError) as error:
         raise Malformed(str(error)) from error
+
+
+def _measure(text: bytes) -> None:
+    """Raises Malformed if there is too much of something."""
+    if min(text.count(b"="), (text.count(b'"') + text.count(b"'")) // 2) > MAX_XML_ATTRIBUTES:
+        raise Malformed(f"more than {MAX_XML_ATTRIBUTES} attributes")
+    parser = ElementTree.XMLParser(target=Extent())  # noqa: S314 - document types are refused before
+    for place in range(0, len(text), PIECE):
+        parser.feed(text[place : place + PIECE])
 
 
 class Extent:

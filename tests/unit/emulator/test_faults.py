@@ -16,7 +16,7 @@ from freezegun import freeze_time
 
 from listener.core import clock
 from listener.emulator import Emulator, Fault, FaultKind, Options
-from listener.emulator.faults import FaultError, Faults, Occasion, parse, read
+from listener.emulator.faults import MAX_FAULTS, FaultError, Faults, Occasion, parse, read
 from listener.emulator.server import RunningEmulator, running
 from listener.emulator.virtual_clock import VirtualClock
 from tests.support.emulator_clients import BareMns, BareMps, code, elements, next_callback, submit
@@ -384,6 +384,7 @@ def test_faults_are_set_shown_and_cleared_over_http(server: RunningEmulator, bar
         pytest.param(b'{"kind": "late", "seconds": NaN}', id="nan"),
         pytest.param(b'{"kind": "stall", "\\ud800": 1}', id="surrogate"),
         pytest.param(b"\xff", id="not-utf-8"),
+        pytest.param(b"[%s]" % b",".join([b'{"kind": "stall"}'] * (MAX_FAULTS + 1)), id="too-many"),
     ],
 )
 def test_faults_that_cannot_be_read_are_refused_and_break_nothing(
