@@ -142,6 +142,8 @@ class Notifier:
         strategy = push.subscription.attributes.notify_strategy
         if push.failures > RETRIES[strategy]:
             self.given_up += 1
+            if target := push.subscription.features.dead_letter_queue:
+                self._send_to_queue(target, _message(push))
             return
         wait = wait_before_retry(push.failures, strategy=strategy, rng=self._rng)
         self.waiting[push] = self._clock.call_later(wait, partial(self._push, push))

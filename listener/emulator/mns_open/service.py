@@ -34,7 +34,7 @@ class MnsOpen:
         self.operations: dict[str, Operation] = {
             **QueueCalls(mns).operations,
             **TopicCalls(mns.topics).operations,
-            **SubscriptionCalls(mns.topics).operations,
+            **SubscriptionCalls(mns).operations,
             **self.endpoints.operations,
             **self.account.operations,
             **self.event_rules.operations,

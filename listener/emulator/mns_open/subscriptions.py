@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from listener.emulator.mns.endpoints import QueueEndpoint, parse_endpoint
 from listener.emulator.mns.errors import MnsError
 from listener.emulator.mns.features import SubscriptionFeatures
+from listener.emulator.mns.service import Mns
 from listener.emulator.mns.topics import (
     ACCOUNT_ID,
     ContentFormat,
     NotifyStrategy,
     Subscription,
     SubscriptionAttributes,
-    Topics,
 )
 from listener.emulator.mns_open import parameters
 from listener.emulator.mns_open.replies import done, rate_limit_fields
@@ -27,8 +27,9 @@ OTHER_PUSH_TYPES = ("dm", "dysms", "fc", "eventbus", "mpush", "alisms", "email",
 class SubscriptionCalls:
     """What can be done with the subscriptions of the account's topics."""
 
-    def __init__(self, topics: Topics) -> None:
-        self._topics = topics
+    def __init__(self, mns: Mns) -> None:
+        self._mns = mns
+        self._topics = mns.topics
         self.operations: Mapping[str, Operation] = {
             "Subscribe": self._subscribe,
             "SetSubscriptionAttributes": self._set,
@@ -52,7 +53,7 @@ class SubscriptionCalls:
         )
         if push_type != _push_type(attributes):
             raise MnsError("EndpointInvalid")
-        features = _features(call, SubscriptionFeatures())
+        features = self._features(call, attributes.endpoint, SubscriptionFeatures())
         if self._topics.subscribe(topic, name, attributes):
             self._topics.subscription(topic, name).features = features
         elif self._topics.subscription(topic, name).features != features:
@@ -62,7 +63,7 @@ class SubscriptionCalls:
     def _set(self, call: Call) -> Document:
         subscription = self._subscription_of(call)
         strategy = _strategy(call, subscription.attributes.notify_strategy)
-        features = _features(call, subscription.features)
+        features = self._features(call, subscription.attributes.endpoint, subscription.features)
         self._topics.set_strategy(subscription.topic_name, subscription.name, strategy)
         subscription.features = features
         return {"Data": done()}
@@ -91,6 +92,16 @@ class SubscriptionCalls:
         self._topics.unsubscribe(call.required("TopicName"), call.required("SubscriptionName"))
         return {"Data": done()}
 
+    def _features(self, call: Call, endpoint: str, known: SubscriptionFeatures) -> SubscriptionFeatures:
+        target = parameters.dead_letter_queue(call, known=known.dead_letter_queue)
+        if target != known.dead_letter_queue and target:
+            self._mns.queue(target)
+        if target and parse_endpoint(endpoint) == QueueEndpoint(target):
+            raise MnsError("InvalidArgument", "The queue of a subscription cannot be its dead-letter queue.")
+        return SubscriptionFeatures(
+            dead_letter_queue=target, rate_limit=parameters.rate_limit(call, known=known.rate_limit)
+        )
+
     def _subscription_of(self, call: Call) -> Subscription:
         return self._topics.subscription(call.required("TopicName"), call.required("SubscriptionName"))
 
@@ -101,13 +112,6 @@ def _strategy(call: Call, known: NotifyStrategy) -> NotifyStrategy:
 
 def _push_type(attributes: SubscriptionAttributes) -> str:
     return QUEUE if isinstance(parse_endpoint(attributes.endpoint), QueueEndpoint) else HTTP
-
-
-def _features(call: Call, known: SubscriptionFeatures) -> SubscriptionFeatures:
-    return SubscriptionFeatures(
-        dead_letter_queue=parameters.dead_letter_queue(call, known=known.dead_letter_queue),
-        rate_limit=parameters.rate_limit(call, known=known.rate_limit),
-    )
 
 
 def _describe(subscription: Subscription) -> Document:

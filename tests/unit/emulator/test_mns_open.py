@@ -271,6 +271,7 @@ def test_subscription_pushes_what_is_published_and_can_be_changed(client: Any, b
     limit = {"Enabled": True, "MaxReceivesPerSecond": 5}
     named = {"TopicName": "news", "SubscriptionName": "mine"}
     call(client, "CreateTopic", TopicName="news")
+    call(client, "CreateQueue", QueueName="dead")
     address = call(
         client,
         "Subscribe",
@@ -312,6 +313,27 @@ def test_subscription_pushes_what_is_published_and_can_be_changed(client: Any, b
     assert call(client, "ListSubscriptionByTopic", TopicName="news")["Total"] == 0
 
 
+def test_push_that_is_given_up_is_in_the_dead_letter_queue_of_its_subscription(
+    server: RunningEmulator, client: Any, bare: BareMns
+) -> None:
+    call(client, "CreateTopic", TopicName="news")
+    call(
+        client,
+        "Subscribe",
+        TopicName="news",
+        SubscriptionName="mine",
+        PushType="queue",
+        Endpoint=QUEUE_ENDPOINT.replace("/q", "/not-there"),
+        NotifyContentFormat="SIMPLIFIED",
+        DlqPolicy={"Enabled": True, "DeadLetterTargetQueue": "q"},
+    )
+    bare.request("POST", "/topics/news/messages", "<Message><MessageBody>hello</MessageBody></Message>")
+
+    assert bare.receive("q").status_code == 404
+    bare.http.post("/_emulator/clock", json={"advance": "1m"})
+    assert elements(bare.receive("q"))["MessageBody"] == "hello"
+
+
 @pytest.mark.parametrize(
     ("parameters", "code"),
     [
@@ -321,9 +343,19 @@ def test_subscription_pushes_what_is_published_and_can_be_changed(client: Any, b
         pytest.param({"Endpoint": "http://example.com/"}, "EndpointInvalid", id="another-machine"),
         pytest.param({"NotifyStrategy": "NEVER"}, "InvalidParameter.NotSupported", id="strategy"),
         pytest.param({"TopicName": "olds"}, "TopicNotExist", id="topic"),
+        pytest.param(
+            {"DlqPolicy": {"DeadLetterTargetQueue": "none"}}, "QueueNotExist", id="target-that-does-not-exist"
+        ),
+        pytest.param(
+            {"DlqPolicy": {"DeadLetterTargetQueue": "q"}},
+            "InvalidArgument",
+            id="its-own-queue-for-dead-letters",
+        ),
     ],
 )
-def test_wrong_subscription_is_refused(client: Any, parameters: dict[str, str], code: str) -> None:
+def test_wrong_subscription_is_refused(
+    client: Any, bare: BareMns, parameters: dict[str, Any], code: str
+) -> None:
     call(client, "CreateTopic", TopicName="news")
     given = {"TopicName": "news", "SubscriptionName": "s", "PushType": "queue", "Endpoint": QUEUE_ENDPOINT}
 
