@@ -290,7 +290,7 @@ class Client:
         kind = registered_kind(kind, function)
         if self.store.find_job(job_id):
             raise AlreadyExists(
-                f"job {job_id!r} is already registered; see `mns-listener jobs show {job_id}`"
+                f"job {job_id!r} is already registered", hint=f"see `mns-listener jobs show {job_id}`"
             )
         now = clock.now()
         limit = self.settings.deadline_of(function or kind, user_data) if deadline is None else deadline
@@ -317,7 +317,7 @@ class Client:
         """A job by its id, reference or token. Raises NotFound."""
         job = self.store.find_job(name)
         if job is None:
-            raise NotFound(f"no job {name!r} in this store; list jobs with `mns-listener jobs list`")
+            raise NotFound(f"no job {name!r} in this store", hint="list jobs with `mns-listener jobs list`")
         return job
 
     def wait(self, job: Job | str, *, timeout: timedelta | float | None = None) -> Job:

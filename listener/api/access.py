@@ -117,7 +117,7 @@ class Access:
 def _unauthorized(detail: str, challenge: str) -> Problem:
     return Problem(
         name="unauthorized",
-        title="Unauthorized",
+        title="A valid token is required",
         status=401,
         detail=detail,
         hint="send the header `Authorization: Bearer TOKEN` with a token of http.token_file",
@@ -127,7 +127,7 @@ def _unauthorized(detail: str, challenge: str) -> Problem:
 
 _READ_ONLY: Final = Problem(
     name="read-only-token",
-    title="Forbidden",
+    title="The token may only read",
     status=403,
     detail="this token may only read",
     hint="use a token that has the word write before it in http.token_file",

@@ -17,6 +17,8 @@ from listener.core.documents import to_plain
 from listener.core.errors import NotFound
 from listener.core.model import DeliveryState, RecordKind, ResultStatus
 from listener.explanations import Explanations
+from listener.store.job_names import whole_name
+from listener.store.queries import Queries
 
 #: In characters. A message of MNS has at most 64 KiB.
 MAX_MESSAGE: Final = 128 * 1024
@@ -140,7 +142,9 @@ class Question(BaseModel):
     queue: Text | None = Field(
         None, description="The queue that brings the message; the first one if left out"
     )
-    job: Text | None = Field(None, description="The job id, the reference, or the run id of a workflow")
+    job: Text | None = Field(
+        None, description="The job id, the reference or the run id, or the beginning of one"
+    )
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
@@ -161,7 +165,10 @@ class _Explain:
         if question.message is not None:
             found = explanations.message(question.message, queue=question.queue)
             return {"message": _without_token(to_plain(found))}
-        job = explanations.job(question.job or "")
+        name = question.job or ""
+        job = explanations.job(name) or explanations.job(
+            whole_name(Queries(self._context.store.database), name)
+        )
         if job is None:
             raise NotFound(f"no job {question.job!r} in this store")
         document = to_plain(job)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from datetime import datetime, timedelta
+from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 from urllib.parse import quote
@@ -279,8 +279,9 @@ class _Jobs:
                 job = self._context.client.register(name, **fields)
         except AlreadyExists:
             found = self._context.store.find_job(name)
-            if found is None or found.job_id != name or not _is_registered_so(found, registration):
-                raise
+            if found is None or found.job_id != name:
+                raise  # it is the reference that exists
+            _require_the_same(found, registration)
             return job_dict(found)
         response.status_code = HTTPStatus.CREATED
         response.headers["location"] = _location(job)
@@ -391,17 +392,22 @@ def _require_one_name(reference: str, idempotency_key: str) -> None:
         )
 
 
-def _is_registered_so(job: Job, registration: JobRegistration) -> bool:
-    same = all(
-        getattr(job, name) == getattr(registration, name)
+def _require_the_same(job: Job, registration: JobRegistration) -> None:
+    """Raises AlreadyExists, which names the members that differ."""
+    different = [
+        name
         for name in ("function", "pipeline", "user_data", "reference", "tenant")
-    )
-    kind = registered_kind(registration.kind, registration.function)
-    return same and job.kind == kind and _has_deadline(job, registration.deadline)
-
-
-def _has_deadline(job: Job, deadline: timedelta | None) -> bool:
-    return deadline is None or job.deadline_at == job.created_at + deadline
+        if getattr(job, name) != getattr(registration, name)
+    ]
+    if job.kind != registered_kind(registration.kind, registration.function):
+        different.insert(0, "kind")
+    if registration.deadline is not None and job.deadline_at != job.created_at + registration.deadline:
+        different.append("deadline")
+    if different:
+        raise AlreadyExists(
+            f"job {job.job_id!r} is registered with another {' and another '.join(different)}",
+            field=different[0],
+        )
 
 
 def _location(job: Job) -> str:

@@ -59,6 +59,18 @@ _INTERNAL: Final = Problem(
     hint="the log of the daemon has the event request.failed with the reason",
 )
 _FORCE_HINT: Final = 'if you know better, submit it with "force": true'
+#: In place of the hints of these errors, which name commands. The first class decides.
+_HINTS: Final = (
+    (ReferenceExists, "choose another reference, or look at its job with `GET /v1/jobs/REFERENCE`"),
+    (AlreadyExists, "look at it with `GET /v1/jobs/JOB_ID`"),
+    (NotFound, "list jobs with `GET /v1/jobs`"),
+)
+#: Of what the framework itself answers, by the status.
+_FRAMEWORK: Final = {
+    400: ("bad-request", "The request cannot be read"),
+    404: ("not-found", "Not found"),
+    405: ("method-not-allowed", "The path has no such method"),
+}
 _JSON_HINT: Final = "send the body with the header `Content-Type: application/json`"
 
 
@@ -81,6 +93,7 @@ class ProblemOfOne(BaseModel):
 
     status: int
     type: str
+    title: str
     detail: str
 
 
@@ -92,20 +105,27 @@ def problem_of_one(error: ListenerError) -> dict[str, Any]:
 def problem_of(error: ListenerError) -> Problem:
     for kind, status, name, title in _ERRORS:
         if isinstance(error, kind):
-            hint = getattr(error, "hint", "")
+            own = getattr(error, "hint", "")
             return Problem(
                 name=name,
                 title=title,
                 status=status,
-                detail=str(error).removesuffix(f"; {hint}") if hint else str(error),
+                detail=str(error).removesuffix(f"; {own}") if own else str(error),
                 field=getattr(error, "field", ""),
-                hint=_FORCE_HINT if isinstance(error, DoubtfulJob) else hint,
+                hint=_hint_of(error, own),
                 code=getattr(error, "code", ""),
                 request_id=getattr(error, "request_id", ""),
                 headers={"retry-after": str(RETRY_AFTER)} if status == HTTPStatus.SERVICE_UNAVAILABLE else {},
             )
     log.error("request.failed", error=str(error))
     return _INTERNAL
+
+
+def _hint_of(error: ListenerError, own: str) -> str:
+    """What a client of the API does about it."""
+    if isinstance(error, DoubtfulJob):
+        return _FORCE_HINT
+    return next((hint for kind, hint in _HINTS if own and isinstance(error, kind)), own)
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -142,16 +162,19 @@ async def _listener_error(_request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    status = HTTPStatus(error.status_code)
-    headers = dict(error.headers or {})
+    status, detail, hint = error.status_code, str(error.detail), ""
+    headers = {header.lower(): value for header, value in (error.headers or {}).items()}
+    path = request.scope["path"]
     if (
-        status is HTTPStatus.METHOD_NOT_ALLOWED
+        status == HTTPStatus.METHOD_NOT_ALLOWED
     ):  # the framework names only those of the first route with this path
-        headers["allow"] = ", ".join(_methods_of(request.app, request.scope["path"]))
-    detail = "" if error.detail == status.phrase else str(error.detail)
-    name = status.phrase.lower().replace(" ", "-")
+        headers["allow"] = ", ".join(_methods_of(request.app, path))
+        detail, hint = f"{path} has no method {request.method}", f"it has {headers['allow']}"
+    elif status == HTTPStatus.NOT_FOUND:
+        detail, hint = f"there is no path {path}", "`GET /v1` links to all areas"
+    name, title = _FRAMEWORK[status]
     return problem_response(
-        Problem(name=name, title=status.phrase, status=status, detail=detail, headers=headers)
+        Problem(name=name, title=title, status=status, detail=detail, hint=hint, headers=headers)
     )
 
 

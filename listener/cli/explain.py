@@ -27,7 +27,7 @@ from listener.formats.unicode_text import shortened, visible
 with lazy_imports():
     from listener import explanations
     from listener.cli import explanation_text
-    from listener.cli import names as job_names
+    from listener.store import job_names
     from listener.store import queries as stored
 
 if TYPE_CHECKING:

@@ -35,10 +35,10 @@ from listener.core.model import Attempt, DeliveryState, Job, JobState, ResultSta
 from listener.formats.unicode_text import visible
 
 with lazy_imports():
-    from listener.cli import names as job_names
     from listener.cli import outputs_text, waiting
     from listener.formats import durations
     from listener.jobs import request as requests
+    from listener.store import job_names
     from listener.store import queries as stored
 
 if TYPE_CHECKING:

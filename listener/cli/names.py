@@ -2,38 +2,21 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
-from listener.core.errors import UsageError
 from listener.core.lazy_imports import lazy_imports
 
 with lazy_imports():
+    from listener.store import job_names
     from listener.store import queries as stored
 
 if TYPE_CHECKING:
     from listener.client import Client
     from listener.core.model import Job
-    from listener.store.queries import Queries
-
-#: Fewer characters are not taken for the beginning of a name.
-MIN_BEGINNING: Final = 4
-#: How many candidates are listed if a beginning is ambiguous.
-MAX_LISTED: Final = 5
 
 
 def find_job(client: Client, name: str) -> Job:
     """The job with this name, or the only one whose name begins like this. Raises NotFound and UsageError."""
     return client.store.find_job(name) or client.find(
-        whole_name(stored.Queries(client.store.database), name) or name
+        job_names.whole_name(stored.Queries(client.store.database), name) or name
     )
-
-
-def whole_name(queries: Queries, beginning: str) -> str:
-    """The only name that begins like this; empty if there is none. Raises UsageError if there are several."""
-    if len(beginning) < MIN_BEGINNING:
-        return ""
-    names = queries.names_starting_with(beginning, limit=MAX_LISTED + 1)
-    if len(names) > 1:
-        listed = ", ".join(names[:MAX_LISTED]) + (", …" if len(names) > MAX_LISTED else "")
-        raise UsageError(f"several jobs begin with {beginning!r}: {listed}; type more of the name")
-    return names[0] if names else ""

@@ -73,6 +73,12 @@ class Connection(H11Protocol):
         super().on_response_complete()  # may begin a request that has already arrived
         self._limits.expect_request(answered, seconds=time_limits.WAIT_SECONDS)
 
+    def shutdown(self) -> None:
+        """The server stops: what is processed is still answered. A body that does not arrive any more is not: its
+        request is abandoned, like one whose client is gone."""
+        super().shutdown()
+        self._limits.expect_body_soon()
+
     @property
     def busy(self) -> bool:
         """Whether a request is being processed that has arrived as a whole."""

@@ -82,7 +82,12 @@ class Guard:
         return host == "localhost" or is_address(host) or host in self._allowed
 
 
-_TITLES: Final = {403: "Forbidden", 411: "Length Required", 413: "Content Too Large"}
+_TITLES: Final = {
+    "forbidden-host": "The request is for another host",
+    "forbidden-origin": "A page of another server sent the request",
+    "length-required": "The length of the body is required",
+    "body-too-large": "The body is too large",
+}
 
 
 def _host_of(header: str) -> str:
@@ -111,7 +116,7 @@ def _is_larger(digits: str, limit: int) -> bool:
 def _refused(status: int, name: str, detail: str, hint: str = "") -> Problem:
     return Problem(
         name=name,
-        title=_TITLES[status],
+        title=_TITLES[name],
         status=status,
         detail=detail,
         hint=hint,

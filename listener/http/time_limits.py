@@ -13,6 +13,8 @@ from typing import Protocol
 WAIT_SECONDS = 5.0
 #: How long the body of a request may take after its head.
 BODY_SECONDS = 30.0
+#: The same once the server stops, which then waits for twice as long for all answers.
+STOPPING_BODY_SECONDS = 1.0
 #: How long a client may leave a response unread that is larger than what is buffered for it.
 UNREAD_SECONDS = 30.0
 
@@ -49,6 +51,12 @@ class TimeLimits:
         _cancel(self._timer)
         self.waiting_since = self._loop.time()
         self._timer = self._loop.call_later(seconds, self._end_wait, answered)
+
+    def expect_body_soon(self) -> None:
+        """The server stops: what has not arrived of a request must arrive now."""
+        if (latest := self._latest()) is not None:
+            _cancel(self._timer)
+            self._timer = self._loop.call_later(STOPPING_BODY_SECONDS, self._end_body, latest)
 
     def writing_paused(self) -> None:
         """The buffer is full: the application waits until the client reads, but not without end."""

@@ -93,7 +93,7 @@ def _require_known_kind(request: JobRequest) -> None:
     if request.kind not in names:
         raise UsageError(
             f"kind = {request.kind!r} cannot be submitted here; use one of {', '.join(names)}, or submit it yourself "
-            "and register it with `mns-listener jobs register`",
+            "and register it",
             field="kind",
         )
     if request.kind == IPRODUCTION.name:

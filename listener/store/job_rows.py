@@ -80,9 +80,9 @@ def find(connection: Connection, name: str) -> KnownJob | None:
 def reference_exists(reference: str) -> ReferenceExists:
     """The error for a reference that another job has."""
     return ReferenceExists(
-        f"reference {reference!r} already exists; choose another, "
-        f"or look at its job with `mns-listener jobs show {reference}`",
+        f"reference {reference!r} already exists",
         field="reference",
+        hint=f"choose another, or look at its job with `mns-listener jobs show {reference}`",
     )
 
 
@@ -98,7 +98,8 @@ def _conflict(job: Job, message: str) -> AlreadyExists | None:
     if not re.search("jobs[._]job_id", message):
         return None
     return AlreadyExists(
-        f"job {job.job_id!r} is already registered; look at it with `mns-listener jobs show {job.job_id}`"
+        f"job {job.job_id!r} is already registered",
+        hint=f"look at it with `mns-listener jobs show {job.job_id}`",
     )
 
 

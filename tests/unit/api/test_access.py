@@ -108,7 +108,7 @@ def test_nothing_is_answered_without_a_valid_token(
     assert reply.status_code == 401
     assert challenge in reply.headers["www-authenticate"]
     assert reply.headers["content-type"] == "application/problem+json"
-    assert reply.json()["title"] == "Unauthorized"
+    assert reply.json()["title"] == "A valid token is required"
 
 
 def test_a_token_to_read_changes_nothing(store: SqlStore, token_file: Path) -> None:

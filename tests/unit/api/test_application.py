@@ -32,8 +32,10 @@ def test_an_unknown_path_is_a_problem(api: Api) -> None:
     assert reply.headers["content-type"] == "application/problem+json"
     assert reply.json() == {
         "type": "https://github.com/mns-listener/mns-listener/blob/main/docs/api.md#not-found",
-        "title": "Not Found",
+        "title": "Not found",
         "status": 404,
+        "detail": "there is no path /v1/nothing",
+        "hint": "`GET /v1` links to all areas",
     }
 
 
@@ -58,6 +60,9 @@ def test_a_wrong_method_is_answered_with_those_that_the_path_has(
 
     assert reply.status_code == 405
     assert set(reply.headers["allow"].split(", ")) == allowed
+    assert reply.json()["title"] == "The path has no such method"
+    assert reply.json()["detail"] == f"{path} has no method {method}"
+    assert reply.json()["hint"] == f"it has {reply.headers['allow']}"
 
 
 def test_every_operation_refuses_parameters_that_it_does_not_have(api: Api) -> None:

@@ -118,6 +118,15 @@ def test_tokens_stay_in_the_store(api: Api, store: SqlStore) -> None:
     assert [text for text in texts if TOKEN in text] == []
 
 
+def test_a_job_is_found_by_the_beginning_of_its_name(api: Api, store: SqlStore) -> None:
+    for reference in ("talk-7a", "talk-8a", "talk-8b"):
+        store.add_job(a_job(token=reference, job_id=reference, reference=reference))
+    found, ambiguous = (api.post("/v1/explain", json={"job": name}) for name in ("talk-7", "talk-8"))
+
+    assert found.json()["job"]["name"] == "talk-7a"
+    assert (ambiguous.status_code, "talk-8a, talk-8b" in ambiguous.json()["detail"]) == (422, True)
+
+
 def test_an_unknown_job_is_not_found(api: Api) -> None:
     reply = api.post("/v1/explain", json={"job": "talk-99"})
 

@@ -251,6 +251,31 @@ def test_a_job_is_registered_once(api: Api) -> None:
     assert (replies[0].json()["kind"], replies[0].json()["state"]) == ("Transcode", "submitted")
 
 
+def test_a_job_that_is_registered_otherwise_is_refused_with_the_members_that_differ(api: Api) -> None:
+    api.put(f"/v1/jobs/{JOB_ID}", json={"kind": "Transcode", "reference": "talk-7", "deadline": 60})
+    problem = api.put(
+        f"/v1/jobs/{JOB_ID}", json={"kind": "Snapshot", "reference": "talk-7", "deadline": 90}
+    ).json()
+
+    assert problem["detail"] == f"job '{JOB_ID}' is registered with another kind and another deadline"
+    assert problem["field"] == "kind"
+
+
+def test_no_way_out_is_a_command(api: Api) -> None:
+    api.put(f"/v1/jobs/{JOB_ID}", json={"reference": "talk-7"})
+    replies = [
+        api.put("/v1/jobs/other", json={"reference": "talk-7"}),
+        api.put(f"/v1/jobs/{JOB_ID}", json={"reference": "talk-8"}),
+        api.post("/v1/jobs", json=COVER | {"kind": "Nothing"}),
+        api.get("/v1/jobs/nothing"),
+    ]
+
+    assert [reply.status_code for reply in replies] == [409, 409, 422, 404]
+    assert [reply.text for reply in replies if "mns-listener " in reply.text] == []
+    assert "GET /v1/jobs/REFERENCE" in replies[0].json()["hint"]
+    assert replies[3].json()["hint"] == "list jobs with `GET /v1/jobs`"
+
+
 def test_nothing_has_to_be_known_of_a_registered_job(api: Api) -> None:
     assert api.put(f"/v1/jobs/{JOB_ID}").status_code == 201
     assert api.put("/v1/jobs/with blank", json={}).status_code == 422

@@ -95,6 +95,7 @@ def test_several_are_settled_each_by_itself(api: Api, store: SqlStore) -> None:
 
     assert [each["state"] for each in settled] == ["done", None, None, "dead"]
     assert [each["problem"] and each["problem"]["status"] for each in settled] == [None, 404, 409, None]
+    assert settled[2]["problem"]["title"] == "The attempt is over"
 
 
 @pytest.mark.parametrize(

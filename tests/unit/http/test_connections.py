@@ -10,7 +10,7 @@ import select
 import socket
 import threading
 from collections.abc import AsyncIterator, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 from starlette.applications import Starlette
@@ -307,3 +307,16 @@ def test_most_descriptors_are_left_to_everything_else(
     monkeypatch.setattr(resource, "getrlimit", lambda _limit: (descriptors, descriptors))
 
     assert connection_limit(64) == connections
+
+
+def test_a_body_that_does_not_arrive_holds_no_stop_up_and_is_no_error(
+    application: Application, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(time_limits, "STOPPING_BODY_SECONDS", 0.05)
+    with serving(bind("127.0.0.1:0"), application) as address:
+        client = connect(address)
+        client.sendall(UNFINISHED)
+        assert application.began.wait(30)
+
+    with client, suppress(ConnectionResetError):
+        assert client.recv(1) == b"", "it was answered"
