@@ -5,7 +5,9 @@ from __future__ import annotations
 import codecs
 import json
 import os
+import shutil
 import sys
+import textwrap
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import datetime
@@ -15,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 import click
 
 from listener.cli.options import config_option
-from listener.cli.table import cell_text, print_table
+from listener.cli.table import cell_text, is_for_people, print_table
 from listener.core.lazy_imports import lazy_imports
 from listener.formats.unicode_text import visible, visible_json
 
@@ -38,6 +40,9 @@ __all__ = [
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
 
+#: Fields whose text is copied from a terminal, so that it is not folded there, and the least width to fold to.
+COPIED: Final = frozenset({"raw", "body", "params", "user_data"})
+MIN_ROOM: Final = 30
 #: How many rows are read to see whether there is a next page.
 LOOKED_AHEAD: Final = 10
 
@@ -135,13 +140,34 @@ def print_one(fields: Mapping[str, Any], *, as_json: bool) -> None:
 
 
 def print_fields(fields: Mapping[str, Any]) -> None:
-    """Print names and values; an item of a list has a line of its own, and empty values are omitted."""
+    """Print names and values; an item of a list has a line of its own, and empty values are omitted.
+
+    At a terminal, long lines are folded at blanks, except for texts that are copied from there.
+    """
     lines = {name: _value_lines(value) for name, value in fields.items() if value not in (None, "", (), [])}
     width = max((len(name) for name in lines), default=0)
-    for name, (first, *others) in lines.items():
-        click.echo(f"{name:<{width}}  {first}")
-        for line in others:
-            click.echo(f"{'':<{width}}  {line}")
+    room = shutil.get_terminal_size().columns - width - 2 if is_for_people() else 0
+    for name, values in lines.items():
+        parts = values if name in COPIED or room < MIN_ROOM else _folded(values, room)
+        for number, part in enumerate(parts):
+            click.echo(f"{'' if number else name:<{width}}  {part}")
+
+
+def print_section(title: str, fields: Mapping[str, Any]) -> None:
+    """The same below a title."""
+    click.echo(f"\n{title}")
+    print_fields(fields)
+
+
+def _folded(lines: Sequence[str], width: int) -> list[str]:
+    """Further lines of a value are indented."""
+    return [
+        part
+        for line in lines
+        for part in textwrap.wrap(
+            line, width, subsequent_indent="  ", break_long_words=False, break_on_hyphens=False
+        )
+    ]
 
 
 def _value_lines(value: Any) -> list[str]:

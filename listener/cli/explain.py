@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 MAX_MESSAGE: Final = 1024 * 1024
 #: What may be the name of a job.
 _NAME: Final = re.compile(r"[^\s{}\[\]<>\"]{1,256}")
+#: What is more likely meant as the name of a file than as a message.
+_PATH: Final = re.compile(r"(~|\.{0,2}/)|.*\.(jsonl?|txt|xml)$", re.IGNORECASE)
 
 EPILOG = """\b
 Examples:
@@ -129,10 +131,17 @@ def _of_subject(
         with Path(subject).open("rb") as file:
             return explained.message(_text_of(file.read(MAX_MESSAGE)), queue=queue)
     message = explained.message(subject, queue=queue)
-    if message.result or (message.reading and message.reading.wrappings) or not _NAME.fullmatch(subject):
+    if message.result or not _NAME.fullmatch(subject):
+        return message
+    is_path = bool(_PATH.match(subject))  # its characters are those of base64
+    if message.reading and message.reading.wrappings and not is_path:
         return message
     if database is not None and (name := job_names.whole_name(stored.Queries(database), subject)):
         return explained.job(name) or message
+    if is_path:
+        raise NotFound(
+            f"there is no file {shortened(subject, 60)!r}, and no job in this store with this name"
+        )
     error = message.reading.error if message.reading else ""
     raise NotFound(
         f"no job in this store and no file is named {shortened(subject, 60)!r}; as a message: {error}"

@@ -22,6 +22,7 @@ from listener.cli.common import (
     print_json,
     print_next_page,
     print_one,
+    print_section,
     print_table,
     print_warnings,
     read_page,
@@ -179,12 +180,12 @@ def show_job(*, name: str, path: Path | None, as_json: bool) -> None:
     for result in results:
         outputs = result.pop("outputs")
         activities = outputs_text.activity_lines(result["activities"])
-        _print_section("result", result | {"activities": activities})
+        print_section("result", result | {"activities": activities})
         if outputs:
-            _print_section("outputs", outputs_text.output_fields(outputs))
+            print_section("outputs", outputs_text.output_fields(outputs))
     for delivery in deliveries:
         lines = [_attempt_line(each) for each in history.attempts if each.delivery_id == delivery["id"]]
-        _print_section("delivery", delivery | {"attempts": lines})
+        print_section("delivery", delivery | {"attempts": lines})
 
 
 def _attempt_line(attempt: Attempt) -> str:
@@ -192,11 +193,6 @@ def _attempt_line(attempt: Attempt) -> str:
     took = "" if attempt.seconds is None else f" after {attempt.seconds:.3g} s"
     began = cell_text(attempt.started_at or attempt.settled_at)
     return f"{attempt.attempt}  {began}  {attempt.outcome}{took}  {attempt.error}".rstrip()
-
-
-def _print_section(title: str, fields: Mapping[str, Any]) -> None:
-    click.echo(f"\n{title}")
-    print_fields(fields)
 
 
 @jobs.command("wait", epilog=examples(EXAMPLES, "wait"))

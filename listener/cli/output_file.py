@@ -7,24 +7,30 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import wraps
 from pathlib import Path
-from typing import Any, TextIO, TypeVar
+from typing import Any, TextIO
 
 import click
 
-from listener.core.errors import UsageError
-
-F = TypeVar("F", bound=Callable[..., Any])
+from listener.core.errors import AlreadyExists, UsageError
 
 
-def output_option(command: F) -> F:
-    """Adds ``--output``, for ``output_file``."""
-    return click.option(
-        "--output",
-        type=click.Path(dir_okay=False, allow_dash=True, path_type=Path),
-        default="-",
-        help="Output file for its owner only, written atomically.  [default: standard output]",
-    )(command)
+def output_option(command: Callable[..., Any]) -> Callable[..., Any]:
+    """Adds ``--output``, for ``output_file``, and ``--force``; a file that exists is refused without it."""
+
+    @wraps(command)
+    def checked(*, output: Path, force: bool, **given: Any) -> Any:
+        if output.is_file() and not force:  # no device or pipe, which is made to be written to
+            raise AlreadyExists(
+                f"{str(output)!r} exists already", hint="choose another name, or replace it with --force"
+            )
+        return command(output=output, **given)
+
+    path = click.Path(dir_okay=False, allow_dash=True, path_type=Path)
+    help_text = "Output file for its owner only, written atomically.  [default: standard output]"
+    force = click.option("--force", is_flag=True, help="Replace the file of --output if it exists.")
+    return click.option("--output", type=path, default="-", help=help_text)(force(checked))
 
 
 @contextmanager

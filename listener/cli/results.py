@@ -20,6 +20,7 @@ from listener.cli.common import (
     print_fields,
     print_json,
     print_next_page,
+    print_section,
     print_table,
     read_page,
     settings_from,
@@ -33,6 +34,7 @@ from listener.core.model import ResultStatus
 
 with lazy_imports():
     from listener import explanations
+    from listener.cli import outputs_text
     from listener.rules import routing
     from listener.store import parked, queries
 
@@ -139,8 +141,13 @@ def show_result(*, result_id: int, path: Path | None, as_json: bool) -> None:
     fields: dict[str, Any] = result_dict(stored, job=job)
     if as_json:
         print_json(fields | {"routes": to_plain(tuple(reasons))})
-    else:
-        print_fields(fields | {"routes": [f"{reason.route}: {reason.text}" for reason in reasons]})
+        return
+    outputs = fields.pop("outputs")
+    activities = outputs_text.activity_lines(fields["activities"])
+    routes = [f"{reason.route}: {reason.text}" for reason in reasons]
+    print_fields(fields | {"activities": activities, "routes": routes})
+    if outputs:
+        print_section("outputs", outputs_text.output_fields(outputs))
 
 
 @results.command("reroute", epilog=examples(EXAMPLES, "reroute"))

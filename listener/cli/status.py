@@ -43,7 +43,8 @@ def status(ctx: click.Context, *, path: Path | None, as_json: bool) -> None:
     """Show how the listener is doing, and what to do.
 
     It only reads: the store, and a daemon that answers at http.listen. The exit status is 0 if a daemon runs, is ready
-    and its queues answer, else 1. What waits for a person, such as dead letters, is a warning and does not change it.
+    and its queues answer, else 1, also if a daemon of this machine does not answer there. What waits for a person, such
+    as dead letters, is a warning and does not change it.
     """
     settings = settings_from(path)
     with opened_store(settings, read_only=True) as store:

@@ -101,8 +101,8 @@ def _unasked(status: Status, daemon: RunningDaemon, detail: str) -> StatusRow:
     return _row(
         "daemon",
         f"{detail}; nothing answers at {status.silent}",
-        level=Level.WARNING,
-        advice="see whether its process still runs, has these settings, and lets this user connect",
+        level=Level.FAILED,
+        advice="verify that its process still runs, has these settings, and lets this user connect",
     )
 
 

@@ -46,6 +46,8 @@ if TYPE_CHECKING:
 WRAPPINGS: Final = ("base64", "raw", "topic-xml", "topic-json", "simplified")
 #: Options that have no effect beside ``--job``, which says all of this.
 OF_UNKNOWN_JOBS: Final = ("job_id", "function", "route", "data", "user_data", "early")
+#: Before the path of a member that is to be added.
+ADDS: Final = "+"
 #: How many ids of jobs are printed.
 SHOWN_IDS: Final = 5
 
@@ -60,8 +62,9 @@ Examples:
   mns-listener trigger ims.event --print --wrap raw
 
 The callback has the form in which MPS sends it. --set changes any member, e.g.
---set State=Cancelled; its value is JSON where it can be read as JSON. A queue on
-another machine is only used after a question, since its consumers cannot tell this
+--set State=Cancelled; its value is JSON where it can be read as JSON, and
+--set +Progress=7 adds a member that the callback does not have. A queue on another
+machine is only used after a question, since its consumers cannot tell this
 message from one of MPS. Where the settings ask MPS about callbacks
 (correlation.verify), the daemon records what MPS says instead.
 """
@@ -142,7 +145,7 @@ def _changes(_context: click.Context, _option: click.Parameter, given: tuple[str
     multiple=True,
     metavar="PATH=VALUE",
     callback=_changes,
-    help="Change a member; repeatable.",
+    help="Change a member, or add one: +PATH=VALUE; repeatable.",
 )
 @click.option(
     "--wrap",
@@ -270,7 +273,10 @@ def _made_up(asked: Trigger, sample: SampleCallback, job: Job | None) -> MadeUp:
         at=now,
     )
     document = sample.build(subject)
-    for path, value in asked.changes:
+    for given_path, value in asked.changes:
+        path = given_path.removeprefix(ADDS)
+        if path == given_path and (missing := member_paths.missing_member(document, path)):
+            raise UsageError(f"--set: {missing}", hint=f"to add it, write --set {ADDS}{path}=…")
         try:
             document = member_paths.with_member(document, path, value)
         except ValueError as error:
@@ -322,7 +328,7 @@ def _warnings(
         yield "this is no callback any more, because of --set: the daemon will put it into quarantine"
         return
     if job and sample.kind and job.kind and job.kind != sample.kind.name:
-        yield f"the job is a {job.kind} job, and the callback is one of {sample.kind.name}"
+        yield f"the kind of the job is {job.kind}, that of the callback {sample.kind.name}"
     rules = settings.correlation_rules().verification
     policies = (verification.VerifyPolicy.ALWAYS, *([verification.VerifyPolicy.KNOWN] if known else []))
     asked = rules.policy in policies and (job.tenant if job else queue.tenant) in rules.tenants

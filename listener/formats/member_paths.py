@@ -18,6 +18,20 @@ def with_member(document: dict[str, Any], path: str, value: Any) -> dict[str, An
     return changed
 
 
+def missing_member(document: Any, path: str) -> str:
+    """Why the document has no member with this path, as far as it goes, and what it has; empty if it has one."""
+    before = ""
+    for name in path.split("."):
+        if not isinstance(document, dict):
+            return ""  # an item of a list, or nowhere: see ``with_member``
+        found = [key for key in document if key.casefold() == name.casefold()]
+        if not found:
+            place = f"{before} has" if before else "there is"
+            return f"{place} no member {name!r}; there are {', '.join(document) or 'none'}"
+        document, before = document[found[0]], f"{before}.{name}" if before else name
+    return ""
+
+
 def json_or_text(text: str) -> Any:
     """The JSON value in this text; the text itself if it is not JSON."""
     try:

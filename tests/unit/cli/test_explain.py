@@ -299,3 +299,12 @@ def test_the_queue_of_a_message_can_be_given(routed: Place, printed: Callable[..
 
     assert outcomes == ["parked", "routed"]
     assert json.loads(CALLBACK)["State"] == "Success"
+
+
+def test_the_name_of_a_file_that_is_not_there_is_no_message(routed: Place, invoke: Invoke) -> None:
+    """Although its characters are those of base64."""
+    for name in ("/nonexistent", "callback.json"):
+        result = invoke("explain", name)
+
+        assert (result.exit_code, result.stdout) == (66, "")
+        assert f"there is no file '{name}', and no job in this store with this name" in result.stderr

