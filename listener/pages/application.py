@@ -132,7 +132,7 @@ class Pages:
             session=session,
             csrf_token=self._sessions.csrf_token(session),
             path=request.url.path,
-            query=parse_fields(query),
+            query={**parse_fields(query), **{name: (text,) for name, text in request.path_params.items()}},
             form=parse_fields(body.decode("utf-8", "replace")),
         )
 
@@ -213,7 +213,7 @@ class Pages:
             status=status,
             code=status,
             title=_TITLES.get(status, "Error"),
-            words=words,
+            words=words[:1].upper() + words[1:],
             hint=hint,
         )
 

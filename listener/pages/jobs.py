@@ -46,6 +46,11 @@ def show_job(visit: Visit) -> Response:
     return visit.render("job.html", name=name, history=history, events=timeline(history))
 
 
+def open_job(visit: Visit) -> Response:
+    """At ``/jobs/NAME``, where the API has a job."""
+    return RedirectResponse(address_of(visit.asked("name")), 303)
+
+
 def address_of(name: str) -> str:
     """The page of the job with this id, run id, reference or token."""
     return f"/job?{urlencode({'name': name})}"
@@ -65,6 +70,10 @@ def _search(visit: Visit, name: str) -> Response:
 AREA: Final = Area(
     title="Jobs",
     path="/jobs",
-    routes=(PageRoute(path="/jobs", view=list_jobs), PageRoute(path="/job", view=show_job)),
+    routes=(
+        PageRoute(path="/jobs", view=list_jobs),
+        PageRoute(path="/job", view=show_job),
+        PageRoute(path="/jobs/{name:path}", view=open_job),  # a reference may contain slashes
+    ),
     inner=("/job",),
 )

@@ -14,8 +14,8 @@ from listener.core import clock
 
 #: How long a session lasts after the sign-in.
 LIFETIME: Final = timedelta(hours=12)
-#: How many there may be; a further one ends the oldest.
-MAX_SESSIONS: Final = 1000
+#: How many there may be with the same token; a further one ends the oldest of these, and no one else's.
+MAX_SESSIONS: Final = 100
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -55,8 +55,9 @@ class Sessions:
         if permission is None:
             return None
         self._forget_expired()
-        if len(self._sessions) >= MAX_SESSIONS:
-            del self._sessions[next(iter(self._sessions))]
+        of_token = [key for key, each in self._sessions.items() if each.token == token]
+        if len(of_token) >= MAX_SESSIONS:
+            del self._sessions[of_token[0]]
         expires = clock.monotonic() + LIFETIME.total_seconds()
         session = Session(id=new_id(), permission=permission, token=token, expires=expires)
         self._sessions[session.id] = session

@@ -210,7 +210,7 @@ def test_of_very_many_a_bounded_number_is_changed_at_once(
 def test_nothing_selected_is_an_error_page(browser: Browser, dead_letters: list[int]) -> None:
     reply = browser.post("/dead-letters/drop")
 
-    assert (reply.status_code, "no dead letters were selected" in reply.text) == (422, True)
+    assert (reply.status_code, "No dead letters were selected" in reply.text) == (422, True)
 
 
 def test_quarantined_messages_are_retried_and_those_that_stay_garbled_stay(

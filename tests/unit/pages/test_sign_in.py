@@ -110,9 +110,12 @@ def test_a_session_ends_with_its_token(browser: Browser, tokens: Path) -> None:
 
 def test_no_number_of_sign_ins_fills_the_memory(browser: Browser) -> None:
     sessions = Sessions(browser.api.context.tokens)
+    other = sessions.begin(READER)
     made = [sessions.begin(WRITER) for _ in range(MAX_SESSIONS + 1)]
 
     assert [each and sessions.find(each.id) for each in made[:2]] == [None, made[1]]
+    assert other
+    assert sessions.find(other.id) == other, "those with another token are not ended"
 
 
 def test_whoever_may_only_read_sees_no_buttons_and_can_change_nothing(

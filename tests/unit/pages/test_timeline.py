@@ -106,3 +106,17 @@ def test_the_page_shows_it_also_for_a_job_that_is_not_known(browser: Browser, st
     assert "but no job" in unknown
     assert "Callback received" in unknown
     assert "No outcome yet" in browser.text(f"/job?name={a_job().job_id}")
+
+
+def test_the_path_that_a_job_has_in_the_api_leads_to_its_page(browser: Browser) -> None:
+    reply = browser.call("GET", "/jobs/talks/7%20a%3F")
+
+    assert (reply.status_code, reply.headers["location"]) == (303, "/job?name=talks%2F7+a%3F")
+
+
+def test_errors_are_sentences(browser: Browser) -> None:
+    unknown = browser.call("GET", "/job?name=nothing")
+    outdated = browser.call("POST", "/dead-letters/replay", data={"csrf": "0"})
+
+    assert (unknown.status_code, "No job, workflow or medium is named" in unknown.text) == (404, True)
+    assert (outdated.status_code, "This form is out of date" in outdated.text) == (403, True)
