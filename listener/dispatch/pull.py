@@ -180,9 +180,14 @@ class Pull:
         return answer
 
     def settle_all(self, given: Sequence[PullSettlement]) -> Sequence[PullAnswer | ListenerError]:
-        """The same for several in one transaction; each has its answer, or the error that ``settle`` would raise."""
-        once = tuple(dict.fromkeys(given))  # the same one twice is one settlement
-        answers = dict(zip(once, self._settle_once(once), strict=True))
+        """The same for several; each has its answer, or the error that ``settle`` would raise.
+
+        In one transaction, unless some are about the same delivery: those take effect in the order in which they are
+        given.
+        """
+        answers: dict[PullSettlement, PullAnswer | ListenerError] = {}
+        for group in _in_turn(given):
+            answers.update(zip(group, self._settle_once(group), strict=True))
         return [answers[each] for each in given]
 
     def _settle_once(self, given: Sequence[PullSettlement]) -> Sequence[PullAnswer | ListenerError]:
@@ -270,6 +275,18 @@ class Pull:
         if len(client) > MAX_NAME or not client.isprintable():
             raise UsageError(f"the name of the client must be printable, with at most {MAX_NAME} characters")
         return f"pull:{client or UNNAMED}@{self._daemon}"
+
+
+def _in_turn(given: Sequence[PullSettlement]) -> Sequence[Sequence[PullSettlement]]:
+    """As few groups as possible, each with one settlement of a delivery at most; the same one twice is one."""
+    groups: list[dict[int, PullSettlement]] = []
+    group_of: dict[int, int] = {}
+    for each in dict.fromkeys(given):
+        place = group_of[each.delivery_id] = group_of.get(each.delivery_id, -1) + 1
+        if place == len(groups):
+            groups.append({})
+        groups[place][each.delivery_id] = each
+    return [tuple(group.values()) for group in groups]
 
 
 def pulled_document(delivery: Delivery) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from sqlalchemy import Connection, Row, Select, func, select, text
@@ -32,6 +32,8 @@ from listener.store.unreadable import each_of, log_unreadable, read
 #: How many changes one page reads at most, and after how many rows of these it ends.
 CHANGES_PER_PAGE: Final = 100
 ROWS_PER_PAGE: Final = 500
+#: The clocks of processes that write to the same store differ by less.
+CLOCKS_DIFFER: Final = timedelta(minutes=5)
 #: How many changes ``newest`` looks at, if few events are wanted.
 NEWEST_LOOKS_AT: Final = 20_000
 
@@ -87,10 +89,18 @@ class EventFeed:
             return _position_after(connection, connection.scalar(select(func.max(changes.c.id))) or 0)
 
     def since(self, at: datetime) -> Position:
-        """Before everything that was written at this time or later, by the clock of whoever wrote it."""
-        earlier = select(changes.c.id).where(changes.c.at < at).order_by(changes.c.id.desc()).limit(1)
+        """Before everything that was written at this time or later, by the clock of whoever wrote it.
+
+        What others wrote after the first of these follows too, also if their clocks say that it was earlier.
+        """
+        newest_first = select(changes.c.id).order_by(changes.c.id.desc()).limit(1)
         with self._database.read() as connection:
-            return _position_after(connection, connection.scalar(earlier) or 0)
+            # Found from the end, since the time has no index.
+            earlier = connection.scalar(newest_first.where(changes.c.at < at - CLOCKS_DIFFER)) or 0
+            later = select(changes.c.id).where(changes.c.id > earlier, changes.c.at >= at)
+            first = connection.scalar(later.order_by(changes.c.id).limit(1))
+            before = first - 1 if first else connection.scalar(newest_first) or 0
+            return _position_after(connection, before)
 
     def known(self, position: Position) -> Position:
         """This position. Raises UsageError if it is ahead of everything that is committed, as in another store."""

@@ -209,6 +209,20 @@ def test_it_can_be_read_from_a_time_on(store: SqlStore) -> None:
         ]
 
 
+def test_nothing_is_missed_from_a_time_on_because_the_clock_of_another_process_is_behind(
+    store: SqlStore,
+) -> None:
+    for name, seconds in (("before", 0), ("since", 10), ("behind", 3)):
+        store.record(decoded_messages(1, prefix=name), routes_all(), at=NOON + seconds * SECOND)
+
+    position = EventFeed(store.database).since(NOON + 5 * SECOND)
+
+    assert [event.job_id for event in read_all(store, position)] == [
+        "mps-callbacks-since-0",
+        "mps-callbacks-behind-0",
+    ]
+
+
 def test_the_newest_events_that_match(store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(event_feed, "CHANGES_PER_PAGE", 2)
     for number in range(6):

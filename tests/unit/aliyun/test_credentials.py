@@ -86,6 +86,8 @@ def test_the_environment_is_asked_anew_for_every_request(monkeypatch: pytest.Mon
     assert keys.get_credentials() == AccessKey("two", "secret", "token")
 
 
+#: The package keeps connections, and would send its next request on one that the server is closing just then.
+CLOSED = "Connection: close\r\n"
 ASK = """
 from listener.settings.sections import CredentialsSettings
 from listener.aliyun.credentials import credentials
@@ -144,7 +146,7 @@ def test_a_profile_file_is_found_by_the_default_chain(tmp_path: Path) -> None:
 def test_a_service_that_has_no_key_is_an_outage_and_prints_no_tracebacks(
     tmp_path: Path,
 ) -> None:
-    with serving([http_reply(b"no such role", status="404 Not Found")]) as server:
+    with serving([http_reply(b"no such role", status="404 Not Found", headers=CLOSED)]) as server:
         child = ask(tmp_path, ALIBABA_CLOUD_CREDENTIALS_URI=f"{server.url}/key")
 
     assert child.stderr == ""
@@ -160,7 +162,7 @@ def test_an_incomplete_reply_of_a_service_is_quoted_without_its_secrets(tmp_path
         "AccessKeySecret": "testKeySecret",
         "SecurityToken": "tokn",
     }
-    with serving([http_reply(json.dumps(key).encode())]) as server:
+    with serving([http_reply(json.dumps(key).encode(), headers=CLOSED)]) as server:
         child = ask(tmp_path, ALIBABA_CLOUD_CREDENTIALS_URI=f"{server.url}/key")
 
     assert '"AccessKeySecret": "***", "SecurityToken": "***"' in child.stdout
@@ -178,7 +180,7 @@ def test_a_key_that_is_not_renewed_in_time_is_logged_once_a_minute(
         "SecurityToken": "token",
         "Expiration": soon,
     }
-    with serving([http_reply(json.dumps(key).encode())]) as server:
+    with serving([http_reply(json.dumps(key).encode(), headers=CLOSED)]) as server:
         child = ask(tmp_path, ALIBABA_CLOUD_CREDENTIALS_URI=f"{server.url}/key")
 
     assert child.stdout.splitlines() == ["expiring"] * 3

@@ -147,6 +147,22 @@ def test_a_settlement_that_is_twice_in_one_request_is_written_once(store: SqlSto
         assert connection.scalars(select(attempts.c.started_at)).one() is not None
 
 
+def test_settlements_of_one_delivery_in_one_request_take_effect_in_their_order(store: SqlStore) -> None:
+    offer_results(store, 2)
+    pull = a_pull(store)
+    first, second = pull.claim(TARGET, limit=2)
+    rejected, done, late = pull.settle_all(
+        [
+            PullSettlement(delivery_id=first.id, attempt=1, action=PullAction.REJECT, reason="no"),
+            PullSettlement(delivery_id=second.id, attempt=1, action=PullAction.DONE),
+            PullSettlement(delivery_id=first.id, attempt=1, action=PullAction.RETRY, reason="busy"),
+        ]
+    )
+
+    assert [getattr(each, "state", None) for each in (rejected, done)] == ["dead", "done"]
+    assert isinstance(late, LeaseLost), "the attempt had ended"
+
+
 def fail_always(_result: JobResult) -> None:
     raise ValueError("boom")
 
