@@ -1,4 +1,4 @@
-"""``mns-listener emulator``: a local emulator of MNS and MPS on one port."""
+"""``mns-listener emulator`` and ``mns-emulator``: a local emulator of MNS and MPS on one port."""
 
 from __future__ import annotations
 
@@ -209,6 +209,11 @@ def emulator(*, host: str, port_file: Path | None, allow_remote: bool, **setting
         raise click.ClickException(
             f"cannot listen on {host}:{settings['port']}: {error.strerror}; choose another --host or --port"
         ) from error
+
+
+def main() -> None:
+    """The program ``mns-emulator``, which needs nothing of the daemon."""
+    emulator.main(prog_name="mns-emulator")
 
 
 def _print_address(running: RunningEmulator, port_file: Path | None) -> None:

@@ -81,3 +81,28 @@ def _member(it: MnsEmulator, path: str) -> object:
     for name in path.split("."):
         found = getattr(found, name)
     return found
+
+
+def test_the_program_and_the_fixtures_load_only_what_the_extra_names() -> None:
+    metadata = ConfigParser()
+    metadata.read(ROOT / "setup.cfg")
+    extra = {line.split()[0] for line in metadata["options.extras_require"]["emulator"].split("\n") if line}
+    # What these depend on.
+    inner = {"annotated_types", "anyio", "idna", "pydantic_core", "typing_extensions", "typing_inspection"}
+    program = """
+import sys, urllib.request
+before = set(sys.modules)
+import listener.cli.emulator
+from listener.emulator.testing import emulator
+with emulator(queues=("q",)) as it:
+    it.faults.add("stall", operation="none")
+    it.clock.advance(days=1)
+    urllib.request.urlopen(it.endpoint + "/_emulator/requests").read()
+    urllib.request.urlopen(it.endpoint + "/_emulator/clock", b'{"advance": "1s"}').read()
+found = {name.partition(".")[0] for name in set(sys.modules) - before}
+print(*sorted(found - set(sys.stdlib_module_names)))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+
+    loaded = {name for name in done.stdout.split() if not name.startswith(("_", "cython"))}
+    assert loaded - inner == extra | {"listener"}
