@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Generic, TypeVar
 
 from listener.emulator.faults import FaultKind, Faults, Occasion, Strike
@@ -34,13 +35,8 @@ class FaultyDelivery(Generic[Addressee]):
         self._hand_over = hand_over
         self._faults = faults
         self._clock = clock
+        self.waiting: dict[Delivery[Addressee], Timer] = {}  #: those that are late or held
         self._held: dict[str, list[Delivery[Addressee]]] = defaultdict(list)
-        self._timers: dict[Timer, None] = {}
-
-    @property
-    def waiting(self) -> int:
-        """How many are late or held."""
-        return len(self._timers)
 
     def deliver(
         self,
@@ -58,25 +54,34 @@ class FaultyDelivery(Generic[Addressee]):
             self.dropped += 1
             _happened(strikes.get(FaultKind.DROP))
         elif FaultKind.LATE in strikes:
-            self._later(strikes[FaultKind.LATE], lambda: self._hand(delivery, late=True))
+            self._wait(delivery, FaultKind.LATE)
         elif FaultKind.REORDER in strikes:
-            self._hold(delivery)
+            self._held[destination].append(delivery)
+            self._wait(delivery, FaultKind.REORDER)
         else:
             self._hand(delivery)
 
-    def stop(self) -> None:
-        """Discard all that are late or held."""
-        for timer in list(self._timers):
-            timer.cancel()
-        self._timers.clear()
-        self._held.clear()
-
     def reset(self) -> None:
-        self.stop()
+        """Discard all that are late or held, and count from zero."""
+        for timer in self.waiting.values():
+            timer.cancel()
+        self.waiting.clear()
+        self._held.clear()
         self.sent = self.lost = self.dropped = 0
 
     def report(self) -> dict[str, int]:
         return {"sent": self.sent, "lost": self.lost, "dropped": self.dropped}
+
+    def _wait(self, delivery: Delivery[Addressee], kind: FaultKind) -> None:
+        self.waiting[delivery] = self._clock.call_later(
+            delivery.strikes[kind].fault.seconds, partial(self._end_wait, delivery, kind)
+        )
+
+    def _end_wait(self, delivery: Delivery[Addressee], kind: FaultKind) -> None:
+        del self.waiting[delivery]
+        if kind == FaultKind.REORDER:
+            self._held[delivery.destination].remove(delivery)
+        self._hand(delivery, late=kind == FaultKind.LATE)
 
     def _hand(self, delivery: Delivery[Addressee], *, late: bool = False) -> None:
         """Hand a text over, followed by those that it has overtaken."""
@@ -91,26 +96,9 @@ class FaultyDelivery(Generic[Addressee]):
         for kind in (FaultKind.GARBLE, FaultKind.DUPLICATE, *([FaultKind.LATE] if late else [])):
             _happened(strikes.get(kind))
         for held in self._held.pop(delivery.destination, []):
+            self.waiting.pop(held).cancel()
             _happened(held.strikes[FaultKind.REORDER])
             self._hand(held)
-
-    def _hold(self, held: Delivery[Addressee]) -> None:
-        self._held[held.destination].append(held)
-
-        def release() -> None:
-            if held in self._held[held.destination]:
-                self._held[held.destination].remove(held)
-                self._hand(held)
-
-        self._later(held.strikes[FaultKind.REORDER], release)
-
-    def _later(self, strike: Strike, action: Callable[[], None]) -> None:
-        def act() -> None:
-            self._timers.pop(timer, None)
-            action()
-
-        timer = self._clock.call_later(strike.fault.seconds, act)
-        self._timers[timer] = None
 
 
 def _happened(strike: Strike | None) -> None:

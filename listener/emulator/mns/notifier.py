@@ -89,16 +89,12 @@ class Notifier:
             ),
         )
 
-    def stop(self) -> None:
-        """Discard all that is late, held or to be tried again."""
-        self.deliveries.stop()
+    def reset(self) -> None:
+        """Discard all that is late, held or to be tried again, and count from zero."""
+        self.deliveries.reset()
         for timer in self.waiting.values():
             timer.cancel()
         self.waiting.clear()
-
-    def reset(self) -> None:
-        self.stop()
-        self.deliveries.reset()
         self.accepted = self.failed = self.given_up = 0
 
     def report(self) -> dict[str, int]:
