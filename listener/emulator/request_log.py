@@ -22,7 +22,10 @@ IDS = {
     "job_ids": re.compile(rb'<(?:JobId|RunId)>([^<]+)|"(?:JobId|RunId)" ?: ?"([^"]+)'),
 }
 #: What requests can be selected by; shell patterns. Of lists, one member has to match.
-FILTERS = ("service", "operation", "queue", "function", "status", "code", "fault", "message_id", "job_id")
+FILTERS = (
+    *("service", "operation", "queue", "topic", "function", "status"),
+    *("code", "fault", "message_id", "job_id"),
+)
 _LISTS = {"fault": "faults", "message_id": "message_ids", "job_id": "job_ids"}
 
 
@@ -54,6 +57,7 @@ class LoggedRequest:
             "service": occasion.service,
             "operation": occasion.operation,
             "queue": occasion.queue,
+            "topic": occasion.topic,
             "function": occasion.function,
             "method": self.method,
             "target": self.target,
