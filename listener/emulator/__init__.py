@@ -1,4 +1,4 @@
-"""A faithful local emulator of MNS 2015-06-06 and MPS 2014-06-18; both services on one port, all state in memory.
+"""A faithful local emulator of MNS (2015-06-06 and its OpenAPI, 2022-01-19) and MPS 2014-06-18, all on one port.
 
 ``Emulator`` is the state, ``listener.emulator.server.running`` serves it on a port.
 """

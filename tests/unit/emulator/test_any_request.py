@@ -14,6 +14,7 @@ from listener.core import clock
 from listener.emulator import Emulator, Options, signatures
 from listener.emulator.messages import Reply, Request
 from listener.emulator.mns.errors import ERRORS as MNS_ERRORS
+from listener.emulator.mns_open.errors import ERRORS as MNS_OPEN_ERRORS
 from listener.emulator.mps.errors import ERRORS as MPS_ERRORS
 from listener.emulator.mps.kinds import EMULATED_KINDS
 from tests.support.emulator_clients import KEY, NAMESPACE, SECRET
@@ -58,6 +59,7 @@ def answer(request: Request) -> Reply:
     async def once() -> Reply:
         emulator = Emulator(Options(seed=1))
         emulator.mns.create("q")
+        emulator.mns.topics.create("t")
         reply = await emulator.answer(request)
         emulator.close()
         return reply
@@ -142,9 +144,64 @@ def _possible_replies(
     ),
 )  # fmt: skip
 def test_mps_knows_an_answer_to_everything(action: str, parameters: dict[str, str]) -> None:
+    reply = answer(a_call(action, parameters, version="2014-06-18"))
+
+    document = json.loads(reply.body)
+    assert document["RequestId"]
+    if reply.status == 200:
+        assert "Code" not in document
+    else:
+        assert reply.status == MPS_ERRORS[document["Code"]][0]
+        assert document["Code"] != "InternalError"
+
+
+#: What all operations of the OpenAPI of MNS need, so that most calls get further than to a missing parameter.
+NAMED = {
+    "QueueName": "q",
+    "TopicName": "t",
+    "SubscriptionName": "s",
+    "EndpointType": "public",
+    "AclStrategy": "allow",
+    "ProductName": "oss",
+    "RuleName": "r",
+}
+
+
+@settings(deadline=None)
+@given(
+    action=st.sampled_from([*Emulator().mns_open.operations, "Other"]),
+    parameters=st.dictionaries(
+        st.sampled_from(
+            [*NAMED, "QueueType", "DelaySeconds", "EnableLogging", "DlqPolicy", "TenantRateLimitPolicy", "Tag.1.Key",
+             "PageNum", "PageSize", "MaxMessageSize", "TopicType", "PushType", "Endpoint", "NotifyStrategy",
+             "NotifyContentFormat", "MessageTag", "CidrList", "LogEnabled", "EventTypes", "MatchRules", "Endpoints",
+             "Subscription", "ResourceName"]
+        ),
+        words
+        | st.text(max_size=20)
+        | st.sampled_from(['{"Enabled":{}}', '{"DeadLetterTargetQueue":"q","MaxReceiveCount":"\u0663"}',
+                           '{"DeadLetterTargetQueue":["q"]}', '{"MaxReceivesPerSecond":1e400}', "[" * 5000, "[[[1]]]",
+                           '{"EndpointType":"topic","EndpointValue":"\\ud800"}', '[{"Name":"\\ud800"}]', "queue",
+                           "http", "fifo", "acs:mns:r:1:queues/q", "http://127.0.0.1/", "JSON", "0.0.0.0/0,,"]),
+        max_size=6,
+    ),
+)  # fmt: skip
+def test_openapi_of_mns_knows_an_answer_to_everything(action: str, parameters: dict[str, str]) -> None:
+    reply = answer(a_call(action, NAMED | parameters, version="2022-01-19"))
+
+    document = json.loads(reply.body)
+    assert document["RequestId"]
+    if reply.status == 200:
+        assert (document["Code"], document["Success"]) == (200, True)
+    else:
+        assert reply.status == MNS_OPEN_ERRORS[document["Code"]][0]
+        assert document["Code"] != "InternalError"
+
+
+def a_call(action: str, parameters: dict[str, str], *, version: str) -> Request:
     fields = {
         "Action": action,
-        "Version": "2014-06-18",
+        "Version": version,
         "Format": "JSON",
         "AccessKeyId": KEY,
         "SignatureMethod": "HMAC-SHA1",
@@ -155,12 +212,4 @@ def test_mps_knows_an_answer_to_everything(action: str, parameters: dict[str, st
     }
     fields["Signature"] = signatures.rpc_v1(SECRET, method="GET", parameters=fields)
     query = signatures.canonical_query(fields)
-    reply = answer(Request(method="GET", path="/", target="/", raw_query=query, headers={}, body=b""))
-
-    document = json.loads(reply.body)
-    assert document["RequestId"]
-    if reply.status == 200:
-        assert "Code" not in document
-    else:
-        assert reply.status == MPS_ERRORS[document["Code"]][0]
-        assert document["Code"] != "InternalError"
+    return Request(method="GET", path="/", target="/", raw_query=query, headers={}, body=b"")
