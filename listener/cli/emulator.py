@@ -34,18 +34,18 @@ Examples:
 A faults file is TOML (or JSON) with one table per fault:
   [[fault]]
   kind = "stall"                  # see below
-  operation = "*Receive*"         # also: service, queue, function
+  operation = "*Receive*"         # also: service, queue, topic, function
   probability = 0.05              # also: every, skip, count, start, stop
 
 Kinds for requests: latency, stall, reset, hang-up, drop-reply, truncate, error,
 throttle, reject-signature, clock-skew, expire-handles, empty-poll, early.
-Kinds for callbacks: drop, duplicate, late, reorder, garble. Some kinds have
-parameters: seconds, status, body (xml, html, empty), keep, copies, after.
+Kinds for callbacks, and for what topics push: drop, duplicate, late, reorder, garble.
+Some kinds have parameters: seconds, status, body (xml, html, empty), keep, copies, after.
 
 All state is in memory and is lost when the emulator stops. The pipeline
 88c6ca184c0e47b2a17a1b6ef2c6a1f0 exists from the start. A job whose Input is an
 object with "fail" in its key ends in state Fail. GET /_emulator/state shows queues,
-jobs and counts; /_emulator/faults shows the faults and how often each occurred.
+topics, jobs and counts; /_emulator/faults shows the faults and how often each occurred.
 """
 
 

@@ -51,7 +51,7 @@ def _http(text: str) -> HttpEndpoint:
         host, _ = parts.hostname or "", parts.port
     except ValueError as error:
         raise MnsError("EndpointInvalid") from error
-    if not text.isascii() or not text.isprintable() or " " in text:
+    if not text.isascii() or not text.isprintable() or " " in text or "@" in parts.netloc:
         raise MnsError("EndpointInvalid")
     if not is_loopback(host):
         raise MnsError(

@@ -49,18 +49,18 @@ class HttpPusher:
     ) -> bool:
         """Whether the endpoint has accepted the text, that is, has answered with a 2xx in time."""
         body = text.encode("utf-8", "surrogateescape")
-        target = httpx.URL(url).raw_path.decode("ascii")  # as it will be sent
         headers = self._headers(body, publication=publication, subscription=subscription)
-        signed = mns_text(method="POST", headers=headers, target=target, date=headers["date"])
-        headers["authorization"] = await asyncio.to_thread(self._signer.sign, signed)
         try:
+            target = httpx.URL(url).raw_path.decode("ascii")  # as it will be sent
+            signed = mns_text(method="POST", headers=headers, target=target, date=headers["date"])
+            headers["authorization"] = await asyncio.to_thread(self._signer.sign, signed)
             async with (
                 asyncio.timeout(TIMEOUT_SECONDS),
                 httpx.AsyncClient(trust_env=False, verify=_NO_TLS) as client,
                 client.stream("POST", url, content=body, headers=_as_bytes(headers)) as reply,
             ):
                 return reply.is_success
-        except (httpx.HTTPError, TimeoutError):
+        except (httpx.HTTPError, httpx.InvalidURL, TimeoutError):
             return False
 
     def _headers(

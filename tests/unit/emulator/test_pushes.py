@@ -160,10 +160,13 @@ def test_exponential_decay_ends_after_a_day() -> None:
     assert waits == [1, 2, 4, 8, 16, 32, 64, 128, 256] + 167 * [512]
 
 
+@pytest.mark.parametrize(
+    "endpoint", ["http://127.0.0.1:9/hook", f"http://127.0.0.1/{'x' * 70_000}"], ids=["deaf", "too-long"]
+)
 def test_endpoint_that_does_not_listen_is_tried_again_until_its_subscription_is_gone(
-    server: RunningEmulator, receiver: Receiver
+    server: RunningEmulator, endpoint: str
 ) -> None:
-    subscribe(server, "http://127.0.0.1:9/hook")
+    subscribe(server, endpoint)
     publish(server)
     wait_until(lambda: report(server)["failed"] == 1)
     advance(server, 20)

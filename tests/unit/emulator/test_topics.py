@@ -94,6 +94,7 @@ def test_subscription_with_a_filter_tag_gets_only_what_has_this_tag(noted: Noted
         ("http://192.0.2.1/hook", False),
         ("http://example.com/hook", False),
         ("http://127.0.0.1@example.com/", False),
+        ("http://name:password@127.0.0.1/", False),
         ("http://[::1/", False),
         ("http://127.0.0.1:port/", False),
         ("http://127.0.0.1/a b", False),
