@@ -8,15 +8,16 @@ from __future__ import annotations
 import asyncio
 import socket
 import struct
-from typing import Any
+from typing import Any, cast
 from urllib.parse import unquote
 
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 from uvicorn.server import ServerState
 
-from listener.emulator.limits import MAX_FIELDS, MAX_HEAD, MAX_HEADERS
+from listener.emulator.limits import MAX_CONNECTIONS, MAX_FIELDS, MAX_HEAD, MAX_HEADERS
 from listener.http import time_limits
+from listener.http.connection_limit import close_one, connection_limit
 from listener.http.time_limits import TimeLimits
 
 #: Longer than any long poll, so that the connection of a polling client is never closed.
@@ -83,6 +84,8 @@ class EmulatorConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
         super().connection_made(BufferedTransport(transport))  # type: ignore[arg-type] # has all of a transport's methods
         self._limits.expect_request(None, seconds=KEEP_ALIVE_SECONDS)
+        if len(self.connections) > connection_limit(MAX_CONNECTIONS, descriptors=2):
+            close_one(cast("set[EmulatorConnection]", self.connections))
 
     def connection_lost(self, exc: Exception | None) -> None:
         self._limits.end()
@@ -145,7 +148,7 @@ class EmulatorConnection(HttpToolsProtocol):
 
         Or it has gone: then its kernel answers whatever we send with a reset, so we send something.
         """
-        if not self._is_busy() or self.scope["http_version"] == "1.0":
+        if not self.busy or self.scope["http_version"] == "1.0":
             return False
         self._sends_no_more = True
         self._look_after()
@@ -153,7 +156,8 @@ class EmulatorConnection(HttpToolsProtocol):
 
     def on_response_complete(self) -> None:
         super().on_response_complete()
-        if self._sends_no_more and not self._is_busy():
+        self._limits.waiting_since = self.loop.time()
+        if self._sends_no_more and not self.busy:
             self.transport.close()
 
     def gone(self) -> bool:
@@ -170,17 +174,23 @@ class EmulatorConnection(HttpToolsProtocol):
             self._socket().setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.abort()
 
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being processed that has arrived as a whole."""
+        return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
+
+    @property
+    def waiting_since(self) -> float:
+        """The event loop's time."""
+        return self._limits.waiting_since
+
     def abort(self) -> None:
         """Close it now, without sending what is left to send."""
         self.transport.abort()
 
-    def _is_busy(self) -> bool:
-        """Whether a request is being processed that has arrived as a whole."""
-        return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
-
     def _look_after(self) -> None:
         """Close the connection once the client has gone: asyncio no longer reads, and would not notice."""
-        if self._is_busy() and not self.cycle.response_started:
+        if self.busy and not self.cycle.response_started:
             self.transport.write(PROBE)
             self.transport.flush()  # type: ignore[attr-defined] # it is a BufferedTransport
         if self._is_reset():

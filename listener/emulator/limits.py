@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+#: Or half of the descriptors that the process may open: a client of each is often in the same process.
+MAX_CONNECTIONS = 10_000
 #: Of request line and headers, in bytes: the official MPS SDK puts all parameters into the query, regardless of length.
 MAX_HEAD = 128 << 10
 MAX_HEADERS = 100

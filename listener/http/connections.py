@@ -7,7 +7,6 @@ gets through: a new connection closes the one that has waited longest.
 from __future__ import annotations
 
 import asyncio
-import resource
 import socket
 from collections.abc import Callable, Collection
 from typing import Any
@@ -18,22 +17,14 @@ from uvicorn.server import ServerState
 
 from listener.core.logger import get_logger
 from listener.http import time_limits
+from listener.http.connection_limit import close_one, connection_limit
 from listener.http.time_limits import TimeLimits
 from listener.runtime.log_throttle import ThrottledLog
 
 log = get_logger(__name__)
 
-#: One of so many descriptors that the process may open is a connection at most: the others are for everything else.
-DESCRIPTORS_PER_CONNECTION = 8
 #: The pause after a connection could not be accepted, if none can be closed instead.
 ACCEPT_PAUSE_SECONDS = 1.0
-
-
-def connection_limit(wanted: int) -> int:
-    """How many connections may be open at the same time: so many, or what the limit of descriptors allows."""
-    limit, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    share = wanted if limit == resource.RLIM_INFINITY else limit // DESCRIPTORS_PER_CONNECTION
-    return max(1, min(wanted, share))
 
 
 class Connection(H11Protocol):
@@ -124,24 +115,14 @@ class Acceptor:
                 continue  # its client has given up
             except OSError as error:  # above all EMFILE: the process has no descriptors left
                 self._warnings.warning("http.accept_failed", error=error.strerror)
-                await asyncio.sleep(0 if self._close_one() else ACCEPT_PAUSE_SECONDS)
+                await asyncio.sleep(0 if close_one(self._connections) else ACCEPT_PAUSE_SECONDS)
             else:
                 await self._serve(accepted)
 
     async def _serve(self, accepted: socket.socket) -> None:
         if len(self._connections) >= connection_limit(self._max_connections):
-            self._close_one()
+            close_one(self._connections)
         try:
             await asyncio.get_running_loop().connect_accepted_socket(self._make, accepted)
         except OSError:
             accepted.close()
-
-    def _close_one(self) -> bool:
-        """Close the connection that has waited longest, if possible one without a request; false if there is none.
-
-        Its descriptor is free in the next turn of the event loop.
-        """
-        if not self._connections:
-            return False
-        min(self._connections, key=lambda one: (one.busy, one.waiting_since)).abort()
-        return True

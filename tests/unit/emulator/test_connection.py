@@ -10,7 +10,7 @@ from contextlib import contextmanager
 
 import pytest
 
-from listener.emulator import Fault, FaultKind, connection
+from listener.emulator import Fault, FaultKind, Options, connection
 from listener.emulator.asgi import read_request
 from listener.emulator.connection import origin_form
 from listener.emulator.limits import (
@@ -26,7 +26,7 @@ from listener.emulator.limits import (
     MAX_XML_ATTRIBUTES,
 )
 from listener.emulator.mns import xml
-from listener.emulator.server import RunningEmulator
+from listener.emulator.server import RunningEmulator, running
 from listener.http import time_limits
 from tests.support.emulator_clients import BareMns, BareMps, elements, signed_headers
 from tests.support.waiting import wait_until
@@ -223,6 +223,28 @@ def test_request_that_does_not_arrive_in_time_ends_its_connection(
         assert slow.recv(1) == b""
         idle.sendall(head("GET", "/queues"))
         assert b"<Queues" in reply_of(idle)
+
+
+def test_connection_beyond_the_limit_closes_the_one_that_has_waited_longest(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(connection, "MAX_CONNECTIONS", 3)
+    with (
+        running(Options(queues=("q",))) as server,
+        connected(server) as polling,
+        connected(server) as idle,
+        connected(server) as latest,
+    ):
+        polling.sendall(head("GET", f"{MESSAGES}?waitseconds=30"))
+        wait_until(lambda: server.call(lambda emulator: emulator.requests["ReceiveMessage"]) == 1)
+        for client in (idle, latest):
+            client.sendall(head("GET", "/queues"))
+            assert b"</Queues>" in reply_of(client)
+        with connected(server) as another:
+            assert idle.recv(1) == b""
+            for client in (latest, another):
+                client.sendall(head("GET", "/queues"))
+                assert b"</Queues>" in reply_of(client)
 
 
 def test_client_that_sends_no_more_gets_its_reply(server: RunningEmulator, bare: BareMns) -> None:

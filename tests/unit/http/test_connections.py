@@ -21,7 +21,7 @@ from structlog.testing import capture_logs
 
 from listener.http import connections, time_limits
 from listener.http.address import bind
-from listener.http.connections import connection_limit
+from listener.http.connection_limit import connection_limit
 from listener.http.server import MAX_HEAD, Server
 from tests.support.waiting import wait_until
 
