@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-from starlette.responses import Response
-
-from listener.core.errors import NotFound
+from listener.core.model import Delivery
 from listener.pages import filter_form
 from listener.pages.bulk import BulkAction
-from listener.pages.filter_form import row_id
-from listener.pages.visit import Area, PageRoute, Visit
+from listener.pages.filter_form import FilterForm
+from listener.pages.rendering import ago, number, state
+from listener.pages.row_list import Column, Detail, Row, RowList, handler_of, reason
+from listener.pages.visit import Visit
 from listener.store.dead_letters import DeadLetters
-
-
-def list_dead(visit: Visit) -> Response:
-    form = filter_form.read_query(visit, *filter_form.ALL)
-    page = DeadLetters(visit.context.store.database).page(
-        filters=form.filters, before=form.before, limit=filter_form.PAGE
-    )
-    return visit.render(
-        "dead_letters.html",
-        letters=page,
-        form=form,
-        next_page=form.next_page(PATH, [letter.id for letter in page]),
-        choices=filter_form.choices_of(visit.context.settings),
-        actions=ACTIONS,
-    )
-
-
-def show_dead(visit: Visit) -> Response:
-    wanted = row_id(visit.asked("id"))
-    letter = DeadLetters(visit.context.store.database).find(wanted)
-    if letter is None:
-        raise NotFound(f"no dead letter has the id {wanted}; it may have been replayed, dropped or deleted")
-    return visit.render("dead_letter.html", letter=letter, actions=ACTIONS)
-
 
 PATH: Final = "/dead-letters"
 ACTIONS: Final = (
@@ -62,12 +39,58 @@ ACTIONS: Final = (
         deletes=True,
     ),
 )
-AREA: Final = Area(
+
+
+def _read(visit: Visit, form: FilterForm) -> Sequence[Row]:
+    letters = DeadLetters(visit.context.store.database)
+    return [
+        _row(letter)
+        for letter in letters.page(filters=form.filters, before=form.before, limit=filter_form.PAGE)
+    ]
+
+
+def _row(letter: Delivery) -> Row:
+    return Row(
+        id=letter.id,
+        name=letter.result.subject,
+        link=f"{PATH}/show?id={letter.id}",
+        sub=letter.result.function,
+        cells=(
+            state(letter.result.state),
+            handler_of(letter.target),
+            number(letter.attempt),
+            ago(letter.settled_at),
+            reason(letter.last_error),
+        ),
+    )
+
+
+def _find(visit: Visit, wanted: int) -> Mapping[str, Any] | None:
+    letter = DeadLetters(visit.context.store.database).find(wanted)
+    return {"letter": letter} if letter else None
+
+
+DEAD_LETTERS: Final = RowList(
     title="Dead letters",
     path=PATH,
-    routes=(
-        PageRoute(path=PATH, view=list_dead),
-        PageRoute(path=f"{PATH}/show", view=show_dead),
-        *(action.route for action in ACTIONS),
+    what="dead letter",
+    caption="Dead letters",
+    columns=(
+        Column("Result"),
+        Column("Route and handler"),
+        Column("Attempts", "num"),
+        Column("Failed"),
+        Column("Reason", "reason"),
+    ),
+    read=_read,
+    filters=filter_form.ALL,
+    actions=ACTIONS,
+    unmatched="No dead letters match.",
+    empty=("No dead letters.", "Every delivery was handled, or still has attempts left."),
+    detail=Detail(
+        template="dead_letter.html",
+        find=_find,
+        missing="no dead letter has the id {id}; it may have been replayed, dropped or deleted",
     ),
 )
+AREA: Final = DEAD_LETTERS.area

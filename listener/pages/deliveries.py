@@ -2,30 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Final
+from urllib.parse import urlencode
 
-from starlette.responses import Response
-
+from listener.core.model import Delivery, DeliveryState
 from listener.pages import filter_form
 from listener.pages.bulk import BulkAction
-from listener.pages.visit import Area, PageRoute, Visit
+from listener.pages.filter_form import FilterForm
+from listener.pages.rendering import ago, number, state
+from listener.pages.row_list import Column, Row, RowList, handler_of, reason
+from listener.pages.visit import Visit
 from listener.store.deliveries import Deliveries, PendingDeliveries
-
-
-def list_deliveries(visit: Visit) -> Response:
-    form = filter_form.read_query(visit, *filter_form.ALL)
-    page = Deliveries(visit.context.store.database).page(
-        filters=form.filters, before=form.before, limit=filter_form.PAGE
-    )
-    return visit.render(
-        "deliveries.html",
-        deliveries=page,
-        form=form,
-        choices=filter_form.choices_of(visit.context.settings),
-        next_page=form.next_page(PATH, [each.id for each in page]),
-        actions=ACTIONS,
-    )
-
 
 PATH: Final = "/deliveries"
 ACTIONS: Final = (
@@ -52,8 +40,50 @@ ACTIONS: Final = (
         deletes=True,
     ),
 )
-AREA: Final = Area(
+
+
+def _read(visit: Visit, form: FilterForm) -> Sequence[Row]:
+    deliveries = Deliveries(visit.context.store.database)
+    return [
+        _row(each)
+        for each in deliveries.page(filters=form.filters, before=form.before, limit=filter_form.PAGE)
+    ]
+
+
+def _row(delivery: Delivery) -> Row:
+    return Row(
+        id=delivery.id,
+        name=delivery.result.subject,
+        link=f"/job?{urlencode({'name': delivery.result.subject})}",
+        sub=delivery.result.function,
+        cells=(
+            state(delivery.state),
+            handler_of(delivery.target),
+            number(delivery.attempt),
+            ago(delivery.next_at),
+            reason(delivery.last_error),
+        ),
+        selectable=delivery.state is DeliveryState.PENDING,
+    )
+
+
+DELIVERIES: Final = RowList(
     title="Deliveries",
     path=PATH,
-    routes=(PageRoute(path=PATH, view=list_deliveries), *(action.route for action in ACTIONS)),
+    what="delivery",
+    caption="Deliveries that are not settled",
+    hint="Results that are pending or running at a handler. A running one cannot be retried or cancelled.",
+    columns=(
+        Column("State"),
+        Column("Route and handler"),
+        Column("Attempts", "num"),
+        Column("Due"),
+        Column("Last error", "reason"),
+    ),
+    read=_read,
+    filters=filter_form.ALL,
+    actions=ACTIONS,
+    unmatched="No deliveries match.",
+    empty=("Nothing is pending.", "Every delivery has been settled."),
 )
+AREA: Final = DELIVERIES.area

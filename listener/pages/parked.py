@@ -2,43 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-from starlette.responses import Response
-
-from listener.core.errors import NotFound
 from listener.explanations import parked_reasons, reasons_of
 from listener.pages import filter_form
 from listener.pages.bulk import BulkAction
-from listener.pages.filter_form import row_id
-from listener.pages.visit import Area, PageRoute, Visit
+from listener.pages.filter_form import FilterForm
+from listener.pages.rendering import ago, state, text
+from listener.pages.row_list import Column, Detail, Row, RowList
+from listener.pages.visit import Visit
 from listener.store.parked import ParkedResults
-from listener.store.queries import Queries
-
-
-def list_parked(visit: Visit) -> Response:
-    form = filter_form.read_query(visit, *FILTERS)
-    database, rules = visit.context.store.database, visit.context.settings.rules()
-    page = ParkedResults(database).page(filters=form.filters, before=form.before, limit=filter_form.PAGE)
-    return visit.render(
-        "parked.html",
-        results=page,
-        reasons=parked_reasons(Queries(database), rules, page),
-        form=form,
-        choices=filter_form.choices_of(visit.context.settings),
-        next_page=form.next_page(PATH, [stored.id for stored in page]),
-        actions=ACTIONS,
-    )
-
-
-def show_parked(visit: Visit) -> Response:
-    wanted, database = row_id(visit.asked("id")), visit.context.store.database
-    stored = ParkedResults(database).find(wanted)
-    if stored is None:
-        raise NotFound(f"no parked result has the id {wanted}; it may have been routed, dropped or deleted")
-    reasons = reasons_of(Queries(database), visit.context.settings.rules(), stored)
-    return visit.render("parked_result.html", stored=stored, reasons=reasons, actions=ACTIONS)
-
+from listener.store.queries import Queries, StoredResult
 
 PATH: Final = "/parked"
 #: A parked result has no delivery, so no route.
@@ -67,12 +42,51 @@ ACTIONS: Final = (
         deletes=True,
     ),
 )
-AREA: Final = Area(
+
+
+def _read(visit: Visit, form: FilterForm) -> Sequence[Row]:
+    database, rules = visit.context.store.database, visit.context.settings.rules()
+    page = ParkedResults(database).page(filters=form.filters, before=form.before, limit=filter_form.PAGE)
+    reasons = parked_reasons(Queries(database), rules, page)
+    return [_row(stored, reasons[stored.id]) for stored in page]
+
+
+def _row(stored: StoredResult, why: str) -> Row:
+    return Row(
+        id=stored.id,
+        name=stored.result.subject,
+        link=f"{PATH}/show?id={stored.id}",
+        sub=stored.result.function or stored.result.type,
+        cells=(state(stored.result.state), text(stored.queue), ago(stored.received_at), why),
+    )
+
+
+def _find(visit: Visit, wanted: int) -> Mapping[str, Any] | None:
+    database = visit.context.store.database
+    stored = ParkedResults(database).find(wanted)
+    if stored is None:
+        return None
+    reasons = reasons_of(Queries(database), visit.context.settings.rules(), stored)
+    return {"stored": stored, "reasons": reasons}
+
+
+PARKED: Final = RowList(
     title="Parked",
+    heading="Parked results",
     path=PATH,
-    routes=(
-        PageRoute(path=PATH, view=list_parked),
-        PageRoute(path=f"{PATH}/show", view=show_parked),
-        *(action.route for action in ACTIONS),
+    what="result",
+    caption="Parked results",
+    hint="Results that no route matches. Change the routes, then route them again.",
+    columns=(Column("Result"), Column("Queue"), Column("Received"), Column("Nearest route", "reason")),
+    read=_read,
+    filters=FILTERS,
+    actions=ACTIONS,
+    unmatched="No parked results match.",
+    empty=("Nothing is parked.", "Every result was matched by a route."),
+    detail=Detail(
+        template="parked_result.html",
+        find=_find,
+        missing="no parked result has the id {id}; it may have been routed, dropped or deleted",
     ),
 )
+AREA: Final = PARKED.area

@@ -2,44 +2,24 @@
 
 from __future__ import annotations
 
-from typing import Final
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
 
-from starlette.responses import Response
-
-from listener.core.errors import NotFound
+from listener.core.model import Quarantined
+from listener.formats.unicode_text import shortened
 from listener.pages import filter_form
 from listener.pages.bulk import BulkAction
-from listener.pages.filter_form import row_id
-from listener.pages.visit import Area, PageRoute, Visit
+from listener.pages.filter_form import FilterForm
+from listener.pages.rendering import ago, number, text
+from listener.pages.row_list import Column, Detail, Row, RowList, reason
+from listener.pages.visit import Visit
 from listener.store.quarantined_messages import QuarantinedMessages
-
-
-def list_quarantined(visit: Visit) -> Response:
-    form = filter_form.read_query(visit, *FILTERS)
-    page = QuarantinedMessages(visit.context.store.database).page(
-        filters=form.filters, before=form.before, limit=filter_form.PAGE
-    )
-    return visit.render(
-        "quarantine.html",
-        entries=page,
-        form=form,
-        choices=filter_form.choices_of(visit.context.settings),
-        next_page=form.next_page(PATH, [entry.id for entry in page]),
-        actions=ACTIONS,
-    )
-
-
-def show_quarantined(visit: Visit) -> Response:
-    wanted = row_id(visit.asked("id"))
-    entry = QuarantinedMessages(visit.context.store.database).find(wanted)
-    if entry is None:
-        raise NotFound(f"no message in quarantine has the id {wanted}; it may have been retried or dropped")
-    return visit.render("quarantined.html", entry=entry, actions=ACTIONS)
-
 
 PATH: Final = "/quarantine"
 #: Nothing else is known of a message that could not be decoded.
 FILTERS: Final = ("queue", *filter_form.TIMES)
+#: How many characters of a body a row shows.
+MAX_BODY: Final = 80
 ACTIONS: Final = (
     BulkAction(
         verb="retry",
@@ -64,12 +44,48 @@ ACTIONS: Final = (
         deletes=True,
     ),
 )
-AREA: Final = Area(
+
+
+def _read(visit: Visit, form: FilterForm) -> Sequence[Row]:
+    messages = QuarantinedMessages(visit.context.store.database)
+    return [
+        _row(entry)
+        for entry in messages.page(filters=form.filters, before=form.before, limit=filter_form.PAGE)
+    ]
+
+
+def _row(entry: Quarantined) -> Row:
+    return Row(
+        id=entry.id,
+        name=entry.message.message_id,
+        link=f"{PATH}/show?id={entry.id}",
+        sub=shortened(entry.message.body, MAX_BODY),
+        cells=(text(entry.queue), ago(entry.received_at), number(entry.copies), reason(entry.reason)),
+    )
+
+
+def _find(visit: Visit, wanted: int) -> Mapping[str, Any] | None:
+    entry = QuarantinedMessages(visit.context.store.database).find(wanted)
+    return {"entry": entry} if entry else None
+
+
+QUARANTINE: Final = RowList(
     title="Quarantine",
     path=PATH,
-    routes=(
-        PageRoute(path=PATH, view=list_quarantined),
-        PageRoute(path=f"{PATH}/show", view=show_quarantined),
-        *(action.route for action in ACTIONS),
+    what="message",
+    caption="Messages in quarantine",
+    named="Message",
+    hint="Messages that could not be decoded, and callbacks that MPS did not confirm, stored as they arrived.",
+    columns=(Column("Queue"), Column("Received"), Column("Copies", "num"), Column("Reason", "reason")),
+    read=_read,
+    filters=FILTERS,
+    actions=ACTIONS,
+    unmatched="No messages match.",
+    empty=("Quarantine is empty.", "Every message could be decoded."),
+    detail=Detail(
+        template="quarantined.html",
+        find=_find,
+        missing="no message in quarantine has the id {id}; it may have been retried or dropped",
     ),
 )
+AREA: Final = QUARANTINE.area
