@@ -49,6 +49,7 @@ def _set_totals(gauges: Gauges, totals: Totals) -> None:
         (DeliveryState.DEAD, totals.dead),
     ):
         gauges.deliveries.labels(state).set(deliveries)
+    gauges.offered.set(totals.offered)
     for status, results in (
         (ResultStatus.WAITING, totals.waiting),
         (ResultStatus.VERIFYING, totals.verifying),

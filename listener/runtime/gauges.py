@@ -30,6 +30,9 @@ class Gauges:
         self._received = dict[str, float]()
         # Of the store
         self.deliveries = gauge("mns_listener_deliveries", "Open deliveries in the store", ["state"])
+        self.offered = gauge(
+            "mns_listener_offered_deliveries", "Pending deliveries that applications may pull"
+        )
         self.oldest_pending_age = gauge(
             "mns_listener_oldest_pending_age_seconds", "For how long the oldest pending delivery has waited"
         )

@@ -117,12 +117,15 @@ def withdraw(connection: Connection, target: Target) -> int:
     return len(ids)
 
 
+def count_offered(connection: Connection) -> int:
+    """How many deliveries are offered to applications."""
+    return connection.scalar(select(func.count()).select_from(deliveries).where(_OFFERED)) or 0
+
+
 def count_left_to_applications(connection: Connection) -> int:
     """How many deliveries are offered to applications, or have been pulled and not been settled yet."""
-    return sum(
-        connection.scalar(select(func.count()).select_from(deliveries).where(left)) or 0
-        for left in (_OFFERED, IS_RUNNING & _PULLED)
-    )
+    pulled = connection.scalar(select(func.count()).select_from(deliveries).where(IS_RUNNING, _PULLED))
+    return count_offered(connection) + (pulled or 0)
 
 
 def _of(target: Target) -> dict[str, Any]:

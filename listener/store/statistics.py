@@ -28,7 +28,7 @@ from sqlalchemy import (
 )
 
 from listener.core.model import TERMINAL_STATES, DeliveryState, ResultStatus, Source, Target
-from listener.store import accepted
+from listener.store import accepted, pulls
 from listener.store.changes import SEPARATOR, ChangeKind
 from listener.store.claims import IS_DEAD, IS_PENDING, IS_RUNNING
 from listener.store.database import Database
@@ -71,6 +71,7 @@ class Totals:
 
     at: datetime
     pending: int = 0
+    offered: int = 0  #: those of them that applications may pull
     running: int = 0
     dead: int = 0
     oldest_pending: datetime | None = None  #: since when the oldest pending delivery has waited
@@ -168,6 +169,7 @@ class Statistics:
             return Totals(
                 at=at,
                 pending=_count(connection, deliveries, IS_PENDING),
+                offered=pulls.count_offered(connection),
                 running=_count(connection, deliveries, IS_RUNNING),
                 dead=_count(connection, deliveries, IS_DEAD),
                 oldest_pending=_oldest_pending(connection),

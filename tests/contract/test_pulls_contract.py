@@ -24,6 +24,7 @@ from listener.core.model import (
 from listener.store.dead_letters import DeadLetters
 from listener.store.deliveries import Deliveries
 from listener.store.sql_store import SqlStore
+from listener.store.statistics import Statistics
 from tests.support.builders import NOON, a_claim, decoded_messages, routes_all
 from tests.support.stores import OpenStore, deliveries, states, the_row
 
@@ -242,6 +243,7 @@ def test_what_is_left_to_applications_is_counted_until_it_is_settled(store: SqlS
     (pulled,) = pull(store, limit=1)
 
     assert (store.left_to_applications(), store.outstanding()) == (3, 4)
+    assert Statistics(store.database).totals(NOON).offered == 2
     settle(store, [pulled], Done())
     assert store.left_to_applications() == 2
 

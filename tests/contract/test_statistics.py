@@ -91,6 +91,20 @@ class TestTotals:
             quarantined=1,
         )
 
+    def test_open_deliveries_are_counted_by_their_handler(self, store: SqlStore) -> None:
+        store.record(decoded_messages(3), routes_all(*TARGETS), at=NOON)
+        settle(store, Dead(reason="no"), at=NOON, limit=1)
+        settle(store, Done(), at=NOON, limit=1)
+        store.claim(a_claim(limit=2), at=NOON)
+
+        counts = Statistics(store.database).open_by_target()
+        summed = {
+            state: sum(of_target.get(state, 0) for of_target in counts.values())
+            for state in ("pending", "running", "dead", "done")
+        }
+        assert set(counts) == set(TARGETS)
+        assert summed == {"pending": 2, "running": 2, "dead": 1, "done": 0}
+
     def test_the_oldest_pending_delivery_is_found_though_it_is_due_last(self, store: SqlStore) -> None:
         store.record(decoded_messages(1, prefix="old"), routes_all(), at=NOON)
         settle(store, RetryAfter(wait=timedelta(hours=1), reason="busy"), at=NOON)
