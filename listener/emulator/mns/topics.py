@@ -13,7 +13,7 @@ from enum import StrEnum
 from random import Random
 
 from listener.emulator.mns.endpoints import Endpoint, parse_endpoint
-from listener.emulator.mns.errors import MnsError
+from listener.emulator.mns.errors import MnsError, range_text
 from listener.emulator.mns.features import SubscriptionFeatures, TopicFeatures
 from listener.emulator.mns.queue import body_md5
 from listener.emulator.virtual_clock import VirtualClock
@@ -250,4 +250,4 @@ def check_tag(tag: str, element: str) -> None:
 
 def check_size(body: str, limit: int) -> None:
     if not 1 <= len(body.encode("utf-8", "surrogateescape")) <= limit:
-        raise MnsError("InvalidArgument", f"The value of MessageBody should between 1 and {limit} bytes.")
+        raise MnsError("InvalidArgument", range_text("MessageBody", 1, limit, "bytes"))

@@ -141,7 +141,7 @@ def test_push_that_is_accepted_at_last_is_not_repeated(server: RunningEmulator, 
     subscribe(server, receiver.url, notify_strategy=NotifyStrategy.EXPONENTIAL_DECAY_RETRY)
     publish(server)
     wait_until(lambda: report(server)["failed"] == 1)
-    advance(server, 1 + 2 + 4 + 0.5)
+    advance(server, 1 + 2 + 4 + 7)  # the next retry is 8 seconds after the third
     assert len(receiver.requests) == 4
     receiver.status = 204
     advance(server, "1d")

@@ -11,7 +11,7 @@ from mns.message_property import MessagePropertyValue, PropertyType
 from mns.mns_exception import MNSServerException
 from mns.queue import QueueMeta
 from mns.subscription import Subscription, SubscriptionMeta
-from mns.topic import Base64TopicMessage, Topic, TopicMessage, TopicMeta
+from mns.topic import Base64TopicMessage, DirectMailInfo, Topic, TopicMessage, TopicMeta
 
 from tests.support.emulator_clients import BareMns, elements
 
@@ -152,6 +152,15 @@ def test_filter_tag_selects_and_properties_travel(topic: Topic, queue: Any) -> N
     received = queue.batch_receive_message(16)
     assert [each.message_body for each in received] == ["aGVsbG8="]
     assert received[0].user_properties["team"].get_string_value_by_type() == "video"
+
+
+def test_mail_and_sms_beside_a_message_are_ignored(topic: Topic, queue: Any) -> None:
+    subscribed(topic, notify_content_format="SIMPLIFIED")
+    message = TopicMessage("hello", direct_mail=DirectMailInfo("a@example.com", "subject", 0, 0, 0))
+
+    topic.publish_message(message)
+
+    assert queue.receive_message(1).message_body == "hello"
 
 
 def test_too_large_a_message_is_refused(topic: Topic) -> None:
