@@ -21,9 +21,8 @@ class FifoQueue(EmulatedQueue):
     def __init__(self, name: str, **options: Any) -> None:
         super().__init__(name, **options)
         self._groups: dict[str, dict[int, StoredMessage]] = {}
-        self._turns: list[
-            tuple[int, str]
-        ] = []  #: the groups that are not locked, by the order of their first message
+        #: The groups that are not locked, by the order of their first message.
+        self._turns: list[tuple[int, str]] = []
         self._offered: set[str] = set()  #: their names
 
     def peek(self, limit: int) -> list[StoredMessage]:

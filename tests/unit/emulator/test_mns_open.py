@@ -267,6 +267,26 @@ def test_fifo_topic_takes_no_message_without_a_group(client: Any, bare: BareMns)
     assert bare.request("POST", "/topics/news/messages", within).status_code == 201
 
 
+def test_groups_of_a_fifo_topic_are_those_of_its_fifo_queue(client: Any, bare: BareMns) -> None:
+    call(client, "CreateQueue", QueueName="ordered", QueueType="fifo")
+    call(client, "CreateTopic", TopicName="news", TopicType="fifo")
+    call(
+        client,
+        "Subscribe",
+        TopicName="news",
+        SubscriptionName="mine",
+        PushType="queue",
+        Endpoint=QUEUE_ENDPOINT.replace("/q", "/ordered"),
+        NotifyContentFormat="SIMPLIFIED",
+    )
+    for text in ("a1", "a2", "b1"):
+        message = f"<MessageBody>{text}</MessageBody><MessageGroupId>{text[0]}</MessageGroupId>"
+        bare.request("POST", "/topics/news/messages", f"<Message>{message}</Message>")
+
+    assert [elements(bare.receive("ordered"))["MessageBody"] for _ in range(2)] == ["a1", "b1"]
+    assert bare.receive("ordered").status_code == 404
+
+
 def test_subscription_pushes_what_is_published_and_can_be_changed(client: Any, bare: BareMns) -> None:
     limit = {"Enabled": True, "MaxReceivesPerSecond": 5}
     named = {"TopicName": "news", "SubscriptionName": "mine"}
