@@ -12,11 +12,11 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from sqlalchemy import Connection, bindparam, insert
+from sqlalchemy import Connection, insert
 
 from listener.core.model import Dead, Done, Offered, Outcome, RetryAfter, Settlement
-from listener.store.compiled import CompiledWrite
-from listener.store.tables import UtcTimestamp, changes
+from listener.store.compiled import BulkInsert
+from listener.store.tables import changes, stored_time
 
 
 class ChangeKind(StrEnum):
@@ -40,17 +40,16 @@ _KIND_OF: Final[Mapping[type[Outcome], ChangeKind]] = {
     RetryAfter: ChangeKind.RETRY,
     Dead: ChangeKind.DEAD,
 }
-_INSERT = CompiledWrite(
-    insert(changes).values(
-        at=bindparam("now", type_=UtcTimestamp), kind=bindparam("of_kind"), row_ids=bindparam("of_rows")
-    )
+_INSERT = BulkInsert(
+    changes, ("at", "kind", "row_ids"), lambda _dialect, table: insert(table).returning(table.c.id)
 )
 
 
 def add(connection: Connection, changed: Mapping[ChangeKind, Iterable[int | str]], *, at: datetime) -> None:
     """Log that these rows were changed, by kind; kinds without any are left out."""
     by_kind = {kind: SEPARATOR.join(map(str, rows)) for kind, rows in changed.items()}
-    if rows := [{"now": at, "of_kind": kind, "of_rows": ids} for kind, ids in by_kind.items() if ids]:
+    now = stored_time(at)
+    if rows := [(now, kind.value, ids) for kind, ids in by_kind.items() if ids]:
         _INSERT.run(connection, rows)
 
 

@@ -9,6 +9,7 @@ converted to numbers here, and back.
 from __future__ import annotations
 
 import importlib
+import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -17,7 +18,19 @@ from itertools import chain
 from typing import Any
 
 import sqlalchemy
-from sqlalchemy import Column, Connection, Dialect, Table, TableClause, bindparam, column, select
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    Dialect,
+    Table,
+    TableClause,
+    bindparam,
+    cast,
+    column,
+    func,
+    select,
+)
 
 from listener.store.tables import UtcTimestamp, from_microseconds, to_microseconds
 
@@ -64,14 +77,16 @@ def _compile(statement: Any, dialect: Dialect, names: Sequence[str] | None = Non
 
 
 class BulkInsert:
-    """INSERT of many rows with one statement. ``build`` makes it for a dialect's name and the table; it may return
-    columns.
+    """INSERT of many rows with one statement. ``build`` completes that, for a dialect's name; it may return columns.
 
     ``columns`` are those that the rows have, in this order; the others get their defaults.
     """
 
     def __init__(
-        self, table: Table, columns: Sequence[str], build: Callable[[str, TableClause], Any]
+        self,
+        table: Table,
+        columns: Sequence[str],
+        build: Callable[[str, TableClause], Any],
     ) -> None:
         self._names = columns
         # SQLAlchemy writes the columns in the order of the table, whatever the order of the parameters is.
@@ -85,8 +100,13 @@ class BulkInsert:
         return [row for chunk in _chunks(rows) for row in self._run(connection, chunk)]
 
     def _run(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> Sequence[Any]:
-        statement = self._for(connection.dialect, len(rows))
-        values = chain.from_iterable(rows)
+        dialect = connection.dialect
+        if dialect.name == "postgresql":
+            statement = self._for(dialect, 1)
+            values: Iterable[Any] = (json.dumps([dict(zip(self._names, row, strict=True)) for row in rows]),)
+        else:
+            statement = self._for(dialect, len(rows))
+            values = chain.from_iterable(rows)
         cursor = _execute(connection, statement.text, statement.in_order(values))
         returned: Sequence[Any] = cursor.fetchall()
         return returned
@@ -95,14 +115,31 @@ class BulkInsert:
         """The statement for this many rows."""
         key = (dialect.name, count)
         if key not in self._statements:
-            names = [[f"{name}_{place}" for name in self._names] for place in range(count)]
-            parameters: list[dict[str, Any]] = [
-                {column: bindparam(name) for column, name in zip(self._names, row, strict=True)}
-                for row in names
-            ]
-            built = self._build(dialect.name, self._table).values(parameters)
-            self._statements[key] = _compile(built, dialect, names=list(chain.from_iterable(names)))
+            if dialect.name == "postgresql":
+                built, names = self._from_document(dialect.name), ["rows"]
+            else:
+                built, names = self._from_values(dialect.name, count)
+            self._statements[key] = _compile(built, dialect, names=names)
         return self._statements[key]
+
+    def _from_values(self, dialect: str, count: int) -> tuple[Any, list[str]]:
+        """The statement with a parameter for each value, and the names of these."""
+        names = [[f"{name}_{place}" for name in self._names] for place in range(count)]
+        parameters: list[dict[str, Any]] = [
+            {name: bindparam(parameter) for name, parameter in zip(self._names, row, strict=True)}
+            for row in names
+        ]
+        return self._build(dialect, self._table).values(parameters), list(chain.from_iterable(names))
+
+    def _from_document(self, dialect: str) -> Any:
+        """The statement with all rows as one JSON document: the same for any number of them, so that the server keeps
+        it prepared; and its driver takes longer for hundreds of parameters than the server does for the rows."""
+        rows = (
+            func.json_to_recordset(cast(bindparam("rows"), JSON))
+            .table_valued(*(column(name, self._table.c[name].type) for name in self._names), name="given")
+            .render_derived(with_types=True)
+        )
+        return self._build(dialect, self._table).from_select(self._names, select(rows))
 
 
 class CompiledWrite:

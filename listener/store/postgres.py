@@ -5,11 +5,13 @@ Nothing here imports the driver, which is only installed where store.url names P
 
 from __future__ import annotations
 
+import select as sockets
 from typing import Any, Final
 
 import sqlalchemy
 from sqlalchemy import Connection, Engine, event, func, select
 from sqlalchemy.engine import URL
+from sqlalchemy.exc import InvalidatePoolError
 
 from listener.core.errors import SettingsError
 from listener.store.deadline import Deadline
@@ -45,9 +47,7 @@ def engine(url: URL, deadline: Deadline) -> Engine:
     defaults = {name: value for name, value in _CONNECTION_TIMEOUTS.items() if name not in url.query}
     # Not left to PGCLIENTENCODING or store.url: with another one, the driver itself could not encode every text.
     options = defaults | {"client_encoding": "UTF8"}
-    made = sqlalchemy.create_engine(
-        url, pool_pre_ping=True, pool_timeout=deadline.pool_timeout, connect_args=options
-    )
+    made = sqlalchemy.create_engine(url, pool_timeout=deadline.pool_timeout, connect_args=options)
 
     @event.listens_for(made, "do_connect")
     def connect(_dialect: object, _record: object, _arguments: object, parameters: dict[str, Any]) -> Any:
@@ -64,7 +64,28 @@ def engine(url: URL, deadline: Deadline) -> Engine:
                 f"create another one with `{CREATE_UTF8}`, and set store.url to it"
             )
 
+    @event.listens_for(made, "checkout")
+    def verify(connection: Any, record: Any, _proxy: object) -> None:
+        # A new one is certainly open; what is noticed then is an error of the transaction.
+        if not record.info.setdefault("new", True) and not _is_open(connection):
+            raise InvalidatePoolError
+        record.info["new"] = False
+
     return made
+
+
+def _is_open(connection: Any) -> bool:
+    """Whether the server has not closed this unused connection, as far as is known here.
+
+    To ask it would take as long as many a transaction. It sends nothing to an unused connection, except why it closes
+    it, or that its settings have changed.
+    """
+    watched = sockets.poll()
+    try:
+        watched.register(connection.fileno(), sockets.POLLIN)
+    except Exception:  # it is closed on this side
+        return False
+    return not watched.poll(0)
 
 
 def _other_encoding(connection: Any) -> str:
