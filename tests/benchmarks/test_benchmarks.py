@@ -89,6 +89,7 @@ def test_drain_of_a_few_callbacks_gives_every_figure(server: Server, tmp_path: P
     ours = figures["drain: callbacks"].median
     for baseline, name in (
         ("sample loop", "the SDK's sample loop"),
+        ("expert's batch loop", "an expert's batch loop"),
         ("bare batch loop", "the SDK's bare batch loop"),
     ):
         ratio = figures[f"drain: listener / {baseline}"].median

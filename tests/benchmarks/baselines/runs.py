@@ -42,7 +42,7 @@ def missing(baseline: str) -> str:
 def sdk_drain(
     folder: Path, server: Server, *, turn: str, series: str, count: int, delay: float = 0.0
 ) -> Drained:
-    """The SDK's ``single`` or ``batch`` loop."""
+    """The SDK's ``single``, ``expert`` or ``batch`` loop."""
     store = work.new_store(folder / "baseline.db", series, count)
     server.reset(delay=delay)
     server.fill(series, count)

@@ -8,9 +8,10 @@ import os
 import sqlite3
 import threading
 import time
+from collections.abc import Sequence
 from contextlib import closing
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from tests.benchmarks.callbacks import job_id
 
@@ -23,7 +24,8 @@ def new_store(path: Path, series: str, count: int) -> Path:
     with closing(sqlite3.connect(path)) as connection, connection:
         connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(
-            "CREATE TABLE jobs (job_id TEXT PRIMARY KEY, state TEXT, code TEXT, finished_at REAL)"
+            "CREATE TABLE jobs"
+            " (job_id TEXT PRIMARY KEY, state TEXT, code TEXT, finished_at REAL, handled_at REAL)"
         )
         connection.execute("CREATE INDEX jobs_finished ON jobs (finished_at)")
         rows = ((job_id(series, number), "Submitted") for number in range(count))
@@ -49,6 +51,31 @@ class Jobs:
                     (callback["State"], callback["Code"], time.time(), callback["JobId"]),
                 )
         handle(callback)
+
+    def finish_all(self, texts: Sequence[str | bytes]) -> Sequence[Any]:
+        """The callbacks whose jobs are known, once the outcomes of all these are written in one transaction."""
+        callbacks = [json.loads(text) for text in texts]
+        wanted = [callback["JobId"] for callback in callbacks]
+        places = ",".join("?" * len(wanted))
+        with self._connection:
+            found = self._connection.execute(f"SELECT job_id FROM jobs WHERE job_id IN ({places})", wanted)
+            known = {row[0] for row in found}
+            ours, now = [each for each in callbacks if each["JobId"] in known], time.time()
+            self._connection.executemany(
+                "UPDATE jobs SET state = ?, code = ?, finished_at = ? WHERE job_id = ?",
+                [(each["State"], each["Code"], now, each["JobId"]) for each in ours],
+            )
+        return ours
+
+    def handle_all(self, callbacks: Sequence[Any]) -> None:
+        """Call the handler with each, and write in another transaction that this was done."""
+        for callback in callbacks:
+            handle(callback)
+        with self._connection:
+            self._connection.executemany(
+                "UPDATE jobs SET handled_at = ? WHERE job_id = ?",
+                [(time.time(), each["JobId"]) for each in callbacks],
+            )
 
 
 def handle(callback: object) -> None:
