@@ -277,7 +277,11 @@ def sqlite_path(url: URL) -> str:
 def _sqlite(url: URL, files: SqliteFiles, deadline: Deadline) -> Engine:
     usual = _busy_timeout(deadline)
     engine = sqlalchemy.create_engine(
-        url, pool_timeout=deadline.pool_timeout, connect_args={"timeout": usual}
+        url,
+        pool_timeout=deadline.pool_timeout,
+        # The connection that wrote last has valid pages in its cache; all others must read them again.
+        pool_use_lifo=True,
+        connect_args={"timeout": usual},
     )
 
     @event.listens_for(engine, "do_connect")

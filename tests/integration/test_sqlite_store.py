@@ -380,3 +380,18 @@ def test_a_search_for_jobs_by_the_beginning_of_a_name_reads_no_table_as_a_whole(
 
     assert len(plans) == 3
     assert [plan for plan in plans if not plan.startswith("SEARCH jobs USING")] == []
+
+
+def test_transactions_one_after_the_other_share_a_connection_and_its_cache(file: Path) -> None:
+    with closing(opened(file)) as store:
+        with store.database.read(), ThreadPoolExecutor(1) as pool:
+            pool.submit(store.outstanding).result()  # a second connection
+        used = [_driver_of(store.database) for _ in range(4)]
+
+    assert len(set(used)) == 1
+
+
+def _driver_of(database: Database) -> int:
+    """The driver's connection that a transaction uses."""
+    with database.write() as connection:
+        return id(connection.connection.driver_connection)
