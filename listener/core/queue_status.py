@@ -29,3 +29,4 @@ class QueueReport:
     error: str = ""  #: of the last receive; empty if it was answered
     pollers: int = 1
     last_receive: timedelta | None = None  #: how long ago one was answered, at first since when it should be
+    delay: timedelta | None = None  #: how long the oldest message of the last batch had been on its way

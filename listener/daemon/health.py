@@ -111,6 +111,7 @@ class HealthChecks:
                 error=_error_of(group),
                 pollers=group.pollers,
                 last_receive=self._metrics.gauges.receive_age(group.name),
+                delay=self._metrics.gauges.delay(group.name),
             )
             for group in self._poller_groups
         ]

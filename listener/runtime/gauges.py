@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Sequence
 from datetime import timedelta
 from functools import partial
 
@@ -28,6 +29,7 @@ class Gauges:
             ["queue"],
         )
         self._received = dict[str, float]()
+        self._delays = dict[str, timedelta]()
         # Of the store
         self.deliveries = gauge("mns_listener_deliveries", "Open deliveries in the store", ["state"])
         self.offered = gauge(
@@ -60,6 +62,15 @@ class Gauges:
         """How long ago a receive from this queue was answered, at first since when it should have been."""
         received = self._received.get(queue)
         return None if received is None else timedelta(seconds=clock.monotonic() - received)
+
+    def delay(self, queue: str) -> timedelta | None:
+        """How long the oldest message of the last batch had been on its way; None if there was none."""
+        return self._delays.get(queue)
+
+    def recorded(self, queue: str, delays: Sequence[timedelta]) -> None:
+        """Messages of this queue were recorded, so long after they were sent."""
+        if delays:
+            self._delays[queue] = max(delays)
 
     def received(self, queue: str) -> None:
         """A receive was answered."""

@@ -111,6 +111,7 @@ class Metrics:
         for kind, count in summary.kinds.items():
             _child(self._intake.results, queue, kind).inc(count)
         self._intake.record_duration.observe([delay.total_seconds() for delay in delays], queue)
+        self.gauges.recorded(queue, delays)
 
     def decided(self, summary: RecordSummary) -> None:
         for kind in DECISIONS & summary.kinds.keys():

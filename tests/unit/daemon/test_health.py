@@ -69,6 +69,7 @@ def test_a_queue_is_reported_with_its_last_answer_and_what_failed_since(
     )
     group = PollerGroup(first=poller, make_extra=lambda: poller, max_pollers=1)
     checks = checks_of(group, metrics, stop)
+    metrics.recorded(queue.name, RecordSummary(), delays=[3 * MINUTE, 9 * MINUTE])
     poller.turn()
     let_pass(7 * timedelta(seconds=1), monkeypatch)
     (answered,) = checks.queues()
@@ -77,7 +78,9 @@ def test_a_queue_is_reported_with_its_last_answer_and_what_failed_since(
 
     assert answered.last_receive
     assert answered.last_receive >= timedelta(seconds=7)
-    assert answered == QueueReport(name=queue.name, pollers=1, last_receive=answered.last_receive)
+    assert answered == QueueReport(
+        name=queue.name, pollers=1, last_receive=answered.last_receive, delay=9 * MINUTE
+    )
     assert (failed.error, failed.last_receive and failed.last_receive >= timedelta(seconds=7)) == (
         "connection refused",
         True,

@@ -78,7 +78,9 @@ def test_queues_show_how_receiving_goes_and_their_depth_on_request(store: SqlSto
         server.call(lambda emulator: emulator.mns.create("q"))
         queues = [{"endpoint": server.url, "queue": name} for name in ("q", "gone")]
         reports = (
-            QueueReport(name="q", pollers=2, last_receive=timedelta(seconds=65)),
+            QueueReport(
+                name="q", pollers=2, last_receive=timedelta(seconds=65), delay=timedelta(seconds=185)
+            ),
             QueueReport(name="gone", error="no such queue <q>"),
         )
         with browsing(store, Settings.model_validate({"queues": queues})) as browser:
@@ -86,6 +88,7 @@ def test_queues_show_how_receiving_goes_and_their_depth_on_request(store: SqlSto
             before, asked = browser.text("/queues"), browser.text("/queues?ask=1")
 
     assert "1m5s ago" in before
+    assert "3m5s" in before
     assert "2 of 8" in before
     assert "no such queue &lt;q&gt;" in before
     assert "Delayed" not in before
