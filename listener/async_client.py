@@ -8,17 +8,18 @@ async with listener.AsyncClient() as client:
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import timedelta
 from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
 from listener.client import Client, pauses_until, timed_out, warn_caller
-from listener.core.errors import UsageError
+from listener.core.errors import ListenerError, UsageError
 from listener.core.model import Job
 from listener.core.outputs import Outputs
 from listener.jobs.request import JobRequest
+from listener.jobs.submission import Accepted
 from listener.settings.sections import Settings
 
 Parameters = ParamSpec("Parameters")
@@ -69,6 +70,10 @@ class AsyncClient:
         for text in await self.check(request, tenant=tenant):
             warn(text)
         return await self._call(self._client.submit_once, request, tenant=tenant, warn=_ignore)
+
+    async def accept(self, requests: Sequence[tuple[JobRequest, str]]) -> Sequence[Accepted | ListenerError]:
+        """See ``Client.accept``."""
+        return await self._call(self._client.accept, requests)
 
     async def register(self, job_id: str, **fields: Any) -> Job:
         """See ``Client.register``, which has the same fields."""
