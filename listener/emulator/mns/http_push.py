@@ -23,6 +23,8 @@ from listener.emulator.signatures import mns_text
 
 #: How long an endpoint may take to answer.
 TIMEOUT_SECONDS = 5.0
+#: Each push opens a connection; the emulator needs its file descriptors for clients, too.
+AT_A_TIME = 64
 #: Endpoints are http:// only, so no certificate authorities are read from the disk for each push.
 _NO_TLS = False
 CONTENT_TYPES = {
@@ -33,9 +35,13 @@ CONTENT_TYPES = {
 
 
 class HttpPusher:
-    """Sends signed pushes. ``base_url`` is the emulator's own address, where its certificate is."""
+    """Sends signed pushes, a limited number at a time.
 
-    def __init__(self, *, base_url: str, new_id: Callable[[], str]) -> None:
+    ``base_url`` is the emulator's own address, where its certificate is.
+    """
+
+    def __init__(self, *, base_url: str, new_id: Callable[[], str], at_a_time: int = AT_A_TIME) -> None:
+        self._turns = asyncio.Semaphore(at_a_time)
         self._signer = PushSigner()
         self._base_url = base_url
         self._new_id = new_id
@@ -48,6 +54,12 @@ class HttpPusher:
         self, url: str, text: str, *, publication: Publication, subscription: Subscription
     ) -> bool:
         """Whether the endpoint has accepted the text, that is, has answered with a 2xx in time."""
+        async with self._turns:
+            return await self._push(url, text, publication=publication, subscription=subscription)
+
+    async def _push(
+        self, url: str, text: str, *, publication: Publication, subscription: Subscription
+    ) -> bool:
         body = text.encode("utf-8", "surrogateescape")
         headers = self._headers(body, publication=publication, subscription=subscription)
         try:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 import hashlib
 import json
@@ -18,8 +19,15 @@ from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
 from listener.emulator import Fault, FaultKind
+from listener.emulator.mns.http_push import HttpPusher
 from listener.emulator.mns.notifier import RETRIES, wait_before_retry
-from listener.emulator.mns.topics import ContentFormat, NotifyStrategy, SubscriptionAttributes
+from listener.emulator.mns.topics import (
+    ContentFormat,
+    NotifyStrategy,
+    Publication,
+    Subscription,
+    SubscriptionAttributes,
+)
 from listener.emulator.server import RunningEmulator
 from tests.support.receiver import Received, Receiver, a_receiver
 from tests.support.waiting import wait_until
@@ -212,6 +220,34 @@ def test_faults_of_callbacks_reach_what_a_topic_pushes(
     received = server.call(lambda emulator: emulator.mns.queue("q").take(16))
     assert [message.body for message in received] == bodies
     assert server.call(lambda emulator: emulator.faults.happened(kind)) == 1
+
+
+def test_pushes_wait_for_their_turn(receiver: Receiver) -> None:
+    """A push asks for the id of its request when its turn has come."""
+    ids = iter(("1", "2"))
+    begun: list[str] = []
+    attributes = SubscriptionAttributes(endpoint=receiver.url)
+    subscription = Subscription(topic_name="t", name="s", attributes=attributes, created=0, modified=0)
+    publication = Publication(topic_name="t", message_id="m", body="text", md5="", published_ms=0)
+
+    def new_id() -> str:
+        begun.append(next(ids))
+        return begun[-1]
+
+    async def push_two() -> list[bool]:
+        pusher = HttpPusher(base_url="http://127.0.0.1", new_id=new_id, at_a_time=1)
+        both = [
+            asyncio.ensure_future(
+                pusher.push(receiver.url, "text", publication=publication, subscription=subscription)
+            )
+            for _ in range(2)
+        ]
+        await asyncio.sleep(0)
+        assert begun == ["1"]
+        return await asyncio.gather(*both)
+
+    assert asyncio.run(push_two()) == [True, True]
+    assert [each.headers["x-mns-request-id"] for each in receiver.requests] == ["1", "2"]
 
 
 def test_nothing_that_waits_survives_a_reset(server: RunningEmulator, receiver: Receiver) -> None:
