@@ -11,6 +11,11 @@ def now() -> datetime:
     return datetime.now(UTC)
 
 
+def timestamp() -> float:
+    """The wall clock in seconds since 1970: ``now().timestamp()``, for what asks often."""
+    return time.time()
+
+
 def monotonic() -> float:
     """Seconds of the monotonic clock; only for intervals within this process."""
     return time.monotonic()

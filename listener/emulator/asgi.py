@@ -82,7 +82,7 @@ class Services:
     def _start(reply: Reply, request: Request) -> Message:
         """The head of a reply. A 204 has no content-length, every other reply has one."""
         fields = [
-            ("date", http_date(int((clock.now() + reply.skew).timestamp()))),
+            ("date", http_date(int(clock.timestamp() + reply.skew.total_seconds()))),
             ("content-type", reply.content_type),
             *reply.headers,
         ]

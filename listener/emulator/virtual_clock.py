@@ -185,7 +185,7 @@ class VirtualClock:
 
 
 def _real() -> float:
-    return clock.now().timestamp()
+    return clock.timestamp()
 
 
 def _nothing() -> None:

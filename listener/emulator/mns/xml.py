@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable
-from xml.etree import ElementTree
+from xml.etree.ElementTree import Element
+from xml.parsers import expat
 
 from listener.emulator.limits import MAX_DEPTH, MAX_ELEMENTS, MAX_XML_ATTRIBUTES
 from listener.emulator.mns import properties as message_properties
@@ -22,7 +23,7 @@ HEAD = '<?xml version="1.0" ?>\n'
 NAMESPACE = ' xmlns="http://mns.aliyuncs.com/doc/v1"'
 PROLOG_WITH_DTD = re.compile(rb"\s*(?:<\?.*?\?>\s*|<!--.*?-->\s*)*<!DOCTYPE", re.DOTALL)
 
-#: A large text is measured in pieces, since a parser does not stop within one.
+#: A large text is parsed in pieces, since a parser does not stop within one.
 PIECE = 16 << 10
 #: Each block of properties with the element of its items, in the order in which replies show them.
 PROPERTIES = {"SystemProperties": "SystemPropertyValue", "UserProperties": "PropertyValue"}
@@ -36,7 +37,7 @@ class Malformed(ValueError):
     """The text is not XML that the service would read."""
 
 
-def parse(text: bytes) -> ElementTree.Element:
+def parse(text: bytes) -> Element:
     """Parse a request's body. A document type is refused: it can only bring entities along.
 
     Raises Malformed. UTF-16 is refused too, as the service speaks only UTF-8. So is a document that is nested more
@@ -46,45 +47,64 @@ def parse(text: bytes) -> ElementTree.Element:
         b"<!DOCTYPE" in text and PROLOG_WITH_DTD.match(text.removeprefix(b"\xef\xbb\xbf"))
     ):
         raise Malformed("document types are not accepted")
+    if (
+        len(text) > 5 * MAX_XML_ATTRIBUTES and _attributes(text) > MAX_XML_ATTRIBUTES
+    ):  # as short as they can be
+        raise Malformed(f"more than {MAX_XML_ATTRIBUTES} attributes")
     try:
-        if text.count(b"<") > 2 * MAX_DEPTH or len(text) > 5 * MAX_XML_ATTRIBUTES:  # as short as they can be
-            _measure(text)
-        return ElementTree.fromstring(text)  # noqa: S314 - entities need a document type, which is refused above
-    except (ElementTree.ParseError, LookupError, ValueError) as error:
+        return _built(text)
+    except (expat.ExpatError, LookupError, ValueError) as error:
         raise Malformed(str(error)) from error
 
 
-def _measure(text: bytes) -> None:
-    """Raises Malformed if there is too much of something."""
-    if min(text.count(b"="), (text.count(b'"') + text.count(b"'")) // 2) > MAX_XML_ATTRIBUTES:
-        raise Malformed(f"more than {MAX_XML_ATTRIBUTES} attributes")
-    parser = ElementTree.XMLParser(target=Extent())  # noqa: S314 - document types are refused before
-    for place in range(0, len(text), PIECE):
-        parser.feed(text[place : place + PIECE])
+def _attributes(text: bytes) -> int:
+    """No document has more attributes than this."""
+    return min(text.count(b"="), (text.count(b'"') + text.count(b"'")) // 2)
 
 
-class Extent:
-    """What a parser reports elements to, to end it if there are too many or if they are nested too deeply."""
+def _built(text: bytes) -> Element:
+    """The root of a document, without attributes and the text behind elements, which requests do not have.
 
-    def __init__(self) -> None:
-        self._depth = self._elements = 0
+    By expat itself, since the parsers of ElementTree have no limits.
+    """
+    document = Element("")
+    opened = [document]
+    elements = 0
 
-    def start(self, _name: str, _attributes: dict[str, str]) -> None:
-        self._depth += 1
-        self._elements += 1
-        if self._depth > MAX_DEPTH or self._elements > MAX_ELEMENTS:
+    def start(name: str, _attributes: dict[str, str]) -> None:
+        nonlocal elements
+        elements += 1
+        if len(opened) > MAX_DEPTH or elements > MAX_ELEMENTS:
             raise Malformed(f"more than {MAX_DEPTH} levels or {MAX_ELEMENTS} elements")
+        element = Element(name)
+        opened[-1].append(element)
+        opened.append(element)
 
-    def end(self, _name: str) -> None:
-        self._depth -= 1
+    def end(_name: str) -> None:
+        opened.pop()
+
+    def characters(data: str) -> None:
+        element = opened[-1]
+        if not len(element):
+            element.text = data if element.text is None else element.text + data
+
+    parser = expat.ParserCreate(namespace_separator="}")
+    parser.buffer_size = len(text) + 1  # so that each text comes as a whole
+    parser.buffer_text = True
+    parser.StartElementHandler, parser.EndElementHandler = start, end
+    parser.CharacterDataHandler = characters
+    for place in range(0, len(text), PIECE):
+        parser.Parse(text[place : place + PIECE])
+    parser.Parse(b"", True)
+    return document[0]
 
 
-def local(element: ElementTree.Element) -> str:
+def local(element: Element) -> str:
     """The name without its namespace: clients send ``/v1/``, ``/v1`` or none at all."""
     return element.tag.rpartition("}")[2]
 
 
-def children(element: ElementTree.Element) -> dict[str, str]:
+def children(element: Element) -> dict[str, str]:
     """Names and texts. Raises MnsError InvalidArgument if one that is a text has elements of its own."""
     for child in element:
         if len(child) and local(child) not in CONTAINERS:
@@ -147,7 +167,7 @@ def _message(stored: StoredMessage, *, indent: str, peeked: bool) -> str:
     )
 
 
-def properties(element: ElementTree.Element) -> str:
+def properties(element: Element) -> str:
     """System and user properties of a message to be sent, as its replies will show them.
 
     Raises MnsError InvalidArgument.
@@ -160,7 +180,7 @@ def properties(element: ElementTree.Element) -> str:
     )
 
 
-def _property_block(block: ElementTree.Element, *, outer: str, inner: str) -> str:
+def _property_block(block: Element, *, outer: str, inner: str) -> str:
     items = [children(item) for item in block]
     message_properties.check(outer, items)
     lines = [f"<{outer}>"]
