@@ -47,9 +47,8 @@ def parse(text: bytes) -> Element:
         b"<!DOCTYPE" in text and PROLOG_WITH_DTD.match(text.removeprefix(b"\xef\xbb\xbf"))
     ):
         raise Malformed("document types are not accepted")
-    if (
-        len(text) > 5 * MAX_XML_ATTRIBUTES and _attributes(text) > MAX_XML_ATTRIBUTES
-    ):  # as short as they can be
+    # Each attribute takes five characters, with the blank before it.
+    if len(text) > 5 * MAX_XML_ATTRIBUTES and _attribute_bound(text) > MAX_XML_ATTRIBUTES:
         raise Malformed(f"more than {MAX_XML_ATTRIBUTES} attributes")
     try:
         return _built(text)
@@ -57,8 +56,8 @@ def parse(text: bytes) -> Element:
         raise Malformed(str(error)) from error
 
 
-def _attributes(text: bytes) -> int:
-    """No document has more attributes than this."""
+def _attribute_bound(text: bytes) -> int:
+    """The text has no more attributes than this."""
     return min(text.count(b"="), (text.count(b'"') + text.count(b"'")) // 2)
 
 

@@ -25,6 +25,7 @@ words = st.sampled_from(
         "",
         "q",
         "messages",
+        "subscriptions",
         "..",
         "0",
         "-1",
@@ -44,7 +45,9 @@ names = st.sampled_from(
 )
 tags = st.sampled_from(
     ["Message", "Messages", "MessageBody", "DelaySeconds", "Priority", "UserProperties", "PropertyValue", "Name",
-     "Queue", "VisibilityTimeout", "LoggingEnabled", "ReceiptHandles", "ReceiptHandle"]
+     "Queue", "VisibilityTimeout", "LoggingEnabled", "ReceiptHandles", "ReceiptHandle", "MessageGroupId", "Topic",
+     "MaximumMessageSize", "Subscription", "Endpoint", "NotifyStrategy", "NotifyContentFormat", "FilterTag",
+     "MessageTag", "MessageAttributes", "DirectMail", "Account", "LoggingBucket"]
 )  # fmt: skip
 documents = st.recursive(
     words,
@@ -60,6 +63,7 @@ def answer(request: Request) -> Reply:
         emulator = Emulator(Options(seed=1))
         emulator.mns.create("q")
         emulator.mns.topics.create("t")
+        emulator.mns.topics.create("q")
         reply = await emulator.answer(request)
         emulator.close()
         return reply
@@ -80,22 +84,24 @@ def an_mns_request(method: str, path: str, query: str, body: str) -> Request:
 @settings(deadline=None)
 @given(
     method=st.sampled_from(["GET", "PUT", "POST", "DELETE", "PATCH"]),
-    parts=st.lists(words, max_size=2),
+    kind=st.sampled_from(["queues", "topics"]),
+    parts=st.lists(words, max_size=3),
     query=st.dictionaries(names, words.filter(lambda word: word != "30"), max_size=3),
     body=documents,
 )
 def test_mns_knows_an_answer_to_everything(
-    method: str, parts: list[str], query: dict[str, str], body: str
+    method: str, kind: str, parts: list[str], query: dict[str, str], body: str
 ) -> None:
-    path = "/".join(["/queues", *parts])
+    path = "/".join([f"/{kind}", *parts])
     reply = answer(an_mns_request(method, path, "&".join(f"{k}={v}" for k, v in query.items()), body))
 
     root = ElementTree.fromstring(reply.body) if reply.body else None
-    assert (reply.status, root.tag if root is not None else "") in _possible_replies(method, parts, root)
+    found = (reply.status, root.tag if root is not None else "")
+    assert found in _possible_replies(kind, method, parts=parts, root=root)
 
 
 def _possible_replies(
-    method: str, parts: list[str], root: ElementTree.Element | None
+    kind: str, method: str, *, parts: list[str], root: ElementTree.Element | None
 ) -> set[tuple[int, str]]:
     """Status and root element: of a success of this method at this address, or of the error that the body names.
 
@@ -104,7 +110,16 @@ def _possible_replies(
     code = root.findtext(f"{NAMESPACE}Code") if root is not None else None
     if code is not None:
         return {(MNS_ERRORS[code][0], f"{NAMESPACE}Error")} if code != "InternalError" else set()
-    if parts[1:] == ["messages"]:
+    created_or_not = {(201, ""), (204, "")}
+    if kind == "topics":
+        named = {
+            "": {"GET": {(200, "Topics")}},
+            "topic": {"GET": {(200, "Topic")}, "PUT": created_or_not, "DELETE": {(204, "")}},
+            "messages": {"POST": {(201, "Message")}},
+            "subscriptions": {"GET": {(200, "Subscriptions")}},
+            "subscription": {"GET": {(200, "Subscription")}, "PUT": created_or_not, "DELETE": {(204, "")}},
+        }[_resource(parts)]
+    elif parts[1:] == ["messages"]:
         named = {
             "GET": {(200, "Message"), (200, "Messages")},
             "POST": {(201, "Message"), (201, "Messages"), (500, "Messages")},
@@ -112,10 +127,18 @@ def _possible_replies(
             "DELETE": {(204, ""), (404, "Errors")},
         }
     elif any(parts):
-        named = {"GET": {(200, "Queue")}, "PUT": {(201, ""), (204, "")}, "DELETE": {(204, "")}}
+        named = {"GET": {(200, "Queue")}, "PUT": created_or_not, "DELETE": {(204, "")}}
     else:
         named = {"GET": {(200, "Queues")}}
     return {(status, f"{NAMESPACE}{tag}" if tag else "") for status, tag in named.get(method, set())}
+
+
+def _resource(parts: list[str]) -> str:
+    """Of a path below ``/topics``; slashes at the end do not count."""
+    below = "/".join(parts).rstrip("/").split("/")[1:]
+    if below and below[0] in ("messages", "subscriptions"):
+        return "subscription" if len(below) > 1 else below[0]
+    return "topic" if any(parts) else ""
 
 
 @settings(deadline=None)
