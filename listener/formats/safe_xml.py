@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from functools import lru_cache
 from typing import Any, Final, NoReturn
 from xml.etree.ElementTree import Element, ParseError, TreeBuilder, XMLParser
 
@@ -77,7 +76,6 @@ def _character(reference: re.Match[str]) -> str:
     return chr(code) if code <= sys.maxunicode else reference[0]
 
 
-@lru_cache(maxsize=256)
 def local(tag: str) -> str:
     """The name without its namespace, which is ``…/v1/``, ``…/v1`` or none ."""
     return tag.rpartition("}")[2]
@@ -85,4 +83,4 @@ def local(tag: str) -> str:
 
 def children_text(element: Element[Any]) -> dict[str, str]:
     """The text of each child by local name; the last one wins, an empty one reads ``""``."""
-    return {local(child.tag): child.text or "" for child in element}
+    return {child.tag.rpartition("}")[2]: child.text or "" for child in element}

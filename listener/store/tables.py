@@ -46,7 +46,7 @@ def read_time(number: int | None) -> datetime | None:
 
 def from_microseconds(number: int) -> datetime:
     """The inverse of ``to_microseconds``, between EARLIEST and LATEST."""
-    return EPOCH + timedelta(microseconds=min(max(number, _MIN), _MAX))
+    return EPOCH + timedelta(0, 0, min(max(number, _MIN), _MAX))  # positions take half the time of names
 
 
 _MIN, _MAX = to_microseconds(EARLIEST), to_microseconds(LATEST)
