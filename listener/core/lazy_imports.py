@@ -36,6 +36,22 @@ def lazy_imports() -> Iterator[None]:
         sys.meta_path.remove(_LazyFinder)
 
 
+@contextmanager
+def hidden_package(name: str) -> Iterator[None]:
+    """Within, this package cannot be imported, unless that was done before: for others that would use it for nothing.
+
+    Only where no other thread imports anything.
+    """
+    if name in sys.modules:
+        yield
+        return
+    sys.modules[name] = None  # type: ignore[assignment]  # documented: an import of it fails
+    try:
+        yield
+    finally:
+        del sys.modules[name]
+
+
 class _LazyFinder:
     """Finds our modules as usual, and postpones their execution; packages are executed at once."""
 

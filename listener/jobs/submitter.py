@@ -13,13 +13,16 @@ from typing import Final
 
 from listener.core import clock
 from listener.core.errors import MpsRejected, MpsUnavailable, SettingsError, StoreUnavailable
+from listener.core.lazy_imports import lazy_imports
 from listener.core.logger import get_logger
 from listener.core.model import Job, Tenants
 from listener.core.ports import ALL_TENANTS, AcceptedStore, HeartbeatSink, MpsOf
 from listener.jobs.concurrent_queries import query_concurrently
-from listener.jobs.submission import NotBegun, submit_accepted
 from listener.rules.backoff import MPS_BACKOFF
 from listener.runtime.log_throttle import ThrottledLog
+
+with lazy_imports():  # a daemon that submits nothing does not need it
+    from listener.jobs import submission
 
 log = get_logger(__name__)
 
@@ -114,10 +117,10 @@ class Submitter:
             self._store.refuse_job(job.token, NOT_CONFIGURED, clock.now())
             return
         try:
-            submit_accepted(
+            submission.submit_accepted(
                 job, store=self._store, mps=mps, may_begin=self._may_begin, unsent=self._unsent.add
             )
-        except NotBegun:
+        except submission.NotBegun:
             pass
         except MpsRejected as error:  # the job is refused
             log.info("job.refused", reference=job.reference, error=str(error))

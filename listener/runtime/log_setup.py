@@ -10,10 +10,12 @@ import textwrap
 from collections.abc import MutableMapping
 from typing import Any, ClassVar, Final, TextIO
 
-import structlog
-from structlog.typing import ExcInfo, Processor
-
+from listener.core.lazy_imports import hidden_package
 from listener.formats.unicode_text import visible, visible_lines
+
+with hidden_package("rich"):  # 4 MB, for tracebacks that are not used here
+    import structlog
+    from structlog.typing import ExcInfo, Processor
 
 #: Fields whose values are always masked.
 SECRET = frozenset({"secret", "access_key_secret", "security_token", "authorization", "password"})
