@@ -25,6 +25,8 @@ pytestmark = pytest.mark.process
 
 APP = ROOT / "container" / "examples" / "node" / "app.mjs"
 PULL = ROOT / "container" / "examples" / "shell" / "pull.sh"
+#: Seconds; long enough for a shell, curl and an effect on a busy machine, or nothing would ever be settled.
+LEASE = "6"
 TOKEN = "writer-0123456789"
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
 TO_APPLICATIONS = """\
@@ -99,7 +101,7 @@ def application(*command: str, place: Place, **environment: str) -> Iterator[App
 
 def start(place: Place, url: str) -> Program:
     return place.run(
-        http__listen=url.removeprefix("http://"), http__token_file="token", dispatch__lease="2s"
+        http__listen=url.removeprefix("http://"), http__token_file="token", dispatch__lease=f"{LEASE}s"
     ).ready()
 
 
@@ -117,7 +119,7 @@ def test_each_effect_happens_once_whatever_is_killed(place: Place, effects: Path
         "shell": (str(PULL), "all", "sh", "-c", ONCE),
     }[who]
     program = start(place, url)
-    with application(*command, place=place, MNS_LISTENER_URL=url, LEASE="2") as app:
+    with application(*command, place=place, MNS_LISTENER_URL=url, LEASE=LEASE) as app:
         for victim in ("application", "daemon", "application"):
             before = len(made(effects))
             place.send(*(f"{victim}-{before}-{number}" for number in range(8)))
@@ -128,7 +130,7 @@ def test_each_effect_happens_once_whatever_is_killed(place: Place, effects: Path
             else:
                 app.kill()
                 app.start()
-        wait_until(lambda: place.delivery_states() == {"done": 24})
+        wait_until(lambda: place.delivery_states() == {"done": 24}, seconds=300)
 
     assert len(set(made(effects).values())) == 24
     assert program.stop() == 0

@@ -1,7 +1,7 @@
 """The listener with something done to it: ``python -m tests.soak.listener_with [options] run …``
 
 ``--crash-at`` kills the process when it reaches a named point for the first time, ``--without`` removes a protection,
-``--pages`` makes the disk small, ``--clock`` shifts the clock. Everything else is the unchanged listener.
+``--disk`` makes the disk small, ``--clock`` shifts the clock. Everything else is the unchanged listener.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from functools import wraps
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, event
+from sqlalchemy import Pool, event
 
 from listener.aliyun.mns_queue import MnsQueue
 from listener.cli import main
@@ -144,12 +144,13 @@ PROTECTIONS: Mapping[str, Callable[[], None]] = {
 }
 
 
-def _limit_pages(pages: int) -> None:
-    """The database file may not grow beyond so many pages; to SQLite that is a full disk."""
+def _limit_pages(file: Path) -> None:
+    """The database file may not grow beyond the number of pages in this file, which changes while the process runs; to
+    SQLite that is a full disk."""
 
-    @event.listens_for(Engine, "connect")
-    def limit(connection: Any, _record: object) -> None:
-        connection.execute(f"PRAGMA max_page_count = {pages}")
+    @event.listens_for(Pool, "checkout")
+    def limit(connection: Any, _record: object, _proxy: object) -> None:
+        connection.execute(f"PRAGMA max_page_count = {file.read_text('utf-8')}")
 
 
 def _shift_clock(file: Path) -> None:
@@ -169,8 +170,8 @@ def run(arguments: list[str]) -> None:
             POINTS[value]()
         elif option == "--without":
             PROTECTIONS[value]()
-        elif option == "--pages":
-            _limit_pages(int(value))
+        elif option == "--disk":
+            _limit_pages(Path(value))
         elif option == "--clock":
             _shift_clock(Path(value))
         else:

@@ -44,14 +44,14 @@ class ListenerProcesses:
         self._started = 0
         self._unlogged: dict[int, float] = {}  #: when a process that cannot log has surely started
 
-    def start(self, slot: int, *, entry: Sequence[str] = ()) -> ForkedProgram:
-        self._slots[slot] = self.run(entry=entry)
+    def start(self, slot: int) -> ForkedProgram:
+        self._slots[slot] = self.run()
         return self._slots[slot]
 
-    def run(self, *arguments: str, entry: Sequence[str] = ()) -> ForkedProgram:
+    def run(self, *arguments: str) -> ForkedProgram:
         """Start ``listener run``; its log goes to a file of its own."""
         path = self._new_log()
-        return self._run(path, path, *arguments, entry=entry)
+        return self._run(path, path, *arguments)
 
     def _new_log(self) -> Path:
         self._started += 1
@@ -59,9 +59,9 @@ class ListenerProcesses:
         path.touch()
         return path
 
-    def _run(self, output: Path, log: Path, *arguments: str, entry: Sequence[str] = ()) -> ForkedProgram:
+    def _run(self, output: Path, log: Path, *arguments: str) -> ForkedProgram:
         """``output``: what the program logs to; ``log``: where it can be read."""
-        module, *options = entry or self._entry
+        module, *options = self._entry
         process = ForkedProgram(
             module,
             *(*options, "run", "-c", str(self._folder / "listener.toml"), *arguments),
@@ -114,10 +114,10 @@ class ListenerProcesses:
         self._end(slot, signal.SIGKILL, "kill")
         self.start(slot)
 
-    def stop(self, slot: int, *, entry: Sequence[str] = ()) -> None:
-        """Stop a process politely; ``entry`` starts another kind of listener in its place."""
+    def stop(self, slot: int) -> None:
+        """Stop a process politely, and start another in its place."""
         self._end(slot, signal.SIGTERM, "stop")
-        self.start(slot, entry=entry)
+        self.start(slot)
 
     def hang_up(self, slot: int, *, times: int, between: Callable[[int], None]) -> None:
         """So many SIGHUPs, each after a call of ``between``; none to a process that is not ready for them."""

@@ -23,8 +23,8 @@ PLAN = Plan(
 )
 #: Longer than any statement waits, and longer than every lease.
 LOCKED = 15.0
-#: The schema and a few rows.
-PAGES = 45
+#: The schema and a few rows, and what no test fills.
+PAGES, MANY = 45, 1_000_000
 
 
 def settled(run: Run) -> None:
@@ -48,13 +48,15 @@ def test_a_store_locked_by_another_program_is_waited_for(tmp_path: Path) -> None
 
 
 def test_a_full_disk_is_waited_for(tmp_path: Path) -> None:
-    entry = ("tests.soak.listener_with", "--pages", str(PAGES))
+    disk = tmp_path / "pages"
+    disk.write_text(str(PAGES))
+    entry = ("tests.soak.listener_with", "--disk", str(disk))
     with started(PLAN, tmp_path / "run", entry=entry) as run:
         run.processes.start(0)
         wait_until(run.processes.all_started)
         run.post_all()
         wait_until(lambda: "disk is full" in run.processes.log(0))
-        run.processes.stop(0, entry=("listener",))
+        disk.write_text(str(MANY))
         settled(run)
 
 
