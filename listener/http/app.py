@@ -11,6 +11,7 @@ from starlette.routing import BaseRoute, Route
 from starlette.types import ASGIApp
 
 from listener.http.guard import Guard
+from listener.http.stopping import AnswerWhenStopped
 from listener.runtime.liveness import Health
 from listener.runtime.metrics import CONTENT_TYPE
 
@@ -45,7 +46,7 @@ def application(
     if otherwise is not None:
         served.router.default = otherwise
         served.router.redirect_slashes = False
-    return Guard(served, allowed_hosts=allowed_hosts, body_limits=body_limits)
+    return Guard(AnswerWhenStopped(served), allowed_hosts=allowed_hosts, body_limits=body_limits)
 
 
 def _answer(health: Health) -> Response:
