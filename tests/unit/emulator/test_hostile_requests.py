@@ -18,7 +18,7 @@ from listener.emulator.messages import Reply, Request
 from listener.emulator.server import RunningEmulator
 from tests.support.emulator_clients import BareMns, signed_headers
 
-numbers = st.sampled_from(
+numbers: st.SearchStrategy[Any] = st.sampled_from(
     [0, 1, -1, 3, 0.5, 1e308, -1e9, 10**30, float("nan"), float("inf"), True, None, "1", [], {}]
 )
 texts = st.sampled_from(["", "*", "q", "[", "[z-a]", "?" * 99, "*a" * 40, "\ud800", "\x00", "é", "mns"])
