@@ -62,6 +62,10 @@ class Reply:
     skew: timedelta = timedelta(0)  #: how far the clock is off that dates the reply
     faults: tuple[str, ...] = ()  #: the kinds of those that had an effect
 
+    def with_headers(self, headers: tuple[tuple[str, str], ...]) -> Reply:
+        """The same reply of a service, to which nothing has been done yet, with these headers."""
+        return Reply(status=self.status, body=self.body, content_type=self.content_type, headers=headers)
+
     def without_end(self, length: int) -> Reply:
         """The same reply with the first bytes of its body only."""
         return replace(self, body=self.body[:length])

@@ -10,7 +10,7 @@ from xml.etree.ElementTree import Element
 from listener.emulator.messages import Request
 from listener.emulator.mns import xml
 from listener.emulator.mns.errors import MnsError, range_text, schema_text
-from listener.emulator.mns.queue import Attributes, Draft, EmulatedQueue, body_md5
+from listener.emulator.mns.queue import Attributes, Draft, EmulatedQueue, md5_text
 from listener.emulator.xml_text import escape
 
 BATCH = 16
@@ -53,14 +53,14 @@ def draft(element: Element, queue: EmulatedQueue) -> Draft:
     """Check one message that is to be sent."""
     fields = xml.children(element)
     body = fields.get("MessageBody", "")
-    size = len(body.encode())
-    if not 1 <= size <= queue.attributes.maximum_message_size:
+    data = body.encode()
+    if not 1 <= len(data) <= queue.attributes.maximum_message_size:
         raise MnsError(
             "InvalidArgument", range_text("MessageBody", 1, queue.attributes.maximum_message_size, "bytes")
         )
     if queue.features.fifo and not fields.get("MessageGroupId"):
         raise MnsError("FifoMissingMessageGroupId")
-    draft = Draft(body=escape(body), md5=body_md5(body))
+    draft = Draft(body=escape(body), md5=md5_text(data))
     return (
         draft if len(fields) == 1 else replace(draft, **_extras(fields), properties=xml.properties(element))
     )

@@ -292,9 +292,9 @@ class EmulatedQueue:
         return len(held)
 
     def _held(self, handle: str) -> StoredMessage:
-        if not HANDLE_FORM.fullmatch(handle):
-            raise HandleRejected("ReceiptHandleError")
         message = self._by_handle.get(handle)
+        if message is None and not HANDLE_FORM.fullmatch(handle):
+            raise HandleRejected("ReceiptHandleError")
         if message is None or message.visible_ms <= self._clock.ms():
             raise HandleRejected("MessageNotExist")
         return message
@@ -435,8 +435,11 @@ def draft(text: str, *, delay_seconds: int | None = None) -> Draft:
 
 def body_md5(text: str) -> str:
     """MessageBodyMD5: upper-case hex of the text on the wire."""
-    digest = hashlib.md5(text.encode("utf-8", "surrogateescape"), usedforsecurity=False)
-    return digest.hexdigest().upper()
+    return md5_text(text.encode("utf-8", "surrogateescape"))
+
+
+def md5_text(data: bytes) -> str:
+    return hashlib.md5(data, usedforsecurity=False).hexdigest().upper()
 
 
 def _resolve(waiter: asyncio.Future[bool], *, woken: bool = True) -> bool:

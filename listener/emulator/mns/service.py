@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import replace
 from datetime import timedelta
 from random import Random
 
@@ -27,6 +26,9 @@ from listener.emulator.xml_text import readable
 
 #: The operations whose requests contain messages.
 WITH_MESSAGES = ("SendMessage", "BatchSendMessage", "PublishMessage")
+
+
+COMMON_HEADERS = (("Server", "AliyunMQS"), ("x-mns-version", VERSION))
 
 
 class Mns:
@@ -78,12 +80,8 @@ class Mns:
 
     def _with_common_headers(self, reply: Reply, request_id: str = "") -> Reply:
         """The reply with the headers that all replies of MNS have."""
-        common = (
-            ("Server", "AliyunMQS"),
-            ("x-mns-version", VERSION),
-            ("x-mns-request-id", request_id or self.request_id()),
-        )
-        return replace(reply, headers=(*common, *reply.headers))
+        identified = ("x-mns-request-id", request_id or self.request_id())
+        return reply.with_headers((*COMMON_HEADERS, identified, *reply.headers))
 
     def request_id(self) -> str:
         return f"{self._rng.getrandbits(96):024X}"
