@@ -13,8 +13,8 @@ from listener.core.lazy_imports import lazy_imports
 from listener.core.loopback import is_loopback
 
 with lazy_imports():
+    from listener.emulator import data_file, options, server
     from listener.emulator import faults as fault_files
-    from listener.emulator import options, server
     from listener.emulator.mns import arguments
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ throttle, reject-signature, clock-skew, expire-handles, empty-poll, early.
 Kinds for callbacks, and for what topics push: drop, duplicate, late, reorder, garble.
 Some kinds have parameters: seconds, status, body (xml, html, empty), keep, copies, after.
 
-All state is in memory and is lost when the emulator stops. The pipeline
+Without --data, all state is lost when the emulator stops. The pipeline
 88c6ca184c0e47b2a17a1b6ef2c6a1f0 exists from the start. A job whose Input is an
 object with "fail" in its key ends in state Fail. GET /_emulator/state shows queues,
 topics, jobs and counts; /_emulator/faults shows the faults and how often each occurred.
@@ -116,6 +116,11 @@ def _faults(context: click.Context, option: click.Parameter, path: Path | None) 
     default=1.0,
     show_default=True,
     help="Duration of a job in seconds.",
+)
+@click.option(
+    "--data",
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Keep the state in this folder; without it, it is lost when the emulator stops.",
 )
 @click.option(
     "--time-scale",
@@ -205,6 +210,8 @@ def emulator(*, host: str, port_file: Path | None, allow_remote: bool, **setting
         with server.running(options.Options(host=host, **settings)) as running:
             _print_address(running, port_file)
             signal.sigwait(signals)
+    except data_file.DataError as error:
+        raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(
             f"cannot listen on {host}:{settings['port']}: {error.strerror}; choose another --host or --port"

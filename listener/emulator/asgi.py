@@ -179,6 +179,7 @@ class Control:
             stored = queue.send([draft(text, delay_seconds=int(delay))])[0]
         else:
             stored = queue.send([Draft(body=text, md5=body_md5(text), delay_seconds=int(delay))])[0]
+        self._emulator.save()
         return JSONResponse({"MessageId": stored.message_id}, status_code=201)
 
     async def show_faults(self, request: ControlRequest) -> Response:

@@ -7,7 +7,7 @@ from collections import Counter
 from datetime import timedelta
 from itertools import islice
 from random import Random
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from listener.core.lazy_imports import lazy_imports
 from listener.emulator.fault_injector import Exchange, FaultInjector
@@ -35,6 +35,18 @@ if TYPE_CHECKING:
     from listener.emulator.mns.http_push import HttpPusher
 
 
+class Saver(Protocol):
+    """Keeps the state of an emulator beyond its process."""
+
+    def save(self, *, operation: str = "") -> None:
+        """Save all changes; without an operation that has caused them, anything may have changed."""
+
+    def clear(self) -> None:
+        """Forget all that was saved."""
+
+    def close(self) -> None: ...
+
+
 class Emulator:
     """One account with its queues, pipelines and jobs. Runs on one event loop, so it needs no locks."""
 
@@ -42,6 +54,8 @@ class Emulator:
         self.options = options or Options()
         self.url = ""  #: where the emulator is served, once it is
         self._pusher: HttpPusher | None = None
+        self.starts = 1  #: of emulators with these data
+        self._saver: Saver | None = None
         self._rngs: dict[str, Random] = {}
         self.requests: Counter[str] = Counter()
         self.log = RequestLog()
@@ -79,7 +93,30 @@ class Emulator:
         return self._rngs.setdefault(purpose, Random(self._seed(purpose)))
 
     def _seed(self, purpose: str) -> str | None:
-        return None if self.options.seed is None else f"{self.options.seed}/{purpose}"
+        if self.options.seed is None:
+            return None
+        # Another start makes other ids, since those of the first may still be there.
+        return f"{self.options.seed}/{purpose}" + (f"/{self.starts}" if self.starts > 1 else "")
+
+    def save_by(self, saver: Saver) -> None:
+        """Save everything, and from now on all changes."""
+        self._saver = saver
+        self.clock.after_timer = saver.save
+        saver.save()
+
+    def begin_again(self, *, starts: int) -> None:
+        """Go on with the data of this many earlier emulators."""
+        self.starts = starts + 1
+        self._seed_all()
+
+    def save(self) -> None:
+        """Save what was changed without a request."""
+        if self._saver is not None:
+            self._saver.save()
+
+    def _seed_all(self) -> None:
+        for purpose, rng in self._rngs.items():
+            rng.seed(self._seed(purpose))
 
     async def answer(self, request: Request) -> Reply:
         """Answer one request: what is meant for none of the APIs of MNS is for MPS."""
@@ -88,6 +125,8 @@ class Emulator:
         self.requests[exchange.occasion.operation or "unknown"] += 1
         logged = self.log.add(request, exchange.occasion, at_ms=self.clock.ms())
         reply = await self._injector.answer(exchange)
+        if self._saver is not None:
+            self._saver.save(operation=exchange.occasion.operation)
         logged.answered(reply)
         return reply
 
@@ -185,14 +224,20 @@ class Emulator:
         self.faults.reset()
         self.requests.clear()
         self.log.clear()
-        for purpose, rng in self._rngs.items():
-            rng.seed(self._seed(purpose))
+        self._seed_all()
+        if self._saver is not None:
+            self._saver.clear()
+            self._saver.save()
 
     def close(self) -> None:
         """End all waiting calls, so that no task outlives the server."""
         self.clock.close()
         for queue in self.mns.queues.values():
             queue.release()
+        if self._saver is not None:
+            self._saver.close()
+            self._saver = None
+            self.clock.after_timer = lambda: None
 
     def state(self) -> dict[str, Any]:
         """The state of queues, jobs and counters as plain JSON values."""

@@ -189,6 +189,11 @@ class Faults:
             seed = None if self._seed is None else f"{self._seed}/{len(self._set)}"
             self._set.append(Strike(fault, rng=Random(seed), clock=self._clock))
 
+    def revived(self, fault: Fault) -> Strike:
+        """The active fault that is equal to one of an earlier process, or that one, no longer counted."""
+        known = (strike for strike in self._set if strike.fault == fault)
+        return next(known, None) or Strike(fault, rng=Random(0), clock=self._clock)
+
     def clear(self) -> None:
         self._set.clear()
 

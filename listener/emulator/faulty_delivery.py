@@ -6,9 +6,9 @@ from collections import defaultdict
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
-from listener.emulator.faults import FaultKind, Faults, Occasion, Strike
+from listener.emulator.faults import Fault, FaultKind, Faults, Occasion, Strike
 from listener.emulator.virtual_clock import Timer, VirtualClock
 
 Addressee = TypeVar("Addressee")
@@ -22,6 +22,17 @@ class Delivery(Generic[Addressee]):
     destination: str  #: within which deliveries can be reordered
     text: str
     strikes: dict[FaultKind, Strike]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingDelivery:
+    """A delivery that is late or held, as it is saved."""
+
+    addressee: Any
+    destination: str
+    text: str
+    faults: tuple[Fault, ...]
+    due: float  #: seconds since 1970
 
 
 class FaultyDelivery(Generic[Addressee]):
@@ -54,12 +65,29 @@ class FaultyDelivery(Generic[Addressee]):
             self.dropped += 1
             _happened(strikes.get(FaultKind.DROP))
         elif FaultKind.LATE in strikes:
-            self._wait(delivery, FaultKind.LATE)
+            self._wait(delivery, strikes[FaultKind.LATE].fault.seconds)
         elif FaultKind.REORDER in strikes:
-            self._held[destination].append(delivery)
-            self._wait(delivery, FaultKind.REORDER)
+            self._wait(delivery, strikes[FaultKind.REORDER].fault.seconds)
         else:
             self._hand(delivery)
+
+    def pending(self) -> list[PendingDelivery]:
+        """Those that are late or held, to be resumed by another process."""
+        return [
+            PendingDelivery(
+                addressee=delivery.addressee,
+                destination=delivery.destination,
+                text=delivery.text,
+                faults=tuple(strike.fault for strike in delivery.strikes.values()),
+                due=timer.due,
+            )
+            for delivery, timer in self.waiting.items()
+        ]
+
+    def resume(self, pending: PendingDelivery) -> None:
+        strikes = {fault.kind: self._faults.revived(fault) for fault in pending.faults}
+        delivery = Delivery(pending.addressee, pending.destination, pending.text, strikes)
+        self._wait(delivery, max(pending.due - self._clock.seconds(), 0))
 
     def reset(self) -> None:
         """Discard all that are late or held, and count from zero."""
@@ -72,16 +100,18 @@ class FaultyDelivery(Generic[Addressee]):
     def report(self) -> dict[str, int]:
         return {"sent": self.sent, "lost": self.lost, "dropped": self.dropped}
 
-    def _wait(self, delivery: Delivery[Addressee], kind: FaultKind) -> None:
-        self.waiting[delivery] = self._clock.call_later(
-            delivery.strikes[kind].fault.seconds, partial(self._end_wait, delivery, kind)
-        )
+    def _wait(self, delivery: Delivery[Addressee], seconds: float) -> None:
+        """Keep a delivery that is late, or else held until it is overtaken."""
+        if FaultKind.LATE not in delivery.strikes:
+            self._held[delivery.destination].append(delivery)
+        self.waiting[delivery] = self._clock.call_later(seconds, partial(self._end_wait, delivery))
 
-    def _end_wait(self, delivery: Delivery[Addressee], kind: FaultKind) -> None:
+    def _end_wait(self, delivery: Delivery[Addressee]) -> None:
         del self.waiting[delivery]
-        if kind == FaultKind.REORDER:
+        late = FaultKind.LATE in delivery.strikes
+        if not late:
             self._held[delivery.destination].remove(delivery)
-        self._hand(delivery, late=kind == FaultKind.LATE)
+        self._hand(delivery, late=late)
 
     def _hand(self, delivery: Delivery[Addressee], *, late: bool = False) -> None:
         """Hand a text over, followed by those that it has overtaken."""

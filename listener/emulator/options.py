@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from listener.emulator.faults import Fault
 
@@ -26,6 +27,7 @@ class Options:
     #: strict handles; the integration tests of the official PHP SDK require lenient ones.
     lenient_handles: bool = False
 
+    data: Path | None = None  #: the folder in which state outlasts the process; None: in memory only
     time_scale: float = 1.0  #: seconds that pass in each second
     job_seconds: float = 1.0  #: how long a job is Analysing
     durations: Mapping[str, float] = field(default_factory=dict)  #: the same for single functions

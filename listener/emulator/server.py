@@ -13,10 +13,14 @@ from typing import Any, TypeVar
 
 import uvicorn
 
+from listener.core.lazy_imports import lazy_imports
 from listener.emulator.asgi import application
 from listener.emulator.connection import KEEP_ALIVE_SECONDS, EmulatorConnection
 from listener.emulator.emulator import Emulator
 from listener.emulator.options import Options
+
+with lazy_imports():
+    from listener.emulator import data
 
 T = TypeVar("T")
 
@@ -152,6 +156,8 @@ async def _serve(emulator: Emulator, bound: socket.socket, started: Future[Runni
         date_header=False,
         timeout_keep_alive=KEEP_ALIVE_SECONDS,
     )
+    if emulator.options.data is not None:
+        data.open_data(emulator, emulator.options.data)
     server = EmulatorServer(
         config, emulator, lambda stopping: started.set_result(_describe(emulator, bound, stopping))
     )

@@ -52,7 +52,7 @@ class VirtualClock:
 
     def __init__(self, scale: float = 1.0) -> None:
         self._first_scale = scale
-        #: Called after each timer's action, and after each work.
+        #: Called after each timer's action, after each work and each jump.
         self.after_timer: Callable[[], None] = _nothing
         self._timers: dict[Timer, None] = {}
         self._sleepers: set[asyncio.Future[None]] = set()
@@ -63,7 +63,17 @@ class VirtualClock:
 
     def reset(self) -> None:
         """Return to the time of the wall clock, and to the first scale."""
-        self.setting = ClockSetting()
+        self.continue_at(ClockSetting())
+
+    def continued(self) -> ClockSetting:
+        """By what a later process goes on, as if this clock had gone at the pace of the wall clock from now on."""
+        if self.setting.scale == 1:
+            return self.setting
+        return ClockSetting(real=_real(), virtual=self.seconds())
+
+    def continue_at(self, setting: ClockSetting) -> None:
+        """Go on from where another clock was, with the first scale of this one."""
+        self.setting = setting
         if self._first_scale != 1:
             self.set_scale(self._first_scale)
 
@@ -130,6 +140,7 @@ class VirtualClock:
                 await self._work_done()
             self._jump_to(target)
             self._arm_all()
+            self.after_timer()
 
     def set_scale(self, scale: float) -> None:
         """Let this many seconds pass in each second. Raises ClockError."""

@@ -35,6 +35,8 @@ class FifoQueue(EmulatedQueue):
         self._forget_handles(message)
         message.place = READY
         self._offer(message.group)
+        if self.changed is not None:
+            self.changed[message.order] = message
 
     def _hide(self, message: StoredMessage, until: int, *, keep: bool = False) -> None:
         self._join(message)

@@ -47,6 +47,17 @@ class Push:
     failures: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingPush:
+    """A push that is under way or to be tried again, as it is saved."""
+
+    subscription: Subscription
+    publication: Publication
+    text: str
+    failures: int
+    due: float  #: seconds since 1970; 0: it is under way
+
+
 Recipient = tuple[Subscription, Publication]
 
 
@@ -67,6 +78,7 @@ class Notifier:
             self._push_copies, faults=faults, clock=clock
         )
         self.waiting: dict[Push, Timer] = {}  #: those that are tried again
+        self._under_way: dict[Push, None] = {}
         self._send_to_queue = send_to_queue
         self._push_over_http = push_over_http
         self._rng = rng
@@ -89,12 +101,36 @@ class Notifier:
             ),
         )
 
+    def pending(self) -> list[PendingPush]:
+        """Pushes that are not settled, to be resumed by another process."""
+        due = dict.fromkeys(self._under_way, 0.0) | {push: timer.due for push, timer in self.waiting.items()}
+        return [
+            PendingPush(
+                subscription=push.subscription,
+                publication=push.publication,
+                text=push.text,
+                failures=push.failures,
+                due=at,
+            )
+            for push, at in due.items()
+        ]
+
+    def resume(self, pending: PendingPush) -> None:
+        push = Push(
+            subscription=pending.subscription,
+            publication=pending.publication,
+            text=pending.text,
+            failures=pending.failures,
+        )
+        self._push_after(push, max(pending.due - self._clock.seconds(), 0))
+
     def reset(self) -> None:
         """Discard all that is late, held or to be tried again, and count from zero."""
         self.deliveries.reset()
         for timer in self.waiting.values():
             timer.cancel()
         self.waiting.clear()
+        self._under_way.clear()
         self.accepted = self.failed = self.given_up = 0
 
     def report(self) -> dict[str, int]:
@@ -120,12 +156,14 @@ class Notifier:
             case QueueEndpoint(queue):
                 self._settle(push, accepted=bool(self._send_to_queue(queue, _message(push))))
             case HttpEndpoint(url):
+                self._under_way[push] = None
                 self._clock.work(self._push_to(url, push))
 
     async def _push_to(self, url: str, push: Push) -> None:
         accepted = await self._push_over_http(
             url, push.text, publication=push.publication, subscription=push.subscription
         )
+        self._under_way.pop(push, None)
         if not push.subscription.ended:
             self._settle(push, accepted=accepted)
 
@@ -142,7 +180,10 @@ class Notifier:
                 self._send_to_queue(target, _message(push))
             return
         wait = wait_before_retry(push.failures, strategy=strategy, rng=self._rng)
-        self.waiting[push] = self._clock.call_later(wait, partial(self._push, push))
+        self._push_after(push, wait)
+
+    def _push_after(self, push: Push, seconds: float) -> None:
+        self.waiting[push] = self._clock.call_later(seconds, partial(self._push, push))
 
 
 def wait_before_retry(number: int, *, strategy: NotifyStrategy, rng: Random) -> float:

@@ -50,7 +50,7 @@ class Operations:
         self._options = options
         self._rng = rng
         self._clock = clock
-        self._logging_bucket = ""
+        self.logging_bucket = ""
         self.by_name: Mapping[str, MnsOperation] = {
             "CreateQueue": self._create_queue,
             "SetQueueAttributes": self._set_queue_attributes,
@@ -104,7 +104,7 @@ class Operations:
         """Leave no queues, and the account's attributes as at the start."""
         for name in list(self.queues):
             self.delete(name)
-        self._logging_bucket = ""
+        self.logging_bucket = ""
 
     # Queues
 
@@ -233,11 +233,11 @@ class Operations:
 
     def _set_account(self, request: Request) -> Reply:
         fields = xml.children(xml.parse(request.body))
-        self._logging_bucket = fields.get("LoggingBucket", self._logging_bucket)
+        self.logging_bucket = fields.get("LoggingBucket", self.logging_bucket)
         return Reply(status=204)
 
     def _get_account(self, request: Request) -> Reply:
-        return Reply(status=200, body=xml.flat("Account", [("LoggingBucket", self._logging_bucket)]))
+        return Reply(status=200, body=xml.flat("Account", [("LoggingBucket", self.logging_bucket)]))
 
 
 def _messages_reply(found: list[StoredMessage], request: Request, *, peeked: bool) -> Reply:

@@ -18,6 +18,7 @@ from copy import copy
 from dataclasses import dataclass
 from operator import attrgetter
 from random import Random
+from typing import Any
 
 from listener.emulator.mns.features import STANDARD, QueueFeatures
 from listener.emulator.virtual_clock import Timer, VirtualClock
@@ -91,6 +92,14 @@ class StoredMessage:
         self.place = GONE
         self.handles: tuple[str, ...] = ()
 
+    @classmethod
+    def restored(cls, saved: Mapping[str, Any]) -> StoredMessage:
+        """A message with these values of all slots."""
+        message = cls.__new__(cls)
+        for name in cls.__slots__:
+            setattr(message, name, saved[name])
+        return message
+
     @property
     def message_id(self) -> str:
         return f"{self._number:032X}"
@@ -116,6 +125,9 @@ class EmulatedQueue:
     recognised by the message's place and time when they come up.
     """
 
+    #: What is saved of a queue beside its attributes and messages.
+    SAVED = ("created", "modified", "sent", "received", "deleted", "last_order")
+
     def __init__(
         self,
         name: str,
@@ -138,8 +150,10 @@ class EmulatedQueue:
         self._queues = (
             {} if queues is None else queues
         )  #: of the account: one of them may take the dead letters
-        self._order = 0
+        self.last_order = 0
         self._messages: dict[int, StoredMessage] = {}  #: by order
+        #: Messages that have changed, by order; None while nobody wants to know.
+        self.changed: dict[int, StoredMessage] | None = None
         self._by_handle: dict[str, StoredMessage] = {}
         self._by_age: deque[StoredMessage] = deque()
         self._ready: list[int] = []
@@ -169,8 +183,8 @@ class EmulatedQueue:
         return stored
 
     def _store(self, draft: Draft, at: int) -> StoredMessage:
-        self._order += 1
-        message = StoredMessage(draft, number=self._rng.getrandbits(128), order=self._order, at=at)
+        self.last_order += 1
+        message = StoredMessage(draft, number=self._rng.getrandbits(128), order=self.last_order, at=at)
         self._messages[message.order] = message
         self._by_age.append(message)
         self.sent += 1
@@ -318,12 +332,16 @@ class EmulatedQueue:
         self._forget_handles(message)
         message.place = READY
         heapq.heappush(self._ready, message.priority << ORDER_BITS | message.order)
+        if self.changed is not None:
+            self.changed[message.order] = message
 
     def _hide(self, message: StoredMessage, until: int, *, keep: bool = False) -> None:
         self._new_handle(message, keep=keep)
         message.place = HIDDEN
         message.visible_ms = until
         heapq.heappush(self._hidden, (until, message.order))
+        if self.changed is not None:
+            self.changed[message.order] = message
         self._rearm()
 
     def _reappear(self, message: StoredMessage) -> None:
@@ -336,6 +354,8 @@ class EmulatedQueue:
         message.place = GONE
         message.body = ""  # the list by age may keep the message for a while, it need not keep 64 KB
         del self._messages[message.order]
+        if self.changed is not None:
+            self.changed[message.order] = message
         self._compact()
 
     def _compact(self) -> None:
@@ -401,13 +421,38 @@ class EmulatedQueue:
 
     def _adopt(self, message: StoredMessage) -> None:
         """Take over a message with its history: id, number of receives, and the time by which it will be deleted."""
-        self._order += 1
-        message.order = self._order
+        self.last_order += 1
+        message.order = self.last_order
         self._messages[message.order] = message
         insort(self._by_age, message, key=attrgetter("enqueued_ms"))
         self.sent += 1
         self._show(message)
         self.wake()
+
+    # Persistence
+
+    def track(self, *, everything: bool) -> None:
+        """Note from now on which messages change in ``changed``, beginning with all or with none."""
+        self.changed = dict(self._messages) if everything else {}
+
+    def restore(self, fields: Mapping[str, int], messages: Iterable[Mapping[str, Any]]) -> None:
+        """Take over what an earlier process has saved, messages in their order; call it on a new queue."""
+        for name in self.SAVED:
+            setattr(self, name, fields[name])
+        for saved in messages:
+            message = StoredMessage.restored(saved)
+            self._messages[message.order] = message
+            insort(self._by_age, message, key=attrgetter("enqueued_ms"))
+            if message.place == READY:
+                self._show(message)
+            else:
+                self._join(message)
+                self._by_handle |= dict.fromkeys(message.handles, message)
+                heapq.heappush(self._hidden, (message.visible_ms, message.order))
+        self._rearm()
+
+    def _join(self, message: StoredMessage) -> None:
+        """Note that a message belongs to this queue, for queues that keep groups."""
 
     # Contents
 

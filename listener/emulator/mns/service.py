@@ -48,6 +48,14 @@ class Mns:
         return self._operations.queues
 
     @property
+    def logging_bucket(self) -> str:
+        return self._operations.logging_bucket
+
+    @logging_bucket.setter
+    def logging_bucket(self, bucket: str) -> None:
+        self._operations.logging_bucket = bucket
+
+    @property
     def operations(self) -> Iterable[str]:
         """The names of all operations that are emulated."""
         return self._by_name

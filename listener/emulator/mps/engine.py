@@ -40,7 +40,7 @@ class JobEngine:
         self._rng = rng
         self._clock = clock
         self._call_back = call_back
-        self._running: list[tuple[float, int, EmulatedJob]] = []
+        self.running: list[tuple[float, int, EmulatedJob]] = []
         self._timer: Timer | None = None
 
     def submit(
@@ -72,12 +72,12 @@ class JobEngine:
 
     def finish_now(self, job: EmulatedJob) -> None:
         """Finish a job that waits or runs."""
-        running = [entry for entry in self._running if entry[2] is not job]
+        running = [entry for entry in self.running if entry[2] is not job]
         if job in job.pipeline.waiting:
             job.pipeline.waiting.remove(job)
-        elif len(running) < len(self._running):
-            self._running = running
-            heapq.heapify(self._running)
+        elif len(running) < len(self.running):
+            self.running = running
+            heapq.heapify(self.running)
         else:
             return
         self._finish(job)
@@ -99,14 +99,14 @@ class JobEngine:
     def advance(self) -> None:
         """Advance all jobs to the current time: finish jobs that are due, start jobs up to the concurrency limit."""
         at = self._clock.seconds()
-        while self._running and self._running[0][0] <= at:
-            self._finish(heapq.heappop(self._running)[2])
-        while len(self._running) < self._options.concurrency and (job := self._next_waiting()):
+        while self.running and self.running[0][0] <= at:
+            self._finish(heapq.heappop(self.running)[2])
+        while len(self.running) < self._options.concurrency and (job := self._next_waiting()):
             self._start(job)
             job.due = at + self._duration(job)
-            heapq.heappush(self._running, (job.due, job.number, job))
-        if self._running:
-            self.soon(max(self._running[0][0] - at, 0.001))
+            heapq.heappush(self.running, (job.due, job.number, job))
+        if self.running:
+            self.soon(max(self.running[0][0] - at, 0.001))
 
     def soon(self, seconds: float) -> None:
         """Schedule ``advance`` after this many seconds; replaces the current timer."""
@@ -122,7 +122,7 @@ class JobEngine:
         self.stop()
         self.jobs.clear()
         self.pipelines.clear()
-        self._running.clear()
+        self.running.clear()
 
     def _next_waiting(self) -> EmulatedJob | None:
         heads = [pipe for pipe in self.pipelines.values() if pipe.waiting and pipe.state == "Active"]

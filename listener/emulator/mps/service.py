@@ -31,10 +31,10 @@ class Mps:
     def __init__(self, options: Options, *, rng: Random, engine: JobEngine, clock: VirtualClock) -> None:
         self._engine = engine
         self._pipelines = Pipelines(options, engine=engine, clock=clock)
-        self._workflows = MediaWorkflows(new_id=engine.new_id, clock=clock)
+        self.workflows = MediaWorkflows(new_id=engine.new_id, clock=clock)
         self.operations: dict[str, Operation] = {
             **self._pipelines.operations,
-            **self._workflows.operations,
+            **self.workflows.operations,
         }
         for kind in EMULATED_KINDS:
             self.operations |= self._operations_of(kind)
@@ -51,7 +51,7 @@ class Mps:
         self._api.reset()
         self._engine.reset()
         self._pipelines.reset()
-        self._workflows.reset()
+        self.workflows.reset()
 
     def answer(self, call: Call, request: Request, *, skew: timedelta = timedelta(0)) -> Reply:
         """Execute one call. Never raises RpcError; errors are replies."""
@@ -77,7 +77,7 @@ class Mps:
             pipeline = self._pipelines.for_job(call.parameters.get("PipelineId", ""))
             return self._engine.submit(submission, kind=kind, pipeline=pipeline, request_id=call.request_id)
 
-        return kind.submit(call, Account(accept=accept, workflows=self._workflows.by_id))
+        return kind.submit(call, Account(accept=accept, workflows=self.workflows.by_id))
 
     def _query(self, kind: EmulatedKind, call: Call) -> Document:
         found = JobsOfKind(kind=kind, jobs=self._engine.jobs)
