@@ -20,7 +20,7 @@ COVER = {
     "input": "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4",
     "output": "oss://media.oss-cn-shanghai.aliyuncs.com/out/{source}-{sequenceId}.jpg",
 }
-JOBS = 150
+JOBS = 60
 
 
 def accept_all(path: Path) -> None:
@@ -34,16 +34,16 @@ def test_each_accepted_job_is_submitted_once_whatever_is_killed(place: Place) ->
     """Only a job whose call was under way may be missing at MPS: it remains an intent, and may become Lost."""
     place.settings()
     path = place.folder / "http.sock"
-    settings = {"http__listen": f"unix:{path}", "mps__rate_limit": "100"}
-    program = place.run(**settings).ready()
+    listen = {"http__listen": f"unix:{path}"}
+    program = place.run(**listen, mps__rate_limit="20").ready()
     accept_all(path)
-    wait_until(lambda: place.asked("SubmitIProductionJob") > JOBS // 5)
+    wait_until(lambda: place.asked("SubmitIProductionJob") > 5)
     program.kill()
     with place.store() as store:
         left = store.count_accepted()
     assert 0 < left < JOBS
 
-    second = place.run(**settings).ready()
+    second = place.run(**listen, mps__rate_limit="100").ready()
     submitted = Counter[str]()
 
     def is_done() -> bool:
