@@ -17,7 +17,7 @@ from tests.support.stores import jobs, the_row
 
 def make_overdue(client: Client) -> None:
     with client.store.database.write() as connection:
-        connection.exec_driver_sql("UPDATE jobs SET deadline_at = 0, next_query_at = 0")
+        connection.exec_driver_sql("UPDATE jobs SET submitted_at = 0, deadline_at = 0, next_query_at = 0")
 
 
 def test_a_job_is_lost_only_if_a_queue_confirms_the_clock(place: Place, printed: Callable[..., Any]) -> None:

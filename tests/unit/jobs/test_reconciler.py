@@ -430,3 +430,14 @@ def test_no_job_is_queried_or_postponed_while_the_clock_is_wrong(
     assert outcomes(a_reconciler(store, mps, clock_check=WRONG)) == []
     time.move_to(NOON)
     assert (mps.asked, due_in(store)) == ([], timedelta(0))
+
+
+def test_a_job_that_waited_beyond_its_deadline_to_be_submitted_is_not_lost_at_once(
+    store: SqlStore, time: FrozenDateTimeFactory
+) -> None:
+    add_jobs(store, deadline_at=NOON - 2 * TIMEOUT, submitted_at=NOON)
+    reconciler = a_reconciler(store, MemoryMps())
+
+    assert outcomes(reconciler) == [ReconcileOutcome.UNKNOWN]
+    time.tick(TIMEOUT)
+    assert outcomes(reconciler) == [ReconcileOutcome.LOST]
