@@ -86,6 +86,7 @@ class Emulator:
             self.options, rng=self._rng("jobs"), clock=self.clock, call_back=self.sender.call_back
         )
         self.mps = Mps(self.options, rng=self._rng("mps"), engine=self.engine, clock=self.clock)
+        self._operations = frozenset((*self.mns.operations, *self.mns_open.operations, *self.mps.operations))
         self._injector = FaultInjector(self.faults, pause=self.clock.sleep)
 
     def _rng(self, purpose: str) -> Random:
@@ -122,7 +123,8 @@ class Emulator:
         """Answer one request: what is meant for none of the APIs of MNS is for MPS."""
         make_exchange = self._mns_exchange if mns_service.is_meant(request) else self._rpc_exchange
         exchange = make_exchange(request)
-        self.requests[exchange.occasion.operation or "unknown"] += 1
+        operation = exchange.occasion.operation
+        self.requests[operation if operation in self._operations else "unknown"] += 1
         logged = self.log.add(request, exchange.occasion, at_ms=self.clock.ms())
         reply = await self._injector.answer(exchange)
         if self._saver is not None:

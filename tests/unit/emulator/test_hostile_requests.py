@@ -15,6 +15,7 @@ from listener.emulator import Emulator, Options
 from listener.emulator.asgi import application
 from listener.emulator.faults import FaultKind
 from listener.emulator.messages import Reply, Request
+from listener.emulator.request_log import KEPT
 from listener.emulator.server import RunningEmulator
 from tests.support.emulator_clients import BareMns, signed_headers
 
@@ -119,6 +120,24 @@ def test_no_fault_breaks_the_emulator_for_good(given: list[dict[str, Any]]) -> N
         assert reply.status == 200
 
     asyncio.run(run())
+
+
+def test_names_that_clients_make_up_are_not_kept() -> None:
+    async def run() -> Emulator:
+        emulator = Emulator(Options(seed=1))
+        for number in range(1_100):
+            await emulator.answer(signed("GET", f"/queues?accountmeta={number}"))
+            query = f"Action=Action{number}"
+            await emulator.answer(
+                Request(method="GET", path="/", target=f"/?{query}", raw_query=query, headers={}, body=b"")
+            )
+        emulator.close()
+        return emulator
+
+    emulator = asyncio.run(run())
+
+    assert emulator.requests == {"GetAccountAttributes": 1_100, "unknown": 1_100}
+    assert len(emulator.log.select({})) == KEPT
 
 
 FIRST_LINES = (
