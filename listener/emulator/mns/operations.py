@@ -169,12 +169,13 @@ class Operations:
         if sum(len(draft.body.encode("utf-8", "surrogateescape")) for draft in drafts) > BATCH_BYTES:
             raise MnsError("InvalidArgument", range_text("Messages", 1, BATCH_BYTES, "bytes"))
         sent = iter(queue.send(drafts))
+        if len(drafts) == len(outcomes):
+            return Reply(status=201, body=xml.sent(sent))
         records = [
             _refusal_fields(outcome) if isinstance(outcome, Refused) else _sent_fields(next(sent))
             for outcome in outcomes
         ]
-        status = 201 if len(drafts) == len(outcomes) else 500
-        return Reply(status=status, body=xml.nested("Messages", "Message", records))
+        return Reply(status=500, body=xml.nested("Messages", "Message", records))
 
     async def _receive(self, request: Request) -> Reply:
         queue = self._queue_of(request)

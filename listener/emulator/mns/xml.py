@@ -133,6 +133,16 @@ def _lines(record: Pairs) -> str:
     return "".join(f"    <{name}>{escape(str(value))}</{name}>\n" for name, value in record)
 
 
+def sent(batch: Iterable[StoredMessage]) -> bytes:
+    """The reply to a batch that was sent as a whole: what ``nested`` would make of it, in a third of the time."""
+    blocks = "".join(
+        f"  <Message>\n    <MessageId>{stored.message_id}</MessageId>\n"
+        f"    <MessageBodyMD5>{stored.md5}</MessageBodyMD5>\n  </Message>\n"
+        for stored in batch
+    )
+    return encode(f"{HEAD}<Messages{NAMESPACE}>\n{blocks}</Messages>")
+
+
 def message(stored: StoredMessage, *, peeked: bool) -> bytes:
     return encode(f"{HEAD}<Message{NAMESPACE}>\n{_message(stored, indent='  ', peeked=peeked)}</Message>")
 

@@ -88,6 +88,16 @@ def test_peek_shows_neither_handle_nor_return_time(bare: BareMns) -> None:
     assert (seen["DequeueCount"], seen["FirstDequeueTime"]) == ("0", seen["EnqueueTime"])
 
 
+def test_batch_that_was_sent_is_answered_in_the_layout_of_one_that_was_refused_in_part(bare: BareMns) -> None:
+    def lines(*bodies: str) -> list[str]:
+        messages = "".join(f"<Message><MessageBody>{body}</MessageBody></Message>" for body in bodies)
+        reply = bare.request("POST", "/queues/q/messages", f"<Messages>{messages}</Messages>").text
+        return [re.sub(">[0-9A-F]{32}<", "><", line) for line in reply.splitlines()]
+
+    assert lines("a")[:-1] == lines("a", "")[:6]
+    assert lines("a")[-1] == lines("a", "")[-1] == "</Messages>"
+
+
 def test_only_a_delayed_message_has_a_handle_when_sent(bare: BareMns) -> None:
     assert "ReceiptHandle" not in elements(bare.send("q", "now"))
     assert "ReceiptHandle" in elements(bare.send("q", "later", DelaySeconds=60))
