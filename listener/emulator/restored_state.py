@@ -82,7 +82,7 @@ class _Restoration:
         pipelines = self._emulator.engine.pipelines
         for name in pipelines.keys() - self._found["pipeline"].keys():
             del pipelines[name]
-        for name, saved in self._found["pipeline"].items():
+        for name, saved in sorted(self._found["pipeline"].items(), key=lambda item: str(item[1]["created"])):
             pipeline = pipelines.setdefault(name, Pipeline(id=name, name=""))
             for field, value in self._fields(saved).items():
                 setattr(pipeline, field, value)

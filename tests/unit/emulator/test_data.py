@@ -223,6 +223,16 @@ def test_a_reset_forgets_what_was_saved(first: MnsEmulator, mns: BareMns, mps: B
     assert (second.call(lambda it: list(it.mns.queues)), second.jobs()) == ([], [])
 
 
+def test_a_stop_gives_the_folder_to_the_next_emulator(tmp_path: Path) -> None:
+    with emulator(data=tmp_path) as one:
+        one.create_queue("q")
+        one.call(Emulator.save)
+        one.send("q", "x")
+        one.call(Emulator.save)
+    with emulator(data=tmp_path, queues=("q",)) as two:
+        assert [each.body for each in two.messages("q")] == ["x"]
+
+
 def test_a_second_emulator_cannot_have_the_same_folder(first: MnsEmulator, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="another emulator"), running(Options(data=tmp_path / "data")):
         pytest.fail("two emulators write to one file")
