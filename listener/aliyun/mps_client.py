@@ -218,9 +218,21 @@ def _error_reply(where: str, error: Any) -> MpsUnavailable | MpsRejected:
 
 
 def _no_reply(where: str, error: Exception) -> MpsUnavailable:
-    """The error for a missing reply: unless the connection was refused, MPS may have executed the request."""
+    """The error for a missing reply: unless there was no connection, MPS may have executed the request."""
     cause = network_errors.root_cause(error)
     kind = network_errors.failure_kind(cause)
     return MpsUnavailable(
-        f"{where}: {network_errors.describe(cause)}", kind=kind, hint=network_errors.HINTS.get(kind, "")
+        f"{where}: {network_errors.describe(cause)}",
+        kind=kind,
+        hint=network_errors.HINTS.get(kind, ""),
+        sent=not _is_without_connection(error),
+    )
+
+
+def _is_without_connection(error: Exception) -> bool:
+    """Whether no connection could be made: its host is unreachable, for example, or does not answer."""
+    from urllib3.exceptions import ConnectTimeoutError, NewConnectionError
+
+    return any(
+        isinstance(each, ConnectTimeoutError | NewConnectionError) for each in network_errors.chain(error)
     )

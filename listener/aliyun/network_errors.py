@@ -6,6 +6,7 @@ import errno
 import http.client
 import socket
 import ssl
+from collections.abc import Sequence
 
 from listener.core.errors import FailureKind
 
@@ -32,13 +33,18 @@ def failure_kind(error: BaseException) -> FailureKind:
 
 
 def root_cause(error: BaseException) -> BaseException:
-    """The innermost error of a chain: libraries wrap the error of the socket several times."""
-    seen = {id(error)}
+    """The innermost error of a chain."""
+    return chain(error)[-1]
+
+
+def chain(error: BaseException) -> Sequence[BaseException]:
+    """The error with all that it wraps: libraries wrap the error of the socket several times."""
+    found = [error]
     while True:
         inner = getattr(error, "inner_exception", None) or error.__cause__ or error.__context__
-        if not isinstance(inner, BaseException) or id(inner) in seen:
-            return error
-        seen.add(id(inner))
+        if not isinstance(inner, BaseException) or any(inner is each for each in found):
+            return found
+        found.append(inner)
         error = inner
 
 

@@ -161,6 +161,18 @@ class QueueUnavailable(UnavailableError):
 class MpsUnavailable(UnavailableError):
     """The MPS API is unavailable. The request may or may not have been executed."""
 
+    def __init__(
+        self,
+        message: str,
+        *,
+        kind: FailureKind | StoreFailureKind,
+        code: str = "",
+        hint: str = "",
+        sent: bool = True,
+    ) -> None:
+        super().__init__(message, kind=kind, code=code, hint=hint)
+        self.sent = sent  #: False: there was no connection, so it was certainly not executed
+
 
 class StoreUnavailable(UnavailableError):
     """The store is unavailable."""

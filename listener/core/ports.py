@@ -156,8 +156,12 @@ class AcceptedStore(JobStore, Protocol):
     def begin_submission(self, token: str, *, at: datetime) -> bool:
         """Make an accepted job an intent; False if it is none any more: another process submits it."""
 
-    def accept_again(self, token: str) -> None:
-        """Undo the beginning of a submission that certainly was not sent."""
+    def accept_again(self, token: str, *, begun_at: datetime) -> None:
+        """Undo the beginning, at this time, of a submission that certainly was not sent; does nothing to another one,
+        which is that of another process."""
+
+    def refuse_accepted(self, token: str, error: str, at: datetime) -> None:
+        """Refuse an accepted job; does nothing if its submission has begun."""
 
 
 class DeliveryStore(Protocol):

@@ -10,7 +10,6 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from functools import partial
 
 import tenacity
 
@@ -95,7 +94,7 @@ def _submitted(job: Job, *, store: JobStore, mps: JobSubmitter) -> Job:
         _refuse(store, job, error)
         raise
     except MpsUnavailable as error:
-        if error.kind in _NOT_SENT:
+        if _certainly_not_sent(error):
             _refuse(store, job, error)
         raise
     return _bound(job, submitted, store=store)
@@ -147,47 +146,63 @@ def submit_accepted(
     store: AcceptedStore,
     mps: JobSubmitter,
     may_begin: Callable[[], bool],
-    unsent: Callable[[str], None],
+    unsent: Callable[[str, datetime], None],
 ) -> Job:
     """Submit an accepted job; returns it with its id.
 
     It becomes an intent just before the call, unless ``may_begin`` is False by then. Raises NotBegun; MpsRejected, and
     the job is refused; MpsUnavailable, SettingsError and StoreUnavailable. If nothing was sent although it may be an
-    intent by now, ``unsent`` is called with its token: it is to be accepted again.
+    intent by now, ``unsent`` is called with its token and the time of its beginning: it is to be accepted again.
     """
     about = {"function": job.function, "reference": job.reference}
+    beginning = _Beginning(job=job, store=store, may_begin=may_begin, unsent=unsent)
     with tracing.span("submit", kind="CLIENT", parent=job.trace, attributes=about) as span:
         try:
             submitted = mps.submit(
-                job,
-                user_data=user_data.embed_token(job.user_data, job.token),
-                on_turn=partial(_begin, job, store, may_begin, unsent),
+                job, user_data=user_data.embed_token(job.user_data, job.token), on_turn=beginning.begin
             )
         except MpsRejected as error:
             _refuse(store, job, error)
             raise
         except MpsUnavailable as error:
-            if error.kind is FailureKind.DENIED:  # of this function or pipeline, perhaps: others may go on
+            if beginning.at is None:  # another process may have begun it meanwhile
+                pass
+            elif error.kind is FailureKind.DENIED:  # of this function or pipeline, perhaps: others may go on
                 _refuse(store, job, error)
-            elif error.kind in _NOT_SENT:
-                unsent(job.token)
+            elif _certainly_not_sent(error):
+                unsent(job.token, beginning.at)
             raise
         span.set({"job_id": submitted.job_id})
     return _bound(job, submitted, store=store)
 
 
-def _begin(
-    job: Job, store: AcceptedStore, may_begin: Callable[[], bool], unsent: Callable[[str], None]
-) -> None:
-    if not may_begin():
-        raise NotBegun
-    try:
-        begun = store.begin_submission(job.token, at=clock.now())
-    except StoreUnavailable:  # it may be committed all the same
-        unsent(job.token)
-        raise
-    if not begun:
-        raise NotBegun
+@dataclass(slots=True, kw_only=True)
+class _Beginning:
+    """Makes an accepted job an intent, just before its call."""
+
+    job: Job
+    store: AcceptedStore
+    may_begin: Callable[[], bool]
+    unsent: Callable[[str, datetime], None]
+    at: datetime | None = None  #: when it was begun here
+
+    def begin(self) -> None:
+        """Raises NotBegun or StoreUnavailable."""
+        if not self.may_begin():
+            raise NotBegun
+        at = clock.now()
+        try:
+            begun = self.store.begin_submission(self.job.token, at=at)
+        except StoreUnavailable:  # it may be committed all the same
+            self.unsent(self.job.token, at)
+            raise
+        if not begun:
+            raise NotBegun
+        self.at = at
+
+
+def _certainly_not_sent(error: MpsUnavailable) -> bool:
+    return error.kind in _NOT_SENT or not error.sent
 
 
 def submitted_by(job: Job, request: JobRequest, *, tenant: str) -> bool:

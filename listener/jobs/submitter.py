@@ -8,7 +8,7 @@ process. A job whose call was under way then is an intent like any other.
 from __future__ import annotations
 
 import threading
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from listener.core import clock
@@ -63,7 +63,8 @@ class Submitter:
         self._turn_ends = 0.0
         self._failed = False  #: in this turn, MPS was unavailable
         self._failed_turns = 0  #: consecutive ones
-        self._unsent = set[str]()  #: tokens of jobs that were begun and not sent: to be accepted again
+        #: Tokens of jobs that were begun at these times and not sent: to be accepted again.
+        self._unsent = dict[str, datetime]()
         self._warnings = ThrottledLog(log)
 
     def run(self, heartbeat: HeartbeatSink) -> None:
@@ -96,9 +97,9 @@ class Submitter:
         return len(accepted) == limit
 
     def _accept_unsent_again(self) -> None:
-        for token in tuple(self._unsent):
-            self._store.accept_again(token)
-            self._unsent.discard(token)
+        for token, begun_at in tuple(self._unsent.items()):
+            self._store.accept_again(token, begun_at=begun_at)
+            del self._unsent[token]
 
     def _guarded_turn(self) -> bool:
         try:
@@ -114,11 +115,11 @@ class Submitter:
             return
         mps = self._mps_of(job.tenant)
         if mps is None:
-            self._store.refuse_job(job.token, NOT_CONFIGURED, clock.now())
+            self._store.refuse_accepted(job.token, NOT_CONFIGURED, clock.now())
             return
         try:
             submission.submit_accepted(
-                job, store=self._store, mps=mps, may_begin=self._may_begin, unsent=self._unsent.add
+                job, store=self._store, mps=mps, may_begin=self._may_begin, unsent=self._unsent.__setitem__
             )
         except submission.NotBegun:
             pass

@@ -50,10 +50,11 @@ def begin(connection: Connection, token: str, *, at: datetime) -> bool:
     return begun.rowcount > 0
 
 
-def undo(connection: Connection, token: str) -> None:
+def undo(connection: Connection, token: str, *, begun_at: datetime) -> None:
     """See ``AcceptedStore.accept_again``."""
+    begun = jobs.c.submitted_at == begun_at
     connection.execute(
         update(jobs)
-        .where(jobs.c.token == token, jobs.c.state == JobState.INTENT, jobs.c.job_id.is_(None))
+        .where(jobs.c.token == token, jobs.c.state == JobState.INTENT, jobs.c.job_id.is_(None), begun)
         .values(state=JobState.ACCEPTED, submitted_at=None, next_query_at=None)
     )

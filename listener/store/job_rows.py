@@ -17,6 +17,8 @@ from listener.store.routed_result import KnownJob
 from listener.store.rows import job_of, mapping, result_of, values_of_job
 from listener.store.tables import UtcTimestamp, jobs, results, results_named
 
+_HAS_NO_ID: ColumnElement[bool] = jobs.c.job_id.is_(None)
+
 
 def add(connection: Connection, job: Job) -> None:
     """See ``JobStore.add_job``."""
@@ -59,11 +61,13 @@ def bind(connection: Connection, token: str, job_id: str, *, at: datetime) -> Kn
     return bound
 
 
-def refuse(connection: Connection, token: str, error: str, *, at: datetime) -> None:
-    """See ``JobStore.refuse_job``."""
+def refuse(
+    connection: Connection, token: str, error: str, *, at: datetime, only: ColumnElement[bool] = _HAS_NO_ID
+) -> None:
+    """See ``JobStore.refuse_job``. ``only``: a further condition on the job."""
     refused = connection.scalars(
         update(jobs)
-        .where(jobs.c.token == token, jobs.c.job_id.is_(None))
+        .where(jobs.c.token == token, _HAS_NO_ID, only)
         .values(state=JobState.REFUSED, error=error, finished_at=at, next_query_at=None)
         .returning(jobs.c.id)
     )

@@ -133,8 +133,13 @@ class SqlStore:
     def begin_submission(self, token: str, *, at: datetime) -> bool:
         return self._group_commit.run(lambda connection: accepted_rows.begin(connection, token, at=at))
 
-    def accept_again(self, token: str) -> None:
-        self._group_commit.run(lambda connection: accepted_rows.undo(connection, token))
+    def accept_again(self, token: str, *, begun_at: datetime) -> None:
+        self._group_commit.run(lambda connection: accepted_rows.undo(connection, token, begun_at=begun_at))
+
+    def refuse_accepted(self, token: str, error: str, at: datetime) -> None:
+        with self.database.write() as connection:
+            job_rows.refuse(connection, token, error, at=at, only=accepted_rows.IS_ACCEPTED)
+        self.on_change()
 
     # OverdueStore
 

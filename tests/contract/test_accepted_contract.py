@@ -54,13 +54,15 @@ def test_a_submission_that_was_not_sent_begins_again(store: SqlStore) -> None:
     job = an_accepted_job("a")
     store.accept_jobs([job])
     store.begin_submission("a", at=NOON)
-    store.accept_again("a")
+    store.accept_again("a", begun_at=NOON - MINUTE)  # a beginning that failed, before that of another process
+    assert not store.accepted_jobs(limit=1)
+    store.accept_again("a", begun_at=NOON)
 
     assert store.accepted_jobs(limit=1) == [job]
     assert count(store, jobs, jobs.c.next_query_at.is_not(None)) == 0
     assert store.begin_submission("a", at=NOON)
     store.bind_job("a", "id-of-a", NOON)
-    store.accept_again("a")
+    store.accept_again("a", begun_at=NOON)
     assert the_job(store, "a").state is JobState.SUBMITTED
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
+from urllib3.util import connection
 
 from listener.aliyun.credentials import AccessKey, Credentials
 from listener.aliyun.mps_client import MpsClient
@@ -108,3 +110,32 @@ def test_every_call_is_counted_with_its_outcome(server: Refusing) -> None:
     refused(client, server, "MissingParameter", 400)
 
     assert counted == [("SubmitIProductionJob", "throttled"), ("SubmitIProductionJob", "rejected")]
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (TimeoutError("timed out"), FailureKind.TIMEOUT),
+        (OSError(errno.EHOSTUNREACH, "No route to host"), FailureKind.CONNECTION),
+    ],
+    ids=["no-answer", "no-route"],
+)
+def test_without_a_connection_nothing_was_sent(
+    client: MpsClient, monkeypatch: pytest.MonkeyPatch, error: OSError, kind: FailureKind
+) -> None:
+    def cannot_connect(*_given: object, **_named: object) -> None:
+        raise error
+
+    monkeypatch.setattr(connection, "create_connection", cannot_connect)
+    with pytest.raises(MpsUnavailable) as caught:
+        client.submit(a_job(), user_data=None)
+    assert (caught.value.kind, caught.value.sent) == (kind, False)
+
+
+def test_a_connection_that_ends_without_a_reply_may_have_brought_a_job(
+    client: MpsClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_Answer, "do_POST", lambda _handler: None)
+    with pytest.raises(MpsUnavailable) as caught:
+        client.submit(a_job(), user_data=None)
+    assert (caught.value.kind, caught.value.sent) == (FailureKind.CONNECTION, True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -105,10 +105,19 @@ def test_jobs_are_submitted_in_order_until_none_is_left(store: SqlStore) -> None
     assert len(mps.sent) == 6
 
 
-@pytest.mark.parametrize("kind", [FailureKind.REFUSED, FailureKind.THROTTLED, FailureKind.CREDENTIALS])
-def test_what_was_not_sent_is_submitted_later(store: SqlStore, kind: FailureKind) -> None:
+@pytest.mark.parametrize(
+    "error",
+    [
+        away(FailureKind.REFUSED),
+        away(FailureKind.THROTTLED),
+        away(FailureKind.CREDENTIALS),
+        MpsUnavailable("MPS is away", kind=FailureKind.TIMEOUT, sent=False),
+    ],
+    ids=["refused", "throttled", "credentials", "no-connection"],
+)
+def test_what_was_not_sent_is_submitted_later(store: SqlStore, error: MpsUnavailable) -> None:
     accept(store, A, B)
-    mps = Accepting(away(kind))
+    mps = Accepting(error)
     submitter = a_submitter(store, mps)
     submitter.turn()
     assert states(store, A, B) == [JobState.ACCEPTED] * 2
@@ -186,6 +195,57 @@ def test_what_another_process_has_begun_is_left_to_it(store: SqlStore) -> None:
 
     a_submitter(store, None, mps_of=begun_meanwhile).turn()
     assert (mps.sent, states(store, A)) == ([], [JobState.INTENT])
+
+
+@pytest.mark.parametrize("kind", [FailureKind.CREDENTIALS, FailureKind.DENIED])
+def test_a_call_that_another_process_makes_is_not_undone_by_a_failure_before_the_turn(
+    store: SqlStore, kind: FailureKind
+) -> None:
+    accept(store, A)
+
+    class NoKey(Accepting):
+        def submit(
+            self, job: Job, *, user_data: str | None, on_turn: Callable[[], None] | None = None
+        ) -> Submitted:
+            store.begin_submission(A, at=NOON)  # of another process
+            raise away(kind)
+
+    a_submitter(store, NoKey()).turn()
+    assert states(store, A) == [JobState.INTENT]
+
+
+def test_a_call_that_another_process_makes_is_not_undone_with_a_beginning_that_failed(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    accept(store, A)
+    begin, again = store.begin_submission, store.accept_again
+
+    def locked(*_given: object, **_named: object) -> bool:
+        raise StoreUnavailable("locked", kind=StoreFailureKind.LOCKED)
+
+    def after_another(token: str, *, begun_at: datetime) -> None:
+        begin(token, at=NOON + timedelta(seconds=1))
+        again(token, begun_at=begun_at)
+
+    mps = Accepting()
+    submitter = a_submitter(store, mps)
+    monkeypatch.setattr(store, "begin_submission", locked)
+    monkeypatch.setattr(store, "accept_again", after_another)
+    with pytest.raises(StoreUnavailable):
+        submitter.turn()
+    monkeypatch.undo()
+    submitter.turn()
+    assert (mps.sent, states(store, A)) == ([], [JobState.INTENT])
+
+
+def test_a_call_that_another_process_makes_is_not_refused_for_its_tenant(store: SqlStore) -> None:
+    accept(store, A)
+
+    def begun_meanwhile(_tenant: str) -> None:
+        store.begin_submission(A, at=NOON)
+
+    a_submitter(store, None, mps_of=begun_meanwhile).turn()
+    assert states(store, A) == [JobState.INTENT]
 
 
 def test_a_beginning_whose_commit_is_not_known_is_taken_back(
