@@ -141,3 +141,25 @@ def test_policy_that_comes_later_moves_what_was_received_too_often_already(clock
         assert [message.body for message in account.work.peek(16)] == ["fresh"]
 
     asyncio.run(scenario())
+
+
+def test_queues_may_be_the_dead_letter_queues_of_each_other(clock: Any) -> None:
+    """However many messages have had their last chance in both at the same time."""
+
+    async def scenario() -> None:
+        account = Account()
+        back = DeadLetterPolicy(enabled=True, target="work", max_receive_count=2)
+        account.dead.set_features(QueueFeatures(dead_letter=back))
+        for queue in account.queues.values():
+            queue.send(draft("x") for _ in range(500))
+            for _ in range(2):
+                clock.tick(31)
+                assert len(queue.take(500)) == 500
+        clock.tick(31)
+
+        account.work.wake()
+        account.dead.wake()
+
+        assert account.work.counts() == account.dead.counts() == {"active": 500, "inactive": 0, "delayed": 0}
+
+    asyncio.run(scenario())
