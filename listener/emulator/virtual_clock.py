@@ -7,9 +7,11 @@ their own clocks.
 from __future__ import annotations
 
 import asyncio
+import heapq
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 from typing import Any
 
 from listener.core import clock
@@ -55,6 +57,9 @@ class VirtualClock:
         #: Called after each timer's action, after each work and each jump.
         self.after_timer: Callable[[], None] = _nothing
         self._timers: dict[Timer, None] = {}
+        #: All of them and some that were cancelled, as a heap, while the clock jumps; a number breaks ties.
+        self._due: list[tuple[float, int, Timer]] = []
+        self._numbers = count()
         self._sleepers: set[asyncio.Future[None]] = set()
         self._changing = asyncio.Lock()
         self._working: set[asyncio.Task[None]] = set()
@@ -62,7 +67,8 @@ class VirtualClock:
         self.reset()
 
     def reset(self) -> None:
-        """Return to the time of the wall clock, and to the first scale."""
+        """Return to the time of the wall clock, and to the first scale, and end all work."""
+        self._end_all_work()
         self.continue_at(ClockSetting())
 
     def continued(self) -> ClockSetting:
@@ -95,6 +101,8 @@ class VirtualClock:
         """Run an action when that much time of this clock has passed."""
         timer = Timer(self.seconds() + seconds, action, self)
         self._timers[timer] = None
+        if self._changing.locked():
+            heapq.heappush(self._due, (timer.due, next(self._numbers), timer))
         self._arm(timer)
         return timer
 
@@ -128,6 +136,8 @@ class VirtualClock:
         Raises ClockError.
         """
         async with self._changing:
+            self._due = [(timer.due, next(self._numbers), timer) for timer in self._timers]
+            heapq.heapify(self._due)
             await self._work_done()
             target = self.seconds() + seconds
             if not (seconds >= 0 and target <= LATEST):
@@ -138,6 +148,7 @@ class VirtualClock:
                 for _ in range(ITERATIONS_PER_TIMER):
                     await asyncio.sleep(0)
                 await self._work_done()
+            self._due = []
             self._jump_to(target)
             self._arm_all()
             self.after_timer()
@@ -152,13 +163,16 @@ class VirtualClock:
     def close(self) -> None:
         """Drop all timers, and end all sleeps and all work."""
         self._closed = True
-        for task in self._working:
-            task.cancel()
+        self._end_all_work()
         for timer in list(self._timers):
             timer.cancel()
         for sleeper in self._sleepers:
             if not sleeper.done():
                 sleeper.set_result(None)
+
+    def _end_all_work(self) -> None:
+        for task in self._working:
+            task.cancel()
 
     def _end_work(self, task: asyncio.Task[None]) -> None:
         self._working.discard(task)
@@ -169,8 +183,11 @@ class VirtualClock:
             await asyncio.wait(self._working)
 
     def _next_timer(self, until: float) -> Timer | None:
-        first = min(self._timers, key=lambda timer: timer.due, default=None)
-        return first if first is not None and first.due <= until else None
+        while self._due and self._due[0][0] <= until:
+            _, _, timer = heapq.heappop(self._due)
+            if timer in self._timers:
+                return timer
+        return None
 
     def _jump_to(self, target: float) -> None:
         ahead = target - self.seconds()

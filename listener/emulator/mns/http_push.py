@@ -12,6 +12,7 @@ import base64
 import hashlib
 from collections.abc import Callable, Mapping
 from email.utils import format_datetime
+from weakref import WeakValueDictionary
 
 import httpx
 
@@ -25,6 +26,7 @@ from listener.emulator.signatures import mns_text
 TIMEOUT_SECONDS = 5.0
 #: Each push opens a connection; the emulator needs its file descriptors for clients, too.
 AT_A_TIME = 64
+AT_A_TIME_TO_ONE = 8
 #: Endpoints are http:// only, so no certificate authorities are read from the disk for each push.
 _NO_TLS = False
 CONTENT_TYPES = {
@@ -42,6 +44,8 @@ class HttpPusher:
 
     def __init__(self, *, base_url: str, new_id: Callable[[], str], at_a_time: int = AT_A_TIME) -> None:
         self._turns = asyncio.Semaphore(at_a_time)
+        #: Of each endpoint that is being pushed to, so that one that does not answer holds up no other.
+        self._turns_of: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
         self._signer = PushSigner()
         self._base_url = base_url
         self._new_id = new_id
@@ -54,7 +58,10 @@ class HttpPusher:
         self, url: str, text: str, *, publication: Publication, subscription: Subscription
     ) -> bool:
         """Whether the endpoint has accepted the text, that is, has answered with a 2xx in time."""
-        async with self._turns:
+        turns = self._turns_of.setdefault(url, asyncio.Semaphore(AT_A_TIME_TO_ONE))
+        async with turns, self._turns:
+            if subscription.ended:
+                return False
             return await self._push(url, text, publication=publication, subscription=subscription)
 
     async def _push(

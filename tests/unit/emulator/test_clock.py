@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from collections.abc import Iterator
 from datetime import timedelta
+from functools import partial
 
 import httpx
 import pytest
@@ -179,3 +181,32 @@ def test_the_clock_does_not_leave_the_years_that_texts_can_show(control: httpx.C
 
     assert control.post("/clock", json={"advance": "3650d"}).status_code == 400
     assert control.get("/clock").json()["now"] < "3000"
+
+
+class Counted(float):
+    """Seconds that count how often they are compared."""
+
+    compared = 0
+
+    def __radd__(self, other: float) -> Counted:
+        return Counted(other + float(self))
+
+    def __lt__(self, other: float) -> bool:
+        Counted.compared += 1
+        return float(self) < other
+
+
+def test_a_jump_over_many_timers_does_not_search_all_for_each() -> None:
+    fired: list[int] = []
+
+    async def scenario() -> None:
+        clock = VirtualClock()
+        for number in reversed(range(300)):
+            clock.call_later(Counted(1 + number), partial(fired.append, number))
+        Counted.compared = 0
+        await clock.advance(1000)
+
+    asyncio.run(scenario())
+
+    assert fired == list(range(300))
+    assert Counted.compared < 300 * 50

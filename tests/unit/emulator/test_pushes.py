@@ -18,8 +18,8 @@ from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import padding
 from cryptography.hazmat.primitives.asymmetric.rsa import RSAPublicKey
 
-from listener.emulator import Fault, FaultKind
-from listener.emulator.mns.http_push import HttpPusher
+from listener.emulator import Emulator, Fault, FaultKind
+from listener.emulator.mns.http_push import AT_A_TIME_TO_ONE, HttpPusher
 from listener.emulator.mns.notifier import RETRIES, wait_before_retry
 from listener.emulator.mns.topics import (
     ContentFormat,
@@ -33,12 +33,18 @@ from tests.support.receiver import Received, Receiver, a_receiver
 from tests.support.waiting import wait_until
 
 QUEUE = "acs:mns:cn-shanghai:1234567890:queues/q"
+PUBLICATION = Publication(topic_name="t", message_id="m", body="text", md5="", published_ms=0)
 
 
 @pytest.fixture
 def receiver() -> Iterator[Receiver]:
     with a_receiver() as receiver:
         yield receiver
+
+
+def a_subscription(url: str) -> Subscription:
+    attributes = SubscriptionAttributes(endpoint=url)
+    return Subscription(topic_name="t", name="s", attributes=attributes, created=0, modified=0)
 
 
 def subscribe(server: RunningEmulator, endpoint: str, **attributes: Any) -> None:
@@ -226,9 +232,7 @@ def test_pushes_wait_for_their_turn(receiver: Receiver) -> None:
     """A push asks for the id of its request when its turn has come."""
     ids = iter(("1", "2"))
     begun: list[str] = []
-    attributes = SubscriptionAttributes(endpoint=receiver.url)
-    subscription = Subscription(topic_name="t", name="s", attributes=attributes, created=0, modified=0)
-    publication = Publication(topic_name="t", message_id="m", body="text", md5="", published_ms=0)
+    subscription = a_subscription(receiver.url)
 
     def new_id() -> str:
         begun.append(next(ids))
@@ -238,7 +242,7 @@ def test_pushes_wait_for_their_turn(receiver: Receiver) -> None:
         pusher = HttpPusher(base_url="http://127.0.0.1", new_id=new_id, at_a_time=1)
         both = [
             asyncio.ensure_future(
-                pusher.push(receiver.url, "text", publication=publication, subscription=subscription)
+                pusher.push(receiver.url, "text", publication=PUBLICATION, subscription=subscription)
             )
             for _ in range(2)
         ]
@@ -248,6 +252,59 @@ def test_pushes_wait_for_their_turn(receiver: Receiver) -> None:
 
     assert asyncio.run(push_two()) == [True, True]
     assert [each.headers["x-mns-request-id"] for each in receiver.requests] == ["1", "2"]
+
+
+def test_endpoint_that_does_not_answer_holds_up_no_other(receiver: Receiver) -> None:
+    receiver.gate.clear()
+    done: list[str] = []
+
+    async def push_all(other: Receiver) -> None:
+        pusher = HttpPusher(base_url="http://127.0.0.1", new_id=str, at_a_time=AT_A_TIME_TO_ONE + 1)
+
+        async def push(url: str) -> None:
+            await pusher.push(url, "text", publication=PUBLICATION, subscription=a_subscription(url))
+            done.append(url)
+
+        hanging = [asyncio.ensure_future(push(receiver.url)) for _ in range(AT_A_TIME_TO_ONE + 1)]
+        await asyncio.sleep(0)
+        await push(other.url)
+        receiver.gate.set()
+        await asyncio.gather(*hanging)
+
+    with a_receiver() as other:
+        asyncio.run(push_all(other))
+        assert done[0] == other.url
+
+
+def test_push_that_waits_for_its_turn_ends_with_its_subscription(receiver: Receiver) -> None:
+    subscription = a_subscription(receiver.url)
+
+    async def push_two() -> list[bool]:
+        pusher = HttpPusher(base_url="http://127.0.0.1", new_id=str, at_a_time=1)
+        pushes = (
+            pusher.push(receiver.url, "text", publication=PUBLICATION, subscription=subscription)
+            for _ in range(2)
+        )
+        both = [asyncio.ensure_future(push) for push in pushes]
+        await asyncio.sleep(0)
+        subscription.ended = True
+        return await asyncio.gather(*both)
+
+    assert asyncio.run(push_two()) == [True, False]
+
+
+def test_reset_ends_pushes_that_are_on_their_way(server: RunningEmulator, receiver: Receiver) -> None:
+    """A jump of the clock would wait for them."""
+    receiver.gate.clear()
+    subscribe(server, receiver.url)
+    publish(server)
+    pushed(receiver)
+
+    def reset(emulator: Emulator) -> list[int]:
+        emulator.reset()
+        return [push.cancelling() for push in emulator.clock._working]
+
+    assert server.call(reset) == [1]
 
 
 def test_nothing_that_waits_survives_a_reset(server: RunningEmulator, receiver: Receiver) -> None:
