@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 from starlette.routing import Route
@@ -26,4 +28,5 @@ class RequestControl:
             )
         if not (after.isascii() and after.isdecimal() and len(after) < 20):
             return PlainTextResponse("after is not the number of a request", status_code=400)
-        return JSONResponse(self._log.select(patterns, after=int(after)))
+        # In a thread, since the replies may be long in which it looks for IDs.
+        return await asyncio.to_thread(lambda: JSONResponse(self._log.select(patterns, after=int(after))))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections import deque
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from fnmatch import fnmatchcase
 from typing import Any
@@ -15,6 +16,8 @@ from listener.emulator.messages import Reply, Request
 KEPT = 1000
 #: Of the body of a reply, which has the ids; enough for a batch of small messages.
 BODY_BYTES = 16_384
+#: Of what a request says of itself; no name that exists is longer.
+TARGET_LENGTH, NAME_LENGTH = 2048, 256
 #: In XML and JSON. Batches have an ErrorCode for each part that was refused.
 CODES = re.compile(rb'<(?:Error)?Code>([^<]+)|"(?:Error)?Code" ?: ?"([^"]+)')
 IDS = {
@@ -37,9 +40,9 @@ class LoggedRequest:
     def __init__(self, request: Request, occasion: Occasion, *, number: int, at_ms: int) -> None:
         self.number = number
         self.at_ms = at_ms
-        self.occasion = occasion
+        self.occasion = _shortened(occasion)
         self.method = request.method
-        self.target = request.target
+        self.target = request.target[:TARGET_LENGTH]
         self.reply: Reply | None = None
 
     def answered(self, reply: Reply) -> None:
@@ -88,8 +91,20 @@ class RequestLog:
 
     def select(self, patterns: Mapping[str, str], *, after: int = 0) -> list[dict[str, Any]]:
         """Those that match all patterns, and have a number greater than ``after``."""
-        shown = (logged.shown() for logged in self._requests if logged.number > after)
+        shown = (logged.shown() for logged in list(self._requests) if logged.number > after)
         return [each for each in shown if all(_matches(each, name, patterns[name]) for name in patterns)]
+
+
+def _shortened(occasion: Occasion) -> Occasion:
+    if len(occasion.operation + occasion.queue + occasion.topic + occasion.function) <= NAME_LENGTH:
+        return occasion
+    return replace(
+        occasion,
+        operation=occasion.operation[:NAME_LENGTH],
+        queue=occasion.queue[:NAME_LENGTH],
+        topic=occasion.topic[:NAME_LENGTH],
+        function=occasion.function[:NAME_LENGTH],
+    )
 
 
 def _matches(shown: Mapping[str, Any], name: str, pattern: str) -> bool:

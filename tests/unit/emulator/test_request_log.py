@@ -96,9 +96,13 @@ def test_a_reset_forgets_the_requests(server: RunningEmulator, control: httpx.Cl
 
 def test_the_log_is_bounded_in_number_and_size() -> None:
     log = RequestLog()
-    request = Request(method="GET", path="/", target="/", raw_query="", headers={}, body=b"")
+    long = "x" * 70_000
+    request = Request(method="GET", path=long, target=long, raw_query="", headers={}, body=b"")
+    occasion = Occasion(service="mns", operation=long, queue=long, topic=long, function=long)
     for _ in range(KEPT + 1):
-        log.add(request, Occasion(service="mns"), at_ms=0).answered(Reply(status=200, body=b"x" * 70_000))
+        log.add(request, occasion, at_ms=0).answered(Reply(status=200, body=long.encode()))
+    shown = log.select({})
 
-    assert [each["number"] for each in log.select({})] == list(range(2, KEPT + 2))
+    assert [each["number"] for each in shown] == list(range(2, KEPT + 2))
     assert {len(logged.reply.body) for logged in log._requests if logged.reply} == {BODY_BYTES}
+    assert len(str(shown[0])) < 4096
