@@ -15,7 +15,7 @@ from enum import StrEnum
 from listener.core import clock
 from listener.core.errors import FailureKind, MpsRejected, StoreUnavailable, UnavailableError
 from listener.core.logger import get_logger
-from listener.core.model import LOST, Answer, Job, Result, Source, Tenants
+from listener.core.model import LOST, Answer, Job, JobState, Result, Source, Tenants
 from listener.core.ports import ALL_TENANTS, ClockCheck, HeartbeatSink, MpsOf, OverdueStore
 from listener.intake.recorder import Recorder
 from listener.jobs.concurrent_queries import query_concurrently
@@ -103,6 +103,8 @@ class Reconciler:
         """Query one job and record the answer, whether it is overdue or not. Raises StoreUnavailable."""
         if job.finished_at is not None:
             return ReconcileOutcome.COMPLETED
+        if job.state is JobState.ACCEPTED:  # it is still to be submitted, however long it waits for that
+            return ReconcileOutcome.UNKNOWN
         ((_, outcome),) = self._ask([job])
         return outcome
 

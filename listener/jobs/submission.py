@@ -10,6 +10,7 @@ import secrets
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
+from functools import partial
 
 import tenacity
 
@@ -58,6 +59,9 @@ _OF_REQUEST = (
     *("notify_url", "user_data", "tenant"),
 )
 THROTTLE_TIMEOUT = timedelta(minutes=1)
+
+Save = Callable[[], object]
+"""Stores an answer of MPS; may be repeated."""
 
 
 def submit(
@@ -147,12 +151,14 @@ def submit_accepted(
     mps: JobSubmitter,
     may_begin: Callable[[], bool],
     unsent: Callable[[str, datetime], None],
-) -> Job:
-    """Submit an accepted job; returns it with its id.
+    unsaved: Callable[[Save], None],
+) -> None:
+    """Submit an accepted job.
 
     It becomes an intent just before the call, unless ``may_begin`` is False by then. Raises NotBegun; MpsRejected, and
     the job is refused; MpsUnavailable, SettingsError and StoreUnavailable. If nothing was sent although it may be an
     intent by now, ``unsent`` is called with its token and the time of its beginning: it is to be accepted again.
+    If the answer of MPS could not be stored, ``unsaved`` is called with what stores it.
     """
     about = {"function": job.function, "reference": job.reference}
     beginning = _Beginning(job=job, store=store, may_begin=may_begin, unsent=unsent)
@@ -162,18 +168,27 @@ def submit_accepted(
                 job, user_data=user_data.embed_token(job.user_data, job.token), on_turn=beginning.begin
             )
         except MpsRejected as error:
-            _refuse(store, job, error)
+            save(partial(_refuse, store, job, error), unsaved)
             raise
         except MpsUnavailable as error:
             if beginning.at is None:  # another process may have begun it meanwhile
                 pass
             elif error.kind is FailureKind.DENIED:  # of this function or pipeline, perhaps: others may go on
-                _refuse(store, job, error)
+                save(partial(_refuse, store, job, error), unsaved)
             elif _certainly_not_sent(error):
                 unsent(job.token, beginning.at)
             raise
         span.set({"job_id": submitted.job_id})
-    return _bound(job, submitted, store=store)
+    save(partial(_bound, job, submitted, store=store), unsaved)
+
+
+def save(answer: Save, unsaved: Callable[[Save], None]) -> None:
+    """Store an answer of MPS. Raises StoreUnavailable, after ``unsaved`` was called with it."""
+    try:
+        answer()
+    except StoreUnavailable:
+        unsaved(answer)
+        raise
 
 
 @dataclass(slots=True, kw_only=True)

@@ -8,6 +8,8 @@ process. A job whose call was under way then is an intent like any other.
 from __future__ import annotations
 
 import threading
+from collections import deque
+from collections.abc import Callable
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -65,6 +67,7 @@ class Submitter:
         self._failed_turns = 0  #: consecutive ones
         #: Tokens of jobs that were begun at these times and not sent: to be accepted again.
         self._unsent = dict[str, datetime]()
+        self._unsaved = deque[Callable[[], object]]()  #: answers of MPS that could not be stored
         self._warnings = ThrottledLog(log)
 
     def run(self, heartbeat: HeartbeatSink) -> None:
@@ -83,6 +86,8 @@ class Submitter:
 
         While MPS is unavailable it is tried with one job a turn: after a timeout, that may or may not exist.
         """
+        for _ in range(len(self._unsaved)):
+            submission.save(self._unsaved.popleft(), self._unsaved.append)
         self._accept_unsent_again()
         limit = 1 if self._failed_turns else JOBS_PER_CALL * self._concurrency
         accepted = self._store.accepted_jobs(limit=limit, tenants=self._tenants)
@@ -119,7 +124,12 @@ class Submitter:
             return
         try:
             submission.submit_accepted(
-                job, store=self._store, mps=mps, may_begin=self._may_begin, unsent=self._unsent.__setitem__
+                job,
+                store=self._store,
+                mps=mps,
+                may_begin=self._may_begin,
+                unsent=self._unsent.__setitem__,
+                unsaved=self._unsaved.append,
             )
         except submission.NotBegun:
             pass

@@ -441,3 +441,14 @@ def test_a_job_that_waited_beyond_its_deadline_to_be_submitted_is_not_lost_at_on
     assert outcomes(reconciler) == [ReconcileOutcome.UNKNOWN]
     time.tick(TIMEOUT)
     assert outcomes(reconciler) == [ReconcileOutcome.LOST]
+
+
+def test_a_job_that_still_waits_to_be_submitted_is_not_lost_when_it_is_asked_about(
+    store: SqlStore, time: FrozenDateTimeFactory
+) -> None:
+    add_jobs(store, job_id="", state=JobState.ACCEPTED, submitted_at=None)
+    time.tick(timedelta(days=365))
+
+    token = f"{0:022d}"
+    assert a_reconciler(store, MemoryMps()).ask(the_job(store, token)) is ReconcileOutcome.UNKNOWN
+    assert the_job(store, token).state is JobState.ACCEPTED

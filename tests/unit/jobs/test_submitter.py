@@ -238,6 +238,30 @@ def test_a_call_that_another_process_makes_is_not_undone_with_a_beginning_that_f
     assert (mps.sent, states(store, A)) == ([], [JobState.INTENT])
 
 
+@pytest.mark.parametrize(
+    ("error", "method", "state"),
+    [(None, "bind_job", JobState.SUBMITTED), (MpsRejected("no", code="x"), "refuse_job", JobState.REFUSED)],
+    ids=["submitted", "rejected"],
+)
+def test_an_answer_that_the_store_did_not_take_is_stored_later(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch, error: MpsRejected | None, method: str, state: JobState
+) -> None:
+    accept(store, A)
+
+    def locked(*_given: object) -> None:
+        raise StoreUnavailable("locked", kind=StoreFailureKind.LOCKED)
+
+    mps = Accepting(error)
+    submitter = a_submitter(store, mps)
+    monkeypatch.setattr(store, method, locked)
+    for _ in range(2):
+        with pytest.raises(StoreUnavailable):
+            submitter.turn()
+    monkeypatch.undo()
+    submitter.turn()
+    assert (mps.sent, states(store, A)) == ([A], [state])
+
+
 def test_a_call_that_another_process_makes_is_not_refused_for_its_tenant(store: SqlStore) -> None:
     accept(store, A)
 
