@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import signal
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from listener.cli.output_file import output_file
+from listener.core.errors import ListenerError
 from listener.core.lazy_imports import lazy_imports
 from listener.core.loopback import is_loopback
 
@@ -49,14 +52,25 @@ topics, jobs and counts; /_emulator/faults shows the faults and how often each o
 """
 
 
-RATE = click.FloatRange(0, 1)
+class Finite(click.FloatRange):
+    """A range without NaN, which is beyond no bound, and without infinity."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        number: float = super().convert(value, param, ctx)
+        if not math.isfinite(number):
+            self.fail(f"{value} is not a finite number.", param, ctx)
+        return number
+
+
+RATE = Finite(0, 1)
+SECONDS = Finite(min=0)
 
 
 def _durations(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> dict[str, float]:
     pairs = (item.partition("=") for item in given)
     try:
-        return {function: float(seconds) for function, _, seconds in pairs}
-    except ValueError as error:
+        return {function: SECONDS.convert(seconds, option, context) for function, _, seconds in pairs}
+    except click.BadParameter as error:
         raise click.BadParameter(
             f"{', '.join(given)} is not valid; use NAME=SECONDS, e.g. Cover=0.5"
         ) from error
@@ -112,7 +126,7 @@ def _faults(context: click.Context, option: click.Parameter, path: Path | None) 
 )
 @click.option(
     "--job-seconds",
-    type=click.FloatRange(min=0),
+    type=SECONDS,
     default=1.0,
     show_default=True,
     help="Duration of a job in seconds.",
@@ -124,7 +138,7 @@ def _faults(context: click.Context, option: click.Parameter, path: Path | None) 
 )
 @click.option(
     "--time-scale",
-    type=click.FloatRange(0.001, 1e9),
+    type=Finite(0.001, 1e9),
     default=1.0,
     show_default=True,
     help="Seconds that pass in each second: 3600 is an hour a second.",
@@ -220,7 +234,13 @@ def emulator(*, host: str, port_file: Path | None, allow_remote: bool, **setting
 
 def main() -> None:
     """The program ``mns-emulator``, which needs nothing of the daemon."""
-    emulator.main(prog_name="mns-emulator")
+    try:
+        emulator.main(prog_name="mns-emulator")
+    except (
+        ListenerError
+    ) as error:  # a port file that cannot be written; `mns-listener` says it in the same way
+        click.echo(f"Error: {error}", err=True)
+        sys.exit(error.exit_code)
 
 
 def _print_address(running: RunningEmulator, port_file: Path | None) -> None:

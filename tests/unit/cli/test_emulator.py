@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import signal
 from dataclasses import fields
+from pathlib import Path
 
+import click
 import pytest
 
-from listener.cli.emulator import emulator
+from listener.cli.emulator import emulator, main
 from listener.emulator.options import Options
 
 #: Limits of the services, which only tests change.
@@ -28,3 +31,37 @@ def test_the_callback_of_text_to_speech_can_be_switched_off(arguments: list[str]
     names = {each.name for each in fields(Options)}
     options = Options(**{name: value for name, value in given.items() if name in names})
     assert options.text_to_speech_callback is sent
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "--job-seconds=inf",
+        "--fail-rate=nan",
+        "--time-scale=nan",
+        "--duration=Cover=-1",
+        "--duration=Cover=nan",
+    ],
+)
+def test_a_number_that_is_none_is_refused(given: str) -> None:
+    with pytest.raises(click.BadParameter):
+        emulator.make_context("emulator", [given])
+
+
+def test_a_port_file_that_cannot_be_written_is_said_without_a_traceback(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    missing = tmp_path / "none" / "port"
+    monkeypatch.setattr("sys.argv", ["mns-emulator", "--port=0", f"--port-file={missing}"])
+
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())  # the program blocks signals
+    try:
+        with pytest.raises(SystemExit) as ended:
+            main()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+
+    assert (ended.value.code, capsys.readouterr().err) == (
+        2,
+        f"Error: cannot write to {str(missing)!r}: No such file or directory\n",
+    )
