@@ -225,7 +225,7 @@ def _no_reply(where: str, error: Exception) -> MpsUnavailable:
         f"{where}: {network_errors.describe(cause)}",
         kind=kind,
         hint=network_errors.HINTS.get(kind, ""),
-        sent=not _is_without_connection(error),
+        sent=not (_is_without_connection(error) or network_errors.is_of_handshake(cause)),
     )
 
 

@@ -6,6 +6,7 @@ import errno
 import http.client
 import socket
 import ssl
+import traceback
 from collections.abc import Sequence
 
 from listener.core.errors import FailureKind
@@ -46,6 +47,15 @@ def chain(error: BaseException) -> Sequence[BaseException]:
             return found
         found.append(inner)
         error = inner
+
+
+def is_of_handshake(error: BaseException) -> bool:
+    """Whether this is an error of TLS from before anything could be sent. Later ones have the same types, so that only
+    the traceback tells."""
+    if not isinstance(error, ssl.SSLError):
+        return False
+    called = {frame.f_code.co_name for frame, _line in traceback.walk_tb(error.__traceback__)}
+    return isinstance(error, ssl.SSLCertVerificationError) or "do_handshake" in called
 
 
 def describe(error: BaseException) -> str:

@@ -46,7 +46,6 @@ _NOT_SENT = frozenset(
     {
         FailureKind.REFUSED,
         FailureKind.DNS,
-        FailureKind.TLS,
         FailureKind.THROTTLED,
         FailureKind.CREDENTIALS,
         FailureKind.CLOCK,

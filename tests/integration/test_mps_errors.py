@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import errno
+import http.client
 import json
+import ssl
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -130,6 +132,26 @@ def test_without_a_connection_nothing_was_sent(
     with pytest.raises(MpsUnavailable) as caught:
         client.submit(a_job(), user_data=None)
     assert (caught.value.kind, caught.value.sent) == (kind, False)
+
+
+def test_a_failed_handshake_of_tls_has_sent_nothing(server: Refusing) -> None:
+    settings = MpsSettings(endpoint=f"https://127.0.0.1:{server.server_port}")
+    client = MpsClient(settings, Credentials(lambda: AccessKey("testKeyId", "testKeySecret")))
+    with pytest.raises(MpsUnavailable) as caught:
+        client.submit(a_job(), user_data=None)
+    assert (caught.value.kind, caught.value.sent) == (FailureKind.TLS, False)
+
+
+def test_a_later_error_of_tls_may_have_brought_a_job(
+    client: MpsClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def garbled(_answer: object, *_size: int) -> None:
+        raise ssl.SSLError(1, "decryption failed or bad record mac")
+
+    monkeypatch.setattr(http.client.HTTPResponse, "read", garbled)
+    with pytest.raises(MpsUnavailable) as caught:
+        client.submit(a_job(), user_data=None)
+    assert (caught.value.kind, caught.value.sent) == (FailureKind.TLS, True)
 
 
 def test_a_connection_that_ends_without_a_reply_may_have_brought_a_job(

@@ -128,9 +128,12 @@ def test_what_was_not_sent_is_submitted_later(store: SqlStore, error: MpsUnavail
     assert len(mps.sent) == 3
 
 
-def test_what_mps_may_have_is_never_sent_again_and_the_others_wait(store: SqlStore) -> None:
+@pytest.mark.parametrize("kind", [FailureKind.TIMEOUT, FailureKind.TLS])
+def test_what_mps_may_have_is_never_sent_again_and_the_others_wait(
+    store: SqlStore, kind: FailureKind
+) -> None:
     accept(store, A, B, C)
-    mps = Accepting(away(FailureKind.TIMEOUT), away(FailureKind.TIMEOUT))
+    mps = Accepting(away(kind), away(kind))
     submitter = a_submitter(store, mps)
     submitter.turn()
     assert states(store, A, B, C) == [JobState.INTENT, JobState.ACCEPTED, JobState.ACCEPTED]
