@@ -266,7 +266,7 @@ class TestOutages:
         with closing(SqlStore.open(url)) as store:
             store.record(decoded_messages(1), routes_all(), at=NOON)
             name = url_name(url)
-            ended = f"SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = '{name}'"
+            ended = f"SELECT pg_terminate_backend(pid, 60000) FROM pg_stat_activity WHERE datname = '{name}'"
             assert postgres.server().execute(ended)
 
             assert store.record(decoded_messages(2), routes_all(), at=NOON).new == 1
