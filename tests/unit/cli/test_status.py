@@ -144,7 +144,8 @@ class TestTop:
             pressing = threading.Thread(target=press_ctrl_c_once_it_is_shown)
             pressing.start()
             assert top.callback is not None
-            top.callback(interval=3600.0, once=False, path=path)
+            # A signal that comes just before the wait for a key begins is only seen after this wait.
+            top.callback(interval=0.5, once=False, path=path)
             after = termios.tcgetattr(theirs)
         pressing.join()
         os.close(ours)
