@@ -26,7 +26,7 @@ pytestmark = pytest.mark.process
 APP = ROOT / "container" / "examples" / "node" / "app.mjs"
 PULL = ROOT / "container" / "examples" / "shell" / "pull.sh"
 #: Seconds; long enough for a shell, curl and an effect on a busy machine, or nothing would ever be settled.
-LEASE = "6"
+LEASE = "4"
 TOKEN = "writer-0123456789"
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
 TO_APPLICATIONS = """\
