@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from importlib.abc import Loader
 from importlib.machinery import ModuleSpec, PathFinder
 from types import ModuleType
-from typing import Any
+from typing import Any, cast
 
 #: Other packages stay as their authors tested them.
 OURS = "listener."
@@ -45,7 +45,8 @@ def hidden_package(name: str) -> Iterator[None]:
     if name in sys.modules:
         yield
         return
-    sys.modules[name] = None  # type: ignore[assignment]  # documented: an import of it fails
+    hidden = cast("dict[str, ModuleType | None]", sys.modules)  # of a module that is None, the import fails
+    hidden[name] = None
     try:
         yield
     finally:

@@ -24,7 +24,7 @@ from listener.http.time_limits import TimeLimits
 KEEP_ALIVE_SECONDS = 75
 #: Of a connection that has been closed or reset, in the kernel's ``enum``.
 TCP_CLOSE = 7
-#: An interim reply, which clients of HTTP/1.1 pass over, any number of them.
+#: An interim reply; clients of HTTP/1.1 ignore any number of them.
 INTERIM = b"HTTP/1.1 100 "
 PROBE = INTERIM + b"Continue\r\n\r\n"
 #: How often a client that sends nothing more is looked after.
@@ -82,8 +82,9 @@ class EmulatorConnection(HttpToolsProtocol):
 
     # How long and how large
 
-    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override] # as in uvicorn
-        super().connection_made(BufferedTransport(transport))  # type: ignore[arg-type] # has all of a transport's methods
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        buffered = BufferedTransport(cast("asyncio.Transport", transport))
+        super().connection_made(cast("asyncio.Transport", buffered))
         self._limits.expect_request(None, seconds=KEEP_ALIVE_SECONDS)
         if len(self.connections) > connection_limit(MAX_CONNECTIONS, descriptors=2):
             close_one(cast("set[EmulatorConnection]", self.connections))
@@ -144,7 +145,7 @@ class EmulatorConnection(HttpToolsProtocol):
 
     # How it ends
 
-    def eof_received(self) -> bool:  # type: ignore[override] # asyncio asks for it
+    def eof_received(self) -> bool:  # type: ignore[override] # uvicorn's returns nothing, so that asyncio always closes
         """Whether to keep the connection: a client that sends no more may well wait for replies.
 
         Or it has gone: then its kernel answers whatever we send with a reset, so we send something.

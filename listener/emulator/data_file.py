@@ -65,7 +65,7 @@ class DataFile:
             self._db.executemany("DELETE FROM records WHERE kind = ? AND name = ?", removed)
             self._db.executemany("INSERT OR REPLACE INTO records VALUES (?, ?, ?)", put)
             self._db.execute("COMMIT")
-        except BaseException:
+        except BaseException:  # raised again, once nothing of the change is left
             self._db.execute("ROLLBACK")
             raise
 

@@ -36,8 +36,8 @@ class PushSigner:
 
     def sign(self, text: str) -> str:
         """The signature in base64."""
-        # SHA-1 is what the service signs with.
-        signature = self._made_key().sign(text.encode(), padding.PKCS1v15(), hashes.SHA1())  # noqa: S303 - see above
+        digest = hashes.SHA1()  # noqa: S303 - the service signs with it, and its clients verify that
+        signature = self._made_key().sign(text.encode(), padding.PKCS1v15(), digest)
         return base64.b64encode(signature).decode()
 
     def _made_key(self) -> rsa.RSAPrivateKey:

@@ -147,12 +147,11 @@ class EmulatedQueue:
         self.sent = self.received = self.deleted = 0
         self._rng = rng
         self._lenient = lenient
-        self._queues = (
-            {} if queues is None else queues
-        )  #: of the account: one of them may take the dead letters
+        #: Of the account: one of them may take the dead letters.
+        self._queues = {} if queues is None else queues
         self.last_order = 0
         self._messages: dict[int, StoredMessage] = {}  #: by order
-        #: Messages that have changed, by order; None while nobody wants to know.
+        #: Messages that have changed, by order; None while no file keeps the state.
         self.changed: dict[int, StoredMessage] | None = None
         self._by_handle: dict[str, StoredMessage] = {}
         self._by_age: deque[StoredMessage] = deque()
