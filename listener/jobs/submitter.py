@@ -20,7 +20,7 @@ from listener.core.logger import get_logger
 from listener.core.model import Job, Tenants
 from listener.core.ports import ALL_TENANTS, AcceptedStore, HeartbeatSink, MpsOf
 from listener.jobs.concurrent_queries import query_concurrently
-from listener.rules.backoff import MPS_BACKOFF
+from listener.jobs.turns import repeat_turns
 from listener.runtime.log_throttle import ThrottledLog
 
 with lazy_imports():  # a daemon that submits nothing does not need it
@@ -72,14 +72,14 @@ class Submitter:
 
     def run(self, heartbeat: HeartbeatSink) -> None:
         """Repeat ``turn`` until the stop event is set."""
-        while not self._stop.is_set():
-            heartbeat.beat()
-            self._woken.clear()
-            more = self._guarded_turn()
-            if self._failed_turns:
-                self._stop.wait(MPS_BACKOFF.delay(self._failed_turns - 1).total_seconds())
-            elif not more and not self._stop.is_set():
-                self._woken.wait(IDLE_INTERVAL.total_seconds())
+        repeat_turns(
+            self._guarded_turn,
+            failed_turns=lambda: self._failed_turns,
+            idle_interval=IDLE_INTERVAL,
+            woken=self._woken,
+            stop=self._stop,
+            heartbeat=heartbeat,
+        )
 
     def turn(self) -> bool:
         """Submit the jobs that were accepted first; returns whether there may be more. Raises StoreUnavailable.

@@ -17,8 +17,8 @@ from listener.core.model import Job, Result, Unverified, VerificationOutcome
 from listener.core.ports import ClockCheck, HeartbeatSink, Meter, MpsOf, VerificationStore
 from listener.intake.recorder import Recorder
 from listener.jobs.concurrent_queries import query_concurrently
+from listener.jobs.turns import repeat_turns
 from listener.rules import verification
-from listener.rules.backoff import MPS_BACKOFF
 from listener.rules.job_facts import kind_of
 from listener.rules.verification import AskAgain, Believe, Refuse, Step
 from listener.runtime.log_throttle import ThrottledLog
@@ -71,14 +71,14 @@ class Verifier:
 
     def run(self, heartbeat: HeartbeatSink) -> None:
         """Repeat ``turn`` until the stop event is set."""
-        while not self._stop.is_set():
-            heartbeat.beat()
-            self._woken.clear()
-            more = self._guarded_turn()
-            if self._failed_turns:
-                self._stop.wait(MPS_BACKOFF.delay(self._failed_turns - 1).total_seconds())
-            elif not more:
-                self._woken.wait(IDLE_INTERVAL.total_seconds())
+        repeat_turns(
+            self._guarded_turn,
+            failed_turns=lambda: self._failed_turns,
+            idle_interval=IDLE_INTERVAL,
+            woken=self._woken,
+            stop=self._stop,
+            heartbeat=heartbeat,
+        )
 
     def turn(self) -> Sequence[VerificationOutcome]:
         """Ask about callbacks that are due. Raises StoreUnavailable."""
