@@ -18,7 +18,7 @@ from uvicorn.server import ServerState
 from listener.emulator.limits import MAX_CONNECTIONS, MAX_FIELDS, MAX_HEAD, MAX_HEADERS
 from listener.http import time_limits
 from listener.http.connection_limit import close_one, connection_limit
-from listener.http.time_limits import TimeLimits
+from listener.http.time_limits import LimitedConnection, TimeLimits
 
 #: Longer than any long poll, so that the connection of a polling client is never closed.
 KEEP_ALIVE_SECONDS = 75
@@ -62,7 +62,7 @@ class BufferedTransport:
         return getattr(self._transport, name)
 
 
-class EmulatorConnection(HttpToolsProtocol):
+class EmulatorConnection(LimitedConnection, HttpToolsProtocol):
     """A connection that the application finds in the state of its requests, beside the ``target`` as it was sent."""
 
     def __init__(
@@ -90,18 +90,9 @@ class EmulatorConnection(HttpToolsProtocol):
             close_one(cast("set[EmulatorConnection]", self.connections))
 
     def connection_lost(self, exc: Exception | None) -> None:
-        self._limits.end()
         if self._look:
             self._look.cancel()
         super().connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._limits.writing_paused()
-
-    def resume_writing(self) -> None:
-        self._limits.writing_resumed()
-        super().resume_writing()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -176,20 +167,6 @@ class EmulatorConnection(HttpToolsProtocol):
             linger = struct.pack("ii", 1, 0)
             self._socket().setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.abort()
-
-    @property
-    def busy(self) -> bool:
-        """Whether a request is being processed that has arrived as a whole."""
-        return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
-
-    @property
-    def waiting_since(self) -> float:
-        """The event loop's time."""
-        return self._limits.waiting_since
-
-    def abort(self) -> None:
-        """Close it now, without sending what is left to send."""
-        self.transport.abort()
 
     def _look_after(self) -> None:
         """Close the connection once the client has gone: asyncio no longer reads, and would not notice."""

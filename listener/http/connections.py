@@ -18,7 +18,7 @@ from uvicorn.server import ServerState
 from listener.core.logger import get_logger
 from listener.http import time_limits
 from listener.http.connection_limit import close_one, connection_limit
-from listener.http.time_limits import TimeLimits
+from listener.http.time_limits import LimitedConnection, TimeLimits
 from listener.runtime.log_throttle import ThrottledLog
 
 log = get_logger(__name__)
@@ -27,7 +27,7 @@ log = get_logger(__name__)
 ACCEPT_PAUSE_SECONDS = 1.0
 
 
-class Connection(H11Protocol):
+class Connection(LimitedConnection, H11Protocol):
     """One connection. It is closed unless a request arrives in time, after the connection was made and after each
     response; sending a request slowly does not extend the time. Its body must arrive in time, too, since some are read
     before any token is known. A client that does not read is closed as well.
@@ -47,18 +47,6 @@ class Connection(H11Protocol):
         super().connection_made(transport)
         self._limits.expect_request(None, seconds=time_limits.WAIT_SECONDS)
 
-    def connection_lost(self, exc: Exception | None) -> None:
-        self._limits.end()
-        super().connection_lost(exc)
-
-    def pause_writing(self) -> None:
-        super().pause_writing()
-        self._limits.writing_paused()
-
-    def resume_writing(self) -> None:
-        self._limits.writing_resumed()
-        super().resume_writing()
-
     def on_response_complete(self) -> None:
         answered = self.cycle
         super().on_response_complete()  # may begin a request that has already arrived
@@ -69,20 +57,6 @@ class Connection(H11Protocol):
         request is abandoned, like one whose client is gone."""
         super().shutdown()
         self._limits.expect_body_soon()
-
-    @property
-    def busy(self) -> bool:
-        """Whether a request is being processed that has arrived as a whole."""
-        return self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
-
-    @property
-    def waiting_since(self) -> float:
-        """The event loop's time."""
-        return self._limits.waiting_since
-
-    def abort(self) -> None:
-        """Close it now, without sending what is left to send."""
-        self.transport.abort()
 
 
 class Acceptor:

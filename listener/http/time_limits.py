@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 #: How long a connection may take to send the head of a request, or to receive the rest of a response.
 WAIT_SECONDS = 5.0
@@ -23,6 +23,7 @@ class Cycle(Protocol):
     """A request and its response, as uvicorn has them."""
 
     more_body: bool  #: whether the request has not arrived as a whole
+    response_complete: bool
 
 
 class TimeLimits:
@@ -80,6 +81,44 @@ class TimeLimits:
     def _end_body(self, received: Cycle) -> None:
         if self._latest() is received and received.more_body:
             self._abort()
+
+
+class LimitedConnection(asyncio.Protocol):
+    """What a connection with time limits adds to uvicorn's, whichever parser that has; to be named before it.
+
+    It also is what ``connection_limit`` closes for another one.
+    """
+
+    transport: Any  #: uvicorn's annotations of these two differ by parser
+    cycle: Any
+    _limits: TimeLimits
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._limits.end()
+        super().connection_lost(exc)
+
+    def pause_writing(self) -> None:
+        super().pause_writing()
+        self._limits.writing_paused()
+
+    def resume_writing(self) -> None:
+        self._limits.writing_resumed()
+        super().resume_writing()
+
+    @property
+    def busy(self) -> bool:
+        """Whether a request is being processed that has arrived as a whole."""
+        cycle: Cycle | None = self.cycle
+        return cycle is not None and not cycle.response_complete and not cycle.more_body
+
+    @property
+    def waiting_since(self) -> float:
+        """The event loop's time."""
+        return self._limits.waiting_since
+
+    def abort(self) -> None:
+        """Close it now, without sending what is left to send."""
+        self.transport.abort()
 
 
 def _cancel(timer: asyncio.TimerHandle | None) -> None:
