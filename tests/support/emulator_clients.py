@@ -141,33 +141,27 @@ def mns_account(url: str) -> Iterator[Any]:
 def mps_client(port: int, algorithm: str | None = None) -> Any:
     """The official MPS SDK's client; ``algorithm`` None is its default (ACS3), ``v2`` the older RPC signature."""
     from alibabacloud_mts20140618.client import Client
-    from alibabacloud_tea_openapi.models import Config
 
-    return Client(
-        Config(
-            access_key_id=KEY,
-            access_key_secret=SECRET,
-            endpoint=f"127.0.0.1:{port}",
-            protocol="http",
-            signature_algorithm=algorithm,
-        )
-    )
+    return Client(_client_config(port, algorithm))
 
 
 def mns_open_client(port: int, algorithm: str | None = None) -> Any:
     """The official client of the OpenAPI of MNS; ``algorithm`` as for MPS."""
     from alibabacloud_mns_open20220119.client import Client
+
+    return Client(_client_config(port, algorithm))
+
+
+def _client_config(port: int, algorithm: str | None) -> Any:
     from alibabacloud_tea_openapi.models import Config
 
-    return Client(
-        Config(
-            access_key_id=KEY,
-            access_key_secret=SECRET,
-            endpoint=f"127.0.0.1:{port}",
-            protocol="http",
-            region_id="cn-shanghai",
-            signature_algorithm=algorithm,
-        )
+    return Config(
+        access_key_id=KEY,
+        access_key_secret=SECRET,
+        endpoint=f"127.0.0.1:{port}",
+        protocol="http",
+        region_id="cn-shanghai",
+        signature_algorithm=algorithm,
     )
 
 
