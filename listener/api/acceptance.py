@@ -14,7 +14,8 @@ from listener.jobs.request import JobRequest
 from listener.jobs.submission import Accepted
 from listener.runtime.rate_limit import IntervalTimer
 
-#: How many accepted jobs may wait: at the default rate limit, they are submitted within 20 minutes.
+#: How many accepted jobs may wait: at the default rate limit, they are submitted within 20 minutes. One daemon keeps
+#: to it exactly; each further one on the same store may add what it accepts between two counts.
 MAX_WAITING: Final = 100_000
 #: How often they are counted. In between, those that this process accepts are added.
 COUNT_INTERVAL: Final = timedelta(seconds=1)
@@ -35,7 +36,8 @@ class Acceptance:
         self._threads = Threads(THREADS)
         self._lock = threading.Lock()
         self._count_due = IntervalTimer(COUNT_INTERVAL)
-        self._waiting = 0
+        self._waiting = 0  #: those in the store
+        self._reserved = 0  #: those of the requests that are being stored
 
     async def accept(self, requests: Sequence[tuple[JobRequest, str]]) -> Sequence[Accepted | ListenerError]:
         """See ``Client.accept``. Raises TooManyWaiting, too; then none of them is accepted."""
@@ -49,20 +51,28 @@ class Acceptance:
         return answer
 
     def _accept(self, requests: Sequence[tuple[JobRequest, str]]) -> Sequence[Accepted | ListenerError]:
-        self._require_room(len(requests))
-        answers = self._client.accept(requests)
-        if new := sum(isinstance(each, Accepted) and each.new for each in answers):
+        self._reserve(len(requests))
+        new = 0
+        try:
+            answers = self._client.accept(requests)
+            new = sum(isinstance(each, Accepted) and each.new for each in answers)
+        finally:
             with self._lock:
+                self._reserved -= len(requests)
                 self._waiting += new
+        if new:
             self._submit_soon()
         return answers
 
-    def _require_room(self, number: int) -> None:
+    def _reserve(self, number: int) -> None:
+        """Raises TooManyWaiting and StoreUnavailable."""
         with self._lock:
             if self._count_due.due():
                 self._waiting = self._client.store.count_accepted()
-            if self._waiting + number > self._max_waiting:
+            waiting = self._waiting + self._reserved
+            if waiting + number > self._max_waiting:
                 raise TooManyWaiting(
-                    f"{self._waiting} accepted jobs wait to be submitted to MPS, of at most {self._max_waiting}; "
+                    f"{waiting} accepted jobs wait to be submitted to MPS, of at most {self._max_waiting}; "
                     "nothing of this request was accepted"
                 )
+            self._reserved += number
