@@ -69,20 +69,25 @@ def _mark(result: dict[str, Any]) -> dict[str, Any]:
 def _answering(receiver: WebhookReceiver) -> type[BaseHTTPRequestHandler]:
     class Answering(BaseHTTPRequestHandler):
         def do_POST(self) -> None:
-            result = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            first = receiver.begin(result)
+            # Every response says so, or the caller might use the connection again.
             self.close_connection = True
+            length = int(self.headers["content-length"])
+            body = self.rfile.read(length)
+            if len(body) < length:  # the caller was killed meanwhile
+                return
+            result = json.loads(body)
+            first = receiver.begin(result)
             if result["data"].get("do") == "trickle-headers" and first:
                 receiver.happened["trickle-headers"] += 1
-                self._trickle(b"HTTP/1.1 200 OK\r\nX-Slow: ")
+                self._trickle(b"HTTP/1.1 200 OK\r\nConnection: close\r\nX-Slow: ")
                 receiver.end(result, "raised")
                 return
             receiver.end(result, "returned")
             if result["data"].get("do") == "trickle-body":
                 receiver.happened["trickle-body"] += 1
-                self._trickle(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n")
+                self._trickle(b"HTTP/1.1 200 OK\r\nConnection: close\r\nContent-Length: 1000\r\n\r\n")
             else:
-                self._send(b"HTTP/1.1 204 No Content\r\n\r\n")
+                self._send(b"HTTP/1.1 204 No Content\r\nConnection: close\r\n\r\n")
 
         def _trickle(self, beginning: bytes) -> None:
             """Byte by byte, until the caller hangs up or the time is over."""
