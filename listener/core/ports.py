@@ -151,7 +151,10 @@ class AcceptedStore(JobStore, Protocol):
         """How many accepted jobs wait to be submitted."""
 
     def accepted_jobs(self, *, limit: int, tenants: Tenants = ALL_TENANTS) -> Sequence[Job]:
-        """Accepted jobs of these tenants, the first accepted first. They belong to whoever begins their submission."""
+        """Accepted jobs of these tenants, the first accepted first. They belong to whoever begins their submission.
+
+        Those of kinds that only a newer release can submit are left out.
+        """
 
     def begin_submission(self, token: str, *, at: datetime) -> bool:
         """Make an accepted job an intent; False if it is none any more: another process submits it."""

@@ -65,6 +65,7 @@ class Submitter:
         self._turn_ends = 0.0
         self._failed = False  #: in this turn, MPS was unavailable
         self._failed_turns = 0  #: consecutive ones
+        self._crashed = False  #: in this turn, a job could not be submitted because of a bug
         #: Tokens of jobs that were begun at these times and not sent: to be accepted again.
         self._unsent = dict[str, datetime]()
         self._unsaved = deque[Callable[[], object]]()  #: answers of MPS that could not be stored
@@ -91,7 +92,7 @@ class Submitter:
         self._accept_unsent_again()
         limit = 1 if self._failed_turns else JOBS_PER_CALL * self._concurrency
         accepted = self._store.accepted_jobs(limit=limit, tenants=self._tenants)
-        self._failed = False
+        self._failed = self._crashed = False
         self._turn_ends = clock.monotonic() + TURN_TIME.total_seconds()
         try:
             query_concurrently(accepted, self._submit, concurrency=self._concurrency)
@@ -99,7 +100,7 @@ class Submitter:
             self._accept_unsent_again()
         if accepted:
             self._failed_turns = self._failed_turns + 1 if self._failed else 0
-        return len(accepted) == limit
+        return len(accepted) == limit and not self._crashed
 
     def _accept_unsent_again(self) -> None:
         for token, begun_at in tuple(self._unsent.items()):
@@ -116,7 +117,7 @@ class Submitter:
             return False
 
     def _submit(self, job: Job) -> None:
-        if not self._may_begin() or clock.monotonic() > self._turn_ends or job.has_newer_kind:
+        if not self._may_begin() or clock.monotonic() > self._turn_ends:
             return
         mps = self._mps_of(job.tenant)
         if mps is None:
@@ -139,6 +140,11 @@ class Submitter:
             self._failed = True
             kind = error.kind if isinstance(error, MpsUnavailable) else "settings"
             self._warnings.warning("mps.unavailable", doing="submit", kind=kind, error=str(error))
+        except StoreUnavailable:
+            raise
+        except Exception:  # a bug that concerns one job must not hold up the others
+            self._crashed = True
+            log.exception("submit.crashed", reference=job.reference)
 
     def _may_begin(self) -> bool:
         return not self._failed and not self._stop.is_set()

@@ -7,12 +7,15 @@ from datetime import datetime
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
+from listener.core.job_kinds import SUBMITTED_KINDS
 from listener.core.model import Job, JobState, Tenants
 from listener.store.overdue import Load, belongs_to
 from listener.store.rows import job_of, mapping, values_of_job
 from listener.store.tables import jobs
 
 IS_ACCEPTED: ColumnElement[bool] = jobs.c.state == JobState.ACCEPTED
+#: A newer release, which shares the store during an upgrade, may submit jobs of other kinds as well.
+_IS_SUBMITTED_HERE: ColumnElement[bool] = jobs.c.kind.in_(["", *(kind.name for kind in SUBMITTED_KINDS)])
 
 
 def add(connection: Connection, accepted: Sequence[Job]) -> Mapping[str, Job]:
@@ -36,8 +39,20 @@ def count(connection: Connection) -> int:
 
 def find(connection: Connection, *, limit: int, tenants: Tenants, load: Load) -> Sequence[Job]:
     """See ``AcceptedStore.accepted_jobs``."""
-    first = select(jobs.c.id).where(IS_ACCEPTED, *belongs_to(tenants)).order_by(jobs.c.id).limit(limit)
-    return load(connection, list(connection.scalars(first)))
+    found: list[Job] = []
+    after = 0
+    while wanted := limit - len(found):
+        ids = connection.scalars(
+            select(jobs.c.id)
+            .where(IS_ACCEPTED, _IS_SUBMITTED_HERE, jobs.c.id > after, *belongs_to(tenants))
+            .order_by(jobs.c.id)
+            .limit(wanted)
+        ).all()
+        found += load(connection, ids) if ids else ()
+        if len(ids) < wanted:
+            break
+        after = ids[-1]  # there are more only if some of these cannot be read
+    return found
 
 
 def begin(connection: Connection, token: str, *, at: datetime) -> bool:

@@ -6,6 +6,7 @@ from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
 
+from listener.core.job_kinds import ANALYSIS, SNAPSHOT
 from listener.core.model import Job, JobState, Tenants
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_job
@@ -37,6 +38,21 @@ def test_jobs_are_found_in_the_order_of_their_acceptance_by_tenant(store: SqlSto
 
     assert [job.reference for job in store.accepted_jobs(limit=2)] == ["b", "a"]
     assert [job.reference for job in store.accepted_jobs(limit=2, tenants=Tenants(only=("x",)))] == ["b", "c"]
+
+
+def test_jobs_of_kinds_that_this_release_cannot_submit_are_passed_over(store: SqlStore) -> None:
+    """A newer release may know the kind, or may have learnt to submit jobs of a kind that is known here."""
+    kinds = {
+        "newer": "NewerKind",
+        "not-submitted-here": ANALYSIS.name,
+        "production": "",
+        "frames": SNAPSHOT.name,
+    }
+    store.accept_jobs([an_accepted_job(name, kind=kind) for name, kind in kinds.items()])
+
+    assert [job.reference for job in store.accepted_jobs(limit=1)] == ["production"]
+    assert [job.reference for job in store.accepted_jobs(limit=9)] == ["production", "frames"]
+    assert store.count_accepted() == 4
 
 
 def test_an_accepted_job_is_not_overdue_before_its_submission_has_begun(store: SqlStore) -> None:

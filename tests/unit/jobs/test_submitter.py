@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 from freezegun import freeze_time
+from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from listener.core.errors import FailureKind, MpsRejected, MpsUnavailable, StoreFailureKind, StoreUnavailable
 from listener.core.model import Job, JobState, Submitted
@@ -162,6 +164,36 @@ def test_a_refusal_is_recorded_and_the_others_go_on(
     refused = the_job(store, A)
     assert (refused.state, refused.error, refused.finished_at) == (JobState.REFUSED, str(error), NOON)
     assert states(store, B) == [JobState.SUBMITTED]
+
+
+def test_damaged_jobs_hold_up_no_others(store: SqlStore) -> None:
+    """After a failure, one job is tried at a time: that must be one that can be read."""
+    accept(store, A, B, C)
+    with store.database.write() as connection:
+        connection.execute(text("UPDATE jobs SET deadline_at = 'x' WHERE token = :token"), {"token": A})
+    submitter = a_submitter(store, Accepting(away(FailureKind.REFUSED)))
+    for _ in range(3):
+        submitter.turn()
+
+    assert states(store, B, C) == [JobState.SUBMITTED] * 2
+
+
+def test_a_job_that_no_call_can_be_made_of_holds_up_no_others(store: SqlStore) -> None:
+    accept(store, A, B)
+
+    class Broken(Accepting):
+        def submit(
+            self, job: Job, *, user_data: str | None, on_turn: Callable[[], None] | None = None
+        ) -> Submitted:
+            if job.token == A:
+                raise KeyError("a bug")
+            return super().submit(job, user_data=user_data, on_turn=on_turn)
+
+    with capture_logs() as logs:
+        a_submitter(store, Broken()).turn()
+
+    assert states(store, A, B) == [JobState.ACCEPTED, JobState.SUBMITTED]
+    assert [(line["event"], line["reference"]) for line in logs] == [("submit.crashed", A)]
 
 
 def test_a_job_of_a_tenant_that_was_removed_is_refused(store: SqlStore) -> None:
