@@ -4,9 +4,10 @@ of the process that is put back after each test, so that the order of tests make
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 
 import pytest
 from hypothesis import settings
@@ -33,8 +34,24 @@ def _process_state() -> Iterator[None]:
         yield
 
 
+@pytest.hookimpl(wrapper=True)
+def pytest_collection() -> Generator[None, object, object]:
+    """Keep modules and tests out of the search for garbage: they stay, and looking at them takes time."""
+    gc.disable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
+
+
 #: Fixtures that take long and are made once for a module: in a parallel run, their tests go to one worker, and first.
 EXPENSIVE = ("reports", "calm", "accounts", "outages", "fragile", "sdist", "node_checks")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    # pytest-xdist would start with the groups that have the most tests, whatever these take.
+    config.option.loadscopereorder = False
 
 
 def pytest_itemcollected(item: pytest.Item) -> None:
@@ -51,7 +68,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         without = [item for item in items if item.get_closest_marker("node")]
         config.hook.pytest_deselected(items=without)
         items[:] = [item for item in items if item not in without]
-    items.sort(key=_is_ungrouped)
+    items.sort(key=lambda item: (item.get_closest_marker("long") is None, _is_ungrouped(item)))
     if getattr(config.option, "loadgroup", False):
         ignored = [item.nodeid for item in items if not _is_ungrouped(item) and "@" not in item.nodeid]
         assert not ignored, f"pytest-xdist ignores the groups of {ignored[:3]}: is pytest too new for it?"

@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
 from tests.support import ROOT
+from tests.support.cases import each_case
 from tests.support.import_rules import ALLOWED, EDGES, WITHOUT_IO
 
 ARCHITECTURE = (ROOT / "docs" / "architecture.md").read_text("utf-8")
@@ -45,7 +44,7 @@ def test_the_table_has_every_change() -> None:
     assert len(CHANGE_ROWS) == CHANGES
 
 
-@pytest.mark.parametrize(("change", "files", "names"), CHANGE_ROWS, ids=[row[0] for row in CHANGE_ROWS])
+@each_case(("change", "files", "names"), CHANGE_ROWS, ids=[row[0] for row in CHANGE_ROWS])
 def test_a_change_is_found_where_the_table_says(change: str, files: str, names: str) -> None:
     named = [code for code in code_in(files) if is_path(code)]
     wanted = [code for code in code_in(files) + code_in(names) if not is_path(code)]
@@ -55,7 +54,7 @@ def test_a_change_is_found_where_the_table_says(change: str, files: str, names: 
     assert missing(named, wanted) == []
 
 
-@pytest.mark.parametrize("row", WORD_ROWS, ids=[row[0] for row in WORD_ROWS])
+@each_case("row", WORD_ROWS, ids=[row[0] for row in WORD_ROWS])
 def test_a_word_is_defined_where_the_glossary_says(row: list[str]) -> None:
     file, name = code_in(row[-1])
 

@@ -27,6 +27,7 @@ from listener.emulator.faults import FaultKind
 from listener.runtime.metrics import Metrics
 from listener.settings.sections import Settings
 from tests.support import ROOT
+from tests.support.cases import each_case
 
 SOURCES = sorted([*(ROOT / "listener").rglob("*.py"), *(ROOT / "handlers").rglob("*.py")])
 PAGES = [*sorted(ROOT.glob("*.md")), *sorted((ROOT / "docs").glob("*.md"))]
@@ -79,9 +80,7 @@ def section_in(annotation: Any) -> tuple[type[BaseModel] | None, bool]:
 SETTINGS = list(settings_of(Settings))
 
 
-@pytest.mark.parametrize(
-    ("path", "variable", "field"), [pytest.param(*setting, id=setting[0]) for setting in SETTINGS]
-)
+@each_case(("path", "variable", "field"), [pytest.param(*setting, id=setting[0]) for setting in SETTINGS])
 def test_every_setting_is_documented_with_its_default_and_its_variable(
     path: str, variable: str, field: FieldInfo
 ) -> None:
@@ -109,15 +108,12 @@ def events_in(path: Path) -> Iterator[str]:
                 yield str(inner.value)
 
 
-EVENTS = {event for path in SOURCES if "emulator" not in path.parts for event in events_in(path)}
-
-
 def test_every_event_of_the_log_is_documented_and_no_other() -> None:
     table = page("operations.md").split("| event |")[1].split("\n\n")[0]
+    documented = re.findall(r"`([a-z]+\.[a-z_]+)`", re.sub(r"\|[^|]*\|[^|]*\|$", "", table, flags=re.M))
+    logged = {event for path in SOURCES if "emulator" not in path.parts for event in events_in(path)}
 
-    assert (
-        set(re.findall(r"`([a-z]+\.[a-z_]+)`", re.sub(r"\|[^|]*\|[^|]*\|$", "", table, flags=re.M))) == EVENTS
-    )
+    assert set(documented) == logged
 
 
 def test_every_metric_is_documented_with_its_labels_and_no_other() -> None:
@@ -308,7 +304,7 @@ def test_every_point_of_the_vendors_page_names_what_keeps_it() -> None:
     assert (tests - written_tests(), files) == (set(), set())
 
 
-@pytest.mark.parametrize(
+@each_case(
     "parameter",
     [
         *("FunctionName", "ModelId", "JobParams", "ScheduleParams", "NotifyUrl", "UserData", "PipelineId"),

@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from tests.support import ROOT
+from tests.support.cases import each_case
 from tests.support.import_rules import ALLOWED, WITHOUT_IO
 
 LISTENER = ROOT / "listener"
@@ -179,7 +180,7 @@ def test_what_decides_reaches_no_network_disk_or_database() -> None:
     assert breaches(reached, [path for path in MODULES if folder_of(name_of(path)) in WITHOUT_IO]) == {}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "outside"),
     [
         pytest.param("os.environ", True, id="a-name-in-a-module"),

@@ -13,6 +13,7 @@ import yaml
 from listener.core.model import Target
 from listener.runtime.metrics import Metrics
 from tests.support import ROOT
+from tests.support.cases import each_case
 
 RULES: Any = yaml.safe_load((ROOT / "container" / "prometheus-alerts.yml").read_text("utf-8"))
 DASHBOARD: Any = json.loads((ROOT / "container" / "grafana-dashboard.json").read_text("utf-8"))
@@ -55,7 +56,7 @@ def exported() -> Iterator[tuple[str, dict[str, set[str]]]]:
 SERIES = dict(exported())
 
 
-@pytest.mark.parametrize("expression", EXPRESSIONS)
+@each_case("expression", EXPRESSIONS)
 def test_every_metric_label_and_value_exists(expression: str) -> None:
     selectors = re.findall(r"(mns_listener_\w+)(?:\{([^}]*)\})?", expression)
     assert selectors
@@ -69,7 +70,7 @@ def test_every_metric_label_and_value_exists(expression: str) -> None:
             assert set(values.split("|")) <= known or label in ("state", "status") or not known
 
 
-@pytest.mark.parametrize("expression", EXPRESSIONS)
+@each_case("expression", EXPRESSIONS)
 def test_what_is_grouped_by_is_a_label_of_the_metrics(expression: str) -> None:
     names = re.findall(r"mns_listener_\w+", expression)
     grouped = {label for group in re.findall(r"\bby \(([^)]*)\)", expression) for label in group.split(", ")}
@@ -77,7 +78,7 @@ def test_what_is_grouped_by_is_a_label_of_the_metrics(expression: str) -> None:
     assert grouped - ADDED - {label for name in names for label in SERIES[name]} == set()
 
 
-@pytest.mark.parametrize("expression", EXPRESSIONS)
+@each_case("expression", EXPRESSIONS)
 def test_brackets_are_balanced_and_only_counters_are_rated(expression: str) -> None:
     for opening, closing in ("()", "[]", "{}"):
         assert expression.count(opening) == expression.count(closing)

@@ -24,6 +24,7 @@ from tests.benchmarks.daemons import drained
 from tests.benchmarks.figures import Figure, Machine, as_json, interleaved, percentile, ratios, table
 from tests.benchmarks.measurements import QUICK, Bench, against_loops
 from tests.benchmarks.places import Server, ceiling, running_server
+from tests.support.cases import each_case
 
 KEY = Credentials(lambda: AccessKey("testKeyId", "testKeySecret"))
 URI = f"/queues/{QUEUE}/messages"
@@ -54,7 +55,7 @@ def test_ratios_are_taken_pair_by_pair_and_in_turn() -> None:
     assert (figure.median, figure.measured, figure.goal, figure.met) == (3, "3 x (2 to 9)", ">= 3 x", True)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("limits", "met"),
     [
         pytest.param({"at_least": 5.0}, True, id="at-least"),

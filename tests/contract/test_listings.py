@@ -15,6 +15,7 @@ from listener.store.filters import Filters
 from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_claim, a_decoded_message, a_job, a_message, a_result, routes_all
+from tests.support.cases import each_case
 from tests.support.stores import states
 
 SECOND, LATER = timedelta(seconds=1), NOON + timedelta(minutes=1)
@@ -37,7 +38,7 @@ def filled(store: SqlStore) -> SqlStore:
     return store
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("fields", "expected"),
     [
         pytest.param({}, {0, 1}, id="all"),

@@ -12,6 +12,7 @@ from listener.aliyun.credentials import AccessKey, Credentials
 from listener.aliyun.mns_admin import MnsQueueAdmin
 from listener.core.errors import FailureKind, QueueUnavailable
 from listener.emulator.server import RunningEmulator
+from tests.support.cases import each_case
 from tests.support.emulator_clients import mns_account
 from tests.support.raw_server import http_reply, serving
 
@@ -108,7 +109,7 @@ def test_a_missing_right_names_the_actions_that_setting_up_needs() -> None:
         admin.close()
 
 
-@pytest.mark.parametrize(
+@each_case(
     "body",
     [
         pytest.param(b"<Queue><DelaySeconds>0</DelaySeconds></Queue>", id="one-attribute"),

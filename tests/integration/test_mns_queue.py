@@ -30,6 +30,7 @@ from listener.runtime.metrics import Metrics
 from listener.store.sql_store import SqlStore
 from listener.store.tables import quarantine, results
 from tests.support.builders import NOON, a_callback, a_message, wrapped
+from tests.support.cases import each_case
 from tests.support.dispatching import a_dispatcher
 from tests.support.raw_server import http_reply, serving
 from tests.support.sqlite import new_sqlite_store
@@ -129,7 +130,7 @@ def test_every_request_is_counted_with_its_outcome() -> None:
     assert counted == [("receive", "ok"), ("receive", "denied"), ("delete", "ok")]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("status", "body", "dates"),
     [
         pytest.param("404 Not Found", "<Error><Code>MessageNotExist</Code></Error>", [NOON], id="empty"),
@@ -302,7 +303,7 @@ class TestFaults:
     def test_a_host_that_no_resolver_knows(self) -> None:
         assert failure_of("http://mns.invalid").kind is FailureKind.DNS
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("status", "body", "kind"),
         [
             pytest.param(
@@ -336,7 +337,7 @@ class TestFaults:
         assert error.kind is kind
         assert str(error).startswith(f"queue q at {raw.url}: ")
 
-    @pytest.mark.parametrize(
+    @each_case(
         "reply",
         [b"SSH-2.0-OpenSSH_9.6\r\n", http_reply(b"x" * 99)[:-50], b""],
         ids=["no-http", "cut-off", "hung-up"],
@@ -418,7 +419,7 @@ class TestStatus:
         with serving([http_reply(body)]) as raw, a_queue(raw.url) as queue:
             assert queue.status() == QueueStatus()
 
-    @pytest.mark.parametrize(("enabled", "count"), [("true", 5), ("false", None)])
+    @each_case(("enabled", "count"), [("true", 5), ("false", None)])
     def test_a_dead_letter_policy_is_found_wherever_it_is(self, enabled: str, count: int | None) -> None:
         policy = f"<Enabled>{enabled}</Enabled><MaxReceiveCount>5</MaxReceiveCount>"
         body = f"<Queue><DlqPolicy>{policy}</DlqPolicy></Queue>".encode()

@@ -38,6 +38,7 @@ from tests.support.builders import (
     decoded_messages,
     routes_all,
 )
+from tests.support.cases import each_case
 from tests.support.sqlite import new_sqlite_store
 from tests.support.waiting import wait_until
 
@@ -337,7 +338,7 @@ def test_a_commit_survives_a_power_cut(file: Path) -> None:
         assert connection.exec_driver_sql("PRAGMA synchronous").scalar() == 2
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("url", "message"),
     [
         pytest.param(

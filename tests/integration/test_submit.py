@@ -28,6 +28,7 @@ from listener.jobs.request import JobRequest, compose_user_data
 from listener.jobs.request_checks import check
 from listener.settings.sections import CredentialsSettings, MpsSettings
 from listener.store.sql_store import SqlStore
+from tests.support.cases import each_case
 from tests.support.program import ALL_TO_FILE, NOTIFY_URL, SECRET, Place, configured_place, unused_endpoint
 from tests.support.waiting import wait_until
 
@@ -288,7 +289,7 @@ def test_key_file_that_is_gone_makes_a_refused_job(place: Place, store: SqlStore
     assert [job.state for job in ledger(place)] == [JobState.REFUSED, JobState.SUBMITTED]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("fields", "words"),
     [
         pytest.param({"function": ""}, ["function", "Cover", "kind"], id="no-function"),
@@ -326,7 +327,7 @@ def test_unknown_function_passes_with_a_warning() -> None:
     assert "did you mean Cover?" in warning
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("route", "data", "composed"),
     [
         ("", "", None),
@@ -343,7 +344,7 @@ def test_route_and_data_make_user_data(route: str, data: str, composed: str | No
     assert compose_user_data(route, data) == composed
 
 
-@pytest.mark.parametrize("route", ["a:b", " a", "a ", "{a", '"a'])
+@each_case("route", ["a:b", " a", "a ", "{a", '"a'])
 def test_route_that_would_not_come_back_is_refused(route: str) -> None:
     with pytest.raises(UsageError, match="cannot be used in user data"):
         compose_user_data(route, "x")
@@ -354,9 +355,7 @@ def test_route_is_named_once() -> None:
         compose_user_data("captions", '{"route": "covers"}')
 
 
-@pytest.mark.parametrize(
-    "endpoint", ["127.0.0.1:8470", "http://[::1", "http://h:port", "http://h/path", "http://"]
-)
+@each_case("endpoint", ["127.0.0.1:8470", "http://[::1", "http://h:port", "http://h/path", "http://"])
 def test_endpoint_that_is_none_is_named(endpoint: str) -> None:
     with pytest.raises(SettingsError, match=r"mps\.endpoint"):
         client(endpoint)

@@ -23,6 +23,7 @@ from listener.emulator.mns.queue import Attributes, draft
 from listener.emulator.server import RunningEmulator, running
 from tests.support import gate as gates
 from tests.support.builders import a_callback, wrapped
+from tests.support.cases import each_case
 from tests.support.gate import Gate, certificate, gate, server_tls
 from tests.support.program import Place, Program
 from tests.support.waiting import wait_until
@@ -241,12 +242,12 @@ def test_a_fault_is_reported_with_its_kind(after_outage: Network, queue: str) ->
     assert {line["kind"] for line in after_outage.warnings(queue)} == {CALLED[queue]}
 
 
-@pytest.mark.parametrize("queue", CALLED)
+@each_case("queue", CALLED)
 def test_a_fault_is_logged_once_a_minute(after_outage: Network, queue: str) -> None:
     assert len(after_outage.warnings(queue)) == 1
 
 
-@pytest.mark.parametrize("queue", MODES)
+@each_case("queue", MODES)
 def test_polling_goes_on_soon_after_the_end_of_a_fault(after_outage: Network, queue: str) -> None:
     def is_reported() -> bool:
         return any(line["queue"] == queue for line in after_outage.program.logs("queue.recovered"))

@@ -20,6 +20,7 @@ from listener.emulator.server import running
 from listener.settings import loader
 from listener.settings.sections import HttpSettings, ServiceSettings
 from tests.support import ROOT
+from tests.support.cases import each_case
 from tests.support.results import a_job_result
 from tests.support.settings_names import named_in, unknown
 from tests.support.supervised import QUEUE, a_daemon, write_settings
@@ -47,9 +48,7 @@ def seconds_of(name: str, pattern: str) -> timedelta:
     return timedelta(seconds=int(found))
 
 
-@pytest.mark.parametrize(
-    "path", [path for path in sorted(FOLDER.iterdir()) if path.is_file()], ids=lambda path: path.name
-)
+@each_case("path", [path for path in sorted(FOLDER.iterdir()) if path.is_file()], ids=lambda path: path.name)
 def test_every_variable_is_a_setting(path: Path) -> None:
     assert unknown(named_in(path.read_text("utf-8"))) == []
 

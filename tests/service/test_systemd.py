@@ -6,14 +6,13 @@ import re
 from datetime import timedelta
 from pathlib import Path
 
-import pytest
-
 from listener.core.errors import SettingsError
 from listener.dispatch.handler_loader import options_of
 from listener.formats.durations import parse_duration
 from listener.settings import loader
 from listener.settings.sections import ServiceSettings
 from tests.support import ROOT
+from tests.support.cases import each_case
 from tests.support.settings_names import named_in, unknown
 
 FOLDER = ROOT / "systemd"
@@ -32,7 +31,7 @@ def value_of(key: str) -> str:
     return value
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("key", "value"),
     [
         ("Type", "notify"),
@@ -85,7 +84,7 @@ def test_every_credential_file_is_loaded() -> None:
     assert used == loaded == {"access-key-id", "access-key-secret"}
 
 
-@pytest.mark.parametrize("path", sorted(FOLDER.iterdir()), ids=lambda path: path.name)
+@each_case("path", sorted(FOLDER.iterdir()), ids=lambda path: path.name)
 def test_every_variable_is_a_setting(path: Path) -> None:
     assert unknown(named_in(path.read_text("utf-8"))) == []
 

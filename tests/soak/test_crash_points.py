@@ -14,6 +14,7 @@ from tests.soak.ledger import Accounting, account_for
 from tests.soak.listener_with import POINTS
 from tests.soak.plan import Plan, Way, duplicated, garbled, items, plain, slow, unknown
 from tests.soak.run import crash
+from tests.support.cases import each_case
 from tests.support.forked import forking_context
 
 pytestmark = pytest.mark.process
@@ -44,14 +45,14 @@ def accounts(tmp_path_factory: pytest.TempPathFactory) -> Mapping[str, Future[Ac
         return {point: pool.submit(crash_at, point, folder / point) for point in POINTS}
 
 
-@pytest.mark.parametrize("point", POINTS)
+@each_case("point", POINTS)
 def test_a_crash_leaves_every_result_with_its_one_outcome(
     accounts: Mapping[str, Future[Accounting]], point: str
 ) -> None:
     assert accounts[point].result().complaints == []
 
 
-@pytest.mark.parametrize("point", POINTS)
+@each_case("point", POINTS)
 def test_only_the_crash_makes_handlers_repeat(accounts: Mapping[str, Future[Accounting]], point: str) -> None:
     assert set(accounts[point].result().repeats) <= {"kill"}
 

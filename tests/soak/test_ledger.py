@@ -27,6 +27,7 @@ from tests.soak.plan import (
     blows_of,
     drawn,
 )
+from tests.support.cases import each_case
 
 PID, OTHER = 100, 200
 KEY = "j:Success:single:record"
@@ -100,12 +101,12 @@ def test_evidence_without_a_fault_has_no_complaints() -> None:
     assert (found.complaints, found.repeats) == ([], {})
 
 
-@pytest.mark.parametrize("state", ["Lost", "Fail"])
+@each_case("state", ["Lost", "Fail"])
 def test_another_outcome_than_the_job_had_is_noticed(state: str) -> None:
     assert "misdelivered" in kinds_of(account_for(PLAN, evidence(RETURNED, state=state)))
 
 
-@pytest.mark.parametrize("state", ["Lost", "Fail"])
+@each_case("state", ["Lost", "Fail"])
 def test_a_clock_that_jumps_excuses_no_other_outcome(state: str) -> None:
     plan = replace(PLAN, blows=(Blow(at=1, kind="clock", days=4),))
 
@@ -122,7 +123,7 @@ EARLY = replace(PLAN, items=(replace(ITEM, known_at=1.0),), unknown="drop")
 JUMP = (Blow(at=1, kind="clock", days=4),)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("blows", "registered", "complaints"),
     [
         pytest.param((), CORRELATION_WAIT - 0.1, ["lost", "misdelivered"], id="registered-in-time"),
@@ -160,15 +161,15 @@ def test_a_hang_up_explains_an_attempt_without_a_call() -> None:
     assert complaints(done_to(PID, "hup", 12.0, 13.0)) == []
 
 
-@pytest.mark.parametrize("kind", STORE_KINDS)
-@pytest.mark.parametrize(("seconds", "expected"), [(LEASE - 1, ["doubled"]), (LEASE + 1, [])])
+@each_case("kind", STORE_KINDS)
+@each_case(("seconds", "expected"), [(LEASE - 1, ["doubled"]), (LEASE + 1, [])])
 def test_a_store_that_is_away_excuses_a_repeat_only_if_every_lease_expired(
     kind: str, seconds: float, expected: list[str]
 ) -> None:
     assert kinds_of(accounted(done_to(STORE, kind, 10.5, 10.5 + seconds))) == expected
 
 
-@pytest.mark.parametrize("kind", STORE_KINDS)
+@each_case("kind", STORE_KINDS)
 def test_a_store_that_was_away_at_another_time_excuses_nothing(kind: str) -> None:
     late = 11.0 + COMMIT + 0.5
 
@@ -183,7 +184,7 @@ def test_a_kill_excuses_what_could_not_be_written_before_it_as_the_store_was_awa
     assert dict(accounted(away, kill).repeats) == {"kill": 1}
 
 
-@pytest.mark.parametrize(("slowness", "doubled"), [(1.0, ["doubled"]), (2.0, [])])
+@each_case(("slowness", "doubled"), [(1.0, ["doubled"]), (2.0, [])])
 def test_on_a_busy_machine_an_end_is_written_later(slowness: float, doubled: list[str]) -> None:
     kill = done_to(PID, "kill", 11.0 + COMMIT + 1.0, 11.0 + COMMIT + 1.1)
     found = replace(evidence(RETURNED, AGAIN, endings=(kill,)), slowness=slowness)
@@ -198,13 +199,13 @@ def test_a_busy_machine_does_not_excuse_what_a_polite_stop_should_have_written()
     assert kinds_of(account_for(PLAN, found)) == ["doubled"]
 
 
-@pytest.mark.parametrize("kind", ["file-replaced", "wal-removed"])
+@each_case("kind", ["file-replaced", "wal-removed"])
 def test_a_changed_store_file_excuses_what_its_own_processes_could_not_write(kind: str) -> None:
     assert dict(accounted(done_to(PID, kind, 10.5, 12.5)).repeats) == {kind: 1}
     assert kinds_of(accounted(done_to(OTHER, kind, 10.5, 12.5))) == ["doubled"]
 
 
-@pytest.mark.parametrize("kind", ["file-replaced", "wal-removed"])
+@each_case("kind", ["file-replaced", "wal-removed"])
 def test_a_result_that_went_to_the_file_that_was_replaced_is_lost(kind: str) -> None:
     found = evidence(RETURNED, endings=(done_to(PID, kind, 10.5, 12.5),))
     found = replace(found, rows=replace(found.rows, results=[], deliveries=[]))
@@ -212,7 +213,7 @@ def test_a_result_that_went_to_the_file_that_was_replaced_is_lost(kind: str) -> 
     assert "lost" in kinds_of(account_for(PLAN, found))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("number", "expected"), [(0, ["lost"]), (1, []), (2, ["doubled"])], ids=["missing", "once", "twice"]
 )
 def test_a_poisoned_callback_is_recorded_once(number: int, expected: list[str]) -> None:
@@ -257,7 +258,7 @@ def test_a_webhook_that_outlives_its_time_limit_is_noticed() -> None:
     assert kinds_of(webhook(longest + 0.1)) == ["hung"]
 
 
-@pytest.mark.parametrize(("beside", "expected"), [(HUNG_UP - 0.1, []), (HUNG_UP + 0.1, ["overlapping"])])
+@each_case(("beside", "expected"), [(HUNG_UP - 0.1, []), (HUNG_UP + 0.1, ["overlapping"])])
 def test_a_webhook_that_runs_beside_its_next_attempt_is_noticed(beside: float, expected: list[str]) -> None:
     call = replace(RETURNED, pid=ANY_PROCESS, how="raised", ended=12.0)
     after = replace(RETURNED, pid=ANY_PROCESS, attempt=2, begun=12.0 - beside, ended=13.0)
@@ -294,7 +295,7 @@ def a_report(happened: Mapping[str, int]) -> Report:
     return Report(seed=0, accounting=Accounting(), happened=happened, seconds=0.0, folder=Path())
 
 
-@pytest.mark.parametrize("store", ["sqlite", "postgresql"])
+@each_case("store", ["sqlite", "postgresql"])
 def test_every_kind_that_never_happened_is_named(store: str) -> None:
     every = [*map(str, FaultKind), *blows_of(store), *RECEIVER, *POISONS]
 

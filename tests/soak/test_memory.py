@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.soak.memory import MOST_POOLED_FILES, Reading, growth, measure
+from tests.support.cases import each_case
 
 A_READING = Reading(handled=1, rss_kib=100_000, threads=30, files=20)
 
@@ -19,7 +20,7 @@ def test_threads_and_files_stay_the_same(tmp_path: Path) -> None:
     assert last.files <= first.files + MOST_POOLED_FILES
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("last", "found"),
     [
         pytest.param(A_READING, [], id="nothing"),

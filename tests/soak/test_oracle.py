@@ -18,6 +18,7 @@ from tests.soak.evidence import Call, Ending, Evidence, Rows, calls_in
 from tests.soak.ledger import account_for
 from tests.soak.plan import API_FAULTS, LEASE, Plan, items, one_of_each
 from tests.soak.run import crash, run_plan, started
+from tests.support.cases import each_case
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.process
@@ -128,7 +129,7 @@ def _is(column: str, value: str) -> Callable[[Any], bool]:
     return lambda row: bool(row[column] == value)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("doctor", "kind"),
     [
         pytest.param(

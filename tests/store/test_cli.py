@@ -13,6 +13,7 @@ from listener.cli import main
 from listener.store import schema
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, decoded_messages, routes_all
+from tests.support.cases import each_case
 from tests.support.stores import EMPTY
 
 SETTINGS_ERROR = 78
@@ -96,14 +97,14 @@ def test_what_there_is_not_cannot_be_exported(call: Call) -> None:
     assert "`mns-listener store upgrade`" in result.stderr
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("url_given", "message"),
     [
         pytest.param("mysql://u@h/n", "use sqlite:///… or postgresql://…", id="unsupported"),
         pytest.param("postgresql+pg8000://u@h/n", "pip install 'mns-listener[postgres]'", id="driver"),
     ],
 )
-@pytest.mark.parametrize("command", ["status", "upgrade", "vacuum", "export"])
+@each_case("command", ["status", "upgrade", "vacuum", "export"])
 def test_every_command_says_what_to_do_about_the_database(
     call: Call, command: str, url_given: str, message: str
 ) -> None:

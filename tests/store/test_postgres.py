@@ -41,6 +41,7 @@ from tests.support.builders import (
     routes_all,
     wrapped,
 )
+from tests.support.cases import each_case
 from tests.support.postgres import PostgresServer
 from tests.support.stores import count, deliveries, results, the_job, the_row
 
@@ -327,7 +328,7 @@ class TestWords:
 
         assert "testKeySecret" not in str(error.value)
 
-    @pytest.mark.parametrize("option", ["password", "sslpassword"])
+    @each_case("option", ["password", "sslpassword"])
     def test_a_secret_in_the_options_is_never_shown(self, option: str) -> None:
         url = f"{postgres.server().url('nothing')}&{option}=testKeySecret"
 
@@ -336,7 +337,7 @@ class TestWords:
 
         assert "testKeySecret" not in str(error.value)
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("change", "way_out"),
         [
             pytest.param({"database": "nothing"}, "create the database with `createdb`", id="database"),
@@ -347,7 +348,7 @@ class TestWords:
         with pytest.raises(StoreUnavailable, match=way_out):
             SqlStore.open(postgres.server().url(**change))
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("place", "way_out"),
         [
             pytest.param("127.0.0.1:1", "verify that PostgreSQL is running", id="port"),

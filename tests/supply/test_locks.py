@@ -16,6 +16,7 @@ from packaging.utils import canonicalize_name
 from tests.supply.licences import shipped
 from tests.supply.locks import ENTRY, FOLDER, HEADER, LOCKS, declared, locked, locked_versions
 from tests.support import ROOT
+from tests.support.cases import each_case
 
 PYTHONS = ("3.11", "3.12", "3.13")
 MACHINES = ("x86_64", "aarch64")
@@ -71,10 +72,8 @@ def test_the_image_is_locked_down_to_the_last_package() -> None:
     assert shipped() - set(locked_versions("runtime")) == set()
 
 
-@pytest.mark.parametrize(
-    ("name", "other"), [(name, other) for name, lock in LOCKS.items() for other in lock.agrees_with]
-)
-@pytest.mark.parametrize("target", TARGETS, ids=lambda target: "-".join(target.values()))
+@each_case(("name", "other"), [(name, other) for name, lock in LOCKS.items() for other in lock.agrees_with])
+@each_case("target", TARGETS, ids=lambda target: "-".join(target.values()))
 def test_tests_run_against_the_versions_that_are_shipped(
     name: str, other: str, target: dict[str, str]
 ) -> None:

@@ -15,15 +15,21 @@ from listener.core.logger import ModuleLogger
 @contextmanager
 def restored_process_state() -> Iterator[None]:
     """Put back the configuration of logging and the environment: the command line changes both."""
-    logging_before, environment_before = structlog.get_config(), dict(os.environ)
+    logging_before, environment_before = structlog.get_config(), _environment()
     try:
         yield
     finally:
         structlog.configure(**logging_before)
         _forget_loggers()
-        if os.environ != environment_before:
-            os.environ.clear()
+        if (environment := _environment()) != environment_before:
+            for name in environment.keys() - environment_before.keys():
+                del os.environ[name]
             os.environ.update(environment_before)
+
+
+def _environment() -> dict[str, str]:
+    """Without the name of the phase of the test, which pytest changes all the time and takes away itself."""
+    return {name: value for name, value in os.environ.items() if name != "PYTEST_CURRENT_TEST"}
 
 
 def _forget_loggers() -> None:

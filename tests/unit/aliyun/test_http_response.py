@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from listener.aliyun.http_response import MAX_HEADERS, MAX_LINE, QuickResponse
+from tests.support.cases import each_case
 
 STATUS = b"HTTP/1.1 200 OK\r\n"
 LENGTH = b"Content-Length: 2\r\n"
@@ -30,7 +31,7 @@ def reply(kind: type[http.client.HTTPResponse], content: bytes) -> Any:
     return response
 
 
-@pytest.mark.parametrize(
+@each_case(
     "content",
     [
         pytest.param(STATUS + LENGTH + b"Date: now\r\n\r\nok", id="usual"),
@@ -60,7 +61,7 @@ def test_a_reply_is_the_same_as_the_standard_library_reads_it(content: bytes) ->
     assert ours.read() == theirs.read()
 
 
-@pytest.mark.parametrize(
+@each_case(
     "content",
     [
         pytest.param(b"HTTP/2 200 OK\r\n\r\n", id="another-version"),

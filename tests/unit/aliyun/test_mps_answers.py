@@ -23,6 +23,7 @@ from listener.core.job_kinds import (
     JobKind,
 )
 from listener.core.model import Source
+from tests.support.cases import each_case
 
 OUTPUT = "oss://bucket.oss-cn-shanghai.aliyuncs.com/out/{sequenceId}.jpg"
 #: One job of each kind that has ended well, as its query reports it.
@@ -97,7 +98,7 @@ def test_what_a_job_produced_is_kept_as_it_is_reported(kind: JobKind) -> None:
         assert (json.loads(result.outputs), result.output) == (ENDED[kind], "")
 
 
-@pytest.mark.parametrize("nothing", [{}, {"Result": None}, {"Result": ""}], ids=str)
+@each_case("nothing", [{}, {"Result": None}, {"Result": ""}], ids=str)
 def test_smart_production_without_a_result_is_told_from_no_answer(nothing: dict[str, Any]) -> None:
     job = {"JobId": "7", "State": "Success", **nothing}
 
@@ -111,14 +112,14 @@ def test_a_result_that_is_no_text_is_read_all_the_same() -> None:
     assert (result.code, json.loads(result.outputs or "")) == ("InvalidParameter.X", job["Result"])
 
 
-@pytest.mark.parametrize("kind", [kind for kind in JOB_KINDS if kind.entries], ids=lambda kind: kind.name)
+@each_case("kind", [kind for kind in JOB_KINDS if kind.entries], ids=lambda kind: kind.name)
 def test_jobs_that_mps_does_not_know_are_missing(kind: JobKind) -> None:
     jobs = [ENDED[kind] | {kind.id: job_id} for job_id in ("7", "8", "never asked for")]
 
     assert set(answers(kind, ["7", "8", "9"], reply(kind, *jobs))) == {"7", "8"}
 
 
-@pytest.mark.parametrize(
+@each_case(
     "strange",
     [{"JobList": None}, {"JobList": []}, {"JobList": {"Job": "x"}}, {"JobList": {"Job": [1]}}],
     ids=str,
@@ -138,7 +139,7 @@ def test_a_reply_without_any_member_is_no_answer(kind: JobKind) -> None:
         answers(kind, ["7"], {})
 
 
-@pytest.mark.parametrize("kind", [IPRODUCTION, SMARTTAG], ids=lambda kind: kind.name)
+@each_case("kind", [IPRODUCTION, SMARTTAG], ids=lambda kind: kind.name)
 def test_a_reply_about_another_job_is_no_answer(kind: JobKind) -> None:
     with pytest.raises(MpsUnavailable, match="it is about 8"):
         answers(kind, ["7"], ENDED[kind] | {"JobId": "8"})

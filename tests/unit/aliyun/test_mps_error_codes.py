@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
 from listener.aliyun.mps_error_codes import TABLE, Action, action_of
 from listener.core.errors import FailureKind
 from listener.emulator.mps.errors import ERRORS
 from tests.support import ROOT
+from tests.support.cases import each_case
 
 PAGE = (ROOT / "docs" / "mps.md").read_text("utf-8")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("code", "action", "kind"),
     [
         ("Throttling", Action.RETRY, FailureKind.THROTTLED),
@@ -41,7 +40,7 @@ def test_codes_are_sorted_by_family(code: str, action: Action, kind: FailureKind
     assert (rule.action, rule.kind) == (action, kind)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("status", "kind"),
     [
         (500, FailureKind.SERVER),
@@ -75,7 +74,7 @@ def test_operator_errors_carry_a_hint() -> None:
     assert [code for code, rule in TABLE.items() if rule.action != Action.RETRY and not rule.hint] == []
 
 
-@pytest.mark.parametrize("code", ERRORS)
+@each_case("code", ERRORS)
 def test_no_error_of_the_emulator_is_retried_by_its_status_alone(code: str) -> None:
     status, _ = ERRORS[code]
 

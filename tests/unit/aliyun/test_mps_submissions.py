@@ -12,6 +12,7 @@ from listener.core.errors import MpsRejected
 from listener.core.job_kinds import SUBMITTED_KINDS, JobKind
 from listener.core.model import Job
 from tests.support.builders import a_job
+from tests.support.cases import each_case
 
 REPLIES: dict[str, dict[str, Any]] = {
     "IProduction": {"JobId": "7"},
@@ -27,15 +28,13 @@ def job_of(kind: str, **fields: str) -> Job:
     return a_job(kind=kind, output="oss://b-2.oss-cn-shanghai.aliyuncs.com/o {Count}.jpg", **(given | fields))
 
 
-@pytest.mark.parametrize("kind", SUBMITTED_KINDS, ids=lambda kind: kind.name)
+@each_case("kind", SUBMITTED_KINDS, ids=lambda kind: kind.name)
 def test_the_id_is_found_in_the_reply(kind: JobKind) -> None:
     assert mps_submissions.job_id(job_of(kind.name), REPLIES[kind.name]) == "7"
 
 
-@pytest.mark.parametrize("kind", SUBMITTED_KINDS, ids=lambda kind: kind.name)
-@pytest.mark.parametrize(
-    "strange", [{}, {"JobResultList": []}, {"SnapshotJob": None}, {"MediaInfoJob": "x"}], ids=str
-)
+@each_case("kind", SUBMITTED_KINDS, ids=lambda kind: kind.name)
+@each_case("strange", [{}, {"JobResultList": []}, {"SnapshotJob": None}, {"MediaInfoJob": "x"}], ids=str)
 def test_a_reply_without_an_id_is_no_error(kind: JobKind, strange: dict[str, Any]) -> None:
     assert mps_submissions.job_id(job_of(kind.name), strange) == ""
 

@@ -11,6 +11,7 @@ from listener.api.access import Permission, Tokens
 from listener.core.errors import SettingsError
 from listener.store.sql_store import SqlStore
 from tests.support.api import serving_api
+from tests.support.cases import each_case
 
 READER, WRITER, PLAIN = "reader-0123456789", "writer-0123456789", "plain-0123456789=="
 FILE = f"# comment\n\nread {READER}\nwrite {WRITER}\n{PLAIN}\n"
@@ -89,7 +90,7 @@ def test_tokens_stay_valid_until_there_is_a_correct_file(token_file: Path, wrong
     assert tokens.permission_of(READER) is Permission.WRITE
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("header", "challenge"),
     [
         pytest.param(None, 'Bearer realm="mns-listener"', id="none"),
@@ -98,7 +99,7 @@ def test_tokens_stay_valid_until_there_is_a_correct_file(token_file: Path, wrong
         pytest.param("Bearer", "invalid_token", id="empty"),
     ],
 )
-@pytest.mark.parametrize("path", ["/v1", "/v1/openapi.json", "/v1/nothing", "/"])
+@each_case("path", ["/v1", "/v1/openapi.json", "/v1/nothing", "/"])
 def test_nothing_is_answered_without_a_valid_token(
     store: SqlStore, token_file: Path, header: str | None, challenge: str, path: str
 ) -> None:

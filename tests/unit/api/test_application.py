@@ -10,6 +10,7 @@ import pytest
 from listener import __version__
 from listener.api.application import AREAS, OPENAPI
 from tests.support.api import DAEMON, Api
+from tests.support.cases import each_case
 
 
 def test_the_root_names_the_server_and_all_areas(api: Api) -> None:
@@ -43,7 +44,7 @@ def test_there_is_no_page_that_loads_from_elsewhere(api: Api) -> None:
     assert [api.get(path).status_code for path in ("/docs", "/redoc", "/v1/docs")] == [404] * 3
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("method", "path", "allowed"),
     [
         ("OPTIONS", "/v1/jobs", {"GET", "POST"}),

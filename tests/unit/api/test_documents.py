@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import fields
 from typing import Any
 
-import pytest
 from pydantic import BaseModel
 
 from listener.api.deliveries import DeliveryDocument, WholeDelivery
@@ -26,6 +25,7 @@ from listener.store.filters import Filters
 from listener.store.queries import StoredResult
 from tests.support.api import Api
 from tests.support.builders import NOON, a_delivery, a_job, a_message, a_result
+from tests.support.cases import each_case
 
 RESULT = StoredResult(
     id=1,
@@ -51,7 +51,7 @@ ATTEMPT = Attempt(
 )
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("model", "printed"),
     [
         (JobDocument, job_dict(a_job())),

@@ -32,6 +32,7 @@ from tests.support.builders import (
     routes_all,
     wrapped,
 )
+from tests.support.cases import each_case
 
 SETTINGS = """
 [[queues]]
@@ -134,7 +135,7 @@ def test_an_unknown_job_is_not_found(api: Api) -> None:
     assert reply.json()["detail"] == "no job 'talk-99' in this store"
 
 
-@pytest.mark.parametrize(
+@each_case(
     "question",
     [
         *({}, {"message": "x", "job": "y"}, {"job": "y", "queue": "q"}, {"massage": "x"}, {"job": "\0"}),
@@ -156,7 +157,7 @@ def test_a_token_that_may_only_read_is_enough(store: SqlStore, tmp_path: Path) -
     assert f"{PREFIX}/explain" in READING
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("model", "value"),
     [
         (explain.ExplanationDocument, Explanation(queue="q")),
@@ -183,7 +184,7 @@ def test_a_document_has_the_fields_that_the_cli_prints(model: type[BaseModel], v
     assert set(model.model_fields) == set(to_plain(value))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("model", "value"),
     [
         (explain.ExplainedDeliveryDocument, ExplainedDelivery),

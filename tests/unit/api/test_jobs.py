@@ -18,6 +18,7 @@ from listener.settings.loader import settings_from
 from listener.store.sql_store import SqlStore
 from tests.support.api import Api, serving_api
 from tests.support.builders import JOB_ID, NOON, a_decoded_message, a_job, a_result
+from tests.support.cases import each_case
 from tests.support.program import NOTIFY_URL, Place, configured_place
 
 INPUT = "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4"
@@ -178,7 +179,7 @@ def test_an_empty_reference_is_refused_as_a_repeat_would_not_be_safe(
     assert submissions(place) == 0
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("body", "field", "words"),
     [
         ({"function": "Cover", "inptu": INPUT}, "inptu", "Extra inputs"),
@@ -300,7 +301,7 @@ def test_jobs_are_listed_in_pages_newest_first(api: Api) -> None:
     assert "token" not in api.get("/v1/jobs").text
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("params", "found"),
     [
         ({"state": "submitted"}, ["two", "one"]),
@@ -320,7 +321,7 @@ def test_a_list_can_be_narrowed(api: Api, params: dict[str, str], found: list[st
     assert [job["job_id"] for job in api.get("/v1/jobs", params=params).json()["jobs"]] == found
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("params", "field"),
     [
         ({"limit": 0}, "limit"),

@@ -16,6 +16,7 @@ from listener.core.errors import StoreFailureKind, StoreUnavailable
 from listener.core.model import JobState
 from tests.support.api import Api
 from tests.support.builders import JOB_ID, NOON, a_job
+from tests.support.cases import each_case
 
 LONG = 600.0
 
@@ -179,7 +180,7 @@ def test_a_request_that_waits_in_vain_shows_the_job_as_it_is(api: Api) -> None:
     assert (reply.status_code, reply.json()["finished_at"]) == (200, None)
 
 
-@pytest.mark.parametrize("wait", ["-1", "61", "nan", "inf", "soon"])
+@each_case("wait", ["-1", "61", "nan", "inf", "soon"])
 def test_a_wait_has_bounds(api: Api, wait: str) -> None:
     reply = api.get(f"/v1/jobs/{JOB_ID}", params={"wait": wait})
 

@@ -28,6 +28,7 @@ from listener.core.errors import (
     UsageError,
 )
 from tests.support import ROOT
+from tests.support.cases import each_case
 
 
 class Body(BaseModel):
@@ -89,7 +90,7 @@ def test_every_type_is_described_where_it_points_to() -> None:
     assert described == used
 
 
-@pytest.mark.parametrize("error", [RuntimeError("/secret/path"), ListenerError("/secret/path")])
+@each_case("error", [RuntimeError("/secret/path"), ListenerError("/secret/path")])
 def test_an_unexpected_error_is_logged_and_not_shown(error: Exception) -> None:
     with capture_logs() as logs:
         reply = reply_to(error)

@@ -9,6 +9,7 @@ import pytest
 from listener.core.model import JobResult
 from listener.store.sql_store import SqlStore
 from tests.support.api import Api
+from tests.support.cases import each_case
 from tests.support.dispatching import TARGET, delivery_rows, delivery_states
 from tests.support.pulling import offer_results
 
@@ -98,7 +99,7 @@ def test_several_are_settled_each_by_itself(api: Api, store: SqlStore) -> None:
     assert settled[2]["problem"]["title"] == "The attempt is over"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("path", "status"),
     [
         ("/v1/routes/other/claim", 404),
@@ -120,7 +121,7 @@ def test_what_cannot_be_claimed_is_a_problem(api: Api, store: SqlStore, path: st
     assert delivery_states(store) == {"pending": 1}
 
 
-@pytest.mark.parametrize(
+@each_case(
     "body",
     [
         {},

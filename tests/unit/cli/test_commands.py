@@ -24,6 +24,7 @@ from listener.emulator.mps.sample_results import result as sample_result
 from listener.formats.unicode_text import shortened
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_decoded_message, a_job, a_message, a_result, routes_all
+from tests.support.cases import each_case
 from tests.support.command_line import Invoke
 from tests.support.job_entries import ENTRIES
 from tests.support.program import Place
@@ -49,7 +50,7 @@ LISTINGS = [
 ]
 
 
-@pytest.mark.parametrize("path", list(commands()), ids=" ".join)
+@each_case("path", list(commands()), ids=" ".join)
 def test_help_of_every_command_has_examples(invoke: Invoke, path: tuple[str, ...]) -> None:
     result = invoke(*path, "--help")
 
@@ -58,7 +59,7 @@ def test_help_of_every_command_has_examples(invoke: Invoke, path: tuple[str, ...
     assert " ".join(("mns-listener", *path)) in examples
 
 
-@pytest.mark.parametrize("path", list(commands()), ids=" ".join)
+@each_case("path", list(commands()), ids=" ".join)
 def test_help_of_every_command_fits_80_columns(invoke: Invoke, path: tuple[str, ...]) -> None:
     text, _, rest = invoke(*path, "--help").stdout.partition("Examples:")
     prose = rest.partition("\n\n")[2]  # an example may be longer: it is copied as one line
@@ -66,7 +67,7 @@ def test_help_of_every_command_fits_80_columns(invoke: Invoke, path: tuple[str, 
     assert [line for part in (text, prose) for line in part.splitlines() if len(line) > 80] == []
 
 
-@pytest.mark.parametrize("path", [path for path in commands() if len(path) == 2], ids=" ".join)
+@each_case("path", [path for path in commands() if len(path) == 2], ids=" ".join)
 def test_help_of_a_command_of_a_group_has_no_examples_of_the_others(
     invoke: Invoke, path: tuple[str, ...]
 ) -> None:
@@ -89,7 +90,7 @@ def test_listing_of_an_empty_store_is_an_empty_array(
     assert printed(*path) == []
 
 
-@pytest.mark.parametrize("group", ["jobs", "results", "deliveries", "dead-letters", "quarantine", "store"])
+@each_case("group", ["jobs", "results", "deliveries", "dead-letters", "quarantine", "store"])
 def test_the_list_of_commands_of_a_group_is_not_cut(invoke: Invoke, group: str) -> None:
     commands = invoke(group, "--help").stdout.partition("Commands:")[2].partition("Examples:")[0].splitlines()
 
@@ -161,7 +162,7 @@ def test_all_members_of_outputs_are_shown() -> None:
     assert {each.name for each in fields(Outputs)} - set(output_fields(Outputs().to_document())) == hidden
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("outputs", "shown"),
     [
         (

@@ -11,6 +11,7 @@ import pytest
 
 from listener.cli.emulator import emulator, main
 from listener.emulator.options import Options
+from tests.support.cases import each_case
 
 #: Limits of the services, which only tests change.
 FIXED = {"concurrency", "queue_limit"}
@@ -22,7 +23,7 @@ def test_every_option_of_the_emulator_can_be_set_on_the_command_line() -> None:
     assert {each.name for each in fields(Options)} - options == FIXED
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "sent"), [([], True), (["--no-text-to-speech-callback"], False)], ids=["default", "off"]
 )
 def test_the_callback_of_text_to_speech_can_be_switched_off(arguments: list[str], sent: bool) -> None:
@@ -33,7 +34,7 @@ def test_the_callback_of_text_to_speech_can_be_switched_off(arguments: list[str]
     assert options.text_to_speech_callback is sent
 
 
-@pytest.mark.parametrize(
+@each_case(
     "given",
     [
         "--job-seconds=inf",

@@ -18,6 +18,7 @@ from listener.core.model import Dead, JobState, ResultStatus, RetryAfter, Settle
 from listener.rules.routing import decider
 from listener.settings.loader import settings_from
 from tests.support.builders import a_callback, a_claim, a_decoded_message, a_job, a_message, a_result, wrapped
+from tests.support.cases import each_case
 from tests.support.command_line import Invoke
 from tests.support.program import Place
 
@@ -83,7 +84,7 @@ def test_the_same_message_comes_from_a_file_or_standard_input(routed: Place, inv
     assert invoke("explain", "message.txt").stdout == invoke("explain", body).stdout == from_stdin.stdout
 
 
-@pytest.mark.parametrize(
+@each_case(
     "text",
     ["{", "<a>", "two words", wrapped("{"), "[1]", "", "\ufeff", "x" * 100_000, wrapped(wrapped("x"))],
     ids=repr,

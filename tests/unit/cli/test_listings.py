@@ -15,6 +15,7 @@ from listener.core.model import Dead, Done, JobState, ResultStatus, RoutingDecis
 from listener.core.ports import Decide
 from listener.store.sql_store import SqlStore
 from tests.support.builders import a_claim, a_decoded_message, a_job, a_message, a_result, routes_all
+from tests.support.cases import each_case
 from tests.support.command_line import Invoke
 from tests.support.program import Place
 from tests.support.terminal import run_at_terminal
@@ -92,7 +93,7 @@ def ids_of(listed: list[dict[str, Any]]) -> set[str]:
     return {row["job_id"][0] for row in listed}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("options", "expected"),
     [
         pytest.param(["--function", "cover"], "12 12 - 12", id="function"),

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.cases import each_case
 from tests.support.command_line import Invoke
 
 FILES = {"pyproject.toml", "cover_notes.py", "tests", "README.md", ".gitignore"}
@@ -57,7 +58,7 @@ def test_what_exists_is_not_touched(tmp_path: Path, invoke: Invoke, is_file: boo
     assert ([] if is_file else list(there.iterdir())) == []
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "reason"),
     [
         *(

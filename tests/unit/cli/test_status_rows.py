@@ -13,6 +13,7 @@ from listener.core.check_result import Level
 from listener.core.model import Source
 from listener.store.statistics import OutcomeTimes, Totals
 from tests.support.builders import NOON, a_daemon
+from tests.support.cases import each_case
 from tests.support.status import DAEMON, HOUR, QUEUE, VIEW, a_status, an_activity
 
 SECOND = timedelta(seconds=1)
@@ -52,7 +53,7 @@ UNHEALTHY = [
 ]
 
 
-@pytest.mark.parametrize(("fields", "name", "words"), UNHEALTHY)
+@each_case(("fields", "name", "words"), UNHEALTHY)
 def test_a_listener_that_does_not_work_is_unhealthy_and_the_row_says_what_to_do(
     fields: dict[str, Any], name: str, words: str
 ) -> None:
@@ -63,7 +64,7 @@ def test_a_listener_that_does_not_work_is_unhealthy_and_the_row_says_what_to_do(
     assert not healthy(status_rows(status))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("totals", "name", "words"),
     [
         ({"dead": 3}, "dead letters", "mns-listener dead-letters list"),
@@ -120,7 +121,7 @@ def test_a_daemon_that_cannot_be_asked_is_shown_as_the_store_knows_it() -> None:
         assert healthy(status_rows(status))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("host", "silent", "level"),
     [
         ("host", "unix:/run/http.sock", Level.FAILED),

@@ -13,6 +13,7 @@ from listener.client import PIPELINE_KNOWN_FOR, Client
 from listener.emulator import Emulator
 from listener.emulator.options import DEFAULT_PIPELINE_ID
 from listener.jobs.request import JobRequest
+from tests.support.cases import each_case
 from tests.support.clocks import let_pass
 from tests.support.command_line import Invoke
 from tests.support.program import NOTIFY_URL, QUEUE, Place
@@ -34,7 +35,7 @@ def jobs_in_store(place: Place) -> int:
     return len(place.queries(lambda queries: queries.jobs()))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("arguments", "words"),
     [
         pytest.param([*ONE, "--wait", "--timeout", "5x"], "--timeout: '5x' is not", id="timeout"),

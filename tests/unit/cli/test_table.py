@@ -11,6 +11,7 @@ from listener.cli import common
 from listener.cli.folded_table import terminal_lines
 from listener.cli.table import cell_text, piped_lines
 from tests.support.builders import JOB_ID, NOON, a_job
+from tests.support.cases import each_case
 from tests.support.program import Place
 from tests.support.terminal import run_at_terminal
 
@@ -20,7 +21,7 @@ ROWS = [["1", JOB_ID, "talk-7", "Fail", LONG], ["2", "job-2", "", "Success", ""]
 WHOLE = ("id", "job", "reference")
 
 
-@pytest.mark.parametrize("width", [78, 100, 200, 500])
+@each_case("width", [78, 100, 200, 500])
 def test_long_cells_are_folded_and_all_others_are_whole(width: int) -> None:
     lines = list(terminal_lines(COLUMNS, ROWS, width=width, whole=WHOLE))
 

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import pytest
-
 from listener.core.event_types import ends_job
 from tests.support.builders import a_result
+from tests.support.cases import each_case
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("type_", "ends"),
     [
         ("ProduceMediaComplete", True),

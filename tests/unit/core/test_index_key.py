@@ -6,13 +6,14 @@ import pytest
 
 from listener.core.index_key import MAX_BYTES, index_key
 from tests.support.builders import a_result
+from tests.support.cases import each_case
 
 WIDE = "\U0001f3ac"
 #: The SHA-256 of the key in the last test.
 DIGEST = "5b39e3c5048d48f6be612f1d81defa74fc47a881584f38c725e60b8a626bbdee"
 
 
-@pytest.mark.parametrize(
+@each_case(
     "text",
     [
         pytest.param("", id="empty"),

@@ -10,6 +10,7 @@ from alibabacloud_mts20140618 import models
 from alibabacloud_mts20140618.client import Client
 
 from listener.core.job_kinds import JOB_KINDS, JobKind, kind_of_type
+from tests.support.cases import each_case
 
 by_name = pytest.mark.parametrize("kind", JOB_KINDS, ids=lambda kind: kind.name)
 
@@ -41,7 +42,7 @@ def test_the_members_of_a_job_are_those_of_the_reply(kind: JobKind) -> None:
     assert getattr(models, f"{kind.queried_by}ResponseBody")().from_map(reply).to_map() == reply
 
 
-@pytest.mark.parametrize("spelled", ["smarttag", "SmartTag", "iproduction", "Report", "start"])
+@each_case("spelled", ["smarttag", "SmartTag", "iproduction", "Report", "start"])
 def test_a_type_is_found_in_any_case(spelled: str) -> None:
     kind = kind_of_type(spelled)
 
@@ -49,6 +50,6 @@ def test_a_type_is_found_in_any_case(spelled: str) -> None:
     assert spelled.casefold() in {name.casefold() for name in (kind.name, *kind.types)}
 
 
-@pytest.mark.parametrize("unknown", ["", "Subtitle"])
+@each_case("unknown", ["", "Subtitle"])
 def test_an_unknown_type_has_no_kind(unknown: str) -> None:
     assert kind_of_type(unknown) is None

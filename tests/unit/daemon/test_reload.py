@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import pytest
-
 from listener.daemon.reload import RELOADABLE, apply_reloadable, sections_needing_restart
 from listener.settings.sections import LogSettings, RetrySettings, Settings
+from tests.support.cases import each_case
 
 CHANGED = "another value"
 #: Sections of which only some settings are reloaded.
 IN_PART = {path.partition(".")[0] for path in RELOADABLE if "." in path}
 
 
-@pytest.mark.parametrize("section", sorted(set(Settings.model_fields) - IN_PART))
+@each_case("section", sorted(set(Settings.model_fields) - IN_PART))
 def test_a_changed_section_is_either_reloaded_or_reported(section: str) -> None:
     running = Settings()
     new = running.model_copy(update={section: CHANGED})

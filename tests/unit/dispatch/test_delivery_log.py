@@ -24,6 +24,7 @@ from listener.dispatch.delivery_log import log_error, log_fields, log_settlement
 from listener.store.sql_store import SqlStore
 from listener.store.tables import EPOCH, deliveries
 from tests.support.builders import JOB_ID, a_claim, a_delivery, a_result
+from tests.support.cases import each_case
 from tests.support.dispatching import (
     QUICK,
     TARGET,
@@ -175,7 +176,7 @@ RETRY = RetryAfter(wait=timedelta(seconds=2), reason="ValueError: boom")
 CUT_SHORT = RetryAfter(wait=timedelta(seconds=2), reason="stopped", spent=False, failed=False)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("outcome", "late", "level", "facts"),
     [
         pytest.param(Done(), False, "debug", {"outcome": "done"}, id="done"),
@@ -269,7 +270,7 @@ def test_the_outcome_of_an_attempt_that_another_process_has_begun_again_is_logge
     assert [(line["outcome"], line["ignored"], line["attempt"]) for line in late] == [("late", "done", 1)]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("error", "logged"),
     [(KeyError("nope"), ["handler.raised"]), (Reject("no"), [])],
     ids=["error", "decision"],

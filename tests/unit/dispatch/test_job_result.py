@@ -5,12 +5,11 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-import pytest
-
 from listener.core.model import Delivery
 from listener.core.outputs import Outputs
 from listener.dispatch.job_result import job_result, outputs_of
 from tests.support.builders import a_delivery, a_job, a_result
+from tests.support.cases import each_case
 from tests.support.job_entries import ENTRIES
 
 
@@ -34,7 +33,7 @@ def test_what_we_submitted_takes_precedence_over_the_callback() -> None:
     assert (given.function, given.pipeline) == ("Cover", "p")
 
 
-@pytest.mark.parametrize("input", ["oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4", ""])
+@each_case("input", ["oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4", ""])
 def test_a_callback_cannot_add_user_data_to_a_job_that_we_submitted_without_any(input: str) -> None:
     given = job_result(a_delivery(job=a_job(input=input), result=a_result(user_data='{"a": 1}')))
 
@@ -92,7 +91,7 @@ def test_an_answer_without_a_result_brings_outputs_that_are_empty() -> None:
     assert outputs_of(a_result(outputs="null"), a_job()) == Outputs(raw="null")
 
 
-@pytest.mark.parametrize("type_", ["IProduction", "", "Transcode"])
+@each_case("type_", ["IProduction", "", "Transcode"])
 def test_a_job_with_a_function_is_of_smart_production_whatever_its_callback_says(type_: str) -> None:
     found = outputs_of(a_result(type=type_, outputs=ANSWER), a_job())
 

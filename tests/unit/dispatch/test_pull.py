@@ -25,6 +25,7 @@ from listener.store.deliveries import Deliveries
 from listener.store.event_feed import EventFeed
 from listener.store.sql_store import SqlStore
 from listener.store.tables import attempts
+from tests.support.cases import each_case
 from tests.support.clocks import UNKNOWN, Clocks, let_pass
 from tests.support.dispatching import (
     LONG,
@@ -319,7 +320,7 @@ class TestClaiming:
         assert 20 * MINUTE < until(ends[0]) <= 30 * MINUTE
         assert until(ends[1]) <= 10 * SECOND
 
-    @pytest.mark.parametrize(
+    @each_case(
         ("wrong", "message"),
         [
             ({"limit": 0}, "limit = 0 must be between 1 and 256"),

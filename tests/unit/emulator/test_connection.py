@@ -28,6 +28,7 @@ from listener.emulator.limits import (
 from listener.emulator.mns import xml
 from listener.emulator.server import RunningEmulator, running
 from listener.http import time_limits
+from tests.support.cases import each_case
 from tests.support.emulator_clients import BareMns, BareMps, elements, signed_headers
 from tests.support.waiting import wait_until
 
@@ -78,7 +79,7 @@ def test_target_is_read_and_signed_as_it_was_sent(server: RunningEmulator, targe
         assert b"<Queues" in reply_of(client)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("target", "path"),
     [
         (b"http://host:80/a?b=c", b"/a?b=c"),

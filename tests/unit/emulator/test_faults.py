@@ -19,6 +19,7 @@ from listener.emulator import Emulator, Fault, FaultKind, Options
 from listener.emulator.faults import MAX_FAULTS, FaultError, Faults, Occasion, parse, read
 from listener.emulator.server import RunningEmulator, running
 from listener.emulator.virtual_clock import VirtualClock
+from tests.support.cases import each_case
 from tests.support.emulator_clients import BareMns, BareMps, code, elements, next_callback, submit
 from tests.support.waiting import wait_until
 
@@ -282,7 +283,7 @@ def picks(fault: Fault, occasions: int = 12, *, seed: int | None = 1) -> list[in
     return [number for number in range(occasions) if faults.strikes(occasion)]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("fields", "expected"),
     [
         pytest.param({}, list(range(12)), id="always"),
@@ -320,7 +321,7 @@ def test_fault_has_a_beginning_and_an_end() -> None:
     assert seen == [False, True, False]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("document", "complaint"),
     [
         pytest.param({"kind": "explode"}, "kind = 'explode'", id="kind"),

@@ -13,6 +13,7 @@ import pytest
 from listener.emulator import Emulator
 from listener.emulator.faults import Fault, FaultKind
 from listener.emulator.server import RunningEmulator
+from tests.support.cases import each_case
 from tests.support.emulator_clients import BareMns, BareRpc, elements, mns_open_client, records
 
 DEAD = {"Enabled": True, "DeadLetterTargetQueue": "dead", "MaxReceiveCount": 3}
@@ -171,7 +172,7 @@ def test_deleted_queue_is_gone_for_both_protocols(client: Any, bare: BareMns) ->
         call(client, "GetQueueAttributes", QueueName="q")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("parameters", "code"),
     [
         pytest.param({"QueueName": ""}, "MissingParameter", id="no-name"),
@@ -354,7 +355,7 @@ def test_push_that_is_given_up_is_in_the_dead_letter_queue_of_its_subscription(
     assert elements(bare.receive("q"))["MessageBody"] == "hello"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("parameters", "code"),
     [
         pytest.param({"PushType": "http"}, "EndpointInvalid", id="other-push-type"),

@@ -12,10 +12,11 @@ import pytest
 
 from listener.core import clock
 from listener.emulator import signatures
+from tests.support.cases import each_case
 from tests.support.emulator_clients import KEY, SECRET, BareMns, elements
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("secret", "time", "region", "signed", "expected"),
     [
         pytest.param(

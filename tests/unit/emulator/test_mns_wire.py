@@ -15,6 +15,7 @@ import pytest
 
 from listener.emulator import Emulator, Options
 from listener.emulator.server import RunningEmulator, running
+from tests.support.cases import each_case
 from tests.support.emulator_clients import NAMESPACE, BareMns, elements, records
 from tests.support.waiting import wait_until
 
@@ -116,7 +117,7 @@ def a_property(name: str = "n", value: str = "v", type: str = "STRING") -> str:
     return f"<PropertyValue><Name>{name}</Name><Value>{value}</Value><Type>{type}</Type></PropertyValue>"
 
 
-@pytest.mark.parametrize(
+@each_case(
     "user",
     [
         pytest.param(a_property(type="INTEGER"), id="type"),
@@ -166,7 +167,7 @@ def test_namespace_of_a_request_does_not_matter(bare: BareMns, namespace: str) -
     assert reply.status_code == 201
 
 
-@pytest.mark.parametrize(
+@each_case(
     "body",
     [
         pytest.param("<Message><MessageBody>x</Message>", id="not-well-formed"),
@@ -189,7 +190,7 @@ def test_body_may_speak_of_document_types(bare: BareMns) -> None:
     assert elements(bare.receive("q"))["MessageBody"] == "<!DOCTYPE html>"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("headers", "status", "code"),
     [
         pytest.param({"authorization": "MNS testKeyId"}, 400, "InvalidAuthorizationHeader", id="no-colon"),
@@ -255,7 +256,7 @@ def test_handles_work_raw_and_escaped(bare: BareMns, escaped: bool) -> None:
     assert bare.request("DELETE", f"{MESSAGES}?ReceiptHandle={given}").status_code == 204
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("method", "target", "body", "text"),
     [
         pytest.param("GET", f"{MESSAGES}?waitseconds=31", "", "The value of waitseconds", id="wait"),
@@ -332,7 +333,7 @@ def test_what_is_beyond_the_limits_is_an_invalid_argument(
     assert text in elements(reply)["Message"]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("target", "code"),
     [
         pytest.param(f"{MESSAGES}?visibilityTimeout=5", "MissingReceiptHandle", id="no-handle"),

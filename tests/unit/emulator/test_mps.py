@@ -13,6 +13,7 @@ from freezegun import freeze_time
 from listener.emulator import DEFAULT_PIPELINE_ID, Emulator, Options, signatures
 from listener.emulator.mps.sample_results import FUNCTION_NAMES
 from listener.emulator.server import RunningEmulator, running
+from tests.support.cases import each_case
 from tests.support.emulator_clients import (
     BUCKET,
     NOTIFY,
@@ -149,7 +150,7 @@ def test_errors_come_in_the_format_asked_for(mps: BareMps) -> None:
     assert (root.tag, root.findtext("Code")) == ("Error", "InvalidParameter.ResourceNotFound")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("parameters", "expected"),
     [
         pytest.param({"AccessKeyId": "other"}, (404, "InvalidAccessKeyId.NotFound"), id="unknown-key"),
@@ -202,7 +203,7 @@ def test_tampered_acs3_body_is_refused(mps: BareMps) -> None:
     assert "calculation. server StringToSign is [ACS3-HMAC-SHA256\n" in str(error.findtext("Message"))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("parameters", "expected"),
     [
         pytest.param({"FunctionName": ""}, (400, "MissingParameter"), id="no-function"),

@@ -12,6 +12,7 @@ from listener.core.job_kinds import TRANSCODE, WORKFLOW, JobKind
 from listener.emulator import DEFAULT_PIPELINE_ID, Emulator, Options
 from listener.emulator.mps.kinds import EMULATED_KINDS
 from listener.emulator.server import RunningEmulator, running
+from tests.support.cases import each_case
 from tests.support.emulated_jobs import (
     FILE_URL,
     add_workflow,
@@ -80,7 +81,7 @@ def test_no_operation_is_left_out(idle: RunningEmulator) -> None:
     assert set(OPERATIONS) == set(idle.emulator.mps.operations)
 
 
-@pytest.mark.parametrize("operation", OPERATIONS)
+@each_case("operation", OPERATIONS)
 def test_reply_in_xml_has_the_members_of_that_in_json(
     idle: RunningEmulator, calls: BareMps, operation: str
 ) -> None:

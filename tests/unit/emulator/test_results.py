@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from listener.emulator.mps.sample_results import FUNCTION_NAMES, Work, result
+from tests.support.cases import each_case
 
 
 def a_work(function: str, **params: Any) -> Work:
@@ -28,16 +29,12 @@ def data(function: str, **params: Any) -> Any:
     return json.loads(text)
 
 
-@pytest.mark.parametrize(
-    "function", ["VideoH2V", "VideoDelogo", "ImageH2V", "ImageDelogo", "VideoDetext", "Unheard"]
-)
+@each_case("function", ["VideoH2V", "VideoDelogo", "ImageH2V", "ImageDelogo", "VideoDetext", "Unheard"])
 def test_functions_without_data_have_the_empty_shape(function: str) -> None:
     assert json.loads(result(a_work(function))) == {"Details": [], "Message": "success", "Code": "Success"}
 
 
-@pytest.mark.parametrize(
-    "function", ["VideoClip", "VideoGreenScreenMatting", "AudioMixing", "AudioBeatDetection", "ASR"]
-)
+@each_case("function", ["VideoClip", "VideoGreenScreenMatting", "AudioMixing", "AudioBeatDetection", "ASR"])
 def test_file_lists_name_the_output_with_its_placeholders_filled_in(function: str) -> None:
     assert data(function) == {"result": [{"file": "out/summer-1714564800-00001."}]}
 
@@ -80,13 +77,13 @@ def test_segments_have_times() -> None:
     assert data("VideoSplit")["splitResult"][0].keys() == {"beginTime", "endTime", "title"}
 
 
-@pytest.mark.parametrize("function", FUNCTION_NAMES)
+@each_case("function", FUNCTION_NAMES)
 def test_outer_document_is_always_well_formed(function: str) -> None:
     for malformed in (False, True):
         assert json.loads(result(a_work(function), malformed=malformed))["Code"] == "Success"
 
 
-@pytest.mark.parametrize("function", ["Cover", "CaptionExtraction"])
+@each_case("function", ["Cover", "CaptionExtraction"])
 def test_malformed_data_is_no_json(function: str) -> None:
     inner = json.loads(result(a_work(function), malformed=True))["Data"]
 

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import json
 
-import pytest
-
 from listener.core.job_kinds import JOB_KINDS
 from listener.emulator.mps.sample_callbacks import SAMPLE_CALLBACKS, Subject
 from listener.formats.callback import decode
 from tests.support.builders import JOB_ID, NOON
+from tests.support.cases import each_case
 
 STATES = {
     "success": "Success",
@@ -25,7 +24,7 @@ STATES = {
 }
 
 
-@pytest.mark.parametrize("name", SAMPLE_CALLBACKS)
+@each_case("name", SAMPLE_CALLBACKS)
 def test_each_sample_is_decoded_to_the_state_in_its_name_with_id_and_user_data(name: str) -> None:
     document = SAMPLE_CALLBACKS[name].build(Subject(id=JOB_ID, user_data="covers:7", at=NOON))
 

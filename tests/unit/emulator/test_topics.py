@@ -17,6 +17,7 @@ from listener.emulator.mns.topics import (
     Topics,
 )
 from listener.emulator.virtual_clock import VirtualClock
+from tests.support.cases import each_case
 
 QUEUE = "acs:mns:cn-shanghai:1234567890:queues/q"
 
@@ -84,7 +85,7 @@ def test_subscription_with_a_filter_tag_gets_only_what_has_this_tag(noted: Noted
     assert noted.topics.topic("t").published == 3
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("endpoint", "accepted"),
     [
         (QUEUE, True),

@@ -12,6 +12,7 @@ from listener.core.job_kinds import ANALYSIS, MEDIA_INFO, SNAPSHOT, TRANSCODE, W
 from listener.emulator import Emulator, Options
 from listener.emulator.mps.jobs import BAD_CONTENT
 from listener.emulator.server import RunningEmulator, running
+from tests.support.cases import each_case
 from tests.support.emulated_jobs import (
     FILE_URL,
     add_workflow,
@@ -235,7 +236,7 @@ def test_medium_without_a_workflow_has_no_run(mps: BareMps) -> None:
     assert (media["RunIdList"], media["File"]["URL"]) == ({"RunId": []}, FILE_URL)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("action", "parameters", "expected"),
     [
         pytest.param("AddMedia", {"FileURL": ""}, (400, "MissingParameter"), id="no-file"),

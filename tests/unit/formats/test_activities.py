@@ -14,6 +14,7 @@ from listener.core.documents import to_plain
 from listener.core.outputs import Activity
 from listener.formats.activities import read
 from listener.formats.callback import decode
+from tests.support.cases import each_case
 from tests.support.job_entries import ENTRIES
 
 LISTED = ENTRIES["Workflow"]["ActivityList"]["Activity"]
@@ -38,7 +39,7 @@ def named(*activities: dict[str, Any]) -> list[str]:
     return [each.name for each in read(a_report(list(activities)))]
 
 
-@pytest.mark.parametrize(
+@each_case(
     "text",
     [
         pytest.param(a_report(LISTED), id="callback"),
@@ -55,7 +56,7 @@ def test_the_activities_are_read_in_chronological_order(text: str) -> None:
     assert [each.state for each in found] == ["Fail", "Success", "Skipped"]
 
 
-@pytest.mark.parametrize("activities", [LISTED, {"Activity": LISTED}])
+@each_case("activities", [LISTED, {"Activity": LISTED}])
 def test_the_jobs_of_a_workflow_end_with_it_in_either_form(activities: Any) -> None:
     result = decode(a_report(activities))
 
@@ -81,7 +82,7 @@ def test_of_activities_at_the_same_time_start_is_the_first_and_report_the_last()
     assert [each.type for each in found] == ["Start", "Transcode", "Report"]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("written", "time"),
     [
         ("2016-04-01T02: 53: 41Z", datetime(2016, 4, 1, 2, 53, 41, tzinfo=UTC)),
@@ -107,7 +108,7 @@ def test_a_state_is_as_in_results() -> None:
     assert [each.state for each in found] == ["Success", "Running", "Skipped", "Lost", "Success"]
 
 
-@pytest.mark.parametrize("text", ["", "{}", "[]", "<xml/>", '{"JobId": "1"}', a_report(None), a_report("x")])
+@each_case("text", ["", "{}", "[]", "<xml/>", '{"JobId": "1"}', a_report(None), a_report("x")])
 def test_what_names_no_activities_has_none(text: str) -> None:
     assert read(text) == ()
 

@@ -17,6 +17,7 @@ from listener.formats.callback import all_members_of, decode
 from listener.formats.lenient_json import parse, render
 from listener.formats.user_data import embed_token
 from tests.support.builders import ABSENT, JOB_ID, TOKEN, WRAPPINGS, a_callback, a_result, wrapped
+from tests.support.cases import each_case
 from tests.support.growth import assert_linear
 
 ANY_TEXT = st.text(st.characters(exclude_categories=()))
@@ -75,7 +76,7 @@ def claims(**fields: Any) -> Result:
     return Result(**({"job_id": "", "state": ""} | fields))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("body", "expected"),
     [
         pytest.param(IPRODUCTION, a_result(job_id=JOB_ID), id="iproduction"),
@@ -215,7 +216,7 @@ def test_start_and_report_of_a_workflow_are_two_things() -> None:
     assert report.terminal
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("written", "read"),
     [("Success", "Running"), ("Completed", "Running"), ("Running", "Running"), ("Fail", "Fail")],
 )
@@ -257,8 +258,8 @@ def test_whatever_wraps_a_callback_it_comes_out_whole(how: str, text: str) -> No
     assert result.user_data == parse(json.dumps(f"x{text}"))
 
 
-@pytest.mark.parametrize("how", WRAPPINGS)
-@pytest.mark.parametrize("around", ["\ufeff{}", " \r\n{}\n", "\ufeff\n {}\t"])
+@each_case("how", WRAPPINGS)
+@each_case("around", ["\ufeff{}", " \r\n{}\n", "\ufeff\n {}\t"])
 def test_marks_and_blanks_around_a_body_do_not_matter(how: str, around: str) -> None:
     assert decode(around.format(wrapped(around.format(a_callback()), how))).job_id == JOB_ID
 
@@ -290,8 +291,8 @@ def test_four_wrappings_are_opened_and_a_fifth_is_not() -> None:
         decode(_base64_times(5))
 
 
-@pytest.mark.parametrize("state", ["Lost", "lost", " LOST "])
-@pytest.mark.parametrize(
+@each_case("state", ["Lost", "lost", " LOST "])
+@each_case(
     "document",
     [
         lambda state: {"JobId": JOB_ID, "State": state},
@@ -307,7 +308,7 @@ def test_nothing_but_the_listener_itself_declares_a_job_lost(document: Any, stat
         decode(json.dumps(document(state)))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("written", "read"),
     [
         ("Success", "Success"),
@@ -329,7 +330,7 @@ def test_states_of_known_meaning_are_normalised_and_others_kept(written: str, re
     assert decode(a_callback(State=written)).state == read
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("code", "state"),
     [("Success", "Success"), ("success", "Success"), ("InternalError", "Fail"), (ABSENT, "")],
 )
@@ -337,7 +338,7 @@ def test_a_missing_state_is_derived_from_the_code(code: Any, state: str) -> None
     assert decode(a_callback(State=ABSENT, Code=code)).state == state
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("members", "job_id"),
     [
         pytest.param({"jobId": "camel", "JobId": "Pascal"}, "Pascal", id="pascal-case-last"),
@@ -351,7 +352,7 @@ def test_of_two_spellings_pascal_case_is_believed(members: dict[str, Any], job_i
     assert decode(json.dumps(members)).job_id == job_id
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("members", "field", "value"),
     [
         pytest.param({"JobId": 12}, "job_id", "12", id="number-as-id"),
@@ -387,15 +388,15 @@ def test_values_of_unexpected_types_are_read_liberally(
     assert getattr(decode(a_callback(**members)), field) == value
 
 
-@pytest.mark.parametrize("how", ["raw", "topic-json"])
+@each_case("how", ["raw", "topic-json"])
 def test_the_raw_text_is_storable_too(how: str) -> None:
     body = wrapped('{"JobId":"j1","Message":"a\0b\ud800"}', how)
 
     assert decode(body).raw == '{"JobId":"j1","Message":"a\ufffdb\ufffd"}'
 
 
-@pytest.mark.parametrize("given_text", [None, "test", '{"route":"clips"}', "null", f"x#mnsl={TOKEN}"])
-@pytest.mark.parametrize("how", ["raw", "base64", "topic-xml", "topic-json-of-base64"])
+@each_case("given_text", [None, "test", '{"route":"clips"}', "null", f"x#mnsl={TOKEN}"])
+@each_case("how", ["raw", "base64", "topic-xml", "topic-json-of-base64"])
 def test_our_token_is_taken_off_the_user_data(given_text: str | None, how: str) -> None:
     result = decode(wrapped(a_callback(UserData=embed_token(given_text, TOKEN)), how))
 
@@ -408,7 +409,7 @@ def test_the_token_survives_user_data_that_comes_back_as_an_object() -> None:
     assert (result.user_data, result.token) == ('{"a":1}', TOKEN)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("body", "reason"),
     [
         pytest.param("", "no body", id="empty"),

@@ -15,6 +15,7 @@ from listener.formats.callback import decode
 from listener.formats.callback_rewriting import Kept, with_other_ids, without_private_data
 from listener.formats.user_data import embed_token
 from tests.support.builders import JOB_ID, NOON, TOKEN, WRAPPINGS, a_callback, wrapped
+from tests.support.cases import each_case
 from tests.support.event_samples import an_ims_event
 
 COVERS = Kept(values={"covers", "7"}, patterns={"quality-*-?", "*"})
@@ -31,7 +32,7 @@ def facts(result: Result) -> tuple[Any, ...]:
     return (result.job_id, result.run_id, result.type, result.state, result.function, result.activity_states)
 
 
-@pytest.mark.parametrize("name", SAMPLE_CALLBACKS)
+@each_case("name", SAMPLE_CALLBACKS)
 def test_what_routes_look_at_stays_and_everything_private_is_masked(name: str) -> None:
     clean = decode(without_private_data(sample(name), kept=COVERS))
 
@@ -43,14 +44,14 @@ def test_what_routes_look_at_stays_and_everything_private_is_masked(name: str) -
     assert [word for word in ("Zoe", "media.oss", '"media"', "abc") if word in clean.raw] == []
 
 
-@pytest.mark.parametrize("how", WRAPPINGS)
+@each_case("how", WRAPPINGS)
 def test_every_wrapping_is_removed(how: str) -> None:
     clean = without_private_data(wrapped(a_callback(UserData="private"), how))
 
     assert json.loads(clean)["UserData"] == "xxxxxxx"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "expected"),
     [
         pytest.param(
@@ -80,7 +81,7 @@ def test_addresses_lose_what_is_private_wherever_they_are(text: str, expected: s
     assert (clean["Message"], json.loads(clean["Extra"])) == (expected, {"in": [expected]})
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("user_data", "expected"),
     [
         pytest.param("covers:7a", "covers:9x", id="route"),
@@ -125,7 +126,7 @@ def test_any_body_is_rewritten(body: str) -> None:
     assert with_other_ids(body, str.upper) == body
 
 
-@pytest.mark.parametrize("name", SAMPLE_CALLBACKS)
+@each_case("name", SAMPLE_CALLBACKS)
 def test_the_same_callback_is_about_other_jobs_and_has_no_token(name: str) -> None:
     before = decode(sample(name))
     after = decode(with_other_ids(sample(name), lambda old: f"new-{old}"))

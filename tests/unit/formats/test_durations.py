@@ -17,11 +17,12 @@ from listener.formats.durations import (
     to_duration,
 )
 from listener.formats.toml_text import toml_text
+from tests.support.cases import each_case
 
 DURATION = TypeAdapter(Duration)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "duration"),
     [
         ("250ms", timedelta(milliseconds=250)),
@@ -40,9 +41,7 @@ def test_text_is_read(text: str, duration: timedelta) -> None:
     assert parse_duration(text) == duration
 
 
-@pytest.mark.parametrize(
-    "text", ["", "s", "5x", "5 minutes", "-5s", "-5", "1h-30m", "nan", "inf", "1e999", "٣s"]
-)
+@each_case("text", ["", "s", "5x", "5 minutes", "-5s", "-5", "1h-30m", "nan", "inf", "1e999", "٣s"])
 def test_other_text_is_refused_by_name(text: str) -> None:
     with pytest.raises(ValueError, match="is not a valid duration; use a number of seconds") as refusal:
         parse_duration(text)
@@ -50,7 +49,7 @@ def test_other_text_is_refused_by_name(text: str) -> None:
     assert repr(text) in str(refusal.value)
 
 
-@pytest.mark.parametrize("value", ["3651d", "9999999d", "9" * 400 + "d", 1e300, 10**400, timedelta.max])
+@each_case("value", ["3651d", "9999999d", "9" * 400 + "d", 1e300, 10**400, timedelta.max])
 def test_a_duration_has_an_upper_bound_that_the_error_names(value: object) -> None:
     with pytest.raises(ValueError, match="is too long; use at most 3650d") as refusal:
         to_duration(value)
@@ -78,12 +77,12 @@ def test_parts_add_up(days: int, hours: int, minutes: int, seconds: int, millise
     )
 
 
-@pytest.mark.parametrize("value", ["1m", 60, 60.0, timedelta(minutes=1)])
+@each_case("value", ["1m", 60, 60.0, timedelta(minutes=1)])
 def test_models_take_text_numbers_and_timedeltas(value: object) -> None:
     assert DURATION.validate_python(value) == timedelta(minutes=1)
 
 
-@pytest.mark.parametrize("value", [True, None, -1, -0.5, timedelta(-1), float("nan"), [], "PT1M"])
+@each_case("value", [True, None, -1, -0.5, timedelta(-1), float("nan"), [], "PT1M"])
 def test_models_refuse_anything_else(value: object) -> None:
     with pytest.raises(ValidationError, match="is not a valid duration"):
         DURATION.validate_python(value)
@@ -95,9 +94,7 @@ def test_nought_is_a_duration_but_no_positive_one() -> None:
         TypeAdapter(PositiveDuration).validate_python(0)
 
 
-@pytest.mark.parametrize(
-    "text", ["0s", "30s", "1m", "1m5s", "2h", "1h30m", "4d", "3d12h", "1d"], ids=lambda text: text
-)
+@each_case("text", ["0s", "30s", "1m", "1m5s", "2h", "1h30m", "4d", "3d12h", "1d"], ids=lambda text: text)
 def test_a_duration_is_shown_as_it_is_written(text: str) -> None:
     assert duration_text(parse_duration(text)) == text
 

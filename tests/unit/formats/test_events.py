@@ -11,6 +11,7 @@ from listener.core.errors import Undecodable
 from listener.core.idempotency_key import idempotency_key
 from listener.formats.callback import all_members_of, decode
 from tests.support.builders import ABSENT, WRAPPINGS, wrapped
+from tests.support.cases import each_case
 from tests.support.event_samples import EVENT_TIME, a_vod_event, an_ims_event
 
 #: Captured from a queue of IMS.
@@ -34,7 +35,7 @@ STREAM = {
 }
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("body", "expected"),
     [
         pytest.param(
@@ -173,7 +174,7 @@ def test_every_known_event_is_read(body: str, expected: dict[str, Any]) -> None:
     assert result.event.startswith(f"{result.job_id or result.media_id}/{result.type}@")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("type_", "members", "state"),
     [
         pytest.param("UploadComplete", {}, "Success", id="name-says-complete"),
@@ -191,8 +192,8 @@ def test_a_missing_status_follows_from_the_error_or_the_name(
     assert decode(a_vod_event(type_, VideoId="v", Status=ABSENT, **members)).state == state
 
 
-@pytest.mark.parametrize("how", WRAPPINGS)
-@pytest.mark.parametrize("body", [PRODUCED, a_vod_event("StreamTranscodeComplete", **STREAM)])
+@each_case("how", WRAPPINGS)
+@each_case("body", [PRODUCED, a_vod_event("StreamTranscodeComplete", **STREAM)])
 def test_a_copy_is_the_same_event_whatever_wraps_it(how: str, body: str) -> None:
     assert decode(wrapped(body, how)) == decode(body)
 
@@ -204,7 +205,7 @@ def test_the_order_and_the_spelling_of_members_do_not_make_another_event() -> No
     assert decode(json.dumps(turned)).event == decode(PRODUCED).event
 
 
-@pytest.mark.parametrize(
+@each_case(
     "other",
     [
         pytest.param(a_vod_event("StreamTranscodeComplete", **STREAM | {"JobId": "eee"}), id="another-job"),

@@ -15,6 +15,7 @@ from listener.emulator.mps import sample_results
 from listener.formats.found_outputs import MAX_PROBLEMS
 from listener.formats.job_outputs import read
 from listener.jobs.functions import FUNCTIONS
+from tests.support.cases import each_case
 
 HOME = "oss://media.oss-cn-shanghai.aliyuncs.com"
 OUTPUT = f"{HOME}/out/{{source}}-{{sequenceId}}.{{resultType}}"
@@ -70,7 +71,7 @@ def paths(outputs: Outputs) -> list[str]:
     return [file.path for file in outputs.files]
 
 
-@pytest.mark.parametrize("function", sample_results.FUNCTION_NAMES)
+@each_case("function", sample_results.FUNCTION_NAMES)
 def test_every_function_fills_its_documented_fields_and_no_other(function: str) -> None:
     read_back = read(function, sample_results.result(a_work(function)), output=OUTPUT)
 
@@ -83,7 +84,7 @@ def test_every_function_fills_its_documented_fields_and_no_other(function: str) 
     assert (read_back.code, read_back.malformed) == ("Success", False)
 
 
-@pytest.mark.parametrize("function", sample_results.FUNCTION_NAMES)
+@each_case("function", sample_results.FUNCTION_NAMES)
 def test_documented_slips_change_nothing_but_the_flag(function: str) -> None:
     whole = read(function, sample_results.result(a_work(function)), output=OUTPUT).to_document()
     slipped = read(
@@ -94,7 +95,7 @@ def test_documented_slips_change_nothing_but_the_flag(function: str) -> None:
     assert {**slipped, "raw": "", "malformed": False} == {**whole, "raw": ""}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("data", "repaired"),
     [
         pytest.param(FILE_LIST, False, id="object"),
@@ -130,12 +131,12 @@ def test_glued_documents_are_read_both() -> None:
     assert paths(read("VideoClip", text)) == ["a", "b"]
 
 
-@pytest.mark.parametrize("text", [None, "", "  ", "null", '""', "{}", "[]", '"null"'])
+@each_case("text", [None, "", "  ", "null", '""', "{}", "[]", '"null"'])
 def test_nothing_is_an_empty_result_and_no_problem(text: str | None) -> None:
     assert read("Cover", text) == Outputs(raw=text or "")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "problem"),
     [
         pytest.param("<html>", "Result is not valid JSON", id="no-json"),

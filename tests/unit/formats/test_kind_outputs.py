@@ -33,6 +33,7 @@ from listener.core.outputs import (
 from listener.formats import job_outputs
 from listener.formats.kind_outputs import read
 from listener.formats.unicode_text import storable
+from tests.support.cases import each_case
 from tests.support.growth import assert_linear
 from tests.support.job_entries import ENTRIES, oss_file
 
@@ -73,9 +74,7 @@ def paths(outputs: Outputs | None) -> list[str]:
     return [file.path for file in outputs.files]
 
 
-@pytest.mark.parametrize(
-    "kind", [each for each in JOB_KINDS if each is not IPRODUCTION], ids=lambda each: each.name
-)
+@each_case("kind", [each for each in JOB_KINDS if each is not IPRODUCTION], ids=lambda each: each.name)
 def test_the_sample_of_each_kind_is_spelled_as_in_the_official_sdk_and_read_whole(kind: JobKind) -> None:
     from alibabacloud_mts20140618 import models
 
@@ -113,7 +112,7 @@ def test_a_transcoded_file_has_its_properties_and_its_subtitles() -> None:
     )
 
 
-@pytest.mark.parametrize("name", ["Transcode", "Snapshot", "MediaCensor"])
+@each_case("name", ["Transcode", "Snapshot", "MediaCensor"])
 def test_a_job_that_failed_has_a_cause_and_no_files(name: str) -> None:
     found = outputs_of(name, State="TranscodeFail", Code="InvalidParameter", Message="bad")
 
@@ -121,7 +120,7 @@ def test_a_job_that_failed_has_a_cause_and_no_files(name: str) -> None:
     assert found.others[0].keys() == ENTRIES[name].keys() - {"State", "Id", "JobId"}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("key", "container", "path"),
     [
         ("a/b", "m3u8", "a/b.m3u8"),
@@ -188,7 +187,7 @@ def test_snapshots_that_only_became_part_of_tiles_are_not_named() -> None:
     assert paths(snapshots(2, TileOut={"IsKeepCellPic": False})) == ["00001.jpg", "00002.jpg"]
 
 
-@pytest.mark.parametrize("count", ["many", -1, 1.5, [], None])
+@each_case("count", ["many", -1, 1.5, [], None])
 def test_snapshots_that_are_not_counted_are_a_problem(count: Any) -> None:
     found = snapshots(count)
 
@@ -320,7 +319,7 @@ def test_lists_are_read_in_every_shape_that_is_documented() -> None:
         assert outputs_of("FpShot", FpShotResult={"FpShots": shape}).matches == (MATCH,)
 
 
-@pytest.mark.parametrize("nested", [False, True])
+@each_case("nested", [False, True])
 def test_a_callback_of_fpshot_brings_its_matches(nested: bool) -> None:
     notify = {"JobId": "1", "State": "Success", "FpShots": ENTRIES["FpShot"]["FpShotResult"]["FpShots"]}
     document = {"Type": "FpShot", "FpShotJobNotify": notify} if nested else {"Type": "FpShot", **notify}
@@ -374,7 +373,7 @@ def test_the_callback_of_snapshots_brings_all_of_them() -> None:
     assert found.files[4].url == "oss://example.oss-cn-shanghai.aliyuncs.com/out/V2-00005.jpg"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("members", "expected"),
     [
         pytest.param(
@@ -411,9 +410,7 @@ def test_what_does_not_fit_in_a_callback_is_a_problem(members: dict[str, Any], p
     assert any(each.startswith(problem) for each in found.problems)
 
 
-@pytest.mark.parametrize(
-    "members", [{"State": "Fail"}, {"State": "Lost"}, {"LastUrl": None, "UrlPattern": None}]
-)
+@each_case("members", [{"State": "Fail"}, {"State": "Lost"}, {"LastUrl": None, "UrlPattern": None}])
 def test_callbacks_without_anything_bring_no_outputs(members: dict[str, Any]) -> None:
     assert of_callback(SNAPSHOT, **DOCUMENTED | members) is None
 
@@ -428,7 +425,7 @@ def test_what_mps_itself_says_is_preferred_to_the_callback() -> None:
     assert paths(read(SNAPSHOT, "", raw=raw))[0] == "out/V2-00001.jpg"
 
 
-@pytest.mark.parametrize("kind", [None, *JOB_KINDS])
+@each_case("kind", [None, *JOB_KINDS])
 def test_what_mps_refused_to_say_is_not_known_and_an_empty_answer_is_empty(kind: JobKind | None) -> None:
     raw = json.dumps({"JobId": "1", "State": "Success"})
 

@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from listener.formats import lenient_json
 from listener.formats.unicode_text import shortened, storable
+from tests.support.cases import each_case
 
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
@@ -32,7 +33,7 @@ def test_any_text_survives_as_a_member_without_nul_and_surrogates(text: str) -> 
     assert lenient_json.parse(json.dumps({"a": text})) == {"a": storable(text)}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "value"),
     [
         pytest.param(r'"\u0000"', "\ufffd", id="escaped-nul"),
@@ -52,7 +53,7 @@ def test_harmful_values_become_harmless(text: str, value: Any) -> None:
     assert lenient_json.render(lenient_json.parse(text)).encode()
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "complaint"),
     [
         pytest.param("", "not valid JSON", id="empty"),

@@ -7,9 +7,10 @@ from typing import Any
 import pytest
 
 from listener.formats.member_paths import json_or_text, missing_member, with_member
+from tests.support.cases import each_case
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("document", "path", "expected"),
     [
         pytest.param({"a": 1}, "b", {"a": 1, "b": "x"}, id="added"),
@@ -28,7 +29,7 @@ def test_a_member_is_changed_wherever_it_is(
     assert repr(document) == before
 
 
-@pytest.mark.parametrize("path", ["", "a.", "text.b", "list.1", "list.x", "list.-1"])
+@each_case("path", ["", "a.", "text.b", "list.1", "list.x", "list.-1"])
 def test_a_path_that_leads_nowhere_is_refused_by_name(path: str) -> None:
     with pytest.raises(ValueError, match=r"empty name|leads nowhere") as caught:
         with_member({"text": "t", "list": [1]}, path, 1)

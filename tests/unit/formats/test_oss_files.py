@@ -8,13 +8,14 @@ import pytest
 
 from listener.core.outputs import OutputFile
 from listener.formats.oss_files import at_url, located, oss_file
+from tests.support.cases import each_case
 from tests.support.growth import assert_linear
 
 HOME = "oss://media.oss-cn-shanghai.aliyuncs.com"
 OUTPUT = f"{HOME}/out/{{source}}-{{sequenceId}}"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("path", "output", "file"),
     [
         ("a/b.srt", OUTPUT, OutputFile(path="a/b.srt", bucket="media", url=f"{HOME}/a/b.srt")),
@@ -31,7 +32,7 @@ def test_files_are_in_the_bucket_of_the_output_unless_they_say_otherwise(
     assert located(path, output=output) == (file or OutputFile(path="a", bucket="other", url=path))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("url", "file"),
     [
         (
@@ -47,7 +48,7 @@ def test_a_url_of_oss_becomes_an_address(url: str, file: OutputFile) -> None:
     assert at_url(url) == file
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("value", "file"),
     [
         pytest.param(

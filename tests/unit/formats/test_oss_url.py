@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from listener.formats.oss_url import OssUrl, split_oss_url
+from tests.support.cases import each_case
 
 HOST = "oss://media.oss-cn-shanghai.aliyuncs.com"
 
 
-@pytest.mark.parametrize(
+@each_case(
     "key",
     [
         pytest.param("in/talk.mp4", id="plain"),
@@ -24,7 +25,7 @@ def test_an_object_key_may_hold_any_characters(key: str) -> None:
     assert split_oss_url(f"{HOST}/{key}") == OssUrl(bucket="media", region="cn-shanghai", key=key)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("bucket", "place"),
     [
         ("a1b", "oss-cn-shanghai"),
@@ -39,7 +40,7 @@ def test_buckets_and_hosts_as_the_vendor_writes_them_pass(bucket: str, place: st
     assert (found.bucket, f"oss-{found.region}") == (bucket, place.removesuffix("-internal"))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("url", "words"),
     [
         pytest.param("", "'' is not a valid OSS URL; expected oss://BUCKET", id="empty"),

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 
 from listener.formats.queue_url import as_notify_url
+from tests.support.cases import each_case
 
 URL = "mns://123.mns.cn-shanghai.aliyuncs.com/queues/my-queue"
 
 
-@pytest.mark.parametrize(
+@each_case(
     "url",
     [
         pytest.param(URL, id="as-it-is"),
@@ -35,7 +36,7 @@ def test_a_masked_account_of_the_vendors_samples_is_converted() -> None:
     assert as_notify_url(sample) == sample.replace(".oss-", ".mns.")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("url", "words"),
     [
         pytest.param("", "not a valid queue URL", id="empty"),

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 
-import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -12,6 +11,7 @@ from listener.core.errors import Undecodable
 from listener.formats.callback import decode
 from listener.formats.redaction import redacted
 from tests.support.builders import WRAPPINGS, a_callback, wrapped
+from tests.support.cases import each_case
 
 
 def verdict(body: str) -> str:
@@ -23,7 +23,7 @@ def verdict(body: str) -> str:
     return f"{result.type} {result.state}"
 
 
-@pytest.mark.parametrize("how", WRAPPINGS)
+@each_case("how", WRAPPINGS)
 def test_names_and_states_stay_and_everything_else_is_masked(how: str) -> None:
     body = wrapped(a_callback(JobId="job-7a", UserData='{"user": "Zoë"}', Message="oss://Secret/1.mp4"), how)
 
@@ -35,7 +35,7 @@ def test_names_and_states_stay_and_everything_else_is_masked(how: str) -> None:
     assert verdict(masked) == verdict(body)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "body",
     [
         '{"JobId": "a", "State": "Success", "UserData": "unfinished',

@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.formats import safe_xml
+from tests.support.cases import each_case
 
 NAMESPACES = [
     pytest.param("", id="none"),
@@ -18,7 +19,7 @@ NAMESPACES = [
 ]
 
 
-@pytest.mark.parametrize("namespace", NAMESPACES)
+@each_case("namespace", NAMESPACES)
 def test_names_read_the_same_in_every_namespace(namespace: str) -> None:
     root = safe_xml.parse(f"<Message{namespace}>\r  <MessageId>A1</MessageId>\r  <Empty/></Message>")
 
@@ -26,7 +27,7 @@ def test_names_read_the_same_in_every_namespace(namespace: str) -> None:
     assert safe_xml.children_text(root) == {"MessageId": "A1", "Empty": ""}
 
 
-@pytest.mark.parametrize("encoding", ["utf-8", "utf-16", "iso-8859-1"])
+@each_case("encoding", ["utf-8", "utf-16", "iso-8859-1"])
 def test_bytes_are_read_in_the_encoding_they_declare(encoding: str) -> None:
     text = f'<?xml version="1.0" encoding="{encoding}"?><a><b>é</b></a>'
 
@@ -39,7 +40,7 @@ BOMB = (
 )
 
 
-@pytest.mark.parametrize(
+@each_case(
     "text",
     [
         pytest.param(BOMB, id="entities-in-entities"),
@@ -53,7 +54,7 @@ def test_document_types_are_refused(text: str | bytes) -> None:
         safe_xml.parse(text)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "text",
     [
         pytest.param("", id="empty"),
@@ -87,7 +88,7 @@ def test_no_encoding_hides_that_there_are_very_many_elements(encoding: str) -> N
             safe_xml.parse(body)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "plain"),
     [
         pytest.param("a &lt; b &amp;&amp; c &gt; &quot;d&apos;", "a < b && c > \"d'", id="named"),

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import pytest
-
 from listener.formats.service_hosts import is_vendors, mns_host, mps_host
+from tests.support.cases import each_case
 
 PUBLIC = "123.mns.cn-shanghai.aliyuncs.com"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("host", "internal"),
     [
         (PUBLIC, False),
@@ -18,7 +17,7 @@ PUBLIC = "123.mns.cn-shanghai.aliyuncs.com"
         ("123.MNS.cn-shanghai-vpc.aliyuncs.com", True),
     ],
 )
-@pytest.mark.parametrize("form", ["https://{}", "http://{}:80"])
+@each_case("form", ["https://{}", "http://{}:80"])
 def test_an_endpoint_of_mns(host: str, internal: bool, form: str) -> None:
     found = mns_host(form.format(host))
 
@@ -27,7 +26,7 @@ def test_an_endpoint_of_mns(host: str, internal: bool, form: str) -> None:
     assert found.public == PUBLIC
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("host", "internal"),
     [("mts.ap-southeast-1.aliyuncs.com", False), ("mts-vpc.ap-southeast-1.aliyuncs.com", True)],
 )
@@ -39,7 +38,7 @@ def test_an_endpoint_of_mps(host: str, internal: bool) -> None:
     assert found.public == "mts.ap-southeast-1.aliyuncs.com"
 
 
-@pytest.mark.parametrize(
+@each_case(
     "endpoint",
     [
         *("", "http://[", "http://127.0.0.1:8470", "https://mns.example.com"),

@@ -7,9 +7,10 @@ import json
 import pytest
 
 from listener.formats.unicode_text import visible, visible_json, visible_lines
+from tests.support.cases import each_case
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "shown"),
     [
         pytest.param("plain é 字幕\u3000🎬", "plain é 字幕\u3000🎬", id="printable"),

@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 from listener.formats.user_data import UserData, embed_token, extract_token, parse
 from tests.support.builders import TOKEN
+from tests.support.cases import each_case
 
 OTHER = "0123456789-_ABCDEFGHIJ"
 OBJECT_WITH_TOKEN = f'{{"a":1,"mnsl":"{OTHER}"}}'
@@ -68,7 +69,7 @@ def test_a_json_object_stays_one_for_other_readers(value: dict[str, object]) -> 
     assert json.loads(embed_token(json.dumps(value), TOKEN)) == {**value, "mnsl": TOKEN}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "embedded"),
     [
         pytest.param(None, f"#mnsl={TOKEN}", id="none"),
@@ -84,13 +85,13 @@ def test_the_token_is_embedded_where_it_does_no_harm(text: str | None, embedded:
     assert embed_token(text, TOKEN) == embedded
 
 
-@pytest.mark.parametrize("wire", [None, "", "null"])
+@each_case("wire", [None, "", "null"])
 def test_every_spelling_of_no_user_data_is_none(wire: str | None) -> None:
     assert extract_token(wire) == (None, "")
     assert parse(wire) == UserData()
 
 
-@pytest.mark.parametrize(
+@each_case(
     "wire",
     [
         pytest.param("abc#mnsl=short", id="token-too-short"),
@@ -106,13 +107,13 @@ def test_what_only_looks_like_a_token_stays_unchanged(wire: str) -> None:
     assert extract_token(wire) == (wire, "")
 
 
-@pytest.mark.parametrize("token", ["", "short", TOKEN + "x", "é" * 22, TOKEN[:-1] + "\n", TOKEN + "\n"])
+@each_case("token", ["", "short", TOKEN + "x", "é" * 22, TOKEN[:-1] + "\n", TOKEN + "\n"])
 def test_what_is_no_token_is_refused(token: str) -> None:
     with pytest.raises(ValueError, match="not a valid token"):
         embed_token("abc", token)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "route", "fields"),
     [
         pytest.param("clips:42:x", "clips", {}, id="before-the-first-colon"),

@@ -1,9 +1,9 @@
 from __future__ import annotations
 
-import pytest
 from listener.handlers.log import log
 from structlog.testing import capture_logs
 
+from tests.support.cases import each_case
 from tests.support.results import a_job_result
 
 
@@ -18,7 +18,7 @@ def test_one_line_holds_the_fields_that_are_not_empty() -> None:
     assert not {"raw", "data", "code", "run_id"} & line.keys()
 
 
-@pytest.mark.parametrize("level", ["debug", "info", "warning", "error"])
+@each_case("level", ["debug", "info", "warning", "error"])
 def test_level_is_the_one_asked_for(level: str) -> None:
     with capture_logs() as lines:
         log(level=level)(a_job_result())

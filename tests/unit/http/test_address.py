@@ -12,6 +12,7 @@ import pytest
 
 from listener.core.errors import AddressInUse, SettingsError
 from listener.http.address import BACKLOG, bind, is_public, verify
+from tests.support.cases import each_case
 
 
 def test_a_predecessors_socket_is_taken_over(tmp_path: Path) -> None:
@@ -45,7 +46,7 @@ def test_a_port_in_use_is_reported_with_a_hint() -> None:
             bind(listen)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "listen",
     [
         pytest.param("0.0.0.0:8471", id="everybody"),
@@ -65,7 +66,7 @@ def test_an_address_that_cannot_be_is_named(listen: str) -> None:
         bind(listen).close()
 
 
-@pytest.mark.parametrize("listen", ["localhost:0", "[::1]:0"])
+@each_case("listen", ["localhost:0", "[::1]:0"])
 def test_loopback_has_several_names(listen: str) -> None:
     if "::1" in listen and not _has_ipv6():
         pytest.skip("this machine has no IPv6")
@@ -149,7 +150,7 @@ def test_an_address_of_all_networks_needs_permission() -> None:
         assert bound.getsockname()[0] == "0.0.0.0"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("listen", "public"),
     [
         ("127.0.0.1:8471", False),

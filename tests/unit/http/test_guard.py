@@ -10,6 +10,7 @@ import pytest
 from starlette.responses import PlainTextResponse
 
 from listener.http.guard import MAX_BODY, Guard
+from tests.support.cases import each_case
 
 
 def reply_to(
@@ -31,7 +32,7 @@ def reply_to(
     return asyncio.run(ask())
 
 
-@pytest.mark.parametrize(
+@each_case(
     "host",
     [
         "localhost",
@@ -51,7 +52,7 @@ def test_names_of_this_machine_and_addresses_pass(host: str) -> None:
     assert (reply.status_code, reply.text) == (200, "passed")
 
 
-@pytest.mark.parametrize(
+@each_case(
     "host",
     [
         "attacker.example",
@@ -75,7 +76,7 @@ def test_without_a_list_every_name_passes() -> None:
     assert reply_to({"host": "proxy.example"}, allowed_hosts=None).status_code == 200
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("length", "status"),
     [
         (str(MAX_BODY), 200),
@@ -97,7 +98,7 @@ def test_a_path_may_have_a_limit_of_its_own() -> None:
     assert reply_to({"content-length": str(2 * MAX_BODY + 1)}, path="/large/one").status_code == 413
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("origin", "host", "allowed"),
     [
         ("http://localhost:8471", "localhost:8471", True),
@@ -110,7 +111,7 @@ def test_a_path_may_have_a_limit_of_its_own() -> None:
         pytest.param("", "", False, id="without-a-host"),
     ],
 )
-@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE"])
+@each_case("method", ["POST", "PUT", "PATCH", "DELETE"])
 def test_a_page_of_another_server_changes_nothing(origin: str, host: str, allowed: bool, method: str) -> None:
     reply = reply_to({"origin": origin, "host": host}, method=method)
 

@@ -9,6 +9,7 @@ import pytest
 
 from listener.http.address import bind
 from listener.http.health_query import daemon_at
+from tests.support.cases import each_case
 from tests.support.program import unused_endpoint
 
 
@@ -41,7 +42,7 @@ def test_only_a_daemon_has_a_name(tmp_path: Path, over: str, body: bytes, name: 
         server.join()
 
 
-@pytest.mark.parametrize("words", [b"", b"SSH-2.0-OpenSSH\r\n"])
+@each_case("words", [b"", b"SSH-2.0-OpenSSH\r\n"])
 def test_a_program_that_speaks_no_http_has_no_name(words: bytes) -> None:
     with bind("127.0.0.1:0") as listening:
 

@@ -20,6 +20,7 @@ from listener.jobs.bulk_submission import Line, LineOutcome, LineReport, csv_lin
 from listener.jobs.request import JobRequest
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_job
+from tests.support.cases import each_case
 from tests.support.sqlite import new_sqlite_store
 
 INPUT = "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4"
@@ -68,7 +69,7 @@ def test_lines_hold_json_in_json_and_take_what_they_leave_out_from_the_defaults(
     assert request.deadline.total_seconds() == 300
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "words"),
     [
         pytest.param("{", "not valid JSON", id="no-json"),
@@ -161,7 +162,7 @@ def test_every_line_has_one_report_in_the_order_of_the_lines(store: SqlStore) ->
     assert [bool(report.job_id) for report in reports] == [True, False, False, True]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("given", "force"),
     [({}, False), ({"force": True}, True), ({"force": False}, False), ({"force": "true"}, True)],
 )

@@ -7,8 +7,6 @@ import re
 import shlex
 from typing import Any
 
-import pytest
-
 from listener.cli.submit import submit as command
 from listener.core.outputs import Outputs
 from listener.emulator.mps import sample_results
@@ -17,6 +15,7 @@ from listener.jobs.job_params import PARAMS_BY_FUNCTION, ParamSpec, param_specs
 from listener.jobs.request import JobRequest
 from listener.jobs.request_checks import check
 from tests.support import ROOT
+from tests.support.cases import each_case
 
 PAGE = (ROOT / "docs" / "functions.md").read_text("utf-8")
 SECTIONS = dict(re.findall(r"^## (\w+)\n(.*?)(?=^## |\Z)", PAGE, re.MULTILINE | re.DOTALL))
@@ -46,14 +45,14 @@ def test_the_emulator_knows_no_other_functions() -> None:
     assert set(sample_results.FUNCTION_NAMES) <= set(FUNCTIONS)
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@each_case("function", FUNCTIONS)
 def test_every_parameter_is_documented_as_it_is_and_no_other(function: str) -> None:
     rows = re.findall(r"^\| `\w+` .*\|$", SECTIONS[function], re.MULTILINE)
 
     assert rows == [row(name, spec) for name, spec in param_specs(PARAMS_BY_FUNCTION[function]).items()]
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@each_case("function", FUNCTIONS)
 def test_every_field_that_a_result_fills_is_named(function: str) -> None:
     assert [name for name in FUNCTIONS[function].output_fields if f"`{name}`" not in SECTIONS[function]] == []
 
@@ -64,7 +63,7 @@ def test_every_field_of_the_outputs_is_named() -> None:
     assert [name for name in Outputs.__dataclass_fields__ if f"`{name}`" not in introduction] == []
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@each_case("function", FUNCTIONS)
 def test_the_command_of_each_function_can_be_submitted(function: str) -> None:
     given = arguments(function)
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from listener.jobs import job_params
 from listener.jobs.functions import FUNCTIONS
 from listener.jobs.job_params import PARAMS_BY_FUNCTION, Params, problems
+from tests.support.cases import each_case
 
 SONG = "oss://media.oss-cn-shanghai.aliyuncs.com/song.mp3"
 VALUES = st.recursive(
@@ -25,7 +26,7 @@ VALUES = st.recursive(
 BOX = [0.8, 0.05, 0.2, 0.1]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("built", "expected"),
     [
         pytest.param(job_params.VideoH2V(), {}, id="none"),
@@ -77,7 +78,7 @@ def test_builders_write_the_names_and_forms_of_mps(built: Params, expected: dict
     assert problems(type(built).__name__, expected) == []
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("build", "words"),
     [
         pytest.param(
@@ -143,7 +144,7 @@ def test_builders_are_values() -> None:
         built.boxes = None
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("function", "given", "warning"),
     [
         ("CaptionExtraction", {"fsp": 5}, "JobParams.fsp is not documented for CaptionExtraction"),
@@ -163,7 +164,7 @@ def test_members_written_by_hand_are_warned_about(function: str, given: dict[str
     assert warning in "\n".join(problems(function, given))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("function", "given"),
     [
         ("AudioMixing", {}),
@@ -182,7 +183,7 @@ def test_every_form_that_a_version_of_the_documentation_has_passes(
     assert problems(function, given) == []
 
 
-@pytest.mark.parametrize("function", ["ImageCartoonize", "NeverHeardOf", ""])
+@each_case("function", ["ImageCartoonize", "NeverHeardOf", ""])
 def test_where_nothing_is_documented_nothing_is_warned_about(function: str) -> None:
     assert problems(function, {"mode": "gif"}) == []
 
@@ -195,6 +196,6 @@ def test_any_members_are_looked_at_without_an_error(function: str, data: st.Data
     assert len(problems(function, given_params)) <= len(given_params)
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@each_case("function", FUNCTIONS)
 def test_the_example_of_each_function_is_without_problems(function: str) -> None:
     assert problems(function, FUNCTIONS[function].example) == []

@@ -8,6 +8,7 @@ import pytest
 
 from listener.jobs.notify_urls import notify_url_warnings, only_notify_url
 from listener.settings.sections import Settings
+from tests.support.cases import each_case
 
 ONE = "mns://1.mns.cn-shanghai.aliyuncs.com/queues/one"
 TWO = "mns://1.mns.cn-shanghai.aliyuncs.com/queues/two"
@@ -18,7 +19,7 @@ def settings(*queues: str) -> Settings:
     return Settings(**tomllib.loads(f"[tenants.other]\n{text}"))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("queues", "tenant", "expected"),
     [
         pytest.param([f'url = "{ONE}"'], "", ONE, id="url"),
@@ -43,7 +44,7 @@ def test_the_only_queue_of_a_tenant_is_its_notify_url(queues: list[str], tenant:
     assert only_notify_url(settings(*queues), tenant) == expected
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("queues", "url", "warned"),
     [
         pytest.param([f'url = "{ONE}"'], ONE, False, id="same"),

@@ -14,6 +14,7 @@ from listener.jobs.functions import FUNCTIONS
 from listener.jobs.job_params import CaptionExtraction
 from listener.jobs.request import JobRequest, compose_user_data
 from listener.jobs.request_checks import MAX_REFERENCE_LENGTH, PLACEHOLDERS, check, corrected
+from tests.support.cases import each_case
 
 INPUT = "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4"
 QUEUE = "mns://1234567890.mns.cn-shanghai.aliyuncs.com/queues/q"
@@ -23,7 +24,7 @@ def a_request(**fields: Any) -> JobRequest:
     return JobRequest(**({"function": "VideoH2V", "input": INPUT, "notify_url": QUEUE} | fields))
 
 
-@pytest.mark.parametrize(
+@each_case(
     "host",
     [
         "1234567890.mns.cn-shanghai.aliyuncs.com",
@@ -36,7 +37,7 @@ def test_a_queue_in_the_region_of_the_bucket_passes_however_its_host_is_written(
     assert check(a_request(notify_url=f"mns://{host}/queues/q"), region="cn-shanghai") == []
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("fields", "words"),
     [
         pytest.param(
@@ -66,7 +67,7 @@ def test_what_probably_cannot_work_is_refused_with_the_way_out_and_a_warning_if_
     assert [word for word in words if word not in warning] == []
 
 
-@pytest.mark.parametrize(
+@each_case(
     "fields",
     [
         {"function": ""},
@@ -84,9 +85,7 @@ def test_what_cannot_be_sent_or_stored_is_refused_even_if_forced(fields: dict[st
         check(a_request(**fields, force=True))
 
 
-@pytest.mark.parametrize(
-    "fields", [{"output": "oss://media.oss-cn-shanghai.aliyuncs.com/x"}, {"params": '{"a": 1}'}]
-)
+@each_case("fields", [{"output": "oss://media.oss-cn-shanghai.aliyuncs.com/x"}, {"params": '{"a": 1}'}])
 def test_what_media_info_would_not_send_is_refused_even_if_forced(fields: dict[str, str]) -> None:
     request = JobRequest(
         kind="MediaInfo", input="oss://media.oss-cn-shanghai.aliyuncs.com/in.mp4", pipeline="p", force=True
@@ -105,7 +104,7 @@ def test_every_warning_of_a_forced_request_is_given() -> None:
     )
 
 
-@pytest.mark.parametrize(
+@each_case(
     "fields",
     [
         {"notify_url": QUEUE},
@@ -132,7 +131,7 @@ def test_the_notify_url_is_corrected_if_it_can_be() -> None:
     assert [corrected(a_request(notify_url=url)).notify_url for url in ("x", "", None)] == ["x", "", None]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("fields", "region"),
     [
         pytest.param({"notify_url": QUEUE.replace("shanghai", "beijing")}, "", id="queue"),
@@ -152,20 +151,20 @@ def test_two_regions_are_named_and_refused(fields: dict[str, str], region: str) 
     assert "cn-beijing" in str(caught.value)
 
 
-@pytest.mark.parametrize("deadline", [timedelta(-1), timedelta.max])
+@each_case("deadline", [timedelta(-1), timedelta.max])
 def test_a_deadline_out_of_bounds_is_refused(deadline: timedelta) -> None:
     with pytest.raises(UsageError, match=r"^deadline: .*(not a valid duration|at most 3650d)"):
         check(a_request(deadline=deadline))
 
 
-@pytest.mark.parametrize("placeholder", PLACEHOLDERS)
+@each_case("placeholder", PLACEHOLDERS)
 def test_documented_placeholders_pass(placeholder: str) -> None:
     output = INPUT.replace("talk", f"talk-{placeholder}")
 
     assert check(a_request(function="VideoClip", output=output)) == []
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("function", "params", "output", "words"),
     [
         pytest.param("Cover", "{}", "{source}", "has no {sequenceId}", id="cover"),
@@ -201,7 +200,7 @@ def test_an_output_whose_files_are_lost_is_warned_of(
     assert [words in warning for warning in check(request)] == ([True] if words else [])
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("function", "words"),
     [
         ("CaptionExtraction", """for example '{"fps": 5, "track": "main"}'"""),
@@ -234,7 +233,7 @@ def test_long_user_data_is_warned_of_with_our_mark_counted_in() -> None:
     assert len(check(a_request(user_data="字" * 400))) == 1  # bytes count, not characters
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "warned"),
     [
         ('{"a": 1', True),
@@ -253,7 +252,7 @@ def test_user_data_that_begins_like_json_and_is_not_is_warned_of(text: str | Non
     assert [words in warning for warning in check(a_request(user_data=text))] == ([True] if warned else [])
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("fields", "route"),
     [
         ({"route": "covers", "data": "7"}, "covers"),
@@ -273,7 +272,7 @@ def test_params_may_come_from_a_builder() -> None:
     assert (check(request), request.params_json) == ([], '{"fps":5}')
 
 
-@pytest.mark.parametrize("function", FUNCTIONS)
+@each_case("function", FUNCTIONS)
 def test_the_example_of_every_function_passes_without_a_warning(function: str) -> None:
     known = FUNCTIONS[function]
     output = INPUT.replace("talk.", f"talk-{known.placeholder or '{source}'}.")
@@ -282,8 +281,8 @@ def test_the_example_of_every_function_passes_without_a_warning(function: str) -
     assert check(a_request(function=function, output=output, params=example)) == []
 
 
-@pytest.mark.parametrize("name", ["user_data", "reference", "input"])
-@pytest.mark.parametrize("text", ["\0", "\ud800"])
+@each_case("name", ["user_data", "reference", "input"])
+@each_case("text", ["\0", "\ud800"])
 def test_text_that_no_store_can_hold_is_refused(name: str, text: str) -> None:
     with pytest.raises(UsageError, match=f"{name} = .* contains a NUL"):
         check(a_request(**{name: text}))

@@ -10,6 +10,7 @@ from listener.settings.loader import load
 from listener.settings.sections import Settings
 from tests.support import ROOT
 from tests.support.callback_samples import QUARANTINE, SHAPES
+from tests.support.cases import each_case
 
 
 def routes(*matches: str) -> str:
@@ -23,7 +24,7 @@ def loaded(text: str) -> Settings:
     return load(text, {})
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "words"),
     [
         pytest.param(
@@ -77,7 +78,7 @@ def test_what_is_probably_a_mistake_is_named(text: str, words: str) -> None:
     assert warning.startswith(words)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "text",
     [
         pytest.param(routes('function = "Cover"', 'state = "Lost"', ""), id="routes"),
@@ -105,7 +106,7 @@ def test_a_route_that_no_route_asks_for_is_named() -> None:
     assert route_warnings(loaded(""), "cover") == []  # another host has the routes
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("name", "meant"),
     [
         *(("Transcod", "Transcode"), ("SnapShots", "Snapshot"), ("smart-tag", "smarttag")),
@@ -118,7 +119,7 @@ def test_a_type_that_is_nearly_a_known_one_brings_a_warning(name: str, meant: st
     assert f"did you mean {meant!r}?" in warning
 
 
-@pytest.mark.parametrize(
+@each_case(
     "name",
     [
         *("iproduction", "SMARTTAG", "report", "ProduceMediaComplete", "HologramRender", "x"),

@@ -11,6 +11,7 @@ from listener.core.errors import StoreFailureKind, StoreUnavailable
 from listener.pages.rendering import FOLDER
 from listener.pages.security import HEADERS
 from listener.store.queries import Queries
+from tests.support.cases import each_case
 from tests.support.pages import Browser
 
 
@@ -22,7 +23,7 @@ def broken(*_arguments: object, **_named: object) -> None:
     raise ZeroDivisionError("secret detail")
 
 
-@pytest.mark.parametrize("path", ["/", "/jobs", "/nope", "/static/app.css", "/overview.json", "/sign-in"])
+@each_case("path", ["/", "/jobs", "/nope", "/static/app.css", "/overview.json", "/sign-in"])
 def test_every_answer_keeps_foreign_scripts_and_frames_away(browser: Browser, path: str) -> None:
     reply = browser.get(path)
 

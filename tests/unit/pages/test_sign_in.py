@@ -14,6 +14,7 @@ from listener.pages.sessions import LIFETIME, MAX_SESSIONS, Sessions, cookie_nam
 from listener.pages.sign_in import local_path
 from listener.settings.sections import Settings
 from listener.store.sql_store import SqlStore
+from tests.support.cases import each_case
 from tests.support.clocks import let_pass
 from tests.support.pages import READER, WRITER, Browser, browsing
 
@@ -78,7 +79,7 @@ def test_guessing_in_parallel_is_no_faster(visitor: Browser) -> None:
     assert replies == [429] + [401] * (SIGN_INS - 1)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "elsewhere",
     ["https://attacker.example/", "//attacker.example", "/\\attacker.example", "", "javascript:x", "/\n/a"],
 )

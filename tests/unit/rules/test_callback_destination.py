@@ -8,6 +8,7 @@ from listener.core.account import Pipeline
 from listener.core.check_result import CheckResult, Level
 from listener.core.exit_codes import ExitCode
 from listener.rules.callback_destination import Destination, PolledQueue, judge_notify_url, judge_pipeline
+from tests.support.cases import each_case
 
 AT_MNS = PolledQueue.of(
     "ours", label="ours", url="https://1.mns.cn-shanghai-internal.aliyuncs.com/queues/ours"
@@ -20,7 +21,7 @@ def notified(url: str, *polled: PolledQueue) -> CheckResult:
     return judge_notify_url(Destination(notify_url=url, polled=polled or (AT_MNS,)))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("url", "polled", "level"),
     [
         pytest.param(URL, AT_MNS, Level.OK, id="the-same-by-its-internal-endpoint"),
@@ -51,7 +52,7 @@ def test_a_queue_that_is_polled_with_the_key_of_another_tenant_is_polled() -> No
     assert judge_notify_url(Destination(notify_url=URL, polled_by_others=[AT_MNS])).level == Level.OK
 
 
-@pytest.mark.parametrize("only", ["", URL])
+@each_case("only", ["", URL])
 def test_without_a_notify_url_it_is_said_what_is_used(only: str) -> None:
     detail = judge_notify_url(Destination(only_url=only)).detail
 
@@ -71,7 +72,7 @@ def judged(pipeline: Pipeline | None, *, notify_url: str = "") -> CheckResult:
     return judge_pipeline("p", pipeline, Destination(notify_url=notify_url, polled=[AT_MNS]))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("pipeline", "notify_url", "level", "words"),
     [
         pytest.param(

@@ -7,11 +7,12 @@ import pytest
 from listener.core.errors import FailureKind, QueueUnavailable
 from listener.formats.service_hosts import ServiceHost, mns_host, mps_host
 from listener.rules.endpoint_advice import advice_if_unreachable, judge_mps_endpoint, judge_queue_endpoint
+from tests.support.cases import each_case
 
 HERE = "https://1.mns.cn-shanghai.aliyuncs.com"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("endpoint", "region", "words"),
     [
         pytest.param(HERE, "cn-shanghai", "", id="right"),
@@ -31,7 +32,7 @@ def test_the_endpoint_of_a_queue(endpoint: str, region: str, words: str) -> None
     assert all(one.advice for one in results)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("endpoint", "region", "words"),
     [
         pytest.param("", "cn-shanghai", "", id="from-the-region"),
@@ -47,7 +48,7 @@ def test_the_endpoint_of_mps(endpoint: str, region: str, words: str) -> None:
     assert all(one.advice for one in results)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("host", "kind", "advised"),
     [
         (mns_host("https://1.mns.cn-shanghai-internal.aliyuncs.com"), FailureKind.TIMEOUT, True),

@@ -24,6 +24,7 @@ from listener.rules.verification import Verification
 from listener.settings.loader import load
 from tests.support.builders import NOON, TOKEN, WRAPPINGS, a_callback, a_job, a_result, wrapped
 from tests.support.callback_samples import QUARANTINE, ROUTES, SHAPES, Shape
+from tests.support.cases import each_case
 
 SHAPE_RULES = load(ROUTES.format(folder="/nowhere"), {}).rules()
 RULE = Rule(name="videos", match=Match(function="VideoH2V"), handlers=("log", "webhook"))
@@ -51,8 +52,8 @@ def chosen(found: Explanation) -> str:
     return matching[0] if found.outcome == "routed" else found.outcome
 
 
-@pytest.mark.parametrize("how", WRAPPINGS)
-@pytest.mark.parametrize("shape", SHAPES, ids=lambda shape: shape.name)
+@each_case("how", WRAPPINGS)
+@each_case("shape", SHAPES, ids=lambda shape: shape.name)
 def test_every_shape_of_a_callback_is_explained_in_every_wrapping(shape: Shape, how: str) -> None:
     found = explained(wrapped(shape.of("an-id"), how), a_setup(*SHAPE_RULES))
 
@@ -72,7 +73,7 @@ def outside(how: str) -> list[str]:
     return [each for each in reversed(plain.split("-of-")) if each != "raw"]
 
 
-@pytest.mark.parametrize("demo_job", sandbox.make_jobs(None), ids=lambda job: f"{job.number}-{job.function}")
+@each_case("demo_job", sandbox.make_jobs(None), ids=lambda job: f"{job.number}-{job.function}")
 def test_every_message_of_the_demo_is_explained(demo_job: DemoJob) -> None:
     settings = load(sandbox._settings("/nowhere", "http://127.0.0.1:1"), {})  # type: ignore[arg-type]  # a path
     job = a_job(function=demo_job.function, user_data=demo_job.user_data, token=TOKEN)
@@ -86,7 +87,7 @@ def test_every_message_of_the_demo_is_explained(demo_job: DemoJob) -> None:
     ] * 3
 
 
-@pytest.mark.parametrize("garbage", sandbox.GARBAGE)
+@each_case("garbage", sandbox.GARBAGE)
 def test_garbage_of_the_demo_is_explained(garbage: str) -> None:
     found = explained(garbage, a_setup())
 
@@ -94,7 +95,7 @@ def test_garbage_of_the_demo_is_explained(garbage: str) -> None:
     assert "quarantine retry" in found.reason
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("body", "before", "after"),
     [
         pytest.param('{"JobId": 7,, "State": 1}', '{"JobId": 7,', ', "State": 1}', id="json"),
@@ -123,9 +124,7 @@ def test_members_that_are_read_are_listed_with_what_they_determine() -> None:
     }
 
 
-@pytest.mark.parametrize(
-    ("unknown", "outcome"), [("deliver", "routed"), ("drop", "dropped"), ("dead-letter", "refused")]
-)
+@each_case(("unknown", "outcome"), [("deliver", "routed"), ("drop", "dropped"), ("dead-letter", "refused")])
 def test_what_happens_to_a_result_of_an_unknown_job_is_what_the_settings_say(
     unknown: str, outcome: str
 ) -> None:
@@ -165,7 +164,7 @@ def test_a_test_message_of_setup_is_about_no_job() -> None:
     assert (found.outcome, found.correlation) == ("dropped", "it is about no job")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("verification", "result", "job", "said"),
     [
         pytest.param(Verification(), {}, True, "correlation.verify is never", id="never"),
@@ -191,7 +190,7 @@ def test_whether_mps_is_asked_is_said_with_the_reason(
     assert found.outcome in ("routed", "progress")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("known", "outcome"),
     [
         pytest.param({"recorded_state": "Success"}, "duplicate", id="the-same-state"),
@@ -214,7 +213,7 @@ def test_the_result_of_a_job_that_was_reported_lost_is_dropped() -> None:
     assert found.correlation.endswith("found by its job id")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("result", "job", "setup", "said"),
     [
         pytest.param({}, a_job(), {}, "asked for with QueryIProductionJob, for at most 60 s", id="asked"),

@@ -11,11 +11,12 @@ from hypothesis import strategies as st
 from listener.rules.hidden_rules import covers, hidden_rules
 from listener.rules.routing import Match, Rule, match_context, matches
 from tests.support.builders import a_callback, a_result
+from tests.support.cases import each_case
 
 USUAL = ["Success", "Fail", "Cancelled"]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("earlier", "later", "hidden"),
     [
         pytest.param({}, {}, True, id="everything"),

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 from datetime import timedelta
 
-import pytest
-
 from listener.core.check_result import Level
 from listener.core.exit_codes import ExitCode
 from listener.rules.machine_advice import MIN_FREE_BYTES, judge_clock, judge_disk, judge_modes
+from tests.support.cases import each_case
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("offsets", "level"),
     [
         ([59], Level.OK),

@@ -9,6 +9,7 @@ import pytest
 from listener.core.check_result import Level
 from listener.core.queue_status import QueueStatus
 from listener.rules.queue_advice import QueueNeeds, queue_advice, queue_summary
+from tests.support.cases import each_case
 
 DAYS = timedelta(days=1)
 #: What MNS gives a new queue.
@@ -31,12 +32,12 @@ def names(attributes: QueueStatus, *, store_retention: timedelta = 30 * DAYS) ->
     return [one.name for one in results]
 
 
-@pytest.mark.parametrize("attributes", [DEFAULTS, QueueStatus()], ids=["defaults", "nothing-known"])
+@each_case("attributes", [DEFAULTS, QueueStatus()], ids=["defaults", "nothing-known"])
 def test_a_new_queue_and_an_unknown_one_need_no_advice(attributes: QueueStatus) -> None:
     assert names(attributes) == []
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("attributes", "name"),
     [
         pytest.param(QueueStatus(retention=timedelta(hours=1)), "queue retention q", id="short-retention"),
@@ -55,7 +56,7 @@ def test_what_does_not_suit_is_a_warning(attributes: QueueStatus, name: str) -> 
     assert names(attributes) == [name]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("store_retention", "warned"),
     [(2 * DAYS, True), (4 * DAYS, False), (timedelta(0), False)],
     ids=["shorter", "as-long", "no-limit"],

@@ -25,6 +25,7 @@ from listener.rules.retry import (
     without_handler,
 )
 from tests.support.builders import NOON, a_delivery
+from tests.support.cases import each_case
 
 SECOND = timedelta(seconds=1)
 BACKOFF = Backoff(SECOND, timedelta(seconds=60))
@@ -68,7 +69,7 @@ def wrapped(error: BaseException, *, explicitly: bool) -> BaseException:
 NO_FILES = OSError(errno.EMFILE, "Too many open files")
 
 
-@pytest.mark.parametrize(
+@each_case(
     "error",
     [
         pytest.param(NO_FILES, id="no-files-in-the-process"),
@@ -95,7 +96,7 @@ def in_a_circle() -> BaseException:
     return error
 
 
-@pytest.mark.parametrize(
+@each_case(
     "error",
     [
         pytest.param(OSError(errno.ECONNREFUSED, "Connection refused"), id="other-error-of-the-system"),
@@ -114,7 +115,7 @@ def test_what_a_handler_decides_counts_more_than_why() -> None:
     assert outcome_of(reject) == Dead(reason="Reject: no such customer")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("after", "wait"),
     [
         pytest.param(timedelta(seconds=7), timedelta(seconds=7), id="timedelta"),
@@ -126,7 +127,7 @@ def test_what_a_handler_decides_counts_more_than_why() -> None:
         pytest.param(None, SECOND, id="left-to-the-back-off"),
     ],
 )
-@pytest.mark.parametrize("kind", [Retry, Unavailable])
+@each_case("kind", [Retry, Unavailable])
 def test_a_wait_that_is_asked_for_is_kept(
     kind: type[Retry], after: timedelta | float | None, wait: timedelta
 ) -> None:
@@ -140,7 +141,7 @@ def test_retry_counts_as_an_attempt() -> None:
     assert isinstance(outcome_of(Retry("later"), failures=2), Dead)
 
 
-@pytest.mark.parametrize("attempt", [1, 3, 100, 10_000])
+@each_case("attempt", [1, 3, 100, 10_000])
 def test_outage_never_spends_an_attempt(attempt: int) -> None:
     outcome = outcome_of(Unavailable("database down"), attempt=attempt, failures=2)
 
@@ -149,7 +150,7 @@ def test_outage_never_spends_an_attempt(attempt: int) -> None:
     assert outcome.wait <= BACKOFF.maximum
 
 
-@pytest.mark.parametrize("error", [KeyError("x"), Retry("later"), Unavailable("down")], ids=repr)
+@each_case("error", [KeyError("x"), Retry("later"), Unavailable("down")], ids=repr)
 def test_whatever_is_older_than_max_elapsed_is_dead(error: Exception) -> None:
     assert isinstance(outcome_of(error, age=POLICY.max_elapsed), RetryAfter)
 
@@ -201,7 +202,7 @@ class Mute(Exception):
         raise RuntimeError("broken")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("error", "text"),
     [
         pytest.param(ValueError("bad"), "ValueError: bad", id="type-and-text"),
@@ -227,7 +228,7 @@ NO_HANDLER = "no route 'videos' with a handler 'log' in its settings"
 LIMIT = timedelta(minutes=10)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("waited", "wait"),
     [
         pytest.param(timedelta(0), NO_HANDLER_WAIT, id="at-first"),

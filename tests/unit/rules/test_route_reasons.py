@@ -12,6 +12,7 @@ from listener.formats.callback import decode
 from listener.rules.route_reasons import RouteReason, nearest_first, nearest_text, route_reasons
 from listener.rules.routing import Match, Rule
 from tests.support.builders import a_callback, a_job, a_result
+from tests.support.cases import each_case
 
 
 def a_rule(name: str = "videos", **match: Any) -> Rule:
@@ -22,7 +23,7 @@ def reasons(*rules: Rule, **fields: Any) -> list[RouteReason]:
     return list(route_reasons(rules, a_result(**fields), job=None, queue="q"))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("match", "text"),
     [
         pytest.param({"state": "Fail"}, 'state is "Success", wanted "Fail"', id="state"),

@@ -26,6 +26,7 @@ from listener.rules.routing import (
 )
 from listener.rules.verification import Verification
 from tests.support.builders import NOON, a_callback, a_job, a_result
+from tests.support.cases import each_case
 
 MINUTE = timedelta(minutes=1)
 WORKFLOW = {"job_id": "", "run_id": "R1", "type": "Report", "activity_job_ids": ("j1", "j2")}
@@ -42,7 +43,7 @@ def matches(result: Result, *, job: Job | None = None, **match: Any) -> bool:
 JSON = '{"route":"clips","tenant":{"id":7,"live":true},"a.b":"dotted","a":{"b":"nested"},"none":null}'
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("match", "result", "expected"),
     [
         pytest.param({}, {}, True, id="no-conditions"),
@@ -91,7 +92,7 @@ def a_run(*activities: dict[str, Any]) -> Result:
     return decode(json.dumps(document | {"State": "Success"}))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("wanted", "expected"),
     [
         pytest.param("Fail", True, id="one-activity-has-it"),
@@ -120,7 +121,7 @@ CENSORED = {"Type": "MediaCensor", "State": "Success"}
 VERDICT = {"Result": "Block", "Count": 5, "TopVideoCensorResult": {"Suggestion": "block", "a.b": 1}}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("match", "expected"),
     [
         pytest.param({"Result": "Block"}, True, id="member"),
@@ -139,7 +140,7 @@ VERDICT = {"Result": "Block", "Count": 5, "TopVideoCensorResult": {"Suggestion":
         pytest.param({"Result": "Block", "Count": 6}, False, id="all-must-be-met"),
     ],
 )
-@pytest.mark.parametrize("nested", [False, True])
+@each_case("nested", [False, True])
 def test_a_callback_is_matched_by_its_members_whether_nested_or_not(
     match: dict[str, Any], expected: bool, nested: bool
 ) -> None:
@@ -176,7 +177,7 @@ def test_a_callback_is_parsed_once_and_only_if_a_rule_gets_that_far(monkeypatch:
     assert len(parsed) == 1
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("match", "of_job"),
     [
         pytest.param({"function": "Cover"}, {"function": "Cover"}, id="function"),
@@ -233,7 +234,7 @@ def test_the_first_condition_that_is_not_met_is_named_with_what_was_found() -> N
     assert mismatch(Match(function="Cover"), context) is None
 
 
-@pytest.mark.parametrize("state", ["Analysing", "Running", "", "Paused"])
+@each_case("state", ["Analysing", "Running", "", "Paused"])
 def test_a_state_that_is_no_outcome_only_goes_to_rules_that_name_it(state: str) -> None:
     result = a_result(state=state)
 
@@ -262,13 +263,13 @@ ROUTED = RoutingDecision(status=ResultStatus.ROUTED, targets=TARGETS)
 UNKNOWN = "no job with this id in the store"
 
 
-@pytest.mark.parametrize("unknown", ["deliver", "drop", "dead-letter"])
-@pytest.mark.parametrize("over", [False, True])
+@each_case("unknown", ["deliver", "drop", "dead-letter"])
+@each_case("over", [False, True])
 def test_a_known_job_is_routed_whatever_the_policy(unknown: str, over: bool) -> None:
     assert decision(a_result(), a_job(), correlation=Correlation(unknown, MINUTE), over=over) == ROUTED
 
 
-@pytest.mark.parametrize("unknown", ["deliver", "drop", "dead-letter"])
+@each_case("unknown", ["deliver", "drop", "dead-letter"])
 def test_an_unknown_job_is_waited_for(unknown: str) -> None:
     waiting = decision(a_result(), correlation=Correlation(unknown, MINUTE))
 
@@ -286,12 +287,12 @@ AFTER_WAIT = [
 ]
 
 
-@pytest.mark.parametrize(("unknown", "expected"), AFTER_WAIT)
+@each_case(("unknown", "expected"), AFTER_WAIT)
 def test_after_the_wait_the_policy_decides(unknown: str, expected: RoutingDecision) -> None:
     assert decision(a_result(), correlation=Correlation(unknown, MINUTE), over=True) == expected
 
 
-@pytest.mark.parametrize(("unknown", "expected"), AFTER_WAIT)
+@each_case(("unknown", "expected"), AFTER_WAIT)
 def test_without_a_wait_the_policy_decides_at_once(unknown: str, expected: RoutingDecision) -> None:
     assert decision(a_result(), correlation=Correlation(unknown, timedelta(0))) == expected
 
@@ -304,7 +305,7 @@ def test_a_workflow_is_known_by_any_of_its_activities_and_waited_for_otherwise()
     assert decision(report, correlation=correlation, over=True).status is ResultStatus.DROPPED
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("state", "status"),
     [
         pytest.param("Success", ResultStatus.PARKED, id="outcome"),
@@ -322,7 +323,7 @@ def test_a_result_without_a_route_is_parked(state: str, status: ResultStatus) ->
     assert decided.targets == ()
 
 
-@pytest.mark.parametrize("unknown", ["deliver", "drop", "dead-letter"])
+@each_case("unknown", ["deliver", "drop", "dead-letter"])
 def test_progress_that_no_rule_can_want_is_not_waited_for(unknown: str) -> None:
     correlation = Correlation(unknown, MINUTE)
 
@@ -344,8 +345,8 @@ def a_setup_message(**fields: Any) -> Result:
     return replace(decode(setup_message("token")), **fields)
 
 
-@pytest.mark.parametrize("verify", ["never", "known", "always"])
-@pytest.mark.parametrize("unknown", ["deliver", "drop", "dead-letter"])
+@each_case("verify", ["never", "known", "always"])
+@each_case("unknown", ["deliver", "drop", "dead-letter"])
 def test_no_handler_gets_the_test_message_of_setup(unknown: str, verify: Any) -> None:
     verification = Verification(policy=verify, tenants=frozenset({""}))
     correlation = Correlation(unknown, MINUTE, verification)
@@ -356,7 +357,7 @@ def test_no_handler_gets_the_test_message_of_setup(unknown: str, verify: Any) ->
     assert "mns-listener setup" in decided.reason
 
 
-@pytest.mark.parametrize(
+@each_case(
     "forged",
     [
         pytest.param({"state": "Success"}, id="an-outcome"),

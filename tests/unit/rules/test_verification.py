@@ -24,6 +24,7 @@ from listener.rules.verification import (
     after_rejection,
 )
 from tests.support.builders import NOON, a_job, a_result
+from tests.support.cases import each_case
 
 MAX_WAIT = timedelta(minutes=10)
 OURS = frozenset({""})
@@ -51,7 +52,7 @@ def is_verified(policy: str, result: Result, job: Job | None, tenants: frozenset
     return verification.needed(result, job, "q")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("policy", "of_known", "of_unknown"),
     [("never", False, False), ("known", True, False), ("always", True, True)],
 )
@@ -60,7 +61,7 @@ def test_the_policy_says_which_callbacks_are_verified(policy: str, of_known: boo
     assert is_verified(policy, a_result(), None) is of_unknown
 
 
-@pytest.mark.parametrize(
+@each_case(
     "fields",
     [
         pytest.param({"source": Source.QUERY}, id="answer"),
@@ -73,8 +74,8 @@ def test_mps_is_not_asked_about_what_it_said_itself_or_cannot_say(fields: dict[s
     assert not is_verified("always", a_result(**fields), a_job())
 
 
-@pytest.mark.parametrize("type_", ["Report", "Start", "", "HologramRender"])
-@pytest.mark.parametrize("kind", ["", *(kind.name for kind in JOB_KINDS)])
+@each_case("type_", ["Report", "Start", "", "HologramRender"])
+@each_case("kind", ["", *(kind.name for kind in JOB_KINDS)])
 def test_a_run_id_in_place_of_a_job_id_does_not_evade_verification(kind: str, type_: str) -> None:
     forged = a_result(job_id="", run_id="R", type=type_)
 
@@ -84,7 +85,7 @@ def test_a_run_id_in_place_of_a_job_id_does_not_evade_verification(kind: str, ty
     )
 
 
-@pytest.mark.parametrize("type_", ["Report", "Start", ""])
+@each_case("type_", ["Report", "Start", ""])
 def test_mps_is_asked_about_the_run_of_an_unknown_workflow(type_: str) -> None:
     report = a_result(job_id="", run_id="R", type=type_)
 
@@ -108,9 +109,7 @@ def test_another_type_does_not_evade_verification_of_a_job_with_a_function() -> 
     assert not is_verified("always", forged, None)
 
 
-@pytest.mark.parametrize(
-    "kind", [kind for kind in JOB_KINDS if kind is not WORKFLOW], ids=lambda kind: kind.name
-)
+@each_case("kind", [kind for kind in JOB_KINDS if kind is not WORKFLOW], ids=lambda kind: kind.name)
 def test_every_kind_that_mps_can_be_asked_about_is_verified(kind: JobKind) -> None:
     callback = a_result(type=kind.name)
 

@@ -16,6 +16,7 @@ from structlog.testing import capture_logs
 from listener.aliyun.credentials import AccessKey
 from listener.intake import recorder
 from listener.runtime import log_setup
+from tests.support.cases import each_case
 from tests.support.process_state import restored_process_state
 
 
@@ -47,8 +48,8 @@ def test_people_at_a_terminal_get_text() -> None:
     assert logged(Terminal(), format="json").startswith("{")
 
 
-@pytest.mark.parametrize("name", sorted(log_setup.SECRET))
-@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+@each_case("name", sorted(log_setup.SECRET))
+@each_case("stream", [io.StringIO, Terminal])
 def test_secrets_are_never_written(name: str, stream: type[io.StringIO]) -> None:
     text = logged(stream(), **{name: "testKeySecret"})
 
@@ -159,7 +160,7 @@ def test_a_line_that_cannot_be_written_does_not_end_what_it_is_about() -> None:
     assert logged(Unwritable()) == ""
 
 
-@pytest.mark.parametrize("stream", [io.StringIO, Terminal])
+@each_case("stream", [io.StringIO, Terminal])
 def test_a_line_that_cannot_be_rendered_is_logged_as_such(stream: type[io.StringIO]) -> None:
     text = logged(stream(), value=Unprintable())
 

@@ -31,6 +31,7 @@ from listener.rules.routing import Correlation, Match, Rule
 from listener.runtime.metrics import DELAY_SECONDS, JOB_SECONDS, LATE, SECONDS, Metrics
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_callback, a_delivery, a_job, a_message, a_result, wrapped
+from tests.support.cases import each_case
 from tests.support.sqlite import new_sqlite_store
 
 TARGETS = [Target("videos", "log"), Target("videos", "webhook"), Target("rest", "log")]
@@ -46,7 +47,7 @@ def value(metrics: Metrics, name: str, **labels: str) -> float | None:
     return metrics.registry.get_sample_value(f"mns_listener_{name}", labels)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("outcome", "late", "label"),
     [
         (Done(), False, "done"),

@@ -8,15 +8,14 @@ import subprocess
 import sys
 from datetime import timedelta
 
-import pytest
-
 from listener.runtime.signals import collected_signals
+from tests.support.cases import each_case
 
 SOON = timedelta(seconds=30)
 
 
 class TestSignals:
-    @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
+    @each_case("number", [signal.SIGTERM, signal.SIGINT, signal.SIGHUP])
     def test_a_signal_is_collected_and_nothing_else_happens(self, number: signal.Signals) -> None:
         with collected_signals() as signals:
             os.kill(os.getpid(), number)

@@ -12,6 +12,7 @@ from opentelemetry.trace import StatusCode
 
 from listener.core import clock
 from listener.runtime import tracing
+from tests.support.cases import each_case
 from tests.support.spans import recorded_spans
 
 TRACE_ID, SPAN_ID = "0af7651916cd43dd8448eb211c80319c", "b7ad6b7169203331"
@@ -92,7 +93,7 @@ def test_the_current_span_takes_precedence_over_a_caller_in_another_process(
     assert submit.parent == outer.context
 
 
-@pytest.mark.parametrize("text", ["", "nonsense", PARENT.upper(), f"ff{PARENT[2:]}", f"{PARENT}\n"])
+@each_case("text", ["", "nonsense", PARENT.upper(), f"ff{PARENT[2:]}", f"{PARENT}\n"])
 def test_a_caller_with_no_traceparent_is_ignored(text: str) -> None:
     with tracing.called_by(text):
         assert tracing.current() == ""

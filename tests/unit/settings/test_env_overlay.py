@@ -9,9 +9,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from listener.settings.env_overlay import overlay
+from tests.support.cases import each_case
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("document", "environ", "expected"),
     [
         pytest.param({}, {"STORE__URL": "sqlite:///a.db"}, {"store": {"url": "sqlite:///a.db"}}, id="text"),
@@ -54,7 +55,7 @@ def test_the_document_itself_stays_as_it_is() -> None:
     assert document == {"queues": [{"url": "u"}], "store": {"url": "a"}}
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("document", "name"),
     [
         pytest.param({}, "QUEUES__7__URL", id="beyond-the-end"),

@@ -19,6 +19,7 @@ from listener.settings.loader import load
 from listener.settings.section_types import section_or_none
 from listener.settings.sections import Settings
 from listener.settings.variable_names import setting_names
+from tests.support.cases import each_case
 from tests.support.settings_names import BASE
 
 QUEUE_URL = "mns://123.mns.cn-shanghai.aliyuncs.com/queues/mps-callbacks"
@@ -102,7 +103,7 @@ def test_all_of_it_may_come_from_the_environment() -> None:
     loaded(QUEUES__0__URL=QUEUE_URL, ROUTES=routes).require_work()
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("written", "recorded"),
     [
         ("Failed", "Fail"),
@@ -146,7 +147,7 @@ def test_what_the_url_says_may_be_overridden() -> None:
     assert (queue.endpoint, queue.queue, queue.label) == ("http://127.0.0.1:8470", "mps-callbacks", "mine")
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "message"),
     [
         pytest.param("x = [", "is not valid TOML: ", id="no-toml"),
@@ -285,7 +286,7 @@ def test_errors_are_in_plain_words_and_values_as_they_are_written(value: str) ->
     assert [line for line in found if not SOURCE.match(line)] == []
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "environ", "source"),
     [
         pytest.param(
@@ -376,8 +377,8 @@ def test_every_duration_and_number_is_listed_as_bounded() -> None:
     assert sorted(measured) == sorted(BOUNDED)
 
 
-@pytest.mark.parametrize("name", BOUNDED)
-@pytest.mark.parametrize("value", ["9" * 30, "1e300", "9" * 5000, '"9999999d"'])
+@each_case("name", BOUNDED)
+@each_case("value", ["9" * 30, "1e300", "9" * 5000, '"9999999d"'])
 def test_a_huge_value_is_refused_with_its_name_and_value(name: str, value: str) -> None:
     section, _, key = name.partition(".")
 
@@ -396,7 +397,7 @@ def test_all_problems_are_reported_at_once() -> None:
     assert len(str(caught.value).splitlines()) == 2
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("text", "message"),
     [
         (
@@ -415,7 +416,7 @@ def test_names_must_differ(text: str, message: str) -> None:
         loaded(text)
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("url", "endpoint"),
     [
         (QUEUE_URL, "https://123.mns.cn-shanghai.aliyuncs.com"),
@@ -427,7 +428,7 @@ def test_a_queue_url_is_taken_apart(url: str, endpoint: str) -> None:
     assert split_queue_url(url)[0] == endpoint
 
 
-@pytest.mark.parametrize(
+@each_case(
     "url",
     ["", "q", "mns://h", "mns://h/queues/", "mns://h/topics/t", "ftp://h/queues/q", "mns://h/queues/a/b"],
 )

@@ -10,9 +10,10 @@ from listener.core.errors import SettingsError
 from listener.settings.loader import load
 from listener.settings.variable_names import nearest, setting_names
 from tests.support import ROOT
+from tests.support.cases import each_case
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("given", "meant"),
     [
         ("STORE_URL", "STORE__URL"),
@@ -50,7 +51,7 @@ def test_variables_of_the_program_itself_and_of_its_children_are_no_settings() -
     load("", environ)
 
 
-@pytest.mark.parametrize("service", ["MNS_LISTENER", "MNS_LISTENER_METRICS"])
+@each_case("service", ["MNS_LISTENER", "MNS_LISTENER_METRICS"])
 def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_setting(service: str) -> None:
     load(
         "",
@@ -67,9 +68,7 @@ def test_what_kubernetes_sets_for_a_service_of_our_name_is_no_setting(service: s
     )
 
 
-@pytest.mark.parametrize(
-    "name", ["PORT", "HTTP_PORT", "HTTP__PORT", "SERVICE__HOST", "SERVICE_SHUTDOWN_TIMEOUT"]
-)
+@each_case("name", ["PORT", "HTTP_PORT", "HTTP__PORT", "SERVICE__HOST", "SERVICE_SHUTDOWN_TIMEOUT"])
 def test_what_only_resembles_those_is_refused(name: str) -> None:
     with pytest.raises(SettingsError, match=f"MNS_LISTENER_{name}"):
         load("", {f"MNS_LISTENER_{name}": "8471"})

@@ -9,6 +9,7 @@ import pytest
 from listener.core.errors import UsageError
 from listener.formats.queue_url import split_queue_url
 from listener.setup.location import Network, is_pipeline_id, location, parsed_url
+from tests.support.cases import each_case
 
 
 def located(**fields: Any) -> Any:
@@ -16,7 +17,7 @@ def located(**fields: Any) -> Any:
     return location(**(given | fields))
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("network", "mns", "mps", "public"),
     [
         pytest.param(
@@ -58,7 +59,7 @@ def test_endpoints_that_are_given_take_precedence() -> None:
     assert not found.has_public_endpoint
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("fields", "words"),
     [
         pytest.param({"region": ""}, "--region is missing", id="no-region"),
@@ -80,14 +81,14 @@ def test_what_is_not_valid_is_named_with_the_way_out(fields: dict[str, str], wor
     assert "; use " in str(refused.value)
 
 
-@pytest.mark.parametrize("suffix", ["", "-internal", "-internal-vpc"])
+@each_case("suffix", ["", "-internal", "-internal-vpc"])
 def test_the_url_of_a_queue_gives_region_account_and_queue(suffix: str) -> None:
     url = f"mns://1234567890.mns.ap-southeast-1{suffix}.aliyuncs.com/queues/my-queue"
 
     assert parsed_url(url) == {"region": "ap-southeast-1", "account": "1234567890", "queue": "my-queue"}
 
 
-@pytest.mark.parametrize("url", ["", "http://127.0.0.1:8470/queues/q", "mns://x.mns.y.aliyuncs.com/queues/q"])
+@each_case("url", ["", "http://127.0.0.1:8470/queues/q", "mns://x.mns.y.aliyuncs.com/queues/q"])
 def test_another_url_gives_nothing(url: str) -> None:
     assert parsed_url(url) == {}
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import re
 
-import pytest
-
 from listener.jobs.settings_warnings import REGIONS
 from listener.setup.location import Network, location
 from listener.setup.round_trip import LIMIT, MAX_RECEIVES
 from listener.setup.steps import DEFAULT_ROLE
 from tests.support import ROOT
+from tests.support.cases import each_case
 
 PAGE = (ROOT / "docs" / "first-account.md").read_text("utf-8")
 
@@ -21,7 +20,7 @@ def test_the_page_names_every_region_and_no_other() -> None:
     assert set(re.findall(r"`([^`]+)`", listed)) == set(REGIONS)
 
 
-@pytest.mark.parametrize("network", list(Network))
+@each_case("network", list(Network))
 def test_the_page_shows_the_endpoints_of_every_network(network: Network) -> None:
     where = location(region="cn-shanghai", account="1234567890", queue="q", network=network)
     (row,) = [line for line in PAGE.splitlines() if line.startswith(f"| `{network}`")]

@@ -20,6 +20,7 @@ from listener.setup.plan import (
     plan_pipeline,
     plan_queue,
 )
+from tests.support.cases import each_case
 from tests.support.memory_pipelines import MemoryPipelines
 
 ID = "88c6ca184c0e47b2a17a1b6ef2c6a1f0"
@@ -35,7 +36,7 @@ def test_a_queue_that_is_not_there_is_created() -> None:
     assert plan_queue(None, fix=False).action is Action.CREATE
 
 
-@pytest.mark.parametrize("fix", [False, True])
+@each_case("fix", [False, True])
 def test_a_queue_as_recommended_is_kept(fix: bool) -> None:
     assert plan_queue(WANTED, fix=fix).action is Action.KEEP
     assert plan_queue({}, fix=fix).action is Action.KEEP, "attributes that are not reported do not count"
@@ -84,7 +85,7 @@ def test_check_advises_the_value_that_setup_sets() -> None:
     assert f"VisibilityTimeout of the queue to {WANTED['VisibilityTimeout']} s" in advice.advice
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("found", "rebind", "action"),
     [
         pytest.param(None, False, Action.CREATE, id="new"),
@@ -101,7 +102,7 @@ def test_a_pipeline_is_taken_away_from_others_only_with_consent(
     assert plan_pipeline(found, name="transcode", queue="q", rebind=rebind).action is action
 
 
-@pytest.mark.parametrize("wanted", [ID, "transcode"], ids=["id", "name"])
+@each_case("wanted", [ID, "transcode"], ids=["id", "name"])
 def test_a_pipeline_is_found_by_id_and_by_name(wanted: str) -> None:
     assert existing_pipeline(MemoryPipelines(a_pipeline()), wanted) == a_pipeline()
 

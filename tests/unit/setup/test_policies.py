@@ -18,6 +18,7 @@ from listener.setup.policies import (
     submitter_policy,
 )
 from tests.support import ROOT
+from tests.support.cases import each_case
 
 WHERE = location(region="cn-shanghai", account="1234567890", queue="mps-callbacks", network=Network.PUBLIC)
 
@@ -27,7 +28,7 @@ def policies_in(page: str) -> list[Mapping[str, Any]]:
     return [json.loads(block) for block in re.findall(r"```json\n(\{\n  \"Version\".*?)```", text, re.DOTALL)]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("page", "policies"),
     [
         pytest.param("mns.md", [daemon_policy(WHERE), submitter_policy()], id="mns"),

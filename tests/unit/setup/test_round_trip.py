@@ -14,6 +14,7 @@ from listener.rules.routing import Match, Rule
 from listener.setup.round_trip import MAX_RECEIVES, round_trip, route_of_a_success
 from listener.setup.steps import Status, trip_step
 from tests.support.builders import a_callback, a_message, wrapped
+from tests.support.cases import each_case
 from tests.support.memory_queue import MemoryQueue
 
 
@@ -95,7 +96,7 @@ def test_a_message_that_another_consumer_took_is_given_up_and_said() -> None:
     assert "another consumer" in step.detail
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("rules", "words"),
     [
         pytest.param([Rule(name="all", handlers=("log", "webhook"))], "'all' (log, webhook)", id="route"),

@@ -12,6 +12,7 @@ from listener.settings.loader import load
 from listener.settings.sections import CredentialsSettings, Settings
 from listener.setup.location import Location, Network, location
 from listener.setup.settings_file import settings_text
+from tests.support.cases import each_case
 
 ID = "88c6ca184c0e47b2a17a1b6ef2c6a1f0"
 
@@ -25,7 +26,7 @@ def loaded(text: str) -> Settings:
     return load(text, {})
 
 
-@pytest.mark.parametrize("network", list(Network))
+@each_case("network", list(Network))
 def test_the_settings_are_those_of_the_location(network: Network) -> None:
     place = where(network=network)
     settings = loaded(settings_text(place))
@@ -39,7 +40,7 @@ def test_the_settings_are_those_of_the_location(network: Network) -> None:
     settings.require_work()
 
 
-@pytest.mark.parametrize("tenant", ["one", "two words", 'with "quotes"'])
+@each_case("tenant", ["one", "two words", 'with "quotes"'])
 def test_a_tenant_has_its_own_tables(tenant: str) -> None:
     settings = loaded(settings_text(where(), tenant=tenant))
 
@@ -63,7 +64,7 @@ def test_the_pipeline_is_a_comment_that_is_valid_without_its_sign() -> None:
     assert loaded(text.replace("# pipeline =", "pipeline =")).mps.pipeline == ID
 
 
-@pytest.mark.parametrize("tenant", ["", "one"])
+@each_case("tenant", ["", "one"])
 def test_the_files_of_the_comment_are_valid_without_their_signs(tenant: str) -> None:
     text = settings_text(where(), tenant=tenant)
     for line in ("[", "access_key"):

@@ -14,12 +14,13 @@ from listener.setup.steps import (
     set_up_pipeline,
     status_of,
 )
+from tests.support.cases import each_case
 from tests.support.memory_pipelines import MemoryPipelines
 
 ID = "88c6ca184c0e47b2a17a1b6ef2c6a1f0"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("action", "planned", "done"),
     [
         (Action.CREATE, Status.TO_CREATE, Status.CREATED),
@@ -61,7 +62,7 @@ def test_destinations() -> None:
     assert destination(Pipeline(id=ID)) == ""
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("pipeline", "begins"),
     [
         pytest.param(None, "Not visible here", id="no-pipeline"),

@@ -9,9 +9,10 @@ import pytest
 from psycopg import errors
 
 from listener.store.error_classes import rejects_values
+from tests.support.cases import each_case
 
 
-@pytest.mark.parametrize(
+@each_case(
     "error",
     [
         pytest.param(errors.ProgramLimitExceeded(), id="index-row-too-large"),
@@ -37,7 +38,7 @@ def test_an_error_about_the_values_is_a_rejection(error: Exception) -> None:
     assert rejects_values(error)
 
 
-@pytest.mark.parametrize(
+@each_case(
     "error",
     [
         pytest.param(errors.DiskFull(), id="disk"),

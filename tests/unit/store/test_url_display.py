@@ -6,12 +6,13 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from listener.store.url_display import display_unparsed, display_url, without_secrets
+from tests.support.cases import each_case
 
 SECRET = "test/Key Secret@1"
 QUOTED = "test%2FKey%20Secret%401"
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("url", "shown"),
     [
         pytest.param(f"postgresql://u:{QUOTED}@h/n", "postgresql://u:***@h/n", id="password"),
@@ -42,9 +43,7 @@ def test_text_that_is_no_url_is_masked_too() -> None:
     assert display_unparsed("x://u:one@two@h?password=three") == "x://***@h?password=***"
 
 
-@pytest.mark.parametrize(
-    "place", [f"//u:{QUOTED}@h/n", f"//h/n?password={QUOTED}", f"//h/n?sslpassword={QUOTED}"]
-)
-@pytest.mark.parametrize("spelling", [SECRET, QUOTED, "test%2FKey+Secret%401"])
+@each_case("place", [f"//u:{QUOTED}@h/n", f"//h/n?password={QUOTED}", f"//h/n?sslpassword={QUOTED}"])
+@each_case("spelling", [SECRET, QUOTED, "test%2FKey+Secret%401"])
 def test_an_error_text_that_repeats_a_secret_is_masked(place: str, spelling: str) -> None:
     assert without_secrets(f"bad option {spelling!r}", make_url(f"postgresql:{place}")) == "bad option '***'"

@@ -19,6 +19,7 @@ from listener.core.model import DeliveryState
 from listener.rules.retry import RetryPolicy
 from listener.testing import AttemptReport, HandlerRunner, make_result
 from tests.support import ROOT
+from tests.support.cases import each_case
 from tests.support.dispatching import NO_BACKOFF, delivery_rows, dispatching, record_results
 from tests.support.sqlite import new_sqlite_store
 from tests.support.waiting import wait_until
@@ -46,7 +47,7 @@ def test_a_handler_that_returns_is_done_and_gets_the_result_itself() -> None:
     assert taken == [result]
 
 
-@pytest.mark.parametrize(
+@each_case(
     ("error", "outcome", "after", "spent"),
     [
         pytest.param(Retry("later", after=30), "retry", timedelta(seconds=30), True, id="retry"),

@@ -12,6 +12,7 @@ from listener.core.job_kinds import IPRODUCTION, JOB_KINDS, WORKFLOW
 from listener.emulator.mps.sample_results import FUNCTION_NAMES, SHAPES
 from listener.formats import callback
 from listener.testing import make_result
+from tests.support.cases import each_case
 
 #: Other kinds of jobs, by the types of their callbacks.
 OTHERS = ["Report" if kind is WORKFLOW else kind.name for kind in JOB_KINDS if kind is not IPRODUCTION]
@@ -35,7 +36,7 @@ KINDS = [
 ]
 
 
-@pytest.mark.parametrize("fields", KINDS)
+@each_case("fields", KINDS)
 def test_the_callback_says_the_same_as_the_fields(fields: dict[str, Any]) -> None:
     made = make_result(**fields)
     decoded = callback.decode(made.raw)
@@ -45,7 +46,7 @@ def test_the_callback_says_the_same_as_the_fields(fields: dict[str, Any]) -> Non
         assert getattr(decoded, name) == getattr(made, name), name
 
 
-@pytest.mark.parametrize("fields", [*KINDS, pytest.param({"state": "Lost"}, id="lost")])
+@each_case("fields", [*KINDS, pytest.param({"state": "Lost"}, id="lost")])
 def test_every_kind_is_a_document_and_read_back(fields: dict[str, Any]) -> None:
     made = make_result(**fields)
 
@@ -56,7 +57,7 @@ def test_every_kind_is_a_document_and_read_back(fields: dict[str, Any]) -> None:
     }
 
 
-@pytest.mark.parametrize("function", sorted(SHAPES))
+@each_case("function", sorted(SHAPES))
 def test_a_function_brings_its_outputs(function: str) -> None:
     outputs = make_result(function=function).outputs
 
@@ -73,7 +74,7 @@ def test_a_failed_job_has_a_cause_and_outputs_without_files() -> None:
     assert failed.outputs.files == failed.outputs.covers == ()
 
 
-@pytest.mark.parametrize("kind", OTHERS)
+@each_case("kind", OTHERS)
 def test_a_kind_brings_its_outputs_and_a_failed_job_none(kind: str) -> None:
     made, failed = (make_result(type=kind, state=state).outputs for state in ("Success", "Fail"))
 
@@ -106,7 +107,7 @@ def test_a_workflow_brings_its_activities() -> None:
     }
 
 
-@pytest.mark.parametrize("fields", [{"state": "Processing"}, {"state": "Lost"}, {"type": "unheard-of"}])
+@each_case("fields", [{"state": "Processing"}, {"state": "Lost"}, {"type": "unheard-of"}])
 def test_a_result_about_which_mps_is_not_queried_has_no_outputs(fields: dict[str, Any]) -> None:
     assert make_result(**fields).outputs is None
 
