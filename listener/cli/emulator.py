@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import signal
 import sys
+from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,6 +13,7 @@ import click
 
 from listener.cli.output_file import output_file
 from listener.core.errors import ListenerError
+from listener.core.job_kinds import IPRODUCTION, JOB_KINDS
 from listener.core.lazy_imports import lazy_imports
 from listener.core.loopback import is_loopback
 
@@ -19,6 +21,7 @@ with lazy_imports():
     from listener.emulator import data_file, options, server
     from listener.emulator import faults as fault_files
     from listener.emulator.mns import arguments
+    from listener.jobs import functions
 
 if TYPE_CHECKING:
     from listener.emulator.faults import Fault
@@ -26,12 +29,12 @@ if TYPE_CHECKING:
 
 EPILOG = """\b
 Examples:
-  mns-listener emulator
-  mns-listener emulator --queue mps-callbacks
-  mns-listener emulator --port 0 --port-file /run/emulator.port
-  mns-listener emulator --job-seconds 0.2 --fail-rate 0.1 --seed 7
-  mns-listener emulator --duration VideoSplit=20 --duration Cover=0.5
-  mns-listener emulator --faults faults.toml --seed 7
+  {command}
+  {command} --queue mps-callbacks
+  {command} --port 0 --port-file /run/emulator.port
+  {command} --job-seconds 0.2 --fail-rate 0.1 --seed 7
+  {command} --duration VideoSplit=20 --duration Cover=0.5
+  {command} --faults faults.toml --seed 7
 
 \b
 A faults file is TOML (or JSON) with one table per fault:
@@ -66,14 +69,43 @@ RATE = Finite(0, 1)
 SECONDS = Finite(min=0)
 
 
+class EmulatorCommand(click.Command):
+    """The command, of whose two names the examples in its help have the one that was used."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        formatter.write_paragraph()
+        with formatter.indentation():
+            formatter.write_text(EPILOG.replace("{command}", ctx.command_path))
+
+
+def _filled(context: click.Context, option: click.Parameter, given: str) -> str:
+    if not given.strip():
+        raise click.BadParameter("must not be empty")
+    return given
+
+
 def _durations(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> dict[str, float]:
-    pairs = (item.partition("=") for item in given)
-    try:
-        return {function: SECONDS.convert(seconds, option, context) for function, _, seconds in pairs}
-    except click.BadParameter as error:
+    durations = {}
+    for item in given:
+        name, _, seconds = item.partition("=")
+        try:
+            durations[name] = SECONDS.convert(seconds, option, context)
+        except click.BadParameter as error:
+            raise click.BadParameter(f"{item} is not valid; use NAME=SECONDS, e.g. Cover=0.5") from error
+        _check_job_name(name)
+    return durations
+
+
+def _check_job_name(name: str) -> None:
+    """Raise BadParameter for what is neither a function nor a kind of jobs without functions."""
+    kinds = [kind.name for kind in JOB_KINDS if kind is not IPRODUCTION]
+    known = [*functions.FUNCTIONS, *kinds]
+    if name not in known:
+        near = get_close_matches(name, known, n=1)
+        guess = f" (did you mean {near[0]!r}?)" if near else ""
         raise click.BadParameter(
-            f"{', '.join(given)} is not valid; use NAME=SECONDS, e.g. Cover=0.5"
-        ) from error
+            f"{name!r} is neither a function nor a kind of jobs{guess}; known: {', '.join(known)}"
+        )
 
 
 def _queue_names(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
@@ -96,7 +128,7 @@ def _faults(context: click.Context, option: click.Parameter, path: Path | None) 
         raise click.BadParameter(str(error)) from error
 
 
-@click.command(epilog=EPILOG)
+@click.command(cls=EmulatorCommand)
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
@@ -119,10 +151,18 @@ def _faults(context: click.Context, option: click.Parameter, path: Path | None) 
     help="Create this queue at startup; repeatable.",
 )
 @click.option(
-    "--access-key-id", default="testKeyId", show_default=True, help="The only access key id that is accepted."
+    "--access-key-id",
+    default="testKeyId",
+    show_default=True,
+    callback=_filled,
+    help="The only access key id that is accepted.",
 )
 @click.option(
-    "--access-key-secret", default="testKeySecret", show_default=True, help="The secret of that key."
+    "--access-key-secret",
+    default="testKeySecret",
+    show_default=True,
+    callback=_filled,
+    help="The secret of that key.",
 )
 @click.option(
     "--job-seconds",

@@ -49,6 +49,38 @@ def test_a_number_that_is_none_is_refused(given: str) -> None:
         emulator.make_context("emulator", [given])
 
 
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        (
+            "Covr",
+            "'Covr' is neither a function nor a kind of jobs (did you mean 'Cover'?); known: VideoH2V, ",
+        ),
+        ("IProduction", "known: VideoH2V, "),
+    ],
+)
+def test_a_duration_of_what_no_job_is_called_names_what_there_is(name: str, said: str) -> None:
+    with pytest.raises(click.BadParameter) as refused:
+        emulator.make_context("emulator", [f"--duration={name}=5"])
+
+    assert said in refused.value.message
+    assert refused.value.message.endswith("MediaCensor, Workflow")
+
+
+@pytest.mark.parametrize("option", ["--access-key-id", "--access-key-secret"])
+def test_an_access_key_is_not_empty(option: str) -> None:
+    with pytest.raises(click.BadParameter):
+        emulator.make_context("emulator", [option, ""])
+
+
+@pytest.mark.parametrize("called", ["mns-emulator", "mns-listener emulator"])
+def test_the_examples_name_the_command_as_it_was_called(called: str) -> None:
+    text = emulator.get_help(click.Context(emulator, info_name=called))
+
+    examples = text[text.index("Examples:") : text.index("A faults file")].splitlines()[1:]
+    assert {example.strip().split(" --")[0] for example in examples if example.strip()} == {called}
+
+
 def test_a_port_file_that_cannot_be_written_is_said_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
