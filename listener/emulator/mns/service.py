@@ -127,7 +127,7 @@ def _check_size(operation: str, request: Request) -> None:
 def is_meant(request: Request) -> bool:
     """Whether a request is for MNS: by its address, or by headers that no other service has."""
     return (
-        request.path.startswith(("/queues", "/topics"))
+        request.path.lstrip("/").startswith(("queues", "topics"))
         or "x-mns-version" in request.headers
         or request.headers.get("authorization", "").startswith("MNS")
         or ("accountmeta" in request.raw_query.lower() and "accountmeta" in request.query)
@@ -138,8 +138,7 @@ def identify(request: Request) -> str:
     """The operation for method and path; empty if there is none."""
     if "accountmeta" in request.query:
         return {"PUT": "SetAccountAttributes", "GET": "GetAccountAttributes"}.get(request.method, "")
-    parts = request.path.strip("/").split("/")
-    match parts:
+    match request.path.removeprefix("/").rstrip("/").split("/"):
         case ["queues"]:
             return "ListQueue" if request.method == "GET" else ""
         case ["queues", _]:

@@ -352,22 +352,25 @@ def test_each_mistake_has_its_documented_code(bare: BareMns, target: str, code: 
     assert elements(bare.request("PUT", target))["Code"] == code
 
 
-@pytest.mark.parametrize("path", ["/queues/q/other", "/", "/elsewhere"])
+@pytest.mark.parametrize(
+    "path", ["/queues/q/other", "/", "/elsewhere", "//queues/q/messages", "//topics/t/messages"]
+)
 def test_unknown_address_is_refused(bare: BareMns, path: str) -> None:
     assert elements(bare.request("POST", path))["Code"] == "InvalidRequestURL"
 
 
 @pytest.mark.parametrize(
-    "headers",
+    ("path", "headers"),
     [
-        pytest.param({"x-mns-version": "2015-06-06"}, id="version"),
-        pytest.param({"authorization": "MNS testKeyId:abc="}, id="signature"),
+        pytest.param("/elsewhere", {"x-mns-version": "2015-06-06"}, id="version"),
+        pytest.param("/elsewhere", {"authorization": "MNS testKeyId:abc="}, id="signature"),
+        pytest.param("//queues/q", {}, id="two-slashes"),
     ],
 )
 def test_request_that_is_meant_for_mns_gets_its_errors(
-    server: RunningEmulator, headers: dict[str, str]
+    server: RunningEmulator, path: str, headers: dict[str, str]
 ) -> None:
-    reply = httpx.get(f"{server.url}/elsewhere", headers=headers, trust_env=False)
+    reply = httpx.get(f"{server.url}{path}", headers=headers, trust_env=False)
 
     assert ElementTree.fromstring(reply.content).tag == f"{NAMESPACE}Error"
 
