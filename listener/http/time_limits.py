@@ -84,9 +84,9 @@ class TimeLimits:
 
 
 class LimitedConnection(asyncio.Protocol):
-    """What a connection with time limits adds to uvicorn's, whichever parser that has; to be named before it.
+    """What our connections add to those of uvicorn, whichever parser these have; to be named before them.
 
-    It also is what ``connection_limit`` closes for another one.
+    It is what ``connection_limit`` closes for another one.
     """
 
     transport: Any  #: uvicorn's annotations of these two differ by parser
@@ -119,6 +119,9 @@ class LimitedConnection(asyncio.Protocol):
     def abort(self) -> None:
         """Close it now, without sending what is left to send."""
         self.transport.abort()
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """Log nothing: such a request is answered like any other, and uvicorn's advice is to install packages."""
 
 
 def _cancel(timer: asyncio.TimerHandle | None) -> None:

@@ -248,6 +248,16 @@ def test_connection_beyond_the_limit_closes_the_one_that_has_waited_longest(
                 assert b"</Queues>" in reply_of(client)
 
 
+def test_request_to_upgrade_is_answered_like_any_other_and_without_advice(
+    server: RunningEmulator, caplog: pytest.LogCaptureFixture
+) -> None:
+    with connected(server) as client:
+        client.sendall(head("GET", "/queues", "connection: upgrade", "upgrade: websocket"))
+
+        assert b"<Queues" in reply_of(client)
+    assert caplog.messages == []
+
+
 def test_client_that_sends_no_more_gets_its_reply(server: RunningEmulator, bare: BareMns) -> None:
     with connected(server) as client:
         client.sendall(head("GET", f"{MESSAGES}?waitseconds=30"))

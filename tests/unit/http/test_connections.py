@@ -110,6 +110,16 @@ def reply_to(request: bytes, client: socket.socket) -> bytes:
     return reply
 
 
+def test_a_request_to_upgrade_is_answered_like_any_other_and_without_advice(
+    address: tuple[str, int], caplog: pytest.LogCaptureFixture
+) -> None:
+    with connect(address) as client:
+        request = GET.replace(b"\r\n\r\n", b"\r\nConnection: upgrade\r\nUpgrade: h2c\r\n\r\n")
+
+        assert reply_to(request, client).endswith(b"quick")
+    assert caplog.messages == []
+
+
 def is_closed(client: socket.socket) -> bool:
     """Whether the server has closed it, with nothing sent."""
     if not select.select([client], [], [], 0)[0]:
