@@ -43,13 +43,21 @@ class FifoQueue(EmulatedQueue):
         super()._hide(message, until, keep=keep)
 
     def _remove(self, message: StoredMessage) -> None:
-        super()._remove(message)
         group = self._groups[message.group]
         del group[message.order]
+        if not group:
+            del self._groups[message.group]
+        super()._remove(message)
         if group:
             self._offer(message.group)
-        else:
-            del self._groups[message.group]
+
+    def _compact(self) -> None:
+        """Forget also the turns of groups that are gone, where they are most of all turns."""
+        super()._compact()
+        if len(self._turns) > 2 * len(self._groups) + 64:
+            self._turns = [turn for turn in self._turns if turn[1] in self._groups]
+            heapq.heapify(self._turns)
+            self._offered = {name for _, name in self._turns}
 
     def _join(self, message: StoredMessage) -> None:
         """Make a message part of its group, unless it is already; its order is that of sending."""

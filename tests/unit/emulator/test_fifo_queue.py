@@ -57,6 +57,18 @@ def test_group_in_flight_hands_out_no_other_message(clock: Any) -> None:
     assert queue.take(16) == []
 
 
+def test_nothing_is_kept_of_groups_whose_messages_have_expired(clock: Any) -> None:
+    queue = a_queue(message_retention_period=60)
+    queue.send(replace(draft("text"), group=f"old-{number}") for number in range(500))
+    clock.tick(60)
+    send(queue, "a1", "b1")
+    queue.counts()
+
+    assert len(queue._turns) < 100
+    assert len(queue._offered) < 100
+    assert bodies(queue.take(16)) == ["a1", "b1"]
+
+
 def test_one_receive_takes_several_of_a_group_in_order(clock: Any) -> None:
     queue = a_queue()
     send(queue, "a1", "b1", "a2", "b2", "a3")
