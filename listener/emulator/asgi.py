@@ -152,6 +152,7 @@ class Control:
         )
 
     async def state(self, request: ControlRequest) -> Response:
+        await self._emulator.catch_up()
         return JSONResponse(self._emulator.state())
 
     async def reset(self, request: ControlRequest) -> Response:

@@ -126,11 +126,24 @@ class Emulator:
         operation = exchange.occasion.operation
         self.requests[operation if operation in self._operations else "unknown"] += 1
         logged = self.log.add(request, exchange.occasion, at_ms=self.clock.ms())
+        await self._catch_up(exchange.occasion)
         reply = await self._injector.answer(exchange)
         if self._saver is not None:
             self._saver.save(operation=exchange.occasion.operation)
         logged.answered(reply)
         return reply
+
+    async def _catch_up(self, occasion: Occasion) -> None:
+        """Bring the queues up to date that a request is about, so that nothing is left which holds up others."""
+        if occasion.operation == "ListQueue":
+            await self.catch_up()
+        elif queue := self.mns.queues.get(occasion.queue):
+            await queue.catch_up()
+
+    async def catch_up(self) -> None:
+        """Bring all queues up to date, while other requests are answered."""
+        for queue in list(self.mns.queues.values()):
+            await queue.catch_up()
 
     def _mns_exchange(self, request: Request) -> Exchange:
         operation = mns_service.identify(request)

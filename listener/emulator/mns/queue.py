@@ -10,6 +10,7 @@ import asyncio
 import base64
 import hashlib
 import heapq
+import math
 import re
 from bisect import insort
 from collections import deque
@@ -28,6 +29,8 @@ READY, HIDDEN, GONE = range(3)
 ORDER_BITS = 48
 ORDER = (1 << ORDER_BITS) - 1  #: the bits of a rank that are the order; those above are the priority
 HANDLE_BYTES = 24  #: gives 32 base64 letters, which may hold + and /
+#: How many messages at most expire or become visible before other requests have their turn.
+SLICE = 1000
 #: The format of a receipt handle, ours or one from the documentation.
 HANDLE_FORM = re.compile(r"[0-9]{1,2}-[A-Za-z0-9+/=]{8,128}")
 
@@ -220,6 +223,7 @@ class EmulatedQueue:
                 return taken
             if not await self._parked(deadline - self._clock.seconds()):
                 return []
+            await self.catch_up()
         self._pass_on()
         return []
 
@@ -229,12 +233,20 @@ class EmulatedQueue:
         return [self._messages[rank & ORDER] for rank in ranks]
 
     def wake(self) -> None:
-        """Wake the oldest waiting poll if a message is available, and give up messages whose last chance is over."""
+        """Wake the oldest waiting poll if a message is available, and give up messages whose last chance is over.
+
+        The timer does the same again soon if these are very many.
+        """
         if not self._is_timed():
             return
-        self._promote(self._clock.ms())
+        self._promote(self._clock.ms(), most=SLICE)
         self._pass_on()
         self._arm()
+
+    async def catch_up(self) -> None:
+        """Advance the state to the current time, and let others do their work meanwhile if there is much to do."""
+        while self._promote(self._clock.ms(), most=SLICE):
+            await asyncio.sleep(0)
 
     def release(self) -> None:
         """End all long polls as if they had timed out; used when the queue is removed."""
@@ -381,16 +393,26 @@ class EmulatedQueue:
         still = message is not None and message.place == HIDDEN and message.visible_ms == until
         return message if still else None
 
-    def _promote(self, at: int) -> None:
-        """Advance the state to the current time: drop expired messages, make hidden ones visible again."""
+    def _promote(self, at: int, *, most: float = math.inf) -> bool:
+        """Advance the state to the current time: drop expired messages, make hidden ones visible again.
+
+        Not more than ``most`` messages; returns whether some are left.
+        """
         oldest = at - self.attributes.message_retention_period * 1000
         while self._by_age and (self._by_age[0].place == GONE or self._by_age[0].enqueued_ms <= oldest):
+            if not most:
+                return True
+            most -= 1
             message = self._by_age.popleft()
             if message.place != GONE:
                 self._remove(message)
         while self._hidden and self._hidden[0][0] <= at:
+            if not most:
+                return True
+            most -= 1
             if hidden := self._hidden_until(heapq.heappop(self._hidden)):
                 self._reappear(hidden)
+        return False
 
     def _pop_ready(self, limit: int) -> Iterator[StoredMessage]:
         while limit and self._ready:

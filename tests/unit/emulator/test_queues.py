@@ -6,6 +6,7 @@ import asyncio
 import gc
 import tracemalloc
 from collections.abc import Iterator
+from datetime import timedelta
 from random import Random
 from typing import Any
 
@@ -14,6 +15,10 @@ from freezegun import freeze_time
 from hypothesis import given
 from hypothesis import strategies as st
 
+from listener.core import clock as wall_clock
+from listener.emulator import Emulator, Options
+from listener.emulator.messages import Request
+from listener.emulator.mns import queue as queue_module
 from listener.emulator.mns.queue import (
     Attributes,
     Draft,
@@ -36,6 +41,11 @@ def a_queue(*, lenient: bool = False, **attributes: int) -> EmulatedQueue:
     return EmulatedQueue(
         "q", attributes=Attributes(**attributes), rng=Random(1), lenient=lenient, clock=VirtualClock()
     )
+
+
+def a_request(path: str) -> Request:
+    """Not signed: that it is refused shows only later."""
+    return Request(method="GET", path=path, target=path, raw_query="", headers={}, body=b"")
 
 
 def send(queue: EmulatedQueue, *texts: str, delay: int | None = None) -> None:
@@ -206,6 +216,49 @@ def test_what_was_deleted_takes_no_memory_behind_an_old_message_or_one_that_nobo
 
     assert messages_in_memory() - others < 100
     assert [message.body for message in queue.peek(16)] == ["last"]
+
+
+@pytest.mark.parametrize("path", ["/queues/q", "/queues"])
+@pytest.mark.parametrize("delay", [0, 60], ids=["expire", "appear"])
+def test_many_messages_whose_time_has_come_leave_others_their_turn(
+    monkeypatch: pytest.MonkeyPatch, path: str, delay: int
+) -> None:
+    monkeypatch.setattr(queue_module, "SLICE", 10)
+    left: list[int] = []
+
+    async def scenario() -> EmulatedQueue:
+        emulator = Emulator(Options(queues=("q",)))
+        queue = emulator.mns.queues["q"]
+        send(queue, *["text"] * 50, delay=delay)
+        await emulator.clock.advance(60 if delay else queue.attributes.message_retention_period)
+        answer = asyncio.ensure_future(emulator.answer(a_request(path)))
+        while not answer.done():
+            left.append(len(queue._hidden if delay else queue._messages))
+            await asyncio.sleep(0)
+        return queue
+
+    queue = asyncio.run(scenario())
+
+    assert left == [50, 40, 30, 20, 10]
+    assert queue.counts()["active"] == (50 if delay else 0)
+
+
+def test_long_poll_beside_many_messages_whose_time_has_come_gets_one_that_is_left(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(queue_module, "SLICE", 10)
+
+    async def scenario() -> list[StoredMessage]:
+        queue = a_queue(message_retention_period=60)
+        send(queue, *["old"] * 50)
+        queue.take(50)
+        poll = asyncio.ensure_future(queue.receive(16, wait=30, gone=lambda: False))
+        await asyncio.sleep(0)
+        with freeze_time(wall_clock.now() + timedelta(seconds=60), real_asyncio=True):
+            send(queue, "new")
+            return await poll
+
+    assert [message.body for message in asyncio.run(scenario())] == ["new"]
 
 
 def test_every_waiting_poll_gets_its_message(clock: Any) -> None:
