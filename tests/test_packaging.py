@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 import pytest
 
 from listener import __version__
+from tests.support.packages import build
 
 ROOT = Path(__file__).parents[1]
 #: Never part of the project: made by tools, and git-ignored.
@@ -35,18 +36,6 @@ def project_files() -> set[str]:
         return {name for name in listed.stdout.split("\0") if name and (ROOT / name).exists()}
     paths = (path.relative_to(ROOT) for path in ROOT.rglob("*") if path.is_file())
     return {path.as_posix() for path in paths if not GENERATED & set(path.parts)} - ADDED_BY_SETUPTOOLS
-
-
-def build(hook: str, source: Path, target: Path) -> Path:
-    """The archive that a build front end would get from ``hook``, without a network and without isolation."""
-    target.mkdir()
-    script = f"import setuptools.build_meta as b; b.{hook}({str(target)!r})"
-    done = subprocess.run(
-        [sys.executable, "-c", script], cwd=source, capture_output=True, text=True, check=False
-    )
-    assert done.returncode == 0, done.stdout + done.stderr
-    (archive,) = target.iterdir()
-    return archive
 
 
 @pytest.fixture(scope="module")

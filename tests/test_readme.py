@@ -11,16 +11,18 @@ import signal
 import socket
 import sqlite3
 import subprocess
-import sys
 import time
-from contextlib import closing
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from shutil import which
 
 import pytest
 
 from tests.support import ROOT
-from tests.support.packages import an_environment, pip_install
+from tests.support.forked import run_source
+from tests.support.forked_command import forked_command
+from tests.support.packages import installed
 
 README = (ROOT / "README.md").read_text("utf-8")
 TOUR = "\n".join(re.findall(r"<!-- tour -->\n```sh\n(.*?)```", README, re.DOTALL))
@@ -37,8 +39,8 @@ def block(language: str) -> str:
 def follow(tour: str, folder: Path, environment: dict[str, str]) -> tuple[int, str, str]:
     """Run it in a shell that stops at the first failure; nothing it started outlives it."""
     with (
-        (folder / "stderr").open("w+") as stderr,
-        (folder / "stdout").open("w+") as stdout,
+        (folder / "stderr").open("a+") as stderr,
+        (folder / "stdout").open("a+") as stdout,
         subprocess.Popen(
             ["bash", "-euo", "pipefail", "-c", tour],
             cwd=folder,
@@ -58,17 +60,26 @@ def follow(tour: str, folder: Path, environment: dict[str, str]) -> tuple[int, s
     return status, (folder / "stdout").read_text("utf-8"), (folder / "stderr").read_text("utf-8")
 
 
+@contextmanager
+def reserved_port() -> Iterator[int]:
+    """A port that no program gets by chance; one that asks for it may listen there."""
+    with socket.socket() as held:
+        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        held.bind(("127.0.0.1", 0))
+        yield held.getsockname()[1]
+
+
 @pytest.mark.process
 def test_the_tour_goes_as_it_says(tmp_path: Path) -> None:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port = free.getsockname()[1]
-    programs = f"{Path(sys.executable).parent}:{os.environ['PATH']}"
-
-    status, out, err = follow(TOUR, tmp_path, {**os.environ, "PATH": programs, "PORT": str(port)})
+    folder = tmp_path / "empty"
+    folder.mkdir()
+    with forked_command(tmp_path / "bin") as programs, reserved_port() as port:
+        path = f"{programs}:{os.environ['PATH']}"
+        status, out, err = follow(TOUR, folder, {**os.environ, "PATH": path, "PORT": str(port)})
 
     assert status == 0, out + err
-    covers = [json.loads(line) for line in (tmp_path / "covers.jsonl").read_text("utf-8").splitlines()]
-    captions = json.loads((tmp_path / "captions" / "latest.json").read_text("utf-8"))
+    covers = [json.loads(line) for line in (folder / "covers.jsonl").read_text("utf-8").splitlines()]
+    captions = json.loads((folder / "captions" / "latest.json").read_text("utf-8"))
     assert [(line["route"], line["state"]) for line in covers] == [("covers", "Success")] * 2
     assert covers[0]["data"]["article"] == 7
     assert captions["reference"] == "talk-7"
@@ -81,24 +92,29 @@ def test_readme_begins_with_the_two_commands() -> None:
         assert f"\n{command.split()[1]}:" in (ROOT / "Makefile").read_text("utf-8")
 
 
+CALL_TWICE = """
+from pathlib import Path
+from listener import JobResult
+from listener.dispatch.handler_loader import load
+from listener.settings.file_paths import TextInFile
+
+handle = load("ledger", {"path": TextInFile.of("ledger.db", Path.cwd())}, where="here")
+result = JobResult(key="1", job_id="one", state="Success")
+handle(result)
+handle(result)
+"""
+
+
 def test_the_handler_package_can_be_installed_and_works(tmp_path: Path) -> None:
     package = tmp_path / "package"
     package.mkdir()
     (package / "ledger.py").write_text(block("python"), "utf-8")
     (package / "pyproject.toml").write_text(block("toml"), "utf-8")
-    environment = an_environment(tmp_path / "environment")
-    pip_install(environment, package)
-    call_twice = (
-        "from pathlib import Path; from listener import JobResult; "
-        "from listener.dispatch.handler_loader import load; "
-        "from listener.settings.file_paths import TextInFile; "
-        f"path = TextInFile.of('ledger.db', Path({str(tmp_path)!r})); "
-        "handle = load('ledger', {'path': path}, where='here'); "
-        "result = JobResult(key='1', job_id='one', state='Success'); handle(result); handle(result)"
-    )
+    environment = {**os.environ, "PYTHONPATH": str(installed(package, tmp_path))}
 
-    subprocess.run([environment, "-c", call_twice], check=True, cwd=package)
+    done = run_source(CALL_TWICE, tmp_path, environment)
 
+    assert (done.returncode, done.stderr) == (0, "")
     with closing(sqlite3.connect(tmp_path / "ledger.db")) as db:
         assert db.execute("SELECT * FROM ledger").fetchall() == [("1", "one")]
     assert len((block("python") + block("toml")).strip().splitlines()) < 20

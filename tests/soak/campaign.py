@@ -7,7 +7,6 @@ doubled or unexplained, or if a kind of fault was never injected.
 from __future__ import annotations
 
 import argparse
-import multiprocessing
 import os
 import shutil
 import tempfile
@@ -22,6 +21,7 @@ from listener.emulator.faults import FaultKind
 from tests.soak.ledger import Accounting, Complaint, account_for
 from tests.soak.plan import POISONS, blows_of, drawn
 from tests.soak.run import run_plan
+from tests.support.forked import forking_context
 
 #: What the receiver of webhooks does.
 RECEIVER = ("trickle-body", "trickle-headers")
@@ -67,8 +67,7 @@ def run_all(
     seeds: Sequence[int], *, messages: int, keep: Path, processes: int, store: str = "sqlite"
 ) -> Iterable[Report]:
     """The reports in the order in which the seeds finish."""
-    context = multiprocessing.get_context("spawn")  # a fork would copy locks that the emulator's threads hold
-    with ProcessPoolExecutor(processes, mp_context=context) as pool:
+    with ProcessPoolExecutor(processes, mp_context=forking_context()) as pool:
         for future in as_completed([pool.submit(run_seed, seed, messages, keep, store) for seed in seeds]):
             yield future.result()
 

@@ -15,7 +15,7 @@ A_READING = Reading(handled=1, rss_kib=100_000, threads=30, files=20)
 
 @pytest.mark.process
 def test_threads_and_files_stay_the_same(tmp_path: Path) -> None:
-    first, _, last = measure(6_000, tmp_path, lambda _: None)
+    first, _, last = measure(3_000, tmp_path, lambda _: None)
     assert last.threads <= first.threads
     assert last.files <= first.files + MOST_POOLED_FILES
 

@@ -23,7 +23,7 @@ from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.process
 
-SEEDS = range(6)
+SEEDS = range(4)
 MESSAGES = 60
 #: The evidence of this one is doctored below; it has no blows, so that nothing in it is excused.
 CALM = Plan(seed=7, items=one_of_each(Random("calm")), faults=API_FAULTS, processes=2)

@@ -14,11 +14,12 @@ import runpy
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
-from typing import NoReturn
+from typing import NamedTuple, NoReturn
 
 #: What the program imports on its way to handling its first delivery.
 IMPORTED = (
@@ -30,15 +31,30 @@ IMPORTED = (
 )
 
 
+class Streams(NamedTuple):
+    """The files that become the standard streams of a program, in the order of their descriptors."""
+
+    stdin: Path
+    stdout: Path
+    stderr: Path
+
+
 class ForkedProgram:
     """A running ``python -m module …``; the interface is that of ``subprocess.Popen``, as far as tests use it."""
 
     def __init__(
-        self, module: str, *arguments: str, cwd: Path, env: Mapping[str, str], stdout: Path, stderr: Path
+        self,
+        module: str,
+        *arguments: str,
+        cwd: Path,
+        env: Mapping[str, str],
+        stdout: Path,
+        stderr: Path,
+        stdin: Path = Path(os.devnull),
     ) -> None:
         self.args = [sys.executable, "-m", module, *arguments]
         self._process: ForkServerProcess = forking_context().Process(
-            target=_run, args=(module, arguments, cwd, dict(env), stdout, stderr)
+            target=_run, args=(module, arguments, cwd, dict(env), Streams(stdin, stdout, stderr))
         )
         self._process.start()
         assert self._process.pid
@@ -47,6 +63,11 @@ class ForkedProgram:
     @property
     def returncode(self) -> int | None:
         return self._process.exitcode
+
+    @property
+    def sentinel(self) -> int:
+        """A descriptor that can be read once the process has ended."""
+        return self._process.sentinel
 
     def poll(self) -> int | None:
         return self.returncode
@@ -65,6 +86,26 @@ class ForkedProgram:
         self.send_signal(signal.SIGKILL)
 
 
+def run_forked(
+    module: str, *arguments: str, cwd: Path, env: Mapping[str, str], timeout: float = 90.0
+) -> subprocess.CompletedProcess[str]:
+    """Run ``python -m module …`` to its end; a module in the folder ``cwd`` is found there."""
+    with tempfile.TemporaryDirectory() as folder:
+        out, err = Path(folder, "out"), Path(folder, "err")
+        program = ForkedProgram(module, *arguments, cwd=cwd, env=env, stdout=out, stderr=err)
+        try:
+            code = program.wait(timeout)
+        finally:
+            program.kill()
+        return subprocess.CompletedProcess(program.args, code, out.read_text("utf-8"), err.read_text("utf-8"))
+
+
+def run_source(source: str, folder: Path, env: Mapping[str, str]) -> subprocess.CompletedProcess[str]:
+    """Run a program that consists of one module, which is written to this folder."""
+    (folder / "application.py").write_text(source, "utf-8")
+    return run_forked("application", cwd=folder, env=env)
+
+
 @cache
 def forking_context() -> ForkServerContext:
     """Starts processes that have everything imported; a process that was started so starts others from the same one."""
@@ -74,16 +115,18 @@ def forking_context() -> ForkServerContext:
 
 
 def _run(
-    module: str, arguments: Sequence[str], cwd: Path, env: Mapping[str, str], stdout: Path, stderr: Path
+    module: str, arguments: Sequence[str], cwd: Path, env: Mapping[str, str], streams: Streams
 ) -> NoReturn:
     """Become the program, in the process that was forked for it."""
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
-    for path, number in ((stdout, 1), (stderr, 2)):
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
-        os.dup2(file, number)
-        os.close(file)
+    for number, path in enumerate(streams):
+        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND if number else os.O_RDONLY, 0o644)
+        if file != number:
+            os.dup2(file, number)
+            os.close(file)
+    sys.stdin = os.fdopen(0, encoding=sys.stdout.encoding, closefd=False)
     # The parent's objects believe that they can be positioned, which a pipe cannot.
     sys.stdout = os.fdopen(1, "w", encoding=sys.stdout.encoding, closefd=False)
     sys.stderr = os.fdopen(2, "w", 1, encoding=sys.stderr.encoding, errors="backslashreplace", closefd=False)

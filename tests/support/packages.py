@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import sysconfig
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -46,3 +47,23 @@ def pip_install(environment: Path, package: Path) -> None:
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+def build(hook: str, source: Path, target: Path) -> Path:
+    """The archive that a build front end would get from ``hook``, without a network and without isolation."""
+    target.mkdir()
+    script = f"import setuptools.build_meta as b; b.{hook}({str(target)!r})"
+    done = subprocess.run(
+        [sys.executable, "-c", script], cwd=source, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stdout + done.stderr
+    (archive,) = target.iterdir()
+    return archive
+
+
+def installed(package: Path, folder: Path) -> Path:
+    """A directory with what an installer would put there for a package: what is in its wheel."""
+    wheel = build("build_wheel", package, folder / "wheel")
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(folder / "installed")
+    return folder / "installed"

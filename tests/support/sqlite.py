@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import shutil
+import sqlite3
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import cache
 from pathlib import Path
 
@@ -17,6 +18,12 @@ def new_sqlite(path: Path) -> str:
     path.touch(mode=0o600)  # as the program makes it
     path.write_bytes(_template())
     return f"sqlite:///{path}"
+
+
+def copy_sqlite(source: Path, target: Path) -> None:
+    """Replace what is in ``target`` by what is in ``source``, with what its log still holds."""
+    with closing(sqlite3.connect(source)) as there, closing(sqlite3.connect(target)) as here:
+        there.backup(here)
 
 
 @contextmanager

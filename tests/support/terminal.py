@@ -5,10 +5,14 @@ from __future__ import annotations
 import errno
 import os
 import pty
-import subprocess
-import sys
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+
+from tests.support.forked import ForkedProgram
+
+#: Seconds after which the program has failed.
+BOUND = 90.0
 
 
 def run_at_terminal(
@@ -20,19 +24,27 @@ def run_at_terminal(
 ) -> tuple[int, str]:
     """Run ``mns-listener`` at a terminal of this width; returns its exit status and what it displayed."""
     ours, theirs = pty.openpty()
-    with subprocess.Popen(
-        [sys.executable, "-m", "listener", *arguments],
-        cwd=folder,
-        env={**os.environ, "COLUMNS": str(columns), "NO_COLOR": "1", "TERM": "dumb", **(environment or {})},
-        stdin=theirs,
-        stdout=theirs,
-        stderr=theirs,
-    ) as process:
-        os.close(theirs)
-        os.write(ours, typed.encode())
-        displayed = _read_all(ours)
+    terminal = Path(os.ttyname(theirs))
+    display = {"COLUMNS": str(columns), "NO_COLOR": "1", "TERM": "dumb"}
+    with ThreadPoolExecutor(1) as pool:
+        displayed = pool.submit(_read_all, ours)
+        program = ForkedProgram(
+            "listener",
+            *arguments,
+            cwd=folder,
+            env={**os.environ, **display, **(environment or {})},
+            stdin=terminal,
+            stdout=terminal,
+            stderr=terminal,
+        )
+        try:
+            os.write(ours, typed.encode())
+            code = program.wait(BOUND)
+        finally:
+            program.kill()
+            os.close(theirs)  # open until now, since the reader would take its closing for the end
     os.close(ours)
-    return process.returncode, displayed.decode().replace("\r\n", "\n")
+    return code, displayed.result().decode().replace("\r\n", "\n")
 
 
 def _read_all(terminal: int) -> bytes:

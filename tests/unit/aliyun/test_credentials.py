@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import subprocess
-import sys
 from datetime import timedelta
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from listener.aliyun.credentials import KEY_ID, KEY_SECRET, TOKEN, AccessKey, cr
 from listener.core import clock
 from listener.core.errors import FailureKind, SettingsError, UnavailableError
 from listener.settings.sections import CredentialsSettings
-from tests.support import ROOT
+from tests.support.forked import run_source
 from tests.support.raw_server import http_reply, serving
 
 
@@ -113,15 +112,10 @@ def ask(home: Path, **environ: str) -> subprocess.CompletedProcess[str]:
     """The process. The package never asks the metadata service of a virtual machine."""
     keys = {KEY_ID, KEY_SECRET, TOKEN}
     inherited = {name: value for name, value in os.environ.items() if name not in keys}
-    return subprocess.run(
-        [sys.executable, "-c", ASK],
-        env=inherited | {"HOME": str(home), "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true"} | environ,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=True,
-    )
+    chain = {"HOME": str(home), "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true"}
+    done = run_source(ASK, home, inherited | chain | environ)
+    assert done.returncode == 0, done.stderr
+    return done
 
 
 def test_a_missing_key_is_reported_with_a_hint(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -10,7 +11,8 @@ import pytest
 from listener.store import row_actions
 from tests.support.builders import NOON
 from tests.support.command_line import Invoke
-from tests.support.program import ALL_TO_FILE, Place
+from tests.support.program import ALL_TO_FILE, Place, configured_place
+from tests.support.sqlite import copy_sqlite
 from tests.support.terminal import run_at_terminal
 
 #: Rejects everything as long as the file ``broken`` is there.
@@ -32,13 +34,26 @@ handlers = [{{ use = "log", name = "one" }}, {{ use = "log", name = "two" }}]
 """
 
 
-@pytest.fixture
-def letters(place: Place, printed: Callable[..., Any]) -> list[dict[str, Any]]:
-    """Three dead letters, made by the daemon; newest first."""
+def reject_all(place: Place) -> None:
     place.settings(REJECTING)
     (place.folder / "broken").touch()
-    place.send("job-1", "job-2", "job-3")
-    assert place.run("--drain").wait() == 0
+
+
+@pytest.fixture(scope="module")
+def rejected(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with three dead letters, made by the daemon."""
+    with configured_place(tmp_path_factory.mktemp("rejected")) as place:
+        reject_all(place)
+        place.send("job-1", "job-2", "job-3")
+        assert place.run("--drain").wait() == 0
+        return place.folder / "listener.db"
+
+
+@pytest.fixture
+def letters(place: Place, rejected: Path, printed: Callable[..., Any]) -> list[dict[str, Any]]:
+    """Three dead letters; newest first."""
+    reject_all(place)
+    copy_sqlite(rejected, place.folder / "listener.db")
     found: list[dict[str, Any]] = printed("dead-letters", "list")
     assert len(found) == 3
     return found

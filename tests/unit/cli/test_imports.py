@@ -31,12 +31,32 @@ FOR_OTHERS = {
 }
 ONLY_READS = {*FOR_OTHERS, "mns", "prometheus_client", "structlog", "rich", "httpcore", "standardwebhooks"}
 
+#: Commands that only read the store.
+READ_THE_STORE = (
+    *("jobs list", "results list", "deliveries list", "dead-letters list"),
+    *("quarantine list", "store status"),
+)
+
 #: Runs a command, then prints the modules that were imported.
 RUN = """
 import atexit, sys
 atexit.register(lambda: print(*sys.modules, file=sys.stderr))
 from listener.cli import main
 main(prog_name="mns-listener")
+"""
+#: The same for one command after the other, each with a line of the modules that it was the first to import.
+RUN_EACH = """
+import contextlib, io, sys
+from listener.cli import main
+
+known = set()
+for arguments in sys.argv[1:]:
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        main(arguments.split(), prog_name="mns-listener", standalone_mode=False)
+    assert printed.getvalue()
+    print(arguments)
+    print(*sorted(set(sys.modules) - known))
+    known |= set(sys.modules)
 """
 #: The same for the help of all commands at once.
 ALL_HELP = """
@@ -56,7 +76,13 @@ print(*sys.modules, file=sys.stderr)
 
 
 def imported(place: Place, program: str, *arguments: str) -> set[str]:
-    done = subprocess.run(
+    done = run(place, program, *arguments)
+    assert done.stdout or "--drain" in arguments
+    return set(done.stderr.splitlines()[-1].split())
+
+
+def run(place: Place, program: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
         [sys.executable, "-c", program, *arguments],
         cwd=place.folder,
         env={"PATH": "/usr/bin:/bin", "PYTHONPATH": place.path, **KEY},
@@ -64,8 +90,6 @@ def imported(place: Place, program: str, *arguments: str) -> set[str]:
         text=True,
         check=True,
     )
-    assert done.stdout or "--drain" in arguments
-    return set(done.stderr.splitlines()[-1].split())
 
 
 KEY = {
@@ -89,19 +113,17 @@ def test_no_help_imports_what_only_the_work_needs(place: Place) -> None:
     assert FOR_WORK & modules == set()
 
 
-@pytest.mark.parametrize(
-    "arguments",
-    [
-        *(("jobs", "list"), ("results", "list"), ("deliveries", "list"), ("dead-letters", "list")),
-        *(("quarantine", "list"), ("store", "status")),
-    ],
-    ids=" ".join,
-)
-def test_what_reads_the_store_imports_nothing_else(place: Place, arguments: tuple[str, ...]) -> None:
-    modules = imported(place, RUN, *arguments)
+def test_what_reads_the_store_imports_nothing_else(place: Place) -> None:
+    output = run(place, RUN_EACH, *READ_THE_STORE).stdout.splitlines()
+    imports = {
+        command: set(modules.split()) for command, modules in zip(output[::2], output[1::2], strict=True)
+    }
 
-    assert "sqlalchemy" in modules
-    assert ONLY_READS & modules == set()
+    assert tuple(imports) == READ_THE_STORE
+    assert "sqlalchemy" in imports["jobs list"]
+    assert {
+        command: unwanted for command, modules in imports.items() if (unwanted := modules & ONLY_READS)
+    } == {}
 
 
 def test_a_daemon_imports_only_what_its_settings_need(place: Place) -> None:

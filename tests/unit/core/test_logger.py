@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import os
 from pathlib import Path
+
+from tests.support.forked import run_source
 
 #: What an application may do first, and what it then sees of the new store and of a warning.
 USE = """
@@ -23,9 +24,8 @@ except LookupError:
 
 def printed(folder: Path, *, first: str = "") -> tuple[str, str]:
     """Standard output and standard error of an application."""
-    done = subprocess.run(
-        [sys.executable, "-c", first + USE], cwd=folder, check=True, capture_output=True, text=True
-    )
+    done = run_source(first + USE, folder, os.environ)
+    assert done.returncode == 0, done.stderr
     return done.stdout, done.stderr
 
 

@@ -5,8 +5,6 @@ import json
 import os
 import resource
 import signal
-import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -22,7 +20,7 @@ from listener.core.call_deadline import set_call_deadline
 from listener.core.errors import SettingsError
 from listener.dispatch.handler_loader import load
 from listener.runtime import open_files
-from tests.support import ROOT
+from tests.support.forked import run_source
 from tests.support.results import a_job_result
 from tests.support.waiting import has_line, is_dead, wait_until
 
@@ -174,15 +172,8 @@ except Exception as error:
     print(type(error).__name__, outcome.spent)
 """
     for spare in range(4):
-        ended = subprocess.run(
-            [sys.executable, "-c", script],
-            env=os.environ | {"SPARE": str(spare)},
-            cwd=ROOT,
-            stdout=subprocess.PIPE,
-            text=True,
-            check=True,
-        )
-        assert ended.stdout == "Unavailable False\n"
+        ended = run_source(script, tmp_path, os.environ | {"SPARE": str(spare)})
+        assert (ended.stdout, ended.stderr) == ("Unavailable False\n", "")
 
 
 @pytest.mark.parametrize(

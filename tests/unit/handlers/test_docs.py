@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import os
 import re
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -11,7 +11,8 @@ import pytest
 from listener.core.model import JobResult
 from listener.dispatch.handler_loader import available, options_of
 from tests.support import ROOT
-from tests.support.packages import an_environment, pip_install
+from tests.support.forked import run_source
+from tests.support.packages import installed
 
 PAGE = (ROOT / "docs" / "handlers.md").read_text("utf-8")
 BUILT_IN = sorted(
@@ -67,12 +68,9 @@ def test_the_example_plug_in_can_be_installed_and_works_and_is_short(tmp_path: P
     package.mkdir()
     (package / "shout.py").write_text(_block("python"), "utf-8")
     (package / "pyproject.toml").write_text(_package_file(), "utf-8")
-    environment = an_environment(tmp_path / "environment")
-    pip_install(environment, package)
+    environment = {**os.environ, "PYTHONPATH": str(installed(package, tmp_path))}
 
-    done = subprocess.run(
-        [environment, "-c", CALL_SHOUT], check=True, cwd=tmp_path, capture_output=True, text=True
-    )
+    done = run_source(CALL_SHOUT, tmp_path, environment)
 
-    assert done.stdout == "0:01:00\nops: one is Success\n"
+    assert (done.stdout, done.stderr) == ("0:01:00\nops: one is Success\n", "")
     assert len((_block("python") + _package_file()).strip().splitlines()) < 20
