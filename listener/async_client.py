@@ -14,12 +14,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Any, ParamSpec, Self, TypeVar
 
-from listener.client import Client, pauses_until, timed_out, warn_caller
+from listener.client import Client, ErrorT, pauses_until, timed_out, warn_caller
 from listener.core.errors import ListenerError, UsageError
 from listener.core.model import Job
 from listener.core.outputs import Outputs
 from listener.jobs.request import JobRequest
-from listener.jobs.submission import Accepted
+from listener.jobs.submission import Accepted, Prepared
 from listener.settings.sections import Settings
 
 Parameters = ParamSpec("Parameters")
@@ -74,6 +74,16 @@ class AsyncClient:
     async def accept(self, requests: Sequence[tuple[JobRequest, str]]) -> Sequence[Accepted | ListenerError]:
         """See ``Client.accept``."""
         return await self._call(self._client.accept, requests)
+
+    async def prepare(self, request: JobRequest, tenant: str) -> Prepared | ListenerError:
+        """See ``Client.prepare``."""
+        return await self._call(self._client.prepare, request, tenant)
+
+    async def accept_prepared(
+        self, prepared: Sequence[Prepared | ErrorT]
+    ) -> Sequence[Accepted | ListenerError | ErrorT]:
+        """See ``Client.accept_prepared``."""
+        return await self._call(self._client.accept_prepared, prepared)
 
     async def register(self, job_id: str, **fields: Any) -> Job:
         """See ``Client.register``, which has the same fields."""

@@ -24,7 +24,7 @@ from datetime import timedelta
 from functools import cache
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Self, TypeVar
 
 from listener.aliyun.mps_pipelines import Pipelines
 from listener.aliyun.tenant_clients import TenantClients
@@ -58,6 +58,8 @@ from listener.settings.sections import Settings
 from listener.store.job_rows import reference_exists
 from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
+
+ErrorT = TypeVar("ErrorT", bound=Exception)
 
 #: How often the store is polled while waiting: the first interval, and the maximum.
 MIN_POLL_INTERVAL, MAX_POLL_INTERVAL = timedelta(milliseconds=50), timedelta(seconds=1)
@@ -169,39 +171,35 @@ class Client:
         Answers for each request: the job, or why it is refused. A request whose reference a job with the same values
         has is answered with that job. Raises StoreUnavailable.
         """
-        prepared = [self._prepared(request, tenant) for request, tenant in requests]
-        accepted = [each.job for each in prepared if isinstance(each, submission.Accepted)]
-        holders = self.store.accept_jobs(accepted) if accepted else {}
-        return [
-            self._held(each, request, holders[each.job.reference])
-            if isinstance(each, submission.Accepted)
-            else each
-            for each, (request, _) in zip(prepared, requests, strict=True)
-        ]
+        return self.accept_prepared([self.prepare(request, tenant) for request, tenant in requests])
 
-    def _prepared(self, request: JobRequest, tenant: str) -> submission.Accepted | ListenerError:
+    def prepare(self, request: JobRequest, tenant: str) -> submission.Prepared | ListenerError:
+        """Verify a request, for ``accept_prepared``; nothing is stored. Answers why it is refused.
+
+        MPS may be asked about a pipeline that the request names.
+        """
         try:
-            warnings = self.check(request, tenant=tenant)
+            completed = self._completed(request, tenant)
+            default_warnings = self._default_warnings(request, completed, tenant)
+            warnings = [*default_warnings, *self._warnings(completed, tenant)]
             self._mps(tenant)
-            job = submission.accepted(
-                self._completed(request, tenant),
-                deadline=self.settings.deadline_of(request.subject, request.complete_user_data),
-                tenant=tenant,
-            )
+            deadline = self.settings.deadline_of(request.subject, request.complete_user_data)
+            job = submission.accepted(completed, deadline=deadline, tenant=tenant)
         except ListenerError as error:
             return error
-        return submission.Accepted(job=job, warnings=warnings)
+        return submission.Prepared(request=completed, job=job, warnings=warnings)
 
-    def _held(
-        self, accepted: submission.Accepted, request: JobRequest, holder: Job
-    ) -> submission.Accepted | ListenerError:
-        """What became of an accepted job, if this is the job that has its reference now."""
-        tenant = accepted.job.tenant
-        if holder.token == accepted.job.token:
-            return accepted
-        if not submission.submitted_by(holder, self._completed(request, tenant), tenant=tenant):
-            return reference_exists(request.reference)
-        return submission.Accepted(job=holder, warnings=accepted.warnings, new=False)
+    def accept_prepared(
+        self, prepared: Sequence[submission.Prepared | ErrorT]
+    ) -> Sequence[submission.Accepted | ListenerError | ErrorT]:
+        """The same for requests that ``prepare`` has verified. It may be repeated after an error: what was stored all
+        the same is found."""
+        jobs = [each.job for each in prepared if isinstance(each, submission.Prepared)]
+        holders = self.store.accept_jobs(jobs) if jobs else {}
+        return [
+            _held(each, holders[each.job.reference]) if isinstance(each, submission.Prepared) else each
+            for each in prepared
+        ]
 
     def _completed(self, request: JobRequest, tenant: str) -> JobRequest:
         """With the defaults of the settings."""
@@ -355,6 +353,14 @@ class Client:
         if mps := self.clients.mps(tenant):
             return mps
         raise mps_not_configured()
+
+
+def _held(prepared: submission.Prepared, holder: Job) -> submission.Accepted | ListenerError:
+    """What became of a prepared job, if this is the job that has its reference now."""
+    new = holder.token == prepared.job.token
+    if not new and not submission.submitted_by(holder, prepared.request, tenant=prepared.job.tenant):
+        return reference_exists(prepared.request.reference)
+    return submission.Accepted(job=holder, warnings=prepared.warnings, new=new)
 
 
 def _open_store(settings: Settings, *, create: bool, read_only: bool) -> SqlStore:

@@ -116,6 +116,15 @@ def _bound(job: Job, submitted: Submitted, *, store: JobStore) -> Job:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Prepared:
+    """A request that has been verified, and the job that it would become."""
+
+    request: JobRequest  #: with the defaults of the settings
+    job: Job
+    warnings: list[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Accepted:
     """A job that is stored, and submitted soon."""
 

@@ -88,7 +88,7 @@ class GroupCommit:
                 for write in group:
                     write.value = write.work(connection)
         except Exception as error:
-            if len(group) > 1 and not _concerns_all(error):
+            if len(group) > 1 and not concerns_all(error):
                 for write in group:
                     self._execute([write])
                 return
@@ -101,6 +101,6 @@ class GroupCommit:
             write.ended = True
 
 
-def _concerns_all(error: Exception) -> bool:
+def concerns_all(error: Exception) -> bool:
     """Whether each piece of work would fail alike: then it is not executed on its own, which takes its time again."""
     return isinstance(error, StoreUnavailable) and error.kind is not StoreFailureKind.DATABASE

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from itertools import count
 from pathlib import Path
 
 import httpx
@@ -21,6 +23,7 @@ COVER = {
     "output": "oss://media.oss-cn-shanghai.aliyuncs.com/out/{source}-{sequenceId}.jpg",
 }
 JOBS = 60
+CONNECTIONS = 8
 
 
 def accept_all(path: Path) -> None:
@@ -65,3 +68,35 @@ def test_each_accepted_job_is_submitted_once_whatever_is_killed(place: Place) ->
     assert second.stop() == 0
     assert set(submitted.values()) == {1}
     assert JOBS - MAX_CONCURRENCY <= len(submitted) <= JOBS
+
+
+def test_each_job_that_was_answered_is_in_the_store_after_a_kill(place: Place) -> None:
+    """Single requests from several connections, whose acceptances share transactions."""
+    place.settings()
+    path = place.folder / "http.sock"
+    program = place.run(http__listen=f"unix:{path}", mps__rate_limit="1").ready()
+    answered: list[str] = []
+
+    def accept_until_killed(connection: int) -> None:
+        with httpx.Client(
+            transport=httpx.HTTPTransport(uds=str(path)), base_url="http://localhost"
+        ) as client:
+            for number in count():
+                name = f"talk-{connection}-{number}"
+                try:
+                    headers = {"prefer": "respond-async", "idempotency-key": name}
+                    reply = client.post("/v1/jobs", json=COVER, headers=headers, timeout=60)
+                except httpx.TransportError:
+                    return
+                assert reply.status_code == 202, reply.text
+                answered.append(reply.json()["reference"])
+
+    with ThreadPoolExecutor(CONNECTIONS) as pool:
+        running = [pool.submit(accept_until_killed, number) for number in range(CONNECTIONS)]
+        wait_until(lambda: len(answered) > JOBS or any(each.done() for each in running))
+        program.kill()
+    assert [each.result() for each in running] == [None] * CONNECTIONS
+    with place.store() as store:
+        kept = [store.find_job(name) for name in answered]
+    assert len(answered) > JOBS
+    assert [job and job.reference for job in kept] == answered

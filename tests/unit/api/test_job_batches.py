@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 
 from listener.api.job_batches import MAX_JOBS
@@ -65,6 +67,21 @@ def test_a_job_that_was_accepted_is_not_submitted_by_another_request(mps: Api, p
     assert (same.status_code, same.json()["state"]) == (200, "accepted")
     assert (other.status_code, other.json()["type"].rpartition("#")[2]) == (409, "reference-exists")
     assert place.asked("SubmitIProductionJob") == 0
+
+
+def test_the_same_key_at_the_same_time_makes_one_job(mps: Api) -> None:
+    async def ask() -> list[httpx.Response]:
+        headers = ASYNC | {"idempotency-key": "talk-7"}
+        sent = [COVER, COVER, COVER | {"model": "other"}, COVER]
+        return await asyncio.gather(
+            *(mps.ask("POST", "/v1/jobs", json=body, headers=headers) for body in sent)
+        )
+
+    replies = mps.run(ask())
+    assert sorted(reply.status_code for reply in replies) == [200, 200, 202, 409]
+    documents = [reply.json() for reply in replies if reply.status_code != 409]
+    assert documents == [documents[0]] * 3
+    assert accepted(mps) == ["talk-7"]
 
 
 def test_a_job_without_a_reference_gets_one(mps: Api) -> None:
