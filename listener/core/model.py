@@ -406,6 +406,21 @@ class Delivery:
         return self.first_key or idempotency_key(result.key, result.state, target.route, target.handler)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockLag:
+    """A period in which the wall clock was behind, and which is over: times that were written in it are too early.
+
+    It is at most half as long as ``by``: a time that has been moved by that is outside of it.
+    """
+
+    begin: datetime  #: by that clock
+    end: datetime  #: by that clock
+    by: timedelta  #: how far it was behind
+
+    def __contains__(self, at: datetime) -> bool:
+        return self.begin <= at <= self.end
+
+
 @dataclass(frozen=True, slots=True)
 class Done:
     """The handler returned."""

@@ -11,6 +11,7 @@ from listener.core.job_kinds import IPRODUCTION, JobKind
 from listener.core.model import (
     Answer,
     Claim,
+    ClockLag,
     DecodedMessage,
     Delivery,
     Job,
@@ -282,13 +283,18 @@ class OutputStore(Protocol):
 
 
 class ScheduleStore(Protocol):
-    """What maintenance needs after the clock was set back."""
+    """What maintenance needs after the clock was set."""
 
     def reschedule_future(self, *, at: datetime, longest_query_wait: timedelta) -> int:
         """Let everything that was scheduled while the clock was ahead of ``at`` wait as long as it was meant to, from
         ``at`` on: deliveries, results that wait for their jobs, and queries. Returns how many rows were changed.
 
         ``longest_query_wait`` is the longest pause before the next query about an overdue job.
+        """
+
+    def correct_past(self, lag: ClockLag) -> int:
+        """Give what was written while the clock was behind its true times, so that it does not look older than it is.
+        Returns how many rows were changed. To repeat this changes nothing.
         """
 
 
@@ -407,6 +413,14 @@ class ClockCheck(Protocol):
     @property
     def wrong(self) -> bool:
         """Whether the clock disagrees with that of a service."""
+
+
+class AgeCheck(ClockCheck, Protocol):
+    """What is known about the wall clock, and about what it has shown."""
+
+    def confirms(self, at: datetime) -> bool:
+        """Whether the clock is confirmed, and is not known to have been behind when it showed this time: only then is
+        what was written at this time certainly as old as it seems."""
 
 
 class HeartbeatSink(Protocol):

@@ -22,7 +22,7 @@ from functools import partial
 from listener.core import clock
 from listener.core.errors import StoreUnavailable
 from listener.core.model import Claim, Dead, Delivery, Offered, Outcome, RetryAfter, Settlement, Target
-from listener.core.ports import ClockCheck, DeliveryStore, HeartbeatSink, Meter
+from listener.core.ports import AgeCheck, DeliveryStore, HeartbeatSink, Meter
 from listener.dispatch.attempt import HandlerBinding, run_attempt
 from listener.dispatch.claimer import Claimer
 from listener.dispatch.delivery_log import log_error
@@ -45,7 +45,7 @@ class Dispatcher:
         bindings: Mapping[Target, HandlerBinding],
         fallback: RetryPolicy,
         meter: Meter,
-        clock_check: ClockCheck,
+        clock_check: AgeCheck,
         owner: str,
         concurrency: int,
         queues: int = 1,
@@ -178,7 +178,8 @@ class Dispatcher:
 
     def _without_handler(self, delivery: Delivery) -> Outcome:
         # As in policy: only a correct clock can show how long it has waited.
-        timeout = self._no_handler_timeout if self._clock_check.confirmed else timedelta.max
+        known = self._clock_check.confirms(delivery.no_handler_since or clock.now())
+        timeout = self._no_handler_timeout if known else timedelta.max
         outcome = retry.without_handler(delivery, timeout=timeout, now=clock.now())
         if isinstance(outcome, Dead) and self._is_alive_elsewhere(delivery.target):
             waiting = replace(delivery, no_handler_since=None)
@@ -205,7 +206,8 @@ class Dispatcher:
         binding = self._bindings.get(delivery.target)
         policy = binding.policy if binding else self._fallback
         # Only a correct clock can show whether a delivery is too old.
-        return policy if self._clock_check.confirmed else replace(policy, max_elapsed=timedelta.max)
+        known = self._clock_check.confirms(delivery.attempts_since)
+        return policy if known else replace(policy, max_elapsed=timedelta.max)
 
     def _follow_settled(self, settlements: Sequence[Settlement]) -> None:
         self._claimer.follow(settlements)

@@ -14,7 +14,7 @@ from listener.core.errors import MpsRejected, StoreRejected, StoreUnavailable, U
 from listener.core.job_kinds import JobKind
 from listener.core.logger import get_logger
 from listener.core.model import Delivery, Result
-from listener.core.ports import ClockCheck, MediaProcessing, MpsOf, OutputStore
+from listener.core.ports import AgeCheck, MediaProcessing, MpsOf, OutputStore
 from listener.rules.backoff import ENRICH_BACKOFF
 from listener.rules.enrichment import kind_to_ask
 from listener.runtime.log_throttle import ThrottledLog
@@ -71,7 +71,7 @@ class Enricher:
         mps_of: MpsOf,
         tenant_of: Callable[[Delivery], str],
         max_wait: timedelta,
-        clock_check: ClockCheck,
+        clock_check: AgeCheck,
     ) -> None:
         self._store = store
         self._mps_of = mps_of
@@ -168,8 +168,8 @@ class Enricher:
 
     def _without(self, delivery: Delivery, error: Exception) -> Delivery:
         # Only a correct clock can show how long it has waited.
-        over = self._clock_check.confirmed and clock.now() - delivery.attempts_since >= self._max_wait
-        if not over:
+        since = delivery.attempts_since
+        if not (self._clock_check.confirms(since) and clock.now() - since >= self._max_wait):
             raise _not_available_yet(error) from error
         log.warning(
             "outputs.timeout", job_id=delivery.result.job_id, max_wait=str(self._max_wait), error=str(error)

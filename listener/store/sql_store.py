@@ -13,6 +13,7 @@ from listener.core import clock
 from listener.core.errors import StoreFailureKind, StoreRejected, StoreUnavailable, UsageError
 from listener.core.model import (
     Claim,
+    ClockLag,
     DecodedMessage,
     Delivery,
     Job,
@@ -35,6 +36,7 @@ from listener.store import (
     ingest,
     job_rows,
     overdue,
+    past_rows,
     pulls,
     result_rows,
     schema,
@@ -158,6 +160,10 @@ class SqlStore:
     def reschedule_future(self, *, at: datetime, longest_query_wait: timedelta) -> int:
         with self.database.write() as connection:
             return future_rows.reschedule(connection, at=at, longest_query_wait=longest_query_wait)
+
+    def correct_past(self, lag: ClockLag) -> int:
+        with self.database.write() as connection:
+            return past_rows.correct(connection, lag)
 
     # OutputStore
 

@@ -8,9 +8,11 @@ from datetime import timedelta
 import pytest
 
 from listener.client import Client
+from listener.core import clock
 from listener.settings.loader import settings_from
 from tests.support.program import Place, Program
 from tests.support.shifted_clock import install, set_clock
+from tests.support.stores import count, results
 from tests.support.waiting import wait_until
 
 #: An interpreter of its own loads what a test installs.
@@ -51,6 +53,25 @@ def test_a_clock_that_is_a_month_ahead_loses_no_job_and_forgets_no_result(place:
     assert daemon.stop() == 0
     assert handled(place) == Counter(["before", *JOBS])
     assert {line["state"] for line in place.lines()} == {"Success"}
+
+
+def test_what_was_recorded_while_the_clock_was_behind_gets_its_true_time(place: Place) -> None:
+    place.settings()
+    install(place.folder)
+    daemon = start(place)
+    place.send("before")
+    wait_until(lambda: handled(place) == {"before": 1})
+    set_clock(place.folder, -MONTH)
+    wait_until(lambda: bool(daemon.logs("clock.wrong")))
+    place.send("meanwhile")
+    wait_until(lambda: handled(place) == {"before": 1, "meanwhile": 1})
+    set_clock(place.folder, timedelta(0))
+    wait_until(lambda: bool(daemon.logs("clock.rows_corrected")))
+
+    assert daemon.stop() == 0
+    with Client(settings_from(place.folder / "listener.toml")) as client:
+        recent = clock.now() - timedelta(days=1)
+        assert count(client.store, results, results.c.received_at > recent) == 2
 
 
 def start(place: Place) -> Program:

@@ -13,10 +13,13 @@ from tests.support.builders import NOON
 
 @dataclass(frozen=True)
 class KnownClock:
-    """A ClockCheck that always gives the same answers."""
+    """An AgeCheck that always gives the same answers."""
 
     confirmed: bool
     wrong: bool
+
+    def confirms(self, _at: datetime) -> bool:
+        return self.confirmed
 
 
 RIGHT = KnownClock(confirmed=True, wrong=False)

@@ -13,37 +13,46 @@ from freezegun import freeze_time
 from structlog.testing import capture_logs
 
 from listener.core.errors import StoreFailureKind, StoreUnavailable
+from listener.core.model import ClockLag
 from listener.daemon.maintenance import Housekeeping, Presence
 from listener.dispatch.unused_offers import UnusedOffers
 from listener.intake.record_log import BURST
 from listener.intake.recorder import WAITING_BATCH, NullDeliverySink, Recorder
+from listener.rules.retry import RetryPolicy
 from listener.rules.routing import Correlation, Rule, decider
-from listener.runtime.clock_guard import ClockGuard
+from listener.runtime.clock_guard import SETTLING_TIME, ClockGuard
 from listener.runtime.log_throttle import INTERVAL
 from listener.runtime.metrics import Metrics
 from listener.runtime.store_health import StoreHealth
 from listener.store.daemons import Daemons
 from listener.store.sql_store import SqlStore
-from tests.support.builders import NOON, a_daemon, a_message, decoded_messages, routes_all
+from tests.support.builders import NOON, a_claim, a_daemon, a_message, decoded_messages, routes_all
 from tests.support.clocks import Clocks
 from tests.support.dispatching import LONG, a_dispatcher
 from tests.support.logs import above_debug, events
 from tests.support.sqlite import new_sqlite
 from tests.support.stores import count, deliveries, next_due
 
-HOURS, HOUR = timedelta(hours=3), timedelta(hours=1)
+HOURS, HOUR, DAY = timedelta(hours=3), timedelta(hours=1), timedelta(days=1)
 
 
 class FlakyStore(SqlStore):
-    """The same store, unavailable for the next ``away_for`` rescheduling."""
+    """The same store, unavailable for the next ``away_for`` changes to times."""
 
     away_for = 0
 
     def reschedule_future(self, *, at: datetime, longest_query_wait: timedelta) -> int:
+        self._fail_if_away()
+        return super().reschedule_future(at=at, longest_query_wait=longest_query_wait)
+
+    def correct_past(self, lag: ClockLag) -> int:
+        self._fail_if_away()
+        return super().correct_past(lag)
+
+    def _fail_if_away(self) -> None:
         if self.away_for:
             self.away_for -= 1
             raise StoreUnavailable("away", kind=StoreFailureKind.CONNECTION)
-        return super().reschedule_future(at=at, longest_query_wait=longest_query_wait)
 
 
 @pytest.fixture
@@ -64,7 +73,9 @@ def unused_offers(store: SqlStore) -> UnusedOffers:
     )
 
 
-def housekeeping(store: SqlStore, *, recorder: Recorder | None = None) -> Housekeeping:
+def housekeeping(
+    store: SqlStore, *, recorder: Recorder | None = None, clock_guard: ClockGuard | None = None
+) -> Housekeeping:
     """Of a process that has recorded nothing itself, unless ``recorder`` has."""
     dispatcher = a_dispatcher(store, lambda _result: None)
     return Housekeeping(
@@ -77,7 +88,7 @@ def housekeeping(store: SqlStore, *, recorder: Recorder | None = None) -> Housek
         unused_offers=unused_offers(store),
         lease=LONG,
         longest_query_wait=HOUR,
-        clock_guard=ClockGuard(),
+        clock_guard=clock_guard or ClockGuard(),
         stop=threading.Event(),
     )
 
@@ -110,6 +121,31 @@ def test_a_step_back_while_no_process_ran_is_made_up_for_at_the_start(tmp_path: 
         housekeeping(store).turn()
 
         assert is_due(store, clocks)
+
+
+def test_what_was_written_while_the_clock_was_behind_is_never_too_old(tmp_path: Path, clocks: Clocks) -> None:
+    with closing(FlakyStore.open(new_sqlite(tmp_path / "store.db"))) as opened:
+        store, guard = FlakyStore(opened.database), ClockGuard()
+        loop = housekeeping(store, clock_guard=guard)
+        dispatcher = a_dispatcher(store, lambda _result: None, policy=RetryPolicy(), clock_check=guard)
+        loop.turn()
+        clocks.jump(-2 * DAY)
+        guard.confirm(clocks.true_time)
+        store.record(decoded_messages(1), routes_all(), at=clocks.now)
+        (claimed,) = store.claim(a_claim(until=clocks.now + DAY), at=clocks.now)
+        clocks.jump(2 * DAY)
+        limits = [dispatcher.policy(claimed).max_elapsed]
+        store.away_for = 1
+        for passed in (timedelta(0), timedelta(0), SETTLING_TIME):
+            clocks.tick(passed)
+            loop.turn()
+            limits.append(dispatcher.policy(claimed).max_elapsed)
+        corrected = store.find_delivery(claimed.id)
+
+    assert limits == [timedelta.max] * 4
+    assert corrected is not None
+    assert corrected.attempts_since == NOON
+    assert dispatcher.policy(corrected).max_elapsed == DAY
 
 
 def test_waiting_results_are_decided_about_without_a_pause_as_long_as_more_are_due(

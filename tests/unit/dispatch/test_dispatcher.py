@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 from listener.core import clock
 from listener.core.errors import Reject, Retry, StoreFailureKind, StoreUnavailable, Unavailable
 from listener.core.model import Claim, Delivery, JobResult, Message, Settlement, Target
-from listener.core.ports import ClockCheck
+from listener.core.ports import AgeCheck
 from listener.dispatch import claimer
 from listener.dispatch.attempt import HandlerBinding
 from listener.dispatch.coroutine_runner import CoroutineRunner
@@ -431,7 +431,7 @@ def test_leases_end_even_where_every_round_takes_long(
     ],
 )
 def test_a_jump_of_the_clock_neither_holds_up_a_lease_nor_ends_it_early(
-    store: SqlStore, monkeypatch: pytest.MonkeyPatch, check: ClockCheck, size: timedelta
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch, check: AgeCheck, size: timedelta
 ) -> None:
     clocks = Clocks(monkeypatch)
     dispatcher = a_dispatcher(store, Calls(), clock_check=check)
@@ -494,7 +494,7 @@ def test_a_clock_that_is_set_right_during_a_renewal_ends_no_lease_of_this_proces
     ids=["right", "unknown", "wrong"],
 )
 def test_a_delivery_is_only_too_old_if_the_clock_is_right(
-    store: SqlStore, check: ClockCheck, state: str
+    store: SqlStore, check: AgeCheck, state: str
 ) -> None:
     store.record(decoded_messages(1), routes_all(), at=clock.now() - timedelta(days=31))
 

@@ -14,7 +14,7 @@ from structlog.testing import capture_logs
 from listener.core.errors import FailureKind, MpsUnavailable, Unavailable
 from listener.core.job_kinds import IPRODUCTION, JobKind
 from listener.core.model import Answer, Delivery, Result, RetryAfter, Source, Target
-from listener.core.ports import ClockCheck
+from listener.core.ports import AgeCheck
 from listener.dispatch.enricher import Enricher
 from listener.dispatch.job_result import job_result
 from listener.emulator.mps.sample_results import FUNCTION_NAMES, Work, result
@@ -53,7 +53,7 @@ def mps() -> Outputs:
     return Outputs(job="Success")
 
 
-def an_enricher(store: SqlStore, mps: MemoryMps | None, *, clock_check: ClockCheck = RIGHT) -> Enricher:
+def an_enricher(store: SqlStore, mps: MemoryMps | None, *, clock_check: AgeCheck = RIGHT) -> Enricher:
     return Enricher(
         store=store,
         mps_of=lambda _tenant: mps,
@@ -256,7 +256,7 @@ def test_an_outage_delays_without_spending_an_attempt_until_max_wait_is_over(
 
 @pytest.mark.parametrize("clock_check", [UNKNOWN, WRONG], ids=["unconfirmed", "wrong"])
 def test_a_jump_of_the_clock_does_not_end_the_wait_for_outputs(
-    store: SqlStore, mps: Outputs, clock_check: ClockCheck
+    store: SqlStore, mps: Outputs, clock_check: AgeCheck
 ) -> None:
     with freeze_time(NOON) as time:
         mps.away = True
