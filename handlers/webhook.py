@@ -172,27 +172,27 @@ def _settle(status: int, reason: str, *, retry_after: str) -> None:
     if status == httpx.codes.GONE:
         raise Reject(reason)
     if status in (httpx.codes.TOO_MANY_REQUESTS, httpx.codes.SERVICE_UNAVAILABLE):
-        raise Retry(reason, after=requested_delay(retry_after))
+        raise Retry(reason, after=requested_delay(retry_after, now=datetime.now(UTC)))
     raise RuntimeError(reason)
 
 
-def requested_delay(retry_after: str) -> timedelta | None:
+def requested_delay(retry_after: str, now: datetime) -> timedelta | None:
     """Parse Retry-After, seconds or an HTTP date; None if it is not valid. At most one hour."""
     text = retry_after.strip()
     if re.fullmatch(r"[0-9]+", text):
         # Checked by length first, since a server may send any number of digits.
         wait = _MAX_RETRY_AFTER if len(text) > 9 else timedelta(seconds=int(text))
     else:
-        wait = _time_until(text)
+        wait = _time_until(text, now)
     return min(wait, _MAX_RETRY_AFTER) if wait > timedelta(0) else None
 
 
-def _time_until(date: str) -> timedelta:
+def _time_until(date: str, now: datetime) -> timedelta:
     try:
         moment = parsedate_to_datetime(date)
     except ValueError:
         return timedelta(0)
-    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - datetime.now(UTC)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)) - now
 
 
 def _beginning(response: httpcore.Response, budget: Budget) -> str:

@@ -26,6 +26,7 @@ from listener.settings.loader import load
 from listener.settings.sections import DispatchSettings, Settings
 from tests.support.noting import imported_noting, install_noting
 from tests.support.program import QUEUE, Place
+from tests.support.sqlite import new_sqlite
 from tests.support.waiting import wait_until
 
 SETTINGS = """
@@ -111,10 +112,11 @@ def _open_files() -> Iterator[str]:
 
 @pytest.fixture(autouse=True)
 def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder with keys, and the package ``noting`` installed."""
+    """A folder with keys and an empty store, and the package ``noting`` installed."""
     install_noting(monkeypatch, tmp_path)
     (tmp_path / "id").write_text("testKeyId")
     (tmp_path / "secret").write_text("testKeySecret")
+    new_sqlite(tmp_path / "listener.db")
     return tmp_path
 
 
@@ -128,6 +130,7 @@ def no_database(folder: Path) -> None:
 
 
 def test_constructing_a_daemon_does_no_io(folder: Path) -> None:
+    (folder / "listener.db").unlink()
     path = folder / "listener.toml"
     path.write_text(text_of(folder))
     program = [sys.executable, "-c", CONSTRUCT, str(path), *IO_EVENTS]
@@ -149,6 +152,7 @@ def test_constructing_a_daemon_needs_nothing_that_a_start_needs(folder: Path) ->
 
 
 def test_a_taken_port_fails_the_start_before_anything_else(folder: Path) -> None:
+    (folder / "listener.db").unlink()
     settings, taken = take_port(folder)
     with taken:
         opened = Opened()

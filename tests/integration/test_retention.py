@@ -19,7 +19,7 @@ from listener.store.pruner import ROWS_PER_STEP, Pruner
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_decoded_message, a_message, routes_all
 from tests.support.clocks import RIGHT, UNKNOWN, WRONG
-from tests.support.sqlite import new_sqlite_store
+from tests.support.sqlite import new_sqlite, new_sqlite_store
 from tests.support.stores import count, quarantine
 from tests.support.waiting import wait_until
 
@@ -45,7 +45,7 @@ handlers = [{{ use = "log" }}]
 def test_a_daemon_deletes_what_is_old_in_steps_with_pauses(tmp_path: Path) -> None:
     (tmp_path / "id").write_text("testKeyId")
     (tmp_path / "secret").write_text("testKeySecret")
-    url = f"sqlite:///{tmp_path / 'store.db'}"
+    url = new_sqlite(tmp_path / "store.db")
     with closing(SqlStore.open(url)) as store, running(Options(queues=("callbacks",))) as server:
         garbled = [
             a_decoded_message(result=None, message=a_message(message_id=str(number)))

@@ -39,7 +39,7 @@ from tests.support.builders import (
     routes_all,
 )
 from tests.support.cases import each_case
-from tests.support.sqlite import new_sqlite_store
+from tests.support.sqlite import new_sqlite, new_sqlite_store
 from tests.support.waiting import wait_until
 
 SECOND = timedelta(seconds=1)
@@ -52,6 +52,8 @@ def file(tmp_path: Path) -> Path:
 
 
 def opened(file: Path, options: str = "") -> SqlStore:
+    if not file.exists() and file.parent.exists():
+        new_sqlite(file)  # as its first opening would make it
     return SqlStore.open(f"sqlite:///{file}{options}")
 
 

@@ -23,7 +23,7 @@ from listener.settings.loader import load
 from listener.settings.sections import Settings
 from listener.store.sql_store import SqlStore
 from tests.support.builders import decoded_messages, routes_all
-from tests.support.sqlite import new_sqlite_store
+from tests.support.sqlite import new_sqlite, new_sqlite_store
 from tests.support.stores import count, deliveries, jobs
 from tests.support.waiting import wait_until
 
@@ -71,6 +71,7 @@ class Two:
     def __init__(self, folder: Path, servers: dict[str, RunningEmulator]) -> None:
         self.folder = folder
         self.servers = servers
+        new_sqlite(folder / "store.db")
         for name in servers:
             (folder / f"{name}.id").write_text(f"{name}KeyId")
             (folder / f"{name}.secret").write_text(f"{name}KeySecret")

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
@@ -48,6 +50,42 @@ class Clocks:
     def jump(self, size: timedelta) -> None:
         """Somebody sets the wall clock."""
         self.now += size
+
+
+class FrozenClock:
+    """Clocks that stand still until ``tick``; ``move_to`` sets the wall clock only."""
+
+    def __init__(self, now: datetime) -> None:
+        self._now, self._monotonic = now, clock.monotonic()
+
+    def now(self) -> datetime:
+        return self._now
+
+    def timestamp(self) -> float:
+        return self._now.timestamp()
+
+    def monotonic(self) -> float:
+        return self._monotonic
+
+    def tick(self, time: timedelta | float) -> None:
+        """Time passes: so much, or so many seconds."""
+        passed = time if isinstance(time, timedelta) else timedelta(seconds=time)
+        self._now += passed
+        self._monotonic += passed.total_seconds()
+
+    def move_to(self, now: datetime) -> None:
+        """Somebody sets the wall clock."""
+        self._now = now
+
+
+@contextmanager
+def freeze_time(now: datetime = NOON) -> Iterator[FrozenClock]:
+    """Stop the clocks that ``listener.core.clock`` reads, and no others: those of the event loop, say, go on."""
+    frozen = FrozenClock(now)
+    with pytest.MonkeyPatch.context() as patch:
+        for name in ("now", "timestamp", "monotonic"):
+            patch.setattr(clock, name, getattr(frozen, name))
+        yield frozen
 
 
 def let_pass(time: timedelta, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from freezegun import freeze_time
 from structlog.testing import capture_logs
 
 from listener.core.errors import StoreFailureKind, StoreUnavailable
@@ -27,7 +26,7 @@ from listener.runtime.store_health import StoreHealth
 from listener.store.daemons import Daemons
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_claim, a_daemon, a_message, decoded_messages, routes_all
-from tests.support.clocks import Clocks
+from tests.support.clocks import Clocks, freeze_time
 from tests.support.dispatching import LONG, a_dispatcher
 from tests.support.logs import above_debug, events
 from tests.support.sqlite import new_sqlite
@@ -163,7 +162,7 @@ def test_waiting_results_are_decided_about_without_a_pause_as_long_as_more_are_d
 
 
 def test_the_size_of_a_flood_is_logged_once_its_minute_is_over(tmp_path: Path) -> None:
-    with closing(SqlStore.open(new_sqlite(tmp_path / "store.db"))) as store, freeze_time(NOON) as time:
+    with closing(SqlStore.open(new_sqlite(tmp_path / "store.db"))) as store, freeze_time() as time:
         recorder = a_recorder(store)
         loop = housekeeping(store, recorder=recorder)
         garbage = [a_message(message_id=f"m{number}", body="garbage") for number in range(BURST + 5)]

@@ -51,7 +51,7 @@ from tests.support.dispatching import (
     record_results,
 )
 from tests.support.noting import imported_noting, install_noting
-from tests.support.sqlite import new_sqlite_store
+from tests.support.sqlite import new_sqlite, new_sqlite_store
 from tests.support.waiting import wait_until
 
 NO_TIME = timedelta(0)
@@ -395,7 +395,7 @@ def test_after_a_stall_others_may_renew_their_leases_for_the_time_of_a_lease(
 def test_after_an_outage_of_the_store_others_may_renew_their_leases_for_the_time_of_a_lease(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    with closing(FlakyStore.open(f"sqlite:///{tmp_path / 'store.db'}")) as opened:
+    with closing(FlakyStore.open(new_sqlite(tmp_path / "store.db"))) as opened:
         store = FlakyStore(opened.database)
         dispatcher = a_dispatcher(store, Calls())
         record_results(store)
@@ -624,7 +624,7 @@ def test_settling_is_repeated_until_the_store_is_back(
 ) -> None:
     monkeypatch.setattr("listener.dispatch.settler.STORE_RETRY_INTERVAL", timedelta(milliseconds=5))
     handle = Calls()
-    with closing(FlakyStore.open(f"sqlite:///{tmp_path / 'store.db'}")) as store:
+    with closing(FlakyStore.open(new_sqlite(tmp_path / "store.db"))) as store:
         assert isinstance(store, FlakyStore)
         store.away_for = 3
         record_results(store)
@@ -635,7 +635,7 @@ def test_settling_is_repeated_until_the_store_is_back(
 
 
 def test_a_stop_does_not_wait_for_a_store_that_is_away(tmp_path: Path) -> None:
-    with closing(FlakyStore.open(f"sqlite:///{tmp_path / 'store.db'}")) as store:
+    with closing(FlakyStore.open(new_sqlite(tmp_path / "store.db"))) as store:
         assert isinstance(store, FlakyStore)
         record_results(store)
         dispatcher = a_dispatcher(store, Calls())
@@ -650,7 +650,7 @@ def test_a_stop_does_not_wait_for_a_store_that_is_away(tmp_path: Path) -> None:
 
 
 def test_two_dispatchers_never_run_one_delivery_at_the_same_time(tmp_path: Path) -> None:
-    url = f"sqlite:///{tmp_path / 'store.db'}"
+    url = new_sqlite(tmp_path / "store.db")
     lock, running, overlaps, runs = threading.Lock(), set[str](), list[str](), Counter[str]()
 
     def handle(result: JobResult) -> None:
@@ -713,7 +713,7 @@ def test_a_batch_larger_than_the_capacity_is_recorded_completely(store: SqlStore
 
 
 def test_capacity_is_released_when_the_store_is_unavailable(tmp_path: Path) -> None:
-    store = SqlStore.open(f"sqlite:///{tmp_path / 'store.db'}")
+    store = SqlStore.open(new_sqlite(tmp_path / "store.db"))
     dispatcher = a_dispatcher(store, Calls(), concurrency=1)
     recorder = Recorder(store=store, rules=(), correlation=Correlation(), sink=dispatcher)
     with closing(store), store.database.write() as connection:

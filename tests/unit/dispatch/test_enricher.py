@@ -8,7 +8,6 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from freezegun import freeze_time
 from structlog.testing import capture_logs
 
 from listener.core.errors import FailureKind, MpsUnavailable, Unavailable
@@ -21,7 +20,7 @@ from listener.emulator.mps.sample_results import FUNCTION_NAMES, Work, result
 from listener.rules.backoff import ENRICH_BACKOFF
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_claim, a_decoded_message, a_job, a_result, routes_all
-from tests.support.clocks import RIGHT, UNKNOWN, WRONG
+from tests.support.clocks import RIGHT, UNKNOWN, WRONG, freeze_time
 from tests.support.memory_mps import MemoryMps
 from tests.support.rejecting import reject
 from tests.support.sqlite import new_sqlite_store
@@ -167,7 +166,7 @@ def test_a_query_that_is_not_permitted_for_one_kind_holds_up_no_other_kind(store
 
     denied, permitted = claimed(store, done(type="Transcode"), done(job_id="other"))
     enricher = an_enricher(store, OnlyOne(other="Success"))
-    with freeze_time(NOON), pytest.raises(Unavailable, match="denied"):
+    with freeze_time(), pytest.raises(Unavailable, match="denied"):
         enricher.enrich(denied)
 
     assert enricher.enrich(permitted).result.outputs == OUTPUTS
@@ -241,7 +240,7 @@ EMPTY = {"VideoH2V", "VideoDelogo", "ImageH2V", "ImageDelogo", "VideoDetext"}
 def test_an_outage_delays_without_spending_an_attempt_until_max_wait_is_over(
     store: SqlStore, mps: Outputs
 ) -> None:
-    with freeze_time(NOON) as time:
+    with freeze_time() as time:
         mps.away = True
         (delivery,) = claimed(store, done())
         enricher = an_enricher(store, mps)
@@ -258,7 +257,7 @@ def test_an_outage_delays_without_spending_an_attempt_until_max_wait_is_over(
 def test_a_jump_of_the_clock_does_not_end_the_wait_for_outputs(
     store: SqlStore, mps: Outputs, clock_check: AgeCheck
 ) -> None:
-    with freeze_time(NOON) as time:
+    with freeze_time() as time:
         mps.away = True
         (delivery,) = claimed(store, done())
         time.tick(timedelta(days=31))
@@ -268,7 +267,7 @@ def test_a_jump_of_the_clock_does_not_end_the_wait_for_outputs(
 
 
 def test_a_success_that_is_not_final_at_mps_waits_until_max_wait_is_over(store: SqlStore) -> None:
-    with freeze_time(NOON) as time:
+    with freeze_time() as time:
         mps = Outputs(job="Analysing")
         (delivery,) = claimed(store, done())
         enricher = an_enricher(store, mps)
@@ -285,7 +284,7 @@ def test_a_success_that_is_not_final_at_mps_waits_until_max_wait_is_over(store: 
 
 
 def test_a_success_that_never_becomes_final_at_mps_is_delivered_without_outputs(store: SqlStore) -> None:
-    with freeze_time(NOON) as time:
+    with freeze_time() as time:
         (delivery,) = claimed(store, done())
         time.tick(MAX_WAIT)
 
@@ -303,7 +302,7 @@ def test_a_success_that_mps_contradicts_has_no_outputs_and_is_logged(store: SqlS
 
 
 def test_while_mps_is_away_one_call_now_and_then_finds_out(store: SqlStore, mps: Outputs) -> None:
-    with freeze_time(NOON) as time:
+    with freeze_time() as time:
         mps.away = True
         successes = [done(job_id=f"job-{number}") for number in range(50)]
         deliveries = claimed(store, *successes)
@@ -327,7 +326,7 @@ def refused(enricher: Enricher, deliveries: Sequence[Delivery]) -> None:
 
 
 def test_a_question_that_failed_is_asked_anew_by_the_next_attempt(store: SqlStore, mps: Outputs) -> None:
-    with freeze_time(NOON) as time:
+    with freeze_time() as time:
         mps.away = True
         (delivery,) = claimed(store, done())
         enricher = an_enricher(store, mps)

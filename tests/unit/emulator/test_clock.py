@@ -10,11 +10,11 @@ from functools import partial
 
 import httpx
 import pytest
-from freezegun import freeze_time
 
 from listener.emulator import Emulator, Fault, FaultKind, Options
 from listener.emulator.server import RunningEmulator, running
 from listener.emulator.virtual_clock import VirtualClock
+from tests.support.clocks import freeze_time
 from tests.support.emulator_clients import NOTIFY, BareMns, BareMps, elements
 from tests.support.waiting import wait_until
 
@@ -120,7 +120,7 @@ def test_a_late_callback_comes_once_its_time_has_passed() -> None:
 
 
 def test_time_passes_as_fast_as_the_scale_says() -> None:
-    with freeze_time("2024-05-01 12:00:00") as frozen:
+    with freeze_time() as frozen:
         clock = VirtualClock(3600)
         start = clock.now()
         frozen.tick(2)

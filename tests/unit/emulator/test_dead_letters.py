@@ -8,16 +8,16 @@ from random import Random
 from typing import Any
 
 import pytest
-from freezegun import freeze_time
 
 from listener.emulator.mns.features import DeadLetterPolicy, QueueFeatures
 from listener.emulator.mns.queue import Attributes, EmulatedQueue, draft
 from listener.emulator.virtual_clock import VirtualClock
+from tests.support.clocks import freeze_time
 
 
 @pytest.fixture
 def clock() -> Iterator[Any]:
-    with freeze_time("2024-05-01 12:00:00", real_asyncio=True) as frozen:
+    with freeze_time() as frozen:
         yield frozen
 
 

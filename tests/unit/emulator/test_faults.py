@@ -12,7 +12,6 @@ from typing import Any
 
 import httpx
 import pytest
-from freezegun import freeze_time
 
 from listener.core import clock
 from listener.emulator import Emulator, Fault, FaultKind, Options
@@ -20,6 +19,7 @@ from listener.emulator.faults import MAX_FAULTS, FaultError, Faults, Occasion, p
 from listener.emulator.server import RunningEmulator, running
 from listener.emulator.virtual_clock import VirtualClock
 from tests.support.cases import each_case
+from tests.support.clocks import freeze_time
 from tests.support.emulator_clients import BareMns, BareMps, code, elements, next_callback, submit
 from tests.support.waiting import wait_until
 
@@ -310,7 +310,7 @@ def test_same_seed_strikes_at_the_same_occasions() -> None:
 
 
 def test_fault_has_a_beginning_and_an_end() -> None:
-    with freeze_time("2024-05-01 12:00:00") as frozen:
+    with freeze_time() as frozen:
         faults = Faults([Fault(kind=FaultKind.STALL, start=10, stop=20)], seed=1, clock=VirtualClock())
         occasion = Occasion(service="mns")
         seen = []

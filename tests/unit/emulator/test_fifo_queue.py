@@ -8,7 +8,6 @@ from random import Random
 from typing import Any
 
 import pytest
-from freezegun import freeze_time
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,12 +17,13 @@ from listener.emulator.mns.fifo_queue import FifoQueue
 from listener.emulator.mns.queue import Attributes, StoredMessage, draft
 from listener.emulator.server import RunningEmulator
 from listener.emulator.virtual_clock import VirtualClock
+from tests.support.clocks import freeze_time
 from tests.support.emulator_clients import BareMns, elements, records
 
 
 @pytest.fixture
 def clock() -> Iterator[Any]:
-    with freeze_time("2024-05-01 12:00:00", real_asyncio=True) as frozen:
+    with freeze_time() as frozen:
         yield frozen
 
 
@@ -122,7 +122,7 @@ def test_neither_priority_nor_a_delay_changes_the_order(clock: Any) -> None:
 def test_whatever_happens_a_group_is_deleted_in_the_order_of_sending(
     steps: list[tuple[str, int]],
 ) -> None:
-    with freeze_time("2024-05-01 12:00:00") as clock:
+    with freeze_time() as clock:
         queue = a_queue(visibility_timeout=30)
         sent = taken = 0
         held: list[StoredMessage] = []

@@ -7,7 +7,6 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from freezegun import freeze_time
 
 from listener.core.job_kinds import JobKind
 from listener.core.model import Result
@@ -17,6 +16,7 @@ from listener.emulator.mps.jobs import BAD_CONTENT, BAD_CONTENT_TEXT, EmulatedJo
 from listener.emulator.mps.kinds import EMULATED_KINDS
 from listener.emulator.mps.kinds.workflow import WORKFLOW
 from listener.emulator.server import RunningEmulator, running
+from tests.support.clocks import freeze_time
 from tests.support.emulated_jobs import (
     USER_DATA,
     bind_pipeline,
@@ -236,7 +236,7 @@ def test_kind_may_take_a_time_of_its_own(kind: EmulatedKind) -> None:
     names = [kind.api.name, *([] if kind.api.name != "IProduction" else ["VideoClip"])]
     options = Options(job_seconds=60, durations=dict.fromkeys(names, 5.0))
     with (
-        freeze_time("2024-05-01 12:00:00", real_asyncio=True) as clock,
+        freeze_time() as clock,
         running(options) as server,
     ):
         mps = BareMps(server.url)

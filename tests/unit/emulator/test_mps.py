@@ -8,12 +8,12 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from freezegun import freeze_time
 
 from listener.emulator import DEFAULT_PIPELINE_ID, Emulator, Options, signatures
 from listener.emulator.mps.sample_results import FUNCTION_NAMES
 from listener.emulator.server import RunningEmulator, running
 from tests.support.cases import each_case
+from tests.support.clocks import freeze_time
 from tests.support.emulator_clients import (
     BUCKET,
     NOTIFY,
@@ -332,7 +332,7 @@ def test_job_without_pipeline_or_notify_url_is_not_called_back(server: RunningEm
 def frozen() -> Iterator[tuple[Any, RunningEmulator, BareMps]]:
     """An emulator with the clock in the test's hand, and jobs of one minute."""
     with (
-        freeze_time("2024-05-01 12:00:00", real_asyncio=True) as clock,
+        freeze_time() as clock,
         running(Options(job_seconds=60)) as server,
     ):
         mps = BareMps(server.url)
@@ -405,7 +405,7 @@ def test_full_pipeline_takes_no_more(server: RunningEmulator) -> None:
 
 def test_functions_may_take_times_of_their_own() -> None:
     with (
-        freeze_time("2024-05-01 12:00:00", real_asyncio=True) as clock,
+        freeze_time() as clock,
         running(Options(job_seconds=60, durations={"Cover": 5})) as server,
     ):
         mps = BareMps(server.url)

@@ -11,7 +11,6 @@ from random import Random
 from typing import Any
 
 import pytest
-from freezegun import freeze_time
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -29,11 +28,12 @@ from listener.emulator.mns.queue import (
     draft,
 )
 from listener.emulator.virtual_clock import VirtualClock
+from tests.support.clocks import freeze_time
 
 
 @pytest.fixture
 def clock() -> Iterator[Any]:
-    with freeze_time("2024-05-01 12:00:00", real_asyncio=True) as frozen:
+    with freeze_time() as frozen:
         yield frozen
 
 
@@ -281,7 +281,7 @@ def test_empty_long_poll_ends_with_its_time() -> None:
 @given(st.lists(st.sampled_from(["send", "take", "delete", "tick", "hide", "delay"]), max_size=60))
 def test_no_message_is_lost_or_doubled(steps: list[str]) -> None:
     """Whatever happens in whatever order: what was sent and not deleted is there, and in one place only."""
-    with freeze_time("2024-05-01 12:00:00") as clock:
+    with freeze_time() as clock:
         queue = a_queue(visibility_timeout=5)
         held: dict[str, str] = {}
         sent = deleted = 0

@@ -6,13 +6,13 @@ from typing import Any
 from xml.etree import ElementTree
 
 import pytest
-from freezegun import freeze_time
 
 from listener.core.job_kinds import ANALYSIS, MEDIA_INFO, SNAPSHOT, TRANSCODE, WORKFLOW, JobKind
 from listener.emulator import Emulator, Options
 from listener.emulator.mps.jobs import BAD_CONTENT
 from listener.emulator.server import RunningEmulator, running
 from tests.support.cases import each_case
+from tests.support.clocks import freeze_time
 from tests.support.emulated_jobs import (
     FILE_URL,
     add_workflow,
@@ -98,7 +98,7 @@ def test_messages_are_spelled_as_real_ones(mps: BareMps, bare: BareMns) -> None:
 
 def test_times_end_in_z_and_activities_begin_and_end_with_the_run() -> None:
     with (
-        freeze_time("2024-05-01 12:00:00", real_asyncio=True) as clock,
+        freeze_time() as clock,
         running(Options(durations={"Workflow": 60.0}, queues=("q",))) as server,
     ):
         mps = BareMps(server.url)

@@ -9,8 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from freezegun import freeze_time
-from freezegun.api import FrozenDateTimeFactory
 from structlog.testing import capture_logs
 
 from listener.core import clock
@@ -25,6 +23,7 @@ from listener.runtime.liveness import Heartbeat
 from listener.runtime.metrics import Metrics
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_callback, a_message, wrapped
+from tests.support.clocks import freeze_time
 from tests.support.dispatching import a_dispatcher
 from tests.support.logs import above_debug, events
 from tests.support.memory_queue import MemoryQueue
@@ -184,8 +183,7 @@ def test_an_empty_poll_that_ended_early_is_followed_by_a_short_pause(store: SqlS
 
 
 def test_a_long_poll_that_took_its_time_is_followed_by_the_next_at_once(store: SqlStore) -> None:
-    with freeze_time(NOON) as time:
-        assert isinstance(time, FrozenDateTimeFactory)
+    with freeze_time() as time:
 
         class Slow(MemoryQueue):
             def receive(self, *, limit: int, wait: timedelta) -> Sequence[Message]:

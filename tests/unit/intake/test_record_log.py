@@ -12,7 +12,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from freezegun import freeze_time
 from structlog.testing import capture_logs
 
 from listener.core.errors import Retry, StoreFailureKind, StoreUnavailable
@@ -38,6 +37,7 @@ from tests.support.builders import (
     a_result,
     wrapped,
 )
+from tests.support.clocks import freeze_time
 from tests.support.dispatching import delivery_states, dispatching
 from tests.support.logs import above_debug, events
 from tests.support.memory_queue import MemoryQueue
@@ -241,7 +241,7 @@ def test_a_result_that_is_not_routed_yet_is_recorded_with_its_status(
 
 def test_a_result_that_waited_for_its_job_has_lines_when_it_is_decided_about(store: SqlStore) -> None:
     recorder = a_recorder(store, correlation=Correlation(wait=WAIT))
-    with freeze_time(NOON) as time:
+    with freeze_time() as time:
         lines_of(recorder, a_message_of("m1"), a_message_of("m2", JobId="another", FunctionName="ASR"))
         time.tick(2 * WAIT)
         with capture_logs() as logs:
@@ -256,7 +256,7 @@ def test_a_result_that_waited_for_its_job_has_lines_when_it_is_decided_about(sto
 
 def test_a_flood_of_garbage_is_counted_above_debug_and_complete_at_debug(store: SqlStore) -> None:
     recorder = a_recorder(store)
-    with freeze_time(NOON) as time, capture_logs() as logs:
+    with freeze_time() as time, capture_logs() as logs:
         for number in range(100):
             recorder.record(QUEUE, [a_message(message_id=f"m{number}", body="garbage")])
         assert len(above_debug(logs)) == BURST
@@ -270,7 +270,7 @@ def test_a_flood_of_garbage_is_counted_above_debug_and_complete_at_debug(store: 
 
 def test_a_flood_in_one_queue_hides_no_line_of_another(store: SqlStore) -> None:
     recorder = a_recorder(store)
-    with freeze_time(NOON), capture_logs() as logs:
+    with freeze_time(), capture_logs() as logs:
         for number in range(2 * BURST):
             recorder.record("flooded", [a_message(message_id=f"m{number}", body="garbage")])
         recorder.record("quiet", [a_message(message_id="one", body="garbage")])

@@ -8,7 +8,6 @@ from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
-from freezegun import freeze_time
 from sqlalchemy import text
 from structlog.testing import capture_logs
 
@@ -18,6 +17,7 @@ from listener.core.ports import MpsOf
 from listener.jobs.submitter import Submitter
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_job
+from tests.support.clocks import freeze_time
 from tests.support.memory_mps import MemoryMps
 from tests.support.sqlite import new_sqlite_store
 from tests.support.stores import the_job
@@ -28,7 +28,7 @@ A, B, C = (name * 22 for name in "abc")
 
 @pytest.fixture
 def store(tmp_path: Path) -> Iterator[SqlStore]:
-    with freeze_time(NOON), new_sqlite_store(tmp_path) as store:
+    with freeze_time(), new_sqlite_store(tmp_path) as store:
         yield store
 
 

@@ -10,8 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from freezegun import freeze_time
-from freezegun.api import FrozenDateTimeFactory
 from structlog.testing import capture_logs
 
 from listener.core import clock
@@ -28,7 +26,7 @@ from listener.store.future_rows import LONGEST_PAUSE
 from listener.store.result_rows import COPY_DELAY
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, TOKEN, a_callback, a_claim, a_job, a_message, wrapped
-from tests.support.clocks import RIGHT, UNKNOWN, WRONG
+from tests.support.clocks import RIGHT, UNKNOWN, WRONG, FrozenClock, freeze_time
 from tests.support.logs import above_debug, events
 from tests.support.memory_mps import MemoryMps
 from tests.support.sqlite import new_sqlite_store
@@ -48,8 +46,8 @@ def store(tmp_path: Path) -> Iterator[SqlStore]:
 
 
 @pytest.fixture(autouse=True)
-def time() -> Iterator[FrozenDateTimeFactory]:
-    with freeze_time(NOON) as frozen:
+def time() -> Iterator[FrozenClock]:
+    with freeze_time() as frozen:
         yield frozen
 
 
@@ -167,7 +165,7 @@ def test_a_contradiction_is_logged_and_counted_and_the_truth_is_delivered(store:
     ],
 )
 def test_what_another_process_has_settled_meanwhile_is_not_logged_again(
-    store: SqlStore, time: FrozenDateTimeFactory, mps: MemoryMps | None, event: str
+    store: SqlStore, time: FrozenClock, mps: MemoryMps | None, event: str
 ) -> None:
     setting, other = a_setting(store, mps), a_setting(store, mps)
     setting.send("job", State="Success")
@@ -184,7 +182,7 @@ def test_what_another_process_has_settled_meanwhile_is_not_logged_again(
 
 @pytest.mark.usefixtures("job")
 def test_a_forged_success_of_a_running_job_does_not_take_the_place_of_the_outcome(
-    store: SqlStore, time: FrozenDateTimeFactory
+    store: SqlStore, time: FrozenClock
 ) -> None:
     mps = MemoryMps(job="Analysing")
     setting = a_setting(store, mps)
@@ -201,7 +199,7 @@ def test_a_forged_success_of_a_running_job_does_not_take_the_place_of_the_outcom
 
 @pytest.mark.usefixtures("job")
 def test_a_callback_that_mps_does_not_confirm_in_time_is_quarantined_and_the_job_stays_open(
-    store: SqlStore, time: FrozenDateTimeFactory
+    store: SqlStore, time: FrozenClock
 ) -> None:
     setting = a_setting(store, MemoryMps(job="Analysing"))
     setting.send("job", State="Success")
@@ -230,9 +228,7 @@ def test_an_unknown_job_that_mps_knows_is_delivered(store: SqlStore) -> None:
 
 
 @pytest.mark.usefixtures("job")
-def test_an_outage_of_mps_delays_a_callback_and_does_not_lose_it(
-    store: SqlStore, time: FrozenDateTimeFactory
-) -> None:
+def test_an_outage_of_mps_delays_a_callback_and_does_not_lose_it(store: SqlStore, time: FrozenClock) -> None:
     mps = MemoryMps(job="Success")
     mps.away = True
     setting = a_setting(store, mps)
@@ -250,7 +246,7 @@ def test_an_outage_of_mps_delays_a_callback_and_does_not_lose_it(
 @pytest.mark.parametrize("clock_check", [UNKNOWN, WRONG], ids=["unconfirmed", "wrong"])
 @pytest.mark.parametrize("state", ["away", "Analysing"])
 def test_a_jump_of_the_clock_neither_makes_a_callback_believed_nor_refused(
-    store: SqlStore, time: FrozenDateTimeFactory, clock_check: ClockCheck, state: str
+    store: SqlStore, time: FrozenClock, clock_check: ClockCheck, state: str
 ) -> None:
     mps = MemoryMps(job=state)
     mps.away = state == "away"
@@ -323,7 +319,7 @@ def test_a_verifier_leaves_the_queues_of_other_tenants_alone(store: SqlStore) ->
 
 
 def test_a_callback_of_a_job_of_a_newer_kind_is_left_to_the_newer_release(
-    store: SqlStore, time: FrozenDateTimeFactory
+    store: SqlStore, time: FrozenClock
 ) -> None:
     store.add_job(a_job(job_id="job", function="", kind="HologramRender"))
     mps = MemoryMps(job="Success")

@@ -6,18 +6,16 @@ from collections.abc import Iterator
 from datetime import timedelta
 
 import pytest
-from freezegun import freeze_time
-from freezegun.api import FrozenDateTimeFactory
 
 from listener.runtime.liveness import LivenessMonitor
+from tests.support.clocks import FrozenClock, freeze_time
 
 MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
-def time() -> Iterator[FrozenDateTimeFactory]:
-    with freeze_time("2024-05-01 12:00", tick=False) as frozen:
-        assert isinstance(frozen, FrozenDateTimeFactory)
+def time() -> Iterator[FrozenClock]:
+    with freeze_time() as frozen:
         yield frozen
 
 
@@ -31,7 +29,7 @@ class TestLivenessMonitor:
         heartbeats[1].beat()
         assert liveness.started
 
-    def test_a_loop_that_is_silent_for_too_long_has_stalled(self, time: FrozenDateTimeFactory) -> None:
+    def test_a_loop_that_is_silent_for_too_long_has_stalled(self, time: FrozenClock) -> None:
         liveness = LivenessMonitor()
         poll, claim = (liveness.heartbeat(name, limit=MINUTE) for name in ("poll", "claim"))
         poll.beat()
@@ -46,7 +44,7 @@ class TestLivenessMonitor:
         poll.beat()
         assert liveness.stalled() == []
 
-    def test_a_loop_that_is_paused_has_started_and_is_not_stalled(self, time: FrozenDateTimeFactory) -> None:
+    def test_a_loop_that_is_paused_has_started_and_is_not_stalled(self, time: FrozenClock) -> None:
         liveness = LivenessMonitor()
         worker = liveness.heartbeat("worker", limit=MINUTE)
         worker.pause()

@@ -7,19 +7,17 @@ from datetime import timedelta
 
 import pytest
 import structlog
-from freezegun import freeze_time
-from freezegun.api import FrozenDateTimeFactory
 from structlog.testing import capture_logs
 
 from listener.runtime.log_throttle import INTERVAL, ThrottledLog
+from tests.support.clocks import FrozenClock, freeze_time
 
 SECOND = timedelta(seconds=1)
 
 
 @pytest.fixture
-def time() -> Iterator[FrozenDateTimeFactory]:
-    with freeze_time("2024-05-01 12:00") as frozen:
-        assert isinstance(frozen, FrozenDateTimeFactory)
+def time() -> Iterator[FrozenClock]:
+    with freeze_time() as frozen:
         yield frozen
 
 
@@ -29,7 +27,7 @@ def throttled() -> ThrottledLog:
 
 
 def test_a_warning_is_logged_at_once_and_then_once_a_minute_with_a_count(
-    time: FrozenDateTimeFactory, throttled: ThrottledLog
+    time: FrozenClock, throttled: ThrottledLog
 ) -> None:
     with capture_logs() as logs:
         for _ in range(121):
@@ -39,9 +37,7 @@ def test_a_warning_is_logged_at_once_and_then_once_a_minute_with_a_count(
     assert [(entry["repeated"], entry["queue"]) for entry in logs] == [(0, "q"), (59, "q"), (59, "q")]
 
 
-def test_different_events_do_not_throttle_each_other(
-    time: FrozenDateTimeFactory, throttled: ThrottledLog
-) -> None:
+def test_different_events_do_not_throttle_each_other(time: FrozenClock, throttled: ThrottledLog) -> None:
     with capture_logs() as logs:
         throttled.warning("queue.unavailable")
         throttled.warning("store.unavailable")
@@ -49,9 +45,7 @@ def test_different_events_do_not_throttle_each_other(
     assert len(logs) == 2
 
 
-def test_another_kind_of_failure_is_logged_at_once(
-    time: FrozenDateTimeFactory, throttled: ThrottledLog
-) -> None:
+def test_another_kind_of_failure_is_logged_at_once(time: FrozenClock, throttled: ThrottledLog) -> None:
     with capture_logs() as logs:
         for kind in ("connection", "credentials", "connection", "credentials"):
             throttled.warning("queue.unavailable", kind=kind)
@@ -59,7 +53,7 @@ def test_another_kind_of_failure_is_logged_at_once(
     assert [entry["kind"] for entry in logs] == ["connection", "credentials"]
 
 
-def test_a_reset_forgets_what_was_not_logged(time: FrozenDateTimeFactory, throttled: ThrottledLog) -> None:
+def test_a_reset_forgets_what_was_not_logged(time: FrozenClock, throttled: ThrottledLog) -> None:
     with capture_logs() as logs:
         throttled.warning("x")
         throttled.warning("x")
@@ -70,7 +64,7 @@ def test_a_reset_forgets_what_was_not_logged(time: FrozenDateTimeFactory, thrott
     assert [entry["repeated"] for entry in logs] == [0, 0]
 
 
-def test_a_burst_is_logged_before_the_rest_is_counted(time: FrozenDateTimeFactory) -> None:
+def test_a_burst_is_logged_before_the_rest_is_counted(time: FrozenClock) -> None:
     throttled = ThrottledLog(structlog.get_logger(), burst=3)
     with capture_logs() as logs:
         for _ in range(10):
@@ -81,7 +75,7 @@ def test_a_burst_is_logged_before_the_rest_is_counted(time: FrozenDateTimeFactor
     assert [(entry["repeated"], entry["log_level"]) for entry in logs] == [(0, "info")] * 3 + [(7, "info")]
 
 
-def test_the_rest_of_a_burst_can_be_logged_at_debug(time: FrozenDateTimeFactory) -> None:
+def test_the_rest_of_a_burst_can_be_logged_at_debug(time: FrozenClock) -> None:
     throttled = ThrottledLog(structlog.get_logger(), burst=2, rest_at_debug=True)
     with capture_logs() as logs:
         for number in range(4):
@@ -95,7 +89,7 @@ def test_the_rest_of_a_burst_can_be_logged_at_debug(time: FrozenDateTimeFactory)
     ]
 
 
-def test_queues_do_not_throttle_each_other(time: FrozenDateTimeFactory, throttled: ThrottledLog) -> None:
+def test_queues_do_not_throttle_each_other(time: FrozenClock, throttled: ThrottledLog) -> None:
     with capture_logs() as logs:
         for queue in ("one", "two", "one"):
             throttled.warning("x", queue=queue)
@@ -104,7 +98,7 @@ def test_queues_do_not_throttle_each_other(time: FrozenDateTimeFactory, throttle
 
 
 def test_the_count_of_what_is_over_can_be_logged_without_waiting_for_the_next_line(
-    time: FrozenDateTimeFactory,
+    time: FrozenClock,
 ) -> None:
     throttled = ThrottledLog(structlog.get_logger(), burst=2)
     with capture_logs() as logs:

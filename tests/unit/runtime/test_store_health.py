@@ -7,23 +7,21 @@ from datetime import timedelta
 from typing import Any
 
 import pytest
-from freezegun import freeze_time
-from freezegun.api import FrozenDateTimeFactory
 from structlog.testing import capture_logs
 
 from listener.core.errors import StoreFailureKind, StoreUnavailable
 from listener.runtime.liveness import LivenessMonitor
 from listener.runtime.metrics import Metrics
 from listener.runtime.store_health import SLOW_AFTER, StoreHealth
+from tests.support.clocks import FrozenClock, freeze_time
 
 SECOND, LIMIT, CALL_LIMIT = timedelta(seconds=1), timedelta(seconds=30), timedelta(minutes=2)
 FULL = StoreUnavailable("the disk is full", kind=StoreFailureKind.DISK_FULL)
 
 
 @pytest.fixture
-def time() -> Iterator[FrozenDateTimeFactory]:
-    with freeze_time("2024-05-01 12:00", tick=False) as frozen:
-        assert isinstance(frozen, FrozenDateTimeFactory)
+def time() -> Iterator[FrozenClock]:
+    with freeze_time() as frozen:
         yield frozen
 
 
@@ -33,7 +31,7 @@ def metrics() -> Metrics:
 
 
 @pytest.fixture
-def health(time: FrozenDateTimeFactory, metrics: Metrics) -> StoreHealth:
+def health(time: FrozenClock, metrics: Metrics) -> StoreHealth:
     return StoreHealth(metrics, call_limit=CALL_LIMIT)
 
 
@@ -48,7 +46,7 @@ def events(logs: list[Any]) -> list[tuple[str, Any]]:
 
 class TestState:
     def test_a_call_that_waits_for_long_makes_the_store_unavailable_until_it_ends(
-        self, health: StoreHealth, time: FrozenDateTimeFactory
+        self, health: StoreHealth, time: FrozenClock
     ) -> None:
         health.began()
         assert health.state == "ok"
@@ -79,7 +77,7 @@ class TestState:
 
 class TestReports:
     def test_failures_are_counted_and_logged_once_a_minute(
-        self, health: StoreHealth, metrics: Metrics, time: FrozenDateTimeFactory
+        self, health: StoreHealth, metrics: Metrics, time: FrozenClock
     ) -> None:
         with capture_logs() as logs:
             for _ in range(61):
@@ -99,7 +97,7 @@ class TestReports:
         assert counted == 61
 
     def test_a_store_that_stands_still_is_reported_although_no_call_fails(
-        self, health: StoreHealth, time: FrozenDateTimeFactory
+        self, health: StoreHealth, time: FrozenClock
     ) -> None:
         with capture_logs() as logs:
             health.began()
@@ -110,7 +108,7 @@ class TestReports:
         assert events(logs) == [("store.unavailable", "timeout")]
 
     def test_calls_that_still_wait_when_an_outage_is_over_make_no_new_one_of_it(
-        self, health: StoreHealth, time: FrozenDateTimeFactory
+        self, health: StoreHealth, time: FrozenClock
     ) -> None:
         with capture_logs() as logs:
             health.began()
@@ -127,7 +125,7 @@ class TestReports:
         assert [event for event, _ in events(logs)] == ["store.unavailable", "store.recovered"]
 
     def test_a_call_of_the_outage_that_ends_in_vain_after_it_makes_no_new_one(
-        self, health: StoreHealth, metrics: Metrics, time: FrozenDateTimeFactory
+        self, health: StoreHealth, metrics: Metrics, time: FrozenClock
     ) -> None:
         with capture_logs() as logs:
             health.began()
@@ -155,7 +153,7 @@ class TestReports:
 
 class TestLiveness:
     def test_a_loop_that_waits_for_the_store_has_not_stalled_while_its_call_has_time_left(
-        self, health: StoreHealth, time: FrozenDateTimeFactory
+        self, health: StoreHealth, time: FrozenClock
     ) -> None:
         liveness = LivenessMonitor()
         liveness.heartbeat("claim", limit=LIMIT).beat()
@@ -170,7 +168,7 @@ class TestLiveness:
         assert liveness.stalled() == []
 
     def test_a_call_within_a_handler_does_not_end_the_pause_of_its_worker(
-        self, health: StoreHealth, time: FrozenDateTimeFactory
+        self, health: StoreHealth, time: FrozenClock
     ) -> None:
         liveness = LivenessMonitor()
         heartbeat = liveness.heartbeat("worker-0", limit=LIMIT)
@@ -182,7 +180,7 @@ class TestLiveness:
         assert liveness.stalled() == []
 
     def test_a_loop_that_starts_a_thread_keeps_its_own_heartbeat(
-        self, health: StoreHealth, time: FrozenDateTimeFactory
+        self, health: StoreHealth, time: FrozenClock
     ) -> None:
         liveness = LivenessMonitor()
         liveness.heartbeat("housekeeping", limit=LIMIT).beat()
@@ -194,7 +192,7 @@ class TestLiveness:
         assert liveness.stalled() == ["worker-0"]
 
     def test_a_loop_that_hangs_elsewhere_after_a_call_has_stalled(
-        self, health: StoreHealth, time: FrozenDateTimeFactory
+        self, health: StoreHealth, time: FrozenClock
     ) -> None:
         liveness = LivenessMonitor()
         liveness.heartbeat("claim", limit=LIMIT).beat()

@@ -9,20 +9,18 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from freezegun import freeze_time
-from freezegun.api import FrozenDateTimeFactory
 from structlog.testing import capture_logs
 
 from listener.runtime.liveness import LivenessMonitor
 from listener.runtime.systemd import Watchdog, notify, watchdog_interval
+from tests.support.clocks import FrozenClock, freeze_time
 
 MINUTE = timedelta(minutes=1)
 
 
 @pytest.fixture
-def time() -> Iterator[FrozenDateTimeFactory]:
-    with freeze_time("2024-05-01 12:00", tick=False) as frozen:
-        assert isinstance(frozen, FrozenDateTimeFactory)
+def time() -> Iterator[FrozenClock]:
+    with freeze_time() as frozen:
         yield frozen
 
 
@@ -132,7 +130,7 @@ class TestWatchdog:
         assert heard(supervisor).count("READY=1") == 1
 
     def test_the_watchdog_starves_while_a_loop_is_stalled(
-        self, supervisor: socket.socket, time: FrozenDateTimeFactory
+        self, supervisor: socket.socket, time: FrozenClock
     ) -> None:
         liveness = LivenessMonitor()
         heartbeat = liveness.heartbeat("poll", limit=MINUTE)
