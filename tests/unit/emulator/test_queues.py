@@ -254,7 +254,7 @@ def test_long_poll_beside_many_messages_whose_time_has_come_gets_one_that_is_lef
         queue.take(50)
         poll = asyncio.ensure_future(queue.receive(16, wait=30, gone=lambda: False))
         await asyncio.sleep(0)
-        with freeze_time(wall_clock.now() + timedelta(seconds=60), real_asyncio=True):
+        with freeze_time(wall_clock.now() + timedelta(seconds=60)):
             send(queue, "new")
             return await poll
 
