@@ -5,6 +5,7 @@ from __future__ import annotations
 import ipaddress
 import json
 import re
+from collections.abc import Mapping
 from email.utils import formatdate
 from functools import lru_cache, partial
 from typing import Any
@@ -43,7 +44,9 @@ def application(emulator: Emulator) -> ASGIApp:
     )
 
     async def either(scope: Scope, receive: Receive, send: Send) -> None:
-        chosen = others if scope["path"].startswith(("/_emulator/", CERTIFICATE_PATH)) else services
+        path = scope["path"]
+        apart = path == "/_emulator" or path.startswith(("/_emulator/", CERTIFICATE_PATH))
+        chosen = others if apart else services
         await chosen(scope, receive, send)
 
     return either
@@ -166,20 +169,16 @@ class Control:
         created if it does not exist.
         """
         name = request.path_params["name"]
-        if not QUEUE_NAME.fullmatch(name):
-            return PlainTextResponse("the name of the queue is not valid", status_code=400)
+        query = request.query_params
+        if mistake := _mistake(name, query):
+            return PlainTextResponse(mistake, status_code=400)
         queue = self._emulator.mns.queues.get(name) or self._emulator.mns.create(name)
-        delay = request.query_params.get("delay", "0")
-        if not re.fullmatch("[0-9]{1,6}", delay) or int(delay) > WEEK:
-            return PlainTextResponse(
-                f"delay = {delay[:20]!r} is not valid; use an integer of seconds up to {WEEK}",
-                status_code=400,
-            )
         text = (await request.body()).decode("utf-8", "surrogateescape")
-        if request.query_params.get("escape") == "true":
-            stored = queue.send([draft(text, delay_seconds=int(delay))])[0]
+        delay = int(query.get("delay", "0"))
+        if query.get("escape") == "true":
+            stored = queue.send([draft(text, delay_seconds=delay)])[0]
         else:
-            stored = queue.send([Draft(body=text, md5=body_md5(text), delay_seconds=int(delay))])[0]
+            stored = queue.send([Draft(body=text, md5=body_md5(text), delay_seconds=delay)])[0]
         self._emulator.save()
         return JSONResponse({"MessageId": stored.message_id}, status_code=201)
 
@@ -203,6 +202,18 @@ class Control:
     async def clear_faults(self, request: ControlRequest) -> Response:
         self._emulator.faults.clear()
         return Response(status_code=204)
+
+
+def _mistake(queue: str, query: Mapping[str, str]) -> str:
+    """Why a message cannot be put into a queue with this name and query; empty if it can."""
+    if not QUEUE_NAME.fullmatch(queue):
+        return "the name of the queue is not valid"
+    if unknown := sorted(query.keys() - {"delay", "escape"}):
+        return f"{unknown[0][:40]!r} is not a parameter; use delay or escape"
+    delay, escape = query.get("delay", "0"), query.get("escape", "false")
+    if not re.fullmatch("[0-9]{1,6}", delay) or int(delay) > WEEK:
+        return f"delay = {delay[:20]!r} is not valid; use an integer of seconds up to {WEEK}"
+    return "" if escape in {"true", "false"} else f"escape = {escape[:20]!r} is neither true nor false"
 
 
 def loopback_only(app: ASGIApp) -> ASGIApp:

@@ -28,7 +28,8 @@ class DataFile:
             folder.mkdir(parents=True, exist_ok=True)
             self._db = sqlite3.connect(folder / NAME, timeout=1, isolation_level=None)
         except (OSError, sqlite3.Error) as error:
-            raise DataError(f"cannot use {folder}: {error}") from error
+            reason = error.strerror if isinstance(error, OSError) else error
+            raise DataError(f"cannot use {folder}: {reason}") from error
         try:
             self._prepare()
         except (sqlite3.Error, DataError) as error:

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
 from enum import StrEnum
 from fnmatch import fnmatchcase
@@ -28,6 +28,10 @@ MAX_SECONDS = 366 * 86_400
 #: The keys of a fault that are seconds, and those that are free text.
 DURATIONS = ("seconds", "start", "stop")
 TEXTS = ("name", "service", "operation", "queue", "function")
+
+
+#: What pydantic calls an argument that a dataclass does not have.
+UNKNOWN_KEY = "unexpected_keyword_argument"
 
 
 class FaultError(ValueError):
@@ -240,9 +244,15 @@ def _parsed(items: list[Any]) -> Iterator[Fault]:
 
 
 def _first_complaint(errors: list[Any]) -> str:
-    first = errors[0]
+    """A key that does not exist first, since without it another one may be missing."""
+    first = min(errors, key=lambda error: error["type"] != UNKNOWN_KEY)
     key = ".".join(str(part) for part in first["loc"])
-    return f"{key} = {first['input']!r}: {first['msg']}" if key else str(first["msg"])
+    if first["type"] == UNKNOWN_KEY:
+        return f"{key!r} is not a key of a fault; use {', '.join(field.name for field in fields(Fault))}"
+    if first["type"] == "missing":
+        return f"{key} is missing"
+    reason = first["msg"].removeprefix("Value error, ")
+    return f"{key} = {first['input']!r}: {reason}" if key else reason
 
 
 def read(path: Path) -> list[Fault]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import ClassVar
 
 from listener.emulator.faults import Fault
 
@@ -15,6 +16,8 @@ DEFAULT_PIPELINE_ID = "88c6ca184c0e47b2a17a1b6ef2c6a1f0"
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Options:
     """How one emulator behaves. The defaults are those of the documented services."""
+
+    __pydantic_config__: ClassVar[dict[str, str]] = {"extra": "forbid"}
 
     host: str = "127.0.0.1"
     port: int = 0  #: 0 picks a free port

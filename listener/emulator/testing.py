@@ -16,8 +16,12 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 from xml.sax.saxutils import unescape
 
+from pydantic import TypeAdapter
+
 from listener.emulator.emulator import Emulator
-from listener.emulator.faults import Fault, FaultKind
+from listener.emulator.faults import FaultKind, parse
+from listener.emulator.mns.arguments import check_attributes, check_queue_name
+from listener.emulator.mns.errors import MnsError
 from listener.emulator.mns.queue import READY, Attributes, EmulatedQueue, StoredMessage, draft
 from listener.emulator.mns.topics import ACCOUNT_ID
 from listener.emulator.mps.jobs import EmulatedJob
@@ -29,8 +33,11 @@ from listener.emulator.server import RunningEmulator, running
 
 @contextmanager
 def emulator(**options: Any) -> Iterator[MnsEmulator]:
-    """Serve an emulator on a free port; ``options`` are those of ``listener.emulator.Options``."""
-    with running(Options(**options)) as server:
+    """Serve an emulator on a free port; ``options`` are those of ``listener.emulator.Options``.
+
+    Raises ValueError for values of other types.
+    """
+    with running(TypeAdapter(Options).validate_python(options)) as server:
         yield MnsEmulator(server)
 
 
@@ -87,8 +94,25 @@ class MnsEmulator:
         self.clock = EmulatorClock(server)
 
     def create_queue(self, name: str, **attributes: Any) -> None:
-        """Create a queue; ``attributes`` are those of ``Attributes``, e.g. ``visibility_timeout=5``."""
-        self._server.call(lambda it: it.mns.create(name, Attributes(**attributes)))
+        """Create a queue; ``attributes`` are those of ``Attributes``, e.g. ``visibility_timeout=5``.
+
+        One that exists with the same attributes stays as it is. Raises ValueError for what the service refuses.
+        """
+        wanted = Attributes(**attributes)
+
+        def create(it: Emulator) -> None:
+            check_queue_name(name)
+            check_attributes(wanted)
+            known = it.mns.queues.get(name)
+            if known is None:
+                it.mns.create(name, wanted)
+            elif known.attributes != wanted:
+                raise MnsError("QueueAlreadyExist")
+
+        try:
+            self._server.call(create)
+        except MnsError as error:
+            raise ValueError(f"queue {name!r}: {error.code}: {error.text}") from error
 
     def bind_pipeline(self, queue: str, *, pipeline_id: str = DEFAULT_PIPELINE_ID) -> None:
         """Let a pipeline send the callbacks of its jobs to a queue, as UpdatePipeline does."""
@@ -169,12 +193,13 @@ class EmulatorFaults:
 
     def add(self, kind: str, **fields: Any) -> None:
         """Add a fault: ``add("throttle", operation="SendMessage", count=2)``. Raises FaultError."""
-        fault = Fault(kind=FaultKind(kind), **fields)
-        self._server.call(lambda it: it.faults.add([fault]))
+        added = parse({**fields, "kind": kind})
+        self._server.call(lambda it: it.faults.add(added))
 
     def happened(self, kind: str) -> int:
-        """How often faults of a kind took effect."""
-        return self._server.call(lambda it: it.faults.happened(kind))
+        """How often faults of a kind took effect. ValueError if there is no such kind."""
+        wanted = FaultKind(kind)
+        return self._server.call(lambda it: it.faults.happened(wanted))
 
     def clear(self) -> None:
         self._server.call(lambda it: it.faults.clear())
@@ -200,6 +225,8 @@ class EmulatorClock:
 
 
 def _queue(it: Emulator, name: str) -> EmulatedQueue:
+    if name not in it.mns.queues:
+        raise KeyError(f"there is no queue {name!r}")
     return it.mns.queues[name]
 
 

@@ -44,6 +44,12 @@ def check_queue_name(name: str) -> None:
         raise MnsError("InvalidQueueName")
 
 
+def check_attributes(attributes: Attributes) -> None:
+    """Raise MnsError for a value beyond the limits."""
+    for element, attribute, low, high, unit in LIMITS:
+        parameter_in_range(str(getattr(attributes, attribute)), element, low, high, unit)
+
+
 def batch_limit(request: Request) -> int:
     wanted = request.query.get("numofmessages")
     return 1 if wanted is None else parameter_in_range(wanted, "numOfMessages", 1, BATCH, "")

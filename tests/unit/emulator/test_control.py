@@ -71,9 +71,11 @@ def test_text_may_be_delayed(http: httpx.Client, bare: BareMns) -> None:
     assert http.get("/state").json()["queues"]["q"]["delayed"] == 1
 
 
-@pytest.mark.parametrize("delay", ["soon", "604801", "9" * 5000])
-def test_wrong_delay_is_refused(http: httpx.Client, delay: str) -> None:
-    assert http.post(f"/queues/q/messages?delay={delay}", content=b"x").status_code == 400
+@pytest.mark.parametrize(
+    "query", ["delay=soon", "delay=604801", f"delay={'9' * 5000}", "escape=yes", "escaped=true"]
+)
+def test_wrong_query_for_a_message_is_refused(http: httpx.Client, query: str) -> None:
+    assert http.post(f"/queues/q/messages?{query}", content=b"x").status_code == 400
 
 
 @pytest.mark.parametrize(

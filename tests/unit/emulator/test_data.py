@@ -21,7 +21,7 @@ import httpx
 import pytest
 
 from listener.emulator import Emulator, Options
-from listener.emulator.data_file import DataError
+from listener.emulator.data_file import DataError, DataFile
 from listener.emulator.mns.features import DeadLetterPolicy, QueueFeatures
 from listener.emulator.server import running
 from listener.emulator.testing import MnsEmulator, emulator
@@ -236,6 +236,11 @@ def test_a_stop_gives_the_folder_to_the_next_emulator(tmp_path: Path) -> None:
 def test_a_second_emulator_cannot_have_the_same_folder(first: MnsEmulator, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="another emulator"), running(Options(data=tmp_path / "data")):
         pytest.fail("two emulators write to one file")
+
+
+def test_a_folder_that_cannot_be_made_is_said_in_words() -> None:
+    with pytest.raises(DataError, match=r"^cannot use /proc/none: No such file"):
+        DataFile(Path("/proc/none"))
 
 
 @pytest.mark.process

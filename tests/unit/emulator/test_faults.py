@@ -325,8 +325,12 @@ def test_fault_has_a_beginning_and_an_end() -> None:
     ("document", "complaint"),
     [
         pytest.param({"kind": "explode"}, "kind = 'explode'", id="kind"),
-        pytest.param({"kind": "stall", "probabilty": 1}, "probabilty", id="spelling"),
-        pytest.param({"kind": "stall", "probability": 2}, "probability = 2", id="range"),
+        pytest.param(
+            {"kind": "stall", "probabilty": 1}, "'probabilty' is not a key.*; use kind", id="spelling"
+        ),
+        pytest.param({"faults": []}, "'faults' is not a key", id="table"),
+        pytest.param({"name": "a"}, "kind is missing", id="missing"),
+        pytest.param({"kind": "stall", "probability": 2}, "probability = 2.0: must be", id="range"),
         pytest.param({"kind": "error", "status": 200}, "status = 200", id="status"),
         pytest.param([{"kind": "stall"}, {}], "fault 2", id="second"),
         pytest.param({"kind": "late", "seconds": float("nan")}, "seconds = nan", id="no-number"),

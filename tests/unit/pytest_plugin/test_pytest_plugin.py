@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from listener.emulator.faults import FaultError
 from listener.emulator.testing import MnsEmulator, emulator
 from tests.support import ROOT
 
@@ -74,6 +75,28 @@ def test_what_the_page_lists_exists() -> None:
 def test_the_filter_of_requests_is_checked() -> None:
     with emulator() as it, pytest.raises(TypeError, match="colour"):
         it.requests(colour="red")
+
+
+def test_what_the_service_or_a_typing_mistake_would_spoil_is_refused() -> None:
+    with emulator(queues=("q",)) as it:
+        it.send("q", "x")
+        it.create_queue("q")  # as it is
+        for name, attributes in (("a_b", {}), ("p", {"visibility_timeout": 0}), ("q", {"delay_seconds": 1})):
+            with pytest.raises(ValueError, match=f"queue '{name}'"):
+                it.create_queue(name, **attributes)
+        with pytest.raises(KeyError, match="there is no queue 'p'"):
+            it.messages("p")
+        with pytest.raises(ValueError, match="stahl"):
+            it.faults.happened("stahl")
+        with pytest.raises(FaultError, match="'operatoin' is not a key"):
+            it.faults.add("stall", operatoin="x")
+
+        assert [each.body for each in it.messages("q")] == ["x"]
+
+
+def test_options_of_another_type_are_refused() -> None:
+    with pytest.raises(ValueError, match="queues"), emulator(queues="orders"):
+        pytest.fail("it would have a queue for each letter")
 
 
 def _member(it: MnsEmulator, path: str) -> object:
