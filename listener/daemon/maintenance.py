@@ -206,11 +206,12 @@ class PrunerLoop:
 
         Nothing is deleted unless the clock is known to be right: with a clock that is ahead, everything looks old.
         """
+        now = clock.now()  # before the clock is confirmed, so that it is also known to have been right here
         if not self._clock_check.confirmed:
             return HOUSEKEEPING_INTERVAL
         began = clock.monotonic()
         try:
-            self._pruner.step(clock.now())
+            self._pruner.step(now)
         except StoreUnavailable:  # logged by the store's observer
             return HOUSEKEEPING_INTERVAL
         except Exception:  # a bug in mns-listener must not end the loop

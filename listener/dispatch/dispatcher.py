@@ -178,12 +178,13 @@ class Dispatcher:
 
     def _without_handler(self, delivery: Delivery) -> Outcome:
         # As in policy: only a correct clock can show how long it has waited.
-        known = self._clock_check.confirms(delivery.no_handler_since or clock.now())
+        now = clock.now()
+        known = self._clock_check.confirms(delivery.no_handler_since or now)
         timeout = self._no_handler_timeout if known else timedelta.max
-        outcome = retry.without_handler(delivery, timeout=timeout, now=clock.now())
+        outcome = retry.without_handler(delivery, timeout=timeout, now=now)
         if isinstance(outcome, Dead) and self._is_alive_elsewhere(delivery.target):
             waiting = replace(delivery, no_handler_since=None)
-            return retry.without_handler(waiting, timeout=timedelta.max, now=clock.now())
+            return retry.without_handler(waiting, timeout=timedelta.max, now=now)
         return outcome
 
     def _is_alive_elsewhere(self, target: Target) -> bool:
@@ -197,9 +198,8 @@ class Dispatcher:
         log_error(delivery, error)
         if self._cut_short.is_set():
             return self._stopped(delivery)
-        return retry.after_failure(
-            delivery, error, self.policy(delivery), now=clock.now(), jitter=random.random()
-        )
+        now = clock.now()  # before the clock is confirmed, so that it is also known to have been right here
+        return retry.after_failure(delivery, error, self.policy(delivery), now=now, jitter=random.random())
 
     def policy(self, delivery: Delivery) -> RetryPolicy:
         """How this delivery is retried."""

@@ -168,8 +168,8 @@ class Enricher:
 
     def _without(self, delivery: Delivery, error: Exception) -> Delivery:
         # Only a correct clock can show how long it has waited.
-        since = delivery.attempts_since
-        if not (self._clock_check.confirms(since) and clock.now() - since >= self._max_wait):
+        now, since = clock.now(), delivery.attempts_since
+        if not (self._clock_check.confirms(since) and now - since >= self._max_wait):
             raise _not_available_yet(error) from error
         log.warning(
             "outputs.timeout", job_id=delivery.result.job_id, max_wait=str(self._max_wait), error=str(error)

@@ -185,6 +185,5 @@ class LeaseKeeper:
             self._on_rescued(self._store.rescue_unrenewed(stale, self._after_lost_lease, at=now))
 
     def _after_lost_lease(self, delivery: Delivery) -> Outcome:
-        return retry.after_lost_lease(
-            delivery, self._policy(delivery), now=clock.now(), jitter=random.random()
-        )
+        now = clock.now()  # before the clock is confirmed, so that it is also known to have been right here
+        return retry.after_lost_lease(delivery, self._policy(delivery), now=now, jitter=random.random())

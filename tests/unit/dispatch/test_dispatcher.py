@@ -6,6 +6,7 @@ import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -502,6 +503,31 @@ def test_a_delivery_is_only_too_old_if_the_clock_is_right(
         wait_until(lambda: delivery_rows(store)[0].last_error is not None)
 
     assert delivery_states(store) == {state: 1}
+
+
+@dataclass(frozen=True)
+class JumpsThen:
+    """Confirms the clock, which is set a month ahead right after that."""
+
+    clocks: Clocks
+    confirmed = True
+    wrong = False
+
+    def confirms(self, _at: datetime) -> bool:
+        self.clocks.jump(timedelta(days=31))
+        return True
+
+
+def test_a_clock_that_jumps_right_after_it_was_confirmed_makes_no_delivery_too_old(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clocks = Clocks(monkeypatch)
+    store.record(decoded_messages(1), routes_all(), at=clocks.now)
+
+    with dispatching(store, Calls(ValueError("boom")), policy=RetryPolicy(), clock_check=JumpsThen(clocks)):
+        wait_until(lambda: delivery_rows(store)[0].last_error is not None)
+
+    assert delivery_states(store) == {"pending": 1}
 
 
 def test_leases_are_renewed_while_a_handler_runs(store: SqlStore) -> None:
