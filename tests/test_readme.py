@@ -69,6 +69,7 @@ def reserved_port() -> Iterator[int]:
         yield held.getsockname()[1]
 
 
+@pytest.mark.long
 @pytest.mark.process
 def test_the_tour_goes_as_it_says(tmp_path: Path) -> None:
     folder = tmp_path / "empty"

@@ -111,6 +111,7 @@ def made(effects: Path) -> dict[str, Any]:
     return {document["key"]: document["job_id"] for document in documents}
 
 
+@pytest.mark.long
 @pytest.mark.parametrize("who", ["node", "shell"])
 def test_each_effect_happens_once_whatever_is_killed(place: Place, effects: Path, who: str) -> None:
     url = unused_endpoint()

@@ -271,5 +271,6 @@ class TestReconciling:
         assert daemon.wait(seconds=10) == 0  # the call itself would take 15 s to time out
 
 
+@pytest.mark.long
 def test_every_job_reaches_its_true_state_once_despite_faults_of_every_kind(place: Place) -> None:
     run_jobs(place, 200)

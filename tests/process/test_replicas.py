@@ -189,6 +189,7 @@ def listeners(server: PostgresServer, url: str) -> int:
     return int(sessions[0][0])
 
 
+@pytest.mark.long
 def test_a_server_that_crashes_and_comes_back_loses_and_doubles_nothing(
     fragile: PostgresServer, tmp_path: Path
 ) -> None:

@@ -138,6 +138,7 @@ def handled_once(place: Standstill, count: int) -> bool:
     return Counter(line["job_id"] for line in place.lines()) == Counter(jobs(count))
 
 
+@pytest.mark.long
 def test_waiting_for_the_store_is_reported_and_is_no_reason_to_restart(place: Standstill) -> None:
     """The calls wait for longer than a loop may be silent."""
     place.sitecustomize(STALLS_SOON)
@@ -164,6 +165,7 @@ def heard_and_store_state(place: Standstill, program: Program) -> str:
     return str(place.get("/readyz").json()["store"])
 
 
+@pytest.mark.long
 def test_without_knowing_what_waits_for_the_store_a_healthy_program_would_be_restarted(
     place: Standstill,
 ) -> None:

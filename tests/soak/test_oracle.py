@@ -42,6 +42,7 @@ def calm(tmp_path_factory: pytest.TempPathFactory) -> Evidence:
     return replace(run_plan(CALM, tmp_path_factory.mktemp("calm") / "run").evidence, slowness=1.0)
 
 
+@pytest.mark.long
 def test_every_callback_of_every_seed_is_accounted_for(reports: Sequence[Report]) -> None:
     assert [summary_line(report, MESSAGES) for report in reports if not report.clean] == []
     assert sum(sum(report.accounting.outcomes.values()) for report in reports) == len(SEEDS) * MESSAGES
