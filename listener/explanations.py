@@ -20,12 +20,12 @@ from listener.rules import route_reasons as reasons
 from listener.rules.explanation import Explanation, Known, Setup
 from listener.rules.route_reasons import RouteReason
 from listener.rules.routing import Rule
+from listener.settings.sections import Settings, mps_section
 from listener.store.dead_letters import DeadLetters
 from listener.store.quarantined_messages import QuarantinedMessages
 from listener.store.queries import JobHistory, Queries, StoredResult
 
 if TYPE_CHECKING:
-    from listener.settings.sections import Settings
     from listener.store.database import Database
 
 #: Results that still wait for their job, or for MPS.
@@ -243,7 +243,9 @@ class Explanations:
         if job.state == JobState.REFUSED:
             return f"MPS refused its submission: {job.error}"
         if job.state == JobState.ACCEPTED:
-            return "it is accepted, and waits for a daemon to submit it to MPS"
+            served = job.tenant in self._settings.tenants_with_mps
+            which = "" if served else f" with [{mps_section(job.tenant)}], which is not in these settings,"
+            return f"it is accepted, and waits for a daemon{which} to submit it to MPS"
         if job.finished_at is not None:
             return f"it ended with the state {job.state}; nothing else is awaited"
         if any(stored.status in _OPEN for stored in history.results):

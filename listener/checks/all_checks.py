@@ -10,6 +10,7 @@ from typing import Final
 from listener.aliyun import mps_client
 from listener.aliyun.tenant_clients import TenantClients
 from listener.checks import machine
+from listener.checks.accepted_jobs import accepted_jobs_check
 from listener.checks.accounts import AccountChecks
 from listener.checks.bounded_checks import BoundedChecks, Check
 from listener.core.check_result import CheckKind, CheckResult, Level
@@ -29,7 +30,7 @@ def run_checks(settings: Settings, *, limit: timedelta) -> Iterator[CheckResult]
     """
     yield from settings_results(settings)
     clients = TenantClients(settings)
-    if any(settings.tenant(name).mps.configured for name in ("", *settings.tenants)):
+    if settings.tenants_with_mps:
         mps_client.import_sdk()
     bounded = BoundedChecks(limit=limit)
     in_turn, handlers = _start_checks(settings)
@@ -55,7 +56,8 @@ def _start_checks(settings: Settings) -> tuple[Sequence[Check], Check]:
     """
     checks = {each.kind: Check.of(each.kind, partial(each.verify, settings)) for each in START_CHECKS}
     handlers = checks.pop(CheckKind.HANDLERS)
-    return sorted(checks.values(), key=lambda check: check.kind == CheckKind.STORE), handlers
+    in_turn = sorted(checks.values(), key=lambda check: check.kind == CheckKind.STORE)
+    return [*in_turn, accepted_jobs_check(settings)], handlers
 
 
 def settings_results(settings: Settings) -> Iterator[CheckResult]:

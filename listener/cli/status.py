@@ -30,7 +30,7 @@ with lazy_imports():
     from listener.store import daemons, statistics
 
 if TYPE_CHECKING:
-    from listener.store.database import Database
+    from listener.store.sql_store import SqlStore
 
 EXAMPLES = {"status": ("mns-listener status", "mns-listener status --json")}
 
@@ -48,7 +48,7 @@ def status(ctx: click.Context, *, path: Path | None, as_json: bool) -> None:
     """
     settings = settings_from(path)
     with opened_store(settings, read_only=True) as store:
-        found = read_status(store.database, settings.http.listen)
+        found = read_status(store, settings.http.listen)
     rows = status_rows(found)
     if as_json:
         print_json(_document(found, rows))
@@ -57,18 +57,19 @@ def status(ctx: click.Context, *, path: Path | None, as_json: bool) -> None:
     ctx.exit(ExitCode.OK if healthy(rows) else ExitCode.FAILED)
 
 
-def read_status(database: Database, listen: str) -> Status:
+def read_status(store: SqlStore, listen: str) -> Status:
     """Raises StoreUnavailable."""
     now = clock.now()
-    figures = statistics.Statistics(database)
+    figures = statistics.Statistics(store.database)
     view = daemon_view.daemon_view(listen)
     return Status(
         at=now,
-        daemons=daemons.Daemons(database).running(now),
+        daemons=daemons.Daemons(store.database).running(now),
         view=view,
         silent="" if view else listen,
         host=lease_owner.host_name(),
         totals=figures.totals(now),
+        unserved=store.unserved_jobs(at=now),
         activity=figures.activity(now),
     )
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Final
 
@@ -13,6 +13,7 @@ from listener.core.model import Source
 
 with lazy_imports():
     from listener.formats import durations
+    from listener.settings import sections
 
 if TYPE_CHECKING:
     from listener.cli.daemon_view import DaemonView, QueueView
@@ -39,6 +40,9 @@ class Status:
     silent: str = ""  #: http.listen, if nothing answers there
     host: str = ""  #: of this process
     totals: Totals
+    unserved: Mapping[str, int] = field(
+        default_factory=dict
+    )  #: accepted jobs that no daemon submits, by tenant
     activity: Activity
 
 
@@ -57,6 +61,7 @@ def status_rows(status: Status) -> Sequence[StatusRow]:
     return [
         *_daemons(status),
         *_queues(status),
+        *_accepted(status),
         *_open(status.totals),
         *_activity(status.activity),
         StatusRow(level=Level.OK, name="store", detail=f"{status.totals.bytes / 1e6:.1f} MB"),
@@ -134,6 +139,21 @@ def _queue(queue: QueueView) -> StatusRow:
         detail += f", {queue.pollers} pollers"
     level = Level.FAILED if age > RECEIVE_OVERDUE else Level.OK
     return _row(name, detail, level=level, advice="run `mns-listener check`")
+
+
+def _accepted(status: Status) -> Iterator[StatusRow]:
+    if not status.totals.accepted:
+        return
+    waits = ", ".join(
+        f"{count} for a daemon with [{sections.mps_section(tenant)}]"
+        for tenant, count in status.unserved.items()
+    )
+    yield _row(
+        "accepted jobs",
+        f"{status.totals.accepted} wait to be submitted{f'; {waits}, and none is running' if waits else ''}",
+        level=Level.WARNING if waits else Level.OK,
+        advice="add the section, else these jobs are refused a day after their acceptance",
+    )
 
 
 def _open(totals: Totals) -> Iterator[StatusRow]:

@@ -53,7 +53,7 @@ def top(*, interval: float, once: bool, path: Path | None) -> None:
     with opened_store(settings, read_only=True) as store:
 
         def lines() -> list[tuple[Level, str]]:
-            found = read_status(store.database, settings.http.listen)
+            found = read_status(store, settings.http.listen)
             return list(top_lines(found, width=shutil.get_terminal_size().columns))
 
         if once or not sys.stdout.isatty():

@@ -25,6 +25,7 @@ class CheckKind(StrEnum):
     SETTINGS = "settings"
     SINGLE_DAEMON = "single daemon"
     STORE = "store"
+    ACCEPTED_JOBS = "accepted jobs"
     DISK_SPACE = "disk space"
     STORE_FILES = "store files"
     HANDLERS = "handlers"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Protocol
 
@@ -164,8 +164,14 @@ class AcceptedStore(JobStore, Protocol):
         """Undo the beginning, at this time, of a submission that certainly was not sent; does nothing to another one,
         which is that of another process."""
 
-    def refuse_accepted(self, token: str, error: str, at: datetime) -> None:
-        """Refuse an accepted job; does nothing if its submission has begun."""
+    def unserved_jobs(self, *, at: datetime, served: Collection[str] = ()) -> Mapping[str, int]:
+        """How many accepted jobs wait, by tenant, that no running daemon submits; those of ``served`` are left out."""
+
+    def refuse_tenant(self, tenant: str, error: str, *, accepted_before: datetime, at: datetime) -> int:
+        """Refuse some of the jobs of a tenant that were accepted before this time and whose submission has not begun.
+
+        Returns how many; 0: there are none.
+        """
 
 
 class DeliveryStore(Protocol):

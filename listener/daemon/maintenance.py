@@ -21,6 +21,7 @@ from listener.dispatch.dispatcher import Dispatcher
 from listener.dispatch.lease_keeper import renewal_interval
 from listener.dispatch.unused_offers import UnusedOffers
 from listener.intake.recorder import Recorder
+from listener.jobs.unserved_tenants import UnservedTenants
 from listener.runtime.clock_guard import ClockGuard
 from listener.runtime.rate_limit import IntervalTimer
 from listener.runtime.store_health import StoreHealth
@@ -86,6 +87,7 @@ class Housekeeping:
         store_health: StoreHealth,
         presence: Presence,
         unused_offers: UnusedOffers,
+        unserved_tenants: UnservedTenants,
         lease: timedelta,
         longest_query_wait: timedelta,
         clock_guard: ClockGuard,
@@ -103,12 +105,15 @@ class Housekeeping:
         self._store_health = store_health
         self._presence = presence
         self._unused_offers = unused_offers
+        self._unserved_tenants = unserved_tenants
         self._stop = stop
         renewal = renewal_interval(lease)
         self._pause = min(HOUSEKEEPING_INTERVAL, renewal)
         self._lease_timer = IntervalTimer(renewal)
         self._foreign_timer = IntervalTimer(FOREIGN_WAITING_INTERVAL)
-        self._offers_timer = IntervalTimer(REPORT_INTERVAL)  # the other daemons' targets are as recent
+        # What the other daemons report is as recent.
+        self._offers_timer = IntervalTimer(REPORT_INTERVAL)
+        self._tenants_timer = IntervalTimer(REPORT_INTERVAL)
         self._more_waiting = False  #: whether the last decisions left waiting results that were due as well
 
     def run(self, heartbeat: HeartbeatSink) -> None:
@@ -127,6 +132,7 @@ class Housekeeping:
             self._probe_store,
             self._presence.report_if_due,
             self._withdraw_unused,
+            self._look_for_unserved,
             self._recorder.report_counts,
         )
         succeeded = [self._succeeds(step) for step in steps]
@@ -178,6 +184,10 @@ class Housekeeping:
             return
         if self._offers_timer.due() and self._unused_offers.withdraw():
             self._dispatcher.wake()
+
+    def _look_for_unserved(self) -> None:
+        if self._tenants_timer.due():
+            self._unserved_tenants.turn()
 
     def _expire_requests(self) -> None:
         for queue in tuple(self._queues):  # extra pollers add theirs meanwhile

@@ -20,7 +20,7 @@ from listener.aliyun.credentials import Credentials
 from listener.aliyun.mns_queue import MnsQueue, queue_from
 from listener.core import clock
 from listener.core.model import Delivery, Target, Tenants
-from listener.core.ports import HeartbeatSink, MpsOf
+from listener.core.ports import HeartbeatSink, JobSubmitter, MpsOf
 from listener.daemon.gauge_values import GaugeValues
 from listener.daemon.health import (
     STORE_LOOP_STALLED_AFTER,
@@ -45,6 +45,7 @@ from listener.intake.poller_group import PollerGroup
 from listener.intake.recorder import Recorder
 from listener.jobs.reconciler import CLAIM_DURATION, Reconciler, tenant_shards
 from listener.jobs.submitter import Submitter
+from listener.jobs.unserved_tenants import UnservedTenants
 from listener.jobs.verifier import Verifier
 from listener.runtime.broadcast import Broadcast
 from listener.runtime.clock_guard import ClockGuard
@@ -300,6 +301,13 @@ class Wiring:
             may_run_elsewhere=self._may_run_elsewhere,
         )
 
+    def _unserved_tenants(self) -> UnservedTenants:
+        return UnservedTenants(
+            store=self.resources.store,
+            served=self.settings.tenants_with_mps,
+            clock_check=self.clock_guard,
+        )
+
     def _loops(
         self,
         dispatcher: Dispatcher,
@@ -316,7 +324,9 @@ class Wiring:
         for tenant, jobs in tenant_shards(self.settings.tenants).items():
             yield self._reconciler(tenant, jobs, recorder)
             yield self._verifier(tenant, recorder)
-            yield self._submitter(tenant, jobs)
+        for tenant in self.settings.tenants_with_mps:
+            if mps := self.resources.mps_of(tenant):
+                yield self._submitter(tenant, mps)
         if self.resources.store.database.is_postgres:
             yield self._notifier(dispatcher)
         for group in poller_groups:
@@ -333,6 +343,7 @@ class Wiring:
             store_health=self.store_health,
             presence=self._presence,
             unused_offers=self._unused_offers(dispatcher),
+            unserved_tenants=self._unserved_tenants(),
             lease=self.settings.dispatch.lease,
             longest_query_wait=max(self.settings.reconcile.max_backoff, CLAIM_DURATION),
             clock_guard=self.clock_guard,
@@ -348,6 +359,7 @@ class Wiring:
             host=host_name(),
             version=__version__,
             queues=tuple(queue.label for queue in self.settings.queues),
+            tenants=tuple(self.settings.tenants_with_mps),
             started_at=now,
             seen_at=now,
         )
@@ -404,15 +416,15 @@ class Wiring:
         # A call to MPS that hangs must not use up the time that handlers have to finish.
         return Loop(name="verify", run=partial(verifier.run, heartbeat), may_hang=True)
 
-    def _submitter(self, tenant: str, jobs: Tenants) -> Loop:
+    def _submitter(self, tenant: str, mps: JobSubmitter) -> Loop:
         woken = self._submitters_woken[tenant] = threading.Event()
         submitter = Submitter(
             store=self.resources.store,
-            mps_of=self.resources.mps_of,
+            mps=mps,
+            tenant=tenant,
             rate_limit=self.settings.tenant(tenant).mps.rate_limit,
             woken=woken,
             stop=self.stop,
-            tenants=jobs,
         )
         heartbeat = self.liveness.heartbeat(f"submit {tenant}".strip(), limit=SUBMITTER_STALLED_AFTER)
         # A call to MPS that hangs must not use up the time that handlers have to finish.

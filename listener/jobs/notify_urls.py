@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from listener.rules.callback_destination import Destination, PolledQueue
-from listener.settings.sections import Settings
+from listener.settings.sections import Settings, mps_section
 
 
 def polled_queues(settings: Settings) -> Sequence[tuple[str, PolledQueue]]:
@@ -45,7 +45,7 @@ def destination_of(tenant: str, settings: Settings) -> Destination:
     queues = polled_queues(settings)
     return Destination(
         tenant=tenant,
-        section=f"tenants.{tenant}.mps" if tenant else "mps",
+        section=mps_section(tenant),
         notify_url=settings.tenant(tenant).mps.notify_url,
         only_url=only_notify_url(settings, tenant),
         polled=[queue for owner, queue in queues if owner == tenant],

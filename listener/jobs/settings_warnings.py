@@ -12,7 +12,7 @@ from listener.core.job_kinds import JOB_KINDS
 from listener.jobs.functions import FUNCTIONS
 from listener.jobs.request import KIND_NAMES, region_of
 from listener.rules.hidden_rules import hidden_rules
-from listener.settings.sections import MpsSettings, Settings
+from listener.settings.sections import MpsSettings, Settings, mps_section
 
 #: Where MPS is available, by the vendor's pages about regions and endpoints.
 REGIONS: Final = (
@@ -107,8 +107,7 @@ def _pulled(settings: Settings) -> Iterator[str]:
 
 def _regions(settings: Settings) -> Iterator[str]:
     for name in ("", *settings.tenants):
-        where = f"tenants.{name}.mps" if name else "mps"
-        yield from _region(where, settings.tenant(name).mps)
+        yield from _region(mps_section(name), settings.tenant(name).mps)
 
 
 def _region(where: str, mps: MpsSettings) -> Iterator[str]:

@@ -18,7 +18,7 @@ from listener.core.errors import MpsRejected, MpsUnavailable, SettingsError, Sto
 from listener.core.lazy_imports import lazy_imports
 from listener.core.logger import get_logger
 from listener.core.model import Job, Tenants
-from listener.core.ports import ALL_TENANTS, AcceptedStore, HeartbeatSink, MpsOf
+from listener.core.ports import AcceptedStore, HeartbeatSink, JobSubmitter
 from listener.jobs.concurrent_queries import query_concurrently
 from listener.jobs.turns import repeat_turns
 from listener.runtime.log_throttle import ThrottledLog
@@ -37,9 +37,6 @@ TURN_TIME: Final = timedelta(seconds=10)
 #: How often to look into the store without being woken: another process may have died.
 IDLE_INTERVAL: Final = timedelta(seconds=5)
 
-#: Why a job is refused whose tenant is not in the settings any more.
-NOT_CONFIGURED: Final = "MPS is not configured any more for the tenant of the job; nothing was sent"
-
 
 class Submitter:
     """``turn`` is one turn of the loop, ``run`` repeats it. One per tenant, so that tenants do not block each other."""
@@ -48,20 +45,23 @@ class Submitter:
         self,
         *,
         store: AcceptedStore,
-        mps_of: MpsOf,
+        mps: JobSubmitter,
+        tenant: str,
         rate_limit: float,
         woken: threading.Event,
         stop: threading.Event,
-        tenants: Tenants = ALL_TENANTS,
     ) -> None:
-        """``rate_limit``: calls per second; ``woken`` is set when a job was accepted, and at a stop."""
+        """``mps`` is that of the tenant; ``rate_limit``: calls per second.
+
+        ``woken`` is set when a job was accepted, and at a stop.
+        """
         self._store = store
-        self._mps_of = mps_of
+        self._mps = mps
+        self._tenants = Tenants(only=(tenant,))
         #: No more than what gets its turn within about a second, so that a stop or a turn need not wait for long.
         self._concurrency = min(MAX_CONCURRENCY, max(1, int(rate_limit)))
         self._woken = woken
         self._stop = stop
-        self._tenants = tenants
         self._turn_ends = 0.0
         self._failed = False  #: in this turn, MPS was unavailable
         self._failed_turns = 0  #: consecutive ones
@@ -119,15 +119,11 @@ class Submitter:
     def _submit(self, job: Job) -> None:
         if not self._may_begin() or clock.monotonic() > self._turn_ends:
             return
-        mps = self._mps_of(job.tenant)
-        if mps is None:
-            self._store.refuse_accepted(job.token, NOT_CONFIGURED, clock.now())
-            return
         try:
             submission.submit_accepted(
                 job,
                 store=self._store,
-                mps=mps,
+                mps=self._mps,
                 may_begin=self._may_begin,
                 unsent=self._unsent.__setitem__,
                 unsaved=self._unsaved.append,

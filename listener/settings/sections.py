@@ -312,6 +312,11 @@ class RouteSettings(Section):
         return self
 
 
+def mps_section(tenant: str) -> str:
+    """The section with the settings of a tenant for MPS."""
+    return f"tenants.{tenant}.mps" if tenant else "mps"
+
+
 class Settings(Section):
     """All settings. Created by ``loader.load``."""
 
@@ -363,15 +368,19 @@ class Settings(Section):
 
     def correlation_rules(self) -> Correlation:
         """How results are matched with jobs. MPS can be asked where it is configured."""
-        names = ("", *self.tenants)
         verification = Verification(
             policy=self.correlation.verify,
-            tenants=frozenset(name for name in names if self.tenant(name).mps.configured),
+            tenants=frozenset(self.tenants_with_mps),
             tenant_of=self.tenant_of,
         )
         return Correlation(
             unknown=self.correlation.unknown, wait=self.correlation.wait, verification=verification
         )
+
+    @property
+    def tenants_with_mps(self) -> Sequence[str]:
+        """The tenants for which MPS is configured, the top level first."""
+        return [name for name in ("", *self.tenants) if self.tenant(name).mps.configured]
 
     def tenant_of(self, job: Job | None, queue: str) -> str:
         """The job's tenant, or that of the queue which brought the result."""

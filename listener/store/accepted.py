@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from datetime import datetime
+from itertools import chain
+from typing import Final
 
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from listener.core.job_kinds import SUBMITTED_KINDS
 from listener.core.model import Job, JobState, Tenants
+from listener.store import changes, daemons
+from listener.store.changes import ChangeKind
 from listener.store.overdue import Load, belongs_to
 from listener.store.rows import job_of, mapping, values_of_job
 from listener.store.tables import jobs
 
 IS_ACCEPTED: ColumnElement[bool] = jobs.c.state == JobState.ACCEPTED
+#: How many jobs one transaction refuses at most.
+REFUSED_AT_ONCE: Final = 500
 #: A newer release, which shares the store during an upgrade, may submit jobs of other kinds as well.
 _IS_SUBMITTED_HERE: ColumnElement[bool] = jobs.c.kind.in_(["", *(kind.name for kind in SUBMITTED_KINDS)])
 
@@ -53,6 +59,46 @@ def find(connection: Connection, *, limit: int, tenants: Tenants, load: Load) ->
             break
         after = ids[-1]  # there are more only if some of these cannot be read
     return found
+
+
+def unserved(connection: Connection, *, at: datetime, served: Collection[str]) -> Mapping[str, int]:
+    """See ``AcceptedStore.unserved_jobs``."""
+    submits = [daemon.tenants for daemon in daemons.running(connection, at)]
+    reported = [tenants for tenants in submits if tenants is not None]
+    if len(reported) < len(submits):
+        return {}
+    return by_tenant(connection, without={*served, *chain.from_iterable(reported)})
+
+
+def by_tenant(connection: Connection, *, without: Collection[str]) -> Mapping[str, int]:
+    """How many wait, by tenant, besides those of some tenants."""
+    rows = connection.execute(
+        select(jobs.c.tenant, func.count())
+        .where(IS_ACCEPTED, *belongs_to(Tenants(without=tuple(without))))
+        .group_by(jobs.c.tenant)
+        .order_by(jobs.c.tenant)
+    )
+    return {row[0]: row[1] for row in rows}
+
+
+def refuse_tenant(
+    connection: Connection, tenant: str, error: str, *, accepted_before: datetime, at: datetime
+) -> int:
+    """See ``AcceptedStore.refuse_tenant``."""
+    oldest = (
+        select(jobs.c.id)
+        .where(IS_ACCEPTED, jobs.c.tenant == tenant, jobs.c.created_at < accepted_before)
+        .order_by(jobs.c.id)
+        .limit(REFUSED_AT_ONCE)
+    )
+    refused = connection.scalars(
+        update(jobs)
+        .where(jobs.c.id.in_(oldest), IS_ACCEPTED)
+        .values(state=JobState.REFUSED, error=error, finished_at=at, next_query_at=None)
+        .returning(jobs.c.id)
+    ).all()
+    changes.add(connection, {ChangeKind.FINISHED: refused}, at=at)
+    return len(refused)
 
 
 def begin(connection: Connection, token: str, *, at: datetime) -> bool:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime, timedelta
 from typing import Any, Final
 
-from sqlalchemy import Row, delete, or_, select
+from sqlalchemy import Connection, Row, delete, or_, select
 
 from listener.core.model import Target
 from listener.store.compiled import insert_or_update
@@ -34,6 +34,8 @@ class RunningDaemon:
     targets: Sequence[Target] | None = (
         None  #: what it has handlers for; None: a release that does not report it
     )
+    #: For which tenants it submits jobs; None: a release that does not report it, and may submit all
+    tenants: Sequence[str] | None = None
     started_at: datetime
     seen_at: datetime
 
@@ -64,22 +66,36 @@ class Daemons:
 
     def running(self, at: datetime) -> Sequence[RunningDaemon]:
         """The daemons that have reported lately, the one that started first first."""
-        recent = select(daemons).where(daemons.c.seen_at > at - COUNTS_AS_RUNNING)
         with self._database.read() as connection:
-            rows = connection.execute(recent.order_by(daemons.c.started_at, daemons.c.owner)).all()
-        return [_daemon(row) for row in rows]
+            return running(connection, at)
+
+
+def running(connection: Connection, at: datetime) -> Sequence[RunningDaemon]:
+    """See ``Daemons.running``."""
+    recent = select(daemons).where(daemons.c.seen_at > at - COUNTS_AS_RUNNING)
+    rows = connection.execute(recent.order_by(daemons.c.started_at, daemons.c.owner)).all()
+    return [_daemon(row) for row in rows]
 
 
 def _values(daemon: RunningDaemon) -> dict[str, Any]:
-    targets = daemon.targets
+    targets, tenants = daemon.targets, daemon.tenants
     return {
         **{field.name: getattr(daemon, field.name) for field in fields(RunningDaemon)},
         "queues": json.dumps(daemon.queues),
         "targets": None if targets is None else json.dumps([(to.route, to.handler) for to in targets]),
+        "tenants": None if tenants is None else json.dumps(tenants),
     }
 
 
 def _daemon(row: Row[Any]) -> RunningDaemon:
     """The inverse of ``_values``."""
     targets = None if row.targets is None else tuple(Target(*pair) for pair in json.loads(row.targets))
-    return RunningDaemon(**{**mapping(row), "queues": tuple(json.loads(row.queues)), "targets": targets})
+    tenants = None if row.tenants is None else tuple(json.loads(row.tenants))
+    return RunningDaemon(
+        **{
+            **mapping(row),
+            "queues": tuple(json.loads(row.queues)),
+            "targets": targets,
+            "tenants": tenants,
+        }
+    )

@@ -61,13 +61,11 @@ def bind(connection: Connection, token: str, job_id: str, *, at: datetime) -> Kn
     return bound
 
 
-def refuse(
-    connection: Connection, token: str, error: str, *, at: datetime, only: ColumnElement[bool] = _HAS_NO_ID
-) -> None:
-    """See ``JobStore.refuse_job``. ``only``: a further condition on the job."""
+def refuse(connection: Connection, token: str, error: str, *, at: datetime) -> None:
+    """See ``JobStore.refuse_job``."""
     refused = connection.scalars(
         update(jobs)
-        .where(jobs.c.token == token, _HAS_NO_ID, only)
+        .where(jobs.c.token == token, _HAS_NO_ID)
         .values(state=JobState.REFUSED, error=error, finished_at=at, next_query_at=None)
         .returning(jobs.c.id)
     )

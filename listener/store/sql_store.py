@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 from functools import partial
 from typing import TypeVar
@@ -138,10 +138,17 @@ class SqlStore:
     def accept_again(self, token: str, *, begun_at: datetime) -> None:
         self._group_commit.run(lambda connection: accepted_rows.undo(connection, token, begun_at=begun_at))
 
-    def refuse_accepted(self, token: str, error: str, at: datetime) -> None:
+    def unserved_jobs(self, *, at: datetime, served: Collection[str] = ()) -> Mapping[str, int]:
+        with self.database.read() as connection:
+            return accepted_rows.unserved(connection, at=at, served=served)
+
+    def refuse_tenant(self, tenant: str, error: str, *, accepted_before: datetime, at: datetime) -> int:
         with self.database.write() as connection:
-            job_rows.refuse(connection, token, error, at=at, only=accepted_rows.IS_ACCEPTED)
+            count = accepted_rows.refuse_tenant(
+                connection, tenant, error, accepted_before=accepted_before, at=at
+            )
         self.on_change()
+        return count
 
     # OverdueStore
 

@@ -230,4 +230,5 @@ daemons = Table(
     Column("started_at", UtcTimestamp, nullable=False),
     Column("seen_at", UtcTimestamp, nullable=False),
     Column("targets", Text),  #: a JSON list of pairs: route, handler
+    Column("tenants", Text),  #: a JSON list
 )

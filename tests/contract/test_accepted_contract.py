@@ -8,8 +8,9 @@ from functools import partial
 
 from listener.core.job_kinds import ANALYSIS, SNAPSHOT
 from listener.core.model import Job, JobState, Tenants
+from listener.store.daemons import COUNTS_AS_RUNNING, Daemons
 from listener.store.sql_store import SqlStore
-from tests.support.builders import NOON, a_job
+from tests.support.builders import NOON, a_daemon, a_job
 from tests.support.stores import OpenStore, count, jobs, the_job
 
 MINUTE = timedelta(minutes=1)
@@ -53,6 +54,41 @@ def test_jobs_of_kinds_that_this_release_cannot_submit_are_passed_over(store: Sq
     assert [job.reference for job in store.accepted_jobs(limit=1)] == ["production"]
     assert [job.reference for job in store.accepted_jobs(limit=9)] == ["production", "frames"]
     assert store.count_accepted() == 4
+
+
+def test_only_jobs_that_were_not_begun_are_refused_with_their_tenant(store: SqlStore) -> None:
+    given = {"begun": "x", "early": "x", "late": "x", "other": "y", "default": ""}
+    store.accept_jobs(
+        [
+            an_accepted_job(name, tenant=tenant, created_at=NOON + MINUTE if name == "late" else NOON)
+            for name, tenant in given.items()
+        ]
+    )
+    assert store.begin_submission("begun", at=NOON)
+    assert store.refuse_tenant("x", "no MPS", accepted_before=NOON + MINUTE, at=NOON + 2 * MINUTE) == 1
+    assert store.refuse_tenant("x", "no MPS", accepted_before=NOON + MINUTE, at=NOON + 2 * MINUTE) == 0
+    refused = the_job(store, "early")
+    assert (refused.state, refused.error, refused.finished_at) == (
+        JobState.REFUSED,
+        "no MPS",
+        NOON + 2 * MINUTE,
+    )
+    assert the_job(store, "begun").state is JobState.INTENT
+    assert store.unserved_jobs(at=NOON) == {"": 1, "x": 1, "y": 1}
+
+
+def test_jobs_that_no_running_daemon_submits_are_counted_by_tenant(store: SqlStore) -> None:
+    tenants = {"a": "x", "b": "x", "c": "y", "d": ""}
+    store.accept_jobs([an_accepted_job(name, tenant=tenant) for name, tenant in tenants.items()])
+    daemons = Daemons(store.database)
+    daemons.report(a_daemon(owner="one", tenants=("", "z")))
+    daemons.report(a_daemon(owner="without-mps", tenants=()))
+    assert store.unserved_jobs(at=NOON) == {"x": 2, "y": 1}
+    assert store.unserved_jobs(at=NOON, served=["y"]) == {"x": 2}
+    assert store.unserved_jobs(at=NOON + COUNTS_AS_RUNNING) == {"": 1, "x": 2, "y": 1}
+
+    daemons.report(a_daemon(owner="release-that-does-not-report-it", tenants=None))
+    assert store.unserved_jobs(at=NOON) == {}
 
 
 def test_an_accepted_job_is_not_overdue_before_its_submission_has_begun(store: SqlStore) -> None:

@@ -12,7 +12,9 @@ from listener.store.tables import daemons
 from tests.support.builders import NOON, a_daemon
 from tests.support.stores import OpenStore, count
 
-ONE = a_daemon(queues=("a", "b"), targets=(Target("videos", "log"), Target("videos", "hook")))
+ONE = a_daemon(
+    queues=("a", "b"), targets=(Target("videos", "log"), Target("videos", "hook")), tenants=("", "shop")
+)
 TWO = a_daemon(owner="host:2:two", started_at=NOON + timedelta(seconds=1))
 SECOND = timedelta(seconds=1)
 

@@ -324,7 +324,7 @@ class TestGrowth:
             large.accept_jobs([a_job(token="t", job_id="", reference="r", state=JobState.ACCEPTED)])
             large.begin_submission("t", at=NOON)
             large.accept_again("t", begun_at=NOON)
-            large.refuse_accepted("t", "no", NOON)
+            large.refuse_tenant("", "no", accepted_before=LATER, at=NOON)
             large.find_job(JOB_ID)
             large.probe_write()
             large.outstanding()

@@ -17,12 +17,14 @@ from structlog.testing import capture_logs
 
 from listener.checks import all_checks
 from listener.core.errors import ListenerError, SettingsError
+from listener.core.model import JobState
 from listener.daemon.daemon import Daemon
 from listener.emulator.faults import Fault, FaultKind
 from listener.http.address import bind
 from listener.settings.loader import settings_from
 from listener.store.daemon_lock import DaemonLock
 from tests.support import postgres
+from tests.support.builders import a_job
 from tests.support.command_line import Invoke
 from tests.support.emulator_clients import BareMps
 from tests.support.program import ALL_TO_FILE, NOTIFY_URL, QUEUE, SECRET, Place, unused_endpoint
@@ -64,6 +66,23 @@ def test_a_warning_does_not_fail_the_check(place: Place, printed: Callable[..., 
     assert [one["detail"][: len(words)] for one in not_ok(answer)] == [words]
     assert f"warning\tsettings\t{words}" in result.stdout
     assert (result.exit_code, result.stderr) == (0, "")
+
+
+def test_accepted_jobs_that_no_daemon_submits_are_a_warning(
+    place: Place, printed: Callable[..., Any]
+) -> None:
+    place.settings()
+    assert not_ok(printed("check")) == []
+    for tenant in ("shop", ""):
+        job = a_job(
+            token=f"t{tenant}", reference=f"r{tenant}", job_id="", state=JobState.ACCEPTED, tenant=tenant
+        )
+        with place.store() as store:
+            store.accept_jobs([job])
+
+    (found,) = not_ok(printed("check"))
+    assert (found["level"], found["name"]) == ("warning", "accepted jobs shop")
+    assert "[tenants.shop.mps]" in found["detail"]
 
 
 @pytest.mark.parametrize(

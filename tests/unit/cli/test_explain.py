@@ -153,6 +153,16 @@ def test_a_job_is_explained_with_its_results_and_where_each_went(
             id="intent",
         ),
         pytest.param(
+            {"job_id": "", "state": JobState.ACCEPTED},
+            "it is accepted, and waits for a daemon to submit it to MPS",
+            id="accepted",
+        ),
+        pytest.param(
+            {"job_id": "", "state": JobState.ACCEPTED, "tenant": "shop"},
+            "waits for a daemon with [tenants.shop.mps], which is not in these settings,",
+            id="not-served",
+        ),
+        pytest.param(
             {"job_id": "", "state": JobState.REFUSED, "error": "no such function"},
             "MPS refused its submission: no such function",
             id="refused",

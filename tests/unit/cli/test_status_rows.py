@@ -89,6 +89,14 @@ def test_what_waits_for_a_person_is_a_warning_and_no_lack_of_health(
     assert healthy(status_rows(status))
 
 
+def test_accepted_jobs_are_shown_with_what_they_wait_for() -> None:
+    totals = Totals(at=NOON, accepted=5)
+    assert row(a_status(totals=totals), "accepted jobs") == (Level.OK, "5 wait to be submitted", "")
+
+    level, detail, _ = row(a_status(totals=totals, unserved={"shop": 3}), "accepted jobs")
+    assert (level, "3 for a daemon with [tenants.shop.mps]" in detail) == (Level.WARNING, True)
+
+
 def test_outcomes_that_came_by_query_are_a_warning_once_they_are_many() -> None:
     few = an_activity(ended_by=dict.fromkeys(Source, 0) | {Source.CALLBACK: 97, Source.QUERY: 3})
     many = an_activity(ended_by=dict.fromkeys(Source, 0) | {Source.CALLBACK: 93, Source.LISTENER: 7})

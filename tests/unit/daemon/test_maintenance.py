@@ -17,6 +17,7 @@ from listener.daemon.maintenance import Housekeeping, Presence
 from listener.dispatch.unused_offers import UnusedOffers
 from listener.intake.record_log import BURST
 from listener.intake.recorder import WAITING_BATCH, NullDeliverySink, Recorder
+from listener.jobs.unserved_tenants import UnservedTenants
 from listener.rules.retry import RetryPolicy
 from listener.rules.routing import Correlation, Rule, decider
 from listener.runtime.clock_guard import SETTLING_TIME, ClockGuard
@@ -85,6 +86,7 @@ def housekeeping(
         store_health=StoreHealth(Metrics(), call_limit=LONG),
         presence=Presence(Daemons(store.database), a_daemon(), targets=tuple),
         unused_offers=unused_offers(store),
+        unserved_tenants=UnservedTenants(store=store, served=(), clock_check=ClockGuard()),
         lease=LONG,
         longest_query_wait=HOUR,
         clock_guard=clock_guard or ClockGuard(),

@@ -13,7 +13,6 @@ from structlog.testing import capture_logs
 
 from listener.core.errors import FailureKind, MpsRejected, MpsUnavailable, StoreFailureKind, StoreUnavailable
 from listener.core.model import Job, JobState, Submitted
-from listener.core.ports import MpsOf
 from listener.jobs.submitter import Submitter
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_job
@@ -57,22 +56,22 @@ def away(kind: FailureKind) -> MpsUnavailable:
 
 def a_submitter(
     store: SqlStore,
-    mps: MemoryMps | None,
+    mps: MemoryMps,
     *,
     stop: threading.Event | None = None,
-    mps_of: MpsOf | None = None,
 ) -> Submitter:
     """It makes one call at a time."""
     return Submitter(
         store=store,
-        mps_of=mps_of or (lambda _tenant: mps),
+        mps=mps,
+        tenant="",
         rate_limit=1,
         woken=threading.Event(),
         stop=stop or threading.Event(),
     )
 
 
-def accept(store: SqlStore, *names: str) -> None:
+def accept(store: SqlStore, *names: str, tenant: str = "") -> None:
     deadline = NOON + timedelta(hours=1)
     store.accept_jobs(
         [
@@ -83,6 +82,7 @@ def accept(store: SqlStore, *names: str) -> None:
                 state=JobState.ACCEPTED,
                 submitted_at=None,
                 deadline_at=deadline,
+                tenant=tenant,
             )
             for name in names
         ]
@@ -196,12 +196,13 @@ def test_a_job_that_no_call_can_be_made_of_holds_up_no_others(store: SqlStore) -
     assert [(line["event"], line["reference"]) for line in logs] == [("submit.crashed", A)]
 
 
-def test_a_job_of_a_tenant_that_was_removed_is_refused(store: SqlStore) -> None:
-    accept(store, A)
-    a_submitter(store, None).turn()
+def test_jobs_of_other_tenants_are_left_to_those_that_serve_them(store: SqlStore) -> None:
+    accept(store, A, tenant="shop")
+    accept(store, B)
+    mps = Accepting()
+    assert not a_submitter(store, mps).turn()
 
-    assert states(store, A) == [JobState.REFUSED]
-    assert "not configured" in the_job(store, A).error
+    assert (mps.sent, states(store, A)) == ([B], [JobState.ACCEPTED])
 
 
 def test_a_stop_while_a_job_waits_for_its_turn_sends_nothing(store: SqlStore) -> None:
@@ -222,13 +223,16 @@ def test_a_stop_while_a_job_waits_for_its_turn_sends_nothing(store: SqlStore) ->
 
 def test_what_another_process_has_begun_is_left_to_it(store: SqlStore) -> None:
     accept(store, A)
-    mps = Accepting()
 
-    def begun_meanwhile(_tenant: str) -> MemoryMps:
-        store.begin_submission(A, at=NOON)
-        return mps
+    class Late(Accepting):
+        def submit(
+            self, job: Job, *, user_data: str | None, on_turn: Callable[[], None] | None = None
+        ) -> Submitted:
+            store.begin_submission(A, at=NOON)  # of another process
+            return super().submit(job, user_data=user_data, on_turn=on_turn)
 
-    a_submitter(store, None, mps_of=begun_meanwhile).turn()
+    mps = Late()
+    a_submitter(store, mps).turn()
     assert (mps.sent, states(store, A)) == ([], [JobState.INTENT])
 
 
@@ -295,16 +299,6 @@ def test_an_answer_that_the_store_did_not_take_is_stored_later(
     monkeypatch.undo()
     submitter.turn()
     assert (mps.sent, states(store, A)) == ([A], [state])
-
-
-def test_a_call_that_another_process_makes_is_not_refused_for_its_tenant(store: SqlStore) -> None:
-    accept(store, A)
-
-    def begun_meanwhile(_tenant: str) -> None:
-        store.begin_submission(A, at=NOON)
-
-    a_submitter(store, None, mps_of=begun_meanwhile).turn()
-    assert states(store, A) == [JobState.INTENT]
 
 
 def test_a_beginning_whose_commit_is_not_known_is_taken_back(
