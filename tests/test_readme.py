@@ -84,7 +84,7 @@ def test_the_tour_goes_as_it_says(tmp_path: Path) -> None:
     assert [(line["route"], line["state"]) for line in covers] == [("covers", "Success")] * 2
     assert covers[0]["data"]["article"] == 7
     assert captions["reference"] == "talk-7"
-    assert "replayed 1 dead letters" in out
+    assert "replayed 1 dead letter\n" in out
 
 
 def test_readme_begins_with_the_two_commands() -> None:

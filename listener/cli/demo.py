@@ -107,9 +107,9 @@ def _show(report: DemoReport, keep: Path | None) -> None:
     _show_outputs(report)
     counts = report.counts
     click.echo(
-        f"\n{counts['submitted']} jobs, {counts['handled']} handled once each, {counts['outputs']} with outputs, "
-        f"{counts['duplicates']} duplicates ignored, {counts['quarantined']} garbled messages in quarantine, "
-        f"{counts['lost']} lost, in {counts['seconds']} s"
+        f"\n{counts['submitted']} jobs, {counts['handled']} handled once each, "
+        f"{counts['outputs']} with a queried result, {counts['duplicates']} duplicates ignored, "
+        f"{counts['quarantined']} garbled messages in quarantine, {counts['lost']} lost, in {counts['seconds']} s"
     )
     if keep:
         click.echo(f"Files kept in {keep}; try `mns-listener jobs list -c {keep}/listener.toml`")

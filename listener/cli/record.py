@@ -19,6 +19,7 @@ from listener.core.errors import UsageError
 from listener.core.lazy_imports import lazy_imports
 from listener.core.model import Source
 from listener.formats.json_members import as_text
+from listener.formats.nouns import noun
 
 with lazy_imports():
     from listener.formats import callback_rewriting
@@ -88,7 +89,7 @@ def record(
         for line in lines:
             written = {**line, "body": clean(line["body"])} if redact else line
             file.write(json.dumps(written, default=json_value) + "\n")
-    click.echo(f"recorded {len(lines)} messages", err=True)
+    click.echo(f"recorded {len(lines)} {noun(len(lines), 'messages')}", err=True)
 
 
 def _from_store(database: Database, filters: Filters, limit: int) -> Sequence[Mapping[str, Any]]:

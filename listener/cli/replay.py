@@ -15,6 +15,7 @@ from listener.cli.common import config_option, json_option, print_json, print_wa
 from listener.cli.sending import can_be_sent, chosen_queue, confirm_queue, sender, sending_options
 from listener.core.errors import UsageError
 from listener.core.lazy_imports import lazy_imports
+from listener.formats.nouns import noun
 
 with lazy_imports():
     from listener.formats import callback_rewriting
@@ -75,7 +76,8 @@ def replay(
     if as_json:
         print_json({"queue": queue.queue, "endpoint": queue.endpoint, "sent": messages})
     else:
-        click.echo(f"sent {messages} messages to the queue {queue.queue} at {queue.endpoint}")
+        what = noun(messages, "messages")
+        click.echo(f"sent {messages} {what} to the queue {queue.queue} at {queue.endpoint}")
 
 
 def _bodies(file: IO[str]) -> Sequence[str]:

@@ -13,6 +13,7 @@ import click
 from listener.cli.common import ROW_ID, json_option, print_json
 from listener.cli.filtering import filter_options
 from listener.core.errors import ListenerError, NotFound, UsageError
+from listener.formats.nouns import noun
 from listener.formats.unicode_text import visible
 from listener.store.row_actions import Changed, R, Source, change_in_pages, every_row
 
@@ -126,7 +127,9 @@ def _needs_answer(action: Action, selection: Selection) -> bool:
 
 def _confirm(action: Action, selection: Selection, number: int) -> None:
     if number and _needs_answer(action, selection):
-        click.confirm(f"{action.verb.capitalize()} {number} {action.what}?", abort=True, err=True)
+        click.confirm(
+            f"{action.verb.capitalize()} {number} {noun(number, action.what)}?", abort=True, err=True
+        )
 
 
 def _report(action: Action, selection: Selection, *, changed: Changed, missing: Sequence[int]) -> None:
@@ -137,15 +140,17 @@ def _report(action: Action, selection: Selection, *, changed: Changed, missing: 
         print_json(result | ({"counts": changed.counts} if action.counts else {}))
     else:
         counted = ", ".join(f"{number} {name}" for name, number in changed.counts.items())
-        number = f"{len(changed.ids)} {action.what}{f' ({counted})' if counted else ''}"
+        what = noun(len(changed.ids), action.what)
+        rows = f"{len(changed.ids)} {what}{f' ({counted})' if counted else ''}"
         if selection.dry_run:
-            click.echo(f"would {action.verb} {number}; nothing was changed")
+            click.echo(f"would {action.verb} {rows}; nothing was changed")
         else:
-            click.echo(f"{action.done} {number}")
+            click.echo(f"{action.done} {rows}")
     for reason in dict.fromkeys(changed.refused.values()):
         rows = ", ".join(str(row) for row, why in changed.refused.items() if why == reason)
         click.echo(visible(f"cannot {action.verb} {rows}: {reason}"), err=True)
     if missing:
         raise NotFound(f"no {action.what} with these ids: {', '.join(map(str, missing))}")
     if changed.refused:
-        raise ListenerError(f"{len(changed.refused)} {action.what} cannot be {action.done}")
+        number = len(changed.refused)
+        raise ListenerError(f"{number} {noun(number, action.what)} cannot be {action.done}")

@@ -12,6 +12,7 @@ from starlette.responses import Response
 
 from listener.api.row_changes import RowChanges
 from listener.core.errors import UsageError
+from listener.formats.nouns import noun
 from listener.pages.filter_form import FilterForm, read_form, row_id
 from listener.pages.rendering import number
 from listener.pages.visit import PageRoute, View, Visit
@@ -43,15 +44,11 @@ class BulkAction:
 
     def counted(self, count: int) -> str:
         """So many of them, in words."""
-        return f"{number(count)} {_singular(self.what) if count == 1 else self.what}"
+        return f"{number(count)} {noun(count, self.what)}"
 
     @property
     def route(self) -> PageRoute:
         return PageRoute(path=self.path, view=_view(self), method="POST", changes=True)
-
-
-def _singular(plural: str) -> str:
-    return f"{plural.removesuffix('ies')}y" if plural.endswith("ies") else plural.removesuffix("s")
 
 
 def _view(action: BulkAction) -> View:

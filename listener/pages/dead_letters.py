@@ -9,8 +9,7 @@ from listener.core.model import Delivery
 from listener.pages import filter_form
 from listener.pages.bulk import BulkAction
 from listener.pages.filter_form import FilterForm
-from listener.pages.rendering import ago, number, state
-from listener.pages.row_list import Column, Detail, Row, RowList, handler_of, reason
+from listener.pages.row_list import Column, Detail, Row, RowList, delivery_row
 from listener.pages.visit import Visit
 from listener.store.dead_letters import DeadLetters
 
@@ -50,19 +49,8 @@ def _read(visit: Visit, form: FilterForm) -> Sequence[Row]:
 
 
 def _row(letter: Delivery) -> Row:
-    return Row(
-        id=letter.id,
-        name=letter.result.subject,
-        link=f"{PATH}/show?id={letter.id}",
-        sub=letter.result.function,
-        cells=(
-            state(letter.result.state),
-            handler_of(letter.target),
-            number(letter.attempt),
-            ago(letter.settled_at),
-            reason(letter.last_error),
-        ),
-    )
+    link = f"{PATH}/show?id={letter.id}"
+    return delivery_row(letter, shown=letter.result.state, at=letter.settled_at, link=link)
 
 
 def _find(visit: Visit, wanted: int) -> Mapping[str, Any] | None:

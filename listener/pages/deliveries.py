@@ -10,8 +10,7 @@ from listener.core.model import Delivery, DeliveryState
 from listener.pages import filter_form
 from listener.pages.bulk import BulkAction
 from listener.pages.filter_form import FilterForm
-from listener.pages.rendering import ago, number, state
-from listener.pages.row_list import Column, Row, RowList, handler_of, reason
+from listener.pages.row_list import Column, Row, RowList, delivery_row
 from listener.pages.visit import Visit
 from listener.store.deliveries import Deliveries, PendingDeliveries
 
@@ -51,18 +50,11 @@ def _read(visit: Visit, form: FilterForm) -> Sequence[Row]:
 
 
 def _row(delivery: Delivery) -> Row:
-    return Row(
-        id=delivery.id,
-        name=delivery.result.subject,
+    return delivery_row(
+        delivery,
+        shown=delivery.state,
+        at=delivery.next_at,
         link=f"/job?{urlencode({'name': delivery.result.subject})}",
-        sub=delivery.result.function,
-        cells=(
-            state(delivery.state),
-            handler_of(delivery.target),
-            number(delivery.attempt),
-            ago(delivery.next_at),
-            reason(delivery.last_error),
-        ),
         selectable=delivery.state is DeliveryState.PENDING,
     )
 

@@ -7,17 +7,18 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, Final
 
 from starlette.responses import Response
 
 from listener.core.errors import NotFound
-from listener.core.model import Target
+from listener.core.model import Delivery, Target
 from listener.formats.unicode_text import shortened
 from listener.pages import filter_form
 from listener.pages.bulk import BulkAction
 from listener.pages.filter_form import FilterForm, row_id
-from listener.pages.rendering import text
+from listener.pages.rendering import ago, number, state, text
 from listener.pages.visit import Area, PageRoute, Visit
 
 #: How many characters of a reason or an error a row shows.
@@ -108,6 +109,26 @@ class RowList:
 def reason(words: str) -> Any:
     """The cell of a reason or an error."""
     return text(shortened(words, MAX_REASON))
+
+
+def delivery_row(
+    delivery: Delivery, *, shown: str, at: datetime | None, link: str, selectable: bool = True
+) -> Row:
+    """The row of a delivery with a state that is shown and the time that matters about it."""
+    return Row(
+        id=delivery.id,
+        name=delivery.result.subject,
+        link=link,
+        sub=delivery.result.function,
+        cells=(
+            state(shown),
+            handler_of(delivery.target),
+            number(delivery.attempt),
+            ago(at),
+            reason(delivery.last_error),
+        ),
+        selectable=selectable,
+    )
 
 
 def handler_of(target: Target) -> Any:

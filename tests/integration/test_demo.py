@@ -76,7 +76,7 @@ def test_outputs_are_shown_as_the_handlers_got_them(capsys: pytest.CaptureFixtur
         "\nOutputs that the handler of Cover got\ncovers  oss://demo/out/a.jpg, score 8.27, at 0.27825 s\n"
         in printed
     )
-    assert "1 with outputs" in printed
+    assert "1 with a queried result" in printed
 
 
 def test_json_holds_the_promised_numbers_and_nothing_else(started: Any) -> None:

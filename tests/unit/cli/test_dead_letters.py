@@ -136,7 +136,7 @@ def test_a_dry_run_of_a_replay_shows_where_each_one_would_go(
         (str(letters[0]["id"]), "new", "one"),
         (str(letters[0]["id"]), "new", "two"),
     ]
-    assert lines[-1] == "would replay 1 dead letters; nothing was changed"
+    assert lines[-1] == "would replay 1 dead letter; nothing was changed"
     assert place.delivery_states() == {"dead": 3}
 
 

@@ -86,7 +86,7 @@ def test_a_retry_says_what_it_led_to_and_why_others_stay(quarantined: list[int],
     assert result.stderr.splitlines()[0].startswith(
         f"cannot retry {quarantined[2]}: the body is not valid JSON"
     )
-    assert result.stderr.splitlines()[1] == "Error: 1 quarantined messages cannot be retried"
+    assert result.stderr.splitlines()[1] == "Error: 1 quarantined message cannot be retried"
 
 
 def test_a_dry_run_of_a_retry_that_is_refused_does_not_say_that_there_are_no_messages(
