@@ -227,6 +227,7 @@ def environment(folder: Path) -> dict[str, str]:
         "ALIBABA_CLOUD_ACCESS_KEY_ID": "testKeyId",
         "ALIBABA_CLOUD_ACCESS_KEY_SECRET": "testKeySecret",
         "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true",
+        **{name: os.environ[name] for name in ("SSL_CERT_FILE",) if name in os.environ},
     }
 
 

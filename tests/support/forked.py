@@ -21,13 +21,15 @@ from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-#: What the program imports on its way to handling its first delivery.
+#: What the program imports on its way to handling its first delivery, among it the SDK of MPS, and what tests add.
 IMPORTED = (
     *("listener.cli.run", "listener.cli.submit", "listener.cli.jobs", "listener.daemon.daemon"),
     *("listener.client", "listener.cli.waiting", "listener.runtime.log_setup", "listener.store.queries"),
     *("listener.aliyun.mns_queue", "listener.aliyun.mps_client", "listener.jobs.bulk_submission"),
+    *("alibabacloud_mts20140618.client", "alibabacloud_tea_openapi.utils_models", "darabonba.runtime"),
     *("listener.http.app", "listener.http.server", "listener.api.application"),
-    *("sqlalchemy.dialects.sqlite", "tests.soak.recorder"),
+    *("listener.handlers.command", "listener.handlers.jsonl", "listener.handlers.webhook"),
+    *("sqlalchemy.dialects.sqlite", "encodings.idna", "tests.soak.campaign", "tests.soak.recorder"),
 )
 
 

@@ -88,6 +88,11 @@ def test_the_environment_is_asked_anew_for_every_request(monkeypatch: pytest.Mon
 #: The package keeps connections, and would send its next request on one that the server is closing just then.
 CLOSED = "Connection: close\r\n"
 ASK = """
+import sys
+
+for name in [each for each in sys.modules if each.startswith("alibabacloud_credentials")]:
+    del sys.modules[name]  # it looks for its files when it is imported
+
 from listener.settings.sections import CredentialsSettings
 from listener.aliyun.credentials import credentials
 from listener.core import clock
