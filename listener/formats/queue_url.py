@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from typing import Final
 from urllib.parse import urlsplit
 
@@ -27,6 +28,7 @@ def split_queue_url(url: str) -> tuple[str, str]:
     return f"{scheme}://{host}", path[1]
 
 
+@lru_cache(maxsize=16)  # jobs name few queues, each thousands of times
 def as_notify_url(url: str) -> str:
     """The URL in the only form that MPS accepts as NotifyUrl. Raises ValueError if it names no MNS queue.
 

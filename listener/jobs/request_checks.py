@@ -66,9 +66,10 @@ def check(request: JobRequest, *, region: str = "") -> list[str]:
 def corrected(request: JobRequest) -> JobRequest:
     """With the NotifyUrl in the form that MPS accepts, if it can be converted."""
     try:
-        return replace(request, notify_url=as_notify_url(request.notify_url or ""))
+        url = as_notify_url(request.notify_url or "")
     except ValueError:
         return request
+    return request if url == request.notify_url else replace(request, notify_url=url)
 
 
 def _require_sendable(request: JobRequest) -> None:

@@ -200,6 +200,8 @@ def _traceparent(of: Span) -> str:
     from opentelemetry.trace import set_span_in_context
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
 
+    if not of.get_span_context().is_valid:  # most submissions are not traced
+        return ""
     carrier: dict[str, str] = {}
     TraceContextTextMapPropagator().inject(carrier, set_span_in_context(of))
     return carrier.get("traceparent", "")
