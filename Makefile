@@ -21,7 +21,7 @@ demo: $(DEMO_VENV)/.installed
 # Bytecode is cached even where the environment forbids it: the suite starts some hundred processes of the package.
 test: export PYTHONDONTWRITEBYTECODE :=
 test: $(STAMP)
-	$(BIN)/python -m pytest -n 4 --dist loadgroup
+	$(BIN)/python -m pytest -n 5 --dist loadgroup
 
 # The pages in a real browser, for which this needs the Debian package chromium; fails without it.
 test-browser: $(STAMP)

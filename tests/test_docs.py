@@ -7,6 +7,7 @@ import re
 import tomllib
 from collections.abc import Iterator
 from dataclasses import fields
+from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, get_args
 
@@ -46,6 +47,7 @@ def rows(text: str, *, columns: int) -> list[list[str]]:
     return [[cell.strip("`") for cell in row] for row in cells if len(row) == columns]
 
 
+@cache
 def documented_settings() -> dict[str, list[str]]:
     return {row[0]: row[1:3] for row in rows(page("settings.md"), columns=4)}
 
@@ -275,6 +277,7 @@ def test_every_link_leads_somewhere() -> None:
     assert [f"{name}: {link}" for name, link, target in links if not Path(target).exists()] == []
 
 
+@cache
 def written_tests() -> set[str]:
     return {
         name

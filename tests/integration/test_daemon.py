@@ -332,7 +332,7 @@ class TestStop:
         assert noting.began.wait(30)
         stopper = threading.Thread(target=daemon.stop, daemon=True)
         stopper.start()
-        with httpx.Client(base_url=f"http://{settings.http.listen}", timeout=10) as client:
+        with httpx.Client(base_url=f"http://{settings.http.listen}", timeout=60) as client:
             wait_until(lambda: client.get("/readyz").json()["stopping"])
             ready, alive = client.get("/readyz"), client.get("/healthz")
         noting.may_return.set()

@@ -201,7 +201,7 @@ class TestWaiting:
         daemon = place.run().ready()
         with Client(settings_from(place.folder / "listener.toml")) as client:
             job = client.submit(JobRequest(function="VideoH2V", input=INPUT, notify_url=NOTIFY_URL))
-            assert client.wait(job, timeout=30).state == JobState.SUCCESS
+            assert client.wait(job, timeout=120).state == JobState.SUCCESS
             late = client.register("never-heard-of")
             with pytest.raises(TimeoutError, match="timed out waiting for job never-heard-of"):
                 client.wait(late, timeout=0)
@@ -252,7 +252,7 @@ class TestReconciling:
             wait_until(lambda: bool(client.store.find_job("forgotten")))
             with client.store.database.write() as connection:  # overdue now, rather than in six hours
                 connection.exec_driver_sql("UPDATE jobs SET deadline_at = 0, next_query_at = 0")
-            assert client.wait("forgotten", timeout=30).state == JobState.LOST
+            assert client.wait("forgotten", timeout=120).state == JobState.LOST
         wait_until(lambda: bool(place.lines()))
 
         assert daemon.stop() == 0

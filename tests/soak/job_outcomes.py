@@ -76,8 +76,8 @@ def run_jobs(place: Place, number: int) -> None:
     settings = HASTY | {"reconcile__deadline": "5s"}
     daemon = place.run(**settings).ready()
     bulk = submit(place, "--from", "jobs.jsonl", "--concurrency", "16", **settings)
-    assert bulk.wait(seconds=30 + number / 10) == 1  # replies were dropped
-    wait_until(lambda: not _jobs(place, JobState.SUBMITTED), seconds=30 + number / 10)
+    assert bulk.wait(seconds=180 + number / 10) == 1  # replies were dropped
+    wait_until(lambda: not _jobs(place, JobState.SUBMITTED), seconds=180 + number / 10)
     wait_until(lambda: _all_brought(place, number) and not place.messages_left())
     true = jobs_at_mps(place)
     # If both the reply and the callback were dropped, there is no ID to query: such a job becomes Lost, days later.
