@@ -2,12 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 from concurrent.futures import ThreadPoolExecutor
 from datetime import timedelta
 from functools import partial
+from typing import cast
 
+from listener.aliyun.tenant_clients import TenantClients
+from listener.api.acceptance import Acceptance
+from listener.client import Client
 from listener.core.job_kinds import ANALYSIS, SNAPSHOT
 from listener.core.model import Job, JobState, Tenants
+from listener.jobs.request import JobRequest
+from listener.jobs.submission import Accepted
+from listener.settings.sections import Settings
 from listener.store.daemons import COUNTS_AS_RUNNING, Daemons
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_daemon, a_job
@@ -142,3 +150,29 @@ def test_processes_that_accept_the_same_references_at_once_accept_each_once(open
         first, *others = pool.map(accept, range(len(stores)))
     assert others == [first] * 2
     assert count(stores[0], jobs) == 20
+
+
+class HasMps:
+    """Accounts with an MPS, which nothing is sent to."""
+
+    def mps(self, _tenant: str) -> object:
+        return self
+
+
+def test_daemons_that_accept_the_same_single_jobs_at_once_accept_each_once(open_store: OpenStore) -> None:
+    url = "mns://1234567890.mns.cn-shanghai.aliyuncs.com/queues/callbacks"
+    requests = [JobRequest(function="Cover", notify_url=url, reference=f"job-{each}") for each in range(20)]
+
+    async def accept_all(number: int) -> list[Accepted]:
+        client = Client(Settings(), store=stores[number], clients=cast("TenantClients", HasMps()))
+        acceptance = Acceptance(client, submit_soon=lambda: None)
+        given = requests if number % 2 else requests[::-1]
+        return await asyncio.gather(*(acceptance.accept_one(request, "") for request in given))
+
+    stores = [open_store() for _ in range(2)]
+    with ThreadPoolExecutor(len(stores)) as pool:
+        accepted = [
+            each for one in pool.map(asyncio.run, map(accept_all, range(len(stores)))) for each in one
+        ]
+    assert sum(each.new for each in accepted) == len({each.job.token for each in accepted}) == len(requests)
+    assert count(stores[0], jobs) == len(requests)
