@@ -14,6 +14,7 @@ from listener.core import clock
 from listener.core.model import SUCCESS, Job, JobState
 from listener.jobs.submitter import MAX_CONCURRENCY
 from tests.support.builders import a_job
+from tests.support.daemon_http import unix_client
 from tests.support.program import Place
 from tests.support.waiting import wait_until
 
@@ -30,8 +31,8 @@ CONNECTIONS = 8
 
 def accept_all(path: Path) -> None:
     jobs = [COVER | {"reference": f"talk-{number}", "data": f"talk-{number}"} for number in range(JOBS)]
-    with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://localhost") as client:
-        reply = client.post("/v1/jobs/batch", json={"jobs": jobs}, timeout=60)
+    with unix_client(path) as client:
+        reply = client.post("/v1/jobs/batch", json={"jobs": jobs})
     assert (reply.status_code, reply.json()["accepted"]) == (202, JOBS)
 
 
@@ -80,14 +81,12 @@ def test_each_job_that_was_answered_is_in_the_store_after_a_kill(place: Place) -
     answered: list[str] = []
 
     def accept_until_killed(connection: int) -> None:
-        with httpx.Client(
-            transport=httpx.HTTPTransport(uds=str(path)), base_url="http://localhost"
-        ) as client:
+        with unix_client(path) as client:
             for number in count():
                 name = f"talk-{connection}-{number}"
                 try:
                     headers = {"prefer": "respond-async", "idempotency-key": name}
-                    reply = client.post("/v1/jobs", json=COVER, headers=headers, timeout=60)
+                    reply = client.post("/v1/jobs", json=COVER, headers=headers)
                 except httpx.TransportError:
                     return
                 assert reply.status_code == 202, reply.text

@@ -3,26 +3,18 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
 import httpx
 import pytest
 
+from tests.support.daemon_http import tcp_client, unix_client
 from tests.support.program import Place, unused_endpoint
 
 pytestmark = pytest.mark.process
 
 CONFIG_ERROR = 78
 TOKEN = "writer-0123456789"
-
-
-@contextmanager
-def unix_client(path: Path) -> Iterator[httpx.Client]:
-    with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://localhost") as client:
-        yield client
 
 
 def status(client: httpx.Client, path: str, token: str = "") -> int:
@@ -47,7 +39,7 @@ def test_over_tcp_the_api_needs_a_token_and_health_does_not(place: Place) -> Non
     url = unused_endpoint()
     program = place.run(http__listen=url.removeprefix("http://"), http__token_file="tokens").ready()
 
-    with httpx.Client(base_url=url, trust_env=False) as client:
+    with tcp_client(url) as client:
         assert [status(client, path) for path in ("/healthz", "/readyz", "/metrics")] == [200] * 3
         assert (status(client, "/v1"), status(client, "/v1", TOKEN)) == (401, 200)
     assert TOKEN not in program.stderr
@@ -62,7 +54,7 @@ def test_without_a_token_file_or_the_setting_there_is_no_api(place: Place, setti
     url = unused_endpoint()
     program = place.run(http__listen=url.removeprefix("http://"), **settings).ready()
 
-    with httpx.Client(base_url=url, trust_env=False) as client:
+    with tcp_client(url) as client:
         assert (status(client, "/v1", TOKEN), status(client, "/healthz")) == (404, 200)
     assert program.stop() == 0
 
@@ -82,6 +74,6 @@ def test_other_machines_are_let_in_only_with_tokens(place: Place) -> None:
     (place.folder / "tokens").write_text(f"{TOKEN}\n")
     program = place.run(http__listen=f"0.0.0.0{listen}", http__token_file="tokens").ready()
     assert [each["listen"] for each in program.logs("http.public")] == [f"0.0.0.0{listen}"]
-    with httpx.Client(base_url=f"http://127.0.0.1{listen}", trust_env=False) as client:
+    with tcp_client(f"http://127.0.0.1{listen}") as client:
         assert status(client, "/v1", TOKEN) == 200
     assert program.stop() == 0

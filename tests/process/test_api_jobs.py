@@ -3,18 +3,15 @@
 from __future__ import annotations
 
 import socket
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
 from listener.core import clock
 from listener.core.model import ResultStatus, RoutingDecision
 from tests.support.builders import JOB_ID, a_decoded_message, a_result
+from tests.support.daemon_http import unix_client
 from tests.support.program import Place
 
 pytestmark = pytest.mark.process
@@ -24,13 +21,6 @@ COVER = {
     "input": "oss://media.oss-cn-shanghai.aliyuncs.com/in/talk.mp4",
     "output": "oss://media.oss-cn-shanghai.aliyuncs.com/out/{source}-{sequenceId}.jpg",
 }
-
-
-@contextmanager
-def unix_client(path: Path) -> Iterator[httpx.Client]:
-    transport = httpx.HTTPTransport(uds=str(path))
-    with httpx.Client(transport=transport, base_url="http://localhost", timeout=120) as client:
-        yield client
 
 
 def test_a_job_is_submitted_and_waited_for(place: Place) -> None:

@@ -15,8 +15,7 @@ from tests.support.shifted_clock import install, set_clock
 from tests.support.stores import count, results
 from tests.support.waiting import wait_until
 
-#: An interpreter of its own loads what a test installs.
-pytestmark = [pytest.mark.process, pytest.mark.fresh_interpreter]
+pytestmark = pytest.mark.process
 
 #: Longer than retention, and than any job's deadline with ``reconcile.timeout``.
 MONTH = timedelta(days=31)

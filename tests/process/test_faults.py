@@ -163,7 +163,7 @@ def network(folder: Path, *, without: Sequence[str] = ()) -> Iterator[Network]:
             name: stack.enter_context(gate(server.port, tls=good if _over_tls(name) else None))
             for name in MODES
         }
-        place = Place(folder, server, fresh=bool(without))
+        place = Place(folder, server)
         stack.callback(place.close)
         _write_settings(place, opened, without)
         program = place.run(SSL_CERT_FILE=str(folder / "trusted.pem"))
@@ -298,7 +298,7 @@ handlers = [{{ use = "log" }}]
 def seconds_for_three_polls(folder: Path, *, early: bool, without: Sequence[str] = ()) -> float:
     """How long three polls of an empty queue take; ``early`` lets the server answer them at once."""
     with running(Options(queues=("idle",))) as server:
-        place = Place(folder, server, fresh=bool(without))
+        place = Place(folder, server)
         if early:
             server.call(lambda emulator: emulator.faults.add([Fault(kind=FaultKind.EMPTY_POLL)]))
         (folder / "listener.toml").write_text(IDLE.format(folder=folder, endpoint=server.url))

@@ -264,7 +264,6 @@ def test_a_process_killed_between_the_outcome_and_its_handler_leaves_it_to_the_n
     job = submit(place, name="fail")
     place.send(job.job_id, State="Success")
     (place.folder / "sitecustomize.py").write_text(KILLED_AFTER_THE_COMMIT)
-    place.fresh = True
     program = place.run(correlation__verify="known", dispatch__lease="3s")
     assert program.wait(seconds=SLOW_MACHINE) == -signal.SIGKILL
     assert (place.lines(), state_of(place, job)) == ([], JobState.FAIL)

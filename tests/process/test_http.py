@@ -13,7 +13,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from tests.support.program import Place, unused_endpoint
+from tests.support.daemon_http import unix_client
+from tests.support.program import BOUND, Place, unused_endpoint
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.process
@@ -62,7 +63,7 @@ def test_idle_connections_keep_neither_health_checks_out_nor_a_core_busy(place: 
     resource.prlimit(pid, resource.RLIMIT_NOFILE, (DESCRIPTORS, DESCRIPTORS))
     idle = connected(url, IDLE_CLIENTS)
 
-    assert httpx.get(f"{url}/healthz", timeout=30, trust_env=False).status_code == 200
+    assert httpx.get(f"{url}/healthz", timeout=BOUND, trust_env=False).status_code == 200
     assert len(os.listdir(f"/proc/{pid}/fd")) < DESCRIPTORS // 4
     used, began = cpu_seconds(pid), time.monotonic()
     idle += connected(url, 32)  # so that seconds pass until all are closed
@@ -81,7 +82,7 @@ def test_a_second_daemon_does_not_take_over_the_socket_of_the_first(place: Place
 
     assert second.wait() == UNAVAILABLE
     assert "http.sock': another process listens there" in second.stderr
-    with httpx.Client(transport=httpx.HTTPTransport(uds=str(path))) as client:
+    with unix_client(path) as client:
         assert client.get("http://any.name/healthz").status_code == 200
 
     first.kill()

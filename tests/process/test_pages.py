@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import httpx
 import pytest
 
+from tests.support.daemon_http import tcp_client, unix_client
 from tests.support.program import Place, unused_endpoint
 
 pytestmark = pytest.mark.process
@@ -17,7 +17,7 @@ def test_at_a_unix_socket_the_pages_are_beside_the_api_and_health_checks(place: 
     path = place.folder / "http.sock"
     program = place.run(http__listen=f"unix:{path}").ready()
 
-    with httpx.Client(transport=httpx.HTTPTransport(uds=str(path)), base_url="http://localhost") as client:
+    with unix_client(path) as client:
         overview = client.get("/")
         assert (overview.status_code, "<h1>Overview</h1>" in overview.text) == (200, True)
         assert client.get("/queues").text.count("mps-callbacks") == 1
@@ -31,7 +31,7 @@ def test_over_tcp_pages_need_a_sign_in_and_refuse_forms_of_other_servers(place: 
     url = unused_endpoint()
     program = place.run(http__listen=url.removeprefix("http://"), http__token_file="tokens").ready()
 
-    with httpx.Client(base_url=url, trust_env=False) as client:
+    with tcp_client(url) as client:
         assert client.get("/").headers["location"] == "/sign-in"
         foreign = {"origin": "https://attacker.example"}
         assert client.post("/sign-in", data={"token": TOKEN}, headers=foreign).status_code == 403
@@ -46,6 +46,6 @@ def test_without_tokens_there_are_no_pages_over_tcp(place: Place) -> None:
     url = unused_endpoint()
     program = place.run(http__listen=url.removeprefix("http://")).ready()
 
-    with httpx.Client(base_url=url, trust_env=False) as client:
+    with tcp_client(url) as client:
         assert [client.get(each).status_code for each in ("/", "/sign-in", "/jobs")] == [404] * 3
     assert program.stop() == 0

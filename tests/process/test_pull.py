@@ -10,8 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
+from tests.support.daemon_http import unix_client
 from tests.support.program import Place, Program
-from tests.support.unix_http import unix_client
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.process

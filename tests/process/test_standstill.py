@@ -86,7 +86,6 @@ class Standstill(Place):
 
     def sitecustomize(self, text: str) -> None:
         """Have every program execute this first."""
-        self.fresh = True
         (self.folder / "sitecustomize.py").write_text(text)
 
 

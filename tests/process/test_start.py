@@ -9,7 +9,7 @@ from listener.core.model import Target
 from tests.support.builders import decoded_messages, routes_all
 from tests.support.program import Place, Program, unused_endpoint
 
-pytestmark = [pytest.mark.process, pytest.mark.fresh_interpreter]
+pytestmark = pytest.mark.process
 
 SETTINGS_ERROR, UNAVAILABLE, LEFT = 78, 69, 3
 
@@ -64,6 +64,7 @@ def test_drain_of_a_queue_that_cannot_be_used_ends_with_69(place: Place) -> None
     assert logged(unreachable, "connection refused")
 
 
+@pytest.mark.fresh_interpreter
 def test_settings_that_cannot_work_end_with_78_and_say_why(place: Place) -> None:
     place.settings()
     program = place.run(dispatch__concurrency="many")

@@ -7,10 +7,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 
-from tests.support.program import Place, Program, unused_endpoint
+from listener.emulator.mns.queue import StoredMessage
+from tests.support.daemon_http import tcp_client
+from tests.support.program import QUEUE, Place, Program, unused_endpoint
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.process
@@ -39,15 +40,19 @@ class Running:
     def refuses(self, *jobs: str) -> None:
         """Send these; verify that they are not acknowledged, and that the reason is shown."""
         self.place.send(*jobs)
-        wait_until(lambda: self.place.messages_hidden() == len(jobs))
+        wait_until(lambda: all(message.count for message in self.messages()))
         wait_until(lambda: len(self.program.logs("store.unavailable")) > 0)
         assert self.place.messages_left() == len(jobs)
         assert self.readiness() == (503, True)
 
+    def messages(self) -> list[StoredMessage]:
+        """Those that are left; ``count`` says how often each was received, also once it is visible again."""
+        return self.place.server.call(lambda emulator: emulator.mns.queues[QUEUE].messages())
+
     def readiness(self) -> tuple[int, bool]:
         """The status of /readyz, and whether it says that a file is gone."""
-        with httpx.Client(trust_env=False) as client:
-            answer: Any = client.get(f"{self._url}/readyz")
+        with tcp_client(self._url) as client:
+            answer: Any = client.get("/readyz")
         return answer.status_code, "deleted or replaced while it was open" in answer.json()["store"]
 
 

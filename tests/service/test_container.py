@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import re
-import socket
 import subprocess
 import sys
 from datetime import timedelta
@@ -21,6 +20,7 @@ from listener.settings import loader
 from listener.settings.sections import HttpSettings, ServiceSettings
 from tests.support import ROOT
 from tests.support.cases import each_case
+from tests.support.program import unused_endpoint
 from tests.support.results import a_job_result
 from tests.support.settings_names import named_in, unknown
 from tests.support.supervised import QUEUE, a_daemon, write_settings
@@ -115,15 +115,9 @@ def test_probes_of_image_and_pod_are_the_same() -> None:
     assert re.findall(r"- (import urllib.*)$", text_of("kubernetes.yaml"), re.MULTILINE) == [probe, probe]
 
 
-def a_free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-        return port
-
-
 @pytest.mark.process
 def test_probe_succeeds_while_the_daemon_lives_and_fails_without_one(tmp_path: Path) -> None:
-    port = a_free_port()
+    port = unused_endpoint().rpartition(":")[2]
     probe = [sys.executable, *(word.replace(":8471/", f":{port}/") for word in instruction(PROBE)[1:])]
 
     def alive() -> bool:

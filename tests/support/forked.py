@@ -1,8 +1,9 @@
 """The real program without the cost of its imports: forked from a process that has imported everything already.
 
 Importing the packages takes longer than most tests that start the program. A fork has its own memory, threads,
-signals, environment and standard streams, and can be killed or frozen like any other process. Tests of the start
-itself, of signals and of supervisors start ``python -m listener`` instead.
+signals, environment and standard streams, and can be killed or frozen like any other process. Like a new interpreter,
+it executes a ``sitecustomize.py`` in its folder first. Tests of the start itself and of the
+interpreter's end start ``python -m listener`` instead.
 """
 
 from __future__ import annotations
@@ -17,9 +18,10 @@ import sys
 import tempfile
 from collections.abc import Mapping, Sequence
 from functools import cache
+from multiprocessing import reduction
 from multiprocessing.context import ForkServerContext, ForkServerProcess
 from pathlib import Path
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 #: What the program imports on its way to handling its first delivery, among it the SDK of MPS, and what tests add.
 IMPORTED = (
@@ -33,12 +35,24 @@ IMPORTED = (
 )
 
 
+class Descriptor(int):
+    """A descriptor that a process passes on to one that it starts; unpickled there, it is that process's own number."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _received, (reduction.DupFd(int(self)),)
+
+
+def _received(passed: Any) -> int:
+    number: int = passed.detach()
+    return number
+
+
 class Streams(NamedTuple):
-    """The files that become the standard streams of a program, in the order of their descriptors."""
+    """What becomes the standard streams of a program, in the order of their descriptors: files, or what is open."""
 
     stdin: Path
-    stdout: Path
-    stderr: Path
+    stdout: Path | int
+    stderr: Path | int
 
 
 class ForkedProgram:
@@ -50,13 +64,15 @@ class ForkedProgram:
         *arguments: str,
         cwd: Path,
         env: Mapping[str, str],
-        stdout: Path,
-        stderr: Path,
+        stdout: Path | int,
+        stderr: Path | int,
         stdin: Path = Path(os.devnull),
     ) -> None:
+        """``stdout`` and ``stderr``: a file to append to, or a descriptor of this process."""
+        outputs = (Descriptor(each) if isinstance(each, int) else each for each in (stdout, stderr))
         self.args = [sys.executable, "-m", module, *arguments]
         self._process: ForkServerProcess = forking_context().Process(
-            target=_run, args=(module, arguments, cwd, dict(env), Streams(stdin, stdout, stderr))
+            target=_run, args=(module, arguments, cwd, dict(env), Streams(stdin, *outputs))
         )
         self._process.start()
         assert self._process.pid
@@ -123,8 +139,8 @@ def _run(
     os.chdir(cwd)
     os.environ.clear()
     os.environ.update(env)
-    for number, path in enumerate(streams):
-        file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND if number else os.O_RDONLY, 0o644)
+    for number, target in enumerate(streams):
+        file = target if isinstance(target, int) else _opened(target, writable=number > 0)
         if file != number:
             os.dup2(file, number)
             os.close(file)
@@ -134,6 +150,8 @@ def _run(
     sys.stderr = os.fdopen(2, "w", 1, encoding=sys.stderr.encoding, errors="backslashreplace", closefd=False)
     sys.path[:0] = [str(cwd), *filter(None, env.get("PYTHONPATH", "").split(os.pathsep))]
     sys.argv = [module, *arguments]
+    if (cwd / "sitecustomize.py").exists():
+        runpy.run_path(str(cwd / "sitecustomize.py"))
     code: object = 0
     try:
         runpy.run_module(module, run_name="__main__", alter_sys=True)
@@ -143,3 +161,7 @@ def _run(
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code if isinstance(code, int) else 0 if code is None else 1)
+
+
+def _opened(path: Path, *, writable: bool) -> int:
+    return os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND if writable else os.O_RDONLY, 0o644)

@@ -111,7 +111,7 @@ class Program:
         fresh: bool = False,
         output: int | None = None,
     ) -> None:
-        """``output``: a descriptor for standard output and standard error instead of files; only with ``fresh``."""
+        """``output``: a descriptor for standard output and standard error instead of files."""
         self.ear = Ear()
         self._out = folder / f"{self.ear.address[1:]}.out"
         self._err = folder / f"{self.ear.address[1:]}.err"
@@ -124,7 +124,12 @@ class Program:
                 )
             else:
                 self.process = ForkedProgram(
-                    "listener", *arguments, env=env, stdout=self._out, stderr=self._err, cwd=folder
+                    "listener",
+                    *arguments,
+                    env=env,
+                    stdout=self._out if output is None else output,
+                    stderr=self._err if output is None else output,
+                    cwd=folder,
                 )
 
     @property
@@ -201,7 +206,7 @@ class Place:
             *arguments,
             folder=self.folder,
             environment={"PYTHONPATH": self.path, **environment},
-            fresh=self.fresh or output is not None,
+            fresh=self.fresh,
             output=output,
         )
         self.programs.append(program)
@@ -310,10 +315,16 @@ handlers = [{{ use = "python", callable = "hanging:hang" }}]
 
 
 def unused_endpoint() -> str:
-    """An endpoint whose port was free a moment ago."""
-    with socket.socket() as free:
-        free.bind(("127.0.0.1", 0))
-        return f"http://127.0.0.1:{free.getsockname()[1]}"
+    """An endpoint at which nothing listens. A server may, and the kernel gives its port to no other program.
+
+    The port remains bound until this process ends: with SO_REUSEADDR, a server can listen there all the same.
+    """
+    reserved = socket.socket()
+    reserved.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    reserved.bind(("127.0.0.1", 0))
+    address = f"http://127.0.0.1:{reserved.getsockname()[1]}"
+    reserved.detach()
+    return address
 
 
 def hang_in(place: Place) -> Path:
