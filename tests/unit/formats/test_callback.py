@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from listener.core.errors import Undecodable
@@ -478,6 +478,7 @@ ANY_BYTES = st.binary().map(lambda blob: blob.decode("utf-8", "surrogateescape")
 
 
 @pytest.mark.parametrize("how", ["raw", "base64", "topic-json"])
+@settings(max_examples=40)
 @given(body=ANY_TEXT | ANY_BYTES | NEAR_CALLBACKS)
 def test_any_body_gives_a_storable_result_or_undecodable(how: str, body: str) -> None:
     try:

@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from listener.core.job_kinds import (
@@ -533,6 +533,7 @@ def test_time_grows_with_the_size_and_not_with_its_square(case: str) -> None:
 
 
 @pytest.mark.parametrize("kind", JOB_KINDS, ids=lambda each: each.name)
+@settings(max_examples=30)  # of each kind
 @given(text=st.text(st.characters(exclude_categories=())) | st.builds(json.dumps, INNER))
 @example(text="[" * 5000)
 @example(text='{"Data":"\\ud800"}')
@@ -542,6 +543,7 @@ def test_any_text_is_read_and_comes_out_as_strict_json(kind: JobKind, text: str)
 
 
 @pytest.mark.parametrize("name", ENTRIES)
+@settings(max_examples=30)  # of each kind
 @given(change=INNER, places=st.lists(st.integers(0, 20), max_size=8))
 def test_samples_with_anything_changed_are_read(name: str, change: Any, places: list[int]) -> None:
     assert_strict(read(kind_named(name), json.dumps(changed(ENTRIES[name], change, places))))
