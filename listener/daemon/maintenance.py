@@ -15,7 +15,7 @@ from listener.aliyun.mns_queue import MnsQueue
 from listener.core import clock
 from listener.core.errors import StoreUnavailable
 from listener.core.logger import get_logger
-from listener.core.model import ClockLag, Target
+from listener.core.model import Target
 from listener.core.ports import Backlog, ClockCheck, HeartbeatSink, MaintenanceStore
 from listener.dispatch.dispatcher import Dispatcher
 from listener.dispatch.lease_keeper import renewal_interval
@@ -127,6 +127,7 @@ class Housekeeping:
         """Do what is due; returns whether more waiting results are due already. Never raises."""
         steps = (
             self._clock_guard.watch,
+            self._correct_past,  # first: a process that starts now takes those rows for as old as they seem
             self._expire_requests,
             self._maintain,
             self._probe_store,
@@ -155,8 +156,6 @@ class Housekeeping:
             self._more_waiting = self._recorder.decide_waiting()
         if self._steps_back != self._clock_guard.steps_back:
             self._reschedule()
-        for lag in self._clock_guard.lags_to_correct():
-            self._correct(lag)
 
     def _probe_store(self) -> None:
         if fault := self._store_health.fault:
@@ -172,12 +171,13 @@ class Housekeeping:
             log.warning("clock.rows_rescheduled", count=changed)
             self._dispatcher.wake()
 
-    def _correct(self, lag: ClockLag) -> None:
+    def _correct_past(self) -> None:
         """The clock was behind when some rows were written."""
-        changed = self._store.correct_past(lag)
-        self._clock_guard.corrected(lag)
-        if changed:
-            log.warning("clock.rows_corrected", count=changed, seconds=round(lag.by.total_seconds(), 1))
+        for lag in self._clock_guard.lags_to_correct():
+            changed = self._store.correct_past(lag)
+            self._clock_guard.corrected(lag)
+            if changed:
+                log.warning("clock.rows_corrected", count=changed, seconds=round(lag.by.total_seconds(), 1))
 
     def _withdraw_unused(self) -> None:
         if self._stop.is_set():  # the handlers may be closed already: nothing would seem to be pulled
