@@ -15,7 +15,9 @@ from time import time
 from typing import Any
 
 import pytest
+from sqlalchemy import update
 
+from listener.store.tables import EPOCH, deliveries
 from tests.support import ROOT
 from tests.support.daemon_http import tcp_client
 from tests.support.program import Place, Program, unused_endpoint
@@ -26,7 +28,7 @@ pytestmark = pytest.mark.process
 APP = ROOT / "container" / "examples" / "node" / "app.mjs"
 PULL = ROOT / "container" / "examples" / "shell" / "pull.sh"
 #: Seconds; long enough for a shell, curl and an effect on a busy machine, or nothing would ever be settled.
-LEASE = "4"
+LEASE = "20"
 TOKEN = "writer-0123456789"
 SECRET = "whsec_" + base64.b64encode(b"0123456789abcdef01234567").decode()
 TO_APPLICATIONS = """\
@@ -101,8 +103,16 @@ def application(*command: str, place: Place, **environment: str) -> Iterator[App
 
 def start(place: Place, url: str) -> Program:
     return place.run(
-        http__listen=url.removeprefix("http://"), http__token_file="token", dispatch__lease=f"{LEASE}s"
+        http__listen=url.removeprefix("http://"), http__token_file="token", dispatch__lease="2s"
     ).ready()
+
+
+def expire_leases(place: Place) -> None:
+    """As if the time had passed for which the killed application has its deliveries."""
+    with place.store() as store, store.database.write() as connection:
+        connection.execute(
+            update(deliveries).where(deliveries.c.state == "running").values(lease_until=EPOCH)
+        )
 
 
 def made(effects: Path) -> dict[str, Any]:
@@ -130,6 +140,7 @@ def test_each_effect_happens_once_whatever_is_killed(place: Place, effects: Path
                 program = start(place, url)
             else:
                 app.kill()
+                expire_leases(place)
                 app.start()
         wait_until(lambda: place.delivery_states() == {"done": 24}, seconds=300)
 

@@ -208,7 +208,7 @@ def test_a_server_that_crashes_and_comes_back_loses_and_doubles_nothing(
         fragile.start()
 
         wait_until(
-            lambda: place.messages_left() == 0 and place.delivery_states() == {"done": 120}, seconds=60
+            lambda: place.messages_left() == 0 and place.delivery_states() == {"done": 120}, seconds=300
         )
         wait_until(lambda: listeners(fragile, url) == 2)
         assert [replica.stop() for replica in replicas] == [0, 0]
