@@ -301,7 +301,7 @@ def test_jobs_are_listed_in_pages_newest_first(api: Api) -> None:
     assert "token" not in api.get("/v1/jobs").text
 
 
-@each_case(
+@pytest.mark.parametrize(
     ("params", "found"),
     [
         ({"state": "submitted"}, ["two", "one"]),
