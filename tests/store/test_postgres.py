@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import random
 import signal
-import subprocess
 import sys
 import threading
 from collections import Counter
@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
 
@@ -42,6 +43,8 @@ from tests.support.builders import (
     wrapped,
 )
 from tests.support.cases import each_case
+from tests.support.forked import ForkedProgram
+from tests.support.hammer import PROCESSES
 from tests.support.postgres import PostgresServer
 from tests.support.stores import count, deliveries, results, the_job, the_row
 
@@ -59,17 +62,24 @@ def fragile() -> Iterator[PostgresServer]:
 
 
 class TestProcesses:
-    def test_processes_that_do_everything_at_once_run_each_delivery_once(self, url: str) -> None:
+    def test_processes_that_do_everything_at_once_run_each_delivery_once(
+        self, url: str, tmp_path: Path
+    ) -> None:
+        reported = [tmp_path / str(number) for number in range(PROCESSES)]
         workers = [
-            subprocess.Popen(
-                [sys.executable, "-m", "tests.support.hammer", url, str(number)],
+            ForkedProgram(
+                "tests.support.hammer",
+                *(url, str(number)),
                 cwd=ROOT,
-                stdout=subprocess.PIPE,
-                text=True,
+                env=os.environ,
+                stdout=report,
+                stderr=tmp_path / "errors",
             )
-            for number in range(4)
+            for number, report in enumerate(reported)
         ]
-        reports = [json.loads(worker.communicate(timeout=120)[0]) for worker in workers]
+        codes = [worker.wait(120) for worker in workers]
+        assert codes == [0] * PROCESSES, (tmp_path / "errors").read_text()
+        reports = [json.loads(report.read_text()) for report in reported]
 
         runs = Counter(key for each in reports for key in each["ran"])
         assert set(runs.values()) == {1}

@@ -1,4 +1,4 @@
-"""One of several processes that record the same results and run their deliveries, until nothing is left.
+"""One of four processes that record the same results and run their deliveries, until nothing is left.
 
 ``python -m tests.support.hammer URL NUMBER`` prints what it did as JSON.
 """
@@ -15,13 +15,17 @@ from listener.core import clock
 from listener.core.model import DecodedMessage, Delivery, Done, Outcome, RetryAfter, Settlement
 from listener.store.sql_store import SqlStore
 from tests.support.builders import a_claim, a_decoded_message, a_job, decoded_messages, routes_all
+from tests.support.stores import count, jobs
+from tests.support.waiting import wait_until
 
-BATCH, BATCHES = 16, 25
+PROCESSES, BATCH, BATCHES = 4, 16, 20
 LEASE = timedelta(minutes=5)
 
 
 def main(url: str, number: int) -> dict[str, object]:
     store = SqlStore.open(url)
+    store.add_job(a_job(token=f"start-{number}", job_id=""))
+    wait_until(lambda: count(store, jobs, jobs.c.token.startswith("start-")) == PROCESSES)
     chance = random.Random(number)
     batches = [decoded_messages(BATCH, prefix=f"b{each}") for each in range(BATCHES)]
     chance.shuffle(batches)
