@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pytest
 from click.testing import CliRunner
@@ -18,6 +19,7 @@ from listener.demo import sandbox
 from listener.demo.sandbox import DemoFailed, DemoReport, JobReport, make_jobs, run_demo
 from listener.emulator.mps.sample_results import FUNCTION_NAMES
 from tests.support.builders import a_job
+from tests.support.forked import ForkedProgram
 from tests.support.program import Program
 
 KEYS = ["submitted", "results", "handled", "duplicates", "quarantined", "dead", "outputs", "lost", "seconds"]
@@ -38,6 +40,18 @@ def started(tmp_path: Path) -> Iterator[Any]:
     yield start
     for program in programs:
         program.close()
+
+
+@pytest.fixture
+def forked_daemon(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The daemon of a demo that this process runs is forked; those of the program ``demo`` are started as it does."""
+
+    def start(command: Sequence[str], *, env: Mapping[str, str], stderr: BinaryIO) -> ForkedProgram:
+        _python, _option, module, *arguments = command
+        log = Path(stderr.name)
+        return ForkedProgram(module, *arguments, cwd=tmp_path, env=env, stdout=log, stderr=log)
+
+    monkeypatch.setattr(subprocess, "Popen", start)
 
 
 def counts(**fields: float) -> dict[str, float]:
@@ -99,7 +113,8 @@ def test_json_holds_the_promised_numbers_and_nothing_else(started: Any) -> None:
     }
 
 
-@pytest.mark.parametrize("jobs", [1, 40])
+@pytest.mark.usefixtures("forked_daemon")
+@pytest.mark.parametrize("jobs", [1, len(FUNCTION_NAMES) + 4])
 def test_any_number_of_jobs_comes_out_whole(tmp_path: Path, jobs: int) -> None:
     report = run_demo(make_jobs(jobs), folder=tmp_path, report_progress=lambda _what, _done, _of: None)
 
@@ -168,6 +183,7 @@ def test_garbage_that_is_not_in_quarantine_makes_the_demo_fail() -> None:
     assert not DemoReport(job_reports=[an_ending()], counts=counts(quarantined=1)).correct
 
 
+@pytest.mark.usefixtures("forked_daemon")
 def test_line_that_a_handler_lost_is_seen(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The evidence is the handlers' own files; the store alone would call this job done."""
     look = sandbox.Sandbox._evidence
@@ -185,6 +201,7 @@ def test_line_that_a_handler_lost_is_seen(tmp_path: Path, monkeypatch: pytest.Mo
     assert report.counts["handled"] == 3
 
 
+@pytest.mark.usefixtures("forked_daemon")
 def test_daemon_that_dies_ends_the_demo_with_its_last_words(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
