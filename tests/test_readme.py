@@ -8,12 +8,10 @@ import json
 import os
 import re
 import signal
-import socket
 import sqlite3
 import subprocess
 import time
-from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from shutil import which
 
@@ -23,6 +21,7 @@ from tests.support import ROOT
 from tests.support.forked import run_source
 from tests.support.forked_command import forked_command
 from tests.support.packages import installed
+from tests.support.program import unused_endpoint
 
 README = (ROOT / "README.md").read_text("utf-8")
 TOUR = "\n".join(re.findall(r"<!-- tour -->\n```sh\n(.*?)```", README, re.DOTALL))
@@ -60,23 +59,14 @@ def follow(tour: str, folder: Path, environment: dict[str, str]) -> tuple[int, s
     return status, (folder / "stdout").read_text("utf-8"), (folder / "stderr").read_text("utf-8")
 
 
-@contextmanager
-def reserved_port() -> Iterator[int]:
-    """A port that no program gets by chance; one that asks for it may listen there."""
-    with socket.socket() as held:
-        held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        held.bind(("127.0.0.1", 0))
-        yield held.getsockname()[1]
-
-
-@pytest.mark.long
 @pytest.mark.process
 def test_the_tour_goes_as_it_says(tmp_path: Path) -> None:
     folder = tmp_path / "empty"
     folder.mkdir()
-    with forked_command(tmp_path / "bin") as programs, reserved_port() as port:
+    port = unused_endpoint().rpartition(":")[2]
+    with forked_command(tmp_path / "bin") as programs:
         path = f"{programs}:{os.environ['PATH']}"
-        status, out, err = follow(TOUR, folder, {**os.environ, "PATH": path, "PORT": str(port)})
+        status, out, err = follow(TOUR, folder, {**os.environ, "PATH": path, "PORT": port})
 
     assert status == 0, out + err
     covers = [json.loads(line) for line in (folder / "covers.jsonl").read_text("utf-8").splitlines()]

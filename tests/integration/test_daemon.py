@@ -25,7 +25,7 @@ from listener.runtime.liveness import Heartbeat, LivenessMonitor
 from listener.settings.loader import load
 from listener.settings.sections import DispatchSettings, Settings
 from tests.support.noting import imported_noting, install_noting
-from tests.support.program import QUEUE, Place
+from tests.support.program import QUEUE, Place, unused_endpoint
 from tests.support.sqlite import new_sqlite
 from tests.support.waiting import wait_until
 
@@ -54,6 +54,8 @@ handlers = [
   {{ use = "noting", name = "two", label = "{label}" }},
 ]
 """
+#: Held from now on: tests compare what is open before and after.
+PORT = int(unused_endpoint().rpartition(":")[2])
 #: What must not happen while a Daemon is constructed, by the names of Python's audit events.
 IO_EVENTS = ("open", "os.", "socket.", "sqlite3.", "subprocess.", "_thread.start", "import")
 CONSTRUCT = """
@@ -71,16 +73,10 @@ sys.exit(f"constructing a Daemon did {found}" if found else 0)
 """
 
 
-def a_free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as free:
-        port: int = free.getsockname()[1]
-    return port
-
-
 def text_of(folder: Path, **changes: Any) -> str:
     values: dict[str, Any] = {
         "folder": folder,
-        "port": a_free_port(),
+        "port": PORT,
         "mps": "http://127.0.0.1:9",
         "key": "id",
         "endpoint": "http://127.0.0.1:9",
