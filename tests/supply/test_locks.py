@@ -26,7 +26,7 @@ TARGETS = [
     )
     for python, machine in itertools.product(PYTHONS, MACHINES)
 ]
-every_lock = pytest.mark.parametrize("name", LOCKS)
+every_lock = each_case("name", LOCKS)
 
 
 @every_lock
@@ -44,7 +44,7 @@ def test_every_lock_is_made_by_the_command_and_no_other_is_there() -> None:
 
 
 @every_lock
-@pytest.mark.parametrize("target", TARGETS, ids=lambda target: "-".join(target.values()))
+@each_case("target", TARGETS, ids=lambda target: "-".join(target.values()))
 def test_a_lock_satisfies_the_requirements_everywhere(name: str, target: dict[str, str]) -> None:
     """Fails if setup.cfg is changed without `make constraints`."""
     versions = locked_versions(name, target)

@@ -137,28 +137,28 @@ def test_many_rows_take_several_requests(api: Api, area: str, monkeypatch: pytes
     assert sorted(changed) == [1, 2, 3, 4, 5]
 
 
+#: Bodies that do not say clearly which rows they are about.
+UNCLEAR: list[dict[str, Any]] = [
+    {},
+    {"ids": [1], "all": True},
+    {"ids": [1], "filters": {"since": "1h"}},
+    {"ids": [1], "before": 7},
+    {"ids": [0]},
+    {"ids": ["one"]},
+    {"ids": ["1"]},
+    {"ids": [1], "dry_run": "no"},
+    {"all": 1},
+    {"all": True, "filters": {"colour": "red"}},
+    {"ids": list(range(1, bulk.MAX_ROWS + 2))},
+]
+
+
 @every_area
-@pytest.mark.parametrize(
-    "body",
-    [
-        {},
-        {"ids": [1], "all": True},
-        {"ids": [1], "filters": {"since": "1h"}},
-        {"ids": [1], "before": 7},
-        {"ids": [0]},
-        {"ids": ["one"]},
-        {"ids": ["1"]},
-        {"ids": [1], "dry_run": "no"},
-        {"all": 1},
-        {"all": True, "filters": {"colour": "red"}},
-        {"ids": list(range(1, bulk.MAX_ROWS + 2))},
-    ],
-)
-def test_an_unclear_selection_is_refused(api: Api, area: str, body: dict[str, Any]) -> None:
+def test_an_unclear_selection_is_refused(api: Api, area: str) -> None:
     _, fill, verb, _ = AREAS[area]
     fill(api.store, 1)
 
-    assert api.post(f"/v1/{area}/{verb}", json=body).status_code == 422
+    assert [body for body in UNCLEAR if api.post(f"/v1/{area}/{verb}", json=body).status_code != 422] == []
     assert len(ids_of(api, area)) == 1
 
 
