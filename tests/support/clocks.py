@@ -80,7 +80,11 @@ class FrozenClock:
 
 @contextmanager
 def freeze_time(now: datetime = NOON) -> Iterator[FrozenClock]:
-    """Stop the clocks that ``listener.core.clock`` reads, and no others: those of the event loop, say, go on."""
+    """Stop the clocks that ``listener.core.clock`` reads, and no others: those of the event loop, say, go on.
+
+    freezegun stops those of the whole process, and looks through all modules for that. It is for tests of the code that
+    reads the clocks of the system.
+    """
     frozen = FrozenClock(now)
     with pytest.MonkeyPatch.context() as patch:
         for name in ("now", "timestamp", "monotonic"):
