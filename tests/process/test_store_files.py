@@ -29,7 +29,8 @@ class Running:
         self._url = unused_endpoint()
         self.program = self.start()
         place.send("before")
-        wait_until(lambda: self.handled({"before"}))
+        # What isn't settled when the files are gone would be tried for as long as a stop may take.
+        wait_until(lambda: self.handled({"before"}) and place.delivery_states() == {"done": 1})
 
     def start(self) -> Program:
         return self.place.run(http__listen=self._url.removeprefix("http://")).ready()
