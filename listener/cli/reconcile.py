@@ -155,6 +155,8 @@ class _QueueClock:
         for queue in self._client.settings.queues:
             with suppress(UnavailableError):
                 mns_queue.read_status(queue, self._client.clients.keys(queue.tenant), on_date=guard.confirm)
+            if guard.wants_times:
+                guard.learn(self._client.store.newest_times(), now=clock.now())
             if guard.confirmed:
                 return True
         return False

@@ -298,6 +298,9 @@ class ScheduleStore(Protocol):
         ``longest_query_wait`` is the longest pause before the next query about an overdue job.
         """
 
+    def newest_times(self) -> Sequence[Sequence[datetime]]:
+        """When the newest rows of several tables were written, in the order in which they were."""
+
     def correct_past(self, lag: ClockLag) -> int:
         """Give what was written while the clock was behind its true times, so that it does not look older than it is.
         Returns how many rows were changed. To repeat this changes nothing.

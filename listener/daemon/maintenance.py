@@ -172,7 +172,10 @@ class Housekeeping:
             self._dispatcher.wake()
 
     def _correct_past(self) -> None:
-        """The clock was behind when some rows were written."""
+        """The clock was behind when some rows were written, perhaps before this process started."""
+        now = clock.now()  # before the clock is confirmed, as in PrunerLoop
+        if self._clock_guard.wants_times:
+            self._clock_guard.learn(self._store.newest_times(), now=now)
         for lag in self._clock_guard.lags_to_correct():
             changed = self._store.correct_past(lag)
             self._clock_guard.corrected(lag)

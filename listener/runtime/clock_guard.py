@@ -2,20 +2,22 @@
 
 A clock that is days ahead for some seconds would otherwise declare jobs lost, whose callbacks are still to come, and
 delete results, whose copies would then be handled again. One that was behind for some seconds leaves rows that look
-days older than they are: until these are corrected, nothing is decided by age either.
+days older than they are: until these are corrected, nothing is decided by age either. Whether there are such rows from
+before this process started is looked up once.
 """
 
 from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from listener.core import clock
 from listener.core.logger import get_logger
 from listener.core.model import ClockLag
+from listener.runtime.clock_evidence import lags_shown
 from listener.runtime.log_throttle import ThrottledLog
 
 log = get_logger(__name__)
@@ -76,6 +78,7 @@ class ClockGuard:
         self._was_right = False  #: whether a service has confirmed the clock since then
         self._true_boot: datetime | None = None  #: when the machine was started, by a service's clock
         self._steps_back = 0
+        self._knows_past = False  #: whether the times of rows have been looked at
         self._unjudged: list[_Period] = []  #: before the last jump: to be compared with a clock that is right
         self._corrections: list[_Correction] = []
         self._lags: deque[ClockLag] = deque(maxlen=REMEMBERED)
@@ -93,7 +96,7 @@ class ClockGuard:
         rows are left that were written while it was behind."""
         with self._lock:
             self._look()
-            return self._is_right and not self._corrections
+            return self._is_right and self._knows_past and not self._corrections
 
     def confirms(self, at: datetime) -> bool:
         """See ``AgeCheck``: deliveries in the hands of handlers still have the times that they were claimed with."""
@@ -120,6 +123,20 @@ class ClockGuard:
                 seconds=round(off.total_seconds(), 1),
                 hint="correct the clock of this machine; no job becomes Lost and nothing is pruned until then",
             )
+
+    @property
+    def wants_times(self) -> bool:
+        """Whether ``learn`` is to be called: the clock is right, so that it can be compared with what it has shown."""
+        with self._lock:
+            self._look()
+            return self._is_right and not self._knows_past
+
+    def learn(self, written: Iterable[Sequence[datetime]], *, now: datetime) -> None:
+        """Each of ``written`` has times at which rows were written, in this order, also before this process started."""
+        with self._lock:
+            self._knows_past = True
+            for times in written:
+                self._add_lags(lags_shown(times, now=now, tolerance=TOLERANCE))
 
     def lags_to_correct(self) -> Sequence[ClockLag]:
         """Periods in which the clock was behind, whose rows are to be corrected now; then call ``corrected``."""
@@ -158,10 +175,13 @@ class ClockGuard:
         for period in self._unjudged:
             by = self._boot - period.boot
             if by > TOLERANCE:
-                lag = period.lag(by)
-                self._lags.append(lag)
-                self._corrections.append(_Correction(lag, self._seen_at + SETTLING_TIME))
+                self._add_lags([period.lag(by)])
         self._unjudged = []
+
+    def _add_lags(self, lags: Iterable[ClockLag]) -> None:
+        for lag in lags:
+            self._lags.append(lag)
+            self._corrections.append(_Correction(lag, self._seen_at + SETTLING_TIME))
 
     @property
     def _is_right(self) -> bool:

@@ -10,7 +10,8 @@ found by the indexes that exist for it. So this costs as much as there is of tha
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any, Final
 
 from sqlalchemy import (
@@ -33,6 +34,8 @@ from listener.store.claims import IS_PENDING, IS_RUNNING
 from listener.store.future_rows import MARGIN
 from listener.store.postgres import notify
 from listener.store.tables import (
+    EARLIEST,
+    LATEST,
     MICROSECOND,
     UtcTimestamp,
     attempts,
@@ -45,6 +48,19 @@ from listener.store.tables import (
 
 #: How many rows are looked at in one query for the first one that was written in the period.
 SLICE: Final = 500
+#: From how many rows of a table it can be seen that the clock was behind when they were written.
+NEWEST: Final = 10_000
+
+
+def newest_times(connection: Connection) -> Sequence[Sequence[datetime]]:
+    """See ``ScheduleStore.newest_times``. All that is recorded or settled is a change; jobs that begin are not."""
+    return [_newest(connection, column) for column in (changes.c.at, jobs.c.created_at)]
+
+
+def _newest(connection: Connection, column: Column[Any]) -> Sequence[datetime]:
+    readable = type_coerce(column, UtcTimestamp).between(EARLIEST, LATEST)  # a damaged row may hold anything
+    newest = select(column).where(readable).order_by(column.table.c.id.desc()).limit(NEWEST)
+    return connection.scalars(newest).all()[::-1]
 
 
 def correct(connection: Connection, lag: ClockLag) -> int:

@@ -168,6 +168,10 @@ class SqlStore:
         with self.database.write() as connection:
             return future_rows.reschedule(connection, at=at, longest_query_wait=longest_query_wait)
 
+    def newest_times(self) -> Sequence[Sequence[datetime]]:
+        with self.database.read() as connection:
+            return past_rows.newest_times(connection)
+
     def correct_past(self, lag: ClockLag) -> int:
         with self.database.write() as connection:
             return past_rows.correct(connection, lag)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from datetime import datetime, timedelta
 
 import pytest
+from sqlalchemy import BigInteger, type_coerce, update
 
 from listener.core.model import ClockLag, Dead, Delivery, Outcome, RetryAfter, Settlement
 from listener.rules.routing import Correlation, decider
+from listener.runtime.clock_evidence import lags_shown
 from listener.store import past_rows
 from listener.store.dead_letters import DeadLetters
 from listener.store.sql_store import SqlStore
@@ -24,7 +26,8 @@ from tests.support.builders import (
 )
 from tests.support.stores import count, deliveries, jobs, quarantine, results, the_job, the_row
 
-SECOND, HOUR, DAY = timedelta(seconds=1), timedelta(hours=1), timedelta(days=1)
+SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
+HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 #: What the clock showed at noon, while it was behind.
 BEHIND = NOON - 2 * DAY
 LAG = ClockLag(begin=BEHIND - SECOND, end=BEHIND + 10 * SECOND, by=2 * DAY)
@@ -149,3 +152,31 @@ def test_only_what_was_written_meanwhile_is_corrected_however_much_there_is(
     for column in columns:
         assert [count(store, column.table, column == at) for at in right] == [3] * len(right)
     assert store.correct_past(LAG) == 0
+
+
+def test_what_the_newest_rows_show_is_enough_to_correct_them(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process, which knows by how much the clock was behind, may come first or later."""
+    monkeypatch.setattr(past_rows, "NEWEST", 5)
+    for number, at in enumerate((BEFORE, BEFORE, BEFORE, NOON, BEHIND, BEHIND + SECOND)):
+        store.record(decoded_messages(1, prefix=f"{number}"), routes_all(), at=at)
+    store.add_job(a_job(created_at=NOON, token=TOKEN))
+    changed, begun = store.newest_times()
+    assert (changed, begun) == ([BEFORE, BEFORE, NOON, BEHIND, BEHIND + SECOND], [NOON])
+
+    (lag,) = lags_shown(changed, now=NOON + 9 * SECOND, tolerance=5 * MINUTE)
+    assert store.correct_past(lag) > 0
+    corrected = store.newest_times()
+    assert (store.correct_past(LAG), store.newest_times()) == (0, corrected)
+    assert lags_shown(corrected[0], now=NOON + 9 * SECOND, tolerance=5 * MINUTE) == []
+    ages = [each.attempts_since for each in claimed(store, at=NOON + 9 * SECOND)]
+    assert sorted(ages) == [BEFORE] * 3 + [NOON, NOON + 8 * SECOND, NOON + 9 * SECOND]
+
+
+def test_a_damaged_time_shows_nothing(store: SqlStore) -> None:
+    store.record([a_decoded_message()], routes_all(), at=BEHIND)
+    with store.database.write() as connection:
+        connection.execute(update(changes).values(at=type_coerce(2**62, BigInteger)))
+
+    assert store.newest_times()[0] == []

@@ -149,6 +149,35 @@ def test_what_was_written_while_the_clock_was_behind_is_never_too_old(tmp_path: 
     assert dispatcher.policy(corrected).max_elapsed == DAY
 
 
+def test_a_process_that_starts_after_the_correction_takes_nothing_for_too_old(
+    tmp_path: Path, clocks: Clocks
+) -> None:
+    with closing(FlakyStore.open(new_sqlite(tmp_path / "store.db"))) as opened:
+        store = FlakyStore(opened.database)
+        store.record(decoded_messages(1, prefix="before"), routes_all(), at=clocks.now, claim=a_claim())
+        clocks.jump(-2 * DAY)
+        store.record(decoded_messages(1, prefix="meanwhile"), routes_all(), at=clocks.now)
+        (claimed,) = store.claim(a_claim(until=clocks.now + DAY), at=clocks.now)
+        clocks.jump(2 * DAY)
+        clocks.tick(timedelta(seconds=1))
+        guard = ClockGuard()
+        loop = housekeeping(store, clock_guard=guard)
+        dispatcher = a_dispatcher(store, lambda _result: None, policy=RetryPolicy(), clock_check=guard)
+        guard.confirm(clocks.true_time)
+        limits = [dispatcher.policy(claimed).max_elapsed]
+        store.away_for = 1
+        for passed in (timedelta(0), timedelta(0), SETTLING_TIME):
+            clocks.tick(passed)
+            loop.turn()
+            limits.append(dispatcher.policy(claimed).max_elapsed)
+        corrected = store.find_delivery(claimed.id)
+
+    assert limits == [timedelta.max] * 4
+    assert corrected is not None
+    assert NOON <= corrected.attempts_since <= clocks.now
+    assert dispatcher.policy(corrected).max_elapsed == DAY
+
+
 def test_waiting_results_are_decided_about_without_a_pause_as_long_as_more_are_due(
     tmp_path: Path, clocks: Clocks
 ) -> None:

@@ -22,12 +22,19 @@ def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
     return Clocks(monkeypatch)
 
 
+def a_guard() -> ClockGuard:
+    """One that has looked at the times of rows, and found none."""
+    guard = ClockGuard()
+    guard.learn((), now=clock.now())
+    return guard
+
+
 def what_is_known(guard: ClockGuard) -> tuple[bool, bool]:
     return guard.confirmed, guard.wrong
 
 
 def test_a_clock_is_confirmed_by_a_service_and_stays_so(clocks: Clocks) -> None:
-    guard = ClockGuard()
+    guard = a_guard()
     assert what_is_known(guard) == (False, False)
     guard.confirm(clocks.true_time + TOLERANCE)
     assert what_is_known(guard) == (True, False)
@@ -35,9 +42,42 @@ def test_a_clock_is_confirmed_by_a_service_and_stays_so(clocks: Clocks) -> None:
     assert what_is_known(guard) == (True, False)
 
 
+def test_the_times_of_rows_are_looked_at_once_after_the_clock_is_right_and_before_it_is_confirmed(
+    clocks: Clocks,
+) -> None:
+    clocks.jump(-2 * DAY)
+    guard = ClockGuard()
+    guard.confirm(clocks.true_time)
+    assert (guard.wants_times, guard.confirmed) == (False, False)
+    clocks.jump(2 * DAY)
+    assert (guard.wants_times, guard.confirmed) == (True, False)
+    correct_all(guard)
+    clocks.tick(SETTLING_TIME)
+    correct_all(guard)
+    assert (guard.wants_times, guard.confirmed) == (True, False)
+    guard.learn([[clocks.now]], now=clocks.now)
+    assert (guard.wants_times, guard.confirmed) == (False, True)
+
+
+def test_a_process_that_starts_after_the_correction_learns_from_rows_how_far_the_clock_was_behind(
+    clocks: Clocks,
+) -> None:
+    guard = ClockGuard()
+    guard.confirm(clocks.true_time)
+    written = clocks.now - 2 * DAY
+    guard.learn([[], [clocks.now - SECOND, written, clocks.now]], now=clocks.now)
+
+    (lag,) = guard.lags_to_correct()
+    assert (lag.by, written in lag, guard.confirmed) == (2 * DAY, True, False)
+    for _ in range(2):
+        correct_all(guard)
+        clocks.tick(SETTLING_TIME)
+    assert (guard.confirmed, guard.confirms(written)) == (True, False)
+
+
 @pytest.mark.parametrize("size", [4 * DAY, 31 * DAY])
 def test_a_clock_that_jumped_is_wrong_until_it_jumps_back(clocks: Clocks, size: timedelta) -> None:
-    guard = ClockGuard()
+    guard = a_guard()
     guard.confirm(clocks.true_time)
     clocks.jump(size)
     assert what_is_known(guard) == (False, True)
@@ -50,7 +90,7 @@ def test_a_clock_that_jumped_is_wrong_until_it_jumps_back(clocks: Clocks, size: 
 
 def test_a_clock_that_was_wrong_at_the_start_is_right_once_it_is_corrected(clocks: Clocks) -> None:
     clocks.jump(31 * DAY)
-    guard = ClockGuard()
+    guard = a_guard()
     assert what_is_known(guard) == (False, False)
     guard.confirm(clocks.true_time)
     assert what_is_known(guard) == (False, True)
@@ -78,7 +118,7 @@ def test_each_jump_is_reported_once_with_its_size(clocks: Clocks) -> None:
 
 
 def test_a_suspended_machine_is_no_jump(clocks: Clocks) -> None:
-    guard = ClockGuard()
+    guard = a_guard()
     guard.confirm(clocks.true_time)
     clocks.tick(3 * DAY)
     with capture_logs() as logs:
@@ -98,7 +138,7 @@ def correct_all(guard: ClockGuard) -> int:
 def test_after_a_clock_was_behind_it_is_confirmed_once_the_rows_have_been_corrected_twice(
     clocks: Clocks,
 ) -> None:
-    guard = ClockGuard()
+    guard = a_guard()
     guard.confirm(clocks.true_time)
     clocks.jump(-2 * DAY)
     assert what_is_known(guard) == (False, True)
@@ -117,7 +157,7 @@ def test_after_a_clock_was_behind_it_is_confirmed_once_the_rows_have_been_correc
 
 
 def test_the_second_correction_counts_only_if_it_began_after_the_first(clocks: Clocks) -> None:
-    guard = ClockGuard()
+    guard = a_guard()
     clocks.jump(-2 * DAY)
     guard.confirm(clocks.true_time)
     clocks.jump(2 * DAY)
@@ -137,7 +177,7 @@ def test_a_process_that_was_started_with_a_clock_that_was_behind_knows_it_later(
 ) -> None:
     clocks.jump(-2 * DAY)
     before = clocks.now - timedelta(minutes=30)  # by a process before this one
-    guard = ClockGuard()
+    guard = a_guard()
     if told:
         guard.confirm(clocks.true_time)
     clocks.tick(SECOND)
@@ -151,7 +191,7 @@ def test_a_process_that_was_started_with_a_clock_that_was_behind_knows_it_later(
 
 
 def test_each_of_several_steps_back_is_corrected_by_what_was_missing(clocks: Clocks) -> None:
-    guard = ClockGuard()
+    guard = a_guard()
     guard.confirm(clocks.true_time)
     for size in (-2 * DAY, -DAY, 3 * DAY):
         clocks.jump(size)
@@ -170,7 +210,7 @@ def test_each_of_several_steps_back_is_corrected_by_what_was_missing(clocks: Clo
 def test_a_clock_that_was_not_far_behind_leaves_nothing_to_correct(
     clocks: Clocks, sizes: tuple[timedelta, ...]
 ) -> None:
-    guard = ClockGuard()
+    guard = a_guard()
     guard.confirm(clocks.true_time)
     for size in sizes:
         clocks.jump(size)
@@ -180,7 +220,7 @@ def test_a_clock_that_was_not_far_behind_leaves_nothing_to_correct(
 
 
 def test_a_machine_that_was_paused_without_its_uptime_was_not_behind_before(clocks: Clocks) -> None:
-    guard = ClockGuard()
+    guard = a_guard()
     guard.confirm(clocks.true_time)
     clocks.jump(DAY)  # the time since boot has not gone on
     guard.watch()
@@ -194,7 +234,7 @@ def test_whenever_the_jumps_are_noticed_nothing_is_as_old_as_it_seems(
     clocks: Clocks, watched: tuple[bool, ...]
 ) -> None:
     """A batch is received and written while the clock is behind, and its handler fails after that."""
-    guard = ClockGuard()
+    guard = a_guard()
     guard.confirm(clocks.true_time)
     written = clocks.now
     steps: list[Callable[[], None]] = [
@@ -216,7 +256,7 @@ def test_whenever_the_jumps_are_noticed_nothing_is_as_old_as_it_seems(
 def test_a_process_that_is_stopped_while_it_reads_the_clocks_sees_no_jump(
     clocks: Clocks, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    guard = ClockGuard()
+    guard = a_guard()
     guard.confirm(clocks.true_time)
     stops = iter([timedelta(hours=1)])
 
@@ -234,7 +274,7 @@ def test_a_process_that_is_stopped_while_it_reads_the_clocks_sees_no_jump(
 
 def test_a_wrong_clock_is_reported_once_a_minute(clocks: Clocks) -> None:
     clocks.jump(timedelta(hours=-3))
-    guard = ClockGuard()
+    guard = a_guard()
     guard.confirm(clocks.true_time)
     with capture_logs() as logs:
         for _ in range(10):
