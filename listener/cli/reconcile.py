@@ -152,11 +152,10 @@ class _QueueClock:
     @cached_property
     def confirmed(self) -> bool:
         guard = clock_guard.ClockGuard()
+        guard.learn(self._client.store.newest_times())
         for queue in self._client.settings.queues:
             with suppress(UnavailableError):
                 mns_queue.read_status(queue, self._client.clients.keys(queue.tenant), on_date=guard.confirm)
-            if guard.wants_times:
-                guard.learn(self._client.store.newest_times(), now=clock.now())
             if guard.confirmed:
                 return True
         return False

@@ -410,12 +410,13 @@ class Delivery:
 class ClockLag:
     """A period in which the wall clock was behind, and which is over: times that were written in it are too early.
 
-    It is at most half as long as ``by``: a time that has been moved by that is outside of it.
+    It is at most half as long as ``at_least``: a time that has been moved, by that or more, is outside of it.
     """
 
     begin: datetime  #: by that clock
     end: datetime  #: by that clock
-    by: timedelta  #: how far it was behind
+    by: timedelta  #: how far it was behind; perhaps a little less
+    at_least: timedelta  #: it was behind by this or more
 
     def __contains__(self, at: datetime) -> bool:
         return self.begin <= at <= self.end

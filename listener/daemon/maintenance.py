@@ -173,9 +173,8 @@ class Housekeeping:
 
     def _correct_past(self) -> None:
         """The clock was behind when some rows were written, perhaps before this process started."""
-        now = clock.now()  # before the clock is confirmed, as in PrunerLoop
-        if self._clock_guard.wants_times:
-            self._clock_guard.learn(self._store.newest_times(), now=now)
+        if not self._clock_guard.knows_past:
+            self._clock_guard.learn(self._store.newest_times())
         for lag in self._clock_guard.lags_to_correct():
             changed = self._store.correct_past(lag)
             self._clock_guard.corrected(lag)

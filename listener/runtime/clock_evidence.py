@@ -40,7 +40,8 @@ class _Fallen:
         if rose < fell - tolerance:
             return None  # the clock was ahead before, and these times are right
         end = self.end + MARGIN
-        return ClockLag(begin=max(self.begin - MARGIN, end - fell / 2), end=end, by=max(fell, rose))
+        begin = max(self.begin - MARGIN, end - fell / 2)
+        return ClockLag(begin=begin, end=end, by=max(fell, rose), at_least=fell)
 
 
 def lags_shown(times: Sequence[datetime], *, now: datetime, tolerance: timedelta) -> Sequence[ClockLag]:

@@ -3,7 +3,7 @@
 A clock that is days ahead for some seconds would otherwise declare jobs lost, whose callbacks are still to come, and
 delete results, whose copies would then be handled again. One that was behind for some seconds leaves rows that look
 days older than they are: until these are corrected, nothing is decided by age either. Whether there are such rows from
-before this process started is looked up once.
+before this process started is seen by their times, which are read once.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ class _Period:
         """If the clock was behind by so much in it. The bounds keep what has been corrected out of the period, also
         for a process that noticed the jump a while later: see ``ClockLag``."""
         end = min(self.end, self.seen + by / 4)
-        return ClockLag(begin=max(self.begin, end - by / 2), end=end, by=by)
+        return ClockLag(begin=max(self.begin, end - by / 2), end=end, by=by, at_least=by - MOMENT)
 
 
 @dataclass(slots=True)
@@ -78,7 +78,8 @@ class ClockGuard:
         self._was_right = False  #: whether a service has confirmed the clock since then
         self._true_boot: datetime | None = None  #: when the machine was started, by a service's clock
         self._steps_back = 0
-        self._knows_past = False  #: whether the times of rows have been looked at
+        self._knows_past = False  #: whether ``learn`` has been called
+        self._written: Sequence[Sequence[datetime]] = ()  #: what it was given, until the clock is right
         self._unjudged: list[_Period] = []  #: before the last jump: to be compared with a clock that is right
         self._corrections: list[_Correction] = []
         self._lags: deque[ClockLag] = deque(maxlen=REMEMBERED)
@@ -125,18 +126,14 @@ class ClockGuard:
             )
 
     @property
-    def wants_times(self) -> bool:
-        """Whether ``learn`` is to be called: the clock is right, so that it can be compared with what it has shown."""
-        with self._lock:
-            self._look()
-            return self._is_right and not self._knows_past
+    def knows_past(self) -> bool:
+        """Whether ``learn`` has been called, without which nothing is confirmed."""
+        return self._knows_past
 
-    def learn(self, written: Iterable[Sequence[datetime]], *, now: datetime) -> None:
+    def learn(self, written: Sequence[Sequence[datetime]]) -> None:
         """Each of ``written`` has times at which rows were written, in this order, also before this process started."""
         with self._lock:
-            self._knows_past = True
-            for times in written:
-                self._add_lags(lags_shown(times, now=now, tolerance=TOLERANCE))
+            self._written, self._knows_past = written, True
 
     def lags_to_correct(self) -> Sequence[ClockLag]:
         """Periods in which the clock was behind, whose rows are to be corrected now; then call ``corrected``."""
@@ -161,7 +158,7 @@ class ClockGuard:
             log.warning("clock.jumped", seconds=round(size.total_seconds(), 1))
             self._on_jump(size)
         self._boot, self._seen_at = boot, uptime
-        if self._unjudged and self._is_right:
+        if self._is_right:
             self._judge()
 
     def _end_period(self, uptime: timedelta, boot: datetime) -> None:
@@ -176,7 +173,9 @@ class ClockGuard:
             by = self._boot - period.boot
             if by > TOLERANCE:
                 self._add_lags([period.lag(by)])
-        self._unjudged = []
+        for times in self._written:
+            self._add_lags(lags_shown(times, now=self._boot + self._seen_at, tolerance=TOLERANCE))
+        self._unjudged, self._written = [], ()
 
     def _add_lags(self, lags: Iterable[ClockLag]) -> None:
         for lag in lags:

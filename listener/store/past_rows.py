@@ -94,8 +94,12 @@ def _deliveries(lag: ClockLag, where: ColumnElement[bool]) -> Any:
     # As in future_rows: when the pause before the next attempt began.
     since = func.coalesce(columns.settled_at, columns.replayed_at, columns.created_at)
     times = (columns.created_at, columns.replayed_at, columns.settled_at, columns.no_handler_since)
-    waits = _within(since, lag)
-    due = {each: _later(each, lag, when=waits) for each in (columns.next_at, columns.pull_at)}
+    # The pause of a retry is written with its begin; not so that before an offer is pulled.
+    retried = and_(columns.settled_at.is_not(None), columns.owner.is_(None))
+    due = {
+        each: _later(each, lag, when=and_(_within(since, lag), or_(retried, _scheduled(since, each, lag))))
+        for each in (columns.next_at, columns.pull_at)
+    }
     return _times(lag, *times, where=where, also=due)
 
 
@@ -115,9 +119,15 @@ def _jobs(lag: ClockLag) -> Any:
 
 def _results(lag: ClockLag, where: ColumnElement[bool]) -> Any:
     since, due = results.c.received_at, results.c.wait_until
-    # What is due after the period was perhaps scheduled after it: it may be early, but not late.
-    scheduled = and_(_within(since, lag), due < lag.end + lag.by)
+    scheduled = and_(_within(since, lag), _scheduled(since, due, lag))
     return _times(lag, since, where=where, also={due: _later(due, lag, when=scheduled)})
+
+
+def _scheduled(since: Any, due: Any, lag: ClockLag) -> ColumnElement[bool]:
+    """Whether this clock has scheduled it. A right one perhaps has if it is due late: it may be early, but not late."""
+    wait = type_coerce(due, BigInteger) - type_coerce(since, BigInteger)
+    early: ColumnElement[bool] = type_coerce(wait, BigInteger) < lag.at_least // MICROSECOND
+    return early
 
 
 def _new(connection: Connection, lag: ClockLag, column: Column[Any]) -> Any:

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
 from sqlalchemy import BigInteger, type_coerce, update
 
-from listener.core.model import ClockLag, Dead, Delivery, Outcome, RetryAfter, Settlement
+from listener.core.model import ClockLag, Dead, Delivery, Offered, Outcome, RetryAfter, Settlement
 from listener.rules.routing import Correlation, decider
 from listener.runtime.clock_evidence import lags_shown
 from listener.store import past_rows
@@ -30,7 +31,7 @@ SECOND, MINUTE = timedelta(seconds=1), timedelta(minutes=1)
 HOUR, DAY = timedelta(hours=1), timedelta(days=1)
 #: What the clock showed at noon, while it was behind.
 BEHIND = NOON - 2 * DAY
-LAG = ClockLag(begin=BEHIND - SECOND, end=BEHIND + 10 * SECOND, by=2 * DAY)
+LAG = ClockLag(begin=BEHIND - SECOND, end=BEHIND + 10 * SECOND, by=2 * DAY, at_least=2 * DAY)
 BEFORE = NOON - 5 * HOUR
 
 
@@ -104,6 +105,35 @@ def test_a_result_waits_for_its_job_as_long_as_was_meant(store: SqlStore) -> Non
 
     store.correct_past(LAG)
     assert the_row(store, results)["wait_until"] == NOON + 5 * SECOND
+
+
+def test_what_was_scheduled_after_the_correction_is_due_then(store: SqlStore) -> None:
+    """Before the row was corrected, also if the clock was perhaps behind by less."""
+    waits = decider((), Correlation(wait=2 * DAY + SECOND), now=BEHIND, wait_over=False)
+    store.record([a_decoded_message()], waits, at=BEHIND)
+
+    store.correct_past(replace(LAG, by=3 * DAY))
+    row = the_row(store, results)
+    assert (row["received_at"], row["wait_until"]) == (NOON + DAY, NOON + SECOND)
+
+
+def test_a_result_whose_job_a_right_clock_has_registered_meanwhile_is_due_then(store: SqlStore) -> None:
+    waits = decider((), Correlation(wait=5 * SECOND), now=BEHIND, wait_over=False)
+    store.record([a_decoded_message()], waits, at=BEHIND)
+    store.add_job(a_job(created_at=NOON))
+
+    store.correct_past(LAG)
+    row = the_row(store, results)
+    assert (row["received_at"], row["wait_until"]) == (NOON, NOON)
+
+
+def test_what_was_offered_after_the_correction_can_be_pulled_then(store: SqlStore) -> None:
+    (delivery,) = store.record([a_decoded_message()], routes_all(), at=BEHIND, claim=a_claim()).claimed
+    store.settle([Settlement(delivery=delivery, outcome=Offered())], at=NOON)
+
+    store.correct_past(LAG)
+    row = the_row(store, deliveries)
+    assert (row["created_at"], row["pull_at"]) == (NOON, NOON)
 
 
 def test_a_job_keeps_its_time_to_the_deadline(store: SqlStore) -> None:

@@ -53,7 +53,7 @@ def test_what_has_been_corrected_by_one_estimate_is_not_corrected_by_another(idl
     first, last = idle - 2 * DAY, idle - 2 * DAY + 10 * SECOND
     estimates = shown(timedelta(0), first, last, now=idle + 20 * SECOND)
     (later,) = shown(timedelta(0), first, last, now=idle + 9 * HOUR)
-    exact = ClockLag(begin=NOON + first - HOUR, end=NOON + last + HOUR, by=2 * DAY)
+    exact = ClockLag(begin=NOON + first - HOUR, end=NOON + last + HOUR, by=2 * DAY, at_least=2 * DAY)
 
     true = [idle, idle + 10 * SECOND]
     for lags in ([*estimates, later], [later, *estimates], [exact, *estimates], [*estimates, exact]):

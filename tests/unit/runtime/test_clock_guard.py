@@ -25,7 +25,7 @@ def clocks(monkeypatch: pytest.MonkeyPatch) -> Clocks:
 def a_guard() -> ClockGuard:
     """One that has looked at the times of rows, and found none."""
     guard = ClockGuard()
-    guard.learn((), now=clock.now())
+    guard.learn(())
     return guard
 
 
@@ -42,33 +42,29 @@ def test_a_clock_is_confirmed_by_a_service_and_stays_so(clocks: Clocks) -> None:
     assert what_is_known(guard) == (True, False)
 
 
-def test_the_times_of_rows_are_looked_at_once_after_the_clock_is_right_and_before_it_is_confirmed(
-    clocks: Clocks,
-) -> None:
-    clocks.jump(-2 * DAY)
+def test_no_clock_is_confirmed_before_the_times_of_rows_are_known(clocks: Clocks) -> None:
     guard = ClockGuard()
     guard.confirm(clocks.true_time)
-    assert (guard.wants_times, guard.confirmed) == (False, False)
-    clocks.jump(2 * DAY)
-    assert (guard.wants_times, guard.confirmed) == (True, False)
-    correct_all(guard)
-    clocks.tick(SETTLING_TIME)
-    correct_all(guard)
-    assert (guard.wants_times, guard.confirmed) == (True, False)
-    guard.learn([[clocks.now]], now=clocks.now)
-    assert (guard.wants_times, guard.confirmed) == (False, True)
+    assert (guard.knows_past, guard.confirmed, guard.confirms(clocks.now)) == (False, False, False)
+    guard.learn([[clocks.now]])
+    assert (guard.knows_past, guard.confirmed, guard.confirms(clocks.now)) == (True, True, True)
 
 
+@pytest.mark.parametrize("ahead", [timedelta(0), 31 * DAY], ids=["right", "ahead"])
 def test_a_process_that_starts_after_the_correction_learns_from_rows_how_far_the_clock_was_behind(
-    clocks: Clocks,
+    clocks: Clocks, ahead: timedelta
 ) -> None:
+    """Once the clock is right, since it is compared with what it has shown."""
+    written = clocks.now - 2 * DAY
+    clocks.jump(ahead)
     guard = ClockGuard()
     guard.confirm(clocks.true_time)
-    written = clocks.now - 2 * DAY
-    guard.learn([[], [clocks.now - SECOND, written, clocks.now]], now=clocks.now)
+    guard.learn([[], [clocks.true_time - SECOND, written, clocks.true_time]])
+    clocks.jump(-ahead)
 
+    assert not guard.confirmed
     (lag,) = guard.lags_to_correct()
-    assert (lag.by, written in lag, guard.confirmed) == (2 * DAY, True, False)
+    assert (lag.by, written in lag) == (2 * DAY, True)
     for _ in range(2):
         correct_all(guard)
         clocks.tick(SETTLING_TIME)
