@@ -49,10 +49,16 @@ def find_jobs(connection: Connection, found: Sequence[Result], *, at: datetime) 
     for result in found:
         if result.token and result.job_id and result.job_id not in known:
             tokens.setdefault(result.token, result.job_id)
+    missed = set[str]()
     for token, job_id in sorted(tokens.items()):
-        # Two tokens may claim one job id; the first one has it then.
-        if job_id not in known and (entry := job_rows.bind(connection, token, job_id, at=at)):
+        if job_id in known:  # two tokens may claim one job id; the first one has it then
+            continue
+        if entry := job_rows.bind(connection, token, job_id, at=at):
             known[job_id] = entry
+        else:
+            missed.add(job_id)
+    if missed:  # another transaction may have given the job its id since we looked
+        known |= _with_ids(connection, missed)
     return known
 
 

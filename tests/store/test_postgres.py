@@ -21,7 +21,7 @@ from listener.core.errors import SettingsError, StoreFailureKind, StoreUnavailab
 from listener.core.model import Delivery, Done, JobState, RetryAfter, Settlement, Target
 from listener.intake.recorder import NullDeliverySink, Recorder, decode_message
 from listener.rules.routing import Correlation, Rule
-from listener.store import ingest
+from listener.store import ingest, job_rows
 from listener.store.dead_letters import DeadLetters
 from listener.store.event_feed import EventFeed
 from listener.store.feed_position import Position
@@ -38,6 +38,7 @@ from tests.support.builders import (
     a_decoded_message,
     a_job,
     a_message,
+    a_result,
     decoded_messages,
     routes_all,
     wrapped,
@@ -47,6 +48,7 @@ from tests.support.forked import ForkedProgram
 from tests.support.hammer import PROCESSES
 from tests.support.postgres import PostgresServer
 from tests.support.stores import count, deliveries, results, the_job, the_row
+from tests.support.waiting import wait_until
 
 LONG = timedelta(seconds=30)
 BRIEF = timedelta(milliseconds=50)
@@ -131,7 +133,26 @@ class TestProcesses:
         assert the_job(store, TOKEN).state == JobState.SUCCESS
         assert count(store, deliveries) == 1
 
+    def test_a_result_that_is_recorded_while_its_submitter_learns_the_id_belongs_to_the_job(
+        self, store: SqlStore, url: str
+    ) -> None:
+        """It is looked for before the other transaction is committed, and its token afterwards."""
+        store.add_job(a_job(job_id="", state=JobState.INTENT))
+        waiting = f"{WAITS} '{url_name(url)}'"
 
+        with ThreadPoolExecutor(1) as thread:
+            with store.database.write() as connection:
+                job_rows.bind(connection, TOKEN, JOB_ID, at=NOON)
+                recorded = thread.submit(
+                    store.record, [a_decoded_message(result=a_result(token=TOKEN))], routes_all(), at=NOON
+                )
+                wait_until(lambda: bool(postgres.server().execute(waiting)))
+            recorded.result(30)
+
+        assert the_job(store, TOKEN).state == JobState.SUCCESS
+
+
+WAITS = "SELECT pid FROM pg_stat_activity WHERE wait_event_type = 'Lock' AND datname ="
 KILL_ALL = "UPDATE deliveries SET state = 'dead', owner = NULL, lease_until = NULL RETURNING id"
 
 
