@@ -50,8 +50,12 @@ class Guard:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         problem = self._refusal(scope, Headers(scope=scope))
-        answer = problem_response(problem) if problem else self._app
-        await answer(scope, receive, send)
+        if problem is None:
+            await self._app(scope, receive, send)
+            return
+        if problem.status == 403:  # the other refusals are those of bodies that are not to be read
+            await _read_body(receive)
+        await problem_response(problem)(scope, receive, send)
 
     def _refusal(self, scope: Scope, headers: Headers) -> Problem | None:
         host = headers.get("host", "")
@@ -88,6 +92,18 @@ _TITLES: Final = {
     "length-required": "The length of the body is required",
     "body-too-large": "The body is too large",
 }
+
+
+async def _read_body(receive: Receive) -> None:
+    """Read what a client that is refused sends, up to ``MAX_BODY``: if a connection is closed while there is more to be
+    read, the system resets it, and the client may not see the response.
+    """
+    left = MAX_BODY
+    while left > 0:
+        message = await receive()
+        if not message.get("more_body"):  # the end of the body, or of the connection
+            return
+        left -= len(message["body"])
 
 
 def _host_of(header: str) -> str:

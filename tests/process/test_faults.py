@@ -265,7 +265,7 @@ def test_a_wrong_clock_is_reported_with_its_offset(after_outage: Network) -> Non
 
 def test_one_queue_does_not_notice_the_others_faults(after_outage: Network) -> None:
     assert after_outage.warnings(WELL) == []
-    assert after_outage.recovered[WELL] < 2
+    assert after_outage.recovered[WELL] < RECOVERY / 2
 
 
 def test_without_deadlines_the_poller_hangs_and_without_throttling_it_floods_the_log(
@@ -335,4 +335,4 @@ def test_polls_that_are_answered_too_early_do_not_make_it_spin(tmp_path: Path) -
 
 
 def test_without_a_rest_it_would_spin(tmp_path: Path) -> None:
-    assert seconds_for_three_polls(tmp_path, early=True, without=["rest"]) < 1
+    assert seconds_for_three_polls(tmp_path, early=True, without=["rest"]) < 1.9

@@ -268,7 +268,7 @@ class TestReconciling:
         wait_until(lambda: place.happened("stall") > 0)
         daemon.send(signal.SIGTERM)
 
-        assert daemon.wait(seconds=10) == 0  # the call itself would take 15 s to time out
+        assert daemon.wait(seconds=13) == 0  # the call itself would take 15 s to time out
 
 
 @pytest.mark.long

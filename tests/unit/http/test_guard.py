@@ -8,6 +8,7 @@ from collections.abc import Collection, Mapping
 import httpx
 import pytest
 from starlette.responses import PlainTextResponse
+from starlette.types import Message
 
 from listener.http.guard import MAX_BODY, Guard
 from tests.support.cases import each_case
@@ -117,6 +118,42 @@ def test_a_page_of_another_server_changes_nothing(origin: str, host: str, allowe
 
     assert reply.status_code == (200 if allowed else 403)
     assert reply_to({"origin": origin, "host": host}).status_code == 200
+
+
+def test_a_form_of_another_page_is_read_before_it_is_refused() -> None:
+    """Or the connection might be reset before the client has read the response."""
+    happened: list[str] = []
+    parts = [{"type": "http.request", "body": b"x" * size, "more_body": bool(size)} for size in (9, 9, 0)]
+
+    async def receive() -> Message:
+        happened.append("read")
+        return parts.pop(0)
+
+    async def send(message: Message) -> None:
+        happened.append(message["type"])
+
+    asked = httpx.Request("POST", "http://localhost/sign-in", headers={"origin": "https://attacker.example"})
+    scope = {"type": "http", "method": asked.method, "path": asked.url.path, "headers": asked.headers.raw}
+    asyncio.run(Guard(PlainTextResponse("passed"), allowed_hosts=None)(scope, receive, send))
+
+    assert happened == ["read"] * 3 + ["http.response.start", "http.response.body"]
+
+
+def test_no_more_is_read_than_a_body_may_have() -> None:
+    read = 0
+
+    async def receive() -> Message:
+        nonlocal read
+        read += MAX_BODY // 2
+        return {"type": "http.request", "body": b"x" * (MAX_BODY // 2), "more_body": True}
+
+    async def send(_message: Message) -> None:
+        pass
+
+    scope = {"type": "http", "method": "GET", "path": "/", "headers": [(b"host", b"attacker.example")]}
+    asyncio.run(Guard(PlainTextResponse("passed"), allowed_hosts=())(scope, receive, send))
+
+    assert read == MAX_BODY
 
 
 def test_a_refusal_is_a_problem_document() -> None:
