@@ -98,8 +98,11 @@ class ResultWriter(Protocol):
 class ResultStore(ResultWriter, Protocol):
     """What intake needs."""
 
-    def decide_waiting(self, decide: Decide, *, at: datetime, limit: int) -> RecordSummary:
-        """Decide again about results whose wait is over, or whose job has been added in the meantime.
+    def decide_waiting(
+        self, decide: Decide, *, at: datetime, limit: int, only_known: bool = False
+    ) -> RecordSummary:
+        """Decide again about results whose wait is over, or whose job has been added in the meantime; with
+        ``only_known`` only about the latter.
 
         The longest overdue come first, and evenly from the queues they came from.
         """

@@ -96,20 +96,23 @@ class Recorder:
         StoreUnavailable. A result that the store rejects is quarantined."""
         return self._record([DecodedMessage(result=result) for result in results])
 
-    def decide_waiting(self, *, limit: int = WAITING_BATCH) -> bool:
-        """Route waiting results whose wait is over or whose job has become known; returns whether more may be due.
+    def decide_waiting(self, *, only_known: bool = False, limit: int = WAITING_BATCH) -> bool:
+        """Route waiting results whose wait is over or whose job has become known; with ``only_known`` only the latter,
+        for the time in which the clock cannot tell whether a wait is over. Returns whether more may be due.
 
         Raises StoreUnavailable.
         """
         at = clock.now()
         decide = decider(self._rules, self._correlation, now=at, wait_over=True)
         last = self._waiting_until
-        summary = self._committed(self._store.decide_waiting(decide, at=at, limit=limit), since=at)
+        summary = self._committed(
+            self._store.decide_waiting(decide, at=at, limit=limit, only_known=only_known), since=at
+        )
         self._follow(summary)
         self._on_decided(summary)
         more = summary.decided == limit
         # Unless another batch, recorded meanwhile, waits for longer.
-        if not more and last and at > last and self._waiting_until == last:
+        if not (more or only_known) and last and at > last and self._waiting_until == last:
             self._waiting_until = None
         return more
 

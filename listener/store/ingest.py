@@ -91,16 +91,18 @@ def record_trial(connection: Connection, decide: Decide, *, at: datetime) -> Non
         record(connection, [DecodedMessage(result=trial)], each, at=at, claim=None)
 
 
-def decide_waiting(connection: Connection, decide: Decide, *, at: datetime, limit: int) -> RecordSummary:
-    """See ``ResultStore.decide_waiting``."""
-    ids = waiting.due(connection, ResultStatus.WAITING, at=at, limit=limit, takes=waiting.any_queue)
+def decide_waiting(
+    connection: Connection, ids: Sequence[int], decide: Decide, *, at: datetime
+) -> RecordSummary:
+    """See ``ResultStore.decide_waiting``; ``ids`` are the rows that are due."""
     rows = waiting.rows_of(connection, ids)
     return reroute(connection, rows, decide, at=at) if rows else RecordSummary()
 
 
-def decide_each_waiting(connection: Connection, decide: Decide, *, at: datetime, limit: int) -> RecordSummary:
+def decide_each_waiting(
+    connection: Connection, ids: Sequence[int], decide: Decide, *, at: datetime
+) -> RecordSummary:
     """The same, one by one; those that cannot be read become dead letters."""
-    ids = waiting.due(connection, ResultStatus.WAITING, at=at, limit=limit, takes=waiting.any_queue)
     summary = reroute_each(connection, ids, decide, at=at, set_aside=result_aside(connection, at=at))
     return replace(summary, decided=len(ids))
 

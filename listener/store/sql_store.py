@@ -21,6 +21,7 @@ from listener.core.model import (
     Outcome,
     RecordSummary,
     Result,
+    ResultStatus,
     Settlement,
     Target,
     Tenants,
@@ -41,6 +42,7 @@ from listener.store import (
     result_rows,
     schema,
     unverified,
+    waiting,
     write_probe,
 )
 from listener.store.database import Database
@@ -193,11 +195,14 @@ class SqlStore:
             )
         )
 
-    def decide_waiting(self, decide: Decide, *, at: datetime, limit: int) -> RecordSummary:
+    def decide_waiting(
+        self, decide: Decide, *, at: datetime, limit: int, only_known: bool = False
+    ) -> RecordSummary:
+        due = partial(waiting.due, status=ResultStatus.WAITING, at=at, limit=limit, only_known=only_known)
         return self._changed(
             self._either(
-                lambda connection: ingest.decide_waiting(connection, decide, at=at, limit=limit),
-                lambda connection: ingest.decide_each_waiting(connection, decide, at=at, limit=limit),
+                lambda connection: ingest.decide_waiting(connection, due(connection), decide, at=at),
+                lambda connection: ingest.decide_each_waiting(connection, due(connection), decide, at=at),
             )
         )
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, bindparam, select
+from sqlalchemy import Boolean, Connection, RowMapping, bindparam, or_, select
 
 from listener.core.model import ResultStatus
 from listener.store.in_turn import in_turn, queues_of, select_queues
@@ -21,6 +21,7 @@ _DUE = (
         results.c.queue == bindparam("of_queue"),
         results.c.wait_until <= bindparam("now"),
         results.c.status == bindparam("of_status"),
+        or_(bindparam("any_job", type_=Boolean), results.c.job.is_not(None)),
     )
     .order_by(results.c.wait_until)
     .limit(bindparam("most"))
@@ -34,14 +35,22 @@ def any_queue(_queue: str) -> bool:
 
 
 def due(
-    connection: Connection, status: ResultStatus, *, at: datetime, limit: int, takes: Callable[[str], bool]
+    connection: Connection,
+    status: ResultStatus,
+    *,
+    at: datetime,
+    limit: int,
+    takes: Callable[[str], bool] = any_queue,
+    only_known: bool = False,
 ) -> Sequence[int]:
-    """The ids of the rows with this status whose wait is over, from the queues that ``takes`` accepts.
+    """The ids of the rows with this status whose wait is over, from the queues that ``takes`` accepts; only those of
+    known jobs if ``only_known``.
 
     Longest overdue first within each queue; no other process gets them during this transaction.
     """
+    wanted = {"of_status": status, "now": at, "most": limit, "any_job": not only_known}
     found = [
-        list(connection.scalars(_DUE, {"of_queue": queue, "of_status": status, "now": at, "most": limit}))
+        list(connection.scalars(_DUE, {"of_queue": queue, **wanted}))
         for queue in queues_of(connection, _QUEUES)
         if takes(queue)
     ]

@@ -361,6 +361,18 @@ class TestWaiting:
         assert store.decide_waiting(decides(wait_over=True), at=NOON + WAIT, limit=10).deliveries == 1
         assert store.decide_waiting(decides(wait_over=True), at=LATER, limit=10) == RecordSummary()
 
+    def test_where_only_known_jobs_are_wanted_the_others_go_on_waiting(self, store: SqlStore) -> None:
+        store.add_job(an_intent())
+        store.record([a_decoded_message(), *decoded_messages(2, prefix="unknown")], decides(), at=NOON)
+        store.bind_job(TOKEN, JOB_ID, NOON + SECOND)
+        decide = decides(wait_over=True)
+
+        early = store.decide_waiting(decide, at=LATER, limit=10, only_known=True)
+
+        assert (early.decided, early.deliveries, store.outstanding()) == (1, 1, 3)
+        assert store.decide_waiting(decide, at=LATER, limit=10, only_known=True) == RecordSummary()
+        assert store.decide_waiting(decide, at=NOON + WAIT, limit=10).deliveries == 2
+
     @pytest.mark.parametrize(
         ("unknown", "expected"), [("deliver", ["pending"]), ("dead-letter", ["dead"]), ("drop", [])]
     )

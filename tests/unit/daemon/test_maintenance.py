@@ -186,10 +186,31 @@ def test_waiting_results_are_decided_about_without_a_pause_as_long_as_more_are_d
     with closing(SqlStore.open(new_sqlite(tmp_path / "store.db"))) as store:
         waits = decider(rules, Correlation(wait=HOUR), now=clocks.now - HOURS, wait_over=False)
         store.record(decoded_messages(number), waits, at=clocks.now - HOURS)
-        loop = housekeeping(store, recorder=a_recorder(store, rules=rules))
+        guard = ClockGuard()
+        guard.confirm(clocks.true_time)
+        loop = housekeeping(store, recorder=a_recorder(store, rules=rules), clock_guard=guard)
 
         assert [loop.turn() for _ in range(3)] == [True, True, False]
         assert count(store, deliveries) == number
+
+
+def test_a_clock_that_is_ahead_for_a_while_ends_no_wait_for_a_job(tmp_path: Path, clocks: Clocks) -> None:
+    rules = (Rule(name="all", handlers=("log",)),)
+    with closing(SqlStore.open(new_sqlite(tmp_path / "store.db"))) as store:
+        guard, recorder = (
+            ClockGuard(),
+            Recorder(store=store, rules=rules, correlation=Correlation(wait=HOUR), sink=NullDeliverySink()),
+        )
+        loop = housekeeping(store, recorder=recorder, clock_guard=guard)
+        guard.confirm(clocks.true_time)
+        recorder.record("results", [a_message()])
+        delivered = []
+        for move, by in ((clocks.jump, DAY), (clocks.jump, -DAY), (clocks.tick, HOUR)):
+            move(by)
+            loop.turn()
+            delivered.append(count(store, deliveries))
+
+    assert delivered == [0, 0, 1]
 
 
 def test_the_size_of_a_flood_is_logged_once_its_minute_is_over(tmp_path: Path) -> None:
