@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import math
 import signal
 import sys
-from difflib import get_close_matches
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,18 +11,16 @@ import click
 
 from listener.cli.output_file import output_file
 from listener.core.errors import ListenerError
-from listener.core.job_kinds import IPRODUCTION, JOB_KINDS
 from listener.core.lazy_imports import lazy_imports
 from listener.core.loopback import is_loopback
 
 with lazy_imports():
     from listener.emulator import data_file, options, server
     from listener.emulator import faults as fault_files
-    from listener.emulator.mns import arguments
-    from listener.jobs import functions
 
 if TYPE_CHECKING:
     from listener.emulator.faults import Fault
+    from listener.emulator.options import Options
     from listener.emulator.server import RunningEmulator
 
 EPILOG = """\b
@@ -55,20 +51,6 @@ topics, jobs and counts; /_emulator/faults shows the faults and how often each o
 """
 
 
-class Finite(click.FloatRange):
-    """A range without NaN, which is beyond no bound, and without infinity."""
-
-    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
-        number: float = super().convert(value, param, ctx)
-        if not math.isfinite(number):
-            self.fail(f"{value} is not a finite number.", param, ctx)
-        return number
-
-
-RATE = Finite(0, 1)
-SECONDS = Finite(min=0)
-
-
 class EmulatorCommand(click.Command):
     """The command, of whose two names the examples in its help have the one that was used."""
 
@@ -78,45 +60,15 @@ class EmulatorCommand(click.Command):
             formatter.write_text(EPILOG.replace("{command}", ctx.command_path))
 
 
-def _filled(context: click.Context, option: click.Parameter, given: str) -> str:
-    if not given.strip():
-        raise click.BadParameter("must not be empty")
-    return given
-
-
 def _durations(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> dict[str, float]:
     durations = {}
     for item in given:
         name, _, seconds = item.partition("=")
         try:
-            durations[name] = SECONDS.convert(seconds, option, context)
-        except click.BadParameter as error:
+            durations[name] = float(seconds)
+        except ValueError as error:
             raise click.BadParameter(f"{item} is not valid; use NAME=SECONDS, e.g. Cover=0.5") from error
-        _check_job_name(name)
     return durations
-
-
-def _check_job_name(name: str) -> None:
-    """Raise BadParameter for what is neither a function nor a kind of jobs without functions."""
-    kinds = [kind.name for kind in JOB_KINDS if kind is not IPRODUCTION]
-    known = [*functions.FUNCTIONS, *kinds]
-    if name not in known:
-        near = get_close_matches(name, known, n=1)
-        guess = f" (did you mean {near[0]!r}?)" if near else ""
-        raise click.BadParameter(
-            f"{name!r} is neither a function nor a kind of jobs{guess}; known: {', '.join(known)}"
-        )
-
-
-def _queue_names(context: click.Context, option: click.Parameter, given: tuple[str, ...]) -> tuple[str, ...]:
-    longest = arguments.QUEUE_NAME_LENGTH
-    for name in given:
-        if not arguments.QUEUE_NAME.fullmatch(name) or len(name) > longest:
-            raise click.BadParameter(
-                f"{name} is not a valid queue name; use up to {longest} letters, digits and hyphens, "
-                "starting with a letter or digit"
-            )
-    return given
 
 
 def _faults(context: click.Context, option: click.Parameter, path: Path | None) -> tuple[Fault, ...]:
@@ -132,7 +84,7 @@ def _faults(context: click.Context, option: click.Parameter, path: Path | None) 
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
 @click.option(
     "--port",
-    type=click.IntRange(0, 65_535),
+    type=int,
     default=8470,
     show_default=True,
     help="Port to listen on; 0 picks a free port.",
@@ -147,26 +99,23 @@ def _faults(context: click.Context, option: click.Parameter, path: Path | None) 
     "queues",
     multiple=True,
     metavar="NAME",
-    callback=_queue_names,
     help="Create this queue at startup; repeatable.",
 )
 @click.option(
     "--access-key-id",
     default="testKeyId",
     show_default=True,
-    callback=_filled,
     help="The only access key id that is accepted.",
 )
 @click.option(
     "--access-key-secret",
     default="testKeySecret",
     show_default=True,
-    callback=_filled,
     help="The secret of that key.",
 )
 @click.option(
     "--job-seconds",
-    type=SECONDS,
+    type=float,
     default=1.0,
     show_default=True,
     help="Duration of a job in seconds.",
@@ -178,14 +127,14 @@ def _faults(context: click.Context, option: click.Parameter, path: Path | None) 
 )
 @click.option(
     "--time-scale",
-    type=Finite(0.001, 1e9),
+    type=float,
     default=1.0,
     show_default=True,
     help="Seconds that pass in each second: 3600 is an hour a second.",
 )
 @click.option(
     "--fail-rate",
-    type=RATE,
+    type=float,
     default=0.0,
     show_default=True,
     help="Fraction of jobs that fail.",
@@ -200,21 +149,21 @@ def _faults(context: click.Context, option: click.Parameter, path: Path | None) 
 )
 @click.option(
     "--lost-rate",
-    type=RATE,
+    type=float,
     default=0.0,
     show_default=True,
     help="Fraction of callbacks that are never sent.",
 )
 @click.option(
     "--unknown-rate",
-    type=RATE,
+    type=float,
     default=0.0,
     show_default=True,
     help="Fraction of jobs that queries do not find.",
 )
 @click.option(
     "--calls-per-second",
-    type=click.IntRange(min=0),
+    type=int,
     default=100,
     show_default=True,
     help="Rate limit for each MPS API action; 0 means no limit.",
@@ -246,6 +195,7 @@ def _faults(context: click.Context, option: click.Parameter, path: Path | None) 
 )
 @click.option("--seed", type=int, help="Seed for reproducible ids, failures and faults.")
 @click.option("--allow-remote", is_flag=True, help="Allow a --host that other machines can reach.")
+@click.version_option(package_name="mns-listener")
 def emulator(*, host: str, port_file: Path | None, allow_remote: bool, **settings: Any) -> None:
     """Run a local emulator of MNS and MPS.
 
@@ -253,23 +203,37 @@ def emulator(*, host: str, port_file: Path | None, allow_remote: bool, **setting
     the protocol http.
     """
     if not allow_remote and not is_loopback(host):
-        raise click.BadParameter(
-            f"{host} can be reached from other machines; use 127.0.0.1, or add --allow-remote",
-            param_hint="--host",
+        raise _refusal(
+            "host", f"{host} can be reached from other machines; use 127.0.0.1, or add --allow-remote"
         )
+    chosen = _chosen({"host": host, **settings})
     # Blocked before the server's thread starts, so that only the sigwait below receives them.
     signals = {signal.SIGTERM, signal.SIGINT}
     signal.pthread_sigmask(signal.SIG_BLOCK, signals)
     try:
-        with server.running(options.Options(host=host, **settings)) as running:
+        with server.running(chosen) as running:
             _print_address(running, port_file)
             signal.sigwait(signals)
+    except fault_files.FaultError as error:
+        raise _refusal("faults", str(error)) from error
     except data_file.DataError as error:
         raise click.ClickException(str(error)) from error
     except OSError as error:
         raise click.ClickException(
             f"cannot listen on {host}:{settings['port']}: {error.strerror}; choose another --host or --port"
         ) from error
+
+
+def _chosen(settings: dict[str, Any]) -> Options:
+    try:
+        return options.Options(**settings)
+    except options.OptionError as error:
+        raise _refusal(error.option, error.reason) from error
+
+
+def _refusal(name: str, reason: str) -> click.BadParameter:
+    parameters = {each.name: each for each in emulator.params}
+    return click.BadParameter(reason, param=parameters[name])
 
 
 def main() -> None:

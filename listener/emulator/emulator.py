@@ -60,7 +60,7 @@ class Emulator:
         self.requests: Counter[str] = Counter()
         self.log = RequestLog()
         self.clock = VirtualClock(self.options.time_scale)
-        self.faults = Faults(self.options.faults, seed=self.options.seed, clock=self.clock)
+        self.faults = Faults(seed=self.options.seed, clock=self.clock)
         self.notifier = Notifier(
             send_to_queue=self._put,
             push_over_http=self._push_over_http,
@@ -86,7 +86,12 @@ class Emulator:
             self.options, rng=self._rng("jobs"), clock=self.clock, call_back=self.sender.call_back
         )
         self.mps = Mps(self.options, rng=self._rng("mps"), engine=self.engine, clock=self.clock)
-        self._operations = frozenset((*self.mns.operations, *self.mns_open.operations, *self.mps.operations))
+        operations = {
+            "mns": frozenset((*self.mns.operations, *self.mns_open.operations)),
+            "mps": frozenset(self.mps.operations),
+        }
+        self._operations = frozenset[str]().union(*operations.values())
+        self.faults.start(self.options.faults, operations=operations)
         self._injector = FaultInjector(self.faults, pause=self.clock.sleep)
 
     def _rng(self, purpose: str) -> Random:

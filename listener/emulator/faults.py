@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import tomllib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from datetime import datetime, timedelta
+from difflib import get_close_matches
 from enum import StrEnum
 from fnmatch import fnmatchcase
 from pathlib import Path
@@ -27,8 +28,10 @@ MAX_COPIES = 1000
 MAX_SECONDS = 366 * 86_400
 #: The keys of a fault that are seconds, and those that are free text.
 DURATIONS = ("seconds", "start", "stop")
-TEXTS = ("name", "service", "operation", "queue", "function")
+TEXTS = ("name", "service", "operation", "queue", "topic", "function")
 
+#: The operation of a push of a topic, whose faults are those of callbacks.
+PUSH = "Notify"
 
 #: What pydantic calls an argument that a dataclass does not have.
 UNKNOWN_KEY = "unexpected_keyword_argument"
@@ -66,7 +69,8 @@ class FaultKind(StrEnum):
 CALLBACK_KINDS = frozenset(
     {FaultKind.DROP, FaultKind.DUPLICATE, FaultKind.LATE, FaultKind.REORDER, FaultKind.GARBLE}
 )
-REQUEST_KINDS = frozenset(FaultKind) - CALLBACK_KINDS
+#: Of the occasions of these kinds: a callback that is sent to a queue, and what a topic pushes.
+CALLBACK_OPERATIONS = ("", PUSH)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -124,17 +128,19 @@ class Fault:
             if not right:
                 raise FaultError(f"{key} = {getattr(self, key)!r}: must be {rule}")
 
+    def affects(self, service: str) -> bool:
+        if self.kind in CALLBACK_KINDS or service == "callback":
+            return self.kind in CALLBACK_KINDS and service == "callback"
+        return fnmatchcase(service, self.service)
+
     def matches(self, occasion: Occasion) -> bool:
-        if (self.kind in CALLBACK_KINDS) != (occasion.service == "callback"):
-            return False
         pairs = (
             (self.operation, occasion.operation),
             (self.queue, occasion.queue),
             (self.topic, occasion.topic),
             (self.function, occasion.function),
         )
-        service = occasion.service == "callback" or fnmatchcase(occasion.service, self.service)
-        return service and all(fnmatchcase(value, pattern) for pattern, value in pairs)
+        return self.affects(occasion.service) and all(fnmatchcase(value, pattern) for pattern, value in pairs)
 
 
 def _is_duration(seconds: float | None) -> bool:
@@ -177,21 +183,53 @@ class Strike:
 class Faults:
     """All active faults."""
 
-    def __init__(self, faults: Iterable[Fault], *, seed: int | None, clock: VirtualClock) -> None:
+    def __init__(self, *, seed: int | None, clock: VirtualClock) -> None:
         self._seed = seed
         self._clock = clock
-        self._first = tuple(faults)
+        self._operations: Mapping[str, Collection[str]] = {}
+        self._first: tuple[Fault, ...] = ()
         self._set: list[Strike] = []
+
+    def start(self, faults: Iterable[Fault], *, operations: Mapping[str, Collection[str]]) -> None:
+        """Add the initial faults. ``operations`` are those of each service, which faults may name.
+
+        Raises FaultError.
+        """
+        self._operations = {**operations, "callback": CALLBACK_OPERATIONS}
+        self._first = tuple(faults)
         self.reset()
 
     def add(self, faults: Iterable[Fault]) -> None:
-        """Raises FaultError if there would be too many: each request is compared with all of them."""
+        """Raises FaultError for a fault that cannot happen.
+
+        Also if there would be too many, since each request is compared with all of them.
+        """
         faults = list(faults)
         if len(self._set) + len(faults) > MAX_FAULTS:
             raise FaultError(f"at most {MAX_FAULTS} faults can be active at the same time")
+        for number, fault in enumerate(faults, 1):
+            if reason := self._reason_against(fault):
+                raise FaultError(f"fault {number}: {reason}")
         for fault in faults:
             seed = None if self._seed is None else f"{self._seed}/{len(self._set)}"
             self._set.append(Strike(fault, rng=Random(seed), clock=self._clock))
+
+    def _reason_against(self, fault: Fault) -> str:
+        """Why a fault matches no occasion, whatever is requested; "" if it may match one."""
+        services = [service for service in self._operations if fault.affects(service)]
+        if not services:
+            return f"service = {fault.service!r}: matches neither mns nor mps"
+        known = sorted({name for service in services for name in self._operations[service]})
+        if any(fnmatchcase(name, fault.operation) for name in known):
+            return ""
+        if services == ["callback"]:
+            return f"operation = {fault.operation!r}: callbacks have none, and pushes of topics {PUSH!r}"
+        near = get_close_matches(fault.operation, known, n=1)
+        guess = f" (did you mean {near[0]!r}?)" if near else ""
+        return (
+            f"operation = {fault.operation!r}: matches none of {' and '.join(services)}{guess}; "
+            f"known: {', '.join(known)}"
+        )
 
     def revived(self, fault: Fault) -> Strike:
         """The active fault that is equal to one of an earlier process, or that one, no longer counted."""

@@ -118,7 +118,10 @@ def listen(host: str, port: int) -> socket.socket:
 
 @contextlib.contextmanager
 def running(options: Options | None = None) -> Iterator[RunningEmulator]:
-    """Run an emulator in its own thread for the duration of a ``with``. Raises OSError if the port is in use."""
+    """Run an emulator in its own thread for the duration of a ``with``.
+
+    Raises OSError if the port is in use, and FaultError for faults that match nothing.
+    """
     options = options or Options()
     started: Future[RunningEmulator] = Future()
     bound = listen(options.host, options.port)

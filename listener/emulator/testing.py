@@ -35,7 +35,7 @@ from listener.emulator.server import RunningEmulator, running
 def emulator(**options: Any) -> Iterator[MnsEmulator]:
     """Serve an emulator on a free port; ``options`` are those of ``listener.emulator.Options``.
 
-    Raises ValueError for values of other types.
+    Raises ValueError for values that cannot work.
     """
     with running(TypeAdapter(Options).validate_python(options)) as server:
         yield MnsEmulator(server)

@@ -44,6 +44,10 @@ def check_queue_name(name: str) -> None:
         raise MnsError("InvalidQueueName")
 
 
+def is_queue_name(name: str) -> bool:
+    return len(name) <= QUEUE_NAME_LENGTH and QUEUE_NAME.fullmatch(name) is not None
+
+
 def check_attributes(attributes: Attributes) -> None:
     """Raise MnsError for a value beyond the limits."""
     for element, attribute, low, high, unit in LIMITS:

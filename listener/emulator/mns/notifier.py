@@ -12,7 +12,7 @@ from functools import partial
 from random import Random
 from typing import Protocol
 
-from listener.emulator.faults import Faults, Occasion
+from listener.emulator.faults import PUSH, Faults, Occasion
 from listener.emulator.faulty_delivery import FaultyDelivery
 from listener.emulator.mns.endpoints import HttpEndpoint, QueueEndpoint
 from listener.emulator.mns.notifications import notification_text
@@ -94,7 +94,7 @@ class Notifier:
             destination=subscription.attributes.endpoint,
             occasion=Occasion(
                 service="callback",
-                operation="Notify",
+                operation=PUSH,
                 queue=queue,
                 topic=publication.topic_name,
                 function=publication.function,

@@ -31,6 +31,8 @@ FUNCTION_NAMES = (
     "TextToSpeech",
     "ImageCartoonize",
 )
+#: Functions whose results no source shows; ours are empty.
+FUNCTIONS_WITHOUT_RESULT = ("AudioQualityAssessment", "FaceBeauty", "SpeechDenoise")
 
 DEFAULT_OUTPUT = "iproduction/{source}-{timestamp}-{sequenceId}"
 #: base64 of the first bytes of a WAV file.

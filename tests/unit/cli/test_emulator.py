@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from dataclasses import fields
+from importlib import metadata
 from pathlib import Path
 
 import click
@@ -15,6 +16,19 @@ from tests.support.cases import each_case
 
 #: Limits of the services, which only tests change.
 FIXED = {"concurrency", "queue_limit"}
+
+
+def ended(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> object:
+    """Run the program, and return its exit status. It ends also if it accepts what it should refuse."""
+    unwritable = "--port-file=/dev/null/port"
+    monkeypatch.setattr("sys.argv", ["mns-emulator", "--port=0", unwritable, *arguments])
+    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())  # the program blocks signals
+    try:
+        with pytest.raises(SystemExit) as exit:
+            main()
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
+    return exit.value.code
 
 
 def test_every_option_of_the_emulator_can_be_set_on_the_command_line() -> None:
@@ -35,42 +49,37 @@ def test_the_callback_of_text_to_speech_can_be_switched_off(arguments: list[str]
 
 
 @each_case(
-    "given",
+    ("given", "option"),
     [
-        "--job-seconds=inf",
-        "--fail-rate=nan",
-        "--time-scale=nan",
-        "--duration=Cover=-1",
-        "--duration=Cover=nan",
+        ("--fail-rate=nan", "--fail-rate"),
+        ("--duration=Cover=nan", "--duration"),
+        ("--duration=Cover=long", "--duration"),
+        ("--duration=Covr=5", "--duration"),
+        ("--queue=a_b", "--queue"),
+        ("--access-key-secret=", "--access-key-secret"),
+        ("--faults=faults.toml", "--faults"),
+        ("--host=0.0.0.0", "--host"),
     ],
 )
-def test_a_number_that_is_none_is_refused(given: str) -> None:
-    with pytest.raises(click.BadParameter):
-        emulator.make_context("emulator", [given])
+def test_what_cannot_work_is_refused_by_the_option_as_it_was_given(
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    tmp_path: Path,
+    given: str,
+    option: str,
+) -> None:
+    (tmp_path / "faults.toml").write_text('[[fault]]\nkind = "stall"\noperation = "SendMesage"\n', "utf-8")
+    monkeypatch.chdir(tmp_path)
+
+    assert ended(monkeypatch, given) == 2
+    assert f"Error: Invalid value for '{option}': " in capsys.readouterr().err
 
 
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        (
-            "Covr",
-            "'Covr' is neither a function nor a kind of jobs (did you mean 'Cover'?); known: VideoH2V, ",
-        ),
-        ("IProduction", "known: VideoH2V, "),
-    ],
-)
-def test_a_duration_of_what_no_job_is_called_names_what_there_is(name: str, said: str) -> None:
-    with pytest.raises(click.BadParameter) as refused:
-        emulator.make_context("emulator", [f"--duration={name}=5"])
-
-    assert said in refused.value.message
-    assert refused.value.message.endswith("MediaCensor, Workflow")
-
-
-@pytest.mark.parametrize("option", ["--access-key-id", "--access-key-secret"])
-def test_an_access_key_is_not_empty(option: str) -> None:
-    with pytest.raises(click.BadParameter):
-        emulator.make_context("emulator", [option, ""])
+def test_the_program_has_a_version(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert ended(monkeypatch, "--version") == 0
+    assert capsys.readouterr().out == f"mns-emulator, version {metadata.version('mns-listener')}\n"
 
 
 @pytest.mark.parametrize("called", ["mns-emulator", "mns-listener emulator"])
@@ -85,16 +94,8 @@ def test_a_port_file_that_cannot_be_written_is_said_without_a_traceback(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
 ) -> None:
     missing = tmp_path / "none" / "port"
-    monkeypatch.setattr("sys.argv", ["mns-emulator", "--port=0", f"--port-file={missing}"])
 
-    mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())  # the program blocks signals
-    try:
-        with pytest.raises(SystemExit) as ended:
-            main()
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, mask)
-
-    assert (ended.value.code, capsys.readouterr().err) == (
+    assert (ended(monkeypatch, f"--port-file={missing}"), capsys.readouterr().err) == (
         2,
         f"Error: cannot write to {str(missing)!r}: No such file or directory\n",
     )

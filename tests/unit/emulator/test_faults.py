@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 import time
 from collections.abc import Iterator
 from email.utils import parsedate_to_datetime
@@ -277,8 +278,14 @@ def test_garbled_callback_is_cut_off(
     assert happened(server, FaultKind.GARBLE) == 1
 
 
+def started(*initial: Fault, seed: int | None = 1) -> Faults:
+    faults = Faults(seed=seed, clock=VirtualClock())
+    faults.start(initial, operations={"mns": ["ReceiveMessage", "SendMessage"], "mps": ["SubmitJobs"]})
+    return faults
+
+
 def picks(fault: Fault, occasions: int = 12, *, seed: int | None = 1) -> list[int]:
-    faults = Faults([fault], seed=seed, clock=VirtualClock())
+    faults = started(fault, seed=seed)
     occasion = Occasion(service="mns", operation="ReceiveMessage", queue="q")
     return [number for number in range(occasions) if faults.strikes(occasion)]
 
@@ -311,7 +318,7 @@ def test_same_seed_strikes_at_the_same_occasions() -> None:
 
 def test_fault_has_a_beginning_and_an_end() -> None:
     with freeze_time() as frozen:
-        faults = Faults([Fault(kind=FaultKind.STALL, start=10, stop=20)], seed=1, clock=VirtualClock())
+        faults = started(Fault(kind=FaultKind.STALL, start=10, stop=20))
         occasion = Occasion(service="mns")
         seen = []
         for _ in range(3):
@@ -337,12 +344,42 @@ def test_fault_has_a_beginning_and_an_end() -> None:
         pytest.param({"kind": "stall", "start": 1e300}, "start = 1e", id="beyond-the-clock"),
         pytest.param({"kind": "duplicate", "copies": 10**9}, "copies = 1000000000", id="copies"),
         pytest.param({"kind": "stall", "name": "\ud800"}, r"name = '\\ud800'", id="surrogate"),
+        pytest.param({"kind": "stall", "topic": "\ud800"}, r"topic = '\\ud800'", id="topic"),
         pytest.param("stall", "list of tables", id="text"),
     ],
 )
 def test_impossible_fault_is_refused_by_name(document: Any, complaint: str) -> None:
     with pytest.raises(FaultError, match=complaint):
         parse(document)
+
+
+@each_case(
+    ("fields", "complaint"),
+    [
+        pytest.param(
+            {"operation": "SendMesage"},
+            "operation = 'SendMesage': matches none of mns and mps (did you mean 'SendMessage'?); "
+            "known: ReceiveMessage, SendMessage, SubmitJobs",
+            id="spelling",
+        ),
+        pytest.param({"operation": "Send*", "service": "mps"}, "mps; known: SubmitJobs", id="other-service"),
+        pytest.param({"service": "MNS"}, "service = 'MNS': matches neither mns nor mps", id="service"),
+        pytest.param({"kind": FaultKind.LATE, "operation": "Send*"}, "callbacks have none", id="callback"),
+    ],
+)
+def test_fault_that_matches_no_operation_is_refused(fields: dict[str, Any], complaint: str) -> None:
+    faults = started()
+
+    with pytest.raises(FaultError, match=f"^fault 2: .*{re.escape(complaint)}"):
+        faults.add([Fault(kind=FaultKind.STALL), Fault(**{"kind": FaultKind.STALL, **fields})])
+    assert faults.report() == []
+
+
+def test_fault_of_callbacks_may_be_for_pushes_only_whatever_its_service() -> None:
+    faults = started(Fault(kind=FaultKind.DROP, service="mps", operation="Notify"))
+
+    occasions = [Occasion(service="callback", operation=operation) for operation in ("", "Notify")]
+    assert [bool(faults.strikes(occasion)) for occasion in occasions] == [False, True]
 
 
 @pytest.mark.parametrize(
@@ -374,11 +411,13 @@ def test_faults_are_set_shown_and_cleared_over_http(server: RunningEmulator, bar
         assert bare.receive("q").status_code == 429
         (entry,) = http.get("/faults").json()
         refused = http.post("/faults", json={"kind": "explode"})
+        unmatched = http.post("/faults", json={"kind": "stall", "operation": "SubmitIProductionJobs"})
         assert http.delete("/faults").status_code == 204
         rest = http.get("/faults").json()
 
     assert (entry["name"], entry["kind"], entry["seen"], entry["happened"]) == ("busy", "throttle", 1, 1)
     assert (refused.status_code, "explode" in refused.text) == (400, True)
+    assert (unmatched.status_code, "did you mean 'SubmitIProductionJob'?" in unmatched.text) == (400, True)
     assert rest == []
 
 

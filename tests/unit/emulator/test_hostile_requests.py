@@ -31,7 +31,9 @@ json_values = st.recursive(
 faults = st.fixed_dictionaries(
     {"kind": st.sampled_from(list(FaultKind)) | texts},
     optional={
-        **dict.fromkeys(("name", "service", "operation", "queue", "function", "body"), texts),
+        **dict.fromkeys(("name", "queue", "topic", "function", "body"), texts),
+        "service": st.sampled_from(["*", "mns"]) | texts,
+        "operation": st.sampled_from(["*", "*Receive*"]) | texts,
         **dict.fromkeys(
             ("probability", "every", "skip", "count", "start", "stop", "seconds", "status", "keep", "copies"),
             numbers,

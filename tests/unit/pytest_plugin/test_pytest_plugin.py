@@ -99,6 +99,11 @@ def test_options_of_another_type_are_refused() -> None:
         pytest.fail("it would have a queue for each letter")
 
 
+def test_options_out_of_range_are_refused() -> None:
+    with pytest.raises(ValueError, match="fail_rate"), emulator(fail_rate=50):
+        pytest.fail("all jobs would fail")
+
+
 def _member(it: MnsEmulator, path: str) -> object:
     found: object = it
     for name in path.split("."):
@@ -118,7 +123,7 @@ before = set(sys.modules)
 import listener.cli.emulator
 from listener.emulator.testing import emulator
 with emulator(queues=("q",)) as it:
-    it.faults.add("stall", operation="none")
+    it.faults.add("stall", operation="SendMessage")
     it.clock.advance(days=1)
     urllib.request.urlopen(it.endpoint + "/_emulator/requests").read()
     urllib.request.urlopen(it.endpoint + "/_emulator/clock", b'{"advance": "1s"}').read()
