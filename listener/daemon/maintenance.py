@@ -96,9 +96,8 @@ class Housekeeping:
         self._store = store
         self._longest_query_wait = longest_query_wait
         self._clock_guard = clock_guard
-        self._steps_back = (
-            -1
-        )  #: after how many steps back of the clock rows were rescheduled; not yet at the start
+        #: After how many steps back of the clock rows were rescheduled; not yet at the start.
+        self._steps_back = -1
         self._dispatcher = dispatcher
         self._recorder = recorder
         self._queues = queues

@@ -25,13 +25,7 @@ REPORTED_AFTER: Final = timedelta(minutes=1)
 class UnservedTenants:
     """One turn is ``turn``. For one thread."""
 
-    def __init__(
-        self,
-        *,
-        store: AcceptedStore,
-        served: Collection[str],
-        clock_check: ClockCheck,
-    ) -> None:
+    def __init__(self, *, store: AcceptedStore, served: Collection[str], clock_check: ClockCheck) -> None:
         """``served``: the tenants whose jobs this process submits."""
         self._store = store
         self._served = served

@@ -12,21 +12,16 @@ from listener.aliyun.tenant_clients import TenantClients
 from listener.api.acceptance import Acceptance
 from listener.client import Client
 from listener.core.job_kinds import ANALYSIS, SNAPSHOT
-from listener.core.model import Job, JobState, Tenants
+from listener.core.model import JobState, Tenants
 from listener.jobs.request import JobRequest
 from listener.jobs.submission import Accepted
 from listener.settings.sections import Settings
 from listener.store.daemons import COUNTS_AS_RUNNING, Daemons
 from listener.store.sql_store import SqlStore
-from tests.support.builders import NOON, a_daemon, a_job
+from tests.support.builders import NOON, a_daemon, a_job, an_accepted_job
 from tests.support.stores import OpenStore, count, jobs, the_job
 
 MINUTE = timedelta(minutes=1)
-
-
-def an_accepted_job(reference: str, *, token: str = "", **fields: object) -> Job:
-    given = {"job_id": "", "submitted_at": None, "deadline_at": NOON + MINUTE} | fields
-    return a_job(**given, reference=reference, token=token or reference, state=JobState.ACCEPTED)
 
 
 def test_a_reference_is_accepted_once_and_a_refused_one_again(store: SqlStore) -> None:
@@ -100,7 +95,7 @@ def test_jobs_that_no_running_daemon_submits_are_counted_by_tenant(store: SqlSto
 
 
 def test_an_accepted_job_is_not_overdue_before_its_submission_has_begun(store: SqlStore) -> None:
-    store.accept_jobs([an_accepted_job("a")])
+    store.accept_jobs([an_accepted_job("a", deadline_at=NOON + MINUTE)])
     late = NOON + 5 * MINUTE
     claim = partial(store.claim_overdue, at=late, until=late + MINUTE, limit=1)
     assert not claim()

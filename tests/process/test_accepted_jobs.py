@@ -11,9 +11,9 @@ import httpx
 import pytest
 
 from listener.core import clock
-from listener.core.model import SUCCESS, Job, JobState
+from listener.core.model import SUCCESS, JobState
 from listener.jobs.submitter import MAX_CONCURRENCY
-from tests.support.builders import a_job
+from tests.support.builders import an_accepted_job
 from tests.support.daemon_http import unix_client
 from tests.support.program import Place
 from tests.support.waiting import wait_until
@@ -106,24 +106,15 @@ def test_each_job_that_was_answered_is_in_the_store_after_a_kill(place: Place) -
 def test_a_daemon_leaves_jobs_of_tenants_that_it_does_not_serve_to_others(place: Place) -> None:
     place.settings()
     with place.store() as store:
-        store.accept_jobs([an_accepted_job(name, tenant) for name, tenant in (("a", "shop"), ("b", ""))])
+        store.accept_jobs(
+            [
+                an_accepted_job(name * 22, tenant=tenant, input=COVER["input"], output=COVER["output"])
+                for name, tenant in (("a", "shop"), ("b", ""))
+            ]
+        )
     program = place.run().ready()
     wait_until(lambda: place.asked("SubmitIProductionJob") == 1)
     assert program.stop() == 0
 
     with place.store() as store:
         assert store.unserved_jobs(at=clock.now()) == {"shop": 1}
-
-
-def an_accepted_job(name: str, tenant: str) -> Job:
-    return a_job(
-        token=name * 22,
-        reference=name,
-        job_id="",
-        state=JobState.ACCEPTED,
-        submitted_at=None,
-        tenant=tenant,
-        params="{}",
-        input=COVER["input"],
-        output=COVER["output"],
-    )

@@ -155,6 +155,19 @@ def a_job(**fields: Any) -> Job:
     return Job(**(defaults | fields))
 
 
+def an_accepted_job(name: str, **fields: Any) -> Job:
+    """A job that is still to be submitted; its token and its reference are ``name``."""
+    defaults = {
+        "token": name,
+        "reference": name,
+        "job_id": "",
+        "state": JobState.ACCEPTED,
+        "submitted_at": None,
+        "deadline_at": NOON + timedelta(hours=1),
+    }
+    return a_job(**(defaults | fields))
+
+
 def a_delivery(**fields: Any) -> Delivery:
     """The first attempt at a delivery, running."""
     defaults: dict[str, Any] = {

@@ -17,14 +17,13 @@ from structlog.testing import capture_logs
 
 from listener.checks import all_checks
 from listener.core.errors import ListenerError, SettingsError
-from listener.core.model import JobState
 from listener.daemon.daemon import Daemon
 from listener.emulator.faults import Fault, FaultKind
 from listener.http.address import bind
 from listener.settings.loader import settings_from
 from listener.store.daemon_lock import DaemonLock
 from tests.support import postgres
-from tests.support.builders import a_job
+from tests.support.builders import an_accepted_job
 from tests.support.command_line import Invoke
 from tests.support.emulator_clients import BareMps
 from tests.support.program import ALL_TO_FILE, NOTIFY_URL, QUEUE, SECRET, Place, unused_endpoint
@@ -74,11 +73,8 @@ def test_accepted_jobs_that_no_daemon_submits_are_a_warning(
     place.settings()
     assert not_ok(printed("check")) == []
     for tenant in ("shop", ""):
-        job = a_job(
-            token=f"t{tenant}", reference=f"r{tenant}", job_id="", state=JobState.ACCEPTED, tenant=tenant
-        )
         with place.store() as store:
-            store.accept_jobs([job])
+            store.accept_jobs([an_accepted_job(f"of-{tenant}", tenant=tenant)])
 
     (found,) = not_ok(printed("check"))
     assert (found["level"], found["name"]) == ("warning", "accepted jobs shop")

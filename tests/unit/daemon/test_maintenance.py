@@ -12,8 +12,9 @@ import pytest
 from structlog.testing import capture_logs
 
 from listener.core.errors import StoreFailureKind, StoreUnavailable
-from listener.core.model import ClockLag
+from listener.core.model import ClockLag, Delivery
 from listener.daemon.maintenance import Housekeeping, Presence
+from listener.dispatch.dispatcher import Dispatcher
 from listener.dispatch.unused_offers import UnusedOffers
 from listener.intake.record_log import BURST
 from listener.intake.recorder import WAITING_BATCH, NullDeliverySink, Recorder
@@ -124,6 +125,22 @@ def test_a_step_back_while_no_process_ran_is_made_up_for_at_the_start(tmp_path: 
         assert is_due(store, clocks)
 
 
+def corrected_after_all_turns(
+    store: FlakyStore, clocks: Clocks, *, loop: Housekeeping, dispatcher: Dispatcher, claimed: Delivery
+) -> Delivery:
+    """The delivery once its times are corrected. Until then it has no limit of age, though the store is away once."""
+    limits = [dispatcher.policy(claimed).max_elapsed]
+    store.away_for = 1
+    for passed in (timedelta(0), timedelta(0), SETTLING_TIME):
+        clocks.tick(passed)
+        loop.turn()
+        limits.append(dispatcher.policy(claimed).max_elapsed)
+    assert limits == [timedelta.max] * 4
+    corrected = store.find_delivery(claimed.id)
+    assert corrected is not None
+    return corrected
+
+
 def test_what_was_written_while_the_clock_was_behind_is_never_too_old(tmp_path: Path, clocks: Clocks) -> None:
     with closing(FlakyStore.open(new_sqlite(tmp_path / "store.db"))) as opened:
         store, guard = FlakyStore(opened.database), ClockGuard()
@@ -135,18 +152,12 @@ def test_what_was_written_while_the_clock_was_behind_is_never_too_old(tmp_path: 
         store.record(decoded_messages(1), routes_all(), at=clocks.now)
         (claimed,) = store.claim(a_claim(until=clocks.now + DAY), at=clocks.now)
         clocks.jump(2 * DAY)
-        limits = [dispatcher.policy(claimed).max_elapsed]
-        store.away_for = 1
-        for passed in (timedelta(0), timedelta(0), SETTLING_TIME):
-            clocks.tick(passed)
-            loop.turn()
-            limits.append(dispatcher.policy(claimed).max_elapsed)
-        corrected = store.find_delivery(claimed.id)
+        corrected = corrected_after_all_turns(
+            store, clocks, loop=loop, dispatcher=dispatcher, claimed=claimed
+        )
 
-    assert limits == [timedelta.max] * 4
-    assert corrected is not None
-    assert corrected.attempts_since == NOON
-    assert dispatcher.policy(corrected).max_elapsed == DAY
+        assert corrected.attempts_since == NOON
+        assert dispatcher.policy(corrected).max_elapsed == DAY
 
 
 def test_a_process_that_starts_after_the_correction_takes_nothing_for_too_old(
@@ -164,18 +175,12 @@ def test_a_process_that_starts_after_the_correction_takes_nothing_for_too_old(
         loop = housekeeping(store, clock_guard=guard)
         dispatcher = a_dispatcher(store, lambda _result: None, policy=RetryPolicy(), clock_check=guard)
         guard.confirm(clocks.true_time)
-        limits = [dispatcher.policy(claimed).max_elapsed]
-        store.away_for = 1
-        for passed in (timedelta(0), timedelta(0), SETTLING_TIME):
-            clocks.tick(passed)
-            loop.turn()
-            limits.append(dispatcher.policy(claimed).max_elapsed)
-        corrected = store.find_delivery(claimed.id)
+        corrected = corrected_after_all_turns(
+            store, clocks, loop=loop, dispatcher=dispatcher, claimed=claimed
+        )
 
-    assert limits == [timedelta.max] * 4
-    assert corrected is not None
-    assert NOON <= corrected.attempts_since <= clocks.now
-    assert dispatcher.policy(corrected).max_elapsed == DAY
+        assert NOON <= corrected.attempts_since <= clocks.now
+        assert dispatcher.policy(corrected).max_elapsed == DAY
 
 
 def test_waiting_results_are_decided_about_without_a_pause_as_long_as_more_are_due(

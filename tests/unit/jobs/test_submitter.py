@@ -15,7 +15,7 @@ from listener.core.errors import FailureKind, MpsRejected, MpsUnavailable, Store
 from listener.core.model import Job, JobState, Submitted
 from listener.jobs.submitter import Submitter
 from listener.store.sql_store import SqlStore
-from tests.support.builders import NOON, a_job
+from tests.support.builders import NOON, an_accepted_job
 from tests.support.clocks import freeze_time
 from tests.support.memory_mps import MemoryMps
 from tests.support.sqlite import new_sqlite_store
@@ -72,21 +72,7 @@ def a_submitter(
 
 
 def accept(store: SqlStore, *names: str, tenant: str = "") -> None:
-    deadline = NOON + timedelta(hours=1)
-    store.accept_jobs(
-        [
-            a_job(
-                token=name,
-                reference=name,
-                job_id="",
-                state=JobState.ACCEPTED,
-                submitted_at=None,
-                deadline_at=deadline,
-                tenant=tenant,
-            )
-            for name in names
-        ]
-    )
+    store.accept_jobs([an_accepted_job(name, tenant=tenant) for name in names])
 
 
 def states(store: SqlStore, *names: str) -> Sequence[JobState]:

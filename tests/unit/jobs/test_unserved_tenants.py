@@ -14,7 +14,7 @@ from listener.core.model import JobState
 from listener.jobs.unserved_tenants import REFUSED_AFTER, REPORTED_AFTER, WATCHED_FOR, UnservedTenants
 from listener.store.daemons import Daemons
 from listener.store.sql_store import SqlStore
-from tests.support.builders import NOON, a_daemon, a_job
+from tests.support.builders import NOON, a_daemon, an_accepted_job
 from tests.support.sqlite import new_sqlite_store
 from tests.support.stores import the_job
 
@@ -33,26 +33,10 @@ class Watch:
         self.passed = timedelta()
         monkeypatch.setattr(clock, "now", lambda: NOON + self.passed)
         monkeypatch.setattr(clock, "monotonic", lambda: 1000 + self.passed.total_seconds())
-        self.unserved = UnservedTenants(
-            store=store,
-            served=[""],
-            clock_check=self,
-        )
+        self.unserved = UnservedTenants(store=store, served=[""], clock_check=self)
 
     def accept(self, name: str, *, tenant: str, age: timedelta = REFUSED_AFTER + SECOND) -> None:
-        self.store.accept_jobs(
-            [
-                a_job(
-                    token=name,
-                    reference=name,
-                    job_id="",
-                    state=JobState.ACCEPTED,
-                    submitted_at=None,
-                    tenant=tenant,
-                    created_at=NOON - age,
-                )
-            ]
-        )
+        self.store.accept_jobs([an_accepted_job(name, tenant=tenant, created_at=NOON - age)])
 
     def turn_after(self, time: timedelta) -> list[str]:
         """The events that are logged."""
