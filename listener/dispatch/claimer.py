@@ -12,14 +12,11 @@ from listener.core.ports import DeliveryStore, HeartbeatSink
 from listener.dispatch.inflight import InFlight
 from listener.dispatch.store_guard import StoreGuard
 from listener.dispatch.worker_pool import WorkerPool
-from listener.runtime.rate_limit import RateMeter
 
 #: How many deliveries one transaction claims at most.
 CLAIM_BATCH = 256
 #: How often to look into the store when nothing is known to be due: other processes write to it, too.
 IDLE_INTERVAL = timedelta(seconds=1)
-#: Deliveries are claimed in advance: as many as are settled in this time at the current rate, up to a maximum.
-CLAIM_AHEAD, MAX_IN_FLIGHT = timedelta(seconds=0.3), 2048
 
 
 class Claimer:
@@ -44,7 +41,6 @@ class Claimer:
         self._guard = guard
         self._owner = owner
         self._lease = lease
-        self._settled_rate = RateMeter()
         self._woken = threading.Event()
         self._next_due: datetime | None = None
         self._more = True  #: whether the store may hold more that is due than was claimed
@@ -74,8 +70,9 @@ class Claimer:
 
     def claim_once(self) -> int:
         """Claim what is due, as far as there is capacity; returns how many. Raises StoreUnavailable."""
-        claim = self.claim(CLAIM_BATCH)
+        claim = self.claim(CLAIM_BATCH) if self._in_flight.has_room else None
         if claim is None:
+            self._more = True  # see ``follow``
             return 0
         claimed: Sequence[Delivery] = ()
         self._more = False
@@ -99,7 +96,6 @@ class Claimer:
 
     def follow(self, settlements: Sequence[Settlement]) -> None:
         """These were settled: there is capacity for others, and some of these may be due again."""
-        self._adjust_capacity(len(settlements))
         if self._more:
             self.wake()
         self.expect(settlements)
@@ -126,10 +122,3 @@ class Claimer:
             return IDLE_INTERVAL
         self._next_due = None
         return max(due - now, timedelta(0))
-
-    def _adjust_capacity(self, settled: int) -> None:
-        """Own as many as will be settled in a moment: fast handlers then never wait for a claim, and slow ones leave
-        the rest to other processes."""
-        if (rate := self._settled_rate.after(settled)) is not None:
-            capacity = int(rate * CLAIM_AHEAD.total_seconds())
-            self._in_flight.resize(min(capacity, MAX_IN_FLIGHT))

@@ -10,7 +10,11 @@ from datetime import timedelta
 
 from listener.core import clock
 from listener.core.model import Delivery
+from listener.dispatch.adaptive_capacity import AdaptiveCapacity
 from listener.dispatch.fair_queue import fair_share
+
+#: The part of the capacity that is worth a transaction of its own.
+WORTHWHILE = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +31,7 @@ class InFlightDelivery:
     """A delivery that this process owns."""
 
     delivery: Delivery
+    since: float  #: monotonic seconds
     begun: bool = False  #: whether its handler was called
     hung: bool = False  #: whether that takes too long; it then uses no capacity
 
@@ -63,38 +68,41 @@ class InFlight:
         self._waiting: dict[int, Delivery] = {}  #: for the end of an earlier attempt's call
         self._by_queue: Counter[str] = Counter()
         self.queues = queues
-        self._min_capacity = self._capacity = capacity
-        self._capacity_each = fair_share(capacity, queues)
+        self._capacity = AdaptiveCapacity(capacity)
         self._reserved = 0
         self._hung = 0  #: how many of those that are owned
         self._closed = False
 
-    def resize(self, capacity: int) -> None:
-        """Own at most this many from now on, but never fewer than the initial capacity."""
-        with self._lock:
-            self._capacity = max(self._min_capacity, capacity)
-            self._capacity_each = fair_share(self._capacity, self.queues)
-
     def reserve(self, wanted: int) -> Capacity:
         """Reserve capacity for as many of these as possible; ``take`` must follow."""
         with self._lock:
-            free = 0 if self._closed else self._capacity - self._unfinished - self._reserved
+            if not (self._owned or self._reserved):
+                self._capacity.rest()
+            free = 0 if self._closed else self._capacity.total - self._unfinished - self._reserved
             total = max(0, min(free, wanted))
             self._reserved += total
-            capacities = {
-                queue: max(0, self._capacity_each - owned) for queue, owned in self._by_queue.items()
-            }
-            return Capacity(total, capacities, self._capacity_each)
+            each = fair_share(self._capacity.total, self.queues)
+            capacities = {queue: max(0, each - owned) for queue, owned in self._by_queue.items()}
+            return Capacity(total, capacities, each)
+
+    @property
+    def has_room(self) -> bool:
+        """Whether so much capacity is free that a claim is worth a transaction."""
+        with self._lock:
+            free = self._capacity.total - self._unfinished - self._reserved
+            return free >= max(1, self._capacity.total // WORTHWHILE)
 
     def take(self, claimed: Sequence[Delivery], *, reserved: int) -> None:
         """Own these, and release what was ``reserved`` for them."""
+        since = clock.monotonic()
         with self._lock:
             self._reserved -= reserved
             for delivery in claimed:
                 if delivery.id in self._owned:  # an earlier attempt, whose lease was lost
                     self._disown(delivery.id)
-                self._owned[delivery.id] = InFlightDelivery(delivery)
+                self._owned[delivery.id] = InFlightDelivery(delivery, since)
                 self._by_queue[delivery.queue] += 1
+            self._capacity.owns(self._unfinished)
 
     def begin(self, delivery: Delivery) -> bool:
         """Note that its handler is called now, until ``returned``; False if it must not be called any more, or not yet.
@@ -122,10 +130,14 @@ class InFlight:
 
     def release(self, deliveries: Sequence[Delivery]) -> None:
         """These are settled, or not owned by this process any more."""
+        now = clock.monotonic()
         with self._lock:
-            for delivery in deliveries:
-                if self._current(delivery):
+            owned_before, seconds = len(self._owned), 0.0
+            for delivery in deliveries:  # at a stop, one may be among them twice
+                if owned := self._current(delivery):
                     self._disown(delivery.id)
+                    seconds += now - owned.since
+            self._capacity.released(owned_before - len(self._owned), seconds=seconds)
             self._changed.notify_all()
 
     def all(self) -> Sequence[Delivery]:

@@ -1,4 +1,4 @@
-"""Timers and rates: a rate limit shared by threads, a rate meter and an interval timer for loops."""
+"""Timers and rates: a rate limit shared by threads, and an interval timer for loops."""
 
 from __future__ import annotations
 
@@ -21,26 +21,6 @@ class IntervalTimer:
             return False
         self._next = now + self._interval
         return True
-
-
-class RateMeter:
-    """Events per second, measured in windows of a quarter second. For one thread."""
-
-    WINDOW = 0.25
-
-    def __init__(self) -> None:
-        self._since = clock.monotonic()
-        self._count = 0
-
-    def after(self, more: int) -> float | None:
-        """Count ``more`` events; returns the rate if a window has just ended, else None."""
-        self._count += more
-        elapsed = clock.monotonic() - self._since
-        if elapsed < self.WINDOW:
-            return None
-        rate = self._count / elapsed
-        self._since, self._count = clock.monotonic(), 0
-        return rate
 
 
 class RateLimiter:
