@@ -11,7 +11,7 @@ from listener.core.model import Message
 
 
 class MemoryQueue:
-    """What is received stays until it is deleted, and is handed out again meanwhile. Raises the errors it is given.
+    """What is received stays until it is deleted, hidden until ``redeliver``. Raises the errors it is given.
 
     With ``parks`` an empty queue waits for messages, as a long poll does; else it answers at once.
     """
@@ -23,6 +23,7 @@ class MemoryQueue:
         self.faults: list[UnavailableError] = []
         self.closed = False
         self.parked = False
+        self._hidden: list[Message] = []
         self._parks = parks
         self._interrupted = False
         self._aborted = False
@@ -33,6 +34,10 @@ class MemoryQueue:
             self.messages += messages
             self._changed.notify_all()
 
+    def redeliver(self) -> None:
+        """The visibility timeout of all that was received is over."""
+        self._hidden.clear()
+
     def receive(self, *, limit: int, wait: timedelta) -> Sequence[Message]:
         self._check()
         if self.faults:
@@ -40,9 +45,11 @@ class MemoryQueue:
         with self._changed:
             if self._parks:
                 self.parked = True
-                self._changed.wait_for(lambda: self.messages or self._interrupted, wait.total_seconds())
+                self._changed.wait_for(lambda: self._visible() or self._interrupted, wait.total_seconds())
                 self.parked, self._interrupted = False, False
-            return self.messages[:limit]
+            received = self._visible()[:limit]
+            self._hidden += received
+            return received
 
     def delete(self, messages: Sequence[Message]) -> Sequence[Message]:
         self._check()
@@ -61,6 +68,9 @@ class MemoryQueue:
     def abort(self) -> None:
         self._aborted = True
         self.interrupt()
+
+    def _visible(self) -> list[Message]:
+        return [each for each in self.messages if not any(each is hidden for hidden in self._hidden)]
 
     def _check(self) -> None:
         if self._aborted:

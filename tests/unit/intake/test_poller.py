@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -13,9 +13,9 @@ from structlog.testing import capture_logs
 
 from listener.core import clock
 from listener.core.errors import FailureKind, QueueUnavailable
-from listener.core.model import Message, Result
+from listener.core.model import Message, RecordSummary, Result
 from listener.formats.callback import decode
-from listener.intake.poller import MAX_EARLY_PAUSE, Poller
+from listener.intake.poller import MAX_BATCHES, MAX_CHARACTERS, MAX_EARLY_PAUSE, MAX_GATHERING, Poller
 from listener.intake.recorder import Recorder
 from listener.rules.backoff import MNS_BACKOFF
 from listener.rules.routing import Correlation, Rule
@@ -39,16 +39,47 @@ def store(tmp_path: Path) -> Iterator[SqlStore]:
         yield store
 
 
-def a_recorder(store: SqlStore) -> Recorder:
-    rules = (Rule(name="videos", handlers=("log",)),)
-    sink = a_dispatcher(store, lambda _result: None)
-    return Recorder(store=store, rules=rules, correlation=Correlation(), sink=sink)
+class SizingRecorder(Recorder):
+    """Notes how many messages are recorded together."""
+
+    def __init__(self, store: SqlStore) -> None:
+        rules = (Rule(name="videos", handlers=("log",)),)
+        sink = a_dispatcher(store, lambda _result: None)
+        super().__init__(store=store, rules=rules, correlation=Correlation(), sink=sink)
+        self.sizes: list[int] = []
+
+    def record(self, queue: str, messages: Sequence[Message]) -> RecordSummary:
+        self.sizes.append(len(messages))
+        return super().record(queue, messages)
+
+
+class DeepQueue(MemoryQueue):
+    """Before each receive, the next of these events happens."""
+
+    def __init__(self, number: int, *events: Callable[[], object]) -> None:
+        super().__init__(*messages(number))
+        self._events = iter(events)
+        self.waits: list[timedelta] = []
+        self.deletes: list[int] = []
+
+    def receive(self, *, limit: int, wait: timedelta) -> Sequence[Message]:
+        self.waits.append(wait)
+        next(self._events, nothing)()
+        return super().receive(limit=limit, wait=wait)
+
+    def delete(self, messages: Sequence[Message]) -> Sequence[Message]:
+        self.deletes.append(len(messages))
+        return super().delete(messages)
+
+
+def nothing() -> None:
+    """What usually happens before a receive."""
 
 
 def a_poller(queue: MemoryQueue, store: SqlStore, **options: Any) -> Poller:
     defaults: dict[str, Any] = {
         "queue": queue,
-        "recorder": a_recorder(store),
+        "recorder": SizingRecorder(store),
         "stop": threading.Event(),
         "meter": Metrics(),
         "heartbeat": Heartbeat(WAIT),
@@ -88,7 +119,7 @@ def test_a_message_is_deleted_once_its_result_is_recorded(store: SqlStore) -> No
     queue = MemoryQueue(*messages(20))
     poller = a_poller(queue, store)
 
-    assert [poller.poll_once() for _ in range(3)] == [16, 4, 0]
+    assert [poller.poll_once() for _ in range(2)] == [20, 0]
     assert (queue.messages, count(store, results), count(store, deliveries)) == ([], 20, 20)
     assert poller.idle
 
@@ -101,6 +132,7 @@ def test_nothing_is_deleted_while_the_store_is_away(store: SqlStore) -> None:
     assert (len(queue.messages), poller.failures) == (3, 1)
 
     repair_store(store)
+    queue.redeliver()
     poller.turn()
     assert (queue.messages, count(store, results), poller.last_error) == ([], 3, None)
 
@@ -232,3 +264,70 @@ def test_the_time_from_the_queue_to_the_store_is_counted(
     name = "mns_listener_message_record_duration_seconds"
     assert metrics.registry.get_sample_value(f"{name}_count", series) == 3
     assert metrics.registry.get_sample_value(f"{name}_sum", series) == 80
+
+
+def test_batches_of_a_deep_queue_are_recorded_together_and_deleted_one_by_one(store: SqlStore) -> None:
+    queue, recorder = DeepQueue(80), SizingRecorder(store)
+    poller = a_poller(queue, store, recorder=recorder)
+
+    assert poller.poll_once() == 16 * MAX_BATCHES
+    assert (recorder.sizes, queue.deletes) == ([16 * MAX_BATCHES], [16] * MAX_BATCHES)
+    assert queue.waits == [WAIT, *[timedelta(0)] * (MAX_BATCHES - 1)]
+    assert (poller.full, count(store, results), len(queue.messages)) == (True, 64, 16)
+
+
+def test_a_batch_that_is_not_full_is_the_last_to_be_recorded_with_others(store: SqlStore) -> None:
+    queue, recorder = DeepQueue(20), SizingRecorder(store)
+    poller = a_poller(queue, store, recorder=recorder)
+    poller.poll_once()
+
+    assert (recorder.sizes, len(queue.waits), poller.full, poller.idle) == ([20], 2, False, False)
+
+
+def test_batches_are_recorded_together_also_while_handlers_are_slower_than_the_queue(store: SqlStore) -> None:
+    queue, recorder = DeepQueue(80), SizingRecorder(store)
+    recorder.overflows = True
+    poller = a_poller(queue, store, recorder=recorder)
+    poller.poll_once()
+
+    assert (recorder.sizes, poller.wants_more_pollers) == ([64], False)
+
+
+def test_a_batch_of_long_messages_is_recorded_without_others(store: SqlStore) -> None:
+    queue, recorder = DeepQueue(80), SizingRecorder(store)
+    queue.messages[0] = a_message(receipt_handle="long", body=" " * MAX_CHARACTERS)
+    a_poller(queue, store, recorder=recorder).poll_once()
+
+    assert (recorder.sizes, queue.waits) == ([16], [WAIT])
+
+
+def test_nothing_more_is_received_once_the_stop_event_is_set(store: SqlStore) -> None:
+    stop = threading.Event()
+    queue = DeepQueue(80, stop.set)
+    a_poller(queue, store, stop=stop).turn()
+
+    assert (queue.waits, count(store, results), len(queue.messages)) == ([WAIT], 16, 64)
+
+
+def test_slow_receives_do_not_hold_up_what_was_received(store: SqlStore) -> None:
+    with freeze_time() as time:
+        queue, recorder = DeepQueue(80, nothing, lambda: time.tick(MAX_GATHERING)), SizingRecorder(store)
+        a_poller(queue, store, recorder=recorder).poll_once()
+
+    assert (recorder.sizes, queue.waits) == ([32], [WAIT, timedelta(0)])
+
+
+@pytest.mark.parametrize("error", [unavailable(), ZeroDivisionError()], ids=["outage", "bug"])
+def test_what_was_received_before_a_failure_is_recorded_and_deleted_first(
+    store: SqlStore, error: Exception
+) -> None:
+    def fail() -> None:
+        raise error
+
+    queue = DeepQueue(80, nothing, nothing, fail)
+    poller = a_poller(queue, store)
+    pause = poller.turn()
+
+    assert (count(store, results), len(queue.messages), queue.deletes) == (32, 48, [16, 16])
+    assert (poller.failures, poller.full, pause > timedelta(0)) == (1, False, True)
+    assert poller.poll_once() == 48

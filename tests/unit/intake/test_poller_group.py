@@ -12,7 +12,7 @@ from structlog.testing import capture_logs
 
 from listener.core.model import Message, RecordSummary
 from listener.core.ports import HeartbeatSink
-from listener.intake.poller import Poller
+from listener.intake.poller import MAX_BATCHES, Poller
 from listener.intake.poller_group import PollerGroup
 from listener.runtime.liveness import Heartbeat
 from listener.runtime.metrics import Metrics
@@ -40,7 +40,9 @@ class Deep:
     def receive(self, *, limit: int, wait: timedelta) -> Sequence[Message]:
         if "extra" in threading.current_thread().name:
             self.extra_came.set()
-        elif self.by_thread:  # the first poller leaves something for the extra one that it starts
+        elif (
+            len(self.by_thread) >= MAX_BATCHES
+        ):  # after its first turn, it leaves something for the extra one
             assert self.extra_came.wait(30)
         with self._lock:
             if not self.batches:

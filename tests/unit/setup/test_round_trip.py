@@ -19,7 +19,7 @@ from tests.support.memory_queue import MemoryQueue
 
 
 class SharedQueue(MemoryQueue):
-    """A queue that can be sent to; what is received is hidden from the next receive."""
+    """A queue that can be sent to."""
 
     def __init__(self, *messages: Message, taken: bool = False) -> None:
         super().__init__(*messages)
@@ -40,9 +40,7 @@ class SharedQueue(MemoryQueue):
 
     def receive(self, *, limit: int, wait: timedelta) -> Sequence[Message]:
         self.received += 1
-        found = super().receive(limit=limit, wait=wait)
-        self.messages = self.messages[limit:]
-        return found
+        return super().receive(limit=limit, wait=wait)
 
     def delete(self, messages: Sequence[Message]) -> Sequence[Message]:
         self.deleted += [message.message_id for message in messages]
