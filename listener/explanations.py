@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 #: Results that still wait for their job, or for MPS.
 _OPEN: Final = frozenset({ResultStatus.WAITING, ResultStatus.VERIFYING})
-#: In place of the id of a job that MPS has not told yet.
+#: In place of the id of a job that MPS has not assigned yet.
 _NO_ID: Final = "(not known yet)"
 
 
@@ -112,11 +112,11 @@ class Explanations:
         """Without a database, no job is known."""
         self._settings = settings
         self._database = database
-        verification = settings.correlation_rules().verification
-        self._asked_tenants = verification.tenants
+        correlation = settings.correlation_rules()
+        self._asked_tenants = correlation.verification.tenants
         self._setup = Setup(
             rules=settings.rules(),
-            correlation=settings.correlation_rules(),
+            correlation=correlation,
             unenriched=frozenset(route.name for route in settings.routes if not route.enrich),
             pulled=frozenset(
                 Target(route.name, handler.label)

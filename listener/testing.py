@@ -97,9 +97,8 @@ class AttemptReport:
 
     outcome: Literal["done", "retry", "dead", "offered"]  #: offered: by the handler `pull`, to applications
     reason: str = ""  #: why it is retried, or is a dead letter
-    after: timedelta | None = (
-        None  #: the pause before a retry; the daemon shortens back-offs by up to half, at random
-    )
+    #: The pause before a retry; the daemon shortens back-offs by up to half, at random.
+    after: timedelta | None = None
     spent: bool = False  #: whether one of ``max_attempts`` was spent
     error: BaseException | None = None  #: what the handler raised
 

@@ -40,9 +40,8 @@ class Status:
     silent: str = ""  #: http.listen, if nothing answers there
     host: str = ""  #: of this process
     totals: Totals
-    unserved: Mapping[str, int] = field(
-        default_factory=dict
-    )  #: accepted jobs that no daemon submits, by tenant
+    #: Accepted jobs that no daemon submits, by tenant.
+    unserved: Mapping[str, int] = field(default_factory=dict)
     activity: Activity
 
 

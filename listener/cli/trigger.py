@@ -325,7 +325,7 @@ def _warnings(
 ) -> Iterator[str]:
     """Why the daemon may record something else than the callback says."""
     if result is None:
-        yield "this is no callback any more, because of --set: the daemon will put it into quarantine"
+        yield "because of --set, this is no longer a callback: the daemon will quarantine it"
         return
     if job and sample.kind and job.kind and job.kind != sample.kind.name:
         yield f"the kind of the job is {job.kind}, that of the callback {sample.kind.name}"

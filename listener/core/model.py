@@ -61,9 +61,8 @@ class Result:
     type: str = ""  #: ``IProduction``, ``Transcode``, ``Report``…; the set is open
     run_id: str = ""
     media_id: str = ""  #: the video, image or other medium of an event
-    event: str = (
-        ""  #: what identifies an event among all others: its id, type, time and content; empty for callbacks
-    )
+    #: What identifies an event among all others: its id, type, time and content; empty for callbacks.
+    event: str = ""
     function: str = ""
     code: str = ""
     message: str = ""
@@ -617,13 +616,11 @@ class JobResult:
     output: str = ""
     submitted_at: datetime | None = None  #: when MPS returned the job id; None if the job is not known
     received_at: datetime | None = None  #: when this result was recorded; None if it was made up
-    finished_at: datetime | None = (
-        None  #: when the outcome of the job was recorded; None while it is in progress
-    )
+    #: When the outcome of the job was recorded; None while it is in progress.
+    finished_at: datetime | None = None
     source: str = Source.CALLBACK
-    outputs: Outputs | None = (
-        None  #: what the job produced; None if that is not known, since MPS was not queried
-    )
+    #: What the job produced; None if that is not known, since MPS was not queried.
+    outputs: Outputs | None = None
     activities: tuple[Activity, ...] = ()  #: of a workflow: its steps, in chronological order
     raw: str = ""
     traceparent: str = ""  #: that of this attempt, or else of the submission (W3C Trace Context)

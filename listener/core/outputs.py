@@ -18,9 +18,8 @@ class OutputFile:
     path: str  #: the object's key in its bucket (inferred from the samples)
     bucket: str = ""  #: empty if the Output of the job is unknown
     url: str = ""  #: ``oss://BUCKET.oss-REGION.aliyuncs.com/KEY``; empty if the Output of the job is unknown
-    role: str = (
-        ""  #: ``snapshot``, ``tile`` (several snapshots in one image) or ``subtitle``; empty for any other
-    )
+    #: ``snapshot``, ``tile`` (several snapshots in one image) or ``subtitle``; empty for any other.
+    role: str = ""
     width: int | None = None
     height: int | None = None
     duration: float | None = None  #: seconds
@@ -138,9 +137,8 @@ class Activity:
     name: str = ""
     type: str = ""  #: ``Start``, ``Transcode``, ``Snapshot``, ``Analysis``, ``Report`` and so on
     job_id: str = ""  #: empty if it is not a job
-    state: str = (
-        ""  #: normalised as that of a job: ``Success``, ``Fail``, ``Running``; else verbatim: ``Skipped``
-    )
+    #: Normalised as that of a job: ``Success``, ``Fail``, ``Running``; else verbatim: ``Skipped``.
+    state: str = ""
     code: str = ""
     message: str = ""
     started_at: datetime | None = None

@@ -3,8 +3,8 @@
 ::
 
     pollers ──▶ Recorder ──▶ store ──▶ Dispatcher ──▶ Enricher ──▶ handlers
-                  ▲
-              Reconcilers
+                  ▲            ▲
+      reconcilers, verifiers   submitters
 """
 
 from __future__ import annotations

@@ -310,7 +310,7 @@ class Sandbox:
             time.sleep(POLL_INTERVAL)  # polling: the daemon is another process
 
     def _settled(self, counts: dict[str, dict[str, int]], total: int) -> bool:
-        expected = total if total == 0 else 1  # one duplicate, if there was a job to duplicate
+        expected = min(total, 1)  # one duplicate, if there was a job to duplicate
         return (
             sum(counts["deliveries"].get(state, 0) for state in ("done", "dead")) >= total
             and counts["quarantine"]["messages"] >= len(GARBAGE)

@@ -44,9 +44,8 @@ class Transmission(StrEnum):
     STALLED = "stalled"  #: nothing is sent, the connection stays
     RESET = "reset"  #: nothing is sent, the connection ends with a TCP reset
     HUNG_UP = "hung up"  #: nothing is sent, the connection is closed cleanly
-    TRUNCATED = (
-        "truncated"  #: the head and ``keep`` bytes of the body are sent, then the connection is closed
-    )
+    #: The head and ``keep`` bytes of the body are sent, then the connection is closed.
+    TRUNCATED = "truncated"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

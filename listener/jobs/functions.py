@@ -17,9 +17,8 @@ class Function:
     """One function: its requirements, a set of JobParams that works, and the contents of its result."""
 
     description: str
-    placeholder: str = (
-        ""  #: the placeholder that Output must contain, since the function writes several files
-    )
+    #: The placeholder that Output must contain, since the function writes several files.
+    placeholder: str = ""
     #: JobParams with which it writes only one file, so that Output needs no placeholder.
     one_file_params: Mapping[str, Any] = field(default_factory=dict)
     suffix: str = ""  #: a usual suffix of Output; empty if the function writes no file

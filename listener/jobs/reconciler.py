@@ -18,7 +18,7 @@ from listener.core.logger import get_logger
 from listener.core.model import LOST, Answer, Job, JobState, Result, Source, Tenants
 from listener.core.ports import ALL_TENANTS, ClockCheck, HeartbeatSink, MpsOf, OverdueStore
 from listener.intake.recorder import Recorder
-from listener.jobs.concurrent_queries import query_concurrently
+from listener.jobs.concurrent_calls import call_concurrently
 from listener.rules.backoff import MPS_BACKOFF, Backoff
 from listener.runtime.log_throttle import ThrottledLog
 
@@ -31,8 +31,6 @@ CLAIM_DURATION = timedelta(minutes=5)
 #: After this many consecutive failed calls about jobs of one kind, which may be all that a key has no permission for,
 #: MPS counts as unavailable for them, and the others of this kind are postponed.
 MAX_FAILURES = 4
-
-
 #: When to look again at a job that would be Lost if the clock were confirmed.
 UNCONFIRMED_INTERVAL = timedelta(minutes=1)
 #: When a job of a kind that only a newer release knows is due again, for a process of that release.
@@ -94,7 +92,7 @@ class Reconciler:
             at=now, until=now + CLAIM_DURATION, limit=JOBS_PER_TURN, tenants=self._tenants
         )
         self._failures.clear()
-        asked = query_concurrently(list(batches(overdue)), self._reconcile, concurrency=CONCURRENCY)
+        asked = call_concurrently(list(batches(overdue)), self._reconcile, concurrency=CONCURRENCY)
         found = [pair for _, pairs in asked for pair in pairs]
         self._pace(found)
         return found
@@ -177,7 +175,7 @@ class Reconciler:
             self._failed_turns[kind] = 0 if kind in reached else self._failed_turns[kind] + 1
 
     def _pause_of_loop(self, found: Sequence[tuple[Job, ReconcileOutcome]]) -> timedelta:
-        """None if MPS could be asked about jobs of one kind at least."""
+        """No pause if MPS could be asked about jobs of at least one kind."""
         turns = min((self._failed_turns[job.kind_name] for job, _ in found), default=0)
         return MPS_BACKOFF.delay(turns - 1) if turns else timedelta(0)
 

@@ -19,7 +19,7 @@ from listener.core.lazy_imports import lazy_imports
 from listener.core.logger import get_logger
 from listener.core.model import Job, Tenants
 from listener.core.ports import AcceptedStore, HeartbeatSink, JobSubmitter
-from listener.jobs.concurrent_queries import query_concurrently
+from listener.jobs.concurrent_calls import call_concurrently
 from listener.jobs.turns import repeat_turns
 from listener.runtime.log_throttle import ThrottledLog
 
@@ -95,7 +95,7 @@ class Submitter:
         self._failed = self._crashed = False
         self._turn_ends = clock.monotonic() + TURN_TIME.total_seconds()
         try:
-            query_concurrently(accepted, self._submit, concurrency=self._concurrency)
+            call_concurrently(accepted, self._submit, concurrency=self._concurrency)
         finally:
             self._accept_unsent_again()
         if accepted:

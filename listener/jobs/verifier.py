@@ -16,7 +16,7 @@ from listener.core.logger import get_logger
 from listener.core.model import Job, Result, Unverified, VerificationOutcome
 from listener.core.ports import ClockCheck, HeartbeatSink, Meter, MpsOf, VerificationStore
 from listener.intake.recorder import Recorder
-from listener.jobs.concurrent_queries import query_concurrently
+from listener.jobs.concurrent_calls import call_concurrently
 from listener.jobs.turns import repeat_turns
 from listener.rules import verification
 from listener.rules.job_facts import kind_of
@@ -87,7 +87,7 @@ class Verifier:
             at=now, until=now + CLAIM_DURATION, limit=CALLBACKS_PER_TURN, takes=self._takes
         )
         self._failures.clear()
-        found = query_concurrently(due, self.verify, concurrency=CONCURRENCY)
+        found = call_concurrently(due, self.verify, concurrency=CONCURRENCY)
         failed = bool(self._failures) and all(self._failures.values())
         self._failed_turns = self._failed_turns + 1 if failed else 0
         return [outcome for _, outcome in found]

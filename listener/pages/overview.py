@@ -15,7 +15,7 @@ from listener.pages.rendering import number, span
 from listener.pages.visit import Area, PageRoute, Visit
 from listener.store.statistics import Activity, Statistics, Totals
 
-#: From this share of outcomes made up for by queries on, callbacks do not arrive as they should.
+#: If at least this share of outcomes had to be learned from queries, callbacks do not arrive as they should.
 HIGH_QUERY_SHARE: Final = 0.05
 #: From this age on, a pending delivery shows that handlers do not keep up, or fail.
 OLD: Final = timedelta(minutes=15)
@@ -29,7 +29,7 @@ class Tile:
     label: str
     count: str
     note: str = ""
-    tone: str = ""  #: set if somebody should look at it
+    tone: str = ""  #: set if it needs attention
     link: str = ""
 
 

@@ -16,7 +16,7 @@ from listener.rules.queue_attributes import RECOMMENDED
 MIN_RETENTION: Final = timedelta(days=1)
 #: A batch is received, recorded and deleted in much less time; a slow disk or a busy store may need this long.
 MIN_VISIBILITY: Final = timedelta(seconds=10)
-#: What a process had received when it was killed comes again only after the visibility timeout.
+#: What a process had received when it was killed is redelivered only after the visibility timeout.
 MAX_VISIBILITY: Final = timedelta(minutes=10)
 #: While the store is unavailable, messages are received again and again, with pauses of some seconds.
 MIN_RECEIVE_COUNT: Final = 100
@@ -81,8 +81,9 @@ def _retention(status: QueueStatus, needs: QueueNeeds) -> Iterator[_Unsuitable]:
         )
     if timedelta(0) < needs.store_retention < retention:
         yield _Unsuitable(
-            detail=f"a message may come again for {duration_text(retention)} (MessageRetentionPeriod), but the store "
-            f"forgets completed records after {duration_text(needs.store_retention)}: late copies are handled again",
+            detail=f"a message may be redelivered for {duration_text(retention)} (MessageRetentionPeriod), but the "
+            f"store forgets completed records after {duration_text(needs.store_retention)}: late copies are handled "
+            "again",
             advice=f"set store.retention to more than {duration_text(retention)}",
         )
 
@@ -105,7 +106,7 @@ def _visibility(status: QueueStatus) -> Iterator[_Unsuitable]:
         )
     if timeout is not None and timeout > MAX_VISIBILITY:
         yield _Unsuitable(
-            detail=f"what a process has received when it is killed comes again only after {duration_text(timeout)} "
+            detail=f"what a process has received when it is killed is redelivered only after {duration_text(timeout)} "
             "(VisibilityTimeout)",
             advice=_set("VisibilityTimeout"),
         )

@@ -52,18 +52,16 @@ class Match:
 
     route: OneOrMany = ()  #: the route in the user data
     user_data: OneOrMany = ()  #: shell patterns for the whole text
-    data: Mapping[str, Any] = field(
-        default_factory=dict
-    )  #: members of JSON user data; ``a.b`` is the member ``b`` of ``a``
+    #: Members of JSON user data; ``a.b`` is the member ``b`` of ``a``.
+    data: Mapping[str, Any] = field(default_factory=dict)
     function: OneOrMany = ()
     state: OneOrMany = ()  #: if omitted, only terminal states match
     type: OneOrMany = ()
     queue: OneOrMany = ()
     pipeline: OneOrMany = ()
     activity_state: OneOrMany = ()  #: states of which at least one activity of the workflow has one
-    callback: Mapping[str, Any] = field(
-        default_factory=dict
-    )  #: members of the callback; like ``data``, but names ignore case
+    #: Members of the callback; like ``data``, but names ignore case.
+    callback: Mapping[str, Any] = field(default_factory=dict)
     conditions: tuple[Condition, ...] = field(init=False, repr=False, compare=False)
 
     def __post_init__(self) -> None:

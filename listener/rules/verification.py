@@ -49,7 +49,7 @@ class Verification:
         if self.done:
             return "it was asked before"
         if result.source is not Source.CALLBACK:
-            return f"the result is no callback; its source is {result.source}"
+            return f"the result is not a callback; its source is {result.source}"
         if not result.terminal:
             return "the result does not report that the job has ended"
         own = job if job is not None and is_own(result, job) else None

@@ -40,14 +40,13 @@ class LogStream(io.TextIOBase):
         # Reentrant: the garbage collector may run code that writes a warning while this thread holds the lock.
         self._lock = threading.RLock()
         self._arrived = threading.Condition(self._lock)  #: there is text to write, or the thread is to end
-        self._progressed = threading.Condition(
-            self._lock
-        )  #: there is room, or writing fails, or the thread ends
+        #: There is room, or writing fails, or the thread ends.
+        self._progressed = threading.Condition(self._lock)
         self._queued: list[str] = []
         self._queued_length = 0
         self._unreported = 0  #: lines that were dropped since the last report
         self._thread: threading.Thread | None = None
-        self._slow = False  #: whether somebody has waited for room in vain since there was any
+        self._slow = False  #: whether a writer has waited for room without success since there was some
         self._failing = False  #: whether the last attempt to write raised an error
         self._finishing = threading.Event()
         self.dropped = 0  #: how many lines were dropped so far

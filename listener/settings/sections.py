@@ -60,12 +60,10 @@ class Section(BaseModel):
 class StoreSettings(Section):
     """The database of jobs, results and deliveries."""
 
-    url: str = (
-        "sqlite:///listener.db"  #: sqlite:///relative, sqlite:////absolute or postgresql://user@host/name
-    )
-    retention: DurationOrOff = timedelta(
-        days=30
-    )  #: how long completed records are kept; 0 or "off": no limit
+    #: sqlite:///relative, sqlite:////absolute or postgresql://user@host/name.
+    url: str = "sqlite:///listener.db"
+    #: How long completed records are kept; 0 or "off": no limit.
+    retention: DurationOrOff = timedelta(days=30)
     #: How long a transaction may take; then it fails and is retried.
     timeout: Annotated[Duration, between("1s", "3650d")] = timedelta(seconds=30)
     shared: bool = False  #: whether several daemons may use the same SQLite file
@@ -120,18 +118,15 @@ class TenantSettings(Section):
 class ReconcileSettings(Section):
     """Polls MPS for jobs whose callback is overdue. Requires [mps]; without it such jobs end as Lost."""
 
-    deadline: JobTime = timedelta(
-        hours=6
-    )  #: time after submission, unless set for the function, route or job
+    #: Time after submission, unless set for the function, route or job.
+    deadline: JobTime = timedelta(hours=6)
     deadlines: dict[str, JobTime] = {}  #: by function, or by another kind of job
-    interval: Annotated[Duration, between("10ms", "1d")] = timedelta(
-        seconds=10
-    )  #: how often to check for overdue jobs
+    #: How often to check for overdue jobs.
+    interval: Annotated[Duration, between("10ms", "1d")] = timedelta(seconds=10)
     initial_backoff: PositiveDuration = timedelta(minutes=1)  #: between the first two queries for a job
     max_backoff: PositiveDuration = timedelta(hours=1)
-    timeout: JobTime = timedelta(
-        days=3
-    )  #: a job that MPS cannot report on is Lost this long after its deadline
+    #: A job that MPS cannot report on is Lost this long after its deadline.
+    timeout: JobTime = timedelta(days=3)
 
     def backoff(self) -> Backoff:
         return Backoff(self.initial_backoff, self.max_backoff)
@@ -175,9 +170,8 @@ class RetrySettings(Section):
 class ServiceSettings(Section):
     """How the process starts and stops."""
 
-    shutdown_timeout: Annotated[Duration, between("0s", "1d")] = timedelta(
-        seconds=25
-    )  #: how long running handlers may continue after SIGTERM
+    #: How long running handlers may continue after SIGTERM.
+    shutdown_timeout: Annotated[Duration, between("0s", "1d")] = timedelta(seconds=25)
 
 
 class HttpSettings(Section):
@@ -212,9 +206,8 @@ class QueueSettings(Section):
     tenant: str = ""  #: the [tenants] table whose credentials to use
     wait: Annotated[Duration, between("0s", "30s")] = timedelta(seconds=30)  #: MNS allows at most 30 s
     batch: Annotated[Count, Field(ge=1, le=MAX_BATCH)] = MAX_BATCH
-    max_pollers: Annotated[Count, Field(ge=1, le=16)] = (
-        8  #: for a queue with a backlog; an idle queue has one poller
-    )
+    #: For a queue with a backlog; an idle queue has one poller.
+    max_pollers: Annotated[Count, Field(ge=1, le=16)] = 8
 
     @model_validator(mode="before")
     @classmethod

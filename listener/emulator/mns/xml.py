@@ -116,10 +116,10 @@ def encode(document: str) -> bytes:
     return document.encode("utf-8", "surrogateescape")
 
 
-def flat(root: str, fields: Pairs, *, namespace: str = NAMESPACE) -> bytes:
+def flat(root: str, fields: Pairs) -> bytes:
     """A document of one level."""
     lines = "".join(f"  <{name}>{escape(str(value))}</{name}>\n" for name, value in fields)
-    return encode(f"{HEAD}<{root}{namespace}>\n{lines}</{root}>")
+    return encode(f"{HEAD}<{root}{NAMESPACE}>\n{lines}</{root}>")
 
 
 def nested(root: str, name: str, records: Iterable[Pairs], *, tail: Pairs = ()) -> bytes:

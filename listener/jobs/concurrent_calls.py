@@ -1,4 +1,4 @@
-"""Asks MPS about several things at the same time."""
+"""Several calls at the same time, such as those of one turn to MPS."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ Item = TypeVar("Item")
 Found = TypeVar("Found")
 
 
-def query_concurrently(
-    items: Sequence[Item], query: Callable[[Item], Found], *, concurrency: int
+def call_concurrently(
+    items: Sequence[Item], function: Callable[[Item], Found], *, concurrency: int
 ) -> Sequence[tuple[Item, Found]]:
-    """Call ``query`` for all items with this many threads; raises the first error.
+    """Call ``function`` for all items with this many threads; raises the first error.
 
     Uses daemon threads, since the threads of a ThreadPoolExecutor would delay the exit of the process.
     """
@@ -24,13 +24,13 @@ def query_concurrently(
     def work() -> None:
         try:
             for item in left:
-                found.append((item, query(item)))
+                found.append((item, function(item)))
                 if errors:
                     break
         except Exception as error:  # raised below, in the calling thread
             errors.append(error)
 
-    threads = [threading.Thread(target=work, name="query", daemon=True) for _ in items[:concurrency]]
+    threads = [threading.Thread(target=work, name="call", daemon=True) for _ in items[:concurrency]]
     for thread in threads:
         thread.start()
     for thread in threads:
