@@ -1,4 +1,4 @@
-"""How a listener is doing, in a few rows: the one place that says what is good, what is not, and what to do then."""
+"""How a listener is doing, in a few rows: what is good, what is not, and what to do then."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final
 from listener.core.check_result import Level
 from listener.core.lazy_imports import lazy_imports
 from listener.core.model import Source
+from listener.rules.attention import callbacks_get_lost, is_backlog_old
 
 with lazy_imports():
     from listener.formats import durations
@@ -22,10 +23,6 @@ if TYPE_CHECKING:
 
 #: A long poll is answered after half a minute at most.
 RECEIVE_OVERDUE: Final = timedelta(minutes=2)
-#: A pending delivery that has waited for so long deserves a look.
-PENDING_OVERDUE: Final = timedelta(minutes=15)
-#: If more than this share of so many outcomes came by a query, callbacks get lost.
-LOST_CALLBACKS, ENOUGH_OUTCOMES = 0.05, 20
 #: The functions with the most jobs.
 FUNCTIONS_SHOWN: Final = 3
 
@@ -56,7 +53,7 @@ class StatusRow:
 
 
 def status_rows(status: Status) -> Sequence[StatusRow]:
-    """In the order in which a person looks for the cause of a trouble."""
+    """In the order in which to look for the cause of a problem."""
     return [
         *_daemons(status),
         *_queues(status),
@@ -170,7 +167,7 @@ def _backlog(totals: Totals) -> StatusRow:
     age = totals.oldest_pending_age
     if totals.oldest_pending:
         detail += f", the oldest for {_age(age)}"
-    level = Level.WARNING if age > PENDING_OVERDUE else Level.OK
+    level = Level.WARNING if is_backlog_old(age) else Level.OK
     return _row("deliveries", detail, level=level, advice="`mns-listener deliveries list` says why")
 
 
@@ -194,18 +191,19 @@ def _activity(activity: Activity) -> Iterator[StatusRow]:
 
 
 def _outcomes(activity: Activity) -> StatusRow:
-    ended, share = activity.ended_by, activity.query_share or 0.0
-    detail = f"{sum(ended.values())} in {_age(activity.at - activity.outcomes_since)}"
+    ended = activity.ended_by
+    outcomes = sum(ended.values())
+    detail = f"{outcomes} in {_age(activity.at - activity.outcomes_since)}"
     brought = [
         f"{count} {words}"
         for words, count in (
             ("by query", ended[Source.QUERY]),
             ("in the reply", ended[Source.REPLY]),
-            ("given up", ended[Source.LISTENER]),
+            ("declared lost", ended[Source.LISTENER]),
         )
         if count
     ]
-    lost = share > LOST_CALLBACKS and sum(ended.values()) >= ENOUGH_OUTCOMES
+    lost = callbacks_get_lost(activity.query_share, outcomes=outcomes)
     return _row(
         "outcomes",
         ", ".join([detail, *brought]),

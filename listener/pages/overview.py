@@ -13,12 +13,8 @@ from listener.core import clock
 from listener.core.model import Source
 from listener.pages.rendering import number, span
 from listener.pages.visit import Area, PageRoute, Visit
+from listener.rules.attention import callbacks_get_lost, is_backlog_old
 from listener.store.statistics import Activity, Statistics, Totals
-
-#: If at least this share of outcomes had to be learned from queries, callbacks do not arrive as they should.
-HIGH_QUERY_SHARE: Final = 0.05
-#: From this age on, a pending delivery shows that handlers do not keep up, or fail.
-OLD: Final = timedelta(minutes=15)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +37,7 @@ def show_overview(visit: Visit) -> Response:
         tiles=_tiles(totals),
         activity=activity,
         sources=_sources(activity),
-        share_is_high=(activity.query_share or 0.0) >= HIGH_QUERY_SHARE,
+        share_is_high=callbacks_get_lost(activity.query_share, outcomes=sum(activity.ended_by.values())),
         rates=activity.rates(),
     )
 
@@ -93,7 +89,7 @@ def _tiles(totals: Totals) -> Sequence[Tile]:
             label="Pending deliveries",
             count=number(totals.pending),
             note=f"oldest {span(age)}" if totals.pending else "",
-            tone="warn" if age >= OLD else "",
+            tone="warn" if is_backlog_old(age) else "",
             link="/deliveries",
         ),
         Tile(name="running", label="Running deliveries", count=number(totals.running), link="/deliveries"),

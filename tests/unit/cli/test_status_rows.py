@@ -1,4 +1,4 @@
-"""What a person is told about a listener, and what makes it unhealthy."""
+"""What is shown about a listener, and what makes it unhealthy."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from listener.cli.status_rows import PENDING_OVERDUE, RECEIVE_OVERDUE, Status, healthy, status_rows
+from listener.cli.status_rows import RECEIVE_OVERDUE, Status, healthy, status_rows
 from listener.core.check_result import Level
 from listener.core.model import Source
+from listener.rules.attention import PENDING_OVERDUE
 from listener.store.statistics import OutcomeTimes, Totals
 from tests.support.builders import NOON, a_daemon
 from tests.support.cases import each_case
@@ -103,7 +104,7 @@ def test_outcomes_that_came_by_query_are_a_warning_once_they_are_many() -> None:
     too_few = an_activity(ended_by=dict.fromkeys(Source, 0) | {Source.CALLBACK: 1, Source.QUERY: 1})
 
     assert row(a_status(activity=few), "outcomes")[:2] == (Level.OK, "100 in 1h, 3 by query")
-    assert row(a_status(activity=many), "outcomes")[:2] == (Level.WARNING, "100 in 1h, 7 given up")
+    assert row(a_status(activity=many), "outcomes")[:2] == (Level.WARNING, "100 in 1h, 7 declared lost")
     assert row(a_status(activity=too_few), "outcomes")[0] is Level.OK
 
 

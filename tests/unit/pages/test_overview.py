@@ -11,6 +11,7 @@ import pytest
 from listener.core import clock
 from listener.core.model import Source
 from listener.daemon.statistics_loop import StatisticsLoop
+from listener.rules.attention import MIN_OUTCOMES
 from listener.settings.sections import Settings
 from listener.store.sql_store import SqlStore
 from listener.store.statistics import Statistics
@@ -37,16 +38,16 @@ def test_a_daemon_that_is_not_ready_says_so(store: SqlStore, settings: Settings)
 def test_outcomes_without_callbacks_are_shown_as_a_share(browser: Browser, store: SqlStore) -> None:
     now = clock.now()
     store.add_job(a_job(submitted_at=now - timedelta(minutes=3), created_at=now - timedelta(minutes=3)))
-    store.record(
-        [a_decoded_message(message=None, queue="", result=a_result(source=Source.QUERY))],
-        routes_all(),
-        at=now,
-    )
-    page = browser.text("/")
+    others = [a_result(job_id=f"job-{number}", source=Source.QUERY) for number in range(1, MIN_OUTCOMES)]
+    pages = []
+    for results in ([a_result(source=Source.QUERY)], others):
+        entries = [a_decoded_message(message=None, queue="", result=result) for result in results]
+        store.record(entries, routes_all(), at=now)
+        pages.append(browser.text("/"))
 
-    assert "100.0 %</strong>" in page
-    assert "mns-listener check" in page
-    assert '<td class="num">3m</td>' in page
+    assert ["100.0 %</strong>" in page for page in pages] == [True, True]
+    assert ["mns-listener check" in page for page in pages] == [False, True]
+    assert '<td class="num">3m</td>' in pages[0]
 
 
 def test_the_figures_are_those_of_whole_minutes(
