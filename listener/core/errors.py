@@ -17,6 +17,7 @@
     │   └── StoreUnavailable       the database; nothing is deleted from the queue meanwhile
     ├── Interrupted            exit 130: SIGINT came in the middle of a command
     ├── DrainIncomplete        exit 3: a drain ended, and left deliveries for which no process has a handler
+    ├── TooManyWaiting         retry later; the API answers 503: too many accepted jobs wait to be submitted
     ├── LeaseLost              the delivery is not this application's any more; nothing was changed
     ├── StopTimedOut           exit 75: a part of the daemon hung when it was stopped
     ├── MpsRejected            permanent, not retried: MPS rejected the request

@@ -22,7 +22,7 @@ from listener.emulator.emulator import Emulator
 from listener.emulator.faults import parse
 from listener.emulator.limits import MAX_BODY, MAX_CONTROL
 from listener.emulator.messages import Reply, Request, Transmission
-from listener.emulator.mns.arguments import QUEUE_NAME, WEEK
+from listener.emulator.mns.arguments import WEEK, is_queue_name
 from listener.emulator.mns.endpoints import CERTIFICATE_PATH
 from listener.emulator.mns.queue import Draft, body_md5, draft
 from listener.emulator.request_control import RequestControl
@@ -206,7 +206,7 @@ class Control:
 
 def _mistake(queue: str, query: Mapping[str, str]) -> str:
     """Why a message cannot be put into a queue with this name and query; empty if it can."""
-    if not QUEUE_NAME.fullmatch(queue):
+    if not is_queue_name(queue):
         return "the name of the queue is not valid"
     if unknown := sorted(query.keys() - {"delay", "escape"}):
         return f"{unknown[0][:40]!r} is not a parameter; use delay or escape"

@@ -24,8 +24,6 @@ OF_MESSAGES = frozenset(
     for batch in ("", "Batch")
     for operation in ("SendMessage", "ReceiveMessage", "PeekMessage", "DeleteMessage")
 ) | {"ChangeMessageVisibility"}
-
-
 #: The kinds of records that are compared.
 COMPARED = frozenset(
     {"account", "clock", "queue", "topic", "subscription", "pipeline", "workflow"}

@@ -62,7 +62,8 @@ def test_text_is_escaped_on_demand(http: httpx.Client, bare: BareMns) -> None:
 
 
 def test_queue_with_an_impossible_name_is_not_created(http: httpx.Client) -> None:
-    assert http.post("/queues/%01/messages", content=b"x").status_code == 400
+    for name in ("%01", "q" * 121):
+        assert http.post(f"/queues/{name}/messages", content=b"x").status_code == 400
 
 
 def test_text_may_be_delayed(http: httpx.Client, bare: BareMns) -> None:
