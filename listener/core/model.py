@@ -15,6 +15,7 @@ from listener.core.idempotency_key import idempotency_key
 from listener.core.index_key import index_key
 from listener.core.job_kinds import IPRODUCTION, JobKind, kind_of_type
 from listener.core.outputs import Activity, Outputs
+from listener.core.quick_init import quick_init
 
 
 class Source(StrEnum):
@@ -35,6 +36,7 @@ PROGRESS_STATES = frozenset(
 )
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Message:
     """One message received from the queue; the same message may be received again."""
@@ -46,6 +48,7 @@ class Message:
     enqueued_at: datetime | None = None
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Result:
     """The content of one callback (or one query) about a job, or of one event of IMS or VOD.
@@ -154,6 +157,7 @@ class JobState(StrEnum):
     LOST = LOST
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Job:
     """A submitted job in our store."""
@@ -363,6 +367,7 @@ class DeliveryState(StrEnum):
     DROPPED = "dropped"  #: a dead letter that was discarded
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Delivery:
     """One result on its way to one handler."""
@@ -462,6 +467,7 @@ OUTCOME_NAMES: Final[Mapping[type[Outcome], str]] = {
 }
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Settlement:
     """The outcome of one attempt at a delivery; ignored if the attempt is no longer the current one."""
@@ -519,6 +525,7 @@ class Lease:
     pulled: bool = False  #: by an application, which need not renew it
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RecordedEntry:
     """What was committed about one message, or about one result that no message brought: for the log."""
@@ -587,6 +594,7 @@ class RecordSummary:
 DOCUMENT_SCHEMA: Final = 1
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobResult:
     """The argument of a handler: one result, with data of its job and delivery.

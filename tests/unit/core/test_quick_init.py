@@ -1,0 +1,56 @@
+"""Values that are made faster are the same values."""
+
+from __future__ import annotations
+
+import inspect
+import pickle
+from collections.abc import Callable
+from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
+
+import pytest
+
+from listener.core import model
+from listener.core.quick_init import quick_init
+from tests.support.builders import a_delivery, a_job, a_message, a_result
+
+
+@dataclass(frozen=True, slots=True)
+class Slow:
+    first: int
+    second: str = "two"
+    third: list[int] = field(default_factory=list)
+    new: int = field(default=4, kw_only=True)
+
+
+@quick_init
+@dataclass(frozen=True, slots=True)
+class Quick:
+    first: int
+    second: str = "two"
+    third: list[int] = field(default_factory=list)
+    new: int = field(default=4, kw_only=True)
+
+
+def test_arguments_and_defaults_are_those_of_the_dataclass() -> None:
+    values = [Quick(1), Quick(1, "2", [3], new=5), Quick(third=[], first=9)]
+
+    assert [repr(each) for each in values] == [
+        repr(each).replace("Slow", "Quick")
+        for each in (Slow(1), Slow(1, "2", [3], new=5), Slow(third=[], first=9))
+    ]
+    assert inspect.signature(Quick) == inspect.signature(Slow)
+    assert Quick(1).third is not Quick(1).third
+    with pytest.raises(TypeError, match="first"):
+        Quick()  # type: ignore[call-arg]  # that it is refused is what is tested
+
+
+@pytest.mark.parametrize("a_value", [a_message, a_result, a_job, a_delivery])
+def test_values_stay_frozen_comparable_and_copyable(a_value: Callable[[], object]) -> None:
+    value = a_value()
+    name = fields(value)[0].name  # type: ignore[arg-type]  # all of them are dataclasses
+
+    with pytest.raises(FrozenInstanceError):
+        setattr(value, name, "other")
+    assert type(value) is getattr(model, type(value).__name__)
+    assert value == a_value() == pickle.loads(pickle.dumps(value)) == replace(value)  # type: ignore[type-var]  # as above
+    assert hash(a_value()) == hash(value)
