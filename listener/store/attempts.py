@@ -27,9 +27,7 @@ _COLUMNS = ("delivery", "attempt", "outcome", "error", "owner", "started_at", "s
 _PUT = BulkInsert(
     attempts,
     _COLUMNS,
-    lambda dialect, table: insert_or_update(dialect, table, ["delivery", "attempt"], _CORRECTED).returning(
-        table.c.id
-    ),
+    lambda dialect, table: insert_or_update(dialect, table, ["delivery", "attempt"], _CORRECTED),
 )
 _FORGET = CompiledWrite(
     delete(attempts).where(

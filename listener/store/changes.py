@@ -40,9 +40,7 @@ _KIND_OF: Final[Mapping[type[Outcome], ChangeKind]] = {
     RetryAfter: ChangeKind.RETRY,
     Dead: ChangeKind.DEAD,
 }
-_INSERT = BulkInsert(
-    changes, ("at", "kind", "row_ids"), lambda _dialect, table: insert(table).returning(table.c.id)
-)
+_INSERT = BulkInsert(changes, ("at", "kind", "row_ids"), lambda _dialect, table: insert(table))
 
 
 def add(connection: Connection, changed: Mapping[ChangeKind, Iterable[int | str]], *, at: datetime) -> None:

@@ -77,9 +77,10 @@ def _compile(statement: Any, dialect: Dialect, names: Sequence[str] | None = Non
 
 
 class BulkInsert:
-    """INSERT of many rows with one statement. ``build`` completes that, for a dialect's name; it may return columns.
+    """INSERT of many rows with one statement. ``build`` makes that, for a dialect's name.
 
-    ``columns`` are those that the rows have, in this order; the others get their defaults.
+    ``columns`` are those that the rows have, in this order; the others get their defaults. The values of the columns
+    ``key`` tell the rows apart, if their ids are wanted.
     """
 
     def __init__(
@@ -87,19 +88,51 @@ class BulkInsert:
         table: Table,
         columns: Sequence[str],
         build: Callable[[str, TableClause], Any],
+        *,
+        key: Sequence[str] = (),
     ) -> None:
         self._names = columns
+        self._key = [columns.index(name) for name in key]
         # SQLAlchemy writes the columns in the order of the table, whatever the order of the parameters is.
         names = [*columns, *(each.name for each in table.columns if each.name not in columns)]
         self._table = sqlalchemy.table(table.name, *(column(name, table.c[name].type) for name in names))
         self._build = build
+        self._returned = [self._table.c[name] for name in (*key, "id")] if key else []
         self._statements: dict[tuple[str, int], _Compiled] = {}
+        self._newest_rows: _Compiled | None = None
 
-    def run(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> Sequence[Any]:
-        """The rows that the statement returns. Timestamps are given as the database stores them, ``stored_time``."""
-        return [row for chunk in _chunks(rows) for row in self._run(connection, chunk)]
+    def run(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
+        """Insert the rows. Timestamps are given as the database stores them, ``stored_time``."""
+        for chunk in _chunks(rows):
+            self._run(connection, chunk)
 
-    def _run(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> Sequence[Any]:
+    def ids(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> Sequence[int]:
+        """Insert the rows; returns their ids in the same order, 0 for each that was not inserted."""
+        return [row_id for chunk in _chunks(rows) for row_id in self._ids(connection, chunk)]
+
+    def _ids(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> Iterable[int]:
+        cursor = self._run(connection, rows)
+        if connection.dialect.name == "postgresql":
+            returned = cursor.fetchall()
+        elif cursor.rowcount == len(rows):
+            # SQLite has one writer, and gives the rows of a statement one id after the other. RETURNING would make it
+            # keep all rows in a table of their own first, which takes a quarter of the time of the statement.
+            return range(cursor.lastrowid - len(rows) + 1, cursor.lastrowid + 1)
+        else:
+            returned = self._newest(connection, cursor.rowcount)
+        ids = {tuple(row[:-1]): row[-1] for row in returned}
+        return [ids.get(tuple([row[place] for place in self._key]), 0) for row in rows]
+
+    def _newest(self, connection: Connection, count: int) -> Sequence[Any]:
+        """Key and id of the last rows that SQLite inserted: those with the greatest ids."""
+        if self._newest_rows is None:
+            newest = select(*self._returned).order_by(self._table.c.id.desc()).limit(bindparam("most"))
+            self._newest_rows = _compile(newest, connection.dialect)
+        parameters = self._newest_rows.by_name({"most": count})
+        rows: Sequence[Any] = _execute(connection, self._newest_rows.text, parameters).fetchall()
+        return rows
+
+    def _run(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> Any:
         dialect = connection.dialect
         if dialect.name == "postgresql":
             statement = self._for(dialect, 1)
@@ -107,9 +140,7 @@ class BulkInsert:
         else:
             statement = self._for(dialect, len(rows))
             values = chain.from_iterable(rows)
-        cursor = _execute(connection, statement.text, statement.in_order(values))
-        returned: Sequence[Any] = cursor.fetchall()
-        return returned
+        return _execute(connection, statement.text, statement.in_order(values))
 
     def _for(self, dialect: Dialect, count: int) -> _Compiled:
         """The statement for this many rows."""
@@ -139,7 +170,8 @@ class BulkInsert:
             .table_valued(*(column(name, self._table.c[name].type) for name in self._names), name="given")
             .render_derived(with_types=True)
         )
-        return self._build(dialect, self._table).from_select(self._names, select(rows))
+        statement = self._build(dialect, self._table).from_select(self._names, select(rows))
+        return statement.returning(*self._returned) if self._returned else statement
 
 
 class CompiledWrite:

@@ -25,7 +25,7 @@ from listener.store.error_classes import rejects_values
 from listener.store.error_hints import hint
 from listener.store.failure_kind import failure_kind
 from listener.store.sqlite_files import SqliteFiles
-from listener.store.sqlite_lock import SLICE, begin_immediate
+from listener.store.sqlite_lock import SLICE, begin_deferred, begin_immediate
 from listener.store.sqlite_reader import SqliteReader
 from listener.store.url_display import display_unparsed, display_url, without_secrets
 
@@ -58,6 +58,10 @@ class Database:
         self._driver_error: type[Exception] = dialect.loaded_dbapi.Error
         # SQLite waits for its write lock by sleeping; a lock between our own threads wakes up at once.
         self._writer = threading.Lock() if self.one_writer else None
+        #: Where there is one writer, its connection while no transaction uses it: taking one from the pool, and
+        #: giving it back, takes longer than a small transaction.
+        self._kept: list[Connection] = []
+        self._closed = False
 
     @property
     def display_url(self) -> str:
@@ -67,8 +71,14 @@ class Database:
     @contextmanager
     def write(self) -> Iterator[Connection]:
         """A transaction that may write: on leaving, all of it is durable, or nothing of it happened."""
-        with self.call(), self.deadline.limited(), self._writing():
-            yield from self._write_transaction()
+        with (
+            self.call(),
+            self.deadline.limited(),
+            self._writing(),
+            self.translated(),
+            self._connection_to_write() as connection,
+        ):
+            yield from self._write_transaction(connection)
 
     @contextmanager
     def migrate(self, *, busy_ms: int = SQLITE_BUSY_MS) -> Iterator[Connection]:
@@ -76,8 +86,8 @@ class Database:
 
         ``busy_ms`` is how long it waits for another process that is writing to the same SQLite file.
         """
-        with self._writing():
-            yield from self._write_transaction(busy_ms=busy_ms)
+        with self._writing(), self.translated(), self.engine.connect() as connection:
+            yield from self._write_transaction(connection.execution_options(writes=True, busy_ms=busy_ms))
 
     @contextmanager
     def read(self) -> Iterator[Connection]:
@@ -105,6 +115,9 @@ class Database:
                 connection.invalidate()  # in autocommit mode it must not go back into the pool
 
     def close(self) -> None:
+        self._closed = True
+        if kept := self._take_kept():
+            kept.close()
         self.engine.dispose()
         if self._files:
             self._files.close()
@@ -162,13 +175,31 @@ class Database:
                 return True
         return writer.acquire(timeout=max(0.0, left))
 
-    def _write_transaction(self, *, busy_ms: int | None = None) -> Iterator[Connection]:
-        with self.translated(), self.engine.connect() as connection:
-            self._verify_files()
-            connection = connection.execution_options(writes=True, busy_ms=busy_ms)
-            with connection.begin():
-                yield connection
-            self._verify_files()  # what was committed to a file that has no name is not durable
+    @contextmanager
+    def _connection_to_write(self) -> Iterator[Connection]:
+        """The connection of the one writer, where there is one, or else one from the pool."""
+        connection = self._take_kept() or self.engine.connect().execution_options(writes=True)
+        try:
+            yield connection
+        except BaseException:  # raised again, once the connection is back in the pool, which resets it
+            connection.close()
+            raise
+        if self.one_writer and not self._closed:
+            self._kept.append(connection)
+        else:
+            connection.close()
+
+    def _take_kept(self) -> Connection | None:
+        try:
+            return self._kept.pop()
+        except IndexError:
+            return None
+
+    def _write_transaction(self, connection: Connection) -> Iterator[Connection]:
+        self._verify_files()
+        with connection.begin():
+            yield connection
+        self._verify_files()  # what was committed to a file that has no name is not durable
 
     @contextmanager
     def translated(self) -> Iterator[None]:
@@ -292,11 +323,10 @@ def _sqlite(url: URL, files: SqliteFiles, deadline: Deadline) -> Engine:
     def begin(connection: Connection) -> None:
         options = connection.get_execution_options()
         if not options.get("writes"):
-            connection.exec_driver_sql("BEGIN")
+            begin_deferred(connection, usual=usual)
             return
-        driver: Any = connection.connection.driver_connection
         busy_ms = options.get("busy_ms")
-        begin_immediate(driver, deadline, limit=busy_ms / 1000 if busy_ms else usual, usual=usual)
+        begin_immediate(connection, deadline, limit=busy_ms / 1000 if busy_ms else usual)
 
     return engine
 

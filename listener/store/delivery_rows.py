@@ -37,9 +37,8 @@ _NEW: Final = (
 _INSERT = BulkInsert(
     deliveries,
     _NEW,
-    lambda _dialect, table: insert(table).returning(
-        table.c.id, table.c.result, table.c.route, table.c.handler
-    ),
+    lambda _dialect, table: insert(table),
+    key=("result", "route", "handler"),
 )
 # Plain text: SQLite's driver looks for an adapter of the values of all other classes.
 _PENDING, _RUNNING, _DEAD = (
@@ -68,8 +67,7 @@ def insert_deliveries(
         _row(entry, target, ids[entry.dedup_key], now=now, lease=lease if place < mine else _NO_LEASE)
         for place, (entry, target) in enumerate(wanted)
     ]
-    by_target = {(row[1], row[2], row[3]): row[0] for row in _INSERT.run(connection, rows)}
-    row_ids = [by_target[row[:3]] for row in rows]
+    row_ids = _INSERT.ids(connection, rows)
     if mine < len(rows):
         notify(connection)
     written = list(zip(row_ids, wanted, strict=True))

@@ -18,9 +18,8 @@ from listener.store.tables import UtcTimestamp, results, stored_time
 _INSERT = BulkInsert(
     results,
     NEW_RESULT,
-    lambda dialect, table: insert_or_ignore(dialect, table, ["dedup_key"]).returning(
-        table.c.dedup_key, table.c.id
-    ),
+    lambda dialect, table: insert_or_ignore(dialect, table, ["dedup_key"]),
+    key=("dedup_key",),
 )
 _DEDUP_KEY = attrgetter("dedup_key")
 #: MPS is asked so soon after another copy of a callback that it has not confirmed. Since only the first of several
@@ -36,8 +35,9 @@ def insert_new(connection: Connection, first: Sequence[RoutedResult], *, at: dat
     if not first:
         return {}
     now = stored_time(at)
-    rows = [row_of_result(entry, at=now) for entry in sorted(first, key=_DEDUP_KEY)]
-    return dict(_INSERT.run(connection, rows))
+    in_order = sorted(first, key=_DEDUP_KEY)
+    ids = _INSERT.ids(connection, [row_of_result(entry, at=now) for entry in in_order])
+    return {entry.dedup_key: row_id for entry, row_id in zip(in_order, ids, strict=True) if row_id}
 
 
 @dataclass(frozen=True, slots=True)

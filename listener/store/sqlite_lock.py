@@ -1,8 +1,11 @@
-"""Begins transactions that write to a SQLite file, which waits for other processes that are writing to it."""
+"""Begins transactions of a SQLite file. One that writes waits for other processes that are writing to it."""
 
 from __future__ import annotations
 
 import sqlite3
+from typing import Final
+
+from sqlalchemy import Connection
 
 from listener.core import clock
 from listener.store.deadline import Deadline
@@ -10,29 +13,32 @@ from listener.store.deadline import Deadline
 #: A wait for another process, or for another thread, is made of waits of this length, in seconds: so soon it notices
 #: that the deadline was changed meanwhile. SQLite cannot be interrupted while it waits.
 SLICE = 0.1
+#: How long a connection waits for other processes, in seconds, in what the pool keeps about it.
+_BUSY_TIMEOUT: Final = "busy_timeout"
 
 
-def begin_immediate(
-    connection: sqlite3.Connection, deadline: Deadline, *, limit: float, usual: float
-) -> None:
+def begin_deferred(connection: Connection, *, usual: float) -> None:
+    """Begin to read; statements wait for other processes for ``usual`` seconds at most."""
+    _set_busy_timeout(connection, usual)
+    _driver(connection).execute("BEGIN")
+
+
+def begin_immediate(connection: Connection, deadline: Deadline, *, limit: float) -> None:
     """Begin, and wait for other processes for at most ``limit`` seconds, but not beyond the deadline.
 
-    ``usual`` is how long all other statements wait. A deferred transaction that starts to write later cannot wait for
-    the lock: it fails at once.
+    A deferred transaction that starts to write later cannot wait for the lock: it fails at once. The statements that
+    follow need not wait for others any more.
     """
     until = clock.monotonic() + limit
-    try:
-        while not _began(connection, min(until - clock.monotonic(), deadline.seconds_left)):
-            pass
-    finally:
-        _set_busy_timeout(connection, usual)
+    while not _began(connection, min(until - clock.monotonic(), deadline.seconds_left)):
+        pass
 
 
-def _began(connection: sqlite3.Connection, left: float) -> bool:
+def _began(connection: Connection, left: float) -> bool:
     """Whether a transaction was begun within one slice of the time that is left. Raises once none is left."""
     _set_busy_timeout(connection, max(0.0, min(left, SLICE)))
     try:
-        connection.execute("BEGIN IMMEDIATE")
+        _driver(connection).execute("BEGIN IMMEDIATE")
     except sqlite3.OperationalError as error:
         busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # the other bits are details
         if not busy or left <= SLICE:
@@ -41,5 +47,13 @@ def _began(connection: sqlite3.Connection, left: float) -> bool:
     return True
 
 
-def _set_busy_timeout(connection: sqlite3.Connection, seconds: float) -> None:
-    connection.execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
+def _set_busy_timeout(connection: Connection, seconds: float) -> None:
+    """Only if it is another one: the usual transaction needs no statement for this."""
+    if connection.info.get(_BUSY_TIMEOUT) != seconds:
+        _driver(connection).execute(f"PRAGMA busy_timeout = {seconds * 1000:.0f}")
+        connection.info[_BUSY_TIMEOUT] = seconds
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
+    driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]  # it has no type
+    return driver

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
+import pytest
 from sqlalchemy import func, select
 
-from listener.core.model import RetryAfter, Settlement
+from listener.core.model import RetryAfter, Settlement, Target
 from listener.store.sql_store import SqlStore
 from listener.store.tables import metadata
 from tests.support.builders import (
@@ -54,3 +55,18 @@ def test_no_id_is_assigned_again(store: SqlStore) -> None:
     fill(store, "after")
 
     assert [name for name, (first, _) in first_and_last(store).items() if first <= deleted[name][1]] == []
+
+
+@pytest.mark.parametrize("known", [(), (1, 4, 5)], ids=["all-new", "some-copies"])
+def test_a_claimed_delivery_has_the_id_of_its_own_row(store: SqlStore, known: Sequence[int]) -> None:
+    batch = decoded_messages(9)[::-1]  # not in the order in which results are written
+    store.record([batch[number] for number in known], routes_all(), at=NOON)
+    targets = [Target("videos", "log"), Target("videos", "mail"), Target("audit", "log")]
+
+    claimed = store.record(batch, routes_all(*targets), at=NOON, claim=a_claim()).claimed
+
+    stored = [store.find_delivery(delivery.id) for delivery in claimed]
+    assert [(each.target, each.result.job_id) for each in stored if each] == [
+        (each.target, each.result.job_id) for each in claimed
+    ]
+    assert len(stored) == 3 * (9 - len(known))

@@ -119,8 +119,10 @@ def test_files_that_are_moved_away_and_back_are_used_again(file: Path, store: Sq
     names = [part(file, ending) for ending in ("", "-wal", "-shm")]
     for name in names:
         name.rename(part(name, ".away"))
-    # The first connection is in use, so that another one is needed, which must not create a new file.
-    with store.database.engine.connect(), pytest.raises(StoreUnavailable, match="deleted or replaced"):
+    # The only connection so far is kept for writing, so that another one is needed, which must not create a new file.
+    with pytest.raises(StoreUnavailable, match="deleted or replaced"):
+        store.outstanding()
+    with pytest.raises(StoreUnavailable, match="deleted or replaced"):
         record(store, "away")
     assert not file.exists()
     for name in names:

@@ -239,6 +239,18 @@ def test_a_full_disk_is_unavailable_and_the_batch_is_not_half_there(file: Path) 
         assert store.outstanding() == 0
 
 
+def test_whoever_writes_again_takes_no_connection_from_the_pool(file: Path) -> None:
+    taken: list[object] = []
+    with closing(opened(file)) as store:
+        store.record(decoded_messages(1), routes_all(), at=NOON)
+        event.listen(store.database.engine, "checkout", lambda *_: taken.append(1))
+        store.record(decoded_messages(2), routes_all(), at=NOON)
+        assert not taken
+        assert store.outstanding() == 2
+        assert taken
+    assert not file.with_name(f"{file.name}-wal").exists()  # no connection is open
+
+
 def test_an_emptied_store_reports_how_to_fix_it(file: Path) -> None:
     with closing(opened(file)) as store, closing(sqlite3.connect(file)) as other:
         other.execute("DROP TABLE results")
