@@ -45,6 +45,8 @@ BOMB = (
     [
         pytest.param(BOMB, id="entities-in-entities"),
         pytest.param(BOMB.encode("utf-16"), id="entities-in-another-encoding"),
+        pytest.param(BOMB.encode("utf-16-be"), id="without-a-byte-order-mark"),
+        pytest.param(f'<?xml version="1.0" encoding="cp1252"?>{BOMB}'.encode("cp1252"), id="of-eight-bits"),
         pytest.param('<!DOCTYPE a SYSTEM "http://127.0.0.1/a.dtd"><a/>', id="external-document-type"),
         pytest.param('<!DOCTYPE a [<!ENTITY x SYSTEM "file:///etc/hostname">]><a>&x;</a>', id="file-entity"),
     ],
@@ -77,6 +79,14 @@ def test_a_document_of_very_many_elements_is_refused() -> None:
     assert len(safe_xml.parse(f"<a>{'<b/>' * (safe_xml.MAX_ELEMENTS - 1)}</a>")) == safe_xml.MAX_ELEMENTS - 1
     with pytest.raises(safe_xml.BadXml, match="more than 5000 elements"):
         safe_xml.parse(f"<a>{'<b/>' * safe_xml.MAX_ELEMENTS}</a>")
+
+
+@pytest.mark.parametrize("encoding", ["cp037", "cp424", "utf-7", "utf-32", "utf-16-le"])
+def test_no_encoding_hides_a_document_type(encoding: str) -> None:
+    declared = f'<?xml version="1.0" encoding="{encoding}"?>'
+    for body in ((declared + BOMB).encode(encoding), declared.encode() + BOMB.encode(encoding)):
+        with pytest.raises(safe_xml.BadXml):
+            safe_xml.parse(body)
 
 
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-16-be", "latin-1", "cp1252", "cp037", "utf-7"])
