@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
+from listener.formats.nouns import noun
+
 #: Members that are shown in another way, or only in JSON.
 _ELSEWHERE: Final = frozenset({"source", "malformed", "raw"})
 
@@ -27,11 +29,7 @@ def outputs_summary(document: Mapping[str, Any]) -> str:
     kinds = ("covers", "files", "segments", "splits", "inline")
     shown = output_fields(document)
     counts = {kind: len(shown[kind]) for kind in kinds}
-    return ", ".join(
-        f"{number} {kind if number > 1 else kind.removesuffix('s')}"
-        for kind, number in counts.items()
-        if number
-    )
+    return ", ".join(f"{number} {noun(number, kind)}" for kind, number in counts.items() if number)
 
 
 def _lines(value: Any) -> Any:

@@ -98,7 +98,9 @@ def _body(line: str, where: str) -> str:
     try:
         body = json.loads(line)["body"]
     except (ValueError, TypeError, KeyError, RecursionError) as error:
-        raise UsageError(f'{where} is no line of `mns-listener record`: a JSON object with "body"') from error
+        raise UsageError(
+            f'{where} is not a line of `mns-listener record`: a JSON object with "body"'
+        ) from error
     if not isinstance(body, str):
         raise UsageError(f"{where}: body is not a text")
     return body

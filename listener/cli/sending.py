@@ -16,6 +16,7 @@ from listener.cli.common import print_warnings
 from listener.core.errors import Interrupted, UnavailableError, UsageError
 from listener.core.lazy_imports import lazy_imports
 from listener.core.loopback import is_loopback
+from listener.formats.nouns import noun
 
 with lazy_imports():
     from listener.aliyun import mns_admin, tenant_clients
@@ -101,9 +102,7 @@ def confirm_queue(queue: QueueSettings, *, messages: int, yes: bool) -> None:
     )
     if not sys.stdin.isatty():
         raise UsageError(f"{where} requires --yes where there is no terminal to ask at")
-    click.confirm(
-        f"Send {messages} {'messages' if messages != 1 else 'message'} to it?", abort=True, err=True
-    )
+    click.confirm(f"Send {messages} {noun(messages, 'messages')} to it?", abort=True, err=True)
 
 
 def can_be_sent(body: str) -> bool:

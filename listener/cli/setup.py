@@ -76,7 +76,7 @@ pipeline; 69 MNS or MPS is unavailable, or refuses the key; 78 invalid configura
 @click.option("--mns-endpoint", default="", help="http(s)://host[:port] of MNS, e.g. of the emulator.")
 @click.option("--mps-endpoint", default="", help="http(s)://host[:port] of MPS, e.g. of the emulator.")
 @click.option("--fix", is_flag=True, help="Set attributes of an existing queue that differ.")
-@click.option("--rebind", is_flag=True, help="Allow to take a pipeline away from another queue or topic.")
+@click.option("--rebind", is_flag=True, help="Allow taking a pipeline away from another queue or topic.")
 @click.option(
     "--write",
     type=click.Path(dir_okay=False, path_type=Path),

@@ -27,6 +27,7 @@ from listener.cli.sending import chosen_queue, confirm_queue, sender, sending_op
 from listener.core import clock, job_kinds
 from listener.core.errors import Undecodable, UsageError
 from listener.core.lazy_imports import lazy_imports
+from listener.formats.nouns import noun
 
 with lazy_imports():
     from listener.emulator.mps import sample_callbacks
@@ -357,4 +358,4 @@ def _report(
     click.echo(f"sent {len(ids)} {sample.name}{copies} to the queue {queue.queue} at {queue.endpoint}")
     shown = ", ".join(ids[:SHOWN_IDS])
     more = f", … ({len(ids) - SHOWN_IDS} more; --json lists all)" if len(ids) > SHOWN_IDS else ""
-    click.echo(f"{'job' if len(ids) == 1 else 'jobs'} {shown}{more}")
+    click.echo(f"{noun(len(ids), 'jobs')} {shown}{more}")

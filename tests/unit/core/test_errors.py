@@ -18,7 +18,7 @@ def test_the_tree_shows_every_error_below_its_parent() -> None:
             shown[found[2]] = ancestors[level - 1] if level else "Exception"
 
     assert shown == {
-        name: error.__base__.__name__
+        name: error.__mro__[1].__name__
         for name, error in inspect.getmembers(errors, inspect.isclass)
         if issubclass(error, errors.ListenerError)
     }
