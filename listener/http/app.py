@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping
 
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
-from starlette.routing import BaseRoute, Route
+from starlette.routing import Route
 from starlette.types import ASGIApp
 
 from listener.http.guard import Guard
@@ -22,14 +22,13 @@ def application(
     ready: Callable[[], Health],
     metrics: Callable[[], bytes],
     allowed_hosts: Collection[str] | None = None,
-    more: Sequence[BaseRoute] = (),
     otherwise: ASGIApp | None = None,
     body_limits: Mapping[str, int] | None = None,
 ) -> ASGIApp:
     """``/healthz``: all loops are running. ``/readyz``: the store is available too. ``/metrics``: Prometheus text.
 
-    ``more`` are further routes; ``otherwise`` answers every other path. ``allowed_hosts`` and ``body_limits`` are
-    explained at ``Guard``. All answers come from memory: none of them needs a thread, and there may be none left.
+    ``otherwise`` answers every other path. ``allowed_hosts`` and ``body_limits`` are explained at ``Guard``. All
+    answers come from memory: none needs a thread, and there may be none left.
     """
 
     async def healthz(_request: Request) -> Response:
@@ -41,7 +40,7 @@ def application(
     async def exposition(_request: Request) -> Response:
         return Response(metrics(), media_type=CONTENT_TYPE)
 
-    routes = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", exposition), *more]
+    routes = [Route("/healthz", healthz), Route("/readyz", readyz), Route("/metrics", exposition)]
     served = Starlette(routes=routes)
     if otherwise is not None:
         served.router.default = otherwise
