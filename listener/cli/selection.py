@@ -91,14 +91,14 @@ def carry_out(
     """
     if selection.everything:
         found = list(every_row(source, selection.filters))
-        ids = [delivery.id for delivery in found]
+        ids = [row.id for row in found]
     else:
         ids = list(dict.fromkeys(selection.ids))
-        found = [delivery for row in ids if (delivery := source.find(row))] if selection.dry_run else []
+        found = [row for each in ids if (row := source.find(each))] if selection.dry_run else []
     if selection.dry_run:
-        changed = change_in_pages([delivery.id for delivery in found], preview)
+        changed = change_in_pages([row.id for row in found], preview)
         if not selection.as_json:
-            shown = [delivery for delivery in found if delivery.id not in changed.refused]
+            shown = [row for row in found if row.id not in changed.refused]
             if shown or not found:  # else all were refused, and the reasons follow
                 show(shown)
     else:

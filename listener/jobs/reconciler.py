@@ -19,6 +19,7 @@ from listener.core.model import LOST, Answer, Job, JobState, Result, Source, Ten
 from listener.core.ports import ALL_TENANTS, ClockCheck, HeartbeatSink, MpsOf, OverdueStore
 from listener.intake.recorder import Recorder
 from listener.jobs.concurrent_calls import call_concurrently
+from listener.jobs.turns import MAX_FAILURES
 from listener.rules.backoff import MPS_BACKOFF, Backoff
 from listener.runtime.log_throttle import ThrottledLog
 
@@ -28,9 +29,6 @@ log = get_logger(__name__)
 JOBS_PER_TURN, CONCURRENCY = 32, 4
 #: How long the jobs of a turn are reserved for this process: longer than the slowest turn.
 CLAIM_DURATION = timedelta(minutes=5)
-#: After this many consecutive failed calls about jobs of one kind, which may be all that a key has no permission for,
-#: MPS counts as unavailable for them, and the others of this kind are postponed.
-MAX_FAILURES = 4
 #: When to look again at a job that would be Lost if the clock were confirmed.
 UNCONFIRMED_INTERVAL = timedelta(minutes=1)
 #: When a job of a kind that only a newer release knows is due again, for a process of that release.

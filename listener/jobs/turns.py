@@ -1,4 +1,4 @@
-"""The loop of a part that calls MPS: turn after turn, without a pause while there is work, later after failures."""
+"""Loops that call MPS: turn after turn, without a pause while there is work, with growing pauses after failures."""
 
 from __future__ import annotations
 
@@ -8,6 +8,10 @@ from datetime import timedelta
 
 from listener.core.ports import HeartbeatSink
 from listener.rules.backoff import MPS_BACKOFF
+
+#: After this many consecutive failed calls about jobs of one kind, which may be all that a key has no permission for,
+#: MPS counts as unavailable for them, and the others of this kind are postponed.
+MAX_FAILURES = 4
 
 
 def repeat_turns(

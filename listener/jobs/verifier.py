@@ -17,7 +17,7 @@ from listener.core.model import Job, Result, Unverified, VerificationOutcome
 from listener.core.ports import ClockCheck, HeartbeatSink, Meter, MpsOf, VerificationStore
 from listener.intake.recorder import Recorder
 from listener.jobs.concurrent_calls import call_concurrently
-from listener.jobs.turns import repeat_turns
+from listener.jobs.turns import MAX_FAILURES, repeat_turns
 from listener.rules import verification
 from listener.rules.job_facts import kind_of
 from listener.rules.verification import AskAgain, Believe, Refuse, Step
@@ -32,9 +32,6 @@ CALLBACKS_PER_TURN, CONCURRENCY = 32, 8
 CLAIM_DURATION = timedelta(minutes=1)
 #: How often to look into the store without being woken: other processes write to it, and postponed callbacks are due.
 IDLE_INTERVAL = timedelta(seconds=1)
-#: After this many consecutive failed calls about jobs of one kind, which may be all that a key has no permission for,
-#: MPS counts as unavailable for them, and the others of this kind are postponed.
-MAX_FAILURES = 4
 
 
 class Verifier:

@@ -28,7 +28,7 @@ class Backoff:
 
 #: After failed polls of a queue, throttled ones included; with jitter. Every recovery is noticed within its maximum.
 MNS_BACKOFF = Backoff(timedelta(seconds=0.5), timedelta(seconds=8))
-#: After turns of the reconciler in which no call reached MPS.
+#: After turns of a reconciler, a verifier or a submitter in which no call reached MPS.
 MPS_BACKOFF = Backoff(timedelta(seconds=1), timedelta(minutes=1))
 #: After failed attempts to fetch outputs from a tenant's MPS.
 ENRICH_BACKOFF = Backoff(timedelta(seconds=1), timedelta(seconds=30))

@@ -20,13 +20,13 @@ from listener.intake.recorder import NullDeliverySink, Recorder
 from listener.jobs.reconciler import (
     CONCURRENCY,
     JOBS_PER_TURN,
-    MAX_FAILURES,
     NEWER_KIND_INTERVAL,
     MpsOf,
     ReconcileOutcome,
     Reconciler,
     tenant_shards,
 )
+from listener.jobs.turns import MAX_FAILURES
 from listener.rules.backoff import MPS_BACKOFF, Backoff
 from listener.rules.routing import Correlation, Match, Rule
 from listener.runtime.liveness import Heartbeat

@@ -18,7 +18,8 @@ from listener.core.job_kinds import IPRODUCTION, SMARTTAG, JobKind
 from listener.core.model import Answer, JobState, VerificationOutcome
 from listener.core.ports import ClockCheck, MpsOf
 from listener.intake.recorder import NullDeliverySink, Recorder
-from listener.jobs.verifier import CALLBACKS_PER_TURN, CLAIM_DURATION, CONCURRENCY, MAX_FAILURES, Verifier
+from listener.jobs.turns import MAX_FAILURES
+from listener.jobs.verifier import CALLBACKS_PER_TURN, CLAIM_DURATION, CONCURRENCY, Verifier
 from listener.rules.routing import Correlation, Match, Rule
 from listener.rules.verification import MAX_PAUSE, Verification
 from listener.runtime.metrics import Metrics
