@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 from listener.api.bulk import BulkAction
 from listener.api.context import ApiContext
 from listener.api.deliveries import DeliveryDocument, WholeDelivery
-from listener.api.parameters import FiltersQuery, PageQuery, RowId, next_page
+from listener.api.parameters import NEXT_PAGE, FiltersQuery, PageQuery, RowId
 from listener.api.problems import documented
 from listener.api.serialize import delivery_dict, whole_delivery_dict
 from listener.core.errors import NotFound
@@ -19,7 +19,7 @@ from listener.store.dead_letters import DeadLetters
 
 class DeadLetterPage(BaseModel):
     dead_letters: list[DeliveryDocument]
-    next: int | None = Field(description="The `before` of the following page; null at the end")
+    next: int | None = Field(description=NEXT_PAGE)
 
 
 ACTIONS: Final = (
@@ -55,7 +55,7 @@ class _DeadLetters:
         letters = DeadLetters(self._context.store.database)
         found = letters.page(filters=filters, before=page.before, limit=page.limit)
         rows = [delivery_dict(delivery) for delivery in found]
-        return {"dead_letters": rows, "next": next_page(rows)}
+        return {"dead_letters": rows, "next": found.next or None}
 
     def show_dead_letter(self, dead_letter_id: Annotated[RowId, Path()]) -> dict[str, Any]:
         """Show one dead letter with its callback."""

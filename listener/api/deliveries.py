@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from listener.api.bulk import BulkAction
 from listener.api.context import ApiContext
-from listener.api.parameters import FiltersQuery, PageQuery, RowId, next_page
+from listener.api.parameters import NEXT_PAGE, FiltersQuery, PageQuery, RowId
 from listener.api.problems import documented
 from listener.api.serialize import delivery_dict, whole_delivery_dict
 from listener.core.errors import NotFound
@@ -45,7 +45,7 @@ class WholeDelivery(DeliveryDocument):
 
 class DeliveryPage(BaseModel):
     deliveries: list[DeliveryDocument]
-    next: int | None = Field(description="The `before` of the following page; null at the end")
+    next: int | None = Field(description=NEXT_PAGE)
 
 
 ACTIONS: Final = (
@@ -88,7 +88,7 @@ class _Deliveries:
             states=state or UNSETTLED, filters=filters, before=page.before, limit=page.limit
         )
         rows = [delivery_dict(delivery) for delivery in found]
-        return {"deliveries": rows, "next": next_page(rows)}
+        return {"deliveries": rows, "next": found.next or None}
 
     def show_delivery(self, delivery_id: Annotated[RowId, Path()]) -> dict[str, Any]:
         """Show one delivery, in any state, with its callback."""

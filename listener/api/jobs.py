@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
 
 from listener.api.context import ApiContext
 from listener.api.deliveries import DeliveryDocument
-from listener.api.parameters import DurationText, FiltersQuery, PageQuery, Text, next_page
+from listener.api.parameters import NEXT_PAGE, DurationText, FiltersQuery, PageQuery, Text
 from listener.api.problems import documented
 from listener.api.results import ResultDocument
 from listener.api.serialize import attempt_dict, delivery_dict, job_dict, result_dict
@@ -110,7 +110,7 @@ class ListedJob(JobDocument):
 
 class JobPage(BaseModel):
     jobs: list[ListedJob]
-    next: int | None = Field(description="The `before` of the following page; null at the end")
+    next: int | None = Field(description=NEXT_PAGE)
 
 
 class AttemptDocument(BaseModel):
@@ -298,7 +298,7 @@ class _Jobs:
         found = queries.jobs(state=state or "", filters=filters, before=page.before, limit=page.limit)
         counts = queries.delivery_counts([row for row, _ in found])
         rows = [{"id": row, **job_dict(job), "deliveries": counts.get(row, {})} for row, job in found]
-        return {"jobs": rows, "next": next_page(rows)}
+        return {"jobs": rows, "next": found.next or None}
 
     async def show_job(
         self,

@@ -195,9 +195,8 @@ FiltersQuery = Annotated[Filters, Depends(_filters)]
 TimesQuery = Annotated[Filters, Depends(_time_filters)]
 
 
-def next_page(rows: list[dict[str, Any]]) -> int | None:
-    """The ``before`` of the page that follows these rows; None at the end.
-
-    A page may be shorter than its limit although others follow: rows that cannot be read are left out.
-    """
-    return rows[-1]["id"] if rows else None
+#: Of the member ``next`` of a page.
+NEXT_PAGE: Final = (
+    "The `before` of the following page; null at the end. A page may have fewer rows than its limit, or none, "
+    "although others follow: with filters, only so many rows are looked at for each page"
+)

@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from listener.api.bulk import BulkAction
 from listener.api.context import ApiContext
-from listener.api.parameters import PageQuery, RowId, TimeFields, TimesQuery, next_page
+from listener.api.parameters import NEXT_PAGE, PageQuery, RowId, TimeFields, TimesQuery
 from listener.api.problems import documented
 from listener.api.serialize import quarantined_dict
 from listener.core.errors import NotFound
@@ -33,7 +33,7 @@ class QuarantinedDocument(BaseModel):
 
 class QuarantinePage(BaseModel):
     messages: list[QuarantinedDocument]
-    next: int | None = Field(description="The `before` of the following page; null at the end")
+    next: int | None = Field(description=NEXT_PAGE)
 
 
 ACTIONS: Final = (
@@ -71,7 +71,7 @@ class _Quarantine:
         messages = QuarantinedMessages(self._context.store.database)
         found = messages.page(filters=filters, before=page.before, limit=page.limit)
         rows = [quarantined_dict(entry) for entry in found]
-        return {"messages": rows, "next": next_page(rows)}
+        return {"messages": rows, "next": found.next or None}
 
     def show_quarantined(self, message_id: Annotated[RowId, Path(description="Its `id`")]) -> dict[str, Any]:
         """Show one quarantined message with its whole body."""

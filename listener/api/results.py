@@ -10,7 +10,7 @@ from pydantic import BaseModel, Field
 
 from listener.api.bulk import BulkAction
 from listener.api.context import ApiContext
-from listener.api.parameters import FiltersQuery, PageQuery, RowId, next_page
+from listener.api.parameters import NEXT_PAGE, FiltersQuery, PageQuery, RowId
 from listener.api.problems import documented
 from listener.api.serialize import result_dict
 from listener.core.documents import to_plain
@@ -75,7 +75,7 @@ class ShownResult(ResultDocument):
 
 class ResultPage(BaseModel):
     results: list[ListedResult]
-    next: int | None = Field(description="The `before` of the following page; null at the end")
+    next: int | None = Field(description=NEXT_PAGE)
 
 
 ACTIONS: Final = (
@@ -118,7 +118,7 @@ class _Results:
         found = queries.results(status=status, filters=filters, before=page.before, limit=page.limit)
         reasons = parked_reasons(queries, self._context.settings.rules(), found)
         rows = [result_dict(stored) | {"reason": reasons.get(stored.id, "")} for stored in found]
-        return {"results": rows, "next": next_page(rows)}
+        return {"results": rows, "next": found.next or None}
 
     def show_result(self, result_id: Annotated[RowId, Path()]) -> dict[str, Any]:
         """Show one result with its callback, and why it matches each route or not."""

@@ -30,6 +30,7 @@ with lazy_imports():
 if TYPE_CHECKING:
     from listener.client import Client
     from listener.settings.sections import Settings
+    from listener.store.searching import Page
     from listener.store.sql_store import SqlStore
 
 __all__ = [
@@ -43,8 +44,6 @@ T = TypeVar("T")
 #: Fields whose text is copied from a terminal, so that it is not folded there, and the least width to fold to.
 COPIED: Final = frozenset({"raw", "body", "params", "user_data"})
 MIN_ROOM: Final = 30
-#: How many rows are read to see whether there is a next page.
-LOOKED_AHEAD: Final = 10
 
 
 class _RowId(click.IntRange):
@@ -80,16 +79,22 @@ def page_options(command: F) -> F:
 
 
 def read_page(
-    read: Callable[..., Sequence[T]], *, before: int | None, limit: int, row_id: Callable[[T], int]
+    read: Callable[..., Page[T]], *, before: int | None, limit: int, row_id: Callable[[T], int]
 ) -> tuple[Sequence[T], int]:
     """A page of rows, and the ``--before`` of the next one; 0 if there is none.
 
-    ``read`` is called with ``before`` and ``limit``. It leaves out what cannot be read, so that a page may be shorter
-    than its limit: only reading on tells whether others follow.
+    ``read`` is called with ``before`` and ``limit``, again and again while it finds fewer, but there may be others: for
+    one more row, to see whether there is a next page.
     """
-    page = read(before=before or 0, limit=limit)
-    last = row_id(page[-1]) if page else 0
-    return page, last if last and read(before=last, limit=LOOKED_AHEAD) else 0
+    page: list[T] = []
+    following = before or 0
+    while len(page) <= limit:
+        found = read(before=following, limit=limit + 1 - len(page))
+        page += found
+        following = found.next
+        if not following:
+            break
+    return page[:limit], row_id(page[limit - 1]) if len(page) > limit else 0
 
 
 def print_next_page(before: int) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from functools import partial
-from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -99,7 +98,7 @@ def list_jobs(
     with opened_store(settings_from(path), read_only=True) as store:
         queries = stored.Queries(store.database)
         read = partial(queries.jobs, state=state or "", filters=filters)
-        page, following = read_page(read, before=before, limit=limit, row_id=itemgetter(0))
+        page, following = read_page(read, before=before, limit=limit, row_id=lambda row: row[0])
         counts = queries.delivery_counts([row for row, _ in page])
     if as_json:
         print_json([{"id": row, **job_dict(job), "deliveries": counts.get(row, {})} for row, job in page])

@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from listener.store.database import Database
     from listener.store.filters import Filters
     from listener.store.queries import StoredResult
+    from listener.store.searching import Page
 
 #: The filters that quarantined messages have, of which nothing else is known.
 OF_ANY_MESSAGE: Final = frozenset({"queue", "since", "until"})
@@ -115,7 +116,7 @@ class _Results:
     def __init__(self, database: Database) -> None:
         self._queries = queries.Queries(database)
 
-    def page(self, *, filters: Filters, before: int, limit: int) -> Sequence[StoredResult]:
+    def page(self, *, filters: Filters, before: int, limit: int) -> Page[StoredResult]:
         return self._queries.results(filters=filters, before=before, limit=limit)
 
 

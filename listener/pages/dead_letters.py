@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from listener.core.model import Delivery
@@ -12,6 +12,7 @@ from listener.pages.filter_form import FilterForm
 from listener.pages.row_list import Column, Detail, Row, RowList, delivery_row
 from listener.pages.visit import Visit
 from listener.store.dead_letters import DeadLetters
+from listener.store.searching import Page
 
 PATH: Final = "/dead-letters"
 ACTIONS: Final = (
@@ -40,12 +41,10 @@ ACTIONS: Final = (
 )
 
 
-def _read(visit: Visit, form: FilterForm) -> Sequence[Row]:
+def _read(visit: Visit, form: FilterForm) -> Page[Row]:
     letters = DeadLetters(visit.context.store.database)
-    return [
-        _row(letter)
-        for letter in letters.page(filters=form.filters, before=form.before, limit=filter_form.PAGE)
-    ]
+    page = letters.page(filters=form.filters, before=form.before, limit=filter_form.PAGE)
+    return page.of(map(_row, page))
 
 
 def _row(letter: Delivery) -> Row:

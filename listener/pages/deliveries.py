@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 from urllib.parse import urlencode
 
@@ -13,6 +12,7 @@ from listener.pages.filter_form import FilterForm
 from listener.pages.row_list import Column, Row, RowList, delivery_row
 from listener.pages.visit import Visit
 from listener.store.deliveries import Deliveries, PendingDeliveries
+from listener.store.searching import Page
 
 PATH: Final = "/deliveries"
 ACTIONS: Final = (
@@ -41,12 +41,10 @@ ACTIONS: Final = (
 )
 
 
-def _read(visit: Visit, form: FilterForm) -> Sequence[Row]:
+def _read(visit: Visit, form: FilterForm) -> Page[Row]:
     deliveries = Deliveries(visit.context.store.database)
-    return [
-        _row(each)
-        for each in deliveries.page(filters=form.filters, before=form.before, limit=filter_form.PAGE)
-    ]
+    page = deliveries.page(filters=form.filters, before=form.before, limit=filter_form.PAGE)
+    return page.of(map(_row, page))
 
 
 def _row(delivery: Delivery) -> Row:

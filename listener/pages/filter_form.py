@@ -15,6 +15,7 @@ from listener.formats.unicode_text import shortened
 from listener.pages.visit import Visit
 from listener.settings.sections import Settings
 from listener.store.filters import Filters
+from listener.store.searching import Page
 
 #: Rows of one page.
 PAGE: Final = 50
@@ -43,9 +44,9 @@ class FilterForm:
         query = urlencode(fields | ({"before": str(before)} if before else {}))
         return f"{path}?{query}" if query else path
 
-    def next_page(self, path: str, ids: Sequence[int]) -> str:
-        """The address of the next page, given the ids of this one; empty if this one is the last."""
-        return self.link(path, before=ids[-1]) if len(ids) == PAGE else ""
+    def next_page(self, path: str, page: Page[Any]) -> str:
+        """The address of the page that follows this one; empty if this one is the last."""
+        return self.link(path, before=page.next) if page.next else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -30,9 +30,10 @@ def list_jobs(visit: Visit) -> Response:
     return visit.render(
         "jobs.html",
         jobs=page,
+        full=filter_form.PAGE,
         deliveries=queries.delivery_counts(ids),
         form=form,
-        next_page=form.next_page("/jobs", ids),
+        next_page=form.next_page("/jobs", page),
         states=[str(each) for each in JobState],
         choices=filter_form.choices_of(visit.context.settings),
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from listener.explanations import parked_reasons, reasons_of
@@ -14,6 +14,7 @@ from listener.pages.row_list import Column, Detail, Row, RowList
 from listener.pages.visit import Visit
 from listener.store.parked import ParkedResults
 from listener.store.queries import Queries, StoredResult
+from listener.store.searching import Page
 
 PATH: Final = "/parked"
 #: A parked result has no delivery, so no route.
@@ -44,11 +45,11 @@ ACTIONS: Final = (
 )
 
 
-def _read(visit: Visit, form: FilterForm) -> Sequence[Row]:
+def _read(visit: Visit, form: FilterForm) -> Page[Row]:
     database, rules = visit.context.store.database, visit.context.settings.rules()
     page = ParkedResults(database).page(filters=form.filters, before=form.before, limit=filter_form.PAGE)
     reasons = parked_reasons(Queries(database), rules, page)
-    return [_row(stored, reasons[stored.id]) for stored in page]
+    return page.of(_row(stored, reasons[stored.id]) for stored in page)
 
 
 def _row(stored: StoredResult, why: str) -> Row:

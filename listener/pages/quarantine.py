@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Final
 
 from listener.core.model import Quarantined
@@ -14,6 +14,7 @@ from listener.pages.rendering import ago, number, text
 from listener.pages.row_list import Column, Detail, Row, RowList, reason
 from listener.pages.visit import Visit
 from listener.store.quarantined_messages import QuarantinedMessages
+from listener.store.searching import Page
 
 PATH: Final = "/quarantine"
 #: Nothing else is known of a message that could not be decoded.
@@ -46,12 +47,10 @@ ACTIONS: Final = (
 )
 
 
-def _read(visit: Visit, form: FilterForm) -> Sequence[Row]:
+def _read(visit: Visit, form: FilterForm) -> Page[Row]:
     messages = QuarantinedMessages(visit.context.store.database)
-    return [
-        _row(entry)
-        for entry in messages.page(filters=form.filters, before=form.before, limit=filter_form.PAGE)
-    ]
+    page = messages.page(filters=form.filters, before=form.before, limit=filter_form.PAGE)
+    return page.of(map(_row, page))
 
 
 def _row(entry: Quarantined) -> Row:

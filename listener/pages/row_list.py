@@ -20,6 +20,7 @@ from listener.pages.bulk import BulkAction
 from listener.pages.filter_form import FilterForm, row_id
 from listener.pages.rendering import ago, number, state, text
 from listener.pages.visit import Area, PageRoute, Visit
+from listener.store.searching import Page
 
 #: How many characters of a reason or an error a row shows.
 MAX_REASON: Final = 160
@@ -64,7 +65,7 @@ class RowList:
     caption: str  #: what is listed, for those who do not see it
     named: str = "Job"  #: what the names of the rows are
     columns: Sequence[Column]
-    read: Callable[[Visit, FilterForm], Sequence[Row]]  #: a page, newest first
+    read: Callable[[Visit, FilterForm], Page[Row]]
     filters: Sequence[str]
     actions: Sequence[BulkAction]
     unmatched: str  #: what a list says that is empty because of its filters
@@ -92,9 +93,10 @@ class RowList:
             "rows.html",
             listed=self,
             rows=rows,
+            full=filter_form.PAGE,
             form=form,
             choices=filter_form.choices_of(visit.context.settings),
-            next_page=form.next_page(self.path, [row.id for row in rows]),
+            next_page=form.next_page(self.path, rows),
         )
 
     def show(self, visit: Visit) -> Response:

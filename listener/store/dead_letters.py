@@ -14,10 +14,10 @@ from listener.store import changes
 from listener.store.changes import ChangeKind
 from listener.store.claims import IS_DEAD
 from listener.store.database import Database
-from listener.store.deliveries import read_page
-from listener.store.filters import NO_FILTERS, Filters, of_deliveries
-from listener.store.queries import page_of
+from listener.store.deliveries import find_delivery, read_page
+from listener.store.filters import NO_FILTERS, Filters, search_deliveries
 from listener.store.replay import replay
+from listener.store.searching import Page
 from listener.store.tables import deliveries
 from listener.store.unreadable import either, log_unreadable
 
@@ -28,16 +28,16 @@ class DeadLetters:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def page(self, *, filters: Filters = NO_FILTERS, before: int = 0, limit: int = 50) -> Sequence[Delivery]:
-        """Newest first; ``before`` takes the last id of the previous page. The time is that of the failure."""
-        page = page_of(select(deliveries.c.id), deliveries, before, limit).where(IS_DEAD)
-        return read_page(self._database, page.where(*of_deliveries(filters, time=deliveries.c.settled_at)))
+    def page(self, *, filters: Filters = NO_FILTERS, before: int = 0, limit: int = 50) -> Page[Delivery]:
+        """Newest first; ``before`` takes ``next`` of the previous page. The time is that of the failure."""
+        search = search_deliveries(
+            filters, indexed=(IS_DEAD,), indexed_by_route=True, time=deliveries.c.settled_at
+        )
+        return read_page(self._database, search, before=before, limit=limit)
 
     def find(self, delivery_id: int) -> Delivery | None:
         """The dead letter with this id."""
-        wanted = select(deliveries.c.id).where(deliveries.c.id == delivery_id, IS_DEAD)
-        found = read_page(self._database, wanted)
-        return found[0] if found else None
+        return find_delivery(self._database, delivery_id, IS_DEAD)
 
     def count(self) -> int:
         """How many there are; reads nothing but their index."""

@@ -4,17 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
-from typing import Any, Final
+from typing import Final
 
-from sqlalchemy import ColumnElement, Select, func, literal, select, union_all, update
+from sqlalchemy import ColumnElement, Connection, func, literal, select, union_all, update
 
 from listener.core.model import Delivery, DeliveryState
-from listener.store import changes
-from listener.store.claims import IS_DEAD, IS_PENDING, IS_RUNNING, due, load, load_each
+from listener.store import changes, searching
+from listener.store.claims import IS_DEAD, IS_PENDING, IS_RUNNING, Load, due, load, load_each
 from listener.store.database import Database
-from listener.store.filters import NO_FILTERS, Filters, of_deliveries
+from listener.store.filters import NO_FILTERS, Filters, search_deliveries
 from listener.store.postgres import notify
-from listener.store.queries import page_of
+from listener.store.searching import Page, Search
 from listener.store.tables import UtcTimestamp, deliveries
 from listener.store.unreadable import read
 
@@ -37,15 +37,19 @@ class Deliveries:
         filters: Filters = NO_FILTERS,
         before: int = 0,
         limit: int = 50,
-    ) -> Sequence[Delivery]:
-        """Newest first; ``before`` takes the last id of the previous page."""
-        page = page_of(select(deliveries.c.id), deliveries, before, limit)
-        return read_page(self._database, page.where(_in_states(states), *of_deliveries(filters)))
+    ) -> Page[Delivery]:
+        """Newest first; ``before`` takes ``next`` of the previous page."""
+        in_states = _in_indexed_states(states)
+        search = (
+            search_deliveries(filters, indexed=(in_states,))
+            if in_states is not None
+            else search_deliveries(filters, others=(deliveries.c.state.in_(states),))
+        )
+        return read_page(self._database, search, before=before, limit=limit)
 
     def find(self, delivery_id: int) -> Delivery | None:
         """The delivery with this id."""
-        found = read_page(self._database, select(deliveries.c.id).where(deliveries.c.id == delivery_id))
-        return found[0] if found else None
+        return find_delivery(self._database, delivery_id)
 
     def retry(self, ids: Sequence[int], *, at: datetime) -> Sequence[int]:
         """Make pending deliveries due at once; returns those that were pending."""
@@ -87,8 +91,8 @@ class PendingDeliveries:
     def __init__(self, database: Database) -> None:
         self._deliveries = Deliveries(database)
 
-    def page(self, *, filters: Filters = NO_FILTERS, before: int = 0, limit: int = 50) -> Sequence[Delivery]:
-        """Newest first; ``before`` takes the last id of the previous page."""
+    def page(self, *, filters: Filters = NO_FILTERS, before: int = 0, limit: int = 50) -> Page[Delivery]:
+        """Newest first; ``before`` takes ``next`` of the previous page."""
         states = (DeliveryState.PENDING,)
         return self._deliveries.page(states=states, filters=filters, before=before, limit=limit)
 
@@ -98,23 +102,35 @@ class PendingDeliveries:
         return found if found and found.state is DeliveryState.PENDING else None
 
 
-def read_page(database: Database, page: Select[Any]) -> Sequence[Delivery]:
-    """The deliveries whose ids this statement finds; those that cannot be read are logged and left out."""
+def read_page(database: Database, search: Search, *, before: int, limit: int) -> Page[Delivery]:
+    """A page of the deliveries that the search finds; those that cannot be read are logged and left out."""
+
+    def run(connection: Connection, load_deliveries: Load) -> Page[Delivery]:
+        rows = searching.find(
+            connection, select(deliveries.c.id), deliveries, search, before=before, limit=limit
+        )
+        return rows.of(load_deliveries(connection, [row.id for row in rows]))
+
     return read(
-        database,
-        lambda connection: load(connection, list(connection.scalars(page))),
-        lambda connection: load_each(connection, list(connection.scalars(page))),
+        database, lambda connection: run(connection, load), lambda connection: run(connection, load_each)
     )
 
 
-def _in_states(states: Sequence[DeliveryState]) -> ColumnElement[bool]:
-    """A condition that partial indexes serve, where there are any."""
+def find_delivery(database: Database, delivery_id: int, *conditions: ColumnElement[bool]) -> Delivery | None:
+    """The delivery with this id, if it meets the conditions."""
+    search = Search(bounds=(deliveries.c.id == delivery_id,), others=conditions)
+    found = read_page(database, search, before=0, limit=1)
+    return found[0] if found else None
+
+
+def _in_indexed_states(states: Sequence[DeliveryState]) -> ColumnElement[bool] | None:
+    """A condition that partial indexes serve; None if there are none for some of these states."""
     indexed = {
         DeliveryState.PENDING: IS_PENDING,
         DeliveryState.RUNNING: IS_RUNNING,
         DeliveryState.DEAD: IS_DEAD,
     }
     if not all(state in indexed for state in states):
-        return deliveries.c.state.in_(states)
+        return None
     each = (select(deliveries.c.id).where(indexed[state]) for state in states)
     return deliveries.c.id.in_(union_all(*each))

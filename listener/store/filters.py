@@ -1,4 +1,4 @@
-"""What a listing can be narrowed to, as conditions on each table."""
+"""What a listing can be narrowed to, as a search in each table."""
 
 from __future__ import annotations
 
@@ -10,9 +10,9 @@ from typing import Any, Final
 from sqlalchemy import ColumnElement, and_, case, func, or_, select
 
 from listener.core.job_kinds import IPRODUCTION, kind_of_type
+from listener.store.searching import JOINED_ROWS, OWN_ROWS, Conditions, Search
 from listener.store.tables import deliveries, jobs, quarantine, results
 
-Conditions = Sequence[ColumnElement[bool]]
 #: At the end of a reference: any continuation matches.
 WILDCARD: Final = "*"
 
@@ -42,14 +42,21 @@ MANY_ROWS: Final = 10_000
 _other_jobs = jobs.alias()
 
 
-def of_jobs(filters: Filters) -> Conditions:
-    """Conditions on jobs; the time is that of their creation."""
-    return (
-        *_in_job(filters),
-        *_routed_job(filters.route),
-        *_reported_job(filters),
+def search_jobs(filters: Filters) -> Search:
+    """Of jobs; the time is that of their creation."""
+    own = (
         *_within(jobs.c.created_at, filters),
-        *_among_rows(filters),
+        *((_is_job_of(filters.kind),) if filters.kind else ()),
+    )
+    joined = (*_routed_job(filters.route), *_reported_job(filters))
+    named = _reference(filters.reference)
+    if _is_exact(filters.reference):
+        return Search(others=(*named, *_function(jobs.c.function, filters), *own, *joined))
+    return Search(
+        indexed=_function(jobs.c.function, filters),
+        bounds=_among_rows(filters),
+        others=(*named, *own, *joined),
+        rows=_rows((*named, *own), joined),
     )
 
 
@@ -71,33 +78,59 @@ def _among_rows(filters: Filters) -> Conditions:
     return conditions
 
 
-def of_results(filters: Filters) -> Conditions:
-    """Conditions on results; the time is that of their receipt."""
-    conditions = [*_of_result(filters), *_within(results.c.received_at, filters)]
+def search_results(filters: Filters, *, indexed: Conditions = ()) -> Search:
+    """Of results; the time is that of their receipt. An index serves the conditions ``indexed``."""
+    own, joined = (
+        [*_own_of_result(filters), *_within(results.c.received_at, filters)],
+        _joined_of_result(filters),
+    )
     if filters.route:
         of_route = deliveries.c.route == filters.route
-        conditions.append(
-            select(deliveries.c.id).where(deliveries.c.result == results.c.id, of_route).exists()
-        )
-    return conditions
+        joined.append(select(deliveries.c.id).where(deliveries.c.result == results.c.id, of_route).exists())
+    rows = 0 if _is_exact(filters.reference) else _rows(own, joined)
+    return Search(indexed=indexed, others=(*own, *joined), rows=rows)
 
 
-def of_deliveries(filters: Filters, *, time: Any = deliveries.c.created_at) -> Conditions:
-    """Conditions on deliveries; ``time`` is the column that ``since`` and ``until`` refer to."""
-    conditions = list(_within(time, filters))
+def search_deliveries(
+    filters: Filters,
+    *,
+    indexed: Conditions = (),
+    indexed_by_route: bool = False,
+    others: Conditions = (),
+    time: Any = deliveries.c.created_at,
+) -> Search:
+    """Of deliveries that meet both conditions; an index serves those that are ``indexed``, perhaps together with the
+    route.
+
+    ``time`` is the column that ``since`` and ``until`` refer to.
+    """
+    own: list[ColumnElement[bool]] = [*others, *_within(time, filters)]
+    joined: list[ColumnElement[bool]] = []
     if filters.route:
-        conditions.append(deliveries.c.route == filters.route)
-    if of_result := _of_result(filters):
-        conditions.append(
-            select(results.c.id).where(results.c.id == deliveries.c.result, *of_result).exists()
-        )
-    return conditions
+        of_route = deliveries.c.route == filters.route
+        indexed = (*indexed, *((of_route,) if indexed_by_route else ()))
+        own += [] if indexed_by_route else [of_route]
+    of_result = (*_own_of_result(filters), *_joined_of_result(filters))
+    if _is_exact(filters.reference):
+        joined.append(deliveries.c.result.in_(select(results.c.id).where(*of_result)))
+        return Search(indexed=indexed, others=(*own, *joined))
+    if of_result:
+        joined.append(select(results.c.id).where(results.c.id == deliveries.c.result, *of_result).exists())
+    return Search(indexed=indexed, others=(*own, *joined), rows=_rows(own, joined))
 
 
-def of_quarantine(filters: Filters) -> Conditions:
-    """Conditions on quarantined messages, of which nothing but their queue and their time is known."""
+def search_quarantine(filters: Filters) -> Search:
+    """Of quarantined messages, of which nothing but their queue and their time is known."""
     of_queue = (quarantine.c.queue == filters.queue,) if filters.queue else ()
-    return (*of_queue, *_within(quarantine.c.received_at, filters))
+    own = (*of_queue, *_within(quarantine.c.received_at, filters))
+    return Search(others=own, rows=_rows(own, ()))
+
+
+def _rows(own: Conditions, joined: Conditions) -> int:
+    """For how many rows to verify these for one page."""
+    if joined:
+        return JOINED_ROWS
+    return OWN_ROWS if own else 0
 
 
 def starts_with(column: Any, beginning: str) -> ColumnElement[bool]:
@@ -105,20 +138,22 @@ def starts_with(column: Any, beginning: str) -> ColumnElement[bool]:
     return func.substr(column, 1, len(beginning)) == beginning
 
 
-def _in_job(filters: Filters) -> Conditions:
-    return (
-        *_function(jobs.c.function, filters),
-        *_reference(filters.reference),
-        *((_is_job_of(filters.kind),) if filters.kind else ()),
-    )
+def _own_of_result(filters: Filters) -> list[ColumnElement[bool]]:
+    """Conditions that the row of a result alone tells."""
+    return [*_function(results.c.function, filters), *_reported(filters)]
 
 
-def _of_result(filters: Filters) -> Conditions:
-    conditions = [*_function(results.c.function, filters), *_reported(filters)]
+def _joined_of_result(filters: Filters) -> list[ColumnElement[bool]]:
+    """Conditions that the row of its job tells."""
+    conditions: list[ColumnElement[bool]] = []
     if filters.kind:
         conditions.append(_is_result_of(filters.kind))
     if named := _reference(filters.reference):
-        conditions.append(select(jobs.c.id).where(jobs.c.id == results.c.job, *named).exists())
+        of_reference = select(jobs.c.id).where(*named)
+        if _is_exact(filters.reference):
+            conditions.append(results.c.job == of_reference.scalar_subquery())
+        else:
+            conditions.append(of_reference.where(jobs.c.id == results.c.job).exists())
     return conditions
 
 
@@ -164,12 +199,17 @@ def _function(column: Any, filters: Filters) -> Conditions:
     return (func.lower(column) == filters.function.lower(),) if filters.function else ()
 
 
+def _is_exact(reference: str) -> bool:
+    """Whether it names one job, which an index finds."""
+    return bool(reference) and not reference.endswith(WILDCARD)
+
+
 def _reference(reference: str) -> Conditions:
     if not reference:
         return ()
-    if reference.endswith(WILDCARD):
-        return (starts_with(jobs.c.reference, reference.removesuffix(WILDCARD)),)
-    return (jobs.c.reference == reference,)
+    if _is_exact(reference):
+        return (jobs.c.reference == reference,)
+    return (starts_with(jobs.c.reference, reference.removesuffix(WILDCARD)),)
 
 
 def _within(column: Any, filters: Filters) -> Conditions:

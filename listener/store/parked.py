@@ -19,6 +19,7 @@ from listener.store.filters import NO_FILTERS, Filters
 from listener.store.queries import Queries, StoredResult
 from listener.store.row_actions import Changed, joined
 from listener.store.rows import mapping
+from listener.store.searching import Page
 from listener.store.tables import results
 from listener.store.unreadable import either, log_unreadable
 
@@ -32,10 +33,8 @@ class ParkedResults:
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    def page(
-        self, *, filters: Filters = NO_FILTERS, before: int = 0, limit: int = 50
-    ) -> Sequence[StoredResult]:
-        """Newest first; ``before`` takes the last id of the previous page."""
+    def page(self, *, filters: Filters = NO_FILTERS, before: int = 0, limit: int = 50) -> Page[StoredResult]:
+        """Newest first; ``before`` takes ``next`` of the previous page."""
         return Queries(self._database).results(
             status=ResultStatus.PARKED, filters=filters, before=before, limit=limit
         )

@@ -13,10 +13,11 @@ from listener.core.model import DecodedMessage, Quarantined, RecordSummary
 from listener.core.ports import Decide
 from listener.store import ingest
 from listener.store.database import Database
-from listener.store.filters import NO_FILTERS, Filters, of_quarantine
+from listener.store.filters import NO_FILTERS, Filters, search_quarantine
 from listener.store.group_commit import GroupCommit
-from listener.store.queries import page_of, read_rows
+from listener.store.queries import read_listed, read_rows
 from listener.store.rows import mapping, quarantined_of
+from listener.store.searching import Page
 from listener.store.tables import quarantine
 from listener.store.unreadable import either, log_unreadable
 
@@ -40,12 +41,12 @@ class QuarantinedMessages:
         self._database = database
         self._group_commit = GroupCommit(database)
 
-    def page(
-        self, *, filters: Filters = NO_FILTERS, before: int = 0, limit: int = 50
-    ) -> Sequence[Quarantined]:
-        """Newest first; ``before`` takes the last id of the previous page. The time is that of the receipt."""
-        page = page_of(select(quarantine), quarantine, before, limit).where(*of_quarantine(filters))
-        return read_rows(self._database, quarantine, page, quarantined_of)
+    def page(self, *, filters: Filters = NO_FILTERS, before: int = 0, limit: int = 50) -> Page[Quarantined]:
+        """Newest first; ``before`` takes ``next`` of the previous page. The time is that of the receipt."""
+        search = search_quarantine(filters)
+        return read_listed(
+            self._database, quarantine, lambda _: search, quarantined_of, before=before, limit=limit
+        )
 
     def find(self, message: int) -> Quarantined | None:
         """The message with this id of a row."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
@@ -21,6 +21,7 @@ from listener.store.filters import NO_FILTERS, Filters, starts_with
 from listener.store.result_rows import Recorded
 from listener.store.routed_result import KnownJob
 from listener.store.rows import job_of, mapping, result_of
+from listener.store.searching import OWN_ROWS, Page, Search, find, is_frequent
 from listener.store.tables import (
     attempts,
     deliveries,
@@ -83,16 +84,19 @@ class Queries:
 
     def jobs(
         self, *, state: str = "", filters: Filters = NO_FILTERS, before: int = 0, limit: int = 50
-    ) -> Sequence[tuple[int, Job]]:
-        """Newest first, with row ids; ``before`` takes the last id of the previous page.
+    ) -> Page[tuple[int, Job]]:
+        """Newest first, with row ids; ``before`` takes ``next`` of the previous page.
 
         The case of ``state`` does not matter.
         """
-        page = page_of(select(jobs), jobs, before, limit).where(*narrow.of_jobs(filters))
-        if state:
-            known = {each.casefold(): each for each in JobState}
-            page = page.where(jobs.c.state == known.get(state.casefold(), state))
-        return read_rows(self._database, jobs, page, lambda row: (row["id"], job_of(row)))
+        return read_listed(
+            self._database,
+            jobs,
+            lambda connection: _search_jobs(connection, state, filters),
+            lambda row: (row["id"], job_of(row)),
+            before=before,
+            limit=limit,
+        )
 
     def finished(self, tokens: Sequence[str]) -> Sequence[str]:
         """Which of the jobs with these tokens have ended."""
@@ -141,12 +145,13 @@ class Queries:
         filters: Filters = NO_FILTERS,
         before: int = 0,
         limit: int = 50,
-    ) -> Sequence[StoredResult]:
-        """Newest first."""
-        page = page_of(select(results), results, before, limit).where(*narrow.of_results(filters))
-        if status:
-            page = page.where(results.c.status == status)
-        return read_rows(self._database, results, page, _stored_result)
+    ) -> Page[StoredResult]:
+        """Newest first; ``before`` takes ``next`` of the previous page."""
+        of_status = (results.c.status == status,) if status else ()
+        search = narrow.search_results(filters, indexed=of_status)
+        return read_listed(
+            self._database, results, lambda _: search, _stored_result, before=before, limit=limit
+        )
 
     def result(self, row_id: int) -> StoredResult | None:
         """The result with this id of a row."""
@@ -216,6 +221,28 @@ def read_rows(
     )
 
 
+def read_listed(
+    database: Database,
+    table: Any,
+    search: Callable[[Connection], Search],
+    convert: Callable[[RowMapping], Value],
+    *,
+    before: int,
+    limit: int,
+) -> Page[Value]:
+    """The converted rows of a page of a list. Those that cannot be read are logged and left out."""
+
+    def all_rows(connection: Connection) -> Page[Value]:
+        found = find(connection, select(table), table, search(connection), before=before, limit=limit)
+        return found.of(convert(mapping(row)) for row in found)
+
+    def readable_rows(connection: Connection) -> Page[Value]:
+        found = find(connection, select(table.c.id), table, search(connection), before=before, limit=limit)
+        return found.of(_each_readable(connection, table, [row.id for row in found], convert))
+
+    return read(database, all_rows, readable_rows)
+
+
 def _all_rows(
     connection: Connection, _table: Any, page: Select[Any], convert: Callable[[RowMapping], Value]
 ) -> list[Value]:
@@ -225,10 +252,16 @@ def _all_rows(
 def _readable_rows(
     connection: Connection, table: Any, page: Select[Any], convert: Callable[[RowMapping], Value]
 ) -> list[Value]:
+    ids = list(connection.scalars(page.with_only_columns(table.c.id)))
+    return _each_readable(connection, table, ids, convert)
+
+
+def _each_readable(
+    connection: Connection, table: Any, ids: Sequence[int], convert: Callable[[RowMapping], Value]
+) -> list[Value]:
     def one(row_id: int) -> Value:
         return convert(mapping(connection.execute(select(table).where(table.c.id == row_id)).one()))
 
-    ids = list(connection.scalars(page.with_only_columns(table.c.id)))
     return each_of(connection, table, ids, one)
 
 
@@ -295,10 +328,21 @@ def _jobs_starting_with(connection: Connection, beginning: str, limit: int) -> S
     return sorted(found.values())[:limit]
 
 
-def page_of(listing: Select[Any], table: Any, before: int, limit: int) -> Select[Any]:
-    """Newest first; ``before`` is the last id of the previous page, 0 for the first page."""
-    ordered = listing.order_by(table.c.id.desc()).limit(limit)
-    return ordered.where(table.c.id < before) if before else ordered
+def _search_jobs(connection: Connection, state: str, filters: Filters) -> Search:
+    """One index leads. Without the empty text that is appended, the database may take that of more rows."""
+    search = narrow.search_jobs(filters)
+    if not state:
+        return search
+    known = {each.casefold(): each for each in JobState}
+    state = known.get(state.casefold(), state)
+    in_state = jobs.c.state == state
+    if not search.indexed:
+        return replace(search, indexed=(in_state,))
+    if not is_frequent(connection, jobs, *search.indexed):
+        return replace(search, others=(*search.others, jobs.c.state.concat("") == state))
+    function = func.lower(jobs.c.function).concat("") == filters.function.lower()
+    others = (*search.others, function)
+    return replace(search, indexed=(in_state,), others=others, rows=search.rows or OWN_ROWS)
 
 
 def _count_by(connection: Connection, column: Any) -> dict[str, int]:

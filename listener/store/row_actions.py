@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Final, Protocol, TypeVar
 if TYPE_CHECKING:
     from listener.core.model import Target
     from listener.store.filters import Filters
+    from listener.store.searching import Page
 
 #: How many rows are read or changed at a time.
 PAGE: Final = 500
@@ -23,19 +24,18 @@ class Row(Protocol):
 
 
 R = TypeVar("R", bound=Row)
-R_co = TypeVar("R_co", bound=Row, covariant=True)
 
 
-class Pages(Protocol[R_co]):
+class Pages(Protocol[R]):
     """Rows in pages, newest first."""
 
-    def page(self, *, filters: Filters, before: int, limit: int) -> Sequence[R_co]: ...
+    def page(self, *, filters: Filters, before: int, limit: int) -> Page[R]: ...
 
 
-class Source(Pages[R_co], Protocol[R_co]):
+class Source(Pages[R], Protocol[R]):
     """Where the rows come from: a page, and a single one."""
 
-    def find(self, row_id: int, /) -> R_co | None: ...
+    def find(self, row_id: int, /) -> R | None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,12 @@ class Changed:
 
 def every_row(source: Pages[R], filters: Filters, *, before: int = 0) -> Iterator[R]:
     """All that match the filters, newest first; ``before`` as for a page."""
-    while page := source.page(filters=filters, before=before, limit=PAGE):
+    while True:
+        page = source.page(filters=filters, before=before, limit=PAGE)
         yield from page
-        before = page[-1].id
+        if not page.next:
+            return
+        before = page.next
 
 
 def change_in_pages(ids: Sequence[int], change: Callable[[Sequence[int]], Changed]) -> Changed:

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 
 from listener.core.model import Dead, DeliveryState, Done, RetryAfter, Settlement, Target
-from listener.store import filters
+from listener.store import filters, row_actions, searching
 from listener.store.dead_letters import DeadLetters
-from listener.store.deliveries import Deliveries
+from listener.store.deliveries import Deliveries, PendingDeliveries
 from listener.store.filters import Filters
 from listener.store.queries import Queries
+from listener.store.searching import Page
 from listener.store.sql_store import SqlStore
 from tests.support.builders import NOON, a_claim, a_decoded_message, a_job, a_message, a_result, routes_all
 from tests.support.cases import each_case
@@ -90,6 +91,60 @@ def test_a_job_is_found_by_its_time_whichever_was_written_first(
         assert found(until=2) == ["job-1", "job-0"]
         assert found(since=1, until=3) == ["job-1", "job-2"]
         assert found(since=4) == found(until=0) == []
+
+
+@each_case(
+    "fields",
+    [
+        pytest.param({"reference": "talk-0*"}, id="own"),
+        pytest.param({"route": "covers"}, id="joined"),
+        pytest.param({"function": "Cover", "queue": "queue-0"}, id="indexed"),
+    ],
+)
+def test_a_page_looks_at_a_bounded_number_of_rows_and_the_next_one_goes_on(
+    filled: SqlStore, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("OWN_ROWS", "JOINED_ROWS"):
+        monkeypatch.setattr(filters, name, 1)
+    queries, every_delivery = Queries(filled.database), Deliveries(filled.database)
+    narrowed = Filters(**fields)
+
+    first = queries.results(filters=narrowed)
+    assert (first, first.next) == ([], 2)
+    second = queries.results(filters=narrowed, before=first.next)
+    assert [stored.result.job_id for stored in second] == ["job-0"]
+    assert second.next == 0
+    assert [each.id for each in queries.results(filters=narrowed, limit=1, before=2)] == [1]
+
+    for read in (queries.jobs, queries.results, every_delivery.page):
+        found, before = [], 0
+        for _ in range(3):
+            page: Page[Any] = read(filters=narrowed, before=before)
+            found += page
+            if not (before := page.next):
+                break
+        assert len(found) == 1
+        assert before == 0
+
+
+def test_the_index_of_fewer_rows_leads_where_two_are_asked_for(
+    filled: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then few rows are looked at, and all of them for one page."""
+    narrowed = Filters(function="ASR")
+    for frequent in (0, 2):
+        monkeypatch.setattr(searching, "JOINED_ROWS", frequent)
+        ((_, job),) = page = Queries(filled.database).jobs(state="fail", filters=narrowed)
+        assert (job.job_id, page.next) == ("job-1", 0)
+        assert Queries(filled.database).jobs(state="Lost", filters=narrowed) == []
+
+
+def test_all_rows_are_acted_on_however_few_a_page_looks_at(
+    filled: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filters, "JOINED_ROWS", 1)
+    rows = row_actions.every_row(PendingDeliveries(filled.database), Filters(queue="queue-0"))
+    assert [each.result.job_id for each in rows] == ["job-0"]
 
 
 def test_dead_letters_are_filtered_by_the_time_of_their_failure(filled: SqlStore) -> None:

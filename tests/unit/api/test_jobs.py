@@ -297,7 +297,7 @@ def test_jobs_are_listed_in_pages_newest_first(api: Api) -> None:
         if before is None:
             break
 
-    assert pages == [["job-4", "job-3"], ["job-2", "job-1"], ["job-0"], []]
+    assert pages == [["job-4", "job-3"], ["job-2", "job-1"], ["job-0"]]
     assert "token" not in api.get("/v1/jobs").text
 
 

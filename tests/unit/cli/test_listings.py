@@ -13,6 +13,7 @@ from sqlalchemy import text
 from listener.core import clock
 from listener.core.model import Dead, Done, JobState, ResultStatus, RoutingDecision, Settlement, Target
 from listener.core.ports import Decide
+from listener.store import filters
 from listener.store.sql_store import SqlStore
 from tests.support.builders import a_claim, a_decoded_message, a_job, a_message, a_result, routes_all
 from tests.support.cases import each_case
@@ -150,11 +151,20 @@ def test_a_row_that_cannot_be_read_does_not_hide_the_next_page(jobs: Place, invo
         connection.execute(text("UPDATE jobs SET created_at = 'x' WHERE id = 4"))
 
     first = invoke("jobs", "list", "--limit", "2", "--json")
-    assert [job["id"] for job in json.loads(first.stdout)] == [5]
-    assert first.stderr.endswith("next page: --before 5\n")
+    assert [job["id"] for job in json.loads(first.stdout)] == [5, 3]
+    assert first.stderr.endswith("next page: --before 3\n")
 
-    rest = invoke("jobs", "list", "--before", "5", "--json")
-    assert [job["id"] for job in json.loads(rest.stdout)] == [3, 2, 1]
+    rest = invoke("jobs", "list", "--before", "3", "--json")
+    assert [job["id"] for job in json.loads(rest.stdout)] == [2, 1]
+
+
+def test_a_list_is_searched_until_its_page_is_full(
+    jobs: Place, invoke: Invoke, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filters, "JOINED_ROWS", 1)
+    for limit, found, hint in (("1", [2], "next page: --before 2\n"), ("2", [2, 1], "")):
+        printed = invoke("jobs", "list", "--route", "covers", "--limit", limit, "--json")
+        assert ([job["id"] for job in json.loads(printed.stdout)], printed.stderr) == (found, hint)
 
 
 @pytest.mark.process

@@ -11,6 +11,7 @@ from listener.core import clock
 from listener.core.model import JobState, ResultStatus, RoutingDecision
 from listener.pages import bulk, filter_form
 from listener.settings.sections import Settings
+from listener.store import filters
 from listener.store.dead_letters import DeadLetters
 from listener.store.deliveries import Deliveries
 from listener.store.quarantined_messages import QuarantinedMessages
@@ -52,6 +53,22 @@ def test_pages_follow_each_other_and_keep_their_filters(
     assert [job in second for job in ids] == [True, False, False]
     assert 'href="/jobs?function=videoh2v">Newest</a>' in second
     assert 'rel="next"' not in second
+
+
+@pytest.mark.parametrize("path", ["/jobs", "/deliveries"])
+def test_a_page_that_has_searched_enough_offers_to_search_on(
+    browser: Browser, store: SqlStore, monkeypatch: pytest.MonkeyPatch, path: str
+) -> None:
+    monkeypatch.setattr(filters, "JOINED_ROWS", 1)
+    job_ids(store, 2)
+    store.record(decoded_messages(2), routes_all(), at=clock.now())
+    first = browser.text(f"{path}?result_state=Lost")
+
+    assert "searches on" in first
+    assert f'href="{path}?result_state=Lost&amp;before=2" rel="next">Older</a>' in first
+    last = browser.text(f"{path}?result_state=Lost&before=2")
+    assert "searches on" not in last
+    assert 'rel="next"' not in last
 
 
 @pytest.mark.parametrize(
