@@ -29,7 +29,7 @@ def run_attempt(
     binding: HandlerBinding,
     *,
     limit: timedelta,
-    failed: Callable[[BaseException], Outcome],
+    failed: Callable[[Delivery, BaseException], Outcome],
 ) -> Outcome:
     """Done if the handler returns, else what ``failed`` decides about the error that was raised.
 
@@ -44,7 +44,7 @@ def run_attempt(
             call_with_log_fields(delivery, binding.run, result)
         # Handlers are third-party code: not even their SystemExit may end the worker.
         except BaseException as error:
-            outcome = failed(error)
+            outcome = failed(delivery, error)
             fail(span, error, outcome)
         describe(span, delivery, outcome)
     return outcome

@@ -43,7 +43,7 @@ class CoroutineRunner:
         """
         try:
             outcome = handler(result)
-            if inspect.isawaitable(outcome):
+            if outcome is not None and inspect.isawaitable(outcome):
                 self._wait_for(outcome, limit=timeout())
         except SystemExit as error:
             raise RuntimeError(f"the handler called exit({error.code!r})") from error

@@ -17,7 +17,6 @@ import threading
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import datetime, timedelta
-from functools import partial
 
 from listener.core import clock
 from listener.core.errors import StoreUnavailable
@@ -173,8 +172,7 @@ class Dispatcher:
         binding = self._bindings.get(delivery.target)
         if binding is None:
             return self._without_handler(delivery)
-        failed = partial(self._failed, delivery)
-        return run_attempt(delivery, binding, limit=self._timeouts.handler, failed=failed)
+        return run_attempt(delivery, binding, limit=self._timeouts.handler, failed=self._failed)
 
     def _without_handler(self, delivery: Delivery) -> Outcome:
         # As in policy: only a correct clock can show how long it has waited.

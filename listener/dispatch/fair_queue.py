@@ -40,12 +40,15 @@ class FairQueue:
                 waiting.append(delivery)
             self._wake_one()
 
-    def get(self, *, beat: Callable[[], None]) -> Delivery | None:
-        """The next delivery, once there is one; the worker must call ``done`` after it. None after ``close``.
+    def get(self, *, done: Delivery | None = None, beat: Callable[[], None]) -> Delivery | None:
+        """The next delivery, once there is one; the worker must call ``done``, or this with it, after it. None after
+        ``close``.
 
         Until then, ``beat`` is called at least every ``IDLE_BEAT``.
         """
         with self._lock:
+            if done is not None:
+                self._busy[done.queue] -= 1
             while (found := self._next()) is None and not self._closed:
                 beat()
                 self._idle += 1
@@ -56,6 +59,7 @@ class FairQueue:
             return found
 
     def done(self, delivery: Delivery) -> None:
+        """Its worker takes no other one."""
         with self._lock:
             self._busy[delivery.queue] -= 1
             self._wake_one()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 
 from listener.core.logger import get_logger
 from listener.core.model import Delivery
@@ -12,6 +13,16 @@ from listener.dispatch.delivery_log import log_fields
 from listener.dispatch.fair_queue import FairQueue, fair_share
 
 log = get_logger(__name__)
+
+
+@dataclass(slots=True, eq=False)
+class Worker:
+    """What one thread does. Changed under the lock of the pool, except that it takes up a delivery."""
+
+    name: str
+    heartbeat: HeartbeatSink
+    busy_with: Delivery | None = None
+    abandoned: bool = False
 
 
 class WorkerPool:
@@ -33,8 +44,7 @@ class WorkerPool:
         self._make_heartbeat = make_heartbeat
         self._waiting = FairQueue(fair_share(size, queues))
         self._lock = threading.Lock()
-        self._busy_with: dict[threading.Thread, Delivery] = {}
-        self._abandoned: set[threading.Thread] = set()
+        self._workers: set[Worker] = set()
 
     def start(self) -> None:
         for number in range(self._size):
@@ -46,10 +56,11 @@ class WorkerPool:
     def replace(self, delivery: Delivery) -> None:
         """Its handler hangs: abandon that thread, which cannot be interrupted, and start another in its place."""
         with self._lock:
-            hanging = next((one for one, busy in self._busy_with.items() if busy is delivery), None)
-            if hanging is None or hanging in self._abandoned:
+            hanging = next((each for each in self._workers if each.busy_with is delivery), None)
+            if hanging is None:
                 return
-            self._abandoned.add(hanging)
+            hanging.abandoned = True
+            self._workers.remove(hanging)
             self._waiting.done(delivery)  # its place belongs to the new thread
         self._start_one(hanging.name)
 
@@ -60,22 +71,22 @@ class WorkerPool:
     def _start_one(self, name: str) -> None:
         heartbeat = self._make_heartbeat(name)  # takes the place of that of an abandoned thread
         heartbeat.expect()  # so that a thread that cannot be started counts as stalled
-        threading.Thread(target=self._run, args=(heartbeat,), name=name, daemon=True).start()
+        worker = Worker(name, heartbeat)
+        with self._lock:
+            self._workers.add(worker)
+        threading.Thread(target=self._run, args=(worker,), name=name, daemon=True).start()
 
-    def _run(self, heartbeat: HeartbeatSink) -> None:
-        thread = threading.current_thread()
-        while (
-            thread not in self._abandoned and (delivery := self._waiting.get(beat=heartbeat.beat)) is not None
-        ):
+    def _run(self, worker: Worker) -> None:
+        delivery = self._waiting.get(beat=worker.heartbeat.beat)
+        while delivery is not None:
+            worker.busy_with = delivery
+            self._work_on(delivery, worker.heartbeat)
             with self._lock:
-                self._busy_with[thread] = delivery
-            self._work_on(delivery, heartbeat)
-            with self._lock:
-                del self._busy_with[thread]
-                if thread not in self._abandoned:
-                    self._waiting.done(delivery)
-        self._abandoned.discard(thread)
-        heartbeat.pause()
+                worker.busy_with = None
+                if worker.abandoned:
+                    break
+            delivery = self._waiting.get(done=delivery, beat=worker.heartbeat.beat)
+        worker.heartbeat.pause()
 
     def _work_on(self, delivery: Delivery, heartbeat: HeartbeatSink) -> None:
         heartbeat.pause()  # a handler is limited by dispatch.handler_timeout
@@ -83,5 +94,6 @@ class WorkerPool:
             self._work(delivery)
         except Exception:  # a bug in mns-listener must not end the thread
             log.exception("worker.crashed", **log_fields(delivery))
-        finally:
+        except BaseException:  # raised again; that the thread ended shows as a stall
             heartbeat.beat()
+            raise

@@ -11,7 +11,7 @@ import re
 import sys
 import traceback
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
@@ -87,21 +87,23 @@ def called_by(traceparent: str) -> Iterator[None]:
         _caller.reset(token)
 
 
-@contextmanager
 def span(
     name: str, *, kind: Kind, parent: str | None = None, attributes: Attributes = NO_ATTRIBUTES
-) -> Iterator[ActiveSpan]:
+) -> AbstractContextManager[ActiveSpan]:
     """The span of what is done within, which is current there; what is raised from there fails it.
 
     ``parent`` is the traceparent of its parent; "" begins a trace, and None continues that of the caller.
     """
     given = _caller.get() if parent is None else parent
-    continues = parent is None and bool(_own_current())
-    known = None if continues else given
-    begun = _begun(name, kind=kind, parent=known, attributes=attributes) if is_used() else None
-    if begun is None:
-        yield ActiveSpan(given)
-        return
+    if not is_used():
+        return nullcontext(ActiveSpan(given))
+    known = None if parent is None and _own_current() else given
+    begun = _begun(name, kind=kind, parent=known, attributes=attributes)
+    return nullcontext(ActiveSpan(given)) if begun is None else _active(begun, given)
+
+
+@contextmanager
+def _active(begun: Span, given: str) -> Iterator[ActiveSpan]:
     from opentelemetry.trace import use_span
 
     active = ActiveSpan(_traceparent(begun) or given, begun)
