@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -46,6 +47,9 @@ class Drained:
     count: int
     seconds: float
     requests: int
+    cpu_seconds: float = (
+        0.0  #: of the daemons meanwhile; only of those that were ready before the first message
+    )
 
     @property
     def rate(self) -> float:
@@ -54,6 +58,11 @@ class Drained:
     @property
     def requests_per_1000(self) -> float:
         return 1000 * self.requests / self.count
+
+    @property
+    def cpu_each(self) -> float:
+        """Microseconds for a callback."""
+        return 1e6 * self.cpu_seconds / self.count
 
 
 def setting(**settings: str) -> dict[str, str]:
@@ -101,6 +110,13 @@ def drain(
     if after.count - before.count != count:
         raise Stuck(f"{after.count - before.count} of {count} callbacks were handled")
     return drained(server.state(), count, last_settled=after.last)
+
+
+def cpu_seconds(*programs: Program) -> float:
+    """User and system time of all their threads so far."""
+    stats = [Path(f"/proc/{each.process.pid}/stat").read_text("ascii") for each in programs]
+    fields = [stat.rpartition(")")[2].split() for stat in stats]
+    return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
 
 
 def drained(state: dict[str, Any], count: int, *, last_settled: float) -> Drained:

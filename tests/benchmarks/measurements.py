@@ -9,7 +9,7 @@ import statistics
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing, contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count as numbers
 from pathlib import Path
@@ -23,7 +23,7 @@ from listener.store.filters import Filters
 from listener.store.queries import Queries
 from tests.benchmarks import handlers
 from tests.benchmarks.baselines import runs
-from tests.benchmarks.daemons import Drained, daemons, drain, drained, setting
+from tests.benchmarks.daemons import Drained, cpu_seconds, daemons, drain, drained, setting
 from tests.benchmarks.figures import Figure, interleaved, percentile, ratios
 from tests.benchmarks.places import Server, ceiling, wait_for
 from tests.benchmarks.stores import (
@@ -144,6 +144,15 @@ def against_loops(bench: Bench) -> Iterator[Figure]:
     yield _times("drain: server ceiling / faster of the two", limits, map(max, ours, batch), at_least=2)
     requests = [each[0].requests_per_1000 for each in rounds]
     yield Figure(name="drain: requests for 1,000 callbacks", values=requests, at_most=130)
+
+
+def cpu_time(bench: Bench) -> Iterator[Figure]:
+    """What the process spends on a callback: unlike a rate, it depends little on the disk and on other processes."""
+    drains = [
+        _drain_when_ready(bench, url_of(bench.folder() / "listener.db")) for _ in range(bench.sizes.rounds)
+    ]
+    each = [drain.cpu_each for drain in drains]
+    yield Figure(name="drain: CPU of the process for a callback", values=each, unit=" us", at_most=115)
 
 
 def against_far_loops(bench: Bench) -> Iterator[Figure]:
@@ -272,11 +281,10 @@ def idle(bench: Bench) -> Iterator[Figure]:
     bench.server.reset()
     with daemons(folder, bench.server, store=new_store(folder, "", 0), environment=chosen) as (daemon,):
         daemon.ready()
-        pid = daemon.process.pid
-        before, began = _cpu_seconds(pid), clock.monotonic()
+        before, began = cpu_seconds(daemon), clock.monotonic()
         threading.Event().wait(sizes.idle_seconds)
-        share = (_cpu_seconds(pid) - before) / (clock.monotonic() - began)
-        memory = _resident(pid)
+        share = (cpu_seconds(daemon) - before) / (clock.monotonic() - began)
+        memory = _resident(daemon.process.pid)
     wait = float(sizes.idle_wait.rstrip("s") or 30)
     polls = bench.server.state()["polls"]
     yield Figure(name="idle: CPU of one core", values=[100 * share], unit=" %", at_most=0.5)
@@ -297,12 +305,6 @@ def _starts(bench: Bench) -> list[float]:
             daemon.ready()
             taken.append(clock.monotonic() - began)
     return taken[1:]  # the first one warmed the file cache
-
-
-def _cpu_seconds(pid: int) -> float:
-    """User and system time of all threads so far."""
-    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
-    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
 
 def _resident(pid: int) -> int:
@@ -421,8 +423,8 @@ def postgres(bench: Bench) -> Iterator[Figure]:
         stack.callback(server.remove)
         server.start()
         rounds = interleaved(
-            lambda _: _shared_drain(bench, server.new_store(), processes=2),
-            lambda _: _shared_drain(bench, server.new_store(), processes=1),
+            lambda _: _drain_when_ready(bench, server.new_store(), processes=2),
+            lambda _: _drain_when_ready(bench, server.new_store(), processes=1),
             rounds=bench.sizes.rounds_aside,
         )
     two, one = ([each.rate for each in side] for side in zip(*rounds, strict=True))
@@ -430,7 +432,7 @@ def postgres(bench: Bench) -> Iterator[Figure]:
     yield _times("PostgreSQL: two processes / one", two, one, at_least=1.6)
 
 
-def _shared_drain(bench: Bench, store: str, *, processes: int) -> Drained:
+def _drain_when_ready(bench: Bench, store: str, *, processes: int = 1) -> Drained:
     """All processes are ready before the first message is there."""
     folder, series, count = bench.folder(), bench.series(), bench.sizes.aside
     register(store, series, count)
@@ -438,14 +440,17 @@ def _shared_drain(bench: Bench, store: str, *, processes: int) -> Drained:
     with daemons(folder, bench.server, store=store, processes=processes) as started:
         for daemon in started:
             daemon.ready()
+        before = cpu_seconds(*started)
         bench.server.fill(series, count)
         wait_for(lambda: settled(store).count >= count, what="all were handled", pause=0.2)
         wait_for(lambda: not bench.server.state()["invisible"], what="all were deleted")
-    return drained(bench.server.state(), count, last_settled=settled(store).last)
+        used = cpu_seconds(*started) - before
+    return replace(drained(bench.server.state(), count, last_settled=settled(store).last), cpu_seconds=used)
 
 
 MEASUREMENTS: Final[Mapping[str, Callable[[Bench], Iterator[Figure]]]] = {
     "drain": against_loops,
+    "cpu": cpu_time,
     "far": against_far_loops,
     "huey": against_huey,
     "dramatiq": against_dramatiq,

@@ -22,13 +22,13 @@ from tests.benchmarks import parts
 from tests.benchmarks.callbacks import QUEUE, body
 from tests.benchmarks.daemons import drained
 from tests.benchmarks.figures import Figure, Machine, as_json, interleaved, percentile, ratios, table
-from tests.benchmarks.measurements import QUICK, Bench, against_loops
+from tests.benchmarks.measurements import QUICK, Bench, against_loops, cpu_time
 from tests.benchmarks.places import Server, ceiling, running_server
 from tests.support.cases import each_case
 
 KEY = Credentials(lambda: AccessKey("testKeyId", "testKeySecret"))
 URI = f"/queues/{QUEUE}/messages"
-TINY = replace(QUICK, rounds=1, messages=200, warm_up=0, slow=50)
+TINY = replace(QUICK, rounds=1, messages=200, aside=200, warm_up=0, slow=50)
 
 
 @pytest.fixture(scope="module")
@@ -99,6 +99,13 @@ def test_drain_of_a_few_callbacks_gives_every_figure(server: Server, tmp_path: P
     assert all(figure.name in table(figures.values()) for figure in figures.values())
     written = json.loads(as_json(figures.values(), Machine.this(), skipped=["one: not here"]))
     assert [each["name"] for each in written["figures"]] == list(figures)
+
+
+def test_cpu_time_of_a_drain_is_that_of_the_daemon(server: Server, tmp_path: Path) -> None:
+    (figure,) = cpu_time(Bench(server, TINY, tmp_path))
+
+    assert 10_000_000 > figure.median * 200 > 0  # less than ten seconds, and not nothing
+    assert figure.goal == "<= 115 us"
 
 
 def test_server_counts_what_was_received_and_deleted(server: Server) -> None:
