@@ -241,7 +241,7 @@ class Explanations:
         if job is None:
             return "the job itself is not in this store, only what was reported about it"
         if job.state == JobState.REFUSED:
-            return f"MPS refused its submission: {job.error}"
+            return f"its submission was refused: {job.error}"
         if job.state == JobState.ACCEPTED:
             served = job.tenant in self._settings.tenants_with_mps
             which = "" if served else f" with [{mps_section(job.tenant)}], which is not in these settings,"

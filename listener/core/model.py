@@ -150,7 +150,7 @@ class JobState(StrEnum):
     ACCEPTED = "accepted"  #: stored; a daemon submits it as soon as it can
     INTENT = "intent"  #: stored; no reply to the submission yet
     SUBMITTED = "submitted"  #: MPS returned a job id
-    REFUSED = "refused"  #: MPS rejected the submission; there is no job
+    REFUSED = "refused"  #: by MPS, or since it could not be submitted, as ``error`` says; there is no job
     SUCCESS = SUCCESS
     FAIL = FAIL
     CANCELLED = CANCELLED

@@ -136,7 +136,7 @@ class JobStore(ResultWriter, Protocol):
         """Save the id that MPS assigned. Binding the same id again changes nothing."""
 
     def refuse_job(self, token: str, error: str, at: datetime) -> None:
-        """Save that MPS rejected the submission, unless the job has an id by now and therefore exists."""
+        """Save that the submission was refused, unless the job has an id by now and therefore exists."""
 
     def find_job(self, name: str) -> Job | None:
         """The job with this job id, reference or token."""

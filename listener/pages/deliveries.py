@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from typing import Final
-from urllib.parse import urlencode
 
 from listener.core.model import Delivery, DeliveryState
 from listener.pages import filter_form
 from listener.pages.bulk import BulkAction
 from listener.pages.filter_form import FilterForm
+from listener.pages.jobs import address_of
 from listener.pages.row_list import Column, Row, RowList, delivery_row
 from listener.pages.visit import Visit
 from listener.store.deliveries import Deliveries, PendingDeliveries
@@ -52,7 +52,7 @@ def _row(delivery: Delivery) -> Row:
         delivery,
         shown=delivery.state,
         at=delivery.next_at,
-        link=f"/job?{urlencode({'name': delivery.result.subject})}",
+        link=address_of(delivery.result.subject),
         selectable=delivery.state is DeliveryState.PENDING,
     )
 

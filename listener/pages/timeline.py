@@ -49,12 +49,17 @@ def timeline(history: JobHistory) -> Sequence[Event]:
 
 
 def _of_job(job: Job) -> Iterator[Event]:
-    here = job.submitted_here
-    yield Event(at=job.created_at, title="Intent stored" if here else "Registered")
-    if job.submitted_at and job.job_id and here:
+    yield Event(at=job.created_at, title=_beginning(job))
+    if job.submitted_at and job.job_id and job.submitted_here:
         yield Event(at=job.submitted_at, title="Submitted", facts=_facts(("job ID", job.job_id)))
     if job.state is JobState.REFUSED:
-        yield Event(at=job.finished_at or job.created_at, title="Refused by MPS", tone="bad", error=job.error)
+        yield Event(at=job.finished_at or job.created_at, title="Refused", tone="bad", error=job.error)
+
+
+def _beginning(job: Job) -> str:
+    if not job.submitted_here:
+        return "Registered"
+    return "Accepted" if job.state is JobState.ACCEPTED else "Intent stored"
 
 
 def _of_result(stored: StoredResult) -> Event:

@@ -164,7 +164,7 @@ def test_a_job_is_explained_with_its_results_and_where_each_went(
         ),
         pytest.param(
             {"job_id": "", "state": JobState.REFUSED, "error": "no such function"},
-            "MPS refused its submission: no such function",
+            "its submission was refused: no such function",
             id="refused",
         ),
     ],

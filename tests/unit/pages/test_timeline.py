@@ -8,7 +8,15 @@ from listener.core.model import Attempt, DeliveryState, JobState, ResultStatus, 
 from listener.pages.timeline import timeline
 from listener.store.queries import JobHistory, StoredResult
 from listener.store.sql_store import SqlStore
-from tests.support.builders import NOON, a_decoded_message, a_delivery, a_job, a_result, routes_all
+from tests.support.builders import (
+    NOON,
+    a_decoded_message,
+    a_delivery,
+    a_job,
+    a_result,
+    an_accepted_job,
+    routes_all,
+)
 from tests.support.pages import Browser
 
 MINUTE = timedelta(minutes=1)
@@ -38,6 +46,12 @@ def test_a_job_is_followed_from_its_intent_to_its_handler() -> None:
 
     assert titles(history) == ["Intent stored", "Submitted", "Callback received", "Handled"]
     assert timeline(history)[2].raw == a_result().raw
+
+
+def test_a_job_that_was_only_accepted_has_no_intent_yet() -> None:
+    history = JobHistory(job=an_accepted_job("talk-7"), results=[], deliveries=[])
+
+    assert titles(history) == ["Accepted"]
 
 
 def test_what_went_wrong_says_why() -> None:
