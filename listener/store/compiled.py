@@ -50,10 +50,6 @@ class _Compiled:
     constants: Mapping[str, Any]  #: values of the parameters that the statement itself sets
     timestamps: tuple[str, ...]  #: names of those other parameters that are timestamps
 
-    def in_order(self, values: Iterable[Any]) -> Any:
-        """The parameters as the driver takes them, from values in the order of ``names``."""
-        return tuple(values) if self.positional else dict(zip(self.names, values, strict=True))
-
     def by_name(self, row: Row) -> Any:
         """The parameters as the driver takes them, from values by name; the statement's constants are added."""
         values = {**self.constants, **row}
@@ -80,7 +76,8 @@ class BulkInsert:
     """INSERT of many rows with one statement. ``build`` makes that, for a dialect's name.
 
     ``columns`` are those that the rows have, in this order; the others get their defaults. The values of the columns
-    ``key`` tell the rows apart, if their ids are wanted.
+    ``key`` tell the rows apart, if their ids are wanted. ``usually_same`` are columns with one value for all rows of a
+    usual batch, which is then passed to SQLite once: passing all values of a row takes as long as all the rest.
     """
 
     def __init__(
@@ -90,15 +87,19 @@ class BulkInsert:
         build: Callable[[str, TableClause], Any],
         *,
         key: Sequence[str] = (),
+        usually_same: Sequence[str] = (),
     ) -> None:
         self._names = columns
+        self._usually_same = [columns.index(name) for name in usually_same]
+        self._others = [place for place in range(len(columns)) if place not in self._usually_same]
         self._key = [columns.index(name) for name in key]
         # SQLAlchemy writes the columns in the order of the table, whatever the order of the parameters is.
         names = [*columns, *(each.name for each in table.columns if each.name not in columns)]
         self._table = sqlalchemy.table(table.name, *(column(name, table.c[name].type) for name in names))
         self._build = build
         self._returned = [self._table.c[name] for name in (*key, "id")] if key else []
-        self._statements: dict[tuple[str, int], _Compiled] = {}
+        self._of_documents: _Compiled | None = None
+        self._of_values: dict[tuple[int, bool], str] = {}
         self._newest_rows: _Compiled | None = None
 
     def run(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
@@ -133,45 +134,61 @@ class BulkInsert:
         return rows
 
     def _run(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> Any:
-        dialect = connection.dialect
-        if dialect.name == "postgresql":
-            statement = self._for(dialect, 1)
-            values: Iterable[Any] = (json.dumps([dict(zip(self._names, row, strict=True)) for row in rows]),)
-        else:
-            statement = self._for(dialect, len(rows))
-            values = chain.from_iterable(rows)
-        return _execute(connection, statement.text, statement.in_order(values))
+        if connection.dialect.name == "postgresql":
+            statement = self._from_document(connection.dialect)
+            document = json.dumps([dict(zip(self._names, row, strict=True)) for row in rows])
+            return _execute(connection, statement.text, statement.by_name({"rows": document}))
+        columns = list(zip(*rows, strict=True))
+        same = all(columns[place].count(columns[place][0]) == len(rows) for place in self._usually_same)
+        shared, others = self._places(same=same)
+        values = chain(
+            [columns[place][0] for place in shared],
+            chain.from_iterable(zip(*(columns[place] for place in others), strict=True)),
+        )
+        return _execute(
+            connection, self._from_values(connection.dialect, len(rows), same=same), tuple(values)
+        )
 
-    def _for(self, dialect: Dialect, count: int) -> _Compiled:
-        """The statement for this many rows."""
-        key = (dialect.name, count)
-        if key not in self._statements:
-            if dialect.name == "postgresql":
-                built, names = self._from_document(dialect.name), ["rows"]
-            else:
-                built, names = self._from_values(dialect.name, count)
-            self._statements[key] = _compile(built, dialect, names=names)
-        return self._statements[key]
+    def _places(self, *, same: bool) -> tuple[Sequence[int], Sequence[int]]:
+        """The columns with one parameter for all rows, and those with one for each."""
+        return (self._usually_same, self._others) if same else ((), range(len(self._names)))
 
-    def _from_values(self, dialect: str, count: int) -> tuple[Any, list[str]]:
-        """The statement with a parameter for each value, and the names of these."""
-        names = [[f"{name}_{place}" for name in self._names] for place in range(count)]
-        parameters: list[dict[str, Any]] = [
-            {name: bindparam(parameter) for name, parameter in zip(self._names, row, strict=True)}
-            for row in names
-        ]
-        return self._build(dialect, self._table).values(parameters), list(chain.from_iterable(names))
+    def _from_values(self, dialect: Dialect, count: int, *, same: bool) -> str:
+        """The statement for this many rows, with numbered parameters."""
+        if (count, same) not in self._of_values:
+            one_row = self._build(dialect.name, self._table).values(
+                {name: bindparam(name) for name in self._names}
+            )
+            head, tail = _compile(one_row, dialect, names=self._names).text.split(
+                f"({', '.join('?' * len(self._names))})"
+            )
+            rows = [f"({', '.join(self._numbered(row, same=same))})" for row in range(count)]
+            self._of_values[count, same] = f"{head}{', '.join(rows)}{tail}"
+        return self._of_values[count, same]
 
-    def _from_document(self, dialect: str) -> Any:
+    def _numbered(self, row: int, *, same: bool) -> list[str]:
+        """The parameters of this row, in the order of the columns."""
+        shared, others = self._places(same=same)
+        first = len(shared) + row * len(others)
+        numbers = {place: number for number, place in enumerate(shared, start=1)}
+        numbers |= {place: first + number for number, place in enumerate(others, start=1)}
+        return [f"?{numbers[place]}" for place in range(len(self._names))]
+
+    def _from_document(self, dialect: Dialect) -> _Compiled:
         """The statement with all rows as one JSON document: the same for any number of them, so that the server keeps
         it prepared; and its driver takes longer for hundreds of parameters than the server does for the rows."""
+        if self._of_documents is not None:
+            return self._of_documents
         rows = (
             func.json_to_recordset(cast(bindparam("rows"), JSON))
             .table_valued(*(column(name, self._table.c[name].type) for name in self._names), name="given")
             .render_derived(with_types=True)
         )
-        statement = self._build(dialect, self._table).from_select(self._names, select(rows))
-        return statement.returning(*self._returned) if self._returned else statement
+        statement = self._build(dialect.name, self._table).from_select(self._names, select(rows))
+        if self._returned:
+            statement = statement.returning(*self._returned)
+        self._of_documents = _compile(statement, dialect, names=["rows"])
+        return self._of_documents
 
 
 class CompiledWrite:

@@ -39,6 +39,7 @@ _INSERT = BulkInsert(
     _NEW,
     lambda _dialect, table: insert(table),
     key=("result", "route", "handler"),
+    usually_same=_NEW[_NEW.index("queue") :],
 )
 # Plain text: SQLite's driver looks for an adapter of the values of all other classes.
 _PENDING, _RUNNING, _DEAD = (

@@ -20,6 +20,22 @@ _INSERT = BulkInsert(
     NEW_RESULT,
     lambda dialect, table: insert_or_ignore(dialect, table, ["dedup_key"]),
     key=("dedup_key",),
+    usually_same=(
+        "run_id",
+        "media_id",
+        "event",
+        "details",
+        "activities",
+        "outputs",
+        "output",
+        "source",
+        "queue",
+        "status",
+        "wait_until",
+        "received_at",
+        "copies",
+        "contradictions",
+    ),
 )
 _DEDUP_KEY = attrgetter("dedup_key")
 #: MPS is asked so soon after another copy of a callback that it has not confirmed. Since only the first of several
