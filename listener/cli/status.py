@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from listener import __version__
 from listener.cli.common import (
     config_option,
     examples,
@@ -70,6 +71,7 @@ def read_status(store: SqlStore, listen: str) -> Status:
         host=lease_owner.host_name(),
         totals=figures.totals(now),
         unserved=store.unserved_jobs(at=now),
+        newer_kinds=store.accepted_newer_kinds(release=__version__, at=now),
         activity=figures.activity(now),
     )
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Final
 
 from listener.core.check_result import Level
 from listener.core.lazy_imports import lazy_imports
-from listener.core.model import Source
+from listener.core.model import NewerKind, Source
 from listener.rules.attention import callbacks_get_lost, is_backlog_old
 
 with lazy_imports():
@@ -39,6 +39,7 @@ class Status:
     totals: Totals
     #: Accepted jobs that no daemon submits, by tenant.
     unserved: Mapping[str, int] = field(default_factory=dict)
+    newer_kinds: Sequence[NewerKind] = ()  #: accepted jobs that only a newer release submits
     activity: Activity
 
 
@@ -144,6 +145,14 @@ def _accepted(status: Status) -> Iterator[StatusRow]:
         f"{count} for a daemon with [{sections.mps_section(tenant)}]"
         for tenant, count in status.unserved.items()
     )
+    for waiting in status.newer_kinds:
+        yield _row(
+            "newer kinds",
+            f"{waiting.jobs} accepted jobs of kind {waiting.kind}, such as {waiting.reference}: "
+            "only a newer release can submit them",
+            level=Level.WARNING,
+            advice="start a daemon of the release that accepted them",
+        )
     yield _row(
         "accepted jobs",
         f"{status.totals.accepted} wait to be submitted{f'; {waits}, and none is running' if waits else ''}",

@@ -240,6 +240,15 @@ class Tenants:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewerKind:
+    """Accepted jobs of a kind that this release cannot submit."""
+
+    kind: str
+    jobs: int  #: how many of them wait
+    reference: str  #: of the first one
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Quarantined:
     """A message that could not be decoded, stored verbatim."""
 

@@ -18,6 +18,7 @@ from listener.core.model import (
     JobResult,
     Lease,
     Message,
+    NewerKind,
     Outcome,
     RecordSummary,
     Result,
@@ -154,11 +155,15 @@ class AcceptedStore(JobStore, Protocol):
     def count_accepted(self) -> int:
         """How many accepted jobs wait to be submitted."""
 
-    def accepted_jobs(self, *, limit: int, tenants: Tenants = ALL_TENANTS) -> Sequence[Job]:
+    def accepted_jobs(self, *, limit: int, tenants: Tenants = ALL_TENANTS, after: str = "") -> Sequence[Job]:
         """Accepted jobs of these tenants, the first accepted first. They belong to whoever begins their submission.
 
-        Those of kinds that only a newer release can submit are left out.
+        Those of kinds that only a newer release can submit are left out. ``after``: only those that were accepted after
+        the job with this token.
         """
+
+    def accepted_newer_kinds(self, *, release: str, at: datetime) -> Sequence[NewerKind]:
+        """Accepted jobs of kinds that this release cannot submit, unless a daemon of another release runs."""
 
     def begin_submission(self, token: str, *, at: datetime) -> bool:
         """Make an accepted job an intent; False if it is none any more: another process submits it."""

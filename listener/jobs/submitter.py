@@ -1,8 +1,9 @@
 """Submits accepted jobs: those that the API has stored and answered without waiting for MPS.
 
-Their order is that of their acceptance. Each becomes an intent just before its call, by a conditional update that only
-one process can win: whatever is killed, no job is submitted twice, and what was not begun is submitted by the next
-process. A job whose call was under way then is an intent like any other.
+Their order is that of their acceptance; those that a bug stops are tried again after the others. Each becomes an intent
+just before its call, by a conditional update that only one process can win: whatever is killed, no job is submitted
+twice, and what was not begun is submitted by the next process. A job whose call was under way then is an intent like
+any other.
 """
 
 from __future__ import annotations
@@ -65,7 +66,10 @@ class Submitter:
         self._turn_ends = 0.0
         self._failed = False  #: in this turn, MPS was unavailable
         self._failed_turns = 0  #: consecutive ones
-        self._crashed = False  #: in this turn, a job could not be submitted because of a bug
+        self._crashed = set[
+            str
+        ]()  #: tokens of jobs that could not be submitted in this turn because of a bug
+        self._after = ""  #: the token of the last one of them: the others come first, then these again
         #: Tokens of jobs that were begun at these times and not sent: to be accepted again.
         self._unsent = dict[str, datetime]()
         self._unsaved = deque[Callable[[], object]]()  #: answers of MPS that could not be stored
@@ -91,8 +95,9 @@ class Submitter:
             submission.save(self._unsaved.popleft(), self._unsaved.append)
         self._accept_unsent_again()
         limit = 1 if self._failed_turns else JOBS_PER_CALL * self._concurrency
-        accepted = self._store.accepted_jobs(limit=limit, tenants=self._tenants)
-        self._failed = self._crashed = False
+        accepted = self._store.accepted_jobs(limit=limit, tenants=self._tenants, after=self._after)
+        self._failed = False
+        self._crashed.clear()
         self._turn_ends = clock.monotonic() + TURN_TIME.total_seconds()
         try:
             call_concurrently(accepted, self._submit, concurrency=self._concurrency)
@@ -100,7 +105,12 @@ class Submitter:
             self._accept_unsent_again()
         if accepted:
             self._failed_turns = self._failed_turns + 1 if self._failed else 0
-        return len(accepted) == limit and not self._crashed
+        more = len(accepted) == limit
+        if self._failed or not more:
+            self._after = ""
+        elif self._crashed:
+            self._after = [job.token for job in accepted if job.token in self._crashed][-1]
+        return more
 
     def _accept_unsent_again(self) -> None:
         for token, begun_at in tuple(self._unsent.items()):
@@ -139,7 +149,7 @@ class Submitter:
         except StoreUnavailable:
             raise
         except Exception:  # a bug that concerns one job must not hold up the others
-            self._crashed = True
+            self._crashed.add(job.token)
             log.exception("submit.crashed", reference=job.reference)
 
     def _may_begin(self) -> bool:

@@ -1,4 +1,4 @@
-"""Accepted jobs whose tenant no running daemon serves: they are reported, and refused in the end."""
+"""Accepted jobs that no running daemon submits: they are reported, and those of unserved tenants refused in the end."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Collection
 from datetime import datetime, timedelta
 from typing import Final
 
+from listener import __version__
 from listener.core import clock
 from listener.core.logger import get_logger
 from listener.core.ports import AcceptedStore, ClockCheck
 from listener.formats.durations import duration_text
+from listener.runtime.log_throttle import ThrottledLog
 from listener.settings.sections import mps_section
 
 log = get_logger(__name__)
@@ -32,6 +34,7 @@ class UnservedTenants:
         self._clock_check = clock_check
         self._since = dict[str, float]()  #: since when these tenants have been served by no daemon
         self._reported = set[str]()
+        self._kinds_log = ThrottledLog(log)
 
     def turn(self) -> None:
         """Look once. Raises StoreUnavailable."""
@@ -40,6 +43,7 @@ class UnservedTenants:
         now = clock.monotonic()
         self._since = {tenant: self._since.get(tenant, now) for tenant in waiting}
         self._reported.intersection_update(waiting)
+        self._report_newer_kinds(at)
         for tenant, since in self._since.items():
             lasts = timedelta(seconds=now - since)
             if lasts >= REPORTED_AFTER and tenant not in self._reported:
@@ -49,6 +53,17 @@ class UnservedTenants:
                 )
             if lasts >= WATCHED_FOR and self._clock_check.confirmed:
                 self._refuse(tenant, at)
+
+    def _report_newer_kinds(self, at: datetime) -> None:
+        """Jobs of a kind that only a newer release submits wait for it, and are not refused."""
+        for waiting in self._store.accepted_newer_kinds(release=__version__, at=at):
+            self._kinds_log.warning(
+                "job.kind_not_submitted",
+                kind=waiting.kind,
+                jobs=waiting.jobs,
+                reference=waiting.reference,
+                hint="start a daemon of the release that accepted them",
+            )
 
     def _refuse(self, tenant: str, at: datetime) -> None:
         error = (

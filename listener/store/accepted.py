@@ -10,7 +10,7 @@ from typing import Final
 from sqlalchemy import ColumnElement, Connection, func, select, update
 
 from listener.core.job_kinds import SUBMITTED_KINDS
-from listener.core.model import Job, JobState, Tenants
+from listener.core.model import Job, JobState, NewerKind, Tenants
 from listener.store import changes, daemons
 from listener.store.changes import ChangeKind
 from listener.store.overdue import Load, belongs_to
@@ -43,22 +43,39 @@ def count(connection: Connection) -> int:
     return connection.scalar(select(func.count()).select_from(jobs).where(IS_ACCEPTED)) or 0
 
 
-def find(connection: Connection, *, limit: int, tenants: Tenants, load: Load) -> Sequence[Job]:
+def find(connection: Connection, *, limit: int, tenants: Tenants, after: str, load: Load) -> Sequence[Job]:
     """See ``AcceptedStore.accepted_jobs``."""
     found: list[Job] = []
-    after = 0
+    last = connection.scalar(select(jobs.c.id).where(jobs.c.token == after)) or 0 if after else 0
     while wanted := limit - len(found):
         ids = connection.scalars(
             select(jobs.c.id)
-            .where(IS_ACCEPTED, _IS_SUBMITTED_HERE, jobs.c.id > after, *belongs_to(tenants))
+            .where(IS_ACCEPTED, _IS_SUBMITTED_HERE, jobs.c.id > last, *belongs_to(tenants))
             .order_by(jobs.c.id)
             .limit(wanted)
         ).all()
         found += load(connection, ids) if ids else ()
         if len(ids) < wanted:
             break
-        after = ids[-1]  # there are more only if some of these cannot be read
+        last = ids[-1]  # there are more only if some of these cannot be read
     return found
+
+
+def newer_kinds(connection: Connection, *, release: str, at: datetime) -> Sequence[NewerKind]:
+    """See ``AcceptedStore.accepted_newer_kinds``."""
+    if any(daemon.version != release for daemon in daemons.running(connection, at)):
+        return ()
+    waiting = (
+        select(jobs.c.kind, func.count().label("count"), func.min(jobs.c.id).label("first"))
+        .where(IS_ACCEPTED, ~_IS_SUBMITTED_HERE)
+        .group_by(jobs.c.kind)
+        .subquery()
+    )
+    found = select(waiting.c.kind, waiting.c.count, jobs.c.reference).join(jobs, jobs.c.id == waiting.c.first)
+    return [
+        NewerKind(kind=kind, jobs=count, reference=reference)
+        for kind, count, reference in connection.execute(found.order_by(waiting.c.kind))
+    ]
 
 
 def unserved(connection: Connection, *, at: datetime, served: Collection[str]) -> Mapping[str, int]:

@@ -18,6 +18,7 @@ from listener.core.model import (
     Delivery,
     Job,
     Lease,
+    NewerKind,
     Outcome,
     RecordSummary,
     Result,
@@ -130,9 +131,13 @@ class SqlStore:
         with self.database.read() as connection:
             return accepted_rows.count(connection)
 
-    def accepted_jobs(self, *, limit: int, tenants: Tenants = ALL_TENANTS) -> Sequence[Job]:
-        find = partial(accepted_rows.find, limit=limit, tenants=tenants)
+    def accepted_jobs(self, *, limit: int, tenants: Tenants = ALL_TENANTS, after: str = "") -> Sequence[Job]:
+        find = partial(accepted_rows.find, limit=limit, tenants=tenants, after=after)
         return read(self.database, partial(find, load=overdue.load), partial(find, load=overdue.load_each))
+
+    def accepted_newer_kinds(self, *, release: str, at: datetime) -> Sequence[NewerKind]:
+        with self.database.read() as connection:
+            return accepted_rows.newer_kinds(connection, release=release, at=at)
 
     def begin_submission(self, token: str, *, at: datetime) -> bool:
         return self._group_commit.run(lambda connection: accepted_rows.begin(connection, token, at=at))

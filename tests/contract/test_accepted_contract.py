@@ -59,6 +59,29 @@ def test_jobs_of_kinds_that_this_release_cannot_submit_are_passed_over(store: Sq
     assert store.count_accepted() == 4
 
 
+def test_jobs_of_newer_kinds_are_counted_unless_another_release_runs(store: SqlStore) -> None:
+    kinds = {"a": "NewerKind", "b": "NewerKind", "c": SNAPSHOT.name, "d": ANALYSIS.name}
+    store.accept_jobs([an_accepted_job(name, kind=kind) for name, kind in kinds.items()])
+    daemons = Daemons(store.database)
+    daemons.report(a_daemon(owner="this", version="1"))
+    of_newer_kinds = partial(store.accepted_newer_kinds, release="1", at=NOON)
+
+    assert {each.kind: (each.jobs, each.reference) for each in of_newer_kinds()} == {
+        "NewerKind": (2, "a"),
+        ANALYSIS.name: (1, "d"),
+    }
+    daemons.report(a_daemon(owner="newer", version="2"))
+    assert not of_newer_kinds()
+
+
+def test_jobs_are_found_from_one_on(store: SqlStore) -> None:
+    store.accept_jobs([an_accepted_job(name) for name in ("b", "a", "c")])
+
+    assert [job.reference for job in store.accepted_jobs(limit=9, after="b")] == ["a", "c"]
+    assert [job.reference for job in store.accepted_jobs(limit=1, after="a")] == ["c"]
+    assert [job.reference for job in store.accepted_jobs(limit=1, after="deleted")] == ["b"]
+
+
 def test_only_jobs_that_were_not_begun_are_refused_with_their_tenant(store: SqlStore) -> None:
     given = {"begun": "x", "early": "x", "late": "x", "other": "y", "default": ""}
     store.accept_jobs(

@@ -10,7 +10,7 @@ import pytest
 
 from listener.cli.status_rows import RECEIVE_OVERDUE, Status, healthy, status_rows
 from listener.core.check_result import Level
-from listener.core.model import Source
+from listener.core.model import NewerKind, Source
 from listener.rules.attention import PENDING_OVERDUE
 from listener.store.statistics import OutcomeTimes, Totals
 from tests.support.builders import NOON, a_daemon
@@ -96,6 +96,15 @@ def test_accepted_jobs_are_shown_with_what_they_wait_for() -> None:
 
     level, detail, _ = row(a_status(totals=totals, unserved={"shop": 3}), "accepted jobs")
     assert (level, "3 for a daemon with [tenants.shop.mps]" in detail) == (Level.WARNING, True)
+
+
+def test_accepted_jobs_that_only_a_newer_release_submits_are_a_warning() -> None:
+    waiting = NewerKind(kind="NewerKind", jobs=3, reference="talk-7")
+    status = a_status(totals=Totals(at=NOON, accepted=5), newer_kinds=[waiting])
+    level, detail, advice = row(status, "newer kinds")
+
+    assert (level, "3 accepted jobs of kind NewerKind, such as talk-7" in detail) == (Level.WARNING, True)
+    assert "the release that accepted them" in advice
 
 
 def test_outcomes_that_came_by_query_are_a_warning_once_they_are_many() -> None:

@@ -182,6 +182,33 @@ def test_a_job_that_no_call_can_be_made_of_holds_up_no_others(store: SqlStore) -
     assert [(line["event"], line["reference"]) for line in logs] == [("submit.crashed", A)]
 
 
+def test_a_whole_turn_of_jobs_that_a_bug_stops_holds_up_no_others(store: SqlStore) -> None:
+    """They are tried again after the others."""
+    broken = [f"{number:022d}" for number in range(8)]
+    accept(store, *broken, A, B)
+
+    class Broken(Accepting):
+        fixed = False
+
+        def submit(
+            self, job: Job, *, user_data: str | None, on_turn: Callable[[], None] | None = None
+        ) -> Submitted:
+            if job.token in broken and not self.fixed:
+                raise KeyError("a bug")
+            return super().submit(job, user_data=user_data, on_turn=on_turn)
+
+    mps = Broken()
+    submitter = a_submitter(store, mps)
+    with capture_logs() as logs:
+        assert [submitter.turn() for _ in range(3)] == [True, True, False]
+    assert [line["reference"] for line in logs] == broken
+    assert mps.sent == [A, B]
+
+    mps.fixed = True
+    assert [submitter.turn() for _ in range(3)] == [True, True, False]
+    assert mps.sent == [A, B, *broken]
+
+
 def test_jobs_of_other_tenants_are_left_to_those_that_serve_them(store: SqlStore) -> None:
     accept(store, A, tenant="shop")
     accept(store, B)

@@ -103,3 +103,20 @@ def test_nothing_is_refused_by_a_clock_that_is_not_confirmed(watch: Watch) -> No
     watch.turn_after(REFUSED_AFTER)
     watch.turn_after(REFUSED_AFTER)
     assert watch.state("new") is JobState.ACCEPTED
+
+
+def test_jobs_of_a_kind_that_no_running_release_submits_are_reported_and_wait(watch: Watch) -> None:
+    watch.store.accept_jobs([an_accepted_job("newer", kind="NewerKind", created_at=NOON - 2 * REFUSED_AFTER)])
+    with capture_logs() as logs:
+        for _ in range(2):
+            watch.unserved.turn()
+
+    (line,) = logs
+    assert (line["event"], line["kind"], line["reference"], line["jobs"]) == (
+        "job.kind_not_submitted",
+        "NewerKind",
+        "newer",
+        1,
+    )
+    assert "the release that accepted them" in line["hint"]
+    assert watch.state("newer") is JobState.ACCEPTED
