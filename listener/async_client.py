@@ -1,8 +1,10 @@
-"""The client for asyncio: the same methods, to be awaited. ::
+"""The client for asyncio: the same methods, to be awaited.
 
-async with listener.AsyncClient() as client:
-    job = await client.submit(request)
-    job = await client.wait(job, timeout=600)
+For example::
+
+    async with listener.AsyncClient() as client:
+        job = await client.submit(request)
+        job = await client.wait(job, timeout=600)
 """
 
 from __future__ import annotations

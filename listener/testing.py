@@ -1,10 +1,12 @@
-"""For tests of handlers: results of every kind, and a runner that calls a handler as the daemon does. ::
+"""For tests of handlers: results of every kind, and a runner that calls a handler as the daemon does.
 
-from listener.testing import HandlerRunner, make_result
+For example::
 
-with HandlerRunner(handle) as runner:
-    report = runner.run(make_result(function="Cover", state="Fail"))
-assert report.outcome == "retry"
+    from listener.testing import HandlerRunner, make_result
+
+    with HandlerRunner(handle) as runner:
+        report = runner.run(make_result(function="Cover", state="Fail"))
+    assert report.outcome == "retry"
 """
 
 from __future__ import annotations

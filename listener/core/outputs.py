@@ -167,9 +167,8 @@ class Outputs:
     tags: tuple[TagResult, ...] = ()  #: of smarttag
     activities: tuple[Activity, ...] = ()  #: of a workflow, in chronological order
     details: tuple[Any, ...] = ()  #: JSON values, unchanged
-    others: tuple[
-        Any, ...
-    ] = ()  #: JSON values of unknown shape; of other kinds the further members of the job
+    #: JSON values of unknown shape; of other kinds the further members of the job.
+    others: tuple[Any, ...] = ()
     malformed: bool = False  #: the text had to be repaired, or parts of it could not be read
     problems: tuple[str, ...] = ()  #: the parts that could not be read
     raw: str = field(default="", repr=False)  #: the text itself
