@@ -17,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from functools import cache
 from multiprocessing import reduction
 from multiprocessing.context import ForkServerContext, ForkServerProcess
@@ -159,7 +160,8 @@ def _run(
         code = leaving.code
     atexit._run_exitfuncs()  # the parent's process class would leave without them
     sys.stdout.flush()
-    sys.stderr.flush()
+    with suppress(OSError):  # an interpreter, too, ends as usual if a full disk has no room for its warnings
+        sys.stderr.flush()
     os._exit(code if isinstance(code, int) else 0 if code is None else 1)
 
 
