@@ -177,7 +177,7 @@ class HandlerRunner:
         delivery = replace(_delivery_of(result), failures=failures, created_at=created_at)
         errors: list[BaseException] = []
 
-        def failed(error: BaseException) -> Outcome:
+        def failed(delivery: Delivery, error: BaseException) -> Outcome:
             errors.append(error)
             return retry.after_failure(delivery, error, self._policy, now=now, jitter=1.0)
 
