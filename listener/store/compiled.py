@@ -223,8 +223,8 @@ class ByValues:
         size = 1 << (len(wanted) - 1).bit_length()  # powers of two, so that few statements are compiled
         padded = [*wanted, *[wanted[-1]] * (size - len(wanted))]
         statement = self._for(connection.dialect, size)
-        values = {**dict(zip(_placeholders(size), padded, strict=True)), **others}
-        (row,) = _with_microseconds([values], statement.timestamps)
+        (row,) = _with_microseconds([others], statement.timestamps)
+        row.update(zip(_placeholders(size), padded, strict=True))
         return _execute(connection, statement.text, statement.by_name(row))
 
     def _for(self, dialect: Dialect, size: int) -> _Compiled:

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from listener.core.model import Job, Result, RoutingDecision
+from listener.core.quick_init import quick_init
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,6 +17,7 @@ class KnownJob:
     job: Job
 
 
+@quick_init
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RoutedResult:
     """A result and everything that is written because of it."""

@@ -25,7 +25,7 @@ from listener.core.model import (
     Target,
 )
 from listener.store.routed_result import RoutedResult
-from listener.store.tables import UtcTimestamp, jobs, read_time, stored_time
+from listener.store.tables import UtcTimestamp, from_microseconds, jobs, stored_time
 
 Values = dict[str, Any]
 Columns = Mapping[str, Any] | RowMapping
@@ -88,7 +88,8 @@ def stored_job(columns: Sequence[Any]) -> Job:
     """The job in these columns, which are JOB_FIELDS, as the driver reads them."""
     values = dict(zip(JOB_FIELDS, columns, strict=True))
     for name in _JOB_TIMES:
-        values[name] = read_time(values[name])
+        if (number := values[name]) is not None:
+            values[name] = from_microseconds(number)
     return _job(values)
 
 

@@ -39,14 +39,11 @@ def stored_time(at: datetime | None) -> int | None:
     return None if at is None else to_microseconds(at)
 
 
-def read_time(number: int | None) -> datetime | None:
-    """The inverse of ``stored_time``."""
-    return None if number is None else from_microseconds(number)
-
-
 def from_microseconds(number: int) -> datetime:
     """The inverse of ``to_microseconds``, between EARLIEST and LATEST."""
-    return EPOCH + timedelta(0, 0, min(max(number, _MIN), _MAX))  # positions take half the time of names
+    if not _MIN <= number <= _MAX:
+        number = min(max(number, _MIN), _MAX)
+    return EPOCH + timedelta(0, 0, number)  # positions take half the time of names
 
 
 _MIN, _MAX = to_microseconds(EARLIEST), to_microseconds(LATEST)
@@ -62,7 +59,7 @@ class UtcTimestamp(TypeDecorator[datetime]):
         return stored_time(value)
 
     def process_result_value(self, value: Any, dialect: Dialect) -> datetime | None:
-        return read_time(value)
+        return None if value is None else from_microseconds(value)
 
 
 RowId = BigInteger().with_variant(Integer, "sqlite")  #: SQLite assigns ids to an INTEGER PRIMARY KEY only
