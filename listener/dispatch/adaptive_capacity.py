@@ -9,17 +9,19 @@ from listener.core import clock
 
 #: Deliveries are claimed in advance: as many as are settled in this time, up to a maximum.
 CLAIM_AHEAD, MAX_IN_FLIGHT = timedelta(seconds=1), 2048
+#: How much it may grow at a time.
+MAX_GROWTH = 8
 
 
 class AdaptiveCapacity:
-    """Doubles while deliveries are settled soon after they were claimed, and is halved when that takes long.
+    """Grows while deliveries are settled soon after they were claimed, and is halved when that takes long.
 
     At a constant rate, what is owned is settled in the time for which each is owned (Little's law). Not safe to use
     from several threads.
     """
 
     def __init__(self, least: int) -> None:
-        self._least = self.total = least
+        self.least = self.total = least
         self._last_release = clock.monotonic()
         self._most = self._released = 0
         self._seconds = 0.0
@@ -37,15 +39,16 @@ class AdaptiveCapacity:
             return
         average, ahead = self._seconds / self._released, CLAIM_AHEAD.total_seconds()
         if average > ahead:
-            self.total = max(self._least, self.total // 2)
+            self.total = max(self.least, self.total // 2)
         elif average < ahead / 2 and self._most > self.total // 2:
-            self.total = min(2 * self.total, max(self._least, MAX_IN_FLIGHT))
+            growth = min(ahead / 2 / average, MAX_GROWTH) if average else MAX_GROWTH
+            self.total = min(int(growth * self.total), max(self.least, MAX_IN_FLIGHT))
         self._begin()
 
     def rest(self) -> None:
         """Nothing is owned. After a while, how fast the handlers were says nothing about the next deliveries."""
         if clock.monotonic() - self._last_release > CLAIM_AHEAD.total_seconds():
-            self.total = self._least
+            self.total = self.least
             self._begin()
 
     def _begin(self) -> None:

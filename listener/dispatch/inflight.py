@@ -92,6 +92,12 @@ class InFlight:
             free = self._capacity.total - self._unfinished - self._reserved
             return free >= max(1, self._capacity.total // WORTHWHILE)
 
+    @property
+    def is_deep(self) -> bool:
+        """Whether more are owned than slow handlers would get: others will be settled in a moment."""
+        with self._lock:
+            return self._unfinished > self._capacity.least
+
     def take(self, claimed: Sequence[Delivery], *, reserved: int) -> None:
         """Own these, and release what was ``reserved`` for them."""
         since = clock.monotonic()

@@ -24,6 +24,9 @@ log = get_logger(__name__)
 
 #: How many settlements one transaction writes at most.
 SETTLE_BATCH = 256
+#: How long outcomes are collected while the queue is deep and handlers are fast: a transaction costs as much as 200 of
+#: them. After a crash, handlers are called again for outcomes that were not written.
+COLLECTING_TIME = timedelta(milliseconds=5)
 #: How long to wait before settling again while the store is unavailable.
 STORE_RETRY_INTERVAL = timedelta(seconds=1)
 
@@ -98,6 +101,8 @@ class Settler:
         batch: list[Settlement] = []
         try:
             finished = self._finished.get(timeout=IDLE_BEAT.total_seconds())
+            if self._in_flight.is_deep:
+                self._cut_short.wait(COLLECTING_TIME.total_seconds())
             while finished is not None:
                 batch.append(finished)
                 if len(batch) == SETTLE_BATCH:
