@@ -11,6 +11,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 import psycopg
+from psycopg.errors import DeadlockDetected
 from psycopg.rows import dict_row
 
 from tests.soak.evidence import Rows, rows_from
@@ -97,9 +98,14 @@ class PostgresDatabase:
             return rows_from(lambda table: connection.execute(f"SELECT * FROM {table}"))
 
     def lock(self) -> Callable[[], None]:
-        connection = psycopg.connect(self.url)
-        connection.execute("LOCK TABLE results, deliveries IN EXCLUSIVE MODE")
-        return connection.close
+        while True:
+            connection = psycopg.connect(self.url)
+            try:
+                connection.execute("LOCK TABLE results, deliveries IN EXCLUSIVE MODE")
+            except DeadlockDetected:  # with a transaction that has one of the tables and wants the other
+                connection.close()
+            else:
+                return connection.close
 
     def freeze(self) -> Callable[[], None]:
         """Stop the server and all its sessions in their tracks; returns what lets them go on."""
