@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from functools import partial
 from itertools import count as numbers
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 from listener.core import clock
@@ -35,6 +36,7 @@ from tests.benchmarks.stores import (
     settled,
     url_of,
 )
+from tests.benchmarks.watchers import Watchers
 
 #: Added to each request, in seconds, where a network is to be felt.
 NETWORK: Final = 0.005
@@ -153,6 +155,24 @@ def cpu_time(bench: Bench) -> Iterator[Figure]:
     ]
     each = [drain.cpu_each for drain in drains]
     yield Figure(name="drain: CPU of the process for a callback", values=each, unit=" us", at_most=115)
+
+
+def watched(bench: Bench) -> Iterator[Figure]:
+    """What an open page and a follower of the events cost while a queue is drained."""
+    folder, sizes = bench.folder(), bench.sizes
+
+    def side(label: str, number: int) -> Drained:
+        socket = folder / f"{label}-{number}.sock"
+        store, listen = url_of(bench.folder() / "listener.db"), setting(http__listen=f"unix:{socket}")
+        watchers = Watchers(socket) if label == "watched" else None
+        return _drain_when_ready(bench, store, environment=listen, watchers=watchers)
+
+    rounds = interleaved(partial(side, "watched"), partial(side, "alone"), rounds=sizes.rounds)
+    costs = ratios((one.cpu_each, other.cpu_each) for one, other in rounds)
+    rates = ratios((one.rate, other.rate) for one, other in rounds)
+    name = "drain beside a page and a follower of events / alone"
+    yield Figure(name=f"{name}: CPU", values=costs, unit=" x", at_most=1.03)
+    yield Figure(name=f"{name}: rate", values=rates, unit=" x", at_least=0.97)
 
 
 def against_far_loops(bench: Bench) -> Iterator[Figure]:
@@ -432,25 +452,37 @@ def postgres(bench: Bench) -> Iterator[Figure]:
     yield _times("PostgreSQL: two processes / one", two, one, at_least=1.6)
 
 
-def _drain_when_ready(bench: Bench, store: str, *, processes: int = 1) -> Drained:
-    """All processes are ready before the first message is there."""
+def _drain_when_ready(
+    bench: Bench,
+    store: str,
+    *,
+    processes: int = 1,
+    environment: Mapping[str, str] = MappingProxyType({}),
+    watchers: Watchers | None = None,
+) -> Drained:
+    """All processes are ready before the first message is there; then ``watchers`` begin."""
     folder, series, count = bench.folder(), bench.series(), bench.sizes.aside
     register(store, series, count)
     bench.server.reset()
-    with daemons(folder, bench.server, store=store, processes=processes) as started:
+    with daemons(folder, bench.server, store=store, processes=processes, environment=environment) as started:
         for daemon in started:
             daemon.ready()
+        if watchers:
+            watchers.begin()
         before = cpu_seconds(*started)
         bench.server.fill(series, count)
         wait_for(lambda: settled(store).count >= count, what="all were handled", pause=0.2)
         wait_for(lambda: not bench.server.state()["invisible"], what="all were deleted")
         used = cpu_seconds(*started) - before
+        if watchers:
+            watchers.end()
     return replace(drained(bench.server.state(), count, last_settled=settled(store).last), cpu_seconds=used)
 
 
 MEASUREMENTS: Final[Mapping[str, Callable[[Bench], Iterator[Figure]]]] = {
     "drain": against_loops,
     "cpu": cpu_time,
+    "watched": watched,
     "far": against_far_loops,
     "huey": against_huey,
     "dramatiq": against_dramatiq,

@@ -22,7 +22,7 @@ from tests.benchmarks import parts
 from tests.benchmarks.callbacks import QUEUE, body
 from tests.benchmarks.daemons import drained
 from tests.benchmarks.figures import Figure, Machine, as_json, interleaved, percentile, ratios, table
-from tests.benchmarks.measurements import QUICK, Bench, against_loops, cpu_time
+from tests.benchmarks.measurements import QUICK, Bench, against_loops, cpu_time, watched
 from tests.benchmarks.places import Server, ceiling, running_server
 from tests.support.cases import each_case
 
@@ -99,6 +99,13 @@ def test_drain_of_a_few_callbacks_gives_every_figure(server: Server, tmp_path: P
     assert all(figure.name in table(figures.values()) for figure in figures.values())
     written = json.loads(as_json(figures.values(), Machine.this(), skipped=["one: not here"]))
     assert [each["name"] for each in written["figures"]] == list(figures)
+
+
+def test_a_drain_is_watched_by_a_page_and_a_follower(server: Server, tmp_path: Path) -> None:
+    cpu, rate = watched(Bench(server, TINY, tmp_path))
+
+    assert (len(cpu.values), len(rate.values)) == (TINY.rounds, TINY.rounds)
+    assert min(*cpu.values, *rate.values) > 0
 
 
 def test_cpu_time_of_a_drain_is_that_of_the_daemon(server: Server, tmp_path: Path) -> None:
