@@ -50,10 +50,6 @@ class Opened:
     content: str
 
 
-def _unnoted(_opened: Opened) -> None:
-    """For whoever wants the callback only."""
-
-
 def decode(body: str) -> Result:
     """The result in a message body. Raises Undecodable, and nothing else, if there is none.
 
@@ -68,7 +64,7 @@ def opened(body: str) -> Sequence[Opened]:
     """The wrappers around the callback, outermost first, as far as they can be removed. Raises nothing."""
     found: list[Opened] = []
     try:
-        _unwrapped(body, note=found.append)
+        _unwrapped(body, note=lambda wrapping, content: found.append(Opened(wrapping, content)))
     except Undecodable:
         return found
     return found
@@ -111,7 +107,9 @@ def all_members_of(raw: str) -> Mapping[str, Any]:
     return {name: folded_deeply(value) for name, value in found.items()}
 
 
-def _unwrapped(body: str, *, note: Callable[[Opened], None] = _unnoted) -> tuple[str, dict[str, Any]]:
+def _unwrapped(
+    body: str, *, note: Callable[[Wrapping, str], None] | None = None
+) -> tuple[str, dict[str, Any]]:
     """The innermost document, as text and as members by lower-cased name. Each wrapper on the way is noted."""
     text = storable(body).strip(_BLANK)
     if not text:
@@ -127,7 +125,8 @@ def _unwrapped(body: str, *, note: Callable[[Opened], None] = _unnoted) -> tuple
         else:
             inner, wrapping = _inside_base64(text), Wrapping.BASE64
         text = storable(inner).strip(_BLANK)
-        note(Opened(wrapping, text))
+        if note is not None:
+            note(wrapping, text)
         if not text:
             raise Undecodable("the message body is a wrapper with empty content")
     raise Undecodable(f"the body is wrapped more than {MAX_WRAPPINGS} times")

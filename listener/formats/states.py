@@ -7,7 +7,7 @@ from typing import Final
 from listener.core.errors import Undecodable
 from listener.core.model import CANCELLED, FAIL, LOST, PROGRESS_STATES, SUCCESS
 
-_STATES: Final = {state.lower(): state for state in PROGRESS_STATES} | {
+_STATES: Final = {state.lower(): state for state in (LOST, *PROGRESS_STATES)} | {
     "success": SUCCESS,
     "transcodesuccess": SUCCESS,
     "completed": SUCCESS,
@@ -29,8 +29,7 @@ ACTIVITY_STATES: Final = (*(state for state in KNOWN_STATES if state != LOST), S
 
 def known_state(text: str) -> str | None:
     """The name under which this state is recorded, in whatever way it is written; None if it is unknown."""
-    folded = text.strip().lower()
-    return LOST if folded == LOST.lower() else _STATES.get(folded)
+    return _STATES.get(text.strip().lower())
 
 
 def known_activity_state(text: str) -> str | None:
