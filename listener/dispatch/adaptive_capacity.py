@@ -3,6 +3,7 @@ handlers are slow, so that other processes get the rest."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import timedelta
 
 from listener.core import clock
@@ -11,10 +12,12 @@ from listener.core import clock
 CLAIM_AHEAD, MAX_IN_FLIGHT = timedelta(seconds=1), 2048
 #: How much it may grow at a time.
 MAX_GROWTH = 8
+#: After how many releases it is adjusted at the latest.
+ENOUGH_RELEASES = 32
 
 
 class AdaptiveCapacity:
-    """Grows while deliveries are settled soon after they were claimed, and is halved when that takes long.
+    """Grows while deliveries are settled soon after they were claimed, and shrinks when that takes long.
 
     At a constant rate, what is owned is settled in the time for which each is owned (Little's law). Not safe to use
     from several threads.
@@ -22,24 +25,24 @@ class AdaptiveCapacity:
 
     def __init__(self, least: int) -> None:
         self.least = self.total = least
-        self._last_release = clock.monotonic()
-        self._most = self._released = 0
-        self._seconds = 0.0
+        self._begun = self._last_release = clock.monotonic()
+        self._most = 0  #: owned since then
+        self._times: list[float] = []  #: for which those that were claimed since then were owned
 
     def owns(self, count: int) -> None:
         """So many are owned now."""
         self._most = max(self._most, count)
 
-    def released(self, count: int, *, seconds: float) -> None:
-        """So many were released, which were owned for so long in total."""
-        self._last_release = clock.monotonic()
-        self._released += count
-        self._seconds += seconds
-        if self._released < self.total // 4:
+    def released(self, owned_since: Sequence[float]) -> None:
+        """Deliveries were released; since when (monotonic) they were owned."""
+        now = self._last_release = clock.monotonic()
+        # Those that were owned at the last adjustment say nothing about its effect.
+        self._times += [now - since for since in owned_since if since >= self._begun]
+        if len(self._times) < min(max(1, self.total // 4), ENOUGH_RELEASES):
             return
-        average, ahead = self._seconds / self._released, CLAIM_AHEAD.total_seconds()
+        average, ahead = sum(self._times) / len(self._times), CLAIM_AHEAD.total_seconds()
         if average > ahead:
-            self.total = max(self.least, self.total // 2)
+            self.total = max(self.least, int(self._most * ahead / average))
         elif average < ahead / 2 and self._most > self.total // 2:
             growth = min(ahead / 2 / average, MAX_GROWTH) if average else MAX_GROWTH
             self.total = min(int(growth * self.total), max(self.least, MAX_IN_FLIGHT))
@@ -53,5 +56,5 @@ class AdaptiveCapacity:
 
     def _begin(self) -> None:
         """Begin to measure anew."""
-        self._most = self._released = 0
-        self._seconds = 0.0
+        self._begun = clock.monotonic()
+        self._most, self._times = 0, []

@@ -136,14 +136,13 @@ class InFlight:
 
     def release(self, deliveries: Sequence[Delivery]) -> None:
         """These are settled, or not owned by this process any more."""
-        now = clock.monotonic()
         with self._lock:
-            owned_before, seconds = len(self._owned), 0.0
+            owned_since = []
             for delivery in deliveries:  # at a stop, one may be among them twice
                 if owned := self._current(delivery):
                     self._disown(delivery.id)
-                    seconds += now - owned.since
-            self._capacity.released(owned_before - len(self._owned), seconds=seconds)
+                    owned_since.append(owned.since)
+            self._capacity.released(owned_since)
             self._changed.notify_all()
 
     def all(self) -> Sequence[Delivery]:

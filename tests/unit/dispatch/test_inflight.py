@@ -60,7 +60,17 @@ def test_slow_handlers_leave_the_rest_to_other_processes(handled: Handled) -> No
 def test_handlers_that_become_slow_leave_the_rest_to_other_processes(handled: Handled) -> None:
     handled.rounds(9, wanted=512, seconds=0.02)
 
-    assert handled.rounds(9, wanted=512, seconds=5) == LEAST
+    assert handled.rounds(3, wanted=512, seconds=5) == LEAST
+
+
+def test_one_pause_of_the_machine_shrinks_the_capacity_once(handled: Handled) -> None:
+    handled.rounds(9, wanted=512, seconds=0.02)
+    deliveries = handled.claimed(512)
+    handled.tick(2)
+    for start in range(0, 512, 64):
+        handled.in_flight.release(deliveries[start : start + 64])
+
+    assert handled.rounds(1, wanted=512, seconds=0.02) == 256
 
 
 def test_a_queue_that_is_not_deep_proves_nothing(handled: Handled) -> None:
