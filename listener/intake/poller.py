@@ -35,9 +35,6 @@ MAX_CHARACTERS: Final = 262_144
 #: (``CONNECT_TIMEOUT`` and ``REPLY_TIMEOUT`` of the connection) this is far below the usual visibility timeout of 30 s:
 #: a connection that dies now does not cause what was received before to be redelivered before it is recorded.
 MAX_GATHERING: Final = timedelta(seconds=0.25)
-#: The share of a core from which on another poller would only compete with the other threads, since one of them runs at
-#: a time.
-SATURATED: Final = 0.7
 
 
 class Poller:
@@ -63,7 +60,6 @@ class Poller:
         self._batch = batch
         self._failures = 0
         self._queue_failures = 0
-        self._saturated = False
         self._warnings = ThrottledLog(log)
         self.idle = False  #: whether the last turn found the queue empty
         self.full = False  #: whether it brought as many messages as a batch can hold
@@ -74,14 +70,9 @@ class Poller:
         return self._queue.name
 
     @property
-    def outpaced(self) -> bool:
+    def wants_more_pollers(self) -> bool:
         """Whether the queue holds more than this poller can receive, and there is capacity to handle it."""
         return self.full and not self._recorder.overflows
-
-    @property
-    def wants_more_pollers(self) -> bool:
-        """The same, and the process waited for the queue or the disk while it could have worked."""
-        return self.outpaced and not self._saturated
 
     @property
     def failures(self) -> int:
@@ -103,13 +94,13 @@ class Poller:
         self._queue.close()
 
     def turns_while_full(self) -> Iterator[None]:
-        """Poll as long as it is outpaced; yields after each turn after which it is."""
+        """Poll as long as ``wants_more_pollers`` holds; yields after each turn after which it does."""
         self.full = True
         try:
-            while self.outpaced and not self._stop.is_set():
+            while self.wants_more_pollers and not self._stop.is_set():
                 self._heartbeat.beat()
                 self.turn()
-                if self.outpaced:
+                if self.wants_more_pollers:
                     yield
         finally:
             self._heartbeat.pause()
@@ -134,18 +125,16 @@ class Poller:
     def poll_once(self) -> int:
         """Receive, decode, record and delete one batch, or several of a deep queue; returns how many messages."""
         messages: list[Message] = []
-        self._receive(messages, wait=self._wait)
-        since, cpu = clock.monotonic(), clock.process_cpu()
         try:
             self._gather(messages)
         finally:  # whatever a further request fails with, what was received before it is recorded first
             if messages:
                 self._record(messages)
-        self._saturated = clock.process_cpu() - cpu > SATURATED * (clock.monotonic() - since)
         return len(messages)
 
     def _gather(self, messages: list[Message]) -> None:
-        """After a full batch, receive further ones at once, as long as they are full, too."""
+        """Receive a batch; if it is full, further ones at once, as long as they are full, too."""
+        self._receive(messages, wait=self._wait)
         until = clock.monotonic() + MAX_GATHERING.total_seconds()
         for _ in range(MAX_BATCHES - 1):
             large = sum(len(message.body) for message in messages) > MAX_CHARACTERS

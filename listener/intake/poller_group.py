@@ -1,9 +1,8 @@
 """The pollers of one queue: one that always runs, and extra ones while the queue is deep.
 
 Only the first poller waits in long polls: MNS limits how many of those may be open, and each costs a request. A full
-batch starts an extra poller, up to the setting ``max_pollers``, unless the process is busy all the time: then another
-thread would only make it slower. An extra poller ends when its batch is not full, or when the handlers are slower than
-the queue.
+batch starts an extra poller, up to the setting ``max_pollers``; an extra poller ends when its batch is not full, or
+when the handlers are slower than the queue.
 """
 
 from __future__ import annotations
@@ -77,8 +76,7 @@ class PollerGroup:
     def _run_extra(self, extra: Poller) -> None:
         try:
             for _turn in extra.turns_while_full():
-                if extra.wants_more_pollers:
-                    self.add_poller()
+                self.add_poller()
         finally:
             with self._changed:
                 self._running -= 1

@@ -10,7 +10,6 @@ from itertools import islice
 import pytest
 from structlog.testing import capture_logs
 
-from listener.core import clock
 from listener.core.model import Message, RecordSummary
 from listener.core.ports import HeartbeatSink
 from listener.intake.poller import MAX_BATCHES, Poller
@@ -68,11 +67,6 @@ class Deep:
         return None
 
 
-@pytest.fixture(autouse=True)
-def _idle_process(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "process_cpu", lambda: 0.0)
-
-
 def a_group(
     queue: Deep, stop: threading.Event, *, max_pollers: int, heartbeat: HeartbeatSink | None = None
 ) -> PollerGroup:
@@ -102,20 +96,6 @@ def test_a_deep_queue_is_emptied_by_several() -> None:
     assert queue.batches == 0
     assert any("extra" in name for name in queue.by_thread)
     assert len(queue.by_thread) == 200
-
-
-def test_no_poller_is_added_while_the_process_is_busy_all_the_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(clock, "process_cpu", lambda: 10 * clock.monotonic())
-    queue, stop = Deep(3 * MAX_BATCHES), threading.Event()
-    group = a_group(queue, stop, max_pollers=4)
-    wanted = [group.first.wants_more_pollers for _turn in islice(group.first.turns(), 3)]
-    queue.batches = 2 * MAX_BATCHES
-    group.add_poller()  # it goes on while the queue is deep, and adds no other
-    wait_until(lambda: group.pollers == 1)
-
-    assert (wanted, group.first.full, queue.batches) == ([False] * 3, True, 0)
-    assert len(set(queue.by_thread)) == 2
-    assert len(group._unused) == 1
 
 
 def test_an_extra_poller_reports_each_turn_until_it_ends() -> None:
