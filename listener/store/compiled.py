@@ -38,6 +38,9 @@ Row = Mapping[str, Any]
 
 #: Rows per statement: databases limit the number of parameters. A batch of messages is far smaller.
 MAX_ROWS = 128
+#: SQLite inserts more rows than this in multiples of it, and the rest by another statement. To prepare a statement for
+#: 64 rows takes several times as long as to execute it, and its driver keeps 128 prepared statements.
+STEP = 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,16 +103,19 @@ class BulkInsert:
         self._returned = [self._table.c[name] for name in (*key, "id")] if key else []
         self._of_documents: _Compiled | None = None
         self._of_values: dict[tuple[int, bool], str] = {}
+        self._texts: Sequence[str] = ()
         self._newest_rows: _Compiled | None = None
 
     def run(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> None:
         """Insert the rows. Timestamps are given as the database stores them, ``stored_time``."""
-        for chunk in _chunks(rows):
-            self._run(connection, chunk)
+        for portion in _portions(connection, rows):
+            self._run(connection, portion)
 
     def ids(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> Sequence[int]:
         """Insert the rows; returns their ids in the same order, 0 for each that was not inserted."""
-        return [row_id for chunk in _chunks(rows) for row_id in self._ids(connection, chunk)]
+        return [
+            row_id for portion in _portions(connection, rows) for row_id in self._ids(connection, portion)
+        ]
 
     def _ids(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> Iterable[int]:
         cursor = self._run(connection, rows)
@@ -156,15 +162,20 @@ class BulkInsert:
     def _from_values(self, dialect: Dialect, count: int, *, same: bool) -> str:
         """The statement for this many rows, with numbered parameters."""
         if (count, same) not in self._of_values:
-            one_row = self._build(dialect.name, self._table).values(
-                {name: bindparam(name) for name in self._names}
-            )
-            head, tail = _compile(one_row, dialect, names=self._names).text.split(
-                f"({', '.join('?' * len(self._names))})"
-            )
+            head, tail = self._around_values(dialect)
             rows = [f"({', '.join(self._numbered(row, same=same))})" for row in range(count)]
             self._of_values[count, same] = f"{head}{', '.join(rows)}{tail}"
         return self._of_values[count, same]
+
+    def _around_values(self, dialect: Dialect) -> Sequence[str]:
+        """The text before and after the values."""
+        if not self._texts:
+            values: dict[str, Any] = {name: bindparam(name) for name in self._names}
+            one_row = _compile(
+                self._build(dialect.name, self._table).values(values), dialect, names=self._names
+            )
+            self._texts = one_row.text.split(f"({', '.join('?' * len(self._names))})")
+        return self._texts
 
     def _numbered(self, row: int, *, same: bool) -> list[str]:
         """The parameters of this row, in the order of the columns."""
@@ -258,6 +269,16 @@ class CompiledSelect:
 @cache
 def _placeholders(size: int) -> Sequence[str]:
     return [f"value_{place}" for place in range(size)]
+
+
+def _portions(connection: Connection, rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """The rows of each INSERT."""
+    for chunk in _chunks(rows):
+        is_one = connection.dialect.name == "postgresql" or len(chunk) < STEP
+        whole = len(chunk) if is_one else len(chunk) // STEP * STEP
+        yield chunk[:whole]
+        if whole < len(chunk):
+            yield chunk[whole:]
 
 
 def _chunks(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
