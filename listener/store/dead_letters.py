@@ -33,7 +33,7 @@ class DeadLetters:
         search = search_deliveries(
             filters, indexed=(IS_DEAD,), indexed_by_route=True, time=deliveries.c.settled_at
         )
-        return read_page(self._database, search, before=before, limit=limit)
+        return read_page(self._database, lambda _: search, before=before, limit=limit)
 
     def find(self, delivery_id: int) -> Delivery | None:
         """The dead letter with this id."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -39,13 +39,12 @@ class Deliveries:
         limit: int = 50,
     ) -> Page[Delivery]:
         """Newest first; ``before`` takes ``next`` of the previous page."""
-        in_states = _in_indexed_states(states)
-        search = (
-            search_deliveries(filters, indexed=(in_states,))
-            if in_states is not None
-            else search_deliveries(filters, others=(deliveries.c.state.in_(states),))
+        return read_page(
+            self._database,
+            lambda connection: _search(connection, states, filters),
+            before=before,
+            limit=limit,
         )
-        return read_page(self._database, search, before=before, limit=limit)
 
     def find(self, delivery_id: int) -> Delivery | None:
         """The delivery with this id."""
@@ -102,12 +101,14 @@ class PendingDeliveries:
         return found if found and found.state is DeliveryState.PENDING else None
 
 
-def read_page(database: Database, search: Search, *, before: int, limit: int) -> Page[Delivery]:
+def read_page(
+    database: Database, search: Callable[[Connection], Search], *, before: int, limit: int
+) -> Page[Delivery]:
     """A page of the deliveries that the search finds; those that cannot be read are logged and left out."""
 
     def run(connection: Connection, load_deliveries: Load) -> Page[Delivery]:
         rows = searching.find(
-            connection, select(deliveries.c.id), deliveries, search, before=before, limit=limit
+            connection, select(deliveries.c.id), deliveries, search(connection), before=before, limit=limit
         )
         return rows.of(load_deliveries(connection, [row.id for row in rows]))
 
@@ -119,18 +120,22 @@ def read_page(database: Database, search: Search, *, before: int, limit: int) ->
 def find_delivery(database: Database, delivery_id: int, *conditions: ColumnElement[bool]) -> Delivery | None:
     """The delivery with this id, if it meets the conditions."""
     search = Search(bounds=(deliveries.c.id == delivery_id,), others=conditions)
-    found = read_page(database, search, before=0, limit=1)
+    found = read_page(database, lambda _: search, before=0, limit=1)
     return found[0] if found else None
 
 
-def _in_indexed_states(states: Sequence[DeliveryState]) -> ColumnElement[bool] | None:
-    """A condition that partial indexes serve; None if there are none for some of these states."""
+def _search(connection: Connection, states: Sequence[DeliveryState], filters: Filters) -> Search:
+    """By the partial indexes of these states, unless they have many rows: they are in the order in which deliveries are
+    due, so that all of these would be sorted for each page."""
     indexed = {
         DeliveryState.PENDING: IS_PENDING,
         DeliveryState.RUNNING: IS_RUNNING,
         DeliveryState.DEAD: IS_DEAD,
     }
+    in_states = deliveries.c.state.in_(states)
     if not all(state in indexed for state in states):
-        return None
-    each = (select(deliveries.c.id).where(indexed[state]) for state in states)
-    return deliveries.c.id.in_(union_all(*each))
+        return search_deliveries(filters, others=(in_states,))
+    ids = union_all(*(select(deliveries.c.id).where(indexed[state]) for state in states))
+    if searching.are_many(connection, ids):
+        return search_deliveries(filters, others=(in_states,))
+    return search_deliveries(filters, indexed=(deliveries.c.id.in_(ids),))

@@ -21,7 +21,7 @@ from listener.store.filters import NO_FILTERS, Filters, starts_with
 from listener.store.result_rows import Recorded
 from listener.store.routed_result import KnownJob
 from listener.store.rows import job_of, mapping, result_of
-from listener.store.searching import OWN_ROWS, Page, Search, find, is_frequent
+from listener.store.searching import OWN_ROWS, Page, Search, are_many, find
 from listener.store.tables import (
     attempts,
     deliveries,
@@ -338,7 +338,7 @@ def _search_jobs(connection: Connection, state: str, filters: Filters) -> Search
     in_state = jobs.c.state == state
     if not search.indexed:
         return replace(search, indexed=(in_state,))
-    if not is_frequent(connection, jobs, *search.indexed):
+    if not are_many(connection, select(jobs.c.id).where(*search.indexed)):
         return replace(search, others=(*search.others, jobs.c.state.concat("") == state))
     function = func.lower(jobs.c.function).concat("") == filters.function.lower()
     others = (*search.others, function)

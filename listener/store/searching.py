@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import ColumnElement, Connection, Select, func, select
+from sqlalchemy import ColumnElement, CompoundSelect, Connection, Select, func, select
 
 Value = TypeVar("Value")
 Other = TypeVar("Other")
@@ -85,7 +85,7 @@ def _between(table: Any, after: int, before: int) -> Conditions:
     return (*((table.c.id > after,) if after else ()), *((table.c.id < before,) if before else ()))
 
 
-def is_frequent(connection: Connection, table: Any, *conditions: ColumnElement[bool]) -> bool:
-    """Whether more rows meet these, which an index serves, than are looked at for one page."""
-    some = select(table.c.id).where(*conditions).limit(JOINED_ROWS + 1).subquery()
+def are_many(connection: Connection, ids: Select[Any] | CompoundSelect[Any]) -> bool:
+    """Whether this statement, which indexes serve, finds more rows than are looked at for one page."""
+    some = ids.limit(JOINED_ROWS + 1).subquery()
     return (connection.scalar(select(func.count()).select_from(some)) or 0) > JOINED_ROWS

@@ -139,6 +139,20 @@ def test_the_index_of_fewer_rows_leads_where_two_are_asked_for(
         assert Queries(filled.database).jobs(state="Lost", filters=narrowed) == []
 
 
+def test_many_pending_deliveries_are_read_in_the_order_of_their_ids(
+    filled: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their index is in another order, so that all of them would be sorted for one page."""
+    monkeypatch.setattr(searching, "JOINED_ROWS", 1)
+    monkeypatch.setattr(filters, "OWN_ROWS", 1)
+    found = Deliveries(filled.database)
+
+    first = found.page()
+    assert ([each.id for each in first], first.next) == ([2], 2)
+    assert [each.id for each in found.page(before=first.next)] == [1]
+    assert found.page(states=[DeliveryState.RUNNING]) == []
+
+
 def test_all_rows_are_acted_on_however_few_a_page_looks_at(
     filled: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
