@@ -25,6 +25,10 @@ def _storable(text: str) -> str:
     return text
 
 
+def _whole(given: object) -> object:
+    return int(given) if isinstance(given, float) and given.is_integer() else given
+
+
 def _point_in_time(given: object) -> datetime:
     return parse_point_in_time(str(given), now=clock.now())
 
@@ -45,8 +49,8 @@ DurationText = Annotated[
 Text = Annotated[str, AfterValidator(_storable), Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})]
 #: Every client can read so large a number exactly.
 RowId = Annotated[int, Field(ge=1, le=2**53 - 1)]
-#: In a JSON body: the text "1" is none.
-StrictRowId = Annotated[RowId, Strict()]
+#: In a JSON body: the text "1" is none, and 1.0 is one.
+StrictRowId = Annotated[RowId, Strict(), BeforeValidator(_whole)]
 PointInTime = Annotated[
     datetime,
     BeforeValidator(_point_in_time),

@@ -209,3 +209,10 @@ def test_every_filter_of_the_lists_can_be_given(api: Api) -> None:
 
     assert [letter.id for letter in found.dead_letters] == [1]
     assert api.get("/v1/dead-letters", params={"result_state": "nothing"}).json()["field"] == "result_state"
+
+
+def test_a_whole_number_is_an_id_however_it_is_written_and_a_text_is_none(api: Api) -> None:
+    answer = api.post("/v1/dead-letters/drop", json={"ids": [99.0], "dry_run": True})
+    assert (answer.status_code, answer.json()["missing"]) == (200, [99])
+    for given in (1.5, "1", True):
+        assert api.post("/v1/dead-letters/drop", json={"ids": [given]}).status_code == 422
