@@ -78,7 +78,8 @@ class _Events:
 
 def router(context: ApiContext) -> APIRouter:
     made = APIRouter(prefix="/events", tags=["events"])
-    schema = EventDocument.model_json_schema()
+    schema = EventDocument.model_json_schema(ref_template="#/components/schemas/{model}")
+    del schema["$defs"]  # the parameter has put the names of events into the components
     stream = {
         "description": "Events whose data is JSON",
         "content": {EventStream.media_type: {"schema": schema}},

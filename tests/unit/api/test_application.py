@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 from typing import Any
 
@@ -116,3 +117,12 @@ def test_the_document_describes_problems_and_the_token(api: Api) -> None:
         problems = {status: each for status, each in operation["responses"].items() if status[0] in "45"}
         assert {"401", "403", "422", "503"} <= set(problems)
         assert all(list(each["content"]) == ["application/problem+json"] for each in problems.values())
+
+
+def test_every_reference_in_the_document_leads_to_something(api: Api) -> None:
+    text = api.get("/v1/openapi.json").text
+    known = json.loads(text)["components"]["schemas"]
+    references = re.findall(r'"\$ref": ?"([^"]+)"', text)
+
+    assert references
+    assert {each.removeprefix("#/components/schemas/") for each in references} <= known.keys()
