@@ -182,7 +182,14 @@ class AcceptedStore(JobStore, Protocol):
         """
 
 
-class DeliveryStore(Protocol):
+class DeliveryTimes(Protocol):
+    """What shows whether deliveries are as old as they seem."""
+
+    def delivery_times(self, *, first: int, last: int) -> Sequence[tuple[int, datetime]]:
+        """The deliveries with these ids, in this order, and when each was written."""
+
+
+class DeliveryStore(DeliveryTimes, Protocol):
     """What dispatch needs."""
 
     def claim(self, claim: Claim, *, at: datetime) -> Sequence[Delivery]:
@@ -289,7 +296,7 @@ class VerificationStore(Protocol):
         """
 
 
-class OutputStore(Protocol):
+class OutputStore(DeliveryTimes, Protocol):
     """What enrichment needs."""
 
     def save_outputs(self, result: Result, outputs: str, *, output: str) -> None:

@@ -24,6 +24,7 @@ from listener.core.model import Claim, Dead, Delivery, Offered, Outcome, RetryAf
 from listener.core.ports import AgeCheck, DeliveryStore, HeartbeatSink, Meter
 from listener.dispatch.attempt import HandlerBinding, run_attempt
 from listener.dispatch.claimer import Claimer
+from listener.dispatch.delivery_ages import DeliveryAges
 from listener.dispatch.delivery_log import log_error
 from listener.dispatch.inflight import InFlight
 from listener.dispatch.lease_keeper import CallTimeouts, LeaseKeeper
@@ -57,6 +58,7 @@ class Dispatcher:
     ) -> None:
         self._bindings, self._fallback = bindings, fallback
         self._clock_check = clock_check
+        self._ages = DeliveryAges(store, clock_check)
         self._timeouts = timeouts
         self._owner = owner
         self._no_handler_timeout = no_handler_timeout
@@ -203,8 +205,7 @@ class Dispatcher:
         """How this delivery is retried."""
         binding = self._bindings.get(delivery.target)
         policy = binding.policy if binding else self._fallback
-        # Only a correct clock can show whether a delivery is too old.
-        known = self._clock_check.confirms(delivery.attempts_since)
+        known = self._ages.are_certain(delivery, limit=policy.max_elapsed)
         return policy if known else replace(policy, max_elapsed=timedelta.max)
 
     def _follow_settled(self, settlements: Sequence[Settlement]) -> None:

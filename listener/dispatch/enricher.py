@@ -15,6 +15,7 @@ from listener.core.job_kinds import JobKind
 from listener.core.logger import get_logger
 from listener.core.model import Delivery, Result
 from listener.core.ports import AgeCheck, MediaProcessing, MpsOf, OutputStore
+from listener.dispatch.delivery_ages import DeliveryAges
 from listener.rules.backoff import ENRICH_BACKOFF
 from listener.rules.enrichment import kind_to_ask
 from listener.runtime.log_throttle import ThrottledLog
@@ -77,7 +78,7 @@ class Enricher:
         self._mps_of = mps_of
         self._tenant_of = tenant_of
         self._max_wait = max_wait
-        self._clock_check = clock_check
+        self._ages = DeliveryAges(store, clock_check)
         self._lock = threading.Lock()
         self._answers: OrderedDict[str, Future[Fetched]] = OrderedDict()  #: by the result's dedup key
         self._breakers: dict[tuple[str, str], CircuitBreaker] = {}
@@ -167,9 +168,8 @@ class Enricher:
             self._breakers[api.key] = CircuitBreaker(error, until, failures)
 
     def _without(self, delivery: Delivery, error: Exception) -> Delivery:
-        # Only a correct clock can show how long it has waited.
-        now, since = clock.now(), delivery.attempts_since
-        if not (self._clock_check.confirms(since) and now - since >= self._max_wait):
+        waited = clock.now() - delivery.attempts_since  # before it is certain that the clock is right
+        if waited < self._max_wait or not self._ages.are_certain(delivery, limit=self._max_wait):
             raise _not_available_yet(error) from error
         log.warning(
             "outputs.timeout", job_id=delivery.result.job_id, max_wait=str(self._max_wait), error=str(error)

@@ -30,12 +30,14 @@ class Deadline:
 
     @contextmanager
     def limited(self) -> Iterator[None]:
-        """What this thread does within this context must end within the timeout."""
-        self._of_thread.at = clock.monotonic() + self.timeout
+        """What this thread does within this context must end within the timeout, and within that of a context around
+        it."""
+        around = getattr(self._of_thread, "at", math.inf)
+        self._of_thread.at = min(around, clock.monotonic() + self.timeout)
         try:
             yield
         finally:
-            self._of_thread.at = math.inf
+            self._of_thread.at = around
 
     def end_all(self, at: float) -> None:
         """From this time (monotonic) on, no transaction of any thread may continue or begin."""

@@ -57,10 +57,24 @@ def newest_times(connection: Connection) -> Sequence[Sequence[datetime]]:
     return [_newest(connection, column) for column in (changes.c.at, jobs.c.created_at)]
 
 
+def delivery_times(connection: Connection, *, first: int, last: int) -> Sequence[tuple[int, datetime]]:
+    """See ``DeliveryTimes.delivery_times``."""
+    row_id, at = deliveries.c.id, deliveries.c.created_at
+    rows = connection.execute(
+        select(row_id, at).where(row_id.between(first, last), _readable(at)).order_by(row_id)
+    )
+    return [(each.id, each.created_at) for each in rows]
+
+
 def _newest(connection: Connection, column: Column[Any]) -> Sequence[datetime]:
-    readable = type_coerce(column, UtcTimestamp).between(EARLIEST, LATEST)  # a damaged row may hold anything
-    newest = select(column).where(readable).order_by(column.table.c.id.desc()).limit(NEWEST)
+    newest = select(column).where(_readable(column)).order_by(column.table.c.id.desc()).limit(NEWEST)
     return connection.scalars(newest).all()[::-1]
+
+
+def _readable(column: Column[Any]) -> ColumnElement[bool]:
+    """A damaged row may hold anything."""
+    readable: ColumnElement[bool] = type_coerce(column, UtcTimestamp).between(EARLIEST, LATEST)
+    return readable
 
 
 def correct(connection: Connection, lag: ClockLag) -> int:

@@ -183,6 +183,10 @@ class SqlStore:
         with self.database.write() as connection:
             return past_rows.correct(connection, lag)
 
+    def delivery_times(self, *, first: int, last: int) -> Sequence[tuple[int, datetime]]:
+        with self.database.read() as connection:
+            return past_rows.delivery_times(connection, first=first, last=last)
+
     # OutputStore
 
     def save_outputs(self, result: Result, outputs: str, *, output: str) -> None:

@@ -204,9 +204,29 @@ def test_what_the_newest_rows_show_is_enough_to_correct_them(
     assert sorted(ages) == [BEFORE] * 3 + [NOON, NOON + 8 * SECOND, NOON + 9 * SECOND]
 
 
+def test_the_times_of_the_deliveries_around_one_can_be_read_while_it_is_rescued(store: SqlStore) -> None:
+    for number, at in enumerate((NOON, BEHIND, NOON + SECOND, NOON + SECOND)):
+        store.record(
+            decoded_messages(1, prefix=f"{number}"), routes_all(), at=at, claim=a_claim(until=BEHIND)
+        )
+    around: list[datetime] = []
+
+    def look(delivery: Delivery) -> Outcome:
+        rows = store.delivery_times(first=delivery.id - 1, last=delivery.id + 1)
+        assert [row_id for row_id, _ in rows][-2:] == [delivery.id, delivery.id + 1]
+        around.extend(at for _, at in rows)
+        return Dead(reason="enough")
+
+    assert len(store.rescue_expired(look, at=NOON, limit=2)) == 2
+    assert around == [NOON, BEHIND, NOON, BEHIND, NOON + SECOND]
+
+
 def test_a_damaged_time_shows_nothing(store: SqlStore) -> None:
     store.record([a_decoded_message()], routes_all(), at=BEHIND)
     with store.database.write() as connection:
         connection.execute(update(changes).values(at=type_coerce(2**62, BigInteger)))
 
     assert store.newest_times()[0] == []
+    with store.database.write() as connection:
+        connection.execute(update(deliveries).values(created_at=type_coerce(2**62, BigInteger)))
+    assert store.delivery_times(first=0, last=9) == []
