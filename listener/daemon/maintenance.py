@@ -152,8 +152,8 @@ class Housekeeping:
         if self._lease_timer.due():
             self._dispatcher.maintain_leases()
         if self._more_waiting or self._recorder.has_waiting or self._foreign_timer.due():
-            unsure = not self._clock_guard.confirmed
-            self._more_waiting = self._recorder.decide_waiting(only_known=unsure)
+            sure = self._clock_guard.confirmed or self._clock_guard.untold
+            self._more_waiting = self._recorder.decide_waiting(only_known=not sure)
         if self._steps_back != self._clock_guard.steps_back:
             self._reschedule()
 

@@ -32,6 +32,8 @@ TOLERANCE = timedelta(minutes=5)
 SETTLING_TIME = timedelta(minutes=1)
 #: If the clock was behind when this process started: how long before that others may have written with it.
 LOOK_BACK = timedelta(hours=1)
+#: A service that tells the time has done so by then: a reply takes half a minute at most if there are no messages.
+UNTOLD = timedelta(minutes=2)
 #: How many periods of a wrong clock are remembered.
 REMEMBERED = 100
 
@@ -74,6 +76,7 @@ class ClockGuard:
         self._lock = threading.Lock()
         #: When the machine was started, by the wall clock when it was last looked at, and how long after that it was.
         self._boot, self._seen_at = _read_clocks()
+        self._started = self._seen_at
         self._begin = self._boot + self._seen_at - LOOK_BACK  #: since when it is set like this
         self._was_right = False  #: whether a service has confirmed the clock since then
         self._true_boot: datetime | None = None  #: when the machine was started, by a service's clock
@@ -107,6 +110,12 @@ class ClockGuard:
     def wrong(self) -> bool:
         """Whether the wall clock disagrees with a service; False as long as none has told the time."""
         return self._true_boot is not None and abs(_time_of_boot() - self._true_boot) > TOLERANCE
+
+    @property
+    def untold(self) -> bool:
+        """Whether no service tells the time: a proxy removes it perhaps. What must not wait for ever has to believe the
+        wall clock."""
+        return self._true_boot is None and clock.uptime() - self._started > UNTOLD
 
     @property
     def steps_back(self) -> int:

@@ -15,6 +15,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from email.utils import formatdate
 from typing import Any
 from urllib.parse import parse_qsl
 
@@ -218,7 +219,7 @@ class Connection(asyncio.Protocol):
         length = "" if status == 204 else f"Content-Length: {len(content)}\r\n"
         head = (
             f"HTTP/1.1 {status} {REASONS[status]}\r\nServer: AliyunMQS\r\nConnection: keep-alive\r\n"
-            f"Content-Type: {kind}\r\nx-mns-version: 2015-06-06\r\n"
+            f"Date: {formatdate(usegmt=True)}\r\nContent-Type: {kind}\r\nx-mns-version: 2015-06-06\r\n"
             f"x-mns-request-id: {'0' * 24}\r\n{length}\r\n"
         )
         self._transport.write(head.encode() + content)

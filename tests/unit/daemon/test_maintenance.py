@@ -21,13 +21,20 @@ from listener.intake.recorder import WAITING_BATCH, NullDeliverySink, Recorder
 from listener.jobs.unserved_tenants import UnservedTenants
 from listener.rules.retry import RetryPolicy
 from listener.rules.routing import Correlation, Rule, decider
-from listener.runtime.clock_guard import SETTLING_TIME, ClockGuard
+from listener.runtime.clock_guard import SETTLING_TIME, UNTOLD, ClockGuard
 from listener.runtime.log_throttle import INTERVAL
 from listener.runtime.metrics import Metrics
 from listener.runtime.store_health import StoreHealth
 from listener.store.daemons import Daemons
 from listener.store.sql_store import SqlStore
-from tests.support.builders import NOON, a_claim, a_daemon, a_message, decoded_messages, routes_all
+from tests.support.builders import (
+    NOON,
+    a_claim,
+    a_daemon,
+    a_message,
+    decoded_messages,
+    routes_all,
+)
 from tests.support.clocks import Clocks, freeze_time
 from tests.support.dispatching import LONG, a_dispatcher
 from tests.support.logs import above_debug, events
@@ -216,6 +223,25 @@ def test_a_clock_that_is_ahead_for_a_while_ends_no_wait_for_a_job(tmp_path: Path
             delivered.append(count(store, deliveries))
 
     assert delivered == [0, 0, 1]
+
+
+def test_where_no_service_tells_the_time_a_wait_for_a_job_ends_all_the_same(
+    tmp_path: Path, clocks: Clocks
+) -> None:
+    rules, wait = (Rule(name="all", handlers=("log",)),), UNTOLD / 2
+    with closing(SqlStore.open(new_sqlite(tmp_path / "store.db"))) as store:
+        recorder = Recorder(
+            store=store, rules=rules, correlation=Correlation(wait=wait), sink=NullDeliverySink()
+        )
+        loop = housekeeping(store, recorder=recorder)
+        recorder.record("results", [a_message()])
+        delivered = []
+        for passed in (wait, UNTOLD):
+            clocks.tick(passed)
+            loop.turn()
+            delivered.append(count(store, deliveries))
+
+    assert delivered == [0, 1]
 
 
 def test_the_size_of_a_flood_is_logged_once_its_minute_is_over(tmp_path: Path) -> None:
