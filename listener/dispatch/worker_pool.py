@@ -10,7 +10,7 @@ from listener.core.logger import get_logger
 from listener.core.model import Delivery
 from listener.core.ports import HeartbeatSink
 from listener.dispatch.delivery_log import log_fields
-from listener.dispatch.fair_queue import FairQueue, fair_share
+from listener.dispatch.fair_queue import FairQueue, Turn, fair_share
 
 log = get_logger(__name__)
 
@@ -21,7 +21,7 @@ class Worker:
 
     name: str
     heartbeat: HeartbeatSink
-    busy_with: Delivery | None = None
+    turn: Turn | None = None
     abandoned: bool = False
 
 
@@ -56,12 +56,14 @@ class WorkerPool:
     def replace(self, delivery: Delivery) -> None:
         """Its handler hangs: abandon that thread, which cannot be interrupted, and start another in its place."""
         with self._lock:
-            hanging = next((each for each in self._workers if each.busy_with is delivery), None)
-            if hanging is None:
+            hanging = next(
+                (each for each in self._workers if each.turn and each.turn.delivery is delivery), None
+            )
+            if hanging is None or hanging.turn is None:
                 return
             hanging.abandoned = True
             self._workers.remove(hanging)
-            self._waiting.done(delivery)  # its place belongs to the new thread
+            self._waiting.done(hanging.turn)  # its place belongs to the new thread
         self._start_one(hanging.name)
 
     def stop(self) -> None:
@@ -77,15 +79,15 @@ class WorkerPool:
         threading.Thread(target=self._run, args=(worker,), name=name, daemon=True).start()
 
     def _run(self, worker: Worker) -> None:
-        delivery = self._waiting.get(beat=worker.heartbeat.beat)
-        while delivery is not None:
-            worker.busy_with = delivery
-            self._work_on(delivery, worker.heartbeat)
+        turn = self._waiting.get(beat=worker.heartbeat.beat)
+        while turn is not None:
+            worker.turn = turn
+            self._work_on(turn.delivery, worker.heartbeat)
             with self._lock:
-                worker.busy_with = None
+                worker.turn = None
                 if worker.abandoned:
                     break
-            delivery = self._waiting.get(done=delivery, beat=worker.heartbeat.beat)
+            turn = self._waiting.get(after=turn, beat=worker.heartbeat.beat)
         worker.heartbeat.pause()
 
     def _work_on(self, delivery: Delivery, heartbeat: HeartbeatSink) -> None:
