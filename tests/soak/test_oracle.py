@@ -209,7 +209,7 @@ def test_a_batch_committed_in_pieces_is_noticed(tmp_path: Path) -> None:
 
 def far_too_slow(draw: ways.Draw) -> ways.Item:
     """Its lease has expired, and another attempt has begun, long before it returns."""
-    return draw.handled("far-too-slow", "single", do="slow", seconds=2 * LEASE)
+    return draw.handled("far-too-slow", "single", do="slow", seconds=4 * LEASE)
 
 
 def test_leases_that_are_not_renewed_are_noticed(tmp_path: Path) -> None:
