@@ -89,7 +89,10 @@ def daemons(
     started: list[Program] = []
     try:
         for _ in range(processes):
-            started.append(Program(*command, folder=folder, environment={**ENVIRONMENT, **environment}))
+            # Fresh, since a fork has the memory of all that tests import, and starts without importing anything.
+            started.append(
+                Program(*command, folder=folder, environment={**ENVIRONMENT, **environment}, fresh=True)
+            )
         yield started
     finally:
         for program in started:
