@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import MISSING, Field, fields
 from functools import update_wrapper
-from typing import Any, Final, TypeVar
+from typing import Any, Final, TypeVar, cast
 
 Value = TypeVar("Value")
 
@@ -17,8 +17,14 @@ _NEW: Final = object()
 
 
 def quick_init(cls: type[Value]) -> type[Value]:
-    """Give a frozen dataclass with slots the faster ``__init__``; it must not be subclassed."""
-    given: tuple[Field[Any], ...] = fields(cls)  # type: ignore[arg-type]  # mypy does not know that it is a dataclass
+    """Give a frozen dataclass with slots the faster ``__init__``; it must not be subclassed.
+
+    Raises TypeError if its own ``__init__`` does more than to assign the fields.
+    """
+    untyped = cast(Any, cls)
+    given: tuple[Field[Any], ...] = fields(untyped)
+    if hasattr(cls, "__post_init__") or not all(each.init for each in given):
+        raise TypeError(f"{cls.__name__} has a __post_init__, or fields that are no parameters")
     slots = tuple(each.name for each in given)
     names: dict[str, Any] = {
         "_new": _NEW,
@@ -31,8 +37,8 @@ def quick_init(cls: type[Value]) -> type[Value]:
             each.default if each.default_factory is MISSING else each.default_factory
         )
     # As dataclasses do it: only code with the names of the fields is as fast as if it was written by hand.
-    exec(_source(given), names)  # noqa: S102  # of names of our own fields
-    cls.__init__ = update_wrapper(names["__init__"], cls.__init__)  # type: ignore[method-assign]  # what this is for
+    exec(_source(given), names)  # noqa: S102  # the source consists of names of fields in our own code, not of input
+    untyped.__init__ = update_wrapper(names["__init__"], untyped.__init__)
     return cls
 
 

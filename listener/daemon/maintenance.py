@@ -152,7 +152,7 @@ class Housekeeping:
         if self._lease_timer.due():
             self._dispatcher.maintain_leases()
         if self._more_waiting or self._recorder.has_waiting or self._foreign_timer.due():
-            sure = self._clock_guard.confirmed or self._clock_guard.untold
+            sure = self._clock_guard.confirmed or self._clock_guard.cannot_be_confirmed
             self._more_waiting = self._recorder.decide_waiting(only_known=not sure)
         if self._steps_back != self._clock_guard.steps_back:
             self._reschedule()

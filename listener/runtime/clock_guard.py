@@ -32,8 +32,8 @@ TOLERANCE = timedelta(minutes=5)
 SETTLING_TIME = timedelta(minutes=1)
 #: If the clock was behind when this process started: how long before that others may have written with it.
 LOOK_BACK = timedelta(hours=1)
-#: A service that tells the time has done so by then: a reply takes half a minute at most if there are no messages.
-UNTOLD = timedelta(minutes=2)
+#: By then a reply with a date must have come, if replies have dates: a long poll takes half a minute at most.
+FIRST_DATE_TIMEOUT = timedelta(minutes=2)
 #: How many periods of a wrong clock are remembered.
 REMEMBERED = 100
 
@@ -112,10 +112,10 @@ class ClockGuard:
         return self._true_boot is not None and abs(_time_of_boot() - self._true_boot) > TOLERANCE
 
     @property
-    def untold(self) -> bool:
-        """Whether no service tells the time: a proxy removes it perhaps. What must not wait for ever has to believe the
-        wall clock."""
-        return self._true_boot is None and clock.uptime() - self._started > UNTOLD
+    def cannot_be_confirmed(self) -> bool:
+        """Whether no reply since the start had a date: a proxy may remove it, or no service can be reached. What must
+        end at some time has to rely on the wall clock then."""
+        return self._true_boot is None and clock.uptime() - self._started > FIRST_DATE_TIMEOUT
 
     @property
     def steps_back(self) -> int:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from typing import Final
+from typing import Final, cast
 
 from sqlalchemy import Connection
 
@@ -55,5 +55,4 @@ def _set_busy_timeout(connection: Connection, seconds: float) -> None:
 
 
 def _driver(connection: Connection) -> sqlite3.Connection:
-    driver: sqlite3.Connection = connection.connection.driver_connection  # type: ignore[assignment]  # it has no type
-    return driver
+    return cast(sqlite3.Connection, connection.connection.driver_connection)

@@ -54,3 +54,20 @@ def test_values_stay_frozen_comparable_and_copyable(a_value: Callable[[], object
     assert type(value) is getattr(model, type(value).__name__)
     assert value == a_value() == pickle.loads(pickle.dumps(value)) == replace(value)  # type: ignore[type-var]  # as above
     assert hash(a_value()) == hash(value)
+
+
+def test_a_class_whose_init_does_more_is_refused() -> None:
+    @dataclass(frozen=True, slots=True)
+    class Checked:
+        first: int
+
+        def __post_init__(self) -> None:
+            assert self.first
+
+    @dataclass(frozen=True, slots=True)
+    class Derived:
+        first: int = field(init=False, default=1)
+
+    for refused in (Checked, Derived):
+        with pytest.raises(TypeError, match=refused.__name__):
+            quick_init(refused)

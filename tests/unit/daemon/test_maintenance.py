@@ -21,7 +21,7 @@ from listener.intake.recorder import WAITING_BATCH, NullDeliverySink, Recorder
 from listener.jobs.unserved_tenants import UnservedTenants
 from listener.rules.retry import RetryPolicy
 from listener.rules.routing import Correlation, Rule, decider
-from listener.runtime.clock_guard import SETTLING_TIME, UNTOLD, ClockGuard
+from listener.runtime.clock_guard import FIRST_DATE_TIMEOUT, SETTLING_TIME, ClockGuard
 from listener.runtime.log_throttle import INTERVAL
 from listener.runtime.metrics import Metrics
 from listener.runtime.store_health import StoreHealth
@@ -228,7 +228,7 @@ def test_a_clock_that_is_ahead_for_a_while_ends_no_wait_for_a_job(tmp_path: Path
 def test_where_no_service_tells_the_time_a_wait_for_a_job_ends_all_the_same(
     tmp_path: Path, clocks: Clocks
 ) -> None:
-    rules, wait = (Rule(name="all", handlers=("log",)),), UNTOLD / 2
+    rules, wait = (Rule(name="all", handlers=("log",)),), FIRST_DATE_TIMEOUT / 2
     with closing(SqlStore.open(new_sqlite(tmp_path / "store.db"))) as store:
         recorder = Recorder(
             store=store, rules=rules, correlation=Correlation(wait=wait), sink=NullDeliverySink()
@@ -236,7 +236,7 @@ def test_where_no_service_tells_the_time_a_wait_for_a_job_ends_all_the_same(
         loop = housekeeping(store, recorder=recorder)
         recorder.record("results", [a_message()])
         delivered = []
-        for passed in (wait, UNTOLD):
+        for passed in (wait, FIRST_DATE_TIMEOUT):
             clocks.tick(passed)
             loop.turn()
             delivered.append(count(store, deliveries))

@@ -13,7 +13,7 @@ from tests.support.builders import a_delivery
 
 
 def nothing() -> None:
-    """A heartbeat that nobody listens to."""
+    """A heartbeat that is not watched."""
 
 
 def next_turn(queue: FairQueue, after: Turn) -> tuple[Future[Turn | None], threading.Event]:
@@ -32,6 +32,15 @@ def taken(queue: FairQueue) -> Turn:
     return turn
 
 
+def standing_by(queue: FairQueue, monkeypatch: pytest.MonkeyPatch) -> tuple[Future[Turn | None], Turn]:
+    """What a worker gets that stands by for as long as it takes, and the turn of another one, which is active."""
+    monkeypatch.setattr(fair_queue, "STANDBY", 60.0)
+    first, second = taken(queue), taken(queue)
+    found, waits = next_turn(queue, after=first)
+    assert waits.wait(30)
+    return found, second
+
+
 @pytest.fixture
 def queue(monkeypatch: pytest.MonkeyPatch) -> FairQueue:
     """It holds three deliveries, and all that return from one were quick."""
@@ -44,10 +53,7 @@ def queue(monkeypatch: pytest.MonkeyPatch) -> FairQueue:
 def test_a_worker_leaves_the_next_one_to_another_that_keeps_up(
     queue: FairQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fair_queue, "STANDBY", 60.0)
-    first, second = taken(queue), taken(queue)
-    found, waits = next_turn(queue, after=first)
-    assert waits.wait(30)
+    found, second = standing_by(queue, monkeypatch)
     third = queue.get(after=second, beat=nothing)
 
     assert third is not None
@@ -90,10 +96,7 @@ def test_a_worker_that_had_a_slow_one_takes_the_next_at_once(
 def test_one_that_stands_by_takes_what_comes_once_no_other_is_active(
     queue: FairQueue, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(fair_queue, "STANDBY", 60.0)
-    first, second = taken(queue), taken(queue)
-    found, waits = next_turn(queue, after=first)
-    assert waits.wait(30)
+    found, second = standing_by(queue, monkeypatch)
     queue.done(second)
     third = found.result(30)
 

@@ -10,7 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from listener.core import clock
-from listener.runtime.clock_guard import SETTLING_TIME, TOLERANCE, UNTOLD, ClockGuard
+from listener.runtime.clock_guard import FIRST_DATE_TIMEOUT, SETTLING_TIME, TOLERANCE, ClockGuard
 from listener.runtime.metrics import Metrics
 from tests.support.clocks import Clocks
 
@@ -50,14 +50,14 @@ def test_no_clock_is_confirmed_before_the_times_of_rows_are_known(clocks: Clocks
     assert (guard.knows_past, guard.confirmed, guard.confirms(clocks.now)) == (True, True, True)
 
 
-def test_a_clock_that_no_service_confirms_is_untold_after_a_while(clocks: Clocks) -> None:
+def test_without_a_date_in_any_reply_a_clock_cannot_be_confirmed(clocks: Clocks) -> None:
     guard = a_guard()
     clocks.jump(DAY)
-    assert not guard.untold
-    clocks.tick(UNTOLD + SECOND)
-    assert (guard.untold, guard.confirmed) == (True, False)
+    assert not guard.cannot_be_confirmed
+    clocks.tick(FIRST_DATE_TIMEOUT + SECOND)
+    assert (guard.cannot_be_confirmed, guard.confirmed) == (True, False)
     guard.confirm(clocks.true_time)
-    assert not guard.untold
+    assert not guard.cannot_be_confirmed
 
 
 @pytest.mark.parametrize("ahead", [timedelta(0), 31 * DAY], ids=["right", "ahead"])
