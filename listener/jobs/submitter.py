@@ -66,9 +66,8 @@ class Submitter:
         self._turn_ends = 0.0
         self._failed = False  #: in this turn, MPS was unavailable
         self._failed_turns = 0  #: consecutive ones
-        self._crashed = set[
-            str
-        ]()  #: tokens of jobs that could not be submitted in this turn because of a bug
+        #: Tokens of jobs that could not be submitted in this turn because of a bug.
+        self._crashed = set[str]()
         self._after = ""  #: the token of the last one of them: the others come first, then these again
         #: Tokens of jobs that were begun at these times and not sent: to be accepted again.
         self._unsent = dict[str, datetime]()
