@@ -9,6 +9,7 @@ from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final, Self
 
+from listener.core import clock
 from listener.core.documents import from_plain, to_plain
 from listener.core.event_types import ends_job
 from listener.core.idempotency_key import idempotency_key
@@ -520,6 +521,8 @@ class Claim:
     #: The maximum per queue, for queues with deliveries in flight; ``capacity`` applies to all others.
     capacities: Mapping[str, int] = field(default_factory=dict)
     capacity: int | None = None
+    #: The time since boot at which the lease begins.
+    made: timedelta = field(default_factory=lambda: clock.uptime())
 
     def capacity_for(self, queue: str) -> int:
         return self.capacities.get(queue, self.limit if self.capacity is None else self.capacity)

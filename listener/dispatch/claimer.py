@@ -60,7 +60,7 @@ class Claimer:
 
     def take(self, claim: Claim, claimed: Sequence[Delivery]) -> None:
         """Hand what the claim brought to the workers, and release the capacity that it did not use."""
-        self._in_flight.take(claimed, reserved=claim.limit)
+        self._in_flight.take(claimed, reserved=claim.limit, leased=claim.made)
         self._workers.put(claimed)
 
     def wake(self) -> None:

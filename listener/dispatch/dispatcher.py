@@ -17,6 +17,7 @@ import threading
 from collections.abc import Callable, Mapping, Sequence, Set
 from dataclasses import replace
 from datetime import datetime, timedelta
+from typing import Final
 
 from listener.core import clock
 from listener.core.errors import StoreUnavailable
@@ -26,13 +27,17 @@ from listener.dispatch.attempt import HandlerBinding, run_attempt
 from listener.dispatch.claimer import Claimer
 from listener.dispatch.delivery_ages import DeliveryAges
 from listener.dispatch.delivery_log import log_error
-from listener.dispatch.inflight import InFlight
+from listener.dispatch.inflight import Begun, InFlight
 from listener.dispatch.lease_keeper import CallTimeouts, LeaseKeeper
 from listener.dispatch.settler import Settler
 from listener.dispatch.store_guard import StoreGuard
 from listener.dispatch.worker_pool import WorkerPool
 from listener.rules import retry
 from listener.rules.retry import RetryPolicy
+
+#: Why deliveries were given back.
+STOPPED: Final = "the listener stopped before the handler finished"
+EXPIRED: Final = "the lease expired before the handler was called"
 
 
 class Dispatcher:
@@ -66,7 +71,7 @@ class Dispatcher:
         self._on_offered = on_offered
         self._cut_short = threading.Event()  #: set once the shutdown timeout is over
         guard = StoreGuard()
-        self._in_flight = InFlight(_min_capacity(concurrency), queues=queues)
+        self._in_flight = InFlight(_min_capacity(concurrency), queues=queues, lease=lease)
         self._workers = WorkerPool(concurrency, self._work, queues=queues, make_heartbeat=make_heartbeat)
         self._claimer = Claimer(
             store=store,
@@ -152,7 +157,10 @@ class Dispatcher:
 
     def _work(self, delivery: Delivery) -> None:
         """What a worker does with each delivery."""
-        if not self._in_flight.begin(delivery):
+        begun = self._in_flight.begin(delivery)
+        if begun is Begun.EXPIRED:
+            self._give_back([delivery], reason=EXPIRED)
+        if begun is not Begun.YES:
             return
         try:
             self._settler.put(self._attempt(delivery))
@@ -197,7 +205,7 @@ class Dispatcher:
     def _failed(self, delivery: Delivery, error: BaseException) -> Outcome:
         log_error(delivery, error)
         if self._cut_short.is_set():
-            return self._stopped(delivery)
+            return self._unspent(delivery, STOPPED)
         now = clock.now()  # before the clock is confirmed, so that it is also known to have been right here
         return retry.after_failure(delivery, error, self.policy(delivery), now=now, jitter=random.random())
 
@@ -231,7 +239,7 @@ class Dispatcher:
 
     def stop(self, timeout: timedelta) -> int:
         """Let handlers finish within ``timeout``; returns how many did not. ``end`` must follow."""
-        self._give_back(self._in_flight.close())
+        self._give_back(self._in_flight.close(), reason=STOPPED)
         self._workers.stop()
         self._in_flight.wait_until_finished(timeout)
         self._cut_short.set()
@@ -242,19 +250,19 @@ class Dispatcher:
 
         The leases of those that hang expire, so that their attempts count.
         """
-        self._give_back(self._in_flight.unfinished())
+        self._give_back(self._in_flight.unfinished(), reason=STOPPED)
         self._settler.end()
 
-    def _give_back(self, deliveries: Sequence[Delivery]) -> None:
-        """Return these to pending, without using up an attempt."""
+    def _give_back(self, deliveries: Sequence[Delivery], *, reason: str) -> None:
+        """Return these to pending, without using up an attempt; those that another process has claimed stay there."""
         for delivery in deliveries:
-            self._settler.put(Settlement(delivery=delivery, outcome=self._stopped(delivery)))
+            self._settler.put(Settlement(delivery=delivery, outcome=self._unspent(delivery, reason)))
 
-    def _stopped(self, delivery: Delivery) -> RetryAfter:
+    def _unspent(self, delivery: Delivery, reason: str) -> RetryAfter:
         """Whatever waits for another process goes on waiting, also while processes without its handler restart."""
         return RetryAfter(
             wait=timedelta(0),
-            reason="the listener stopped before the handler finished",
+            reason=reason,
             spent=False,
             failed=False,
             no_handler_since=None if self.has_handler(delivery.target) else delivery.no_handler_since,

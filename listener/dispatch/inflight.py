@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import Enum, auto
 
 from listener.core import clock
 from listener.core.model import Delivery
@@ -15,6 +16,14 @@ from listener.dispatch.fair_queue import fair_share
 
 #: The part of the capacity that is worth a transaction of its own.
 WORTHWHILE = 8
+
+
+class Begun(Enum):
+    """Whether a call of a handler begins."""
+
+    YES = auto()
+    NO = auto()  #: not any more, or not yet
+    EXPIRED = auto()  #: another process may have claimed the delivery
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,6 +41,7 @@ class InFlightDelivery:
 
     delivery: Delivery
     since: float  #: monotonic seconds
+    leased: timedelta  #: the time since boot at which its lease began, or was renewed
     begun: bool = False  #: whether its handler was called
     hung: bool = False  #: whether that takes too long; it then uses no capacity
 
@@ -57,10 +67,10 @@ class InFlight:
     """Counts what this process owns against its capacity. Safe to use from several threads.
 
     No queue can use all the capacity: some is left for the others, however deep one queue's backlog is. An attempt does
-    not begin while an earlier attempt at the same delivery is running in this process.
+    not begin while an earlier attempt at the same delivery is running in this process, nor once its lease has expired.
     """
 
-    def __init__(self, capacity: int, *, queues: int = 1) -> None:
+    def __init__(self, capacity: int, *, queues: int = 1, lease: timedelta = timedelta.max) -> None:
         self._lock = threading.Lock()  # entered as such, since a condition does that in Python, more slowly
         self._changed = threading.Condition(self._lock)
         self._owned: dict[int, InFlightDelivery] = {}  #: by the delivery's id, as the next two
@@ -68,6 +78,7 @@ class InFlight:
         self._waiting: dict[int, Delivery] = {}  #: for the end of an earlier attempt's call
         self._by_queue: Counter[str] = Counter()
         self.queues = queues
+        self._lease = lease
         self._capacity = AdaptiveCapacity(capacity)
         self._reserved = 0
         self._hung = 0  #: how many of those that are owned
@@ -98,33 +109,44 @@ class InFlight:
         with self._lock:
             return self._unfinished > self._capacity.least
 
-    def take(self, claimed: Sequence[Delivery], *, reserved: int) -> None:
-        """Own these, and release what was ``reserved`` for them."""
+    def take(self, claimed: Sequence[Delivery], *, reserved: int, leased: timedelta) -> None:
+        """Own these, and release what was ``reserved`` for them. ``leased``: since when they are, by the time since
+        boot."""
         since = clock.monotonic()
         with self._lock:
             self._reserved -= reserved
             for delivery in claimed:
                 if delivery.id in self._owned:  # an earlier attempt, whose lease was lost
                     self._disown(delivery.id)
-                self._owned[delivery.id] = InFlightDelivery(delivery, since)
+                self._owned[delivery.id] = InFlightDelivery(delivery, since, leased)
                 self._by_queue[delivery.queue] += 1
             self._capacity.owns(self._unfinished)
 
-    def begin(self, delivery: Delivery) -> bool:
-        """Note that its handler is called now, until ``returned``; False if it must not be called any more, or not yet.
+    def renewed(self, deliveries: Sequence[Delivery], *, leased: timedelta) -> None:
+        """The leases of these were renewed at this time since boot. Those that had expired remain so."""
+        with self._lock:
+            for delivery in deliveries:
+                owned = self._current(delivery)
+                if owned and leased - owned.leased < self._lease:
+                    owned.leased = leased
+
+    def begin(self, delivery: Delivery) -> Begun:
+        """Note that its handler is called now, until ``returned``, unless it must not be called any more, or not yet.
 
         It is not called yet while an earlier attempt is running; ``returned`` or ``abandon_hung`` then hands it out.
         """
         with self._lock:
             owned = self._current(delivery)
             if self._closed or owned is None:
-                return False
+                return Begun.NO
             if delivery.id in self._calls:
                 self._waiting[delivery.id] = delivery
-                return False
+                return Begun.NO
+            if clock.uptime() - owned.leased >= self._lease:
+                return Begun.EXPIRED
             owned.begun = True
             self._calls[delivery.id] = HandlerCall(delivery, clock.monotonic())
-            return True
+            return Begun.YES
 
     def returned(self, delivery: Delivery) -> Sequence[Delivery]:
         """Its handler's call has ended; returns the attempt, if any, that waited for this."""

@@ -50,19 +50,24 @@ class CallTimeouts:
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """One moment by both clocks."""
+    """One moment by all clocks."""
 
     monotonic: float
     wall: datetime
+    uptime: timedelta
 
     @classmethod
     def now(cls) -> _Reading:
-        return cls(clock.monotonic(), clock.now())
+        return cls(clock.monotonic(), clock.now(), clock.uptime())
 
     @property
     def elapsed(self) -> timedelta:
         """Since then, whatever the wall clock was set to."""
         return timedelta(seconds=clock.monotonic() - self.monotonic)
+
+    def jump_since(self, before: _Reading) -> timedelta:
+        """By how much the wall clock was set forward in between."""
+        return self.wall - before.wall - timedelta(seconds=self.monotonic - before.monotonic)
 
 
 class LeaseKeeper:
@@ -128,19 +133,24 @@ class LeaseKeeper:
         If this renewal did not come within half a lease of the one before, this process, its clock or the store
         stalled in between, and others may have stalled with it. They then get the time of a lease, which is four
         renewals. The same is possible, but less likely, when this process has just started: they get one renewal.
+        If the clock was set forward, theirs begins anew, since their leases were given by the clock as it was.
         """
         before, renewed = self._renewed, _Reading.now()
-        self._store.renew(self._in_flight.all(), until=renewed.wall + self._lease)
+        owned = self._in_flight.all()
+        self._store.renew(owned, until=renewed.wall + self._lease)
+        self._in_flight.renewed(owned, leased=renewed.uptime)
         if before is not None:
-            self._shift_pulled(renewed.wall - before.wall - before.elapsed)
+            self._follow_clock(renewed.jump_since(before))
         self._renewed = renewed
         if before is None:
             return renewal_interval(self._lease)
         gap = max(before.elapsed, renewed.wall - before.wall)
         return timedelta(0) if gap < self._lease / 2 else self._lease
 
-    def _shift_pulled(self, jump: timedelta) -> None:
+    def _follow_clock(self, jump: timedelta) -> None:
         """The clock was set: leases of applications, which do not renew them, last as long as they were meant to."""
+        if jump > SMALLEST_JUMP:
+            self._rescues_from = None
         if abs(jump) > SMALLEST_JUMP:
             self._store.shift_pulled_leases(jump, daemon=self._owner)
 

@@ -16,7 +16,7 @@ from structlog.testing import capture_logs
 
 from listener.core import clock
 from listener.core.errors import Reject, Retry, StoreFailureKind, StoreUnavailable, Unavailable
-from listener.core.model import Claim, Delivery, JobResult, Message, Settlement, Target
+from listener.core.model import Claim, Delivery, JobResult, Message, RetryAfter, Settlement, Target
 from listener.core.ports import AgeCheck
 from listener.dispatch import claimer
 from listener.dispatch.attempt import HandlerBinding
@@ -29,6 +29,7 @@ from listener.rules import retry
 from listener.rules.retry import RetryPolicy
 from listener.rules.routing import Correlation, Rule
 from listener.settings.sections import HandlerSettings, RouteSettings
+from listener.store.database import Database
 from listener.store.deliveries import Deliveries
 from listener.store.sql_store import SqlStore
 from listener.store.tables import EPOCH
@@ -455,6 +456,32 @@ def test_a_jump_of_the_clock_neither_holds_up_a_lease_nor_ends_it_early(
     assert seen[-1] == ["pending", "running"]
 
 
+def test_a_jump_of_the_clock_gives_others_the_time_of_a_lease_anew(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The stall before it is almost over, but their leases were given by the clock as it was."""
+    clocks = Clocks(monkeypatch)
+    dispatcher = a_dispatcher(store, Calls(), clock_check=UNKNOWN)
+    record_results(store)
+    theirs = store.claim(Claim(owner="a neighbour", until=clocks.now + LONG, limit=1), at=clocks.now)
+
+    def round_after(time: timedelta) -> None:
+        clocks.tick(time)
+        let_pass(time, monkeypatch)
+        tended(dispatcher)
+
+    for quarters in (1, 1, 1, 5, 1, 1, 1):
+        store.renew(theirs, until=clocks.now + LONG)
+        round_after(quarters * LONG / 4)
+    clocks.jump(timedelta(days=2))
+    states = []
+    while len(states) < 20 and states[-1:] != [{"pending": 1}]:
+        round_after(LONG / 4)
+        states.append(delivery_states(store))
+
+    assert states == [{"running": 1}] * RENEWALS_PER_LEASE + [{"pending": 1}]
+
+
 class SetDuringRenewal(SqlStore):
     """While it renews leases, somebody sets the clock."""
 
@@ -464,6 +491,43 @@ class SetDuringRenewal(SqlStore):
         super().renew(deliveries, until=until)
         if self.set_clock:
             self.set_clock()
+
+
+class NotesShifts(SqlStore):
+    """A store that takes its time with a renewal, and notes by how much leases of applications are shifted."""
+
+    take_time: Callable[[], None] = staticmethod(lambda: None)
+
+    def __init__(self, database: Database) -> None:
+        super().__init__(database)
+        self.shifts: list[timedelta] = []
+
+    def renew(self, deliveries: Sequence[Delivery], *, until: datetime) -> None:
+        super().renew(deliveries, until=until)
+        self.take_time()
+
+    def shift_pulled_leases(self, by: timedelta, *, daemon: str) -> int:
+        self.shifts.append(by)
+        return super().shift_pulled_leases(by, daemon=daemon)
+
+
+def test_a_renewal_that_takes_long_is_no_jump_of_the_clock(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    clocks, noting = Clocks(monkeypatch), NotesShifts(store.database)
+    dispatcher = a_dispatcher(noting, Calls())
+
+    def pass_time(time: timedelta) -> None:
+        clocks.tick(time)
+        let_pass(time, monkeypatch)
+
+    noting.take_time = lambda: pass_time(timedelta(seconds=5))
+    for _ in range(3):
+        tended(dispatcher)
+    clocks.jump(timedelta(hours=1))
+    tended(dispatcher)
+
+    assert noting.shifts == [timedelta(hours=1)]
 
 
 def test_a_clock_that_is_set_right_during_a_renewal_ends_no_lease_of_this_process(
@@ -547,6 +611,81 @@ def test_leases_are_renewed_while_a_handler_runs(store: SqlStore) -> None:
         wait_until(lambda: delivery_states(store) == {"done": 1})
 
     assert after > before
+
+
+class Occupied:
+    """A handler whose first call, that of the first delivery, lasts until ``go_on`` is set."""
+
+    def __init__(self) -> None:
+        self.began, self.go_on = threading.Event(), threading.Event()
+        self.attempts: list[tuple[str, int]] = []  #: job IDs and numbers
+
+    def __call__(self, result: JobResult) -> None:
+        self.attempts.append((result.job_id, result.attempt))
+        if not self.began.is_set():
+            self.began.set()
+            self.go_on.wait(60)
+
+
+def test_no_handler_is_called_once_the_lease_has_expired(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in a process that was stopped, whatever its wall clock shows afterwards."""
+    handle, before = Occupied(), clock.uptime()
+    record_results(store, 2)
+    with dispatching(store, handle, concurrency=1) as dispatcher:
+        assert handle.began.wait(30)
+        wait_until(lambda: dispatcher.in_flight == 2)
+        monkeypatch.setattr(clock, "uptime", lambda: before + 2 * LONG)
+        dispatcher.maintain_leases()  # too late
+        handle.go_on.set()
+        wait_until(lambda: delivery_states(store) == {"done": 2})
+
+    assert [attempt for _, attempt in handle.attempts] == [1, 2]
+    assert [(row.attempt, row.failures) for row in delivery_rows(store)] == [(1, 0), (2, 0)]
+
+
+def test_what_another_process_has_taken_over_is_left_to_it(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle, before = Occupied(), clock.uptime()
+    record_results(store, 2)
+    dispatcher = a_dispatcher(store, handle, concurrency=1)
+    dispatcher.start()
+    dispatcher.claim_once()
+    assert handle.began.wait(30)
+    rescued = store.rescue_expired(retry_now, at=clock.now() + 2 * LONG, limit=10)
+    theirs = store.claim(Claim(owner="a neighbour", until=EPOCH, limit=2), at=clock.now() + 3 * LONG)
+    monkeypatch.setattr(clock, "uptime", lambda: before + 2 * LONG)
+    handle.go_on.set()
+    wait_until(lambda: dispatcher.in_flight == 0)
+    dispatcher.stop(NO_TIME)
+    dispatcher.end()
+
+    assert (len(rescued), [each.attempt for each in theirs]) == (2, [2, 2])
+    assert [attempt for _, attempt in handle.attempts] == [1]
+    assert [(row.state, row.owner) for row in delivery_rows(store)] == [("running", "a neighbour")] * 2
+
+
+def test_a_lease_that_is_renewed_in_time_lasts_as_long_again(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    handle, before = Occupied(), clock.uptime()
+    record_results(store, 2)
+    with dispatching(store, handle, concurrency=1) as dispatcher:
+        assert handle.began.wait(30)
+        wait_until(lambda: dispatcher.in_flight == 2)
+        for quarters in (3, 6):
+            monkeypatch.setattr(clock, "uptime", lambda quarters=quarters: before + quarters * LONG / 4)
+            dispatcher.maintain_leases()
+        handle.go_on.set()
+        wait_until(lambda: delivery_states(store) == {"done": 2})
+
+    assert [attempt for _, attempt in handle.attempts] == [1, 1]
+
+
+def retry_now(_delivery: Delivery) -> RetryAfter:
+    return RetryAfter(wait=NO_TIME, reason="the lease expired")
 
 
 def test_stop_lets_a_handler_finish_within_the_shutdown_timeout(store: SqlStore) -> None:

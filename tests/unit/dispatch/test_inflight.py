@@ -27,7 +27,7 @@ class Handled:
     def claimed(self, wanted: int) -> Sequence[Delivery]:
         reserved = self.in_flight.reserve(wanted).total
         deliveries = [a_delivery(id=next(self._ids)) for _ in range(reserved)]
-        self.in_flight.take(deliveries, reserved=reserved)
+        self.in_flight.take(deliveries, reserved=reserved, leased=clock.uptime())
         return deliveries
 
     def rounds(self, count: int, *, wanted: int, seconds: float) -> int:

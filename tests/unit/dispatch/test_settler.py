@@ -61,7 +61,7 @@ def settling(store: SqlStore, *, owned: int) -> tuple[Settler, list[Settlement],
     store.record(decoded_messages(owned), routes_all(), at=clock.now())
     claimed = store.claim(Claim(owner="one", until=clock.now() + MOMENT, limit=owned), at=clock.now())
     in_flight, sizes, collecting = InFlight(2), list[int](), Collecting()
-    in_flight.take(claimed, reserved=0)
+    in_flight.take(claimed, reserved=0, leased=clock.uptime())
     settler = Settler(
         store=store,
         in_flight=in_flight,
