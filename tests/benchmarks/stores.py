@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import shutil
 import sqlite3
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -22,12 +23,17 @@ from listener.store.schema import HEAD
 from listener.store.sql_store import SqlStore
 from listener.store.tables import deliveries, jobs
 from tests.benchmarks.callbacks import job_id
-from tests.support.builders import a_decoded_message, a_job, a_result, routes_all
+from tests.support.builders import a_decoded_message, a_job, a_message, a_result, routes_all
 
 #: Results of each job in a large store; each of them has one delivery.
 RESULTS_EACH: Final = 3
 #: One delivery in so many is a dead letter.
 DEAD_EVERY: Final = 100
+#: The job of an open store that has very many results, and how many.
+LONG_JOB: Final = "long"
+LONG_JOB_RESULTS: Final = 10_000
+#: For how long the deliveries of an open store are not due.
+PENDING_SECONDS: Final = 20 * 86_400
 #: Rows in one statement.
 INSERTED_AT_ONCE: Final = 5000
 #: A large store is made anew before the daemon would begin to delete what is in it.
@@ -116,14 +122,28 @@ def large_store(count: int) -> Path:
 
     What is drained into it stays: it grows by that little with every run.
     """
-    kind = f"mns-listener-bench-{HEAD}-{count}-"
+    return _kept(f"mns-listener-bench-{HEAD}-{count}-", lambda path: _grow(path, count))
+
+
+def open_store(count: int) -> Path:
+    """The same with a third of its deliveries pending for an hour, a third of its results parked, a message in
+    quarantine for every job, and a job with very many results. Made once, kept beside it."""
+
+    def make(path: Path) -> None:
+        shutil.copyfile(large_store(count), path)
+        _reopen(path, count)
+
+    return _kept(f"mns-listener-open-{HEAD}-{count}-", make)
+
+
+def _kept(kind: str, make: Callable[[Path], None]) -> Path:
     folder = Path(tempfile.gettempdir())
     path = folder / f"{kind}{int(time.time() // RETENTION_SECONDS)}.db"
     if not path.exists():
         for older in folder.glob(f"{kind}*"):
             older.unlink()
         unfinished = path.with_suffix(".unfinished")
-        _grow(unfinished, count)
+        make(unfinished)
         unfinished.replace(path)
     return path
 
@@ -163,8 +183,55 @@ def _grow(path: Path, count: int) -> None:
         )
 
 
+def _reopen(path: Path, count: int) -> None:
+    _write_long_templates(url_of(path))
+    due = f"(strftime('%s', 'now') + {PENDING_SECONDS}) * 1000000 + id"
+    with _bulk(path, "open") as connection:
+        every = f"WHERE id % {RESULTS_EACH} = 0"
+        connection.execute(
+            f"UPDATE deliveries SET state = 'pending', next_at = {due}, last_error = 'busy' {every}"
+        )
+        connection.execute(f"UPDATE results SET status = 'parked' {every}")
+        multiply(connection, "quarantine", "message_id = 'template'", count, message_id="bench_id(n)")
+        first = {table: _last(connection, table) + 1 for table in ("results", "deliveries")}
+        multiply(
+            connection,
+            "results",
+            f"job_id = '{LONG_JOB}'",
+            LONG_JOB_RESULTS,
+            dedup_key=f"'{LONG_JOB}#' || n",
+        )
+        of_long = f"result = (SELECT id FROM results WHERE dedup_key = '{LONG_JOB}')"
+        multiply(
+            connection,
+            "deliveries",
+            of_long,
+            LONG_JOB_RESULTS,
+            result=f"{first['results']} + n",
+        )
+        connection.execute(
+            "INSERT INTO attempts (delivery, attempt, outcome, error, owner, seconds, settled_at) "
+            "SELECT id, number, 'retry', 'busy', 'bench', 0.1, created_at FROM deliveries, "
+            "(SELECT 1 AS number UNION ALL SELECT 2) WHERE deliveries.id >= ?",
+            (first["deliveries"],),
+        )
+
+
 def _last(connection: sqlite3.Connection, table: str) -> int:
     return int(connection.execute(f"SELECT coalesce(max(id), 0) FROM {table}").fetchone()[0])
+
+
+def _write_long_templates(url: str) -> None:
+    """A job with a result and a delivery that is done, and a message in quarantine."""
+    now = clock.now()
+    claim = Claim(owner="bench", until=now + timedelta(minutes=1), limit=1)
+    broken = a_decoded_message(result=None, message=a_message(message_id="template"))
+    with closing(SqlStore.open(url)) as store:
+        token = job_id("token-long", 0)[:22]
+        store.add_job(a_job(job_id=LONG_JOB, token=token, created_at=now, submitted_at=now))
+        long = a_decoded_message(result=a_result(job_id=LONG_JOB))
+        summary = store.record([long, broken], routes_all(), at=now, claim=claim)
+        store.settle([Settlement(delivery=each, outcome=Done()) for each in summary.claimed], at=now)
 
 
 def _write_templates(url: str) -> None:

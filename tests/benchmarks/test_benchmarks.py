@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import replace
@@ -18,12 +19,13 @@ from listener.emulator import Options
 from listener.emulator.mns.queue import draft
 from listener.emulator.server import running
 from listener.formats import safe_xml
-from tests.benchmarks import parts
+from tests.benchmarks import pages, parts, stores
 from tests.benchmarks.callbacks import QUEUE, body
 from tests.benchmarks.daemons import drained
 from tests.benchmarks.figures import Figure, Machine, as_json, interleaved, percentile, ratios, table
 from tests.benchmarks.measurements import QUICK, Bench, against_loops, cpu_time, watched
 from tests.benchmarks.places import Server, ceiling, running_server
+from tests.benchmarks.stores import large_store, open_store
 from tests.support.cases import each_case
 
 KEY = Credentials(lambda: AccessKey("testKeyId", "testKeySecret"))
@@ -106,6 +108,19 @@ def test_a_drain_is_watched_by_a_page_and_a_follower(server: Server, tmp_path: P
 
     assert (len(cpu.values), len(rate.values)) == (TINY.rounds, TINY.rounds)
     assert min(*cpu.values, *rate.values) > 0
+
+
+@pytest.mark.parametrize("make", [large_store, open_store])
+def test_every_page_of_a_store_is_measured(
+    make: Callable[[int], Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    monkeypatch.setattr(stores, "LONG_JOB_RESULTS", 3)
+    found = list(pages.answers(make(60), 1, "job"))
+
+    assert {answer.status for answer in found} <= {200, 303, 404}
+    assert {"/jobs", "/v1/jobs?state=Fail&route=none"} < {answer.path for answer in found}
+    assert min(answer.cpu for answer in found) > 0
 
 
 def test_cpu_time_of_a_drain_is_that_of_the_daemon(server: Server, tmp_path: Path) -> None:
