@@ -125,14 +125,16 @@ def find_delivery(database: Database, delivery_id: int, *conditions: ColumnEleme
 
 
 def _search(connection: Connection, states: Sequence[DeliveryState], filters: Filters) -> Search:
-    """By the partial indexes of these states, unless they have many rows: they are in the order in which deliveries are
-    due, so that all of these would be sorted for each page."""
+    """By the partial indexes of these states. Only that of dead letters is in the order of ids: others are used unless
+    they have many rows, all of which would be sorted for each page."""
     indexed = {
         DeliveryState.PENDING: IS_PENDING,
         DeliveryState.RUNNING: IS_RUNNING,
         DeliveryState.DEAD: IS_DEAD,
     }
     in_states = deliveries.c.state.in_(states)
+    if set(states) == {DeliveryState.DEAD}:
+        return search_deliveries(filters, indexed=(IS_DEAD,), indexed_by_route=True)
     if not all(state in indexed for state in states):
         return search_deliveries(filters, others=(in_states,))
     ids = union_all(*(select(deliveries.c.id).where(indexed[state]) for state in states))

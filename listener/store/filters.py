@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, and_, case, func, or_, select
+from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select
 
 from listener.core.job_kinds import IPRODUCTION, kind_of_type
 from listener.store.searching import JOINED_ROWS, OWN_ROWS, Conditions, Search
@@ -37,12 +37,13 @@ class Filters:
 
 
 NO_FILTERS: Final = Filters()
-#: How many jobs are many, see ``_among_rows``.
+#: How many jobs are many, see ``_among_rows``,
 MANY_ROWS: Final = 10_000
-_other_jobs = jobs.alias()
+#: and how many of their times are read for the last of them.
+TIMES_READ: Final = 700_000
 
 
-def search_jobs(filters: Filters) -> Search:
+def search_jobs(connection: Connection, filters: Filters) -> Search:
     """Of jobs; the time is that of their creation."""
     own = (
         *_within(jobs.c.created_at, filters),
@@ -54,28 +55,40 @@ def search_jobs(filters: Filters) -> Search:
         return Search(others=(*named, *_function(jobs.c.function, filters), *own, *joined))
     return Search(
         indexed=_function(jobs.c.function, filters),
-        bounds=_among_rows(filters),
+        bounds=_among_rows(connection, filters),
         others=(*named, *own, *joined),
         rows=_rows((*named, *own), joined),
     )
 
 
-def _among_rows(filters: Filters) -> Conditions:
-    """Bounds on the ids of jobs, from the index of their times: a list in the order of ids ends where none can follow.
+def _among_rows(connection: Connection, filters: Filters) -> Conditions:
+    """Bounds on the ids of jobs, from the index of their times: a list in the order of ids begins where the first may
+    be, and ends where none can follow.
 
-    Where many were created since then, the list is filled soon, and finding their first id would take longer.
+    Where many were created since then, the list is filled soon, and finding their first id would take longer. It is
+    filled soon, too, where only a few were created after the time that ends it.
     """
+    created_at = jobs.c.created_at
+    row_id = jobs.c.id + 0  # a sum, lest the database looks for the first or the last one in the order of ids
     conditions: list[ColumnElement[bool]] = []
     if filters.since:
-        newer = _other_jobs.c.created_at >= filters.since
-        since = select(_other_jobs.c.id).where(newer).limit(MANY_ROWS).subquery()
-        first = case((func.count() == MANY_ROWS, 0), else_=func.min(since.c.id))
-        conditions.append(jobs.c.id >= select(first).select_from(since).scalar_subquery())
+        newer = created_at >= filters.since
+        if not _has_more(connection, newer, MANY_ROWS):
+            first = connection.scalar(select(func.min(row_id)).where(newer))
+            conditions.append(jobs.c.id >= first if first else false())
     if filters.until:
-        # A sum, lest the database looks for it in the order of ids.
-        last = select(func.max(_other_jobs.c.id + 0)).where(_other_jobs.c.created_at < filters.until)
-        conditions.append(jobs.c.id <= last.scalar_subquery())
+        older = created_at < filters.until
+        is_far = _has_more(connection, created_at >= filters.until, MANY_ROWS)
+        if is_far and not _has_more(connection, older, TIMES_READ):
+            last = connection.scalar(select(func.max(row_id)).where(older))
+            conditions.append(jobs.c.id <= last if last else false())
     return conditions
+
+
+def _has_more(connection: Connection, condition: ColumnElement[bool], rows: int) -> bool:
+    """Whether more jobs than so many meet a condition on their time; the index is read no further."""
+    beyond = select(jobs.c.id).where(condition).order_by(jobs.c.created_at, jobs.c.id).offset(rows).limit(1)
+    return connection.scalar(beyond) is not None
 
 
 def search_results(filters: Filters, *, indexed: Conditions = ()) -> Search:
@@ -121,7 +134,8 @@ def search_deliveries(
 
 def search_quarantine(filters: Filters) -> Search:
     """Of quarantined messages, of which nothing but their queue and their time is known."""
-    of_queue = (quarantine.c.queue == filters.queue,) if filters.queue else ()
+    # Without the empty text, SQLite would sort all messages of the queue.
+    of_queue = (quarantine.c.queue.concat("") == filters.queue,) if filters.queue else ()
     own = (*of_queue, *_within(quarantine.c.received_at, filters))
     return Search(others=own, rows=_rows(own, ()))
 

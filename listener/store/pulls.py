@@ -119,7 +119,9 @@ def withdraw(connection: Connection, target: Target) -> int:
 
 def count_offered(connection: Connection) -> int:
     """How many deliveries are offered to applications."""
-    return connection.scalar(select(func.count()).select_from(deliveries).where(_OFFERED)) or 0
+    # Without the condition on routes, SQLite looks at all that are pending.
+    offered = select(func.count()).select_from(deliveries).where(_OFFERED, deliveries.c.route >= "")
+    return connection.scalar(offered) or 0
 
 
 def count_left_to_applications(connection: Connection) -> int:

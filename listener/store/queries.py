@@ -289,10 +289,14 @@ def _belongs_to(known: KnownJob | None, name: str) -> Any:
 
 
 def _delivery_counts(connection: Connection, rows: Sequence[int]) -> dict[int, dict[str, int]]:
+    if not rows:
+        return {}
     of_rows = results.c.job.in_(rows)
+    # Without the empty text, SQLite reads all results of these statuses.
+    status = results.c.status.concat("")
     undelivered = (
         select(results.c.job, results.c.status, func.count())
-        .where(of_rows, results.c.status.in_((ResultStatus.WAITING, ResultStatus.PARKED)))
+        .where(of_rows, status.in_((ResultStatus.WAITING, ResultStatus.PARKED)))
         .group_by(results.c.job, results.c.status)
     )
     delivered = (
@@ -330,7 +334,7 @@ def _jobs_starting_with(connection: Connection, beginning: str, limit: int) -> S
 
 def _search_jobs(connection: Connection, state: str, filters: Filters) -> Search:
     """One index leads. Without the empty text that is appended, the database may take that of more rows."""
-    search = narrow.search_jobs(filters)
+    search = narrow.search_jobs(connection, filters)
     if not state:
         return search
     known = {each.casefold(): each for each in JobState}

@@ -7,7 +7,16 @@ from typing import Any
 
 import pytest
 
-from listener.core.model import Dead, DeliveryState, Done, RetryAfter, Settlement, Target
+from listener.core.model import (
+    Dead,
+    DeliveryState,
+    Done,
+    ResultStatus,
+    RetryAfter,
+    RoutingDecision,
+    Settlement,
+    Target,
+)
 from listener.store import filters, row_actions, searching
 from listener.store.dead_letters import DeadLetters
 from listener.store.deliveries import Deliveries, PendingDeliveries
@@ -15,7 +24,16 @@ from listener.store.filters import Filters
 from listener.store.queries import Queries
 from listener.store.searching import Page
 from listener.store.sql_store import SqlStore
-from tests.support.builders import NOON, a_claim, a_decoded_message, a_job, a_message, a_result, routes_all
+from tests.support.builders import (
+    NOON,
+    a_claim,
+    a_decoded_message,
+    a_job,
+    a_message,
+    a_result,
+    decoded_messages,
+    routes_all,
+)
 from tests.support.cases import each_case
 from tests.support.stores import states
 
@@ -84,8 +102,9 @@ def test_a_job_is_found_by_its_time_whichever_was_written_first(
         listed = Queries(store.database).jobs(filters=Filters(**times))
         return [job.job_id for _, job in listed]
 
-    for many in (1, 2, 10):  # more than that are not looked for
+    for many, times in ((0, 10), (1, 1), (2, 0), (10, 10)):  # more than that are not looked for
         monkeypatch.setattr(filters, "MANY_ROWS", many)
+        monkeypatch.setattr(filters, "TIMES_READ", times)
         assert found(since=2) == ["job-3", "job-2"]
         assert found(since=1) == ["job-1", "job-3", "job-2"]
         assert found(until=2) == ["job-1", "job-0"]
@@ -291,3 +310,18 @@ def test_only_jobs_that_have_ended_are_found_by_their_tokens(store: SqlStore) ->
 
     found = Queries(store.database).finished(["token-0", "token-1", "token-2", "token-3", "unknown"])
     assert sorted(found) == ["token-1", "token-3"]
+
+
+def test_of_rows_that_an_index_picks_fewer_are_looked_at(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filters, "JOINED_ROWS", 6)
+    monkeypatch.setattr(searching, "SCATTERED", 3)
+    parked = RoutingDecision(status=ResultStatus.PARKED)
+    store.record(decoded_messages(5), lambda _result, _job, _queue: parked, at=NOON)
+    elsewhere = Filters(route="covers")
+    queries = Queries(store.database)
+
+    in_any_state = queries.results(filters=elsewhere)
+    in_this_state = queries.results(status=ResultStatus.PARKED, filters=elsewhere)
+    assert [(page, page.next) for page in (in_any_state, in_this_state)] == [([], 0), ([], 4)]
