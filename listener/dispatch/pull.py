@@ -135,7 +135,9 @@ class Pull:
             )
         if len(found) > 1:
             names = ", ".join(sorted(target.handler for target in found))
-            raise UsageError(f"the route {route!r} has several pull handlers; name one of them: {names}")
+            raise UsageError(
+                f"the route {route!r} has several pull handlers; name one of them: {names}", field="handler"
+            )
         return found[0]
 
     def claim(
@@ -267,13 +269,16 @@ class Pull:
     def _lease_end(self, target: Target, lease: timedelta | None) -> datetime:
         if lease is not None and not MIN_LEASE <= lease <= MAX_LEASE:
             bounds = f"between {duration_text(MIN_LEASE)} and {duration_text(MAX_LEASE)}"
-            raise UsageError(f"lease = {duration_text(lease)} must be {bounds}")
+            raise UsageError(f"lease = {duration_text(lease)} must be {bounds}", field="lease")
         handler = self._handlers().get(target, PullHandler())
         return self._lease_time() + (handler.lease if lease is None else lease)
 
     def _owner(self, client: str) -> str:
         if len(client) > MAX_NAME or not client.isprintable():
-            raise UsageError(f"the name of the client must be printable, with at most {MAX_NAME} characters")
+            raise UsageError(
+                f"the name of the client must be printable, with at most {MAX_NAME} characters",
+                field="client",
+            )
         return f"pull:{client or UNNAMED}@{self._daemon}"
 
 

@@ -75,14 +75,16 @@ def compose_user_data(route: str, data: str) -> str | None:
     if user_data.parse(f"{route}:").route != route:
         raise UsageError(
             f"route {route!r} cannot be used in user data; use a name without colons and without leading or "
-            'trailing white space that does not start with { [ or "'
+            'trailing white space that does not start with { [ or "',
+            field="route",
         )
     members = json_object(data)
     if members is None:
         return f"{route}:{data}"
     if "route" in members:
         raise UsageError(
-            f"the data already has the member route = {members['route']!r}; use that or --route, not both"
+            f"the data already has the member route = {members['route']!r}; use that or --route, not both",
+            field="data",
         )
     # Inserted as text: parsing and rendering the JSON would change the spelling of numbers.
     rest = data.lstrip()[1:].lstrip()
@@ -113,11 +115,13 @@ def registered_kind(kind: str, function: str) -> str:
         near = get_close_matches(kind, KIND_NAMES, n=1)
         raise UsageError(
             f"kind {kind!r} is not a kind of MPS jobs{f'; did you mean {near[0]}?' if near else ''}; "
-            f"use one of {', '.join(KIND_NAMES)}, or none"
+            f"use one of {', '.join(KIND_NAMES)}, or none",
+            field="kind",
         )
     if function and found is not IPRODUCTION:
         raise UsageError(
-            f"function {function!r} belongs to {IPRODUCTION.name}, not to {found.name}; omit one of the two"
+            f"function {function!r} belongs to {IPRODUCTION.name}, not to {found.name}; omit one of the two",
+            field="function",
         )
     return found.name
 
@@ -142,7 +146,7 @@ def check_deadline(deadline: timedelta) -> None:
 def check_text(name: str, value: str) -> None:
     """Raises UsageError for text that cannot be stored or sent."""
     if storable(value) != value:
-        raise UsageError(f"{name} = {value!r} contains a NUL or a lone surrogate; remove it")
+        raise UsageError(f"{name} = {value!r} contains a NUL or a lone surrogate; remove it", field=name)
 
 
 def json_object(text: str) -> dict[str, object] | None:

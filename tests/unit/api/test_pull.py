@@ -142,3 +142,12 @@ def test_what_is_no_settlement_is_a_problem_and_changes_nothing(
 
     assert api.post("/v1/deliveries/1", json=body).status_code == 422
     assert delivery_states(store) == {"running": 1}
+
+
+def test_what_is_wrong_about_a_claim_is_named(api: Api, store: SqlStore) -> None:
+    offer_results(store)
+    unprintable = api.post(CLAIM, params={"client": "a\tb"}).json()
+    pulled = claim(api)[0]
+
+    assert unprintable["field"] == "client"
+    assert settle(api, pulled, "extend", lease="2h").json()["field"] == "lease"
