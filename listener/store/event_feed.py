@@ -26,7 +26,7 @@ from listener.store.database import Database
 from listener.store.feed_events import Entry, FeedEvent, Fields, entries_of, fields_of, table_of
 from listener.store.feed_position import MAX_OPEN, Position
 from listener.store.postgres import is_postgres
-from listener.store.tables import changes
+from listener.store.tables import EARLIEST, changes
 from listener.store.unreadable import each_of, log_unreadable, read
 
 #: How many changes one page reads at most, and after how many rows of these it ends.
@@ -95,8 +95,11 @@ class EventFeed:
         """
         newest_first = select(changes.c.id).order_by(changes.c.id.desc()).limit(1)
         with self._database.read() as connection:
+            earliest = (
+                max(at, EARLIEST) - CLOCKS_DIFFER
+            )  # at the very first times there is none so much earlier
             # Found from the end, since the time has no index.
-            earlier = connection.scalar(newest_first.where(changes.c.at < at - CLOCKS_DIFFER)) or 0
+            earlier = connection.scalar(newest_first.where(changes.c.at < earliest)) or 0
             later = select(changes.c.id).where(changes.c.id > earlier, changes.c.at >= at)
             first = connection.scalar(later.order_by(changes.c.id).limit(1))
             before = first - 1 if first else connection.scalar(newest_first) or 0
