@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Header, Query
 from pydantic import BaseModel, Field
 from starlette.responses import StreamingResponse
 
 from listener.api.context import ApiContext
-from listener.api.parameters import PointInTime, Text
+from listener.api.parameters import PointInTime, QueryBool, Text
 from listener.core.errors import UsageError
 from listener.store.event_feed import FeedFilter
 from listener.store.feed_events import EventName
@@ -55,11 +55,12 @@ class _Events:
             Text, Query(description="Only in this state, e.g. `Fail` or `dead`, in any case")
         ] = "",
         since: Annotated[
-            PointInTime | None, Query(description="Begin at this time: ISO 8601, or how long ago")
+            PointInTime | None,
+            Query(description="Begin at this time, with its time zone (RFC 3339), or how long ago"),
         ] = None,
         after: Annotated[Text, Query(description="Begin after the event with this cursor")] = "",
         follow: Annotated[
-            bool, Query(description="Wait for further events; otherwise the answer ends")
+            QueryBool, Query(description="Wait for further events; otherwise the answer ends")
         ] = True,
         last_event_id: Annotated[Text, Header(description="As `after`; EventSource sends it")] = "",
     ) -> EventStream:
@@ -78,13 +79,21 @@ class _Events:
 
 def router(context: ApiContext) -> APIRouter:
     made = APIRouter(prefix="/events", tags=["events"])
-    schema = EventDocument.model_json_schema(ref_template="#/components/schemas/{model}")
-    del schema["$defs"]  # the parameter has put the names of events into the components
     stream = {
-        "description": "Events whose data is JSON",
-        "content": {EventStream.media_type: {"schema": schema}},
+        "description": "Events whose data is JSON; the schema is that of each event",
+        "content": {EventStream.media_type: {"schema": _event_schema()}},
     }
     made.add_api_route(
         "", _Events(context).follow_events, response_class=EventStream, responses={200: stream}
     )
     return made
+
+
+def _event_schema() -> dict[str, Any]:
+    """Of the fields of a server-sent event, as a client reads them: the data is text that contains JSON."""
+    data = EventDocument.model_json_schema(ref_template="#/components/schemas/{model}")
+    del data["$defs"]  # the parameter has put the names of events into the components
+    text = {"type": "string", "contentMediaType": "application/json", "contentSchema": data}
+    name = {"$ref": "#/components/schemas/EventName"}
+    properties = {"id": {"type": "string", "description": "Its cursor"}, "event": name, "data": text}
+    return {"type": "object", "required": list(properties), "properties": properties}

@@ -13,7 +13,7 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
 
 from listener.api.context import ApiContext
 from listener.api.deliveries import DeliveryDocument
-from listener.api.parameters import NEXT_PAGE, DurationText, FiltersQuery, PageQuery, Text
+from listener.api.parameters import NEXT_PAGE, Digits, DurationText, FiltersQuery, PageQuery, Text
 from listener.api.problems import documented
 from listener.api.results import ResultDocument
 from listener.api.serialize import attempt_dict, delivery_dict, job_dict, result_dict
@@ -312,6 +312,7 @@ class _Jobs:
                 allow_inf_nan=False,
                 description="Answer when the job has ended, or after so many seconds",
             ),
+            Digits,
         ] = 0,
     ) -> dict[str, Any]:
         """Show a job, at once or when it has ended."""
@@ -388,7 +389,8 @@ def _require_one_name(reference: str, idempotency_key: str) -> None:
     if reference and idempotency_key not in ("", reference):
         raise UsageError(
             f"the job has the reference {reference!r} and another Idempotency-Key; send only one of them: a reference "
-            "makes the request safe to repeat, too"
+            "makes the request safe to repeat, too",
+            field="idempotency-key",
         )
 
 
@@ -418,7 +420,9 @@ def _json_text(name: str, given: dict[str, Any] | str) -> str:
     try:
         return given if isinstance(given, str) else json.dumps(given, ensure_ascii=False, allow_nan=False)
     except ValueError as error:
-        raise UsageError(f"{name} contains a number that JSON does not have") from error
+        raise UsageError(
+            f"{name} contains a number that JSON does not have, such as NaN", field=name
+        ) from error
 
 
 def _ignore(_warning: str) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Annotated, Any, Final
 
 from fastapi import Depends, Query, Request
@@ -12,11 +13,29 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 
 from listener.core import clock
 from listener.core.errors import UsageError
-from listener.formats.durations import Duration
-from listener.formats.points_in_time import parse_point_in_time
-from listener.formats.states import KNOWN_STATES, known_state
-from listener.formats.unicode_text import storable
+from listener.formats.durations import to_duration
+from listener.formats.points_in_time import parse_date_time
+from listener.formats.states import KNOWN_STATES
+from listener.formats.unicode_text import shortened, storable
 from listener.store.filters import Filters
+
+#: What ``formats.durations`` reads, as far as a pattern can say it. All that match are shorter than MAX_DURATION.
+_DURATION: Final = {
+    "type": "string",
+    "minLength": 1,
+    "pattern": "^("
+    + "".join(
+        rf"([0-9]{{1,{digits}}}(\.[0-9]+)?{unit})?"
+        for unit, digits in (("d", 3), ("h", 4), ("m", 5), ("s", 7), ("ms", 9))
+    )
+    + r"|[0-9]{1,8}(\.[0-9]+)?)$",
+}
+_DURATION_TEXT: Final = re.compile(str(_DURATION["pattern"]).removesuffix("$"))
+#: Python's own readers take more, such as 1_0 and blanks around it.
+_NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
+_BOOLEANS: Final = {"true": True, "false": False}
+#: How much of a rejected value an error repeats.
+_SHOWN: Final = 80
 
 
 def _storable(text: str) -> str:
@@ -25,32 +44,69 @@ def _storable(text: str) -> str:
     return text
 
 
-def _whole(given: object) -> object:
+def whole_number(given: object) -> object:
+    """In JSON, 1.0 is an integer, too."""
     return int(given) if isinstance(given, float) and given.is_integer() else given
 
 
+def _number(given: object) -> object:
+    if isinstance(given, str) and not _NUMBER.fullmatch(given):
+        raise ValueError("is not a number; use digits, as in 20 or 0.5")
+    return given
+
+
+def _boolean(given: object) -> object:
+    if isinstance(given, str) and given not in _BOOLEANS:
+        raise ValueError("is neither true nor false")
+    return _BOOLEANS[given] if isinstance(given, str) else given
+
+
+def _duration(given: object) -> timedelta:
+    """Settings may be written in more ways, such as with blanks."""
+    found = to_duration(given)
+    if isinstance(given, str) and not _DURATION_TEXT.fullmatch(given):
+        raise ValueError(
+            f"{_shown(given)} is not a valid duration here; use digits and units without blanks, the longest unit "
+            "first, as in 1h30m, at most 999d"
+        )
+    return found
+
+
 def _point_in_time(given: object) -> datetime:
-    return parse_point_in_time(str(given), now=clock.now())
+    if not isinstance(given, str):
+        raise ValueError('is not a text; put the time or the duration in quotes, as in "2h"')
+    if given and _DURATION_TEXT.fullmatch(given):
+        return clock.now() - to_duration(given)
+    found = parse_date_time(given)
+    if found is None:
+        raise ValueError(
+            f"{_shown(given)} is neither a duration such as 2h nor a time with its zone such as 2026-05-01T08:30:00Z "
+            "or 2026-05-01T16:30:00+08:00, whose + is %2B in a query"
+        )
+    return found
 
 
-#: What ``formats.durations`` reads, as far as it can be said by a pattern.
-_DURATION: Final = {
-    "type": "string",
-    "minLength": 1,
-    "pattern": r"^(([0-9]{1,3}d)?([0-9]{1,4}h)?([0-9]{1,5}m)?([0-9]{1,7}s)?([0-9]{1,9}ms)?|[0-9]{1,8}(\.[0-9]+)?)$",
-}
+def _shown(given: str) -> str:
+    return shortened(repr(given), _SHOWN)
+
+
 #: A duration in a JSON body.
 DurationText = Annotated[
-    Duration,
+    timedelta,
+    BeforeValidator(_duration),
     WithJsonSchema({"anyOf": [_DURATION, {"type": "number", "minimum": 0, "maximum": 315_360_000}]}),
     Field(examples=["30m", 1800]),
 ]
 #: Text that every database takes.
 Text = Annotated[str, AfterValidator(_storable), Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})]
+#: Of numbers and booleans in a query: written as in JSON.
+Digits: Final = BeforeValidator(_number)
+QueryBool = Annotated[bool, BeforeValidator(_boolean)]
 #: Every client can read so large a number exactly.
-RowId = Annotated[int, Field(ge=1, le=2**53 - 1)]
+_ROW_ID: Final = Field(ge=1, le=2**53 - 1)
+RowId = Annotated[int, _ROW_ID, Digits]
 #: In a JSON body: the text "1" is none, and 1.0 is one.
-StrictRowId = Annotated[RowId, Strict(), BeforeValidator(_whole)]
+StrictRowId = Annotated[int, _ROW_ID, Strict(), BeforeValidator(whole_number)]
 PointInTime = Annotated[
     datetime,
     BeforeValidator(_point_in_time),
@@ -71,16 +127,15 @@ def page(
     before: Annotated[
         RowId | None, Query(description="Continue after the row with this id: `next` of the page before")
     ] = None,
-    limit: Annotated[int, Query(ge=1, le=1000, description="The most rows of a page")] = 50,
+    limit: Annotated[int, Query(ge=1, le=1000, description="The most rows of a page"), Digits] = 50,
 ) -> Page:
     return Page(before or 0, limit)
 
 
 def _state(given: str) -> str:
-    known = known_state(given) if given else ""
-    if known is None:
+    if given and given not in KNOWN_STATES:
         raise ValueError(f"is not a known state; use one of {', '.join(KNOWN_STATES)}")
-    return known
+    return given
 
 
 Function = Annotated[Text, Field(description="Only of this function, e.g. `Cover`, in any case")]
@@ -99,7 +154,8 @@ ResultState = Annotated[
     Field(description="Only with a result of this state"),
 ]
 Since = Annotated[
-    PointInTime | None, Field(description="Only from this time on: ISO 8601, or how long ago, e.g. `2h`")
+    PointInTime | None,
+    Field(description="Only from this time on, with its time zone (RFC 3339), or how long ago, e.g. `2h`"),
 ]
 Until = Annotated[PointInTime | None, Field(description="Only before this time")]
 
@@ -164,14 +220,17 @@ def _time_filters(queue: Queue = "", since: Since = None, until: Until = None) -
 
 
 async def refuse_unknown_parameters(request: Request) -> None:
-    """Raises UsageError for a parameter in the query that the document of the API does not have for the operation.
+    """Raises UsageError for a parameter in the query that the document of the API does not have for the operation, or
+    that is given more often than once although it is no list.
 
-    A misspelled filter would otherwise answer with everything.
+    A misspelled filter would otherwise answer with everything, and of two values, one would not count.
     """
     if not request.query_params:
         return
     known = _query_parameters(request.app.openapi(), operation=request.scope["route"].name)
     for name in request.query_params:
+        if len(request.query_params.getlist(name)) > 1 and not known.get(name, True):
+            raise UsageError(f"{name!r} is given more than once", field=name, hint="send one value of it")
         if name not in known:
             raise UsageError(
                 f"{name!r} is not a parameter of this operation",
@@ -182,16 +241,20 @@ async def refuse_unknown_parameters(request: Request) -> None:
             )
 
 
-def _query_parameters(document: Mapping[str, Any], *, operation: str) -> Sequence[str]:
-    """The names of those of the operation with this id."""
-    return [
-        parameter["name"]
+def _query_parameters(document: Mapping[str, Any], *, operation: str) -> Mapping[str, bool]:
+    """The names of those of the operation with this id, and whether they may be repeated."""
+    return {
+        parameter["name"]: _is_list(parameter["schema"])
         for path in document["paths"].values()
         for each in path.values()
         if each["operationId"] == operation
         for parameter in each.get("parameters", ())
         if parameter["in"] == "query"
-    ]
+    }
+
+
+def _is_list(schema: Mapping[str, Any]) -> bool:
+    return any(each.get("type") == "array" for each in (schema, *schema.get("anyOf", ())))
 
 
 PageQuery = Annotated[Page, Depends(page)]

@@ -8,22 +8,29 @@ from http import HTTPStatus
 from typing import Annotated, Any, Final
 
 from fastapi import APIRouter, Path, Query, Request
-from pydantic import BaseModel, ConfigDict, Field, Strict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, Strict
 
 from listener.api.context import ApiContext
-from listener.api.parameters import DurationText, RowId, StrictRowId, Text
+from listener.api.parameters import Digits, DurationText, RowId, StrictRowId, Text, whole_number
 from listener.api.problems import ProblemOfOne, documented, problem_of_one
 from listener.api.waiting import disconnected
 from listener.core.errors import ListenerError
 from listener.core.model import DeliveryState
-from listener.dispatch.pull import MAX_CLAIM, PullAction, PullAnswer, PullSettlement, pulled_document
+from listener.dispatch.pull import (
+    MAX_CLAIM,
+    MAX_NAME,
+    PullAction,
+    PullAnswer,
+    PullSettlement,
+    pulled_document,
+)
 
 #: The longest that a request may wait, in seconds.
 MAX_WAIT: Final = 60
 #: How many settlements one request may bring.
 MAX_SETTLEMENTS: Final = 256
 #: As stored, the number of an attempt is an INTEGER.
-Attempt = Annotated[int, Strict(), Field(ge=1, le=2**31 - 1)]
+Attempt = Annotated[int, Field(ge=1, le=2**31 - 1), Strict(), BeforeValidator(whole_number)]
 
 
 class PulledDelivery(BaseModel):
@@ -109,13 +116,17 @@ class _Pull:
         self,
         request: Request,
         route: Annotated[Text, Path(description="A route with a handler `pull`")],
-        limit: Annotated[int, Query(ge=1, le=MAX_CLAIM, description="The most deliveries")] = 1,
+        limit: Annotated[int, Query(ge=1, le=MAX_CLAIM, description="The most deliveries"), Digits] = 1,
         wait: Annotated[
             float,
             Query(ge=0, le=MAX_WAIT, allow_inf_nan=False, description="Wait so many seconds for one"),
+            Digits,
         ] = 0,
         handler: Annotated[Text, Query(description="Its name, if the route has several")] = "",
-        client: Annotated[Text, Query(description="Your name, shown as the owner of the lease")] = "",
+        client: Annotated[
+            Text,
+            Query(max_length=MAX_NAME, description="Your name, printable; shown as the owner of the lease"),
+        ] = "",
         lease: Annotated[
             float | None,
             Query(
@@ -124,6 +135,7 @@ class _Pull:
                 allow_inf_nan=False,
                 description="How many seconds you have to settle or extend; as the handler says if left out",
             ),
+            Digits,
         ] = None,
     ) -> dict[str, Any]:
         """Claim deliveries of a route under a lease, the longest due first.

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import re
 from datetime import datetime
+from typing import Final
 
 from listener.formats.durations import parse_duration
+
+_DATE_TIME: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(\.[0-9]+)?(Z|[+-][0-9]{2}:[0-9]{2})"
+)
 
 
 def parse_point_in_time(text: str, *, now: datetime) -> datetime:
@@ -18,6 +24,15 @@ def parse_point_in_time(text: str, *, now: datetime) -> datetime:
         raise ValueError(
             f"{text!r} is neither a duration such as 2h nor a time such as 2026-05-01T08:30"
         ) from error
+
+
+def parse_date_time(text: str) -> datetime | None:
+    """A time with its zone (RFC 3339), the same on every machine; None for other text, and for leap seconds."""
+    given = text.upper()
+    try:
+        return datetime.fromisoformat(given) if _DATE_TIME.fullmatch(given) else None
+    except ValueError:  # such as the 30th of February
+        return None
 
 
 def _from_iso(text: str) -> datetime | None:

@@ -204,7 +204,7 @@ def test_a_quarantined_message_that_still_cannot_be_decoded_stays(api: Api) -> N
 
 def test_every_filter_of_the_lists_can_be_given(api: Api) -> None:
     dead_letters(api.store, 1)
-    wanted = {"route": "all", "result_state": "success", "queue": "mps-callbacks", "kind": "IProduction"}
+    wanted = {"route": "all", "result_state": "Success", "queue": "mps-callbacks", "kind": "IProduction"}
     found = DeadLetterPage.model_validate(api.get("/v1/dead-letters", params=wanted).json())
 
     assert [letter.id for letter in found.dead_letters] == [1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -25,6 +26,7 @@ from listener.store.sql_store import SqlStore
 from tests.support.api import Api
 from tests.support.builders import a_claim, a_decoded_message, a_result, decoded_messages, routes_all
 from tests.support.event_stream import EventStream
+from tests.support.json_schema import validator
 from tests.support.waiting import wait_until
 
 LONG = 600.0
@@ -108,6 +110,23 @@ def served(api: Api) -> Iterator[tuple[str, Callable[[], None]]]:
 def clients(api: Api) -> Iterator[Clients]:
     with served(api) as (url, _), ExitStack() as stack:
         yield Clients(url, stack)
+
+
+def test_events_have_the_fields_that_the_document_says(api: Api, store: SqlStore) -> None:
+    record(store, "one")
+    settle_all(store, Done())
+    document = api.get("/v1/openapi.json").json()
+    content = document["paths"]["/v1/events"]["get"]["responses"]["200"]["content"]["text/event-stream"]
+    components = {"components": document["components"]}
+    text = api.get("/v1/events", params={"follow": "false", "since": "1h"}).text
+    events = [dict(line.split(": ", 1) for line in each.splitlines()) for each in text.split("\n\n")]
+    complete = [event for event in events if "data" in event]
+
+    assert [event["event"] for event in complete] == ["result.recorded", "delivery.settled"]
+    for event in complete:
+        validator()(content["schema"] | components).validate(event)
+        data = content["schema"]["properties"]["data"]["contentSchema"]
+        validator()(data | components).validate(json.loads(event["data"]))
 
 
 def test_a_stream_holds_what_has_happened(api: Api, store: SqlStore) -> None:

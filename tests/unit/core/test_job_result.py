@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import json
-import sys
 from dataclasses import fields
 from datetime import UTC, datetime, timedelta, timezone
-from functools import cache
 from typing import Any
-from unittest.mock import patch
 
 import pytest
 
@@ -29,6 +26,7 @@ from listener.core.outputs import (
 )
 from tests.support import ROOT
 from tests.support.cases import each_case
+from tests.support.json_schema import validator
 from tests.support.results import a_job_result
 
 SCHEMA = json.loads((ROOT / "docs" / "result.schema.json").read_text("utf-8"))
@@ -84,15 +82,6 @@ RESULTS = [
         id="with-everything",
     ),
 ]
-
-
-@cache
-def validator() -> Any:
-    """Formats are not checked here, and the package for one of them takes seconds to build its grammars."""
-    with patch.dict(sys.modules, {"rfc3987_syntax": None}):
-        from jsonschema import Draft202012Validator
-
-    return Draft202012Validator
 
 
 def problems_of(document: Any) -> list[str]:
