@@ -20,6 +20,7 @@ from listener.core.errors import ListenerError, StopTimedOut
 from listener.core.exit_codes import ExitCode
 from listener.core.lazy_imports import lazy_imports
 from listener.core.logger import get_logger
+from listener.runtime.garbage_collection import leave_out_present_objects
 from listener.runtime.open_files import raise_open_file_limit
 from listener.runtime.orphans import reap_orphans
 from listener.runtime.output import Output, background_output
@@ -91,6 +92,7 @@ def _serve(
     daemon: Daemon, signals: Signals, output: Output, *, load: Callable[[], Settings], drain: bool
 ) -> None:
     daemon.start()
+    leave_out_present_objects()
     log.info("listener.started", **daemon.describe())
     try:
         _watch(daemon, signals, reload=lambda: _reload(daemon, load), drain=drain)

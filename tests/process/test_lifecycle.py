@@ -183,3 +183,29 @@ def test_health_is_answered_while_it_runs(place: Place, over: str, monkeypatch: 
     assert (ready.status_code, ready.json()["store"]) == (200, "ok")
     assert (metrics.status_code, "# TYPE" in metrics.text) == (200, True)
     assert program.stop() == 0
+
+
+LOOKING = """\
+import gc
+
+def look(result):
+    with open("frozen", "w") as file:
+        file.write(f"{gc.get_freeze_count()}\\n")
+"""
+TO_LOOKING = """\
+[[routes]]
+name = "all"
+handlers = [{{ use = "python", callable = "looking:look" }}]
+"""
+
+
+def test_the_garbage_collector_leaves_out_what_a_started_daemon_consists_of(place: Place) -> None:
+    (place.folder / "looking.py").write_text(LOOKING)
+    place.settings(TO_LOOKING)
+    program = place.run().ready()
+    place.send("job-1")
+    frozen = place.folder / "frozen"
+    wait_until(lambda: has_line(frozen))
+
+    assert int(frozen.read_text()) > 50_000
+    assert program.stop() == 0
