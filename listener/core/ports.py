@@ -471,3 +471,7 @@ class DeliverySink(Protocol):
 
     def wake(self) -> None:
         """There may be something to claim."""
+
+    @property
+    def falls_behind(self) -> bool:
+        """Whether deliveries come faster than they are settled, so that the capacity will soon be used up."""

@@ -153,6 +153,11 @@ class Dispatcher:
         """There may be something to claim."""
         self._claimer.wake()
 
+    @property
+    def falls_behind(self) -> bool:
+        """Whether so much is claimed that what comes next may have to wait in the store."""
+        return self._in_flight.is_crowded
+
     # enrich, handle, settle
 
     def _work(self, delivery: Delivery) -> None:

@@ -104,6 +104,12 @@ class InFlight:
             return free >= max(1, self._capacity.total // WORTHWHILE)
 
     @property
+    def is_crowded(self) -> bool:
+        """Whether half of the capacity is used, or reserved."""
+        with self._lock:
+            return self._unfinished + self._reserved > self._capacity.total // 2
+
+    @property
     def is_deep(self) -> bool:
         """Whether more are owned than slow handlers would get: others will be settled in a moment."""
         with self._lock:

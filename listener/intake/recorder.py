@@ -71,7 +71,7 @@ class Recorder:
         self._on_ended = on_ended
         self._record_log = RecordLog()
         self._waiting_until: datetime | None = None
-        #: Whether the last batch brought more deliveries than there was capacity for: handlers are slower than the
+        #: Whether there was not enough capacity for the last batch, or soon will not be: handlers are slower than the
         #: queue.
         self.overflows = False
 
@@ -137,7 +137,7 @@ class Recorder:
         at = clock.now()
         decide = decider(self._rules, self._correlation, now=at, wait_over=False)
         summary = self._claiming(len(batch), lambda claim: self._write(batch, decide, at=at, claim=claim))
-        self.overflows = summary.deliveries > len(summary.claimed)
+        self.overflows = summary.deliveries > len(summary.claimed) or self._sink.falls_behind
         if summary.waiting:
             self._waiting_until = at + self._correlation.wait
         return summary
@@ -214,3 +214,7 @@ class NullDeliverySink:
 
     def wake(self) -> None:
         return None
+
+    @property
+    def falls_behind(self) -> bool:
+        return False

@@ -877,6 +877,22 @@ def test_a_batch_larger_than_the_capacity_is_recorded_completely(store: SqlStore
     assert store.outstanding() >= 40 - 17
 
 
+def test_intake_is_told_that_handlers_fall_behind_before_the_capacity_is_used_up(store: SqlStore) -> None:
+    dispatcher = a_dispatcher(store, Calls(), concurrency=16)
+    recorder = Recorder(
+        store=store,
+        rules=(Rule(name="videos", handlers=("log",)),),
+        correlation=Correlation(),
+        sink=dispatcher,
+    )
+    seen = []
+    for first, count in ((0, 16), (16, 1)):
+        summary = recorder.record("q", [_message(number) for number in range(first, first + count)])
+        seen.append((len(summary.claimed), recorder.overflows))
+
+    assert seen == [(16, False), (1, True)]
+
+
 def test_capacity_is_released_when_the_store_is_unavailable(tmp_path: Path) -> None:
     store = SqlStore.open(new_sqlite(tmp_path / "store.db"))
     dispatcher = a_dispatcher(store, Calls(), concurrency=1)
