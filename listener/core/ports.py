@@ -446,6 +446,10 @@ class AgeCheck(ClockCheck, Protocol):
         """Whether the clock is confirmed, and is not known to have been behind when it showed this time: only then is
         what was written at this time certainly as old as it seems."""
 
+    @property
+    def steps_forward(self) -> int:
+        """How often the clock is known to have jumped forward since the start of this process."""
+
 
 class HeartbeatSink(Protocol):
     """A loop reports each iteration here; one that is silent for too long counts as stalled."""

@@ -10,7 +10,7 @@ from datetime import UTC, datetime, timedelta
 from listener.core import clock
 from listener.core.logger import get_logger
 from listener.core.model import Delivery, Lease, Outcome, Settlement
-from listener.core.ports import ClockCheck, DeliveryStore
+from listener.core.ports import AgeCheck, DeliveryStore
 from listener.core.pull import MAX_LEASE
 from listener.dispatch.delivery_log import log_fields
 from listener.dispatch.inflight import InFlight
@@ -83,7 +83,7 @@ class LeaseKeeper:
         owner: str,
         policy: Callable[[Delivery], RetryPolicy],
         on_rescued: Callable[[Sequence[Settlement]], None],
-        clock_check: ClockCheck,
+        clock_check: AgeCheck,
         lease: timedelta,
         timeouts: CallTimeouts,
     ) -> None:
@@ -100,6 +100,7 @@ class LeaseKeeper:
         self._renewed: _Reading | None = None  #: when our leases were last renewed
         #: Leases that need watching, and since which time after boot each has not been renewed.
         self._unrenewed: dict[Lease, timedelta] = {}
+        self._steps_forward = clock_check.steps_forward
         self._rescues_from: float | None = None  #: the monotonic time before which others may renew first
 
     def maintain(self) -> None:
@@ -128,31 +129,36 @@ class LeaseKeeper:
             self._workers.put(call.waiting)
 
     def _renew(self) -> timedelta:
-        """Renew our own leases; returns how long other processes may have to renew theirs, or to settle, first.
-
-        If this renewal did not come within half a lease of the one before, this process, its clock or the store
-        stalled in between, and others may have stalled with it. They then get the time of a lease, which is four
-        renewals. The same is possible, but less likely, when this process has just started: they get one renewal.
-        If the clock was set forward, theirs begins anew, since their leases were given by the clock as it was.
-        """
+        """Renew our own leases; returns how long other processes may have to renew theirs, or to settle, first."""
         before, renewed = self._renewed, _Reading.now()
         owned = self._in_flight.all()
         self._store.renew(owned, until=renewed.wall + self._lease)
         self._in_flight.renewed(owned, leased=renewed.uptime)
-        if before is not None:
-            self._follow_clock(renewed.jump_since(before))
         self._renewed = renewed
         if before is None:
             return renewal_interval(self._lease)
+        jump = renewed.jump_since(before)
+        if abs(jump) > SMALLEST_JUMP:
+            # The leases of applications, which do not renew them, last as long as they were meant to.
+            self._store.shift_pulled_leases(jump, daemon=self._owner)
+        return self._grace(before, renewed, jump)
+
+    def _grace(self, before: _Reading, renewed: _Reading, jump: timedelta) -> timedelta:
+        """If this renewal did not come within half a lease of the one before, this process or the store stalled in
+        between, and others may have stalled with it. They then get the time of a lease, which is four renewals. (The
+        same is possible, but less likely, when this process has just started: they get one renewal.) If the clock was
+        set forward, their time begins anew: they gave their leases by the clock as it was.
+        """
+        if self._was_set_forward(jump):
+            self._rescues_from = None
+            return self._lease
         gap = max(before.elapsed, renewed.wall - before.wall)
         return timedelta(0) if gap < self._lease / 2 else self._lease
 
-    def _follow_clock(self, jump: timedelta) -> None:
-        """The clock was set: leases of applications, which do not renew them, last as long as they were meant to."""
-        if jump > SMALLEST_JUMP:
-            self._rescues_from = None
-        if abs(jump) > SMALLEST_JUMP:
-            self._store.shift_pulled_leases(jump, daemon=self._owner)
+    def _was_set_forward(self, jump: timedelta) -> bool:
+        """Whether the clock was set forward since the last renewal, if only because it had been set back after it."""
+        steps, self._steps_forward = self._steps_forward, self._clock_check.steps_forward
+        return jump > SMALLEST_JUMP or self._steps_forward > steps
 
     @property
     def now(self) -> datetime:

@@ -80,7 +80,7 @@ class ClockGuard:
         self._begin = self._boot + self._seen_at - LOOK_BACK  #: since when it is set like this
         self._was_right = False  #: whether a service has confirmed the clock since then
         self._true_boot: datetime | None = None  #: when the machine was started, by a service's clock
-        self._steps_back = 0
+        self._steps_back = self._steps_forward = 0
         self._knows_past = False  #: whether ``learn`` has been called
         self._written: Sequence[Sequence[datetime]] = ()  #: what it was given, until the clock is right
         self._unjudged: list[_Period] = []  #: before the last jump: to be compared with a clock that is right
@@ -121,6 +121,11 @@ class ClockGuard:
     def steps_back(self) -> int:
         """How often the clock has jumped back since the start of this process."""
         return self._steps_back
+
+    @property
+    def steps_forward(self) -> int:
+        """See ``AgeCheck``."""
+        return self._steps_forward
 
     def watch(self) -> None:
         """Notice and report jumps; to be called periodically."""
@@ -164,6 +169,7 @@ class ClockGuard:
         if abs(size) > JUMP:
             self._end_period(uptime, boot)
             self._steps_back += size < timedelta(0)
+            self._steps_forward += size > timedelta(0)
             log.warning("clock.jumped", seconds=round(size.total_seconds(), 1))
             self._on_jump(size)
         self._boot, self._seen_at = boot, uptime

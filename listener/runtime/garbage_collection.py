@@ -11,7 +11,7 @@ NEWEST: Final = 5_000
 
 
 def leave_out_present_objects() -> None:
-    """Never look through what exists now again: a started daemon keeps it, and it takes 80 ms, in which no thread runs."""
+    """Never look through what exists now again: a started daemon keeps it, and no thread runs for 80 ms."""
     gc.collect()
     gc.freeze()
     gc.set_threshold(NEWEST, *gc.get_threshold()[1:])

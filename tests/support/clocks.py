@@ -19,6 +19,7 @@ class KnownClock:
 
     confirmed: bool
     wrong: bool
+    steps_forward: int = 0
 
     def confirms(self, _at: datetime) -> bool:
         return self.confirmed

@@ -28,6 +28,7 @@ from listener.intake.recorder import Recorder
 from listener.rules import retry
 from listener.rules.retry import RetryPolicy
 from listener.rules.routing import Correlation, Rule
+from listener.runtime.clock_guard import ClockGuard
 from listener.settings.sections import HandlerSettings, RouteSettings
 from listener.store.database import Database
 from listener.store.deliveries import Deliveries
@@ -456,30 +457,62 @@ def test_a_jump_of_the_clock_neither_holds_up_a_lease_nor_ends_it_early(
     assert seen[-1] == ["pending", "running"]
 
 
+class Turns:
+    """A dispatcher whose housekeeping runs as in the daemon, with a clock guard, and clocks that a test sets."""
+
+    def __init__(self, store: SqlStore, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.clocks, self._monkeypatch = Clocks(monkeypatch), monkeypatch
+        self._store, self._guard = store, ClockGuard()
+        self._dispatcher = a_dispatcher(store, Calls(), clock_check=self._guard)
+
+    def turn(self, after: timedelta, *, renews: bool = True) -> Counter[str]:
+        """One turn so much later, with or without a renewal; returns the states of deliveries."""
+        self.clocks.tick(after)
+        let_pass(after, self._monkeypatch)
+        self._guard.watch()
+        if renews:
+            tended(self._dispatcher)
+        return delivery_states(self._store)
+
+    def until_rescued(self) -> int:
+        """After how many further renewals in time a delivery is pending."""
+        for count in range(1, 20):
+            if self.turn(LONG / 4) == {"pending": 1}:
+                return count
+        raise AssertionError(f"not rescued: {delivery_states(self._store)}")
+
+
 def test_a_jump_of_the_clock_gives_others_the_time_of_a_lease_anew(
     store: SqlStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The stall before it is almost over, but their leases were given by the clock as it was."""
-    clocks = Clocks(monkeypatch)
-    dispatcher = a_dispatcher(store, Calls(), clock_check=UNKNOWN)
+    turns = Turns(store, monkeypatch)
     record_results(store)
-    theirs = store.claim(Claim(owner="a neighbour", until=clocks.now + LONG, limit=1), at=clocks.now)
-
-    def round_after(time: timedelta) -> None:
-        clocks.tick(time)
-        let_pass(time, monkeypatch)
-        tended(dispatcher)
-
+    now = turns.clocks.now
+    theirs = store.claim(Claim(owner="a neighbour", until=now + LONG, limit=1), at=now)
     for quarters in (1, 1, 1, 5, 1, 1, 1):
-        store.renew(theirs, until=clocks.now + LONG)
-        round_after(quarters * LONG / 4)
-    clocks.jump(timedelta(days=2))
-    states = []
-    while len(states) < 20 and states[-1:] != [{"pending": 1}]:
-        round_after(LONG / 4)
-        states.append(delivery_states(store))
+        store.renew(theirs, until=turns.clocks.now + LONG)
+        turns.turn(quarters * LONG / 4)
+    turns.clocks.jump(timedelta(days=2))
 
-    assert states == [{"running": 1}] * RENEWALS_PER_LEASE + [{"pending": 1}]
+    assert turns.until_rescued() == 1 + RENEWALS_PER_LEASE
+
+
+def test_leases_that_others_gave_while_the_clock_was_behind_between_two_renewals_are_not_rescued_at_once(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    turns = Turns(store, monkeypatch)
+    record_results(store)
+    for _ in range(3):
+        turns.turn(LONG / 4)
+    turns.clocks.jump(timedelta(hours=-3))
+    turns.turn(LONG / 16, renews=False)
+    until = turns.clocks.now + LONG
+    assert store.claim(Claim(owner="a neighbour", until=until, limit=1), at=turns.clocks.true_time)
+    turns.clocks.jump(timedelta(hours=3))
+    turns.turn(LONG / 16, renews=False)
+
+    assert turns.until_rescued() == 1 + RENEWALS_PER_LEASE
 
 
 class SetDuringRenewal(SqlStore):
@@ -576,6 +609,7 @@ class JumpsThen:
     clocks: Clocks
     confirmed = True
     wrong = False
+    steps_forward = 0
 
     def confirms(self, _at: datetime) -> bool:
         self.clocks.jump(timedelta(days=31))
