@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from listener import __version__
+from listener.api import application
 from listener.api.application import AREAS, OPENAPI
 from tests.support.api import DAEMON, Api
 from tests.support.cases import each_case
@@ -84,6 +85,17 @@ def test_a_parameter_that_is_not_known_is_answered_with_those_that_are(api: Api)
     assert (one["field"], one["hint"]) == ("wiat", "known parameters: wait")
     assert none["hint"] == "it has no parameters in the query"
     assert "route, " in api.get("/v1/jobs?rout=zz").json()["hint"]
+
+
+def test_a_request_with_parameters_does_not_wait_for_the_document(
+    api: Api, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To make it takes as long as all else that a page of a list may take."""
+    monkeypatch.setattr(application, "get_openapi", lambda **_: pytest.fail("the document was made"))
+    known = api.get("/v1/jobs?rout=zz").json()["hint"]
+
+    assert known.startswith("known parameters: state, function, kind, ")
+    assert known.endswith(", before, limit")
 
 
 @pytest.mark.parametrize("kind", ["text/plain", "application/x-www-form-urlencoded", None])
