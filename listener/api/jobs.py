@@ -127,14 +127,15 @@ class AttemptDocument(BaseModel):
 
 
 class JobHistoryDocument(BaseModel):
-    """Everything that the store knows about a job."""
+    """What the store knows about a job."""
 
     job: JobDocument | None = Field(description="null if only results are known")
-    results: list[ResultDocument]
-    deliveries: list[DeliveryDocument]
+    results: list[ResultDocument] = Field(description="A page of them, oldest first")
+    deliveries: list[DeliveryDocument] = Field(description="Of these results")
     attempts: list[AttemptDocument] = Field(
-        description="That failed, or followed a failure, of these deliveries"
+        description="That failed, or followed a failure, of these deliveries; the newest, if there are very many"
     )
+    next: int | None = Field(description="The `before` of the page with older results; null at the end")
 
 
 class JobOutputs(BaseModel):
@@ -324,12 +325,14 @@ class _Jobs:
                 job = await self._context.threads.run(find, job.token)
         return job_dict(job)
 
-    def show_history(self, name: Name) -> dict[str, Any]:
-        """Show a job with all its results and deliveries.
+    def show_history(self, name: Name, page: PageQuery) -> dict[str, Any]:
+        """Show a job with its newest results and their deliveries.
 
-        The `raw` text of a result is the callback as it arrived; its `source` says where it comes from.
+        The `raw` text of a result is the callback as it arrived; its `source` says where it comes from. Few jobs have
+        more results than one page; `next` leads to older ones.
         """
-        history = Queries(self._context.store.database).history(name)
+        queries = Queries(self._context.store.database)
+        history = queries.history(name, before=page.before, limit=page.limit)
         if history is None:
             raise NotFound(f"nothing is known about {name!r} in this store")
         return {
@@ -337,6 +340,7 @@ class _Jobs:
             "results": [result_dict(stored, job=history.job) for stored in history.results],
             "deliveries": [delivery_dict(delivery) for delivery in history.deliveries],
             "attempts": [attempt_dict(attempt) for attempt in history.attempts],
+            "next": history.next or None,
         }
 
     async def fetch_outputs(self, name: Name) -> dict[str, Any]:

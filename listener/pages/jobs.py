@@ -10,6 +10,7 @@ from starlette.responses import RedirectResponse, Response
 from listener.core.errors import NotFound
 from listener.core.model import JobState
 from listener.pages import filter_form
+from listener.pages.filter_form import row_id
 from listener.pages.timeline import timeline
 from listener.pages.visit import Area, PageRoute, Visit
 from listener.store.queries import Queries
@@ -40,11 +41,20 @@ def list_jobs(visit: Visit) -> Response:
 
 
 def show_job(visit: Visit) -> Response:
-    name = visit.asked("name")
-    history = Queries(visit.context.store.database).history(name)
+    name, before = visit.asked("name"), visit.asked("before")
+    history = Queries(visit.context.store.database).history(
+        name, before=row_id(before) if before else 0, limit=filter_form.PAGE
+    )
     if history is None:
         raise NotFound(f"no job, workflow or medium is named {name!r} in this store")
-    return visit.render("job.html", name=name, history=history, events=timeline(history))
+    return visit.render(
+        "job.html",
+        name=name,
+        history=history,
+        events=timeline(history),
+        older=f"{address_of(name)}&before={history.next}" if history.next else "",
+        newest=address_of(name) if before else "",
+    )
 
 
 def open_job(visit: Visit) -> Response:
@@ -60,7 +70,7 @@ def address_of(name: str) -> str:
 def _search(visit: Visit, name: str) -> Response:
     """The page of the job with this name, or else the names that begin like this."""
     queries = Queries(visit.context.store.database)
-    if queries.history(name):
+    if queries.is_known(name):
         return RedirectResponse(address_of(name), 303)
     found = queries.jobs_starting_with(name, limit=MAX_FOUND)
     if len(found) == 1:

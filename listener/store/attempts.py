@@ -54,11 +54,13 @@ def add(connection: Connection, settlements: Sequence[Settlement], *, at: dateti
         _FORGET.run(connection, forgotten)
 
 
-def of_deliveries(ids: Sequence[int]) -> Select[Any]:
-    """The attempts at these deliveries, each delivery's in order."""
-    return (
-        select(attempts).where(attempts.c.delivery.in_(ids)).order_by(attempts.c.delivery, attempts.c.attempt)
-    )
+def of_deliveries(ids: Sequence[int], *, newest: int = 0) -> Select[Any]:
+    """The attempts at these deliveries, each delivery's in order; all, or so many of the newest ones."""
+    of_these = attempts.c.delivery.in_(ids)
+    if newest:
+        chosen = select(attempts.c.id).where(of_these).order_by(attempts.c.id.desc()).limit(newest).subquery()
+        of_these = attempts.c.id.in_(select(chosen.c.id))
+    return select(attempts).where(of_these).order_by(attempts.c.delivery, attempts.c.attempt)
 
 
 def attempt_of(row: Columns) -> Attempt:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, RowMapping, Select, func, or_, select
+from sqlalchemy import Connection, RowMapping, Select, func, select
 
 from listener.core.model import Attempt, Delivery, Job, JobState, Result, ResultStatus
 from listener.store import attempts as kept
@@ -18,10 +18,11 @@ from listener.store.claims import Load, load, load_each
 from listener.store.compiled import ByValues
 from listener.store.database import Database
 from listener.store.filters import NO_FILTERS, Filters, starts_with
+from listener.store.postgres import is_postgres
 from listener.store.result_rows import Recorded
 from listener.store.routed_result import KnownJob
 from listener.store.rows import job_of, mapping, result_of
-from listener.store.searching import OWN_ROWS, Page, Search, are_many, find
+from listener.store.searching import OWN_ROWS, Conditions, Page, Search, are_many, find
 from listener.store.tables import (
     attempts,
     deliveries,
@@ -34,6 +35,9 @@ from listener.store.tables import (
 from listener.store.unreadable import each_of, read
 
 Value = TypeVar("Value")
+
+#: How many times as many attempts as results a page of a history has at most.
+ATTEMPTS_EACH: Final = 10
 
 _FINISHED: Final = ByValues(
     lambda placeholders: select(jobs.c.token).where(
@@ -57,12 +61,13 @@ class StoredResult:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JobHistory:
-    """Everything the store knows about one job."""
+    """What the store knows about one job: everything, or a page of its results with what became of them."""
 
     job: Job | None
     results: Sequence[StoredResult]
     deliveries: Sequence[Delivery]
     attempts: Sequence[Attempt] = ()  #: of these deliveries, as far as they are kept; see ``Attempt``
+    next: int = 0  #: the ``before`` of the page with older results; 0 if there are none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -130,13 +135,24 @@ class Queries:
         with self._database.read() as connection:
             return _jobs_starting_with(connection, beginning, limit)
 
-    def history(self, name: str) -> JobHistory | None:
-        """The job with this job id, run id, reference or token; None if nothing is known about it."""
+    def history(self, name: str, *, before: int = 0, limit: int = 0) -> JobHistory | None:
+        """The job with this job id, run id, reference or token; None if nothing is known about it.
+
+        With ``limit``, only so many of its results, the newest ones before the one with the id ``before``, and no more
+        than ATTEMPTS_EACH as many attempts, the newest ones.
+        """
+        part = _Part(before, limit)
         return read(
             self._database,
-            lambda connection: _history(connection, name, _all_rows, load),
-            lambda connection: _history(connection, name, _readable_rows, load_each),
+            lambda connection: _history(connection, name, part, _all_rows, load),
+            lambda connection: _history(connection, name, part, _readable_rows, load_each),
         )
+
+    def is_known(self, name: str) -> bool:
+        """Whether ``history`` finds anything under this name."""
+        with self._database.read() as connection:
+            known = job_rows.find(connection, name)
+            return known is not None or _any_result(connection, _belongs_to(None, name))
 
     def results(
         self,
@@ -265,27 +281,67 @@ def _each_readable(
     return each_of(connection, table, ids, one)
 
 
-def _history(connection: Connection, name: str, rows: Read[Any], load_deliveries: Load) -> JobHistory | None:
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Which results of a job are wanted."""
+
+    before: int  #: 0: the newest ones
+    limit: int  #: 0: all
+
+
+def _history(
+    connection: Connection, name: str, part: _Part, rows: Read[Any], load_deliveries: Load
+) -> JobHistory | None:
     known = job_rows.find(connection, name)
-    page = select(results).where(_belongs_to(known, name)).order_by(results.c.id)
+    belongs = _belongs_to(known, name)
+    newest = _newest_results(connection, belongs, part)
+    wanted = newest[: part.limit] if part.limit else newest
+    page = select(results).where(results.c.id.in_(wanted)).order_by(results.c.id)
     stored = rows(connection, results, page, _stored_result)
-    if known is None and not stored:
+    if known is None and not stored and not (part.before and _any_result(connection, belongs)):
         return None
     of_results = deliveries.c.result.in_([entry.id for entry in stored])
     ids = list(connection.scalars(select(deliveries.c.id).where(of_results).order_by(deliveries.c.id)))
+    attempted = kept.of_deliveries(ids, newest=part.limit * ATTEMPTS_EACH)
     return JobHistory(
         job=known.job if known else None,
         results=stored,
         deliveries=load_deliveries(connection, ids),
-        attempts=rows(connection, attempts, kept.of_deliveries(ids), kept.attempt_of),
+        attempts=rows(connection, attempts, attempted, kept.attempt_of),
+        next=wanted[-1] if len(newest) > len(wanted) else 0,
     )
 
 
-def _belongs_to(known: KnownJob | None, name: str) -> Any:
-    """The results of a known job, or else of the job, workflow or medium with this id."""
+def _newest_results(connection: Connection, belongs: Conditions, part: _Part) -> Sequence[int]:
+    """The ids of the wanted results, newest first, and of one more if there is one.
+
+    Each condition has an index of its own. SQLite reads only so many rows of it; PostgreSQL must not read the newest
+    results of all jobs instead, whose ids are in this order already.
+    """
+    most = part.limit + 1 if part.limit else None
+    row_id = results.c.id + 0 if is_postgres(connection) else results.c.id
+    found = {
+        row
+        for condition in belongs
+        for row in connection.scalars(
+            select(results.c.id)
+            .where(condition, *((results.c.id < part.before,) if part.before else ()))
+            .order_by(row_id.desc())
+            .limit(most)
+        )
+    }
+    return sorted(found, reverse=True)[:most]
+
+
+def _any_result(connection: Connection, belongs: Conditions) -> bool:
+    return any(connection.scalar(select(results.c.id).where(each).limit(1)) for each in belongs)
+
+
+def _belongs_to(known: KnownJob | None, name: str) -> Conditions:
+    """Conditions that together find the results of a known job, or else of the job, workflow or medium with this id."""
     if known is None:
-        return or_(*results_named(name), results_about_medium(name))
-    return or_(*results_named(known.job.job_id or known.job.token), results.c.job == known.id)
+        return (*results_named(name), results_about_medium(name))
+    return (*results_named(known.job.job_id or known.job.token), results.c.job == known.id)
 
 
 def _delivery_counts(connection: Connection, rows: Sequence[int]) -> dict[int, dict[str, int]]:

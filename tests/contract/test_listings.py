@@ -32,6 +32,7 @@ from tests.support.builders import (
     a_message,
     a_result,
     decoded_messages,
+    events_of_medium,
     routes_all,
 )
 from tests.support.cases import each_case
@@ -325,3 +326,39 @@ def test_of_rows_that_an_index_picks_fewer_are_looked_at(
     in_any_state = queries.results(filters=elsewhere)
     in_this_state = queries.results(status=ResultStatus.PARKED, filters=elsewhere)
     assert [(page, page.next) for page in (in_any_state, in_this_state)] == [([], 0), ([], 4)]
+
+
+def test_a_history_can_be_read_in_pages_with_the_newest_results_first(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("listener.store.queries.ATTEMPTS_EACH", 1)
+    store.record(events_of_medium(5), routes_all(), at=NOON)
+    for second in range(2):
+        at = NOON + second * SECOND
+        again = RetryAfter(wait=timedelta(0), reason="busy")
+        claimed = store.claim(a_claim(until=at + SECOND), at=at)
+        store.settle([Settlement(delivery=each, outcome=again) for each in claimed], at=at)
+    found, before = [], 0
+    for _ in range(3):
+        page = Queries(store.database).history("v", before=before, limit=2)
+        assert page
+        found.append(([each.id for each in page.results], [each.attempt for each in page.attempts]))
+        assert [each.result.event for each in page.deliveries] == [each.result.event for each in page.results]
+        before = page.next
+
+    assert found == [([4, 5], [2, 2]), ([2, 3], [2, 2]), ([1], [1, 2])]  # the newest attempts
+    assert before == 0
+    whole = Queries(store.database).history("v")
+    assert whole
+    assert (len(whole.results), len(whole.attempts), whole.next) == (5, 10, 0)
+
+
+def test_a_page_after_the_last_of_a_history_is_empty(store: SqlStore) -> None:
+    store.record(events_of_medium(2), routes_all(), at=NOON)
+    found = Queries(store.database)
+
+    page = found.history("v", before=1, limit=2)
+    assert page
+    assert (page.results, page.next) == ([], 0)
+    assert found.history("w", before=1, limit=2) is None
+    assert [found.is_known(name) for name in ("v", "w")] == [True, False]

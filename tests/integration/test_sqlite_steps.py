@@ -19,7 +19,7 @@ from listener.store.filters import Filters
 from listener.store.quarantined_messages import QuarantinedMessages
 from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
-from tests.support.builders import NOON, a_claim, a_job, decoded_messages, routes_all
+from tests.support.builders import NOON, a_claim, a_job, decoded_messages, events_of_medium, routes_all
 from tests.support.sqlite import new_sqlite_store
 
 ROWS: Final = 1000
@@ -108,3 +108,12 @@ def test_the_quarantine_of_a_queue_is_listed_without_sorting_all_of_it(store: Sq
 
     assert len(messages.page(filters=of_queue, limit=1)) == 1
     assert steps(store, lambda: messages.page(filters=of_queue, limit=1)) < FEW
+
+
+def test_a_page_of_a_history_reads_no_other_results(store: SqlStore) -> None:
+    store.record(events_of_medium(ROWS), routes_all(), at=NOON)
+    queries = Queries(store.database)
+
+    assert steps(store, lambda: queries.history("v", limit=2)) < FEW
+    assert steps(store, lambda: queries.history("v", before=ROWS // 2, limit=2)) < FEW
+    assert steps(store, lambda: queries.is_known("v")) < FEW

@@ -192,6 +192,17 @@ def a_decoded_message(**fields: Any) -> DecodedMessage:
     return DecodedMessage(**({"reason": "" if given["result"] else "it is no callback"} | given))
 
 
+def events_of_medium(count: int, *, media_id: str = "v") -> list[DecodedMessage]:
+    """This many events about one medium, each in a message of its own."""
+    return [
+        a_decoded_message(
+            message=a_message(message_id=f"{media_id}-{number}"),
+            result=a_result(job_id="", media_id=media_id, event=f"{media_id}-{number}", type="Progress"),
+        )
+        for number in range(count)
+    ]
+
+
 def decoded_messages(
     count: int, *, queue: str = "mps-callbacks", prefix: str = "job"
 ) -> list[DecodedMessage]:

@@ -17,7 +17,15 @@ from listener.core.model import Job, JobState, ResultStatus, RoutingDecision
 from listener.settings.loader import settings_from
 from listener.store.sql_store import SqlStore
 from tests.support.api import Api, serving_api
-from tests.support.builders import JOB_ID, NOON, a_decoded_message, a_job, a_result
+from tests.support.builders import (
+    JOB_ID,
+    NOON,
+    a_decoded_message,
+    a_job,
+    a_result,
+    events_of_medium,
+    routes_all,
+)
 from tests.support.cases import each_case
 from tests.support.program import NOTIFY_URL, Place, configured_place
 
@@ -379,6 +387,16 @@ def test_results_without_a_job_have_a_history(api: Api) -> None:
 
     history = api.get(f"/v1/jobs/{JOB_ID}/history").json()
     assert (history["job"], len(history["results"])) == (None, 1)
+
+
+def test_a_long_history_has_pages(api: Api) -> None:
+    api.store.record(events_of_medium(3), routes_all(), at=NOON)
+
+    newest = api.get("/v1/jobs/v/history?limit=2").json()
+    assert ([each["id"] for each in newest["results"]], newest["next"]) == ([2, 3], 2)
+    assert len(newest["deliveries"]) == 2
+    oldest = api.get("/v1/jobs/v/history?limit=2&before=2").json()
+    assert ([each["id"] for each in oldest["results"]], oldest["next"]) == ([1], None)
 
 
 def test_outputs_come_from_mps(mps: Api, place: Place) -> None:

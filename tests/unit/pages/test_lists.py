@@ -17,7 +17,7 @@ from listener.store.deliveries import Deliveries
 from listener.store.quarantined_messages import QuarantinedMessages
 from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
-from tests.support.builders import NOON, TOKEN, a_claim, a_job, decoded_messages, routes_all
+from tests.support.builders import NOON, TOKEN, a_claim, a_job, decoded_messages, events_of_medium, routes_all
 from tests.support.pages import Browser, browsing
 
 
@@ -53,6 +53,20 @@ def test_pages_follow_each_other_and_keep_their_filters(
     assert [job in second for job in ids] == [True, False, False]
     assert 'href="/jobs?function=videoh2v">Newest</a>' in second
     assert 'rel="next"' not in second
+
+
+def test_a_long_timeline_has_pages(
+    browser: Browser, store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(filter_form, "PAGE", 2)
+    store.record(events_of_medium(3), routes_all(), at=clock.now())
+    newest, oldest = browser.text("/job?name=v"), browser.text("/job?name=v&before=2")
+
+    assert [page.count("Callback received") for page in (newest, oldest)] == [2, 1]
+    assert "2 of its results are shown, the newest ones" in newest
+    assert 'href="/job?name=v&amp;before=2" rel="next">Older</a>' in newest
+    assert 'href="/job?name=v">Newest</a>' in oldest
+    assert 'rel="next"' not in oldest
 
 
 @pytest.mark.parametrize("path", ["/jobs", "/deliveries"])
