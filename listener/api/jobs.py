@@ -13,7 +13,15 @@ from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
 
 from listener.api.context import ApiContext
 from listener.api.deliveries import DeliveryDocument
-from listener.api.parameters import NEXT_PAGE, Digits, DurationText, FiltersQuery, PageQuery, Text
+from listener.api.parameters import (
+    NEXT_PAGE,
+    Digits,
+    DurationText,
+    FiltersQuery,
+    ObjectOrText,
+    PageQuery,
+    Text,
+)
 from listener.api.problems import documented
 from listener.api.results import ResultDocument
 from listener.api.serialize import attempt_dict, delivery_dict, job_dict, result_dict
@@ -169,11 +177,11 @@ class JobSubmission(BaseModel):
     kind: Text = Field("", description="For other jobs: `Transcode`, `Snapshot` or `MediaInfo`")
     input: Text = ""
     output: Text = ""
-    params: dict[str, Any] | Text = Field({}, description="JobParams, as an object or as JSON text")
+    params: ObjectOrText = Field({}, description="JobParams, as an object or as JSON text")
     pipeline: Text | None = None
     notify_url: Text | None = None
     route: Text = Field("", description="The route that its result goes to")
-    data: dict[str, Any] | Text = Field("", description="The user data: text, or an object")
+    data: ObjectOrText = Field("", description="The user data: text, or an object")
     user_data: Text | None = Field(None, description="The complete user data, instead of route and data")
     model: Text = ""
     schedule_params: Text = ""

@@ -10,7 +10,16 @@ from typing import Annotated, Any, Final, get_args, get_origin
 
 from fastapi import Depends, Query, Request
 from fastapi.dependencies.models import Dependant
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, Strict, WithJsonSchema
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    PlainValidator,
+    Strict,
+    WithJsonSchema,
+)
 
 from listener.core import clock
 from listener.core.errors import UsageError
@@ -43,6 +52,15 @@ def _storable(text: str) -> str:
     if storable(text) != text:
         raise ValueError("contains a NUL character or a lone surrogate")
     return text
+
+
+def _object_or_text(given: object) -> object:
+    """In place of a union, whose errors have the names of its types in their field."""
+    if isinstance(given, str):
+        return _storable(given)
+    if not isinstance(given, dict):
+        raise ValueError("is neither an object nor text")
+    return given
 
 
 def whole_number(given: object) -> object:
@@ -99,7 +117,15 @@ DurationText = Annotated[
     Field(examples=["30m", 1800]),
 ]
 #: Text that every database takes.
-Text = Annotated[str, AfterValidator(_storable), Field(json_schema_extra={"pattern": r"^[^\u0000]*$"})]
+_TEXT: Final = {"pattern": r"^[^\u0000]*$"}
+Text = Annotated[str, AfterValidator(_storable), Field(json_schema_extra={**_TEXT})]
+ObjectOrText = Annotated[
+    dict[str, Any] | str,
+    PlainValidator(_object_or_text),
+    WithJsonSchema(
+        {"anyOf": [{"type": "object", "additionalProperties": True}, {"type": "string", **_TEXT}]}
+    ),
+]
 #: Of numbers and booleans in a query: written as in JSON.
 Digits: Final = BeforeValidator(_number)
 QueryBool = Annotated[bool, BeforeValidator(_boolean)]

@@ -195,3 +195,15 @@ def test_what_a_job_cannot_be_is_refused_by_name(
     reply = api.call(method, path, json=body)
 
     assert (reply.status_code, reply.json()["field"]) == (422, field)
+
+
+@pytest.mark.parametrize("name", ["data", "params"])
+def test_what_is_neither_an_object_nor_text_is_refused_by_name(api: Api, name: str) -> None:
+    for given in (5, [1], None, True):
+        reply = api.post("/v1/jobs", json={"function": "Cover", name: given})
+        assert (reply.status_code, reply.json()["field"]) == (422, name)
+        assert reply.json()["detail"] == "is neither an object nor text"
+    nul = api.post("/v1/jobs", json={"function": "Cover", name: "\0"}).json()
+    assert (nul["field"], "errors" in nul) == (name, False)
+    batch = api.post("/v1/jobs/batch", json={"jobs": [{"function": "Cover", name: 5}]}).json()
+    assert batch["field"] == f"jobs.0.{name}"
