@@ -42,7 +42,7 @@ from listener.core.errors import (
     UsageError,
 )
 from listener.core.job_kinds import IPRODUCTION
-from listener.core.model import ANSWERED_AT_ONCE, SUCCESS, Job, JobState, Result
+from listener.core.model import ANSWERED_AT_ONCE, SUCCESS, Job, JobState
 from listener.core.outputs import Outputs
 from listener.core.ports import MediaProcessing
 from listener.dispatch.job_result import outputs_of
@@ -340,14 +340,9 @@ class Client:
         if found.state != SUCCESS:
             return None
         kind = found.queried_kind or IPRODUCTION
-        result = self._asked_about(found) or self._mps(found.tenant).query(found.job_id, kind=kind).result
+        stored = Queries(self.store.database).with_outputs(found.token)
+        result = stored or self._mps(found.tenant).query(found.job_id, kind=kind).result
         return outputs_of(result, found)
-
-    def _asked_about(self, job: Job) -> Result | None:
-        """The stored result about whose outputs MPS has been asked."""
-        history = Queries(self.store.database).history(job.token)
-        results = [stored.result for stored in history.results] if history else []
-        return next((result for result in results if result.outputs is not None), None)
 
     def _mps(self, tenant: str) -> MediaProcessing:
         if mps := self.clients.mps(tenant):

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, RowMapping, Select, func, select
+from sqlalchemy import Connection, RowMapping, Select, func, or_, select
 
 from listener.core.model import Attempt, Delivery, Job, JobState, Result, ResultStatus
 from listener.store import attempts as kept
@@ -147,6 +147,16 @@ class Queries:
             lambda connection: _history(connection, name, part, _all_rows, load),
             lambda connection: _history(connection, name, part, _readable_rows, load_each),
         )
+
+    def with_outputs(self, name: str) -> Result | None:
+        """The oldest result of the job with this name about whose outputs MPS has been asked."""
+        with self._database.read() as connection:
+            known = job_rows.find(connection, name)
+        asked = (or_(*_belongs_to(known, name)), results.c.outputs.is_not(None))
+        # A sum, lest the database reads the results of all jobs in the order of their ids.
+        page = select(results).where(*asked).order_by(results.c.id + 0).limit(1)
+        found = read_rows(self._database, results, page, _stored_result)
+        return found[0].result if found else None
 
     def is_known(self, name: str) -> bool:
         """Whether ``history`` finds anything under this name."""

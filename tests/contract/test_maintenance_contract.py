@@ -355,6 +355,8 @@ class TestGrowth:
             QuarantinedMessages(large.database).drop([7])
             queries.history(JOB_ID)
             queries.history("nobody")
+            queries.history(JOB_ID, limit=7)
+            queries.with_outputs(JOB_ID)
             reroute_parked(large.database, routes_all(), at=NOON)
             Statistics(large.database).totals(NOON)
             Statistics(large.database).activity(NOON)

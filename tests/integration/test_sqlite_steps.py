@@ -117,3 +117,15 @@ def test_a_page_of_a_history_reads_no_other_results(store: SqlStore) -> None:
     assert steps(store, lambda: queries.history("v", limit=2)) < FEW
     assert steps(store, lambda: queries.history("v", before=ROWS // 2, limit=2)) < FEW
     assert steps(store, lambda: queries.is_known("v")) < FEW
+
+
+def test_outputs_are_found_without_loading_a_long_history(store: SqlStore) -> None:
+    store.add_job(a_job(job_id="v"))
+    events = events_of_medium(ROWS)
+    of_job = [replace(each, result=replace(each.result, job_id="v")) for each in events if each.result]
+    store.record(of_job, routes_all(), at=NOON)
+    queries = Queries(store.database)
+    whole = steps(store, lambda: queries.history("v"))
+
+    assert queries.with_outputs("v") is None
+    assert 0 < steps(store, lambda: queries.with_outputs("v")) < whole / 5
