@@ -156,7 +156,7 @@ def _columns(kind: type[Outcome]) -> dict[str, Any]:
     }
 
 
-_SETTLE_DONE = ByValues(lambda placeholders: _settlement(deliveries.c.id.in_(placeholders), Done))
+_SETTLE_DONE = ByValues(deliveries.c.id, lambda found: _settlement(found, Done))
 _SETTLE: dict[type[Outcome], CompiledWrite] = {
     kind: CompiledWrite(_settlement(deliveries.c.id == bindparam("row_id"), kind))
     for kind in (RetryAfter, Dead, Offered)

@@ -9,7 +9,6 @@ converted to numbers here, and back.
 from __future__ import annotations
 
 import importlib
-import json
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -19,18 +18,22 @@ from typing import Any
 
 import sqlalchemy
 from sqlalchemy import (
-    JSON,
+    ARRAY,
+    BigInteger,
     Column,
+    ColumnElement,
     Connection,
     Dialect,
+    String,
     Table,
     TableClause,
+    any_,
     bindparam,
-    cast,
     column,
     func,
     select,
 )
+from sqlalchemy.types import TypeEngine
 
 from listener.store.tables import UtcTimestamp, from_microseconds, to_microseconds
 
@@ -41,6 +44,8 @@ MAX_ROWS = 128
 #: SQLite inserts more rows than this in multiples of it, and the rest by another statement. To prepare a statement for
 #: 64 rows takes several times as long as to execute it, and its driver keeps 128 prepared statements.
 STEP = 16
+#: The parameter of a statement of PostgreSQL with the values that a column may have.
+_ARRAY = "wanted_values"
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +85,7 @@ class BulkInsert:
 
     ``columns`` are those that the rows have, in this order; the others get their defaults. The values of the columns
     ``key`` tell the rows apart, if their ids are wanted. ``usually_same`` are columns with one value for all rows of a
-    usual batch, which is then passed to SQLite once: passing all values of a row takes as long as all the rest.
+    usual batch, which is then passed once: passing all values of a row takes as long as all the rest.
     """
 
     def __init__(
@@ -101,7 +106,8 @@ class BulkInsert:
         self._table = sqlalchemy.table(table.name, *(column(name, table.c[name].type) for name in names))
         self._build = build
         self._returned = [self._table.c[name] for name in (*key, "id")] if key else []
-        self._of_documents: _Compiled | None = None
+        self._kinds = {name: _kind(table.c[name]) for name in columns}
+        self._of_arrays: dict[bool, _Compiled] = {}
         self._of_values: dict[tuple[int, bool], str] = {}
         self._texts: Sequence[str] = ()
         self._newest_rows: _Compiled | None = None
@@ -140,12 +146,10 @@ class BulkInsert:
         return rows
 
     def _run(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> Any:
-        if connection.dialect.name == "postgresql":
-            statement = self._from_document(connection.dialect)
-            document = json.dumps([dict(zip(self._names, row, strict=True)) for row in rows])
-            return _execute(connection, statement.text, statement.by_name({"rows": document}))
         columns = list(zip(*rows, strict=True))
         same = all(columns[place].count(columns[place][0]) == len(rows) for place in self._usually_same)
+        if connection.dialect.name == "postgresql":
+            return self._run_arrays(connection, columns, same=same)
         shared, others = self._places(same=same)
         values = chain(
             [columns[place][0] for place in shared],
@@ -154,6 +158,13 @@ class BulkInsert:
         return _execute(
             connection, self._from_values(connection.dialect, len(rows), same=same), tuple(values)
         )
+
+    def _run_arrays(self, connection: Connection, columns: Sequence[Sequence[Any]], *, same: bool) -> Any:
+        shared, others = self._places(same=same)
+        statement = self._from_arrays(connection.dialect, same=same)
+        given = {_given(self._names[place]): columns[place][0] for place in shared}
+        given |= {_given(self._names[place]): _array_text(columns[place]) for place in others}
+        return _execute(connection, statement.text, statement.by_name(given))
 
     def _places(self, *, same: bool) -> tuple[Sequence[int], Sequence[int]]:
         """The columns with one parameter for all rows, and those with one for each."""
@@ -185,21 +196,23 @@ class BulkInsert:
         numbers |= {place: first + number for number, place in enumerate(others, start=1)}
         return [f"?{numbers[place]}" for place in range(len(self._names))]
 
-    def _from_document(self, dialect: Dialect) -> _Compiled:
-        """The statement with all rows as one JSON document: the same for any number of them, so that the server keeps
-        it prepared; and its driver takes longer for hundreds of parameters than the server does for the rows."""
-        if self._of_documents is not None:
-            return self._of_documents
-        rows = (
-            func.json_to_recordset(cast(bindparam("rows"), JSON))
-            .table_valued(*(column(name, self._table.c[name].type) for name in self._names), name="given")
-            .render_derived(with_types=True)
-        )
-        statement = self._build(dialect.name, self._table).from_select(self._names, select(rows))
-        if self._returned:
-            statement = statement.returning(*self._returned)
-        self._of_documents = _compile(statement, dialect, names=["rows"])
-        return self._of_documents
+    def _from_arrays(self, dialect: Dialect, *, same: bool) -> _Compiled:
+        """The statement with an array for each column: the same for any number of rows, so that the server keeps it
+        prepared; and its driver takes longer for hundreds of parameters than the server does for the rows."""
+        if same not in self._of_arrays:
+            shared, others = ([self._names[place] for place in places] for places in self._places(same=same))
+            arrays = [bindparam(_given(name), type_=ARRAY(self._kinds[name])) for name in others]
+            rows = func.unnest(*arrays).table_valued(*others, name="given").render_derived()
+            values: dict[str, Any] = {
+                name: bindparam(_given(name), type_=self._kinds[name]) for name in shared
+            }
+            values |= {name: rows.c[name] for name in others}
+            chosen = select(*(values[name] for name in self._names)).select_from(rows)
+            statement = self._build(dialect.name, self._table).from_select(self._names, chosen)
+            if self._returned:
+                statement = statement.returning(*self._returned)
+            self._of_arrays[same] = _compile(statement, dialect)
+        return self._of_arrays[same]
 
 
 class CompiledWrite:
@@ -220,15 +233,29 @@ class CompiledWrite:
 
 
 class ByValues:
-    """One statement for all rows that have one of many values. ``build`` makes it from placeholders for the values."""
+    """One statement for all rows whose ``column`` has one of many values. ``build`` makes it from that condition."""
 
-    def __init__(self, build: Callable[[Sequence[Any]], Any]) -> None:
+    def __init__(self, column: Column[Any], build: Callable[[ColumnElement[bool]], Any]) -> None:
+        self._column = column
         self._build = build
         self._statements: dict[tuple[str, int], _Compiled] = {}
 
     def run(self, connection: Connection, wanted: Sequence[Any], **others: Any) -> Sequence[Any]:
         """Execute the statement; returns the driver's cursors. ``others`` are its other parameters."""
+        if connection.dialect.name == "postgresql":
+            return [self._run_array(connection, wanted, others)] if wanted else []
         return [self._run(connection, chunk, others) for chunk in _chunks(wanted)]
+
+    def _run_array(self, connection: Connection, wanted: Sequence[Any], others: Row) -> Any:
+        """The values are one parameter: the statement is then the same for any number of them, and the driver, which
+        parses a statement with more than 50 parameters every time, parses it once."""
+        key = ("postgresql", 0)
+        if key not in self._statements:
+            values = bindparam(_ARRAY, type_=ARRAY(_kind(self._column)))
+            self._statements[key] = _compile(self._build(self._column == any_(values)), connection.dialect)
+        statement = self._statements[key]
+        (row,) = _with_microseconds([others], statement.timestamps)
+        return _execute(connection, statement.text, statement.by_name({**row, _ARRAY: _array_text(wanted)}))
 
     def _run(self, connection: Connection, wanted: Sequence[Any], others: Row) -> Any:
         size = 1 << (len(wanted) - 1).bit_length()  # powers of two, so that few statements are compiled
@@ -241,8 +268,8 @@ class ByValues:
     def _for(self, dialect: Dialect, size: int) -> _Compiled:
         key = (dialect.name, size)
         if key not in self._statements:
-            built = self._build([bindparam(name) for name in _placeholders(size)])
-            self._statements[key] = _compile(built, dialect)
+            condition = self._column.in_([bindparam(name) for name in _placeholders(size)])
+            self._statements[key] = _compile(self._build(condition), dialect)
         return self._statements[key]
 
 
@@ -251,7 +278,7 @@ class CompiledSelect:
 
     def __init__(self, column: Column[Any]) -> None:
         table = column.table
-        self._by_values = ByValues(lambda placeholders: select(table).where(column.in_(placeholders)))
+        self._by_values = ByValues(column, lambda found: select(table).where(found))
         self._names = [each.name for each in table.columns]
         self._timestamps = [each.name for each in table.columns if isinstance(each.type, UtcTimestamp)]
 
@@ -264,6 +291,31 @@ class CompiledSelect:
                 if row[name] is not None:
                     row[name] = from_microseconds(row[name])
         return rows
+
+
+def _kind(column: Column[Any]) -> TypeEngine[Any]:
+    """The type of a parameter for this column. That of a text has no length: a cast to one would cut off the rest."""
+    if isinstance(column.type, String):
+        return String()
+    return BigInteger() if isinstance(column.type, UtcTimestamp) else column.type
+
+
+def _given(name: str) -> str:
+    """The parameter for this column; SQLAlchemy reserves the names of the columns for parameters of its own."""
+    return f"given_{name}"
+
+
+def _array_text(values: Sequence[Any]) -> str:
+    """An array as PostgreSQL writes it: its driver takes several times as long to make this of a list."""
+    return f"{{{','.join([_element(value) for value in values])}}}"
+
+
+def _element(value: str | float | None) -> str:
+    if value is None:
+        return "NULL"
+    if not isinstance(value, str):
+        return str(value)
+    return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
 
 
 @cache

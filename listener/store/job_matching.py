@@ -18,21 +18,20 @@ from listener.store.tables import UtcTimestamp, jobs
 
 # Statements of every batch, built once.
 _JOBS_BY_ID = ByValues(
-    lambda placeholders: select(jobs.c.id, *(jobs.c[name] for name in JOB_FIELDS)).where(
-        jobs.c.job_id.in_(placeholders)
-    )
+    jobs.c.job_id, lambda found: select(jobs.c.id, *(jobs.c[name] for name in JOB_FIELDS)).where(found)
 )
 _FINISH = ByValues(
-    lambda placeholders: (
+    jobs.c.id,
+    lambda found: (
         update(jobs)
-        .where(jobs.c.id.in_(placeholders), jobs.c.finished_at.is_(None))
+        .where(found, jobs.c.finished_at.is_(None))
         .values(
             state=bindparam("to"),
             error=bindparam("text"),
             finished_at=bindparam("now", type_=UtcTimestamp),
             next_query_at=None,
         )
-    )
+    ),
 )
 
 

@@ -40,9 +40,7 @@ Value = TypeVar("Value")
 ATTEMPTS_EACH: Final = 10
 
 _FINISHED: Final = ByValues(
-    lambda placeholders: select(jobs.c.token).where(
-        jobs.c.token.in_(placeholders), jobs.c.finished_at.is_not(None)
-    )
+    jobs.c.token, lambda found: select(jobs.c.token).where(found, jobs.c.finished_at.is_not(None))
 )
 
 

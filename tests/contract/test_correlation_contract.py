@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from listener.core.model import Dead, JobState, Settlement
+from listener.core.model import Dead, JobState, Settlement, Target
 from listener.store.queries import Correlated, Queries
 from listener.store.sql_store import SqlStore
 from tests.support.builders import (
@@ -20,8 +20,27 @@ from tests.support.builders import (
     a_result,
     routes_all,
 )
+from tests.support.stores import the_job
 
 OTHER = "z" * 22
+#: Texts with characters that mean something where many values are passed to a database at once.
+SPECIAL = (
+    'a"b',
+    "a\\b",
+    '\\"',
+    "\\",
+    "a,b",
+    "{}",
+    '{"a"}',
+    "NULL",
+    "null",
+    " a ",
+    "a\nb",
+    "'",
+    "%s",
+    "%(x)s",
+    "你好",
+)
 
 
 @pytest.fixture
@@ -107,3 +126,27 @@ def test_the_deliveries_of_a_result_are_found_and_its_result_by_a_delivery(jobs:
         None,
         [],
     )
+
+
+def test_names_and_texts_of_a_batch_may_have_any_characters(store: SqlStore) -> None:
+    for number, text in enumerate(SPECIAL):
+        store.add_job(a_job(token=f"{number:022d}", job_id=text))
+    batch = [
+        a_decoded_message(
+            message=a_message(message_id=text),
+            result=a_result(job_id=text, state="Fail", code="", message=text),
+        )
+        for text in SPECIAL
+    ]
+    targets = [Target(text, text) for text in SPECIAL[:2]]
+
+    claimed = store.record(batch, routes_all(*targets), at=NOON, claim=a_claim(limit=100)).claimed
+
+    stored = Queries(store.database).results()
+    assert {(each.result.job_id, each.result.message) for each in stored} == {
+        (text, text) for text in SPECIAL
+    }
+    for number, text in enumerate(SPECIAL):
+        assert the_job(store, f"{number:022d}").error == f": {text}".strip(": ")
+    assert len(claimed) == len(SPECIAL) * len(targets)
+    assert {each.target for each in claimed} == set(targets)

@@ -18,7 +18,7 @@ from pathlib import Path
 import pytest
 
 from listener.core.errors import SettingsError, StoreFailureKind, StoreUnavailable
-from listener.core.model import Delivery, Done, JobState, RetryAfter, Settlement, Target
+from listener.core.model import Delivery, Done, Job, JobState, Result, RetryAfter, Settlement, Target
 from listener.intake.recorder import NullDeliverySink, Recorder, decode_message
 from listener.rules.routing import Correlation, Rule
 from listener.store import ingest, job_rows
@@ -26,7 +26,9 @@ from listener.store.dead_letters import DeadLetters
 from listener.store.event_feed import EventFeed
 from listener.store.feed_position import Position
 from listener.store.notifier import Notifier
+from listener.store.rows import values_of_job
 from listener.store.sql_store import SqlStore
+from listener.store.tables import jobs
 from tests.support import ROOT, postgres
 from tests.support.builders import (
     ABSENT,
@@ -53,6 +55,11 @@ from tests.support.waiting import wait_until
 LONG = timedelta(seconds=30)
 BRIEF = timedelta(milliseconds=50)
 SECOND = timedelta(seconds=1)
+#: The statements that this session keeps prepared, and how many parameters each of them has.
+PREPARED = "SELECT statement, cardinality(parameter_types) FROM pg_prepared_statements"
+INSERTS = tuple(f"INSERT INTO {table} " for table in ("results", "deliveries", "changes"))
+#: The driver parses statements with more of them again whenever it executes them.
+MOST_PARAMETERS = 50
 
 
 @pytest.fixture(scope="module")
@@ -175,6 +182,24 @@ class TestText:
         summary = store.record([found], routes_all(), at=NOON)
 
         assert summary.new + summary.quarantined == 1
+
+
+class TestStatements:
+    def test_batches_of_any_size_are_written_by_the_same_prepared_statements(self, store: SqlStore) -> None:
+        for turn, size in enumerate((64, 50, 33, 17, 2, 1, 64, 63, 9, 1)):
+            batch = decoded_messages(size, prefix=f"batch-{turn}")
+            with store.database.write() as connection:
+                rows = [values_of_job(_job_of(each.result, turn)) for each in batch if each.result]
+                connection.execute(jobs.insert(), rows)
+            claimed = store.record(batch, routes_all(), at=NOON, claim=a_claim(limit=size)).claimed
+            store.settle([Settlement(delivery=each, outcome=Done()) for each in claimed], at=NOON)
+
+        with store.database.read() as connection:
+            prepared = connection.exec_driver_sql(PREPARED).all()
+        for beginning in ("SELECT jobs.id", "UPDATE jobs", "UPDATE deliveries", *INSERTS):
+            texts = {text for text, _ in prepared if text.startswith(beginning)}
+            assert len(texts) == 1, beginning
+        assert max(parameters for _, parameters in prepared) <= MOST_PARAMETERS
 
 
 class TestNotifier:
@@ -482,3 +507,8 @@ def a_wide_callback(*, seed: int) -> str:
 def a_recorder(store: SqlStore) -> Recorder:
     rules = (Rule(name="videos", handlers=("log",)),)
     return Recorder(store=store, rules=rules, correlation=Correlation(), sink=NullDeliverySink())
+
+
+def _job_of(result: Result, turn: int) -> Job:
+    """The job of a result, with a token of its own."""
+    return a_job(token=f"{turn}-{result.job_id[-19:]}", job_id=result.job_id)
