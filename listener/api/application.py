@@ -23,8 +23,9 @@ from listener.api import (
     results,
     root,
 )
-from listener.api.access import Access, Tokens
+from listener.api.access import Access
 from listener.api.context import ApiContext
+from listener.api.fast_path import FastPath
 from listener.api.parameters import refuse_unknown_parameters
 from listener.api.problems import ProblemDocument, UnexpectedErrors, answer_with_problems, documented
 
@@ -51,12 +52,13 @@ without such a file. Tokens that may only read are accepted for GET, and for `PO
 
 def application(context: ApiContext) -> ASGIApp:
     """Answers every path; those outside of ``/v1`` with a problem."""
-    return guarded(fastapi_application(context), tokens=context.tokens)
+    return guarded(fastapi_application(context), context)
 
 
-def guarded(app: FastAPI, *, tokens: Tokens | None) -> ASGIApp:
-    """With the check of the token, and a problem for each error that was not foreseen."""
-    return Access(UnexpectedErrors(app), tokens=tokens)
+def guarded(app: FastAPI, context: ApiContext) -> ASGIApp:
+    """With the check of the token, the fast path, and a problem for each error that was not foreseen."""
+    fast = FastPath(app, context, path=f"{PREFIX}/jobs")
+    return Access(UnexpectedErrors(fast), tokens=context.tokens)
 
 
 def fastapi_application(context: ApiContext) -> FastAPI:

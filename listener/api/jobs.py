@@ -248,19 +248,18 @@ class _Jobs:
         with the same job and status 200, another one is refused with 409. With `Prefer: respond-async` the job is
         `accepted`: it is in the store, and submitted as soon as MPS takes it.
         """
-        _require_one_name(submission.reference, idempotency_key)
-        request, tenant = submission.request(idempotency_key), submission.tenant
-        accepts = _prefers_async(prefer)
-        with tracing.called_by(traceparent):
-            if accepts:
-                done = await self._context.acceptance.accept_one(request, tenant)
-                response.headers["preference-applied"] = RESPOND_ASYNC
-            else:
-                done = await self._mps.run(self._submit, request, tenant)
-        created = HTTPStatus.ACCEPTED if accepts else HTTPStatus.CREATED
-        response.status_code = created if done.new else HTTPStatus.OK
-        response.headers["location"] = _location(done.job)
-        return job_dict(done.job) | {"warnings": done.warnings}
+        if prefers_async(prefer):
+            answer = await accept_job(
+                self._context, submission, idempotency_key=idempotency_key, traceparent=traceparent
+            )
+        else:
+            request = _named_request(submission, idempotency_key)
+            with tracing.called_by(traceparent):
+                done = await self._mps.run(self._submit, request, submission.tenant)
+            answer = SubmissionAnswer(done, new=HTTPStatus.CREATED)
+        response.status_code = answer.status
+        response.headers.update(answer.headers)
+        return answer.document
 
     def _submit(self, request: JobRequest, tenant: str) -> Accepted:
         client = self._context.client
@@ -361,6 +360,27 @@ class _Jobs:
         return {"job_id": job.job_id, "state": job.state, "outputs": to_plain(outputs)}
 
 
+class SubmissionAnswer:
+    """The answer to a submission."""
+
+    def __init__(self, done: Accepted, *, new: HTTPStatus, preference: str = "") -> None:
+        """``new`` is the status if the request has not been sent before, ``preference`` the one that was applied."""
+        self.status = new if done.new else HTTPStatus.OK
+        self.headers = {"preference-applied": preference} if preference else {}
+        self.headers["location"] = _location(done.job)
+        self.document = job_dict(done.job) | {"warnings": done.warnings}
+
+
+async def accept_job(
+    context: ApiContext, submission: JobSubmission, *, idempotency_key: str, traceparent: str
+) -> SubmissionAnswer:
+    """Store a job that is submitted soon. Raises what is wrong with it."""
+    request = _named_request(submission, idempotency_key)
+    with tracing.called_by(traceparent):
+        done = await context.acceptance.accept_one(request, submission.tenant)
+    return SubmissionAnswer(done, new=HTTPStatus.ACCEPTED, preference=RESPOND_ASYNC)
+
+
 def router(context: ApiContext) -> APIRouter:
     jobs = _Jobs(context)
     made = APIRouter(prefix="/jobs", tags=["jobs"])
@@ -392,18 +412,21 @@ def router(context: ApiContext) -> APIRouter:
     return made
 
 
-def _prefers_async(prefer: str) -> bool:
+def prefers_async(prefer: str) -> bool:
     """Other preferences, and parameters of this one, are ignored, as RFC 7240 has it."""
     return any(each.partition(";")[0].strip().lower() == RESPOND_ASYNC for each in prefer.split(","))
 
 
-def _require_one_name(reference: str, idempotency_key: str) -> None:
+def _named_request(submission: JobSubmission, idempotency_key: str) -> JobRequest:
+    """Raises UsageError for a job with two names."""
+    reference = submission.reference
     if reference and idempotency_key not in ("", reference):
         raise UsageError(
             f"the job has the reference {reference!r} and another Idempotency-Key; send only one of them: a reference "
             "makes the request safe to repeat, too",
             field="idempotency-key",
         )
+    return submission.request(idempotency_key)
 
 
 def _require_the_same(job: Job, registration: JobRegistration) -> None:

@@ -51,7 +51,8 @@ _ERRORS: Final = (
     (StoreUnavailable, 503, "store-unavailable", "The store is unavailable"),
     (UnavailableError, 503, "unavailable", "A service is unavailable"),
 )
-_INTERNAL: Final = Problem(
+#: For an error that nothing foresaw.
+INTERNAL: Final = Problem(
     name="internal",
     title="Internal error",
     status=500,
@@ -118,7 +119,7 @@ def problem_of(error: ListenerError) -> Problem:
                 headers={"retry-after": str(RETRY_AFTER)} if status == HTTPStatus.SERVICE_UNAVAILABLE else {},
             )
     log.error("request.failed", error=str(error))
-    return _INTERNAL
+    return INTERNAL
 
 
 def _hint_of(error: ListenerError, own: str) -> str:
@@ -223,7 +224,7 @@ def _wrong_fields(error: RequestValidationError) -> Iterator[Mapping[str, str]]:
 
 
 async def _unexpected(_request: Request, _error: Exception) -> Response:
-    return problem_response(_INTERNAL)
+    return problem_response(INTERNAL)
 
 
 _HANDLERS: Final[Mapping[type[Exception], Callable[[Request, Exception], Any]]] = {

@@ -12,6 +12,7 @@ from typing import Any, cast
 
 import httpx
 from fastapi import FastAPI
+from starlette.types import ASGIApp
 
 from listener.api.acceptance import Acceptance
 from listener.api.access import Tokens
@@ -59,7 +60,8 @@ class Api:
         self.woken = 0  #: how often the daemon was woken
         self.submitters_woken = 0
         _CURRENT.context = context
-        self.application = guarded(_application(), tokens=context.tokens)
+        self.framework = _application()
+        self.application: ASGIApp = guarded(self.framework, context)
         self._runner = runner
 
     @property
