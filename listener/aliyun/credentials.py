@@ -22,6 +22,13 @@ log = get_logger(__name__)
 PACKAGE_LOGGER = "credentials"
 #: Its texts may quote replies of a service that issues keys.
 _SECRET = re.compile(r'("(?:AccessKeySecret|SecurityToken)"\s*:\s*")[^"]*', re.IGNORECASE)
+#: Where the package's chain and its profiles keep the provider that they use, from the outside in. A release without
+#: them only hides the expiry, and fails a test.
+_INNER_PROVIDERS = (
+    "_DefaultCredentialsProvider__last_used_provider",
+    "_CLIProfileCredentialsProvider__innerProvider",
+    "_ProfileCredentialsProvider__innerProvider",
+)
 KEY_ID, KEY_SECRET = "ALIBABA_CLOUD_ACCESS_KEY_ID", "ALIBABA_CLOUD_ACCESS_KEY_SECRET"
 TOKEN = "ALIBABA_CLOUD_SECURITY_TOKEN"  # noqa: S105 - the name of a variable
 
@@ -49,12 +56,20 @@ class AccessKey:
 class Credentials:
     """Provides the current key. May be used from several threads. Raises UnavailableError."""
 
-    def __init__(self, source: Callable[[], AccessKey]) -> None:
+    def __init__(
+        self, source: Callable[[], AccessKey], *, expiry: Callable[[], int | None] = lambda: None
+    ) -> None:
         self._source = source
+        self._expiry = expiry
 
     def get_credentials(self) -> AccessKey:
         """The method that the SDK calls on a ``credentials_provider``."""
         return self._source()
+
+    @property
+    def expiry(self) -> int | None:
+        """The Unix time at which the key that was provided last expires; None if nothing tells it."""
+        return self._expiry()
 
 
 def credentials(settings: CredentialsSettings) -> Credentials:
@@ -66,7 +81,8 @@ def credentials(settings: CredentialsSettings) -> Credentials:
         except UnavailableError as error:
             raise SettingsError(str(error)) from error
         return Credentials(files)
-    return Credentials(_Chain())
+    chain = _Chain()
+    return Credentials(chain, expiry=lambda: chain.expiry)
 
 
 class _KeyFiles:
@@ -113,6 +129,8 @@ class _Chain:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._client: Any = None
+        self._key_id = ""
+        self.expiry: int | None = None  #: of the key that was provided last
         self._complaints = _Complaints()
         self._warnings = ThrottledLog(log)
 
@@ -120,6 +138,7 @@ class _Chain:
         # A trailing line break, as left by files and pipes, cannot be sent in a header.
         key_id, secret, token = (os.environ.get(name, "").strip() for name in (KEY_ID, KEY_SECRET, TOKEN))
         if key_id and secret:
+            self._key_id, self.expiry = "", None
             return AccessKey(key_id, secret, token)
         return self._from_package()
 
@@ -132,6 +151,9 @@ class _Chain:
                 self._client = self._client or Client()
                 self._complaints.listen()
                 found = self._client.get_credential()
+                if found.access_key_id != self._key_id:  # a renewed key has another id
+                    self.expiry = _expiry(self._client.cloud_credential.provider)
+                    self._key_id = found.access_key_id
         except CredentialException as error:
             self._complaints.take()  # the error says the same
             raise UnavailableError(
@@ -148,6 +170,17 @@ class _Chain:
                 "reachable, such as the RAM role of the machine",
             )
         return AccessKey(found.access_key_id or "", found.access_key_secret or "", found.security_token or "")
+
+
+def _expiry(provider: Any) -> int | None:
+    """When the present key of a provider of the package expires, as the innermost provider knows it.
+
+    Those around it leave it out of what they return, and have no other access to the inner one.
+    """
+    for attribute in _INNER_PROVIDERS:
+        provider = getattr(provider, attribute, None) or provider
+    expiry = provider.get_credentials().get_expiration()
+    return int(expiry) if expiry and expiry > 0 else None
 
 
 class _Complaints(logging.Handler):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from listener.core.model import DeliveryState, ResultStatus
@@ -11,6 +11,7 @@ from listener.runtime.gauges import Gauges
 from listener.store.statistics import Totals
 
 if TYPE_CHECKING:
+    from listener.aliyun.credentials import Credentials
     from listener.dispatch.dispatcher import Dispatcher
     from listener.intake.poller_group import PollerGroup
 
@@ -25,11 +26,14 @@ class GaugeValues:
         poller_groups: Sequence[PollerGroup],
         dispatcher: Dispatcher,
         statistics: StatisticsLoop,
+        keys: Mapping[str, Credentials],
     ) -> None:
+        """``keys`` are those for the queues, by tenant: they are used all the time, so that what is known is new."""
         self._gauges = gauges
         self._poller_groups = poller_groups
         self._dispatcher = dispatcher
         self._statistics = statistics
+        self._keys = keys
 
     def update(self, *, ready: bool) -> None:
         gauges = self._gauges
@@ -37,6 +41,10 @@ class GaugeValues:
         gauges.in_flight.set(self._dispatcher.in_flight)
         for group in self._poller_groups:
             gauges.pollers.labels(group.name).set(group.pollers)
+        gauges.credentials_expiry.clear()  # it may be unknown of the next key
+        for tenant, keys in self._keys.items():
+            if (expiry := keys.expiry) is not None:
+                gauges.credentials_expiry.labels(tenant).set(expiry)
         gauges.statistics_age.set(self._statistics.age.total_seconds())
         if totals := self._statistics.totals:
             _set_totals(gauges, totals)

@@ -270,6 +270,7 @@ class Wiring:
                 poller_groups=poller_groups,
                 dispatcher=dispatcher,
                 statistics=self._statistics,
+                keys=self.resources.keys,
             ),
             poller_groups=poller_groups,
             store=self.store_health,

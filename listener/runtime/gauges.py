@@ -30,6 +30,11 @@ class Gauges:
         )
         self._received = dict[str, float]()
         self._delays = dict[str, timedelta]()
+        self.credentials_expiry = gauge(
+            "mns_listener_credentials_expiry_timestamp_seconds",
+            "Unix time at which the access key in use expires, where that is known",
+            ["tenant"],
+        )
         # Of the store
         self.deliveries = gauge("mns_listener_deliveries", "Open deliveries in the store", ["state"])
         self.offered = gauge(

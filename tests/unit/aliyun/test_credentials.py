@@ -113,12 +113,12 @@ def asked_of_the_chain(home: Path, **environ: str) -> str:
     return ask(home, **environ).stdout.strip()
 
 
-def ask(home: Path, **environ: str) -> subprocess.CompletedProcess[str]:
+def ask(home: Path, source: str = ASK, **environ: str) -> subprocess.CompletedProcess[str]:
     """The process. The package never asks the metadata service of a virtual machine."""
     keys = {KEY_ID, KEY_SECRET, TOKEN}
     inherited = {name: value for name, value in os.environ.items() if name not in keys}
     chain = {"HOME": str(home), "ALIBABA_CLOUD_ECS_METADATA_DISABLED": "true"}
-    done = run_source(ASK, home, inherited | chain | environ)
+    done = run_source(source, home, inherited | chain | environ)
     assert done.returncode == 0, done.stderr
     return done
 
@@ -140,6 +140,55 @@ def test_a_profile_file_is_found_by_the_default_chain(tmp_path: Path) -> None:
         asked_of_the_chain(tmp_path, ALIBABA_CLOUD_CREDENTIALS_FILE=str(profile))
         == "fromFile\n" * 2 + "fromFile"
     )
+
+
+EXPIRES = clock.now().replace(microsecond=0) + timedelta(hours=1)
+EXPIRING = {
+    "AccessKeyId": "expiring",
+    "AccessKeySecret": "testKeySecret",
+    "SecurityToken": "token",
+    "Expiration": EXPIRES.strftime("%Y-%m-%dT%H:%M:%SZ"),
+}
+ASK_EXPIRY = ASK + "    print(keys.expiry)\n"
+
+
+def test_the_expiry_of_a_key_of_a_service_is_known(tmp_path: Path) -> None:
+    content = json.dumps(EXPIRING | {"Code": "Success"}).encode()
+    with serving([http_reply(content, headers=CLOSED)]) as server:
+        child = ask(tmp_path, ASK_EXPIRY, ALIBABA_CLOUD_CREDENTIALS_URI=f"{server.url}/key")
+
+    assert child.stdout.split() == ["expiring", str(int(EXPIRES.timestamp()))] * 3
+
+
+def test_the_expiry_of_a_key_that_a_program_fetches_for_a_profile_is_known(tmp_path: Path) -> None:
+    (tmp_path / "key.json").write_text(
+        json.dumps(
+            {
+                "mode": "StsToken",
+                "access_key_id": "expiring",
+                "access_key_secret": "testKeySecret",
+                "sts_token": "token",
+                "expiration": EXPIRING["Expiration"],
+            }
+        )
+    )
+    profile = {"name": "p", "mode": "External", "process_command": f"cat {tmp_path / 'key.json'}"}
+    (tmp_path / ".aliyun").mkdir()
+    (tmp_path / ".aliyun" / "config.json").write_text(json.dumps({"current": "p", "profiles": [profile]}))
+
+    child = ask(tmp_path, ASK_EXPIRY)
+
+    assert child.stdout.split() == ["expiring", str(int(EXPIRES.timestamp()))] * 3, child.stderr
+
+
+def test_the_expiry_of_a_fixed_key_is_not_known(tmp_path: Path, files: CredentialsSettings) -> None:
+    profile = tmp_path / "credentials"
+    profile.write_text("[default]\ntype = access_key\naccess_key_id = fixed\naccess_key_secret = secret\n")
+    child = ask(tmp_path, ASK_EXPIRY, ALIBABA_CLOUD_CREDENTIALS_FILE=str(profile))
+
+    assert child.stdout.split() == ["fixed", "None"] * 3
+    (keys := credentials(files)).get_credentials()
+    assert keys.expiry is None
 
 
 def test_a_service_that_has_no_key_is_an_outage_and_prints_no_tracebacks(
