@@ -57,18 +57,21 @@ _DUE = (
     .limit(bindparam("most"))
     .with_for_update(skip_locked=True)
 )
-_CLAIM = (
-    update(deliveries)
-    .where(deliveries.c.id.in_(bindparam("ids", expanding=True)))
-    .values(
-        state=RUNNING,
-        owner=bindparam("new_owner"),
-        lease_until=bindparam("until"),
-        attempt=deliveries.c.attempt + 1,
-        next_at=None,
-        # A process of a release without pulls sets next_at and leaves this one: the attempt is no application's.
-        pull_at=None,
-    )
+_CLAIM = ByValues(
+    deliveries.c.id,
+    lambda found: (
+        update(deliveries)
+        .where(found)
+        .values(
+            state=RUNNING.value,
+            owner=bindparam("new_owner"),
+            lease_until=bindparam("until", type_=UtcTimestamp),
+            attempt=deliveries.c.attempt + 1,
+            next_at=None,
+            # A process of a release without pulls sets next_at and leaves this one: the attempt is no application's.
+            pull_at=None,
+        )
+    ),
 )
 _RENEW = (
     update(deliveries)
@@ -174,7 +177,7 @@ def claim(connection: Connection, wanted: Claim, *, at: datetime, load: Load) ->
     ids = _due(connection, wanted, at=at)
     if not ids:
         return ()
-    connection.execute(_CLAIM, {"ids": ids, "new_owner": wanted.owner, "until": wanted.until})
+    _CLAIM.run(connection, ids, new_owner=wanted.owner, until=wanted.until)
     return load(connection, ids)
 
 
