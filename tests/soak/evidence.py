@@ -6,10 +6,12 @@ The store is read without the code under test.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence, Set
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
+
+from listener.dispatch.dispatcher import EXPIRED
 
 Row = Mapping[str, Any]
 
@@ -65,6 +67,8 @@ class Evidence:
     left_in_queues: int
     #: When the job of an early callback had been registered, by item, in microseconds of the wall clock.
     registered: Mapping[int, int] = field(default_factory=dict)
+    #: Keys and attempts that processes gave back, since their leases had expired before the handlers were called.
+    given_back: Set[tuple[str, int]] = frozenset()
     slowness: float = 1.0  #: by which the machine was busier than one that does nothing else
     troubles: Sequence[
         str
@@ -80,6 +84,13 @@ def calls_in(folder: Path) -> Sequence[Call]:
 def _whole_lines(written: bytes) -> Sequence[bytes]:
     """Without an incomplete last line, which a process was writing when it was killed."""
     return written.split(b"\n")[:-1]
+
+
+def given_back_in(folder: Path) -> Set[tuple[str, int]]:
+    """By the logs of all processes, apart from those that went to a pipe."""
+    logs = [path.read_bytes() for path in folder.glob("log-*.jsonl") if path.is_file()]
+    lines = [json.loads(line) for log in logs for line in _whole_lines(log) if EXPIRED.encode() in line]
+    return {(line["key"], line["attempt"]) for line in lines if line.get("reason") == EXPIRED}
 
 
 def calls_of(lines: Iterable[Mapping[str, Any]]) -> Sequence[Call]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import base64
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Set
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 
@@ -328,7 +328,7 @@ def _follow_up(
         ending for ending in evidence.endings if ending.until > before.begun and ending.since < after.begun
     ]
     own = [ending for ending in between if ending.pid == before.pid or _of_any(before, ending)]
-    yield from _attempts(before, after, between)
+    yield from _attempts(before, after, between, evidence.given_back)
     # The receiver of a webhook learns that its caller has hung up a moment after the caller went on.
     learnt = HUNG_UP * evidence.slowness if before.pid == ANY_PROCESS and before.how == "raised" else 0.0
     overlaps = before.ended is not None and before.ended - learnt > after.begun
@@ -355,11 +355,13 @@ def _follow_up(
         yield Complaint("doubled", f"{before.key}: {before} and {after}")
 
 
-def _attempts(before: Call, after: Call, between: Sequence[Ending]) -> Iterator[Complaint]:
-    """The next attempt has the next number; a number is skipped only if its process ended or reloaded its handlers
-    before the call, or if the store was away, which loses the answer to a claim."""
-    step = after.attempt - before.attempt
-    if step < 1 or (step > 1 and not between):
+def _attempts(
+    before: Call, after: Call, between: Sequence[Ending], given_back: Set[tuple[str, int]]
+) -> Iterator[Complaint]:
+    """The next attempt has the next number; a number is skipped only if its lease expired before the call, if its
+    process ended or reloaded its handlers before it, or if the store was away, which loses the answer to a claim."""
+    skipped = {(before.key, attempt) for attempt in range(before.attempt + 1, after.attempt)}
+    if after.attempt <= before.attempt or not (between or skipped <= given_back):
         yield Complaint("unexplained", f"{before.key}: attempt {after.attempt} after {before.attempt}")
 
 

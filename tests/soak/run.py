@@ -32,7 +32,7 @@ from listener.store.rows import values_of_job
 from listener.store.sql_store import SqlStore
 from listener.store.tables import jobs
 from tests.soak.blows import strike
-from tests.soak.evidence import Evidence, calls_in
+from tests.soak.evidence import Evidence, calls_in, given_back_in
 from tests.soak.ledger import reference
 from tests.soak.listener_with import CLOCK_OFFSET
 from tests.soak.plan import (
@@ -264,6 +264,7 @@ class Run:
             effects=len(list((self.folder / "effects").iterdir())),
             left_in_queues=self.server.call(_left),
             registered=self._registered,
+            given_back=given_back_in(self.folder),
             slowness=self._slowness,
             troubles=self.processes.troubles,
         )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import os
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -9,9 +11,10 @@ from typing import Any
 
 import pytest
 
+from listener.dispatch.dispatcher import EXPIRED
 from listener.emulator.faults import FaultKind
 from tests.soak.campaign import ENOUGH_FOR_ALL_KINDS, RECEIVER, Report, never_happened
-from tests.soak.evidence import ANY_PROCESS, STORE, Call, Ending, Evidence, Rows
+from tests.soak.evidence import ANY_PROCESS, STORE, Call, Ending, Evidence, Rows, given_back_in
 from tests.soak.ledger import COMMIT, HUNG_UP, NOTICED, Accounting, account_for
 from tests.soak.plan import (
     CORRELATION_WAIT,
@@ -159,6 +162,30 @@ def test_a_hang_up_explains_an_attempt_without_a_call() -> None:
 
     assert complaints() == ["unexplained"]
     assert complaints(done_to(PID, "hup", 12.0, 13.0)) == []
+
+
+def test_an_attempt_that_was_given_back_explains_that_its_number_is_skipped() -> None:
+    raised, third = replace(RETURNED, how="raised"), replace(AGAIN, attempt=3)
+    found = evidence(raised, third)
+
+    def complaints(*attempts: int) -> list[str]:
+        given_back = {(raised.key, attempt) for attempt in attempts}
+        return kinds_of(account_for(PLAN, replace(found, given_back=given_back)))
+
+    assert complaints(1, 3) == ["unexplained"]
+    assert complaints(2) == []
+
+
+def test_what_was_given_back_is_read_from_the_logs(tmp_path: Path) -> None:
+    lines = [
+        {"key": "job-1:Success:single:record", "attempt": 2, "reason": EXPIRED},
+        {"key": "job-2:Success:single:record", "attempt": 1, "reason": "boom"},
+    ]
+    text = "\n".join(json.dumps(line) for line in lines)
+    (tmp_path / "log-1.jsonl").write_text(f"{text}\n{text[:30]}")
+    os.mkfifo(tmp_path / "log-2.jsonl")
+
+    assert given_back_in(tmp_path) == {("job-1:Success:single:record", 2)}
 
 
 @each_case("kind", STORE_KINDS)
