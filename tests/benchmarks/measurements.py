@@ -108,10 +108,8 @@ class Bench:
 
     def ours(self, *, count: int = 0, delay: float = 0.0) -> Drained:
         """One drain by the listener on a store of its own."""
-        count = count or self.sizes.messages
-        folder, series = self.folder(), self.series()
-        store = new_store(folder, series, count)
-        return drain(folder, self.server, series=series, count=count, store=store, delay=delay)
+        store = url_of(self.folder() / "listener.db")
+        return _drain_when_ready(self, store, count=count or self.sizes.messages, delay=delay)
 
     def sdk(self, turn: str, *, count: int, delay: float = 0.0) -> Drained:
         return runs.sdk_drain(
@@ -456,14 +454,16 @@ def _drain_when_ready(
     bench: Bench,
     store: str,
     *,
+    count: int = 0,
+    delay: float = 0.0,
     processes: int = 1,
     environment: Mapping[str, str] = MappingProxyType({}),
     watchers: Watchers | None = None,
 ) -> Drained:
     """All processes are ready before the first message is there; then ``watchers`` begin."""
-    folder, series, count = bench.folder(), bench.series(), bench.sizes.aside
+    folder, series, count = bench.folder(), bench.series(), count or bench.sizes.aside
     register(store, series, count)
-    bench.server.reset()
+    bench.server.reset(delay=delay)
     with daemons(folder, bench.server, store=store, processes=processes, environment=environment) as started:
         for daemon in started:
             daemon.ready()
