@@ -78,7 +78,7 @@ def account_for(plan: Plan, evidence: Evidence) -> Accounting:
     for series in _series(evidence.calls).values():
         for before, after in pairwise(series):
             complaints += _follow_up(before, after, evidence, repeats, resumed)
-        complaints += _first(series[0], evidence.endings)
+        complaints += _first(series[0], evidence)
     outcomes = Counter(item.expected.value for item in items)
     return Accounting(outcomes=outcomes, repeats=repeats, resumed=resumed, complaints=complaints)
 
@@ -314,9 +314,11 @@ def _series(calls: Sequence[Call]) -> Mapping[str, list[Call]]:
     return series
 
 
-def _first(call: Call, endings: Sequence[Ending]) -> Iterator[Complaint]:
-    """Attempts before the first call were claimed by processes that ended before they began it."""
-    if call.attempt > 1 and not any(ending.since < call.begun for ending in endings):
+def _first(call: Call, evidence: Evidence) -> Iterator[Complaint]:
+    """Attempts before the first call were claimed by processes that ended before they began it, or given back."""
+    skipped = _attempts_of(call, range(1, call.attempt))
+    ended = any(ending.since < call.begun for ending in evidence.endings)
+    if not (ended or skipped <= evidence.given_back):
         yield Complaint("unexplained", f"{call.key} begins with attempt {call.attempt}")
 
 
@@ -360,9 +362,14 @@ def _attempts(
 ) -> Iterator[Complaint]:
     """The next attempt has the next number; a number is skipped only if its lease expired before the call, if its
     process ended or reloaded its handlers before it, or if the store was away, which loses the answer to a claim."""
-    skipped = {(before.key, attempt) for attempt in range(before.attempt + 1, after.attempt)}
+    skipped = _attempts_of(before, range(before.attempt + 1, after.attempt))
     if after.attempt <= before.attempt or not (between or skipped <= given_back):
         yield Complaint("unexplained", f"{before.key}: attempt {after.attempt} after {before.attempt}")
+
+
+def _attempts_of(call: Call, numbers: range) -> Set[tuple[str, int]]:
+    """These attempts at its delivery, as evidence has them."""
+    return {(call.key, number) for number in numbers}
 
 
 def _of_any(call: Call, ending: Ending) -> bool:

@@ -176,6 +176,17 @@ def test_an_attempt_that_was_given_back_explains_that_its_number_is_skipped() ->
     assert complaints(2) == []
 
 
+def test_a_first_call_needs_an_explanation_for_each_attempt_before_it() -> None:
+    found = evidence(replace(RETURNED, attempt=3))
+
+    def complaints(*attempts: int) -> list[str]:
+        given_back = {(RETURNED.key, attempt) for attempt in attempts}
+        return kinds_of(account_for(PLAN, replace(found, given_back=given_back)))
+
+    assert complaints(2) == ["unexplained"]
+    assert complaints(1, 2) == []
+
+
 def test_what_was_given_back_is_read_from_the_logs(tmp_path: Path) -> None:
     lines = [
         {"key": "job-1:Success:single:record", "attempt": 2, "reason": EXPIRED},
