@@ -311,9 +311,11 @@ def test_a_delivery_that_is_enriched_during_a_reload_goes_to_the_new_handler(
 
 def test_a_handler_that_hangs_is_replaced_and_counted(store: SqlStore) -> None:
     hanging, go_on = threading.Event(), threading.Event()
+    abandoned: list[threading.Thread] = []
 
     def handle(result: JobResult) -> None:
         if result.job_id.endswith("-0") and result.attempt == 1:
+            abandoned.append(threading.current_thread())
             hanging.set()
             go_on.wait(60)
             raise ValueError("too late to matter")
@@ -332,7 +334,9 @@ def test_a_handler_that_hangs_is_replaced_and_counted(store: SqlStore) -> None:
         wait_until(lambda: tended(dispatcher) and delivery_states(store) == {"done": 3})
         assert not go_on.is_set()
         go_on.set()
+        abandoned[0].join(30)  # so that it logs nothing during a later test
 
+    assert not abandoned[0].is_alive()
     first = delivery_rows(store)[0]
     assert (first.attempt, first.failures) == (2, 1)
 
