@@ -125,24 +125,33 @@ def accept(place: Place, *, count: int, connections: int, rate: float = 0.0, key
     return Accepted(json.loads(done.stdout), passed, taken)
 
 
-def costs(places: list[Place], sizes: Sizes) -> Iterator[Figure]:
-    """The CPU time of a job that is accepted, while hardly any is submitted."""
+def costs(checkouts: list[Path], sizes: Sizes) -> Iterator[Figure]:
+    """The CPU time of a job that is accepted, while hardly any is submitted.
+
+    Each number of connections has daemons of its own: one accepts only so many jobs that wait.
+    """
     for connections in (1, 16, 64):
-        for keyed in (False, True):
-            what = f"{connections} connections, {'with' if keyed else 'without'} Idempotency-Key"
-            sides: list[Callable[[int], Accepted]] = [
-                lambda _, place=place, n=connections, keyed=keyed: accept(  # type: ignore[misc] # a default for each name
-                    place, count=sizes.count, connections=n, keyed=keyed
-                )
-                for place in places
-            ]
-            for side in sides:
-                side(0)  # warm-up
-            found = interleaved(*sides, rounds=sizes.rounds)
-            yield Figure(name=f"{what}: CPU", values=[each[0].cpu_each for each in found], unit=" µs")
-            if len(places) > 1:
-                values = ratios((each[0].cpu_each, each[1].cpu_each) for each in found)
-                yield Figure(name=f"{what}: CPU, ours / theirs", values=values, unit=" x")
+        with ExitStack() as stack:
+            places = [stack.enter_context(daemon_of(each, rate_limit=HARDLY_ANY)) for each in checkouts]
+            yield from costs_of(places, connections, sizes)
+
+
+def costs_of(places: list[Place], connections: int, sizes: Sizes) -> Iterator[Figure]:
+    for keyed in (False, True):
+        what = f"{connections} connections, {'with' if keyed else 'without'} Idempotency-Key"
+        sides: list[Callable[[int], Accepted]] = [
+            lambda _, place=place, n=connections, keyed=keyed: accept(  # type: ignore[misc] # a default for each name
+                place, count=sizes.count, connections=n, keyed=keyed
+            )
+            for place in places
+        ]
+        for side in sides:
+            side(0)  # warm-up
+        found = interleaved(*sides, rounds=sizes.rounds)
+        yield Figure(name=f"{what}: CPU", values=[each[0].cpu_each for each in found], unit=" µs")
+        if len(places) > 1:
+            values = ratios((each[0].cpu_each, each[1].cpu_each) for each in found)
+            yield Figure(name=f"{what}: CPU, ours / theirs", values=values, unit=" x")
 
 
 def thousand(place: Place, sizes: Sizes) -> Iterator[Figure]:
@@ -183,10 +192,8 @@ def most(calls: list[datetime]) -> int:
 def main(*, quick: bool, against: Path | None, path: Path) -> None:
     """Measure how jobs are accepted."""
     machine, sizes = Machine.this(), QUICK if quick else FULL
-    with ExitStack() as stack:
-        checkouts = [ROOT, *([against.resolve()] if against else [])]
-        places = [stack.enter_context(daemon_of(checkout, rate_limit=HARDLY_ANY)) for checkout in checkouts]
-        figures = list(costs(places, sizes))
+    checkouts = [ROOT, *([against.resolve()] if against else [])]
+    figures = list(costs(checkouts, sizes))
     with daemon_of(ROOT, rate_limit=DEFAULT_RATE) as place:
         figures += thousand(place, sizes)
     click.echo(f"{table(figures)}\n\n{machine}")

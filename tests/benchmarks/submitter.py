@@ -93,12 +93,12 @@ class Submitter:
 
     def _receive(self, connection: socket.socket) -> None:
         answer = connection.recv(1 << 16)
-        if not answer.startswith(b"HTTP/1.1 202"):
-            raise RuntimeError(f"{answer!r}")
         head, _, body = answer.partition(b"\r\n\r\n")
         length = int(head.lower().partition(b"content-length: ")[2].partition(b"\r")[0])
         while len(body) < length:
             body += connection.recv(1 << 16)
+        if not head.startswith(b"HTTP/1.1 202"):
+            raise RuntimeError(f"{head!r}: {body!r}")
         self.latencies.append(clock.monotonic() - self._due.pop(connection))
         self._free.append(connection)
 
