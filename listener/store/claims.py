@@ -25,10 +25,11 @@ from listener.core.model import (
     Target,
 )
 from listener.store import attempts, changes
-from listener.store.compiled import ByValues, CompiledSelect, CompiledWrite
+from listener.store.compiled import ByValues, CompiledWrite
 from listener.store.in_turn import in_turn, queues_of, select_queues
 from listener.store.postgres import notify
 from listener.store.rows import delivery_of, job_of, result_of
+from listener.store.selects import CompiledSelect
 from listener.store.tables import LATEST, UtcTimestamp, deliveries, jobs, results
 from listener.store.unreadable import delivery_aside, each_of
 

@@ -35,7 +35,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.types import TypeEngine
 
-from listener.store.tables import UtcTimestamp, from_microseconds, to_microseconds
+from listener.store.tables import UtcTimestamp, to_microseconds
 
 Row = Mapping[str, Any]
 
@@ -271,26 +271,6 @@ class ByValues:
             condition = self._column.in_([bindparam(name) for name in _placeholders(size)])
             self._statements[key] = _compile(self._build(condition), dialect)
         return self._statements[key]
-
-
-class CompiledSelect:
-    """SELECT of complete rows by the values of one column, as plain dictionaries in no particular order."""
-
-    def __init__(self, column: Column[Any]) -> None:
-        table = column.table
-        self._by_values = ByValues(column, lambda found: select(table).where(found))
-        self._names = [each.name for each in table.columns]
-        self._timestamps = [each.name for each in table.columns if isinstance(each.type, UtcTimestamp)]
-
-    def run(self, connection: Connection, wanted: Iterable[Any]) -> list[dict[str, Any]]:
-        """The rows that have one of these values."""
-        cursors = self._by_values.run(connection, sorted(wanted))
-        rows = [dict(zip(self._names, row, strict=True)) for cursor in cursors for row in cursor.fetchall()]
-        for name in self._timestamps:
-            for row in rows:
-                if row[name] is not None:
-                    row[name] = from_microseconds(row[name])
-        return rows
 
 
 def _kind(column: Column[Any]) -> TypeEngine[Any]:

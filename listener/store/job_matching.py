@@ -14,10 +14,11 @@ from listener.store import job_rows
 from listener.store.compiled import ByValues
 from listener.store.routed_result import KnownJob, RoutedResult
 from listener.store.rows import JOB_FIELDS, job_of, mapping, stored_job
+from listener.store.selects import SelectByValues
 from listener.store.tables import UtcTimestamp, jobs
 
 # Statements of every batch, built once.
-_JOBS_BY_ID = ByValues(
+_JOBS_BY_ID = SelectByValues(
     jobs.c.job_id, lambda found: select(jobs.c.id, *(jobs.c[name] for name in JOB_FIELDS)).where(found)
 )
 _FINISH = ByValues(
@@ -120,8 +121,8 @@ def finish_jobs(connection: Connection, routed: Sequence[RoutedResult], *, at: d
 
 def _with_ids(connection: Connection, wanted: Collection[str]) -> dict[str, KnownJob]:
     """The jobs with these ids."""
-    cursors = _JOBS_BY_ID.run(connection, sorted(wanted))
-    found = [KnownJob(row[0], stored_job(row[1:])) for cursor in cursors for row in cursor.fetchall()]
+    rows = _JOBS_BY_ID.run(connection, sorted(wanted))
+    found = [KnownJob(row[0], stored_job(row[1:])) for row in rows]
     return {entry.job.job_id: entry for entry in found}
 
 

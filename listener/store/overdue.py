@@ -8,8 +8,8 @@ from datetime import datetime
 from sqlalchemy import ColumnElement, Connection, select, update
 
 from listener.core.model import Job, Tenants
-from listener.store.compiled import CompiledSelect
 from listener.store.rows import job_of
+from listener.store.selects import CompiledSelect
 from listener.store.tables import jobs
 from listener.store.unreadable import each_of
 

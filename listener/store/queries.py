@@ -15,7 +15,6 @@ from listener.store import attempts as kept
 from listener.store import filters as narrow
 from listener.store import job_matching, job_rows, result_rows
 from listener.store.claims import Load, load, load_each
-from listener.store.compiled import ByValues
 from listener.store.database import Database
 from listener.store.filters import NO_FILTERS, Filters, starts_with
 from listener.store.postgres import is_postgres
@@ -23,6 +22,7 @@ from listener.store.result_rows import Recorded
 from listener.store.routed_result import KnownJob
 from listener.store.rows import job_of, mapping, result_of
 from listener.store.searching import OWN_ROWS, Conditions, Page, Search, are_many, find
+from listener.store.selects import SelectByValues
 from listener.store.tables import (
     attempts,
     deliveries,
@@ -39,7 +39,7 @@ Value = TypeVar("Value")
 #: How many times as many attempts as results a page of a history has at most.
 ATTEMPTS_EACH: Final = 10
 
-_FINISHED: Final = ByValues(
+_FINISHED: Final = SelectByValues(
     jobs.c.token, lambda found: select(jobs.c.token).where(found, jobs.c.finished_at.is_not(None))
 )
 
@@ -104,8 +104,7 @@ class Queries:
     def finished(self, tokens: Sequence[str]) -> Sequence[str]:
         """Which of the jobs with these tokens have ended."""
         with self._database.read() as connection:
-            cursors = _FINISHED.run(connection, tokens)
-            return [row[0] for cursor in cursors for row in cursor.fetchall()]
+            return [token for (token,) in _FINISHED.run(connection, tokens)]
 
     def overdue_waiting(self, *, at: datetime, limit: int) -> Sequence[tuple[Job, datetime]]:
         """Overdue jobs that are not due for a query yet, with the time of the next one, earliest first."""

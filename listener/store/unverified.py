@@ -24,8 +24,8 @@ from listener.core.model import (
 from listener.core.ports import Decide
 from listener.store import ingest, quarantine, result_rows, waiting
 from listener.store.changes import ChangeKind
-from listener.store.compiled import CompiledSelect
 from listener.store.rows import job_of, result_of
+from listener.store.selects import CompiledSelect
 from listener.store.tables import jobs, results
 from listener.store.unreadable import each_of, result_aside
 
