@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cache
 from pathlib import Path
@@ -79,6 +79,14 @@ class Api:
         async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
             return await client.request(method, path, headers=self.headers | dict(headers or {}), **request)
 
+    async def ask_with(
+        self, method: str, path: str, headers: Sequence[tuple[bytes, bytes]], content: bytes
+    ) -> httpx.Response:
+        """The same with exactly these headers, which may be repeated."""
+        transport = httpx.ASGITransport(self.application)
+        async with httpx.AsyncClient(transport=transport, base_url="http://localhost") as client:
+            return await client.request(method, path, headers=list(headers), content=content)
+
     def run(self, coroutine: Any) -> Any:
         return self._runner.run(coroutine)
 
@@ -100,6 +108,7 @@ def serving_api(
     token_file: Path | None = None,
     ready: bool = True,
     statistics: StatisticsLoop | None = None,
+    max_waiting: int = MAX_WAITING,
 ) -> Iterator[Api]:
     """The API on this store, with the tokens of this file; ``ready`` is what the daemon reports, ``statistics`` what it
     has read, by default nothing yet."""
@@ -117,7 +126,7 @@ def serving_api(
     context = ApiContext(
         daemon=DAEMON,
         client=client,
-        acceptance=Acceptance(client, submit_soon=submit_soon, max_waiting=MAX_WAITING),
+        acceptance=Acceptance(client, submit_soon=submit_soon, max_waiting=max_waiting),
         tokens=Tokens(token_file) if token_file else None,
         ready=lambda: Health(ok=ready, details={}),
         wake=wake,
