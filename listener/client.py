@@ -315,7 +315,9 @@ class Client:
         """A job by its id, reference or token. Raises NotFound."""
         job = self.store.find_job(name)
         if job is None:
-            raise NotFound(f"no job {name!r} in this store", hint="list jobs with `mns-listener jobs list`")
+            raise NotFound(
+                f"no job {name!r} in this store", field="name", hint="list jobs with `mns-listener jobs list`"
+            )
         return job
 
     def wait(self, job: Job | str, *, timeout: timedelta | float | None = None) -> Job:

@@ -64,6 +64,7 @@ def guarded(app: FastAPI, context: ApiContext) -> ASGIApp:
 def fastapi_application(context: ApiContext) -> FastAPI:
     """Without the check of the token."""
     app = _Api(
+        context,
         title="mns-listener",
         version=__version__,
         openapi_url=OPENAPI,
@@ -87,8 +88,13 @@ def fastapi_application(context: ApiContext) -> FastAPI:
 
 
 class _Api(FastAPI):
+    def __init__(self, context: ApiContext, **options: Any) -> None:
+        super().__init__(**options)
+        self._context = context
+
     def openapi(self) -> dict[str, Any]:
-        return _openapi(self)
+        optional: list[dict[str, list[str]]] = [] if self._context.tokens else [{}]
+        return _openapi(self) | {"security": [{"token": []}, *optional]}
 
 
 def _openapi(app: FastAPI) -> dict[str, Any]:
@@ -102,7 +108,6 @@ def _openapi(app: FastAPI) -> dict[str, Any]:
             schemas.pop(name, None)
         schemas["ProblemDocument"] = ProblemDocument.model_json_schema()
         document["components"]["securitySchemes"] = {"token": {"type": "http", "scheme": "bearer"}}
-        document["security"] = [{"token": []}]
         for operations in document["paths"].values():
             for operation in operations.values():
                 _describe_problems(operation["responses"], has_body="requestBody" in operation)

@@ -12,6 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictBool, create_model, mod
 
 from listener.api.context import ApiContext
 from listener.api.parameters import FilterFields, StrictRowId, TimeFields
+from listener.api.problems import wrong_member
 from listener.api.row_changes import RowChanges
 from listener.store.database import Database
 from listener.store.row_actions import Changed, Source, change_in_pages, every_row
@@ -54,10 +55,13 @@ class RowSelection(BaseModel, Generic[FieldsT]):
 
     @model_validator(mode="after")
     def _one_of_both(self) -> Self:
-        if self.all == (self.ids is not None):
-            raise ValueError("specify ids, or all = true; use one of the two")
+        if self.ids is None and not self.all:
+            raise wrong_member("ids", "is missing; specify ids, or all = true")
+        if self.ids is not None and self.all:
+            raise wrong_member("all", "is given beside ids; use only one of the two")
         if self.ids is not None and (self.filters or self.before):
-            raise ValueError("filters and before require all = true, since ids identify the rows already")
+            member = "filters" if self.filters else "before"
+            raise wrong_member(member, "requires all = true instead of ids, which identify the rows already")
         return self
 
 

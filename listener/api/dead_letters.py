@@ -61,7 +61,11 @@ class _DeadLetters:
         """Show one dead letter with its callback."""
         found = DeadLetters(self._context.store.database).find(dead_letter_id)
         if found is None:
-            raise NotFound(f"no dead letter has the id {dead_letter_id}")
+            raise NotFound(
+                f"no dead letter has the id {dead_letter_id}",
+                field="dead_letter_id",
+                hint="list dead letters with `GET /v1/dead-letters`",
+            )
         return whole_delivery_dict(found)
 
 

@@ -94,7 +94,11 @@ class _Deliveries:
         """Show one delivery, in any state, with its callback."""
         found = Deliveries(self._context.store.database).find(delivery_id)
         if found is None:
-            raise NotFound(f"no delivery has the id {delivery_id}")
+            raise NotFound(
+                f"no delivery has the id {delivery_id}",
+                field="delivery_id",
+                hint="list deliveries with `GET /v1/deliveries`",
+            )
         return whole_delivery_dict(found)
 
 

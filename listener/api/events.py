@@ -12,11 +12,16 @@ from starlette.responses import StreamingResponse
 from listener.api.context import ApiContext
 from listener.api.parameters import PointInTime, QueryBool, Text
 from listener.core.errors import UsageError
+from listener.core.model import ResultStatus
 from listener.store.event_feed import FeedFilter
 from listener.store.feed_events import EventName
+from listener.store.feed_position import CURSOR_PATTERN
 
 #: No cache and no buffer of a proxy holds events back.
 HEADERS: Final = {"cache-control": "no-store", "x-accel-buffering": "no"}
+
+#: Of a parameter, which may be empty.
+CURSOR: Final[dict[str, Any]] = {"pattern": f"^({CURSOR_PATTERN})?$"}
 
 
 class EventDocument(BaseModel):
@@ -29,13 +34,18 @@ class EventDocument(BaseModel):
     reference: str
     function: str
     state: str = Field(description="Of the result, the job or the delivery", examples=["Success", "done"])
-    status: str = Field(description="Of a result: what recording it led to", examples=["routed"])
+    status: str = Field(
+        description="Of a result: what recording it led to", json_schema_extra={"enum": ["", *ResultStatus]}
+    )
     routes: list[str] = Field(description="That the result was routed to; of a delivery its own")
     handler: str
     attempt: int | None = Field(description="Null if a delivery became a dead letter without one")
     seconds: float | None = Field(description="How long an attempt took that failed, or followed a failure")
     error: str
-    cursor: str = Field(description="Begin after this event with it; it is the event's id, too")
+    cursor: str = Field(
+        description="Begin after this event with it; it is the event's id, too",
+        json_schema_extra={"pattern": f"^{CURSOR_PATTERN}$"},
+    )
 
 
 class EventStream(StreamingResponse):
@@ -58,11 +68,15 @@ class _Events:
             PointInTime | None,
             Query(description="Begin at this time, with its time zone (RFC 3339), or how long ago"),
         ] = None,
-        after: Annotated[Text, Query(description="Begin after the event with this cursor")] = "",
+        after: Annotated[
+            Text, Query(description="Begin after the event with this cursor", json_schema_extra=CURSOR)
+        ] = "",
         follow: Annotated[
             QueryBool, Query(description="Wait for further events; otherwise the answer ends")
         ] = True,
-        last_event_id: Annotated[Text, Header(description="As `after`; EventSource sends it")] = "",
+        last_event_id: Annotated[
+            Text, Header(description="As `after`; EventSource sends it", json_schema_extra=CURSOR)
+        ] = "",
     ) -> EventStream:
         """Follow what is recorded, finished and settled, as server-sent events.
 

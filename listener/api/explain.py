@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from listener.api.context import ApiContext
 from listener.api.jobs import JobDocument
 from listener.api.parameters import Text
-from listener.api.problems import documented
+from listener.api.problems import LIST_JOBS, documented, wrong_member
 from listener.api.results import RouteReasonDocument
 from listener.core.documents import to_plain
 from listener.core.errors import NotFound
@@ -45,7 +45,10 @@ class RetryPlanDocument(BaseModel):
     attempts: int
     waits: list[float] = Field(description="The first pauses between them, in seconds, at their longest")
     until_dead: float = Field(description="Seconds until it is a dead letter, at most")
-    limit: str = Field(description="The setting of the route that ends it", examples=["max_attempts"])
+    limit: str = Field(
+        description="The setting of the route that ends it",
+        json_schema_extra={"enum": ["max_attempts", "max_elapsed"]},
+    )
 
 
 class DeliveryPlanDocument(BaseModel):
@@ -148,10 +151,12 @@ class Question(BaseModel):
 
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
-        if (self.message is None) == (self.job is None):
-            raise ValueError("give either message or job")
+        if self.message is None and self.job is None:
+            raise wrong_member("message", "is missing; give either message or job")
+        if self.message is not None and self.job is not None:
+            raise wrong_member("job", "is given beside message; give only one of the two")
         if self.queue is not None and self.message is None:
-            raise ValueError("queue belongs to message")
+            raise wrong_member("queue", "belongs to message; leave it out for a job")
         return self
 
 
@@ -170,7 +175,7 @@ class _Explain:
             whole_name(Queries(self._context.store.database), name)
         )
         if job is None:
-            raise NotFound(f"no job {question.job!r} in this store")
+            raise NotFound(f"no job {question.job!r} in this store", field="job", hint=LIST_JOBS)
         document = to_plain(job)
         explained = [document["if_it_succeeds"], *(each["explanation"] for each in document["results"])]
         for each in filter(None, explained):

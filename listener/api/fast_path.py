@@ -20,6 +20,7 @@ from listener.api.jobs import (
     accept_job,
     prefers_async,
 )
+from listener.api.parameters import IDEMPOTENCY_KEY
 from listener.api.problems import INTERNAL, problem_of
 from listener.core.errors import ListenerError
 from listener.http.problem import problem_response
@@ -54,12 +55,13 @@ class FastPath:
         if scope["path"] != self._path or scope["method"] != "POST" or scope["query_string"]:
             await self._app(scope, receive, send)
             return
-        headers = dict(reversed(scope["headers"]))  # the first one of a name counts
-        if not prefers_async(headers.get(b"prefer", b"").decode("latin-1")):
+        if not prefers_async(
+            value.decode("latin-1") for name, value in scope["headers"] if name == b"prefer"
+        ):
             await self._app(scope, receive, send)
             return
         messages = await _received(receive)
-        request = _read(headers, messages)
+        request = _read(scope["headers"], messages)
         if request is None:
             await self._app(scope, _Replay(messages, receive), send)
             return
@@ -107,10 +109,12 @@ async def _received(receive: Receive) -> Sequence[Message]:
     return messages
 
 
-def _read(headers: Mapping[bytes, bytes], messages: Sequence[Message]) -> _Request | None:
+def _read(lines: Sequence[tuple[bytes, bytes]], messages: Sequence[Message]) -> _Request | None:
     """None for a request that is not valid, or unusual."""
+    headers = dict(reversed(lines))  # the first one of a name counts
     is_json = headers.get(b"content-type", b"").partition(b";")[0].strip().lower() == _JSON
-    if not is_json or messages[-1]["type"] != "http.request":
+    keys = sum(name == IDEMPOTENCY_KEY.encode() for name, _ in lines)
+    if not is_json or keys > 1 or messages[-1]["type"] != "http.request":
         return None
     try:
         body = json.loads(b"".join(message.get("body", b"") for message in messages))

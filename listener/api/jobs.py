@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Sequence
 from datetime import datetime
 from http import HTTPStatus
 from typing import Annotated, Any, Final
 from urllib.parse import quote
 
 from fastapi import APIRouter, Body, Header, Path, Query, Request, Response
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictBool, WithJsonSchema
 
 from listener.api.context import ApiContext
 from listener.api.deliveries import DeliveryDocument
@@ -21,16 +22,18 @@ from listener.api.parameters import (
     ObjectOrText,
     PageQuery,
     Text,
+    shown,
 )
-from listener.api.problems import documented
+from listener.api.problems import LIST_JOBS, documented
 from listener.api.results import ResultDocument
 from listener.api.serialize import attempt_dict, delivery_dict, job_dict, result_dict
 from listener.api.threads import Threads
 from listener.api.waiting import unless_disconnected
 from listener.core.documents import to_plain
 from listener.core.errors import AlreadyExists, NotFound, UsageError
-from listener.core.model import Job, JobState
-from listener.jobs.request import JobRequest, kind_name, registered_kind
+from listener.core.job_kinds import IPRODUCTION, SUBMITTED_KINDS
+from listener.core.model import OUTCOME_NAMES, Job, JobState
+from listener.jobs.request import KIND_NAMES, JobRequest, kind_name, registered_kind
 from listener.jobs.submission import Accepted
 from listener.runtime import tracing
 from listener.store.queries import Queries
@@ -44,7 +47,11 @@ Name = Annotated[Text, Path(description="The job id, the reference, or the run i
 #: Of externally submitted jobs: the ids of MPS have neither blanks nor commas.
 JobId = Annotated[
     Text,
-    Path(description="The id from MPS, or the run id of a workflow", pattern=r"^[^\s,]+$", max_length=256),
+    Path(
+        description="The id from MPS, or the run id of a workflow",
+        pattern=r"^[^\s\u001c-\u001f\u0085,]+$",  # dialects of patterns differ in what is a blank
+        max_length=256,
+    ),
 ]
 
 
@@ -54,6 +61,28 @@ def _given(text: str) -> str:
     return text
 
 
+def _one_of(names: Sequence[str], otherwise: str) -> AfterValidator:
+    """One of these names, or nothing; ``otherwise`` is said of any other text."""
+
+    def known(given: str) -> str:
+        if given and given not in names:
+            raise ValueError(f"{shown(given)} {otherwise}; use one of {', '.join(names)}, or leave it out")
+        return given
+
+    return AfterValidator(known)
+
+
+_SUBMITTED: Final = [kind.name for kind in SUBMITTED_KINDS]
+SubmittedKind = Annotated[
+    Text,
+    _one_of(_SUBMITTED, "cannot be submitted here: submit it yourself and register it"),
+    WithJsonSchema({"type": "string", "enum": ["", *_SUBMITTED]}),
+]
+RegisteredKind = Annotated[
+    Text,
+    _one_of(KIND_NAMES, "is not a kind of MPS jobs"),
+    WithJsonSchema({"type": "string", "enum": ["", *KIND_NAMES]}),
+]
 #: Not empty: that is more likely a variable without a value than a wish.
 Reference = Annotated[Text, AfterValidator(_given), Field(json_schema_extra={"minLength": 1})]
 #: ASCII: clients do not agree on how other characters are sent in a header, and it becomes a reference.
@@ -72,7 +101,7 @@ Traceparent = Annotated[
 #: RFC 7240.
 RESPOND_ASYNC: Final = "respond-async"
 Prefer = Annotated[
-    str,
+    list[str],  # it may be sent in several lines
     Header(
         description=f"With `{RESPOND_ASYNC}` the answer does not wait for MPS: 202, and it is submitted soon"
     ),
@@ -126,7 +155,7 @@ class AttemptDocument(BaseModel):
 
     delivery_id: int
     attempt: int
-    outcome: str = Field(examples=["retry", "dead", "done"])
+    outcome: str = Field(json_schema_extra={"enum": [*OUTCOME_NAMES.values()]})
     error: str
     owner: str = Field(description="The process that made it")
     started_at: datetime | None = Field(description="Null if no handler was called, or its process crashed")
@@ -174,7 +203,7 @@ class JobSubmission(BaseModel):
     )
 
     function: Text = Field("", description="Of smart production, e.g. `Cover`")
-    kind: Text = Field("", description="For other jobs: `Transcode`, `Snapshot` or `MediaInfo`")
+    kind: SubmittedKind = Field("", description="For other jobs: `Transcode`, `Snapshot` or `MediaInfo`")
     input: Text = ""
     output: Text = ""
     params: ObjectOrText = Field({}, description="JobParams, as an object or as JSON text")
@@ -199,11 +228,11 @@ class JobSubmission(BaseModel):
             kind=kind_name(self.kind),
             input=self.input,
             output=self.output,
-            params=_json_text("params", self.params),
+            params=_json_text(self.params),
             pipeline=self.pipeline,
             notify_url=self.notify_url,
             route=self.route,
-            data=_json_text("data", self.data),
+            data=_json_text(self.data),
             user_data=self.user_data,
             model=self.model,
             schedule_params=self.schedule_params,
@@ -216,9 +245,17 @@ class JobSubmission(BaseModel):
 class JobRegistration(BaseModel):
     """What is known of a job that something else has submitted."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(
+        extra="forbid",
+        json_schema_extra={
+            "anyOf": [  # only jobs of smart production have functions
+                {"properties": {"function": {"const": ""}}},
+                {"properties": {"kind": {"enum": ["", IPRODUCTION.name]}}},
+            ]
+        },
+    )
 
-    kind: Text = Field("", description="E.g. `Transcode` or `Workflow`: lets MPS be asked about it")
+    kind: RegisteredKind = Field("", description="E.g. `Transcode` or `Workflow`: lets MPS be asked about it")
     function: Text = Field("", description="The same for smart production")
     pipeline: Text = ""
     user_data: Text | None = Field(None, description="Used if the callback has none")
@@ -240,7 +277,7 @@ class _Jobs:
         response: Response,
         idempotency_key: IdempotencyKey = "",
         traceparent: Traceparent = "",
-        prefer: Prefer = "",
+        prefer: Prefer = (),  # type: ignore[assignment] # of a mutable one, FastAPI makes a copy for each request
     ) -> dict[str, Any]:
         """Submit a job to MPS.
 
@@ -285,10 +322,10 @@ class _Jobs:
         try:
             with tracing.called_by(traceparent):
                 job = self._context.client.register(name, **fields)
-        except AlreadyExists:
+        except AlreadyExists as error:
             found = self._context.store.find_job(name)
             if found is None or found.job_id != name:
-                raise  # it is the reference that exists
+                raise _named_already(error, found) from error
             _require_the_same(found, registration)
             return job_dict(found)
         response.status_code = HTTPStatus.CREATED
@@ -341,7 +378,7 @@ class _Jobs:
         queries = Queries(self._context.store.database)
         history = queries.history(name, before=page.before, limit=page.limit)
         if history is None:
-            raise NotFound(f"nothing is known about {name!r} in this store")
+            raise NotFound(f"nothing is known about {name!r} in this store", field="name", hint=LIST_JOBS)
         return {
             "job": job_dict(history.job) if history.job else None,
             "results": [result_dict(stored, job=history.job) for stored in history.results],
@@ -412,9 +449,11 @@ def router(context: ApiContext) -> APIRouter:
     return made
 
 
-def prefers_async(prefer: str) -> bool:
+def prefers_async(prefer: Iterable[str]) -> bool:
     """Other preferences, and parameters of this one, are ignored, as RFC 7240 has it."""
-    return any(each.partition(";")[0].strip().lower() == RESPOND_ASYNC for each in prefer.split(","))
+    return any(
+        each.partition(";")[0].strip().lower() == RESPOND_ASYNC for line in prefer for each in line.split(",")
+    )
 
 
 def _named_request(submission: JobSubmission, idempotency_key: str) -> JobRequest:
@@ -451,13 +490,17 @@ def _location(job: Job) -> str:
     return f"/v1/jobs/{quote(job.job_id or job.reference, safe='')}"
 
 
-def _json_text(name: str, given: dict[str, Any] | str) -> str:
-    try:
-        return given if isinstance(given, str) else json.dumps(given, ensure_ascii=False, allow_nan=False)
-    except ValueError as error:
-        raise UsageError(
-            f"{name} contains a number that JSON does not have, such as NaN", field=name
-        ) from error
+def _named_already(error: AlreadyExists, found: Job | None) -> AlreadyExists:
+    """Of what was to be registered, either the reference belongs to another job, or its id is a job's reference."""
+    if found is None or error.field:
+        return error
+    return AlreadyExists(
+        f"{error}, as the reference of another job", field="name", hint="use the id that MPS returned"
+    )
+
+
+def _json_text(given: dict[str, Any] | str) -> str:
+    return given if isinstance(given, str) else json.dumps(given, ensure_ascii=False)
 
 
 def _ignore(_warning: str) -> None:

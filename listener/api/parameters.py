@@ -6,6 +6,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from math import isfinite
 from typing import Annotated, Any, Final, get_args, get_origin
 
 from fastapi import Depends, Query, Request
@@ -44,6 +45,7 @@ _DURATION_TEXT: Final = re.compile(str(_DURATION["pattern"]).removesuffix("$"))
 #: Python's own readers take more, such as 1_0 and blanks around it.
 _NUMBER: Final = re.compile(r"-?[0-9]+(\.[0-9]+)?([eE][+-]?[0-9]+)?")
 _BOOLEANS: Final = {"true": True, "false": False}
+IDEMPOTENCY_KEY: Final = "idempotency-key"
 #: How much of a rejected value an error repeats.
 _SHOWN: Final = 80
 
@@ -60,7 +62,23 @@ def _object_or_text(given: object) -> object:
         return _storable(given)
     if not isinstance(given, dict):
         raise ValueError("is neither an object nor text")
+    if not _only_json(given):
+        raise ValueError("contains a number that JSON does not have, such as NaN")
     return given
+
+
+def _only_json(given: object) -> bool:
+    """Whether JSON has every number in it: Python reads NaN and Infinity, too. However deeply it is nested."""
+    left = [given]
+    while left:
+        each = left.pop()
+        if isinstance(each, dict):
+            left.extend(each.values())
+        elif isinstance(each, list):
+            left.extend(each)
+        elif isinstance(each, float) and not isfinite(each):
+            return False
+    return True
 
 
 def whole_number(given: object) -> object:
@@ -85,7 +103,7 @@ def _duration(given: object) -> timedelta:
     found = to_duration(given)
     if isinstance(given, str) and not _DURATION_TEXT.fullmatch(given):
         raise ValueError(
-            f"{_shown(given)} is not a valid duration here; use digits and units without blanks, the longest unit "
+            f"{shown(given)} is not a valid duration here; use digits and units without blanks, the longest unit "
             "first, as in 1h30m, at most 999d"
         )
     return found
@@ -99,13 +117,13 @@ def _point_in_time(given: object) -> datetime:
     found = parse_date_time(given)
     if found is None:
         raise ValueError(
-            f"{_shown(given)} is neither a duration such as 2h nor a time with its zone such as 2026-05-01T08:30:00Z "
+            f"{shown(given)} is neither a duration such as 2h nor a time with its zone such as 2026-05-01T08:30:00Z "
             "or 2026-05-01T16:30:00+08:00, whose + is %2B in a query"
         )
     return found
 
 
-def _shown(given: str) -> str:
+def shown(given: str) -> str:
     return shortened(repr(given), _SHOWN)
 
 
@@ -252,6 +270,7 @@ async def refuse_unknown_parameters(request: Request) -> None:
 
     A misspelled filter would otherwise answer with everything, and of two values, one would not count.
     """
+    _refuse_two_keys(request)
     if not request.query_params:
         return
     known = dict(_query_parameters(request.scope["route"].dependant))
@@ -266,6 +285,15 @@ async def refuse_unknown_parameters(request: Request) -> None:
                 if known
                 else "it has no parameters in the query",
             )
+
+
+def _refuse_two_keys(request: Request) -> None:
+    if len(set(request.headers.getlist(IDEMPOTENCY_KEY))) > 1:
+        raise UsageError(
+            "the header Idempotency-Key is given more than once",
+            field=IDEMPOTENCY_KEY,
+            hint="send one of them",
+        )
 
 
 def _query_parameters(operation: Dependant) -> Iterator[tuple[str, bool]]:

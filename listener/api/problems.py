@@ -10,6 +10,7 @@ from typing import Any, Final
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
+from pydantic_core import PydanticCustomError
 from starlette.exceptions import HTTPException
 from starlette.types import ASGIApp, Receive, Scope, Send
 
@@ -60,12 +61,15 @@ INTERNAL: Final = Problem(
     hint="the log of the daemon has the event request.failed with the reason",
 )
 _FORCE_HINT: Final = 'if you know better, submit it with "force": true'
-#: In place of the hints of these errors, which name commands. The first class decides.
+LIST_JOBS: Final = "list jobs with `GET /v1/jobs`"
+#: In place of the hints of these errors, if they name commands. The first class decides.
 _HINTS: Final = (
     (ReferenceExists, "choose another reference, or look at its job with `GET /v1/jobs/REFERENCE`"),
     (AlreadyExists, "look at it with `GET /v1/jobs/JOB_ID`"),
-    (NotFound, "list jobs with `GET /v1/jobs`"),
+    (NotFound, LIST_JOBS),
 )
+#: The command in a hint that the API does not give.
+_COMMAND: Final = "`mns-listener "
 #: Of what the framework itself answers, by the status.
 _FRAMEWORK: Final = {
     400: ("bad-request", "The request cannot be read"),
@@ -73,6 +77,15 @@ _FRAMEWORK: Final = {
     405: ("method-not-allowed", "The path has no such method"),
 }
 _JSON_HINT: Final = "send the body with the header `Content-Type: application/json`"
+#: How much of the beginning, and of the end, of a longer ``detail`` is left.
+_HALF: Final = 500
+_WRONG_MEMBER: Final = "wrong_member"
+#: In place of what pydantic says, by its type of error.
+_PLAINER: Final[Mapping[str, str]] = {
+    "missing": "is missing",
+    "extra_forbidden": "is not a member of this object; leave it out, or see `GET /v1/openapi.json` for its name",
+    "model_attributes_type": "must be a JSON object",
+}
 
 
 class ProblemDocument(BaseModel):
@@ -96,11 +109,18 @@ class ProblemOfOne(BaseModel):
     type: str
     title: str
     detail: str
+    field: str = Field("", description="The member that is wrong")
+    hint: str = Field("", description="What to do about it")
 
 
 def problem_of_one(error: ListenerError) -> dict[str, Any]:
     document = problem_of(error).document
-    return {name: document[name] for name in ProblemOfOne.model_fields}
+    return {name: document.get(name, "") for name in ProblemOfOne.model_fields}
+
+
+def wrong_member(name: str, detail: str) -> PydanticCustomError:
+    """For the validator of a whole model: what is wrong is this member of it."""
+    return PydanticCustomError(_WRONG_MEMBER, "{detail}", {"name": name, "detail": detail})
 
 
 def problem_of(error: ListenerError) -> Problem:
@@ -111,7 +131,7 @@ def problem_of(error: ListenerError) -> Problem:
                 name=name,
                 title=title,
                 status=status,
-                detail=str(error).removesuffix(f"; {own}") if own else str(error),
+                detail=_detail(str(error).removesuffix(f"; {own}") if own else str(error)),
                 field=getattr(error, "field", ""),
                 hint=_hint_of(error, own),
                 code=getattr(error, "code", ""),
@@ -122,11 +142,16 @@ def problem_of(error: ListenerError) -> Problem:
     return INTERNAL
 
 
+def _detail(text: str) -> str:
+    """Without the middle of a very long value that it repeats."""
+    return text if len(text) <= 2 * _HALF else f"{text[:_HALF]}…{text[-_HALF:]}"
+
+
 def _hint_of(error: ListenerError, own: str) -> str:
     """What a client of the API does about it."""
     if isinstance(error, DoubtfulJob):
         return _FORCE_HINT
-    return next((hint for kind, hint in _HINTS if own and isinstance(error, kind)), own)
+    return next((hint for kind, hint in _HINTS if _COMMAND in own and isinstance(error, kind)), own)
 
 
 def documented(*statuses: int) -> dict[int | str, dict[str, Any]]:
@@ -163,7 +188,7 @@ async def _listener_error(_request: Request, error: Exception) -> Response:
 
 async def _http_error(request: Request, error: Exception) -> Response:
     assert isinstance(error, HTTPException)
-    status, detail, hint = error.status_code, str(error.detail), ""
+    status, detail, field, hint = error.status_code, str(error.detail), "", ""
     headers = {header.lower(): value for header, value in (error.headers or {}).items()}
     path = request.scope["path"]
     if (
@@ -173,19 +198,36 @@ async def _http_error(request: Request, error: Exception) -> Response:
         detail, hint = f"{path} has no method {request.method}", f"it has {headers['allow']}"
     elif status == HTTPStatus.NOT_FOUND:
         detail, hint = f"there is no path {path}", "`GET /v1` links to all areas"
+        field = "".join(re.findall(r"{(\w+_id)}", _template_of(request.app, path)))
+        if field:  # or the path would have been found
+            detail, hint = f"there is no path {path}: {field} is a whole number", ""
+    elif status == HTTPStatus.BAD_REQUEST:
+        hint = "send JSON in UTF-8, not nested too deeply, with numbers of at most 4,300 digits"
     name, title = _FRAMEWORK[status]
     return problem_response(
-        Problem(name=name, title=title, status=status, detail=detail, hint=hint, headers=headers)
+        Problem(
+            name=name,
+            title=title,
+            status=status,
+            detail=_detail(detail),
+            field=field,
+            hint=hint,
+            headers=headers,
+        )
     )
 
 
 def _methods_of(app: FastAPI, path: str) -> Sequence[str]:
-    """The methods that a path has, by the document of the API: of the template with the most literal text."""
-    paths = app.openapi()["paths"]
-    for template in sorted(paths, key=lambda each: (each.count("{"), -len(each))):
-        if re.fullmatch(re.sub(r"\\{\w+\\}", ".+", re.escape(template)), path):
-            return [method.upper() for method in paths[template]]
-    return []
+    """The methods that a path has."""
+    return [method.upper() for method in app.openapi()["paths"].get(_template_of(app, path), ())]
+
+
+def _template_of(app: FastAPI, path: str) -> str:
+    """That of this path, by the document of the API: the one with the most literal text. Empty if there is none."""
+    for template in sorted(app.openapi()["paths"], key=lambda each: (each.count("{"), -len(each))):
+        if re.fullmatch(re.sub(r"\\{\w+\\}", ".+", re.escape(template)), path, re.DOTALL):
+            return str(template)
+    return ""
 
 
 async def _invalid_request(request: Request, error: Exception) -> Response:
@@ -220,7 +262,11 @@ def _wrong_fields(error: RequestValidationError) -> Iterator[Mapping[str, str]]:
             }
             continue
         place = [str(part) for part in each["loc"][1:]]  # the first part is body, query, path or header
-        yield {"field": ".".join(place), "detail": str(each["msg"]).removeprefix("Value error, ")}
+        if each["type"] == _WRONG_MEMBER:
+            place.append(each["ctx"]["name"])
+        plainer = _PLAINER.get(each["type"], "")
+        said = plainer or str(each["msg"]).removeprefix("Value error, ")
+        yield {"field": ".".join(place), "detail": f"the body {said}" if plainer and not place else said}
 
 
 async def _unexpected(_request: Request, _error: Exception) -> Response:

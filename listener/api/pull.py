@@ -125,7 +125,11 @@ class _Pull:
         handler: Annotated[Text, Query(description="Its name, if the route has several")] = "",
         client: Annotated[
             Text,
-            Query(max_length=MAX_NAME, description="Your name, printable; shown as the owner of the lease"),
+            Query(
+                max_length=MAX_NAME,
+                description="Your name, printable; shown as the owner of the lease",
+                json_schema_extra={"pattern": r"^( |[^\p{C}\p{Z}])*$"},
+            ),
         ] = "",
         lease: Annotated[
             float | None,
@@ -200,7 +204,10 @@ def router(context: ApiContext) -> APIRouter:
 
 
 def _refused(delivery_id: int, error: ListenerError) -> dict[str, Any]:
-    return {"delivery": delivery_id, "problem": problem_of_one(error)}
+    problem = problem_of_one(error)
+    if problem["field"] == "delivery_id":  # as the path of a single one calls it
+        problem["field"] = "delivery"
+    return {"delivery": delivery_id, "problem": problem}
 
 
 def _settled(answer: PullAnswer) -> dict[str, Any]:

@@ -77,7 +77,11 @@ class _Quarantine:
         """Show one quarantined message with its whole body."""
         found = QuarantinedMessages(self._context.store.database).find(message_id)
         if found is None:
-            raise NotFound(f"no quarantined message has the id {message_id}")
+            raise NotFound(
+                f"no quarantined message has the id {message_id}",
+                field="message_id",
+                hint="list quarantined messages with `GET /v1/quarantine`",
+            )
         return quarantined_dict(found)
 
 

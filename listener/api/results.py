@@ -125,7 +125,11 @@ class _Results:
         queries = Queries(self._context.store.database)
         found = queries.result(result_id)
         if found is None:
-            raise NotFound(f"no result has the id {result_id}")
+            raise NotFound(
+                f"no result has the id {result_id}",
+                field="result_id",
+                hint="list results with `GET /v1/results`",
+            )
         reasons = reasons_of(queries, self._context.settings.rules(), found)
         document = result_dict(found, job=queries.jobs_of([result_id]).get(result_id))
         return document | {"routes": to_plain(tuple(reasons))}

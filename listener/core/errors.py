@@ -54,10 +54,11 @@ class SettingsError(ListenerError):
 
     exit_code = ExitCode.CONFIG
 
-    def __init__(self, *messages: str) -> None:
+    def __init__(self, *messages: str, field: str = "") -> None:
         """One message for each thing that is wrong."""
         super().__init__("\n".join(messages))
         self.messages = messages
+        self.field = field  #: the value of a request that these settings do not allow, if it is one
 
 
 class UsageError(ListenerError):

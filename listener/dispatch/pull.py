@@ -125,13 +125,18 @@ class Pull:
 
     def target(self, route: str, handler: str = "") -> Target:
         """The pull handler of this route. Raises NotFound, or UsageError if the route has several and none is named."""
-        found = [target for target in self._handlers() if target.route == route]
-        if handler:
-            found = [target for target in found if target.handler == handler]
-        if not found:
-            with_name = f" named {handler!r}" if handler else ""
+        of_route = [target for target in self._handlers() if target.route == route]
+        found = [target for target in of_route if handler in ("", target.handler)]
+        if not of_route:
+            known = ", ".join(sorted({target.route for target in self._handlers()})) or "none"
             raise NotFound(
-                f'no route {route!r} with a handler {{ use = "pull" }}{with_name} is in the settings'
+                f'no route {route!r} with a handler {{ use = "pull" }} is in the settings; routes with one: {known}',
+                field="route",
+            )
+        if not found:
+            names = ", ".join(sorted(target.handler for target in of_route))
+            raise NotFound(
+                f"the route {route!r} has no pull handler named {handler!r}; it has: {names}", field="handler"
             )
         if len(found) > 1:
             names = ", ".join(sorted(target.handler for target in found))
@@ -148,7 +153,7 @@ class Pull:
         ``lease`` is how long it has them; without it, as long as the handler says. Raises UsageError.
         """
         if not 1 <= limit <= MAX_CLAIM:
-            raise UsageError(f"limit = {limit} must be between 1 and {MAX_CLAIM}")
+            raise UsageError(f"limit = {limit} must be between 1 and {MAX_CLAIM}", field="limit")
         claim = Claim(owner=self._owner(client), until=self._lease_end(target, lease), limit=limit)
         claimed = self._store.claim_offered(target, claim, at=clock.now())
         self._beginnings.add(claimed)
@@ -224,7 +229,11 @@ class Pull:
     def _current(self, given: PullSettlement) -> Delivery:
         delivery = self._store.find_delivery(given.delivery_id)
         if delivery is None:
-            raise NotFound(f"no delivery has the id {given.delivery_id}")
+            raise NotFound(
+                f"no delivery has the id {given.delivery_id}",
+                field="delivery_id",
+                hint="settle with the `delivery` and the `attempt` of the claim",
+            )
         never = delivery.owner and delivery.state is not DeliveryState.RUNNING  # the owner is who offered it
         if delivery.pull_at is None or never:
             raise LeaseLost(f"no application has pulled delivery {delivery.id}")

@@ -387,7 +387,10 @@ class Settings(Section):
             return TenantSettings(credentials=self.credentials, mps=self.mps)
         if name not in self.tenants:
             known = ", ".join(self.tenants) or "none"
-            raise SettingsError(f"no tenant {name!r} in the settings; known: {known}")
+            raise SettingsError(
+                f"no tenant {name!r} in the settings; known: {known}; none means the top level",
+                field="tenant",
+            )
         return self.tenants[name]
 
     def deadline_of(self, function: str, user_data_text: str | None) -> timedelta:

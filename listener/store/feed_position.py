@@ -11,7 +11,9 @@ from listener.core.errors import UsageError
 
 #: How many changes that were not visible yet a position remembers, the newest ones: far more than there are processes.
 MAX_OPEN: Final = 1000
-_TEXT: Final = re.compile(r"(\d{1,18})(?:\.(\d{1,9}))?((?:_\d{1,18})*)", re.ASCII)
+#: What a position is as text, for every dialect of patterns.
+CURSOR_PATTERN: Final = r"([0-9]{1,18})(?:\.([0-9]{1,9}))?((?:_[0-9]{1,18})*)"
+_TEXT: Final = re.compile(CURSOR_PATTERN)
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,7 +35,9 @@ class Position:
         """The inverse of ``str``, but for the numbers of transactions. Raises UsageError for any other text."""
         found = _TEXT.fullmatch(text)
         if found is None:
-            raise UsageError(f"{text!r} is not the cursor of an event")
+            raise UsageError(
+                f"{text!r} is not the cursor of an event; use the id of an event, or begin without a cursor"
+            )
         change, rows, missed = found.groups()
         return cls(int(change), int(rows or 0), {int(each): None for each in missed.split("_")[1:]})
 

@@ -20,5 +20,7 @@ def whole_name(queries: Queries, beginning: str) -> str:
     names = queries.names_starting_with(beginning, limit=MAX_LISTED + 1)
     if len(names) > 1:
         listed = ", ".join(names[:MAX_LISTED]) + (", …" if len(names) > MAX_LISTED else "")
-        raise UsageError(f"several jobs begin with {beginning!r}: {listed}; type more of the name")
+        raise UsageError(
+            f"several jobs begin with {beginning!r}: {listed}", field="job", hint="type more of the name"
+        )
     return names[0] if names else ""

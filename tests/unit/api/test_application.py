@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from listener import __version__
 from listener.api import application
 from listener.api.application import AREAS, OPENAPI
-from tests.support.api import DAEMON, Api
+from listener.store.sql_store import SqlStore
+from tests.support.api import DAEMON, Api, serving_api
 from tests.support.cases import each_case
 
 
@@ -122,13 +124,25 @@ def test_the_document_describes_problems_and_the_token(api: Api) -> None:
     document = api.get("/v1/openapi.json").json()
 
     assert document["openapi"].startswith("3.1")
-    assert document["security"] == [{"token": []}]
     assert "HTTPValidationError" not in document["components"]["schemas"]
     for operation in operations_of(document):
         assert operation["summary"]
         problems = {status: each for status, each in operation["responses"].items() if status[0] in "45"}
         assert {"401", "403", "422", "503"} <= set(problems)
         assert all(list(each["content"]) == ["application/problem+json"] for each in problems.values())
+
+
+def test_the_document_says_whether_a_token_is_needed(store: SqlStore, tmp_path: Path) -> None:
+    (tmp_path / "tokens").write_text("read 0123456789abcdef\n")
+    with serving_api(store, token_file=tmp_path / "tokens") as guarded:
+        needs_one = guarded.get(
+            "/v1/openapi.json", headers={"authorization": "Bearer 0123456789abcdef"}
+        ).json()["security"]
+    with serving_api(store) as open_to_all:
+        needs_none = open_to_all.get("/v1/openapi.json").json()["security"]
+
+    assert needs_one == [{"token": []}]
+    assert needs_none == [{"token": []}, {}]
 
 
 def test_every_reference_in_the_document_leads_to_something(api: Api) -> None:

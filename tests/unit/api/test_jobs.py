@@ -190,7 +190,7 @@ def test_an_empty_reference_is_refused_as_a_repeat_would_not_be_safe(
 @each_case(
     ("body", "field", "words"),
     [
-        ({"function": "Cover", "inptu": INPUT}, "inptu", "Extra inputs"),
+        ({"function": "Cover", "inptu": INPUT}, "inptu", "is not a member of this object"),
         ({"function": 7}, "function", "valid string"),
         ({"function": "Cover", "force": "no"}, "force", "valid boolean"),
         ({"function": "Cover", "deadline": "soon"}, "deadline", "not a valid duration"),
@@ -199,7 +199,7 @@ def test_an_empty_reference_is_refused_as_a_repeat_would_not_be_safe(
         (COVER | {"output": INPUT}, "output", "{sequenceId}"),
         (COVER | {"kind": "Spectrogram"}, "kind", "cannot be submitted here"),
         (COVER | {"input": "talk.mp4"}, "input", "Input: "),
-        (COVER | {"tenant": "nobody"}, "", "no tenant 'nobody'"),
+        (COVER | {"tenant": "nobody"}, "tenant", "no tenant 'nobody'"),
     ],
 )
 def test_what_cannot_work_is_refused_and_not_sent(
