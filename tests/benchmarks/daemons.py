@@ -8,12 +8,14 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from tests.benchmarks.callbacks import QUEUE
-from tests.benchmarks.places import BOUND, ENVIRONMENT, Server, Stuck
-from tests.benchmarks.stores import settled
+from tests.benchmarks.places import ENVIRONMENT, Server
 from tests.support.program import Program
+
+if TYPE_CHECKING:  # its driver is an extra
+    from tests.support.postgres import PostgresServer
 
 #: Of the settings only what has no default, and that several processes may share the store: all else is as a user finds
 #: it.
@@ -47,9 +49,8 @@ class Drained:
     count: int
     seconds: float
     requests: int
-    cpu_seconds: float = (
-        0.0  #: of the daemons meanwhile; only of those that were ready before the first message
-    )
+    #: Of the daemons meanwhile, if they were ready before the first message, and of the database's server.
+    cpu_seconds: float = 0.0
 
     @property
     def rate(self) -> float:
@@ -99,27 +100,25 @@ def daemons(
             program.close()
 
 
-def drain(
-    folder: Path, server: Server, *, series: str, count: int, store: str, delay: float = 0.0
-) -> Drained:
-    """Drain a queue of so many callbacks with a daemon of its own, and check that all of them were handled."""
-    server.reset(delay=delay)
-    server.fill(series, count)
-    before = settled(store)
-    with daemons(folder, server, "--drain", store=store) as (daemon,):
-        if (status := daemon.wait(seconds=BOUND)) != 0:
-            raise Stuck(f"the daemon ended with {status}: {daemon.stderr[-2000:]}")
-    after = settled(store)
-    if after.count - before.count != count:
-        raise Stuck(f"{after.count - before.count} of {count} callbacks were handled")
-    return drained(server.state(), count, last_settled=after.last)
-
-
 def cpu_seconds(*programs: Program) -> float:
     """User and system time of all their threads so far."""
-    stats = [Path(f"/proc/{each.process.pid}/stat").read_text("ascii") for each in programs]
-    fields = [stat.rpartition(")")[2].split() for stat in stats]
-    return sum(int(each[11]) + int(each[12]) for each in fields) / os.sysconf("SC_CLK_TCK")
+    return sum(sum(_times(each.process.pid)[:2]) for each in programs)
+
+
+def server_cpu_seconds(server: PostgresServer) -> float:
+    """The same of all processes of a PostgreSQL, those that have ended included."""
+    while True:
+        first, *others = server.pids()
+        try:
+            return sum(_times(first)) + sum(sum(_times(pid)[:2]) for pid in others)
+        except FileNotFoundError:  # a session has ended since; its time counts with the first process
+            continue
+
+
+def _times(pid: int) -> list[float]:
+    """The seconds of user and system time of a process, and those of its children that have ended."""
+    fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+    return [int(each) / os.sysconf("SC_CLK_TCK") for each in fields[11:15]]
 
 
 def drained(state: dict[str, Any], count: int, *, last_settled: float) -> Drained:

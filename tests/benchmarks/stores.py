@@ -76,9 +76,18 @@ class Settled:
     last: float
 
 
-def settled(url: str) -> Settled:
+def newest_delivery(url: str) -> int:
+    """Its id; 0 if there is none."""
     database = Database(url)
-    done = select(func.count(), func.max(deliveries.c.settled_at)).where(deliveries.c.state == "done")
+    with closing(database), database.read() as connection:
+        return connection.scalar(select(func.max(deliveries.c.id))) or 0
+
+
+def settled(url: str, *, after: int = 0) -> Settled:
+    """Of the deliveries with greater ids than this."""
+    database = Database(url)
+    counted = select(func.count(), func.max(deliveries.c.settled_at))
+    done = counted.where(deliveries.c.id > after, deliveries.c.state == "done")
     with closing(database), database.read() as connection:
         count, last = connection.execute(done).one()
     return Settled(count, last.timestamp() if last else 0.0)
