@@ -67,11 +67,13 @@ def delivery_times(connection: Connection, *, first: int, last: int) -> Sequence
 
 
 def _newest(connection: Connection, column: Column[Any]) -> Sequence[datetime]:
-    newest = select(column).where(_readable(column)).order_by(column.table.c.id.desc()).limit(NEWEST)
-    return connection.scalars(newest).all()[::-1]
+    # Only then are damaged ones left out: with a condition on the column, SQLite would sort all rows of its index.
+    row_id = column.table.c.id
+    newest = select(row_id, column.label("at")).order_by(row_id.desc()).limit(NEWEST).subquery()
+    return connection.scalars(select(newest.c.at).where(_readable(newest.c.at)).order_by(newest.c.id)).all()
 
 
-def _readable(column: Column[Any]) -> ColumnElement[bool]:
+def _readable(column: ColumnElement[Any]) -> ColumnElement[bool]:
     """A damaged row may hold anything."""
     readable: ColumnElement[bool] = type_coerce(column, UtcTimestamp).between(EARLIEST, LATEST)
     return readable

@@ -13,7 +13,7 @@ import pytest
 from sqlalchemy import event
 
 from listener.core.model import Dead, DeliveryState, ResultStatus, RoutingDecision, Settlement
-from listener.store import job_rows, pulls
+from listener.store import job_rows, past_rows, pulls
 from listener.store.deliveries import Deliveries
 from listener.store.filters import Filters
 from listener.store.quarantined_messages import QuarantinedMessages
@@ -98,6 +98,19 @@ def test_jobs_until_now_are_listed_without_looking_at_all_times(store: SqlStore)
     queries = Queries(store.database)
 
     assert steps(store, lambda: queries.jobs(filters=later, limit=1)) < FEW
+
+
+def test_the_newest_times_are_found_without_sorting_those_of_all_jobs(
+    store: SqlStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with store.database.write() as connection:
+        for number in range(ROWS):
+            name = f"{number:022}"
+            job_rows.add(connection, a_job(token=name, job_id=name, created_at=NOON))
+    monkeypatch.setattr(past_rows, "NEWEST", 3)
+
+    assert store.newest_times() == [[], [NOON] * 3]
+    assert steps(store, store.newest_times) < FEW
 
 
 def test_the_quarantine_of_a_queue_is_listed_without_sorting_all_of_it(store: SqlStore) -> None:
