@@ -63,7 +63,7 @@ class Application:
         self._command, self._folder = command, place.folder
         self._environment = {
             **os.environ,
-            "MNS_LISTENER_TOKEN_FILE": str(place.folder / "token"),
+            "LISTENER_TOKEN_FILE": str(place.folder / "token"),
             "WEBHOOK_SECRET_FILE": str(place.folder / "secret"),
             **environment,
         }
@@ -130,7 +130,7 @@ def test_each_effect_happens_once_whatever_is_killed(place: Place, effects: Path
         "shell": (str(PULL), "all", "sh", "-c", ONCE),
     }[who]
     program = start(place, url)
-    with application(*command, place=place, MNS_LISTENER_URL=url, LEASE=LEASE) as app:
+    with application(*command, place=place, LISTENER_URL=url, LEASE=LEASE) as app:
         for victim in ("application", "daemon", "application"):
             before = len(made(effects))
             place.send(*(f"{victim}-{before}-{number}" for number in range(8)))
@@ -153,13 +153,19 @@ def test_a_job_is_submitted_once_and_waited_for_without_an_sdk(place: Place, eff
     program = start(place, url)
     outputs = []
     for _ in range(2):
-        with application("node", str(APP), "submit", "talk-7", place=place, MNS_LISTENER_URL=url) as app:
+        with application("node", str(APP), "submit", "talk-7", place=place, LISTENER_URL=url) as app:
             outputs.append(app.output())
 
     assert outputs[0] == outputs[1]
     assert outputs[0].endswith(" Success\n")
     assert place.asked("SubmitIProductionJob") == 1
     assert program.stop() == 0
+
+
+@pytest.mark.parametrize("example", [APP, APP.with_name("listener.mjs"), PULL], ids=lambda path: path.name)
+def test_what_an_example_reads_is_no_setting_of_the_daemon(example: Path) -> None:
+    """Such a variable, exported in a shell, would make every command of mns-listener end with status 78."""
+    assert "MNS_LISTENER_" not in example.read_text("utf-8")
 
 
 @pytest.mark.parametrize(
@@ -187,8 +193,8 @@ def test_the_shell_example_says_why_it_gets_nothing(
     told = place.folder / "told"
     environment = {
         **os.environ,
-        "MNS_LISTENER_URL": url,
-        "MNS_LISTENER_TOKEN_FILE": str(place.folder / "given"),
+        "LISTENER_URL": url,
+        "LISTENER_TOKEN_FILE": str(place.folder / "given"),
     }
     with (
         told.open("w") as errors,

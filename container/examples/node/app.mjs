@@ -6,9 +6,9 @@
 //
 // The effect of each result is a file in FOLDER, which is made once for each idempotency key.
 //
-//   MNS_LISTENER_URL         http.listen of the daemon as a URL, e.g. http://127.0.0.1:8471
-//   MNS_LISTENER_TOKEN_FILE  a file with one token
-//   WEBHOOK_SECRET_FILE      the secret_file of the handler `webhook`
+//   LISTENER_URL         http.listen of the daemon as a URL, e.g. http://127.0.0.1:8471
+//   LISTENER_TOKEN_FILE  a file with one token
+//   WEBHOOK_SECRET_FILE  the secret_file of the handler `webhook`
 
 import { createHash, randomUUID } from "node:crypto";
 import { link, readFile, unlink, writeFile } from "node:fs/promises";
@@ -18,8 +18,8 @@ import { join } from "node:path";
 import { isGenuine, Listener } from "./listener.mjs";
 
 const listener = new Listener({
-  url: process.env.MNS_LISTENER_URL ?? "http://127.0.0.1:8471",
-  tokenFile: process.env.MNS_LISTENER_TOKEN_FILE,
+  url: process.env.LISTENER_URL ?? "http://127.0.0.1:8471",
+  tokenFile: process.env.LISTENER_TOKEN_FILE,
 });
 
 async function submit(reference) {

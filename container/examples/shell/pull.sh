@@ -6,10 +6,10 @@
 # Exit code 0 of the command: done; 65: it can never succeed (a dead letter); any other: it is retried. The same document
 # may come again, with the same .key: the command's effect must happen once for each key. Needs curl and jq.
 #
-#   MNS_LISTENER_SOCKET      the path in http.listen = "unix:/path", or else
-#   MNS_LISTENER_URL         http.listen as a URL, e.g. http://127.0.0.1:8471
-#   MNS_LISTENER_TOKEN_FILE  a file with one token; not needed at a socket
-#   LEASE                    seconds within which the command ends; 60 if not set
+#   LISTENER_SOCKET      the path in http.listen = "unix:/path", or else
+#   LISTENER_URL         http.listen as a URL, e.g. http://127.0.0.1:8471
+#   LISTENER_TOKEN_FILE  a file with one token; not needed at a socket
+#   LEASE                seconds within which the command ends; 60 if not set
 set -u
 [ $# -ge 2 ] || {
     echo "usage: pull.sh ROUTE COMMAND [ARGUMENT...]" >&2
@@ -18,14 +18,14 @@ set -u
 route=$1
 shift
 lease=${LEASE:-60}
-url=${MNS_LISTENER_URL:-http://localhost}
+url=${LISTENER_URL:-http://localhost}
 
 # The token goes through a pipe, so that no list of processes shows it.
 call() {
-    if [ -n "${MNS_LISTENER_TOKEN_FILE:-}" ]; then
-        printf 'authorization: Bearer %s\n' "$(cat "$MNS_LISTENER_TOKEN_FILE")"
+    if [ -n "${LISTENER_TOKEN_FILE:-}" ]; then
+        printf 'authorization: Bearer %s\n' "$(cat "$LISTENER_TOKEN_FILE")"
     fi | curl --silent --show-error --max-time 60 --header @- --header 'content-type: application/json' \
-        ${MNS_LISTENER_SOCKET:+--unix-socket "$MNS_LISTENER_SOCKET"} "$@"
+        ${LISTENER_SOCKET:+--unix-socket "$LISTENER_SOCKET"} "$@"
 }
 
 # Repeated until it is answered, which is safe: 409 says that another attempt has the delivery by now.
