@@ -13,7 +13,7 @@ from listener.pages import filter_form
 from listener.pages.filter_form import row_id
 from listener.pages.timeline import timeline
 from listener.pages.visit import Area, PageRoute, Visit
-from listener.store.queries import Queries
+from listener.store.queries import JobHistory, Queries
 
 #: How many names a search shows.
 MAX_FOUND: Final = 20
@@ -52,9 +52,17 @@ def show_job(visit: Visit) -> Response:
         name=name,
         history=history,
         events=timeline(history),
+        has_outcome=_has_outcome(history),
         older=f"{address_of(name)}&before={history.next}" if history.next else "",
         newest=address_of(name) if before else "",
     )
+
+
+def _has_outcome(history: JobHistory) -> bool:
+    """Of a job that is not in the store, its results alone can tell; one that is not shown may be the outcome."""
+    if history.job:
+        return history.job.finished_at is not None
+    return bool(history.next) or any(stored.result.terminal for stored in history.results)
 
 
 def open_job(visit: Visit) -> Response:

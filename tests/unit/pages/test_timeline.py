@@ -119,7 +119,16 @@ def test_the_page_shows_it_also_for_a_job_that_is_not_known(browser: Browser, st
     unknown = browser.text("/job?name=other")
     assert "but no job" in unknown
     assert "Callback received" in unknown
+    assert "No outcome yet" not in unknown
     assert "No outcome yet" in browser.text(f"/job?name={a_job().job_id}")
+
+
+def test_a_workflow_that_is_not_known_has_no_outcome_before_its_end(
+    browser: Browser, store: SqlStore
+) -> None:
+    store.record([a_decoded_message(result=a_result(job_id="other", state="Started"))], routes_all(), at=NOON)
+
+    assert "No outcome yet" in browser.text("/job?name=other")
 
 
 def test_the_path_that_a_job_has_in_the_api_leads_to_its_page(browser: Browser) -> None:
