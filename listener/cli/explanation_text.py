@@ -9,6 +9,7 @@ from typing import Any, Final
 
 from listener.cli.table import cell_text
 from listener.explanations import ExplainedDelivery, ExplainedJob, ExplainedMessage, ExplainedResult
+from listener.formats.durations import duration_text
 from listener.formats.unicode_text import shortened, visible
 from listener.rules.explanation import DeliveryPlan, Explanation, Reading
 from listener.rules.retry import RetryPlan
@@ -106,9 +107,9 @@ def _attempts(plan: RetryPlan) -> str:
 
 
 def _duration(duration: timedelta) -> str:
-    """``90 s``, ``1:30:00`` …: short ones in seconds."""
+    """``0.5 s``, ``16 s``, ``2m8s`` …: short ones exactly, longer ones as in settings."""
     seconds = duration.total_seconds()
-    return f"{seconds:g} s" if seconds < 120 else str(timedelta(seconds=round(seconds)))
+    return f"{seconds:g} s" if seconds < 60 else duration_text(duration)
 
 
 def _job_lines(explained: ExplainedJob) -> Iterator[str]:

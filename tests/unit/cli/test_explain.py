@@ -53,6 +53,12 @@ def record(place: Place, *results: Any) -> None:
             store.record([a_decoded_message(message=message, result=result)], decide, at=clock.now())
 
 
+def test_long_pauses_are_written_as_in_settings(routed: Place, invoke: Invoke) -> None:
+    text = " ".join(invoke("explain", wrapped(CALLBACK)).stdout.split())
+
+    assert "16 s, 32 s, 1m4s, 2m8s, …; then it is a dead letter, after at most 8m31s" in text
+
+
 def test_a_message_is_explained_from_its_wrapping_to_its_handlers(
     routed: Place, printed: Callable[..., Any], invoke: Invoke
 ) -> None:
