@@ -45,7 +45,7 @@ COMMANDS = {
     "submit": ("listener.cli.submit:submit", "Submit one job, or many with --from."),
     "jobs": ("listener.cli.jobs:jobs", "List and inspect jobs."),
     "reconcile": ("listener.cli.reconcile:reconcile", "Query MPS for job status, and record the answer."),
-    "results": ("listener.cli.results:results", "List recorded results; reroute parked ones."),
+    "results": ("listener.cli.results:results", "List recorded results; reroute or drop parked ones."),
     "deliveries": ("listener.cli.deliveries:deliveries", "List deliveries; retry or cancel pending ones."),
     "dead-letters": (
         "listener.cli.dead_letters:dead_letters",

@@ -40,8 +40,8 @@ if TYPE_CHECKING:
     from listener.store.filters import Filters
     from listener.store.row_actions import Changed
 
-REPLAY = Action(verb="replay", done="replayed", what="dead letters", refuses=True)
-DROP = Action(verb="drop", done="dropped", what="dead letters", asks=True)
+REPLAY = Action(verb="replay", done="replayed", what="dead letters", refuses=True, state=True)
+DROP = Action(verb="drop", done="dropped", what="dead letters", asks=True, state=True)
 
 EXAMPLES = {
     "list": ("mns-listener dead-letters list --since 2h",),
@@ -63,7 +63,7 @@ def dead_letters() -> None:
 
 
 @dead_letters.command("list", epilog=examples(EXAMPLES, "list"))
-@filter_options()
+@filter_options(state=True)
 @page_options
 @config_option
 @json_option

@@ -93,9 +93,24 @@ _OPTIONS: Final = {
 }
 
 
-def filter_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
-    """Adds these options, or all; the command gets their values as ``filters``."""
+#: For rows that have no other state than that of their result.
+_STATE: Final = click.option(
+    "--state",
+    "--result-state",
+    "result_state",
+    default="",
+    callback=_as_recorded,
+    help="Only with a result of this state, e.g. Fail.",
+)
+
+
+def filter_options(*names: str, state: bool = False) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    """Adds these options, or all; the command gets their values as ``filters``.
+
+    ``state``: ``--state`` is the same as ``--result-state``, since the rows have no other one.
+    """
     used = names or tuple(_OPTIONS)
+    options = _OPTIONS | ({"result_state": _STATE} if state else {})
 
     def decorate(command: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(command)
@@ -104,7 +119,7 @@ def filter_options(*names: str) -> Callable[[Callable[..., Any]], Callable[..., 
 
         decorated: Callable[..., Any] = narrowed
         for name in reversed(used):
-            decorated = _OPTIONS[name](decorated)
+            decorated = options[name](decorated)
         return decorated
 
     return decorate

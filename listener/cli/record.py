@@ -66,7 +66,7 @@ A line has the body, the queue, the time and, from the store, the job.
     help="Mask ids of accounts, buckets, queries of URLs, and user data except for what routes name.",
 )
 @output_option
-@filter_options()
+@filter_options(state=True)
 @config_option
 def record(
     *, from_store: bool, limit: int, redact: bool, output: Path, filters: Filters, path: Path | None

@@ -26,6 +26,7 @@ from listener.cli.common import (
     settings_from,
 )
 from listener.cli.filtering import AnyCase, filter_options
+from listener.cli.selection import Action, Selection, carry_out, selection_options
 from listener.core import clock
 from listener.core.documents import to_plain
 from listener.core.errors import NotFound
@@ -34,6 +35,7 @@ from listener.core.model import ResultStatus
 
 with lazy_imports():
     from listener import explanations
+    from listener.api import row_changes
     from listener.cli import outputs_text
     from listener.rules import routing
     from listener.store import parked, queries
@@ -41,8 +43,24 @@ with lazy_imports():
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
+    from listener.settings.sections import Settings
     from listener.store.filters import Filters
     from listener.store.queries import StoredResult
+    from listener.store.row_actions import Changed
+    from listener.store.sql_store import SqlStore
+
+#: No route has got a parked result.
+FILTERS = ("function", "kind", "reference", "queue", "result_state", "since", "until")
+REROUTE = Action(
+    verb="reroute",
+    done="rerouted",
+    what="parked results",
+    refuses=True,
+    filters=FILTERS,
+    state=True,
+    bare=True,
+)
+DROP = Action(verb="drop", done="dropped", what="parked results", asks=True, filters=FILTERS, state=True)
 
 EXAMPLES = {
     "list": (
@@ -50,20 +68,28 @@ EXAMPLES = {
         "mns-listener results list --status parked --since 2h",
     ),
     "show": ("mns-listener results show 41",),
-    "reroute": ("mns-listener results reroute",),
+    "reroute": (
+        "mns-listener results reroute",
+        "mns-listener results reroute 41 42",
+        "mns-listener results reroute --all --function Cover --dry-run",
+    ),
+    "drop": (
+        "mns-listener results drop 41",
+        "mns-listener results drop --all --until 2026-05-01 --yes",
+    ),
 }
 
 
 @click.group(epilog=examples(EXAMPLES))
 def results() -> None:
-    """List recorded results; reroute parked ones."""
+    """List recorded results; reroute or drop parked ones."""
 
 
 @results.command("list", epilog=examples(EXAMPLES, "list"))
 @click.option(
     "--status", type=AnyCase([str(one) for one in ResultStatus]), help="Only results with this status."
 )
-@filter_options()
+@filter_options(state=True)
 @page_options
 @config_option
 @json_option
@@ -150,17 +176,59 @@ def show_result(*, result_id: int, path: Path | None, as_json: bool) -> None:
         print_section("outputs", outputs_text.output_fields(outputs))
 
 
-@results.command("reroute", epilog=examples(EXAMPLES, "reroute"))
+@results.command(
+    "reroute", short_help="Re-evaluate routing of parked results.", epilog=examples(EXAMPLES, "reroute")
+)
+@selection_options(REROUTE)
 @config_option
-@json_option
-def reroute(*, path: Path | None, as_json: bool) -> None:
-    """Re-evaluate routing of parked results, with the current routes."""
+def reroute(*, selection: Selection, path: Path | None) -> None:
+    """Re-evaluate routing of parked results, with the current routes.
+
+    Without ids and options, of all of them. With ids or --all, the exit status is 1 if any stays parked. --dry-run
+    shows the routes and handlers that they would go to.
+    """
     settings = settings_from(path)
+    with opened_store(settings) as store:
+        if selection.bare:
+            _reroute_all(store, settings, as_json=selection.as_json)
+            return
+        changes = row_changes.RowChanges(store, settings)
+        targets: dict[int, str] = {}
+
+        def change(ids: Sequence[int]) -> Changed:
+            changed = changes.reroute_parked(ids, dry_run=selection.dry_run)
+            targets.update(
+                (row, f"goes to {', '.join(f'{each.route}/{each.handler}' for each in found)}")
+                for row, found in changed.targets.items()
+            )
+            return changed
+
+        show = partial(_show, reasons=targets)
+        parked_results = parked.ParkedResults(store.database)
+        carry_out(REROUTE, selection, parked_results, change=change, show=show, preview=change)
+
+
+def _reroute_all(store: SqlStore, settings: Settings, *, as_json: bool) -> None:
     correlation = settings.correlation_rules().for_recorded()
     decide = routing.decider(settings.rules(), correlation, now=clock.now(), wait_over=True)
-    with opened_store(settings) as store:
-        examined, deliveries = parked.reroute_parked(store.database, decide, at=clock.now())
+    examined, deliveries = parked.reroute_parked(store.database, decide, at=clock.now())
     if as_json:
         print_json({"examined": examined, "deliveries": deliveries})
     else:
         click.echo(f"examined {examined} parked results, created {deliveries} deliveries")
+
+
+@results.command("drop", short_help="Let parked results go to no handler.", epilog=examples(EXAMPLES, "drop"))
+@selection_options(DROP)
+@config_option
+def drop(*, selection: Selection, path: Path | None) -> None:
+    """Let parked results go to no handler; they are deleted when store.retention is over. --all asks first."""
+    settings = settings_from(path)
+    with opened_store(settings) as store:
+        carry_out(
+            DROP,
+            selection,
+            parked.ParkedResults(store.database),
+            change=row_changes.RowChanges(store, settings).drop_parked,
+            show=partial(_show, reasons={}),
+        )

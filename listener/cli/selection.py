@@ -32,6 +32,8 @@ class Action:
     refuses: bool = False  #: whether it may be refused for single ones
     counts: bool = False  #: whether ``Changed.counts`` says what it led to
     filters: Sequence[str] = ()  #: the options that narrow ``--all``; empty for all of them
+    state: bool = False  #: whether ``--state`` is that of the result
+    bare: bool = False  #: whether the command may be given without any of these options
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,6 +46,11 @@ class Selection:
     dry_run: bool
     as_json: bool
     yes: bool = False
+
+    @property
+    def bare(self) -> bool:
+        """Whether the command was given alone."""
+        return not (self.ids or self.everything or self.filters.given or self.dry_run)
 
 
 def selection_options(action: Action) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
@@ -66,7 +73,7 @@ def selection_options(action: Action) -> Callable[[Callable[..., Any]], Callable
         decorated = click.option(
             "--dry-run", is_flag=True, help=f"Show what this would {action.verb}, and change nothing."
         )(decorated)
-        decorated = filter_options(*action.filters)(decorated)
+        decorated = filter_options(*action.filters, state=action.state)(decorated)
         decorated = click.option(
             "--all", "everything", is_flag=True, help=f"All {action.what}, or all that match the filters."
         )(decorated)
@@ -109,6 +116,8 @@ def carry_out(
 
 
 def _check(selection: Selection, action: Action) -> None:
+    if action.bare and selection.bare:
+        return
     if selection.everything == bool(selection.ids):
         raise UsageError(f"specify the ids of {action.what}, or --all; use one of the two")
     if selection.filters.given and not selection.everything:

@@ -196,6 +196,14 @@ def test_an_option_that_needs_all_is_named_as_it_is_written(jobs: Place, invoke:
     assert (result.exit_code, "--result-state requires --all" in result.stderr) == (2, True)
 
 
+@pytest.mark.parametrize("name", ["results", "dead-letters"])
+def test_rows_that_have_the_state_of_their_result_only_are_filtered_by_it(
+    jobs: Place, printed: Callable[..., Any], name: str
+) -> None:
+    assert ids_of(printed(name, "list", "--state", "failed")) == set()
+    assert ids_of(printed(name, "list", "--state", "SUCCESS")) == ids_of(printed(name, "list")) != set()
+
+
 def test_quarantine_is_filtered_by_its_queue(jobs: Place, printed: Callable[..., Any]) -> None:
     with jobs.store() as store:
         store.record([a_decoded_message(result=None)], PARK, at=clock.now())

@@ -45,6 +45,10 @@ def parked(place: Place) -> Place:
     return place
 
 
+def let_the_rest_match(parked: Place) -> None:
+    parked.settings(ROUTES + '\n[[routes]]\nname = "rest"\nhandlers = [{{ use = "log" }}]\n')
+
+
 def test_a_parked_result_is_listed_with_the_condition_of_the_route_that_came_nearest(
     parked: Place, printed: Callable[..., Any], invoke: Invoke
 ) -> None:
@@ -77,7 +81,7 @@ def test_a_result_is_shown_with_the_reason_of_each_route_the_nearest_first(
 def test_a_route_that_was_added_since_is_named_with_the_way_out(
     parked: Place, printed: Callable[..., Any]
 ) -> None:
-    parked.settings(ROUTES + '\n[[routes]]\nname = "rest"\nhandlers = [{{ use = "log" }}]\n')
+    let_the_rest_match(parked)
 
     (listed,) = printed("results", "list", "--status", "parked")
 
@@ -91,3 +95,59 @@ def test_a_result_that_does_not_exist_is_an_error_with_the_way_to_find_it(
 
     assert result.exit_code == 66
     assert "no result has the id 7; list them with `mns-listener results list`" in result.stderr
+
+
+def test_a_dry_run_of_a_reroute_says_where_results_would_go_and_changes_nothing(
+    parked: Place, printed: Callable[..., Any], invoke: Invoke
+) -> None:
+    let_the_rest_match(parked)
+
+    text = invoke("results", "reroute", "--all", "--dry-run").stdout
+    (listed,) = printed("results", "list", "--status", "parked")
+
+    assert "goes to rest/log" in text
+    assert text.endswith("would reroute 1 parked result; nothing was changed\n")
+    assert printed("results", "reroute", str(listed["id"]))["rerouted"] == [listed["id"]]
+    assert printed("results", "list", "--status", "parked") == []
+
+
+def test_of_named_results_those_that_stay_parked_are_an_error(
+    parked: Place, printed: Callable[..., Any], invoke: Invoke
+) -> None:
+    (listed,) = printed("results", "list", "--status", "parked")
+
+    result = invoke("results", "reroute", str(listed["id"]))
+
+    assert (result.exit_code, f"cannot reroute {listed['id']}: " in result.stderr) == (1, True)
+
+
+@pytest.mark.parametrize(
+    ("given", "left"),
+    [
+        pytest.param(("--kind", "IProduction"), 0, id="matching"),
+        pytest.param(("--state", "Success"), 0, id="state"),
+        pytest.param(("--state", "Fail"), 1, id="other-state"),
+        pytest.param(("--since", "2035-01-01"), 1, id="later"),
+        pytest.param(("--dry-run",), 1, id="dry-run"),
+    ],
+)
+def test_parked_results_are_dropped_by_filters(
+    parked: Place, printed: Callable[..., Any], given: tuple[str, ...], left: int
+) -> None:
+    dropped = printed("results", "drop", "--all", "--yes", *given)["dropped"]
+
+    assert len(printed("results", "list", "--status", "parked")) == left
+    assert len(printed("results", "list", "--status", "dropped")) == 1 - left
+    assert len(dropped) == (1 if given == ("--dry-run",) else 1 - left)
+
+
+def test_all_parked_results_are_not_dropped_without_an_answer(parked: Place, invoke: Invoke) -> None:
+    result = invoke("results", "drop", "--all")
+
+    assert (result.exit_code, "--all requires --yes" in result.stderr) == (2, True)
+
+
+def test_filters_of_a_reroute_say_that_they_need_all(parked: Place, invoke: Invoke) -> None:
+    result = invoke("results", "reroute", "--state", "Fail")
+
+    assert (result.exit_code, "or --all" in result.stderr) == (2, True)
