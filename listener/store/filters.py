@@ -7,10 +7,11 @@ from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any, Final
 
-from sqlalchemy import ColumnElement, Connection, and_, false, func, or_, select
+from sqlalchemy import ColumnElement, Connection, Select, and_, false, func, or_, select
 
 from listener.core.job_kinds import IPRODUCTION, kind_of_type
-from listener.store.searching import JOINED_ROWS, OWN_ROWS, Conditions, Search
+from listener.store.postgres import is_postgres
+from listener.store.searching import JOINED_ROWS, OWN_ROWS, TWICE_JOINED_ROWS, Conditions, Search
 from listener.store.tables import deliveries, jobs, quarantine, results
 
 #: At the end of a reference: any continuation matches.
@@ -51,13 +52,14 @@ def search_jobs(connection: Connection, filters: Filters) -> Search:
     )
     joined = (*_routed_job(filters.route), *_reported_job(filters))
     named = _reference(filters.reference)
+    is_far = bool(filters.route) and is_postgres(connection)
     if _is_exact(filters.reference):
         return Search(others=(*named, *_function(jobs.c.function, filters), *own, *joined))
     return Search(
         indexed=_function(jobs.c.function, filters),
         bounds=_among_rows(connection, filters),
         others=(*named, *own, *joined),
-        rows=_rows((*named, *own), joined),
+        rows=TWICE_JOINED_ROWS if is_far else _rows((*named, *own), joined),
     )
 
 
@@ -99,7 +101,7 @@ def search_results(filters: Filters, *, indexed: Conditions = ()) -> Search:
     )
     if filters.route:
         of_route = deliveries.c.route == filters.route
-        joined.append(select(deliveries.c.id).where(deliveries.c.result == results.c.id, of_route).exists())
+        joined.append(_any(select(deliveries.c.id).where(deliveries.c.result == results.c.id, of_route)))
     rows = 0 if _is_exact(filters.reference) else _rows(own, joined)
     return Search(indexed=indexed, others=(*own, *joined), rows=rows)
 
@@ -128,7 +130,7 @@ def search_deliveries(
         joined.append(deliveries.c.result.in_(select(results.c.id).where(*of_result)))
         return Search(indexed=indexed, others=(*own, *joined))
     if of_result:
-        joined.append(select(results.c.id).where(results.c.id == deliveries.c.result, *of_result).exists())
+        joined.append(_any(select(results.c.id).where(results.c.id == deliveries.c.result, *of_result)))
     return Search(indexed=indexed, others=(*own, *joined), rows=_rows(own, joined))
 
 
@@ -145,6 +147,14 @@ def _rows(own: Conditions, joined: Conditions) -> int:
     if joined:
         return JOINED_ROWS
     return OWN_ROWS if own else 0
+
+
+def _any(related: Select[Any]) -> ColumnElement[bool]:
+    """Whether a row has related rows, which are looked up for each row that is looked at.
+
+    Without the OFFSET, PostgreSQL may join the tables instead, and read all their rows for a part of one of them.
+    """
+    return related.offset(0).exists()
 
 
 def starts_with(column: Any, beginning: str) -> ColumnElement[bool]:
@@ -167,7 +177,7 @@ def _joined_of_result(filters: Filters) -> list[ColumnElement[bool]]:
         if _is_exact(filters.reference):
             conditions.append(results.c.job == of_reference.scalar_subquery())
         else:
-            conditions.append(of_reference.where(jobs.c.id == results.c.job).exists())
+            conditions.append(_any(of_reference.where(jobs.c.id == results.c.job)))
     return conditions
 
 
@@ -184,7 +194,7 @@ def _reported(filters: Filters) -> Conditions:
 def _reported_job(filters: Filters) -> Conditions:
     if not (reported := _reported(filters)):
         return ()
-    return (select(results.c.id).where(results.c.job == jobs.c.id, *reported).exists(),)
+    return (_any(select(results.c.id).where(results.c.job == jobs.c.id, *reported)),)
 
 
 def _is_job_of(kind: str) -> ColumnElement[bool]:
@@ -197,7 +207,7 @@ def _is_job_of(kind: str) -> ColumnElement[bool]:
 def _is_result_of(kind: str) -> ColumnElement[bool]:
     known = kind_of_type(kind)
     types = {name.lower() for name in ((known.name, *known.types) if known else (kind,))}
-    of_job = select(jobs.c.id).where(jobs.c.id == results.c.job, _is_job_of(kind)).exists()
+    of_job = _any(select(jobs.c.id).where(jobs.c.id == results.c.job, _is_job_of(kind)))
     return or_(func.lower(results.c.type).in_(types), and_(results.c.type == "", of_job))
 
 
@@ -206,7 +216,7 @@ def _routed_job(route: str) -> Conditions:
         return ()
     of_job = results.c.job == jobs.c.id
     routed = select(results.c.id).join(deliveries, deliveries.c.result == results.c.id)
-    return (routed.where(of_job, deliveries.c.route == route).exists(),)
+    return (_any(routed.where(of_job, deliveries.c.route == route)),)
 
 
 def _function(column: Any, filters: Filters) -> Conditions:

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final, TypeVar
 
-from sqlalchemy import Connection, RowMapping, Select, func, or_, select
+from sqlalchemy import Connection, RowMapping, Select, and_, func, literal, or_, select, text
 
 from listener.core.model import Attempt, Delivery, Job, JobState, Result, ResultStatus
 from listener.store import attempts as kept
@@ -16,7 +16,7 @@ from listener.store import filters as narrow
 from listener.store import job_matching, job_rows, result_rows
 from listener.store.claims import Load, load, load_each
 from listener.store.database import Database
-from listener.store.filters import NO_FILTERS, Filters, starts_with
+from listener.store.filters import NO_FILTERS, Filters
 from listener.store.postgres import is_postgres
 from listener.store.result_rows import Recorded
 from listener.store.routed_result import KnownJob
@@ -123,12 +123,12 @@ class Queries:
             return _delivery_counts(connection, rows)
 
     def names_starting_with(self, beginning: str, *, limit: int) -> Sequence[str]:
-        """Ids, run ids, references and tokens that start like this, one for each job. Reads whole tables."""
+        """Ids, run ids, references and tokens that start like this, one for each job."""
         with self._database.read() as connection:
             return _names_starting_with(connection, beginning, limit)
 
     def jobs_starting_with(self, beginning: str, *, limit: int) -> Sequence[str]:
-        """Ids, references and tokens that start like this, one for each job. With PostgreSQL it reads all jobs."""
+        """Ids, references and tokens that start like this, one for each job."""
         with self._database.read() as connection:
             return _jobs_starting_with(connection, beginning, limit)
 
@@ -377,22 +377,36 @@ def _delivery_counts(connection: Connection, rows: Sequence[int]) -> dict[int, d
 def _names_starting_with(connection: Connection, beginning: str, limit: int) -> Sequence[str]:
     """Several names of one job count once, and a result whose job is known not at all."""
     found = list(_jobs_starting_with(connection, beginning, limit))
-    for name in (results.c.job_id, results.c.run_id, results.c.media_id):
-        unknown = select(name).distinct().where(results.c.job.is_(None), starts_with(name, beginning))
-        found += connection.scalars(unknown.limit(limit))
+    nothing = literal("", literal_execute=True)
+    columns = results.c
+    for name, indexed in (
+        (columns.dedup_key, (columns.dedup_key == columns.job_id,)),
+        (columns.job_id, (columns.job_id != columns.dedup_key, columns.job_id != nothing)),
+        (columns.run_id, (columns.run_id != nothing,)),
+        (columns.media_id, (columns.media_id != nothing,)),
+    ):
+        unknown = select(name).distinct().where(*indexed, columns.job.is_(None))
+        found += connection.scalars(_starting_with(connection, unknown, name, beginning).limit(limit))
     return sorted(set(found))[:limit]
 
 
 def _jobs_starting_with(connection: Connection, beginning: str, limit: int) -> Sequence[str]:
-    """One name of each job; with SQLite read from the indexes of the names, which are in the order of code points."""
+    """One name of each job."""
     found: dict[int, str] = {}
     for name in (jobs.c.job_id, jobs.c.reference, jobs.c.token):
-        named = select(jobs.c.id, name).where(starts_with(name, beginning)).limit(limit)
-        if connection.dialect.name == "sqlite":
-            named = named.where(name >= beginning, name <= beginning + chr(sys.maxunicode))
-        for row, text in connection.execute(named):
-            found.setdefault(row, text)
+        named = _starting_with(connection, select(jobs.c.id, name), name, beginning).limit(limit)
+        for row, full_name in connection.execute(named):
+            found.setdefault(row, full_name)
     return sorted(found.values())[:limit]
+
+
+def _starting_with(connection: Connection, named: Select[Any], name: Any, beginning: str) -> Select[Any]:
+    """Those whose name starts like this, in the order of code points, as the index of this name has them."""
+    end = beginning + chr(sys.maxunicode)
+    if is_postgres(connection):
+        within = and_(name.op("~>=~")(beginning), name.op("~<=~")(end))
+        return named.where(within).order_by(text(f"{name} USING ~<~"))
+    return named.where(name >= beginning, name <= end).order_by(name)
 
 
 def _search_jobs(connection: Connection, state: str, filters: Filters) -> Search:

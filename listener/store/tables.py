@@ -73,9 +73,9 @@ jobs = Table(
     "jobs",
     metadata,
     Column("id", RowId, primary_key=True),
-    Column("token", String(32), nullable=False, unique=True),
-    Column("job_id", String(256), unique=True),
-    Column("reference", String(256), unique=True),
+    Column("token", String(32), nullable=False),  # unique, see ``listener.store.indexes``
+    Column("job_id", String(256)),  # unique
+    Column("reference", String(256)),  # unique
     Column("function", Text, nullable=False),
     Column("pipeline", Text, nullable=False),
     Column("input", Text, nullable=False),
@@ -103,7 +103,7 @@ results = Table(
     "results",
     metadata,
     Column("id", RowId, primary_key=True),
-    Column("dedup_key", Text, nullable=False, unique=True),
+    Column("dedup_key", Text, nullable=False),  # unique
     Column("job_id", String(256), nullable=False),
     Column("run_id", String(256), nullable=False),
     Column("media_id", Text, nullable=False, server_default=""),

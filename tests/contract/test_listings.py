@@ -124,7 +124,7 @@ def test_a_job_is_found_by_its_time_whichever_was_written_first(
 def test_a_page_looks_at_a_bounded_number_of_rows_and_the_next_one_goes_on(
     filled: SqlStore, fields: dict[str, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for name in ("OWN_ROWS", "JOINED_ROWS"):
+    for name in ("OWN_ROWS", "JOINED_ROWS", "TWICE_JOINED_ROWS"):
         monkeypatch.setattr(filters, name, 1)
     queries, every_delivery = Queries(filled.database), Deliveries(filled.database)
     narrowed = Filters(**fields)
@@ -216,6 +216,32 @@ def test_names_are_found_by_their_beginning_once_for_each_job(filled: SqlStore) 
     assert queries.jobs_starting_with("job-", limit=9) == ["job-0", "job-1"]
     assert queries.jobs_starting_with("talk-1", limit=9) == ["talk-1"]
     assert queries.jobs_starting_with("JOB", limit=9) == []
+
+
+def test_names_of_every_kind_are_found_by_their_beginning_in_the_order_of_code_points(
+    store: SqlStore,
+) -> None:
+    """Whatever the locale of the database: there, a hyphen may count for nothing, and upper case follow lower case."""
+    for number, name in enumerate(("ü-a", "a-", "aa", "A-b", "a-\U0001f600", "a-b")):
+        store.add_job(a_job(token=f"token-{number}", job_id=f"id-{number}", reference=name))
+    unknown = (
+        a_result(job_id="a-progress", state="Running"),
+        a_result(job_id="a-ended"),
+        a_result(job_id="", run_id="a-run"),
+        *(decoded.result for decoded in events_of_medium(1, media_id="a-medium") if decoded.result),
+    )
+    batch = [
+        a_decoded_message(message=a_message(message_id=str(number)), result=result)
+        for number, result in enumerate(unknown)
+    ]
+    store.record(batch, routes_all(), at=NOON)
+    queries = Queries(store.database)
+
+    found = ["a-", "a-b", "a-\U0001f600"]
+    assert queries.jobs_starting_with("a-", limit=9) == found
+    assert queries.jobs_starting_with("a-", limit=2) == found[:2]
+    unknown_names = ["a-ended", "a-medium", "a-progress", "a-run"]
+    assert queries.names_starting_with("a-", limit=9) == sorted([*found, *unknown_names])
 
 
 def test_unsettled_deliveries_are_listed_and_others_on_request(filled: SqlStore) -> None:

@@ -5,22 +5,18 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import closing
 from datetime import timedelta
-from pathlib import Path
 from typing import Any, Final
 
 import pytest
-from alembic import command
-from alembic.config import Config
 from sqlalchemy import Connection, select, text
 
 from listener.core.model import Done, Settlement
-from listener.store import schema
 from listener.store.database import Database
 from listener.store.queries import Queries
 from listener.store.sql_store import SqlStore
 from listener.store.tables import EPOCH, MICROSECOND, jobs, quarantine, results
 from tests.support.builders import NOON, a_claim, a_decoded_message, a_result, routes_all
-from tests.support.stores import count, deliveries, states, the_job
+from tests.support.stores import count, deliveries, migrate_to, states, the_job
 
 SECOND: Final = timedelta(seconds=1)
 AT: Final = (NOON - EPOCH) // MICROSECOND
@@ -89,12 +85,7 @@ def old(empty_url: str) -> Iterator[OldRelease]:
     """A store at schema 0001 with one job handled and one pending, and the old release at work on it."""
     with closing(Database(empty_url)) as database:
         with database.write() as connection:
-            config = Config()
-            folder = Path(schema.__file__).with_name("migrations")
-            config.set_main_option("script_location", str(folder))
-            config.set_main_option("path_separator", "os")
-            config.attributes["connection"] = connection
-            command.upgrade(config, "0001")
+            migrate_to(connection, "0001")
         release = OldRelease(database)
         for job_id in ("handled", "pending"):
             release.receive(job_id)

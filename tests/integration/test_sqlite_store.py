@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sqlite3
 import subprocess
 import sys
@@ -381,7 +382,7 @@ def test_an_unusable_url_is_reported_with_a_hint(url: str, message: str) -> None
     assert "hidden" not in str(caught.value)
 
 
-def test_a_search_for_jobs_by_the_beginning_of_a_name_reads_no_table_as_a_whole(tmp_path: Path) -> None:
+def test_a_search_by_the_beginning_of_a_name_reads_no_table_as_a_whole(tmp_path: Path) -> None:
     plans: list[str] = []
 
     def explain(_connection: Any, cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
@@ -391,10 +392,10 @@ def test_a_search_for_jobs_by_the_beginning_of_a_name_reads_no_table_as_a_whole(
 
     with new_sqlite_store(tmp_path) as store:
         event.listen(store.database.engine, "before_cursor_execute", explain)
-        Queries(store.database).jobs_starting_with("job-", limit=9)
+        Queries(store.database).names_starting_with("job-", limit=9)
 
-    assert len(plans) == 3
-    assert [plan for plan in plans if not plan.startswith("SEARCH jobs USING")] == []
+    assert len(plans) == 7
+    assert [plan for plan in plans if not re.match("SEARCH (jobs|results) USING", plan)] == []
 
 
 def test_transactions_one_after_the_other_share_a_connection_and_its_cache(file: Path) -> None:

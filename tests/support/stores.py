@@ -7,9 +7,12 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Final
 
-from sqlalchemy import func, select
+from alembic import command
+from alembic.config import Config
+from sqlalchemy import Connection, func, select
 
 from listener.core.model import Job
+from listener.store import schema
 from listener.store.rows import job_of, mapping
 from listener.store.sql_store import SqlStore
 from listener.store.tables import deliveries, jobs, quarantine, results
@@ -28,6 +31,15 @@ EMPTY: Final[Mapping[str, Callable[[Path], str]]] = {
 }
 
 OpenStore = Callable[[], SqlStore]
+
+
+def migrate_to(connection: Connection, revision: str) -> None:
+    """Make the schema that an earlier release had."""
+    config = Config()
+    config.set_main_option("script_location", str(Path(schema.__file__).with_name("migrations")))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    command.upgrade(config, revision)
 
 
 def count(store: SqlStore, table: Any, *conditions: Any) -> int:
