@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection, Mapping
 from typing import Final
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from starlette.datastructures import Headers
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -16,6 +17,8 @@ from listener.http.problem import Problem, problem_response
 MAX_BODY: Final = 64 << 10
 #: The methods of requests that change nothing.
 SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
+#: The beginning of a target that is a whole URL.
+_ABSOLUTE: Final = re.compile(rb"(?i:https?)://(?P<host>[^/?]+)")
 _ALLOW: Final = "add its name to http.allowed_hosts"
 
 
@@ -49,6 +52,7 @@ class Guard:
         self._body_limits = body_limits or {}
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        scope = _in_origin_form(scope)
         problem = self._refusal(scope, Headers(scope=scope))
         if problem is None:
             await self._app(scope, receive, send)
@@ -104,6 +108,21 @@ async def _read_body(receive: Receive) -> None:
         if not message.get("more_body"):  # the end of the body, or of the connection
             return
         left -= len(message["body"])
+
+
+def _in_origin_form(scope: Scope) -> Scope:
+    """A target may be a whole URL, whose host then counts instead of the Host header (RFC 9112, 3.2.2)."""
+    found = _ABSOLUTE.match(scope.get("raw_path") or b"")
+    if found is None:
+        return scope
+    others = [(name, value) for name, value in scope["headers"] if name != b"host"]
+    raw_path = scope["raw_path"][found.end() :] or b"/"
+    return {
+        **scope,
+        "raw_path": raw_path,
+        "path": unquote(raw_path.decode("ascii")),
+        "headers": [(b"host", found["host"]), *others],
+    }
 
 
 def _host_of(header: str) -> str:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Mapping
+from urllib.parse import unquote
 
 import httpx
 import pytest
 from starlette.responses import PlainTextResponse
-from starlette.types import Message
+from starlette.types import Message, Receive, Scope, Send
 
 from listener.http.guard import MAX_BODY, Guard
 from tests.support.cases import each_case
@@ -161,3 +162,47 @@ def test_a_refusal_is_a_problem_document() -> None:
 
     assert reply.headers["content-type"] == "application/problem+json"
     assert reply.json()["type"].endswith("#forbidden-origin")
+
+
+def answered(target: bytes, host: bytes) -> tuple[int, Scope]:
+    """The status, and what the application behind the guard got."""
+    got: list[Scope] = []
+    statuses: list[int] = []
+
+    async def application(scope: Scope, receive: Receive, send: Send) -> None:
+        got.append(scope)
+        await PlainTextResponse("passed")(scope, receive, send)
+
+    async def receive() -> Message:
+        return {"type": "http.request"}
+
+    async def send(message: Message) -> None:
+        statuses.extend([message["status"]] if "status" in message else [])
+
+    scope = {"type": "http", "method": "GET", "path": unquote(target.decode()), "raw_path": target}
+    scope["headers"] = [(b"accept", b"*/*"), (b"host", host)]
+    asyncio.run(Guard(application, allowed_hosts=())(scope, receive, send))
+    return statuses[0], got[0] if got else {}
+
+
+@each_case(
+    ("target", "path"),
+    [
+        (b"http://localhost:8471/v1/a%2Fb", "/v1/a/b"),
+        (b"HTTPS://127.0.0.1", "/"),
+        (b"/v1/http://localhost/x", "/v1/http://localhost/x"),
+        (b"http%3A//localhost/v1", "http://localhost/v1"),
+    ],
+)
+def test_a_target_that_is_a_whole_url_is_its_path(target: bytes, path: str) -> None:
+    status, scope = answered(target, b"localhost")
+
+    assert (status, scope["path"]) == (200, path)
+
+
+def test_the_host_of_a_target_counts_instead_of_the_header() -> None:
+    status, scope = answered(b"http://localhost/v1", b"attacker.example")
+
+    assert (status, dict(scope["headers"])[b"host"]) == (200, b"localhost")
+    assert answered(b"http://attacker.example/v1", b"localhost")[0] == 403
+    assert answered(b"http:///v1", b"attacker.example")[0] == 403
