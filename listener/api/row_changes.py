@@ -15,7 +15,7 @@ from listener.store.dead_letters import DeadLetters
 from listener.store.deliveries import Deliveries, PendingDeliveries
 from listener.store.parked import ParkedResults
 from listener.store.quarantined_messages import QuarantinedMessages
-from listener.store.row_actions import Changed, R, Source
+from listener.store.row_actions import Changed
 from listener.store.sql_store import SqlStore
 
 
@@ -36,20 +36,20 @@ class RowChanges:
     def drop_dead_letters(self, ids: Sequence[int], *, dry_run: bool = False) -> Changed:
         """Discard dead letters permanently."""
         letters = DeadLetters(self.store.database)
-        return _existing(letters, ids) if dry_run else Changed(letters.drop(ids, at=clock.now()))
+        return Changed(letters.existing(ids) if dry_run else letters.drop(ids, at=clock.now()))
 
     def retry_deliveries(self, ids: Sequence[int], *, dry_run: bool = False) -> Changed:
         """Make pending deliveries due now."""
         deliveries = Deliveries(self.store.database)
         if dry_run:
-            return _existing(PendingDeliveries(self.store.database), ids)
+            return Changed(PendingDeliveries(self.store.database).existing(ids))
         return Changed(deliveries.retry(ids, at=clock.now()))
 
     def cancel_deliveries(self, ids: Sequence[int], *, dry_run: bool = False) -> Changed:
         """Make pending deliveries dead letters."""
         deliveries = Deliveries(self.store.database)
         if dry_run:
-            return _existing(PendingDeliveries(self.store.database), ids)
+            return Changed(PendingDeliveries(self.store.database).existing(ids))
         return Changed(deliveries.cancel(ids, at=clock.now()))
 
     def retry_quarantined(self, ids: Sequence[int], *, dry_run: bool = False) -> Changed:
@@ -68,7 +68,7 @@ class RowChanges:
     def drop_quarantined(self, ids: Sequence[int], *, dry_run: bool = False) -> Changed:
         """Delete quarantined messages permanently."""
         messages = QuarantinedMessages(self.store.database)
-        return _existing(messages, ids) if dry_run else Changed(messages.drop(ids))
+        return Changed(messages.existing(ids) if dry_run else messages.drop(ids))
 
     def reroute_parked(self, ids: Sequence[int], *, dry_run: bool = False) -> Changed:
         """Route parked results again, by the current routes."""
@@ -78,13 +78,9 @@ class RowChanges:
     def drop_parked(self, ids: Sequence[int], *, dry_run: bool = False) -> Changed:
         """Let parked results go to no handler."""
         parked = ParkedResults(self.store.database)
-        return _existing(parked, ids) if dry_run else Changed(parked.drop(ids, at=clock.now()))
+        return Changed(parked.existing(ids) if dry_run else parked.drop(ids, at=clock.now()))
 
     def _decide_again(self) -> Decide:
         """By the current routes. An unknown job does not matter any more: an operator asks for it."""
         correlation = self.settings.correlation_rules().for_recorded()
         return routing.decider(self.settings.rules(), correlation, now=clock.now(), wait_over=True)
-
-
-def _existing(source: Source[R], ids: Sequence[int]) -> Changed:
-    return Changed([row for row in ids if source.find(row)])

@@ -17,7 +17,7 @@ from listener.store.database import Database
 from listener.store.deliveries import find_delivery, read_page
 from listener.store.filters import NO_FILTERS, Filters, search_deliveries
 from listener.store.replay import replay
-from listener.store.searching import Page
+from listener.store.searching import Page, existing
 from listener.store.tables import deliveries
 from listener.store.unreadable import either, log_unreadable
 
@@ -38,6 +38,10 @@ class DeadLetters:
     def find(self, delivery_id: int) -> Delivery | None:
         """The dead letter with this id."""
         return find_delivery(self._database, delivery_id, IS_DEAD)
+
+    def existing(self, ids: Sequence[int]) -> Sequence[int]:
+        """Those of these ids that are dead letters."""
+        return existing(self._database, deliveries, ids, IS_DEAD)
 
     def count(self) -> int:
         """How many there are; reads nothing but their index."""

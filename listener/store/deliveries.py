@@ -14,7 +14,7 @@ from listener.store.claims import IS_DEAD, IS_PENDING, IS_RUNNING, Load, due, lo
 from listener.store.database import Database
 from listener.store.filters import NO_FILTERS, Filters, search_deliveries
 from listener.store.postgres import notify
-from listener.store.searching import Page, Search
+from listener.store.searching import Page, Search, existing
 from listener.store.tables import UtcTimestamp, deliveries
 from listener.store.unreadable import read
 
@@ -88,6 +88,7 @@ class PendingDeliveries:
     """The pending ones among all deliveries."""
 
     def __init__(self, database: Database) -> None:
+        self._database = database
         self._deliveries = Deliveries(database)
 
     def page(self, *, filters: Filters = NO_FILTERS, before: int = 0, limit: int = 50) -> Page[Delivery]:
@@ -99,6 +100,10 @@ class PendingDeliveries:
         """The pending delivery with this id."""
         found = self._deliveries.find(delivery_id)
         return found if found and found.state is DeliveryState.PENDING else None
+
+    def existing(self, ids: Sequence[int]) -> Sequence[int]:
+        """Those of these ids that are pending."""
+        return existing(self._database, deliveries, ids, IS_PENDING)
 
 
 def read_page(

@@ -19,7 +19,7 @@ from listener.store.filters import NO_FILTERS, Filters
 from listener.store.queries import Queries, StoredResult
 from listener.store.row_actions import Changed, joined
 from listener.store.rows import mapping
-from listener.store.searching import Page
+from listener.store.searching import Page, existing
 from listener.store.tables import results
 from listener.store.unreadable import either, log_unreadable
 
@@ -43,6 +43,10 @@ class ParkedResults:
         """The parked result with this id."""
         found = Queries(self._database).result(result_id)
         return found if found and found.status is ResultStatus.PARKED else None
+
+    def existing(self, ids: Sequence[int]) -> Sequence[int]:
+        """Those of these ids that are parked."""
+        return existing(self._database, results, ids, results.c.status == ResultStatus.PARKED)
 
     def reroute(self, ids: Sequence[int], decide: Decide, *, at: datetime, dry_run: bool = False) -> Changed:
         """Decide again about these results. One that no route matches, or that cannot be read, is refused and stays.

@@ -17,7 +17,7 @@ from listener.store.filters import NO_FILTERS, Filters, search_quarantine
 from listener.store.group_commit import GroupCommit
 from listener.store.queries import read_listed, read_rows
 from listener.store.rows import mapping, quarantined_of
-from listener.store.searching import Page
+from listener.store.searching import Page, existing
 from listener.store.tables import quarantine
 from listener.store.unreadable import either, log_unreadable
 
@@ -53,6 +53,10 @@ class QuarantinedMessages:
         wanted = select(quarantine).where(quarantine.c.id == message)
         found = read_rows(self._database, quarantine, wanted, quarantined_of)
         return found[0] if found else None
+
+    def existing(self, ids: Sequence[int]) -> Sequence[int]:
+        """Those of these ids that are there."""
+        return existing(self._database, quarantine, ids)
 
     def retry(
         self, ids: Sequence[int], decode: Decode, decide: Decide, *, at: datetime, dry_run: bool = False

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import event
 
 from listener.api import bulk
 from listener.api.dead_letters import DeadLetterPage
@@ -67,6 +68,7 @@ AREAS = {
     "results": ("results", parked, "reroute", "rerouted"),
     "quarantine": ("messages", quarantined, "drop", "dropped"),
 }
+DONE = {"drop": "dropped", "cancel": "cancelled", "retry": "retried"}
 every_area = pytest.mark.parametrize("area", AREAS)
 
 
@@ -108,6 +110,35 @@ def test_a_dry_run_answers_the_same_and_changes_nothing(api: Api, area: str) -> 
     assert (sorted(answer[done]), answer["dry_run"]) == ([1, 2], True)
     assert ids_of(api, area) == [2, 1]
     assert api.woken == 0
+
+
+@pytest.mark.parametrize(
+    ("area", "verb"),
+    [
+        ("dead-letters", "drop"),
+        ("deliveries", "retry"),
+        ("deliveries", "cancel"),
+        ("results", "drop"),
+        ("quarantine", "drop"),
+    ],
+)
+def test_a_dry_run_asks_no_more_often_for_more_rows(api: Api, area: str, verb: str) -> None:
+    AREAS[area][1](api.store, 20)
+
+    def statements(count: int) -> int:
+        seen: list[str] = []
+
+        def heard(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+            seen.append(statement)
+
+        event.listen(api.store.database.engine, "before_cursor_execute", heard)
+        body = {"ids": list(range(count, 0, -1)), "dry_run": True}
+        answer = api.post(f"/v1/{area}/{verb}", json=body).json()
+        event.remove(api.store.database.engine, "before_cursor_execute", heard)
+        assert answer[DONE[verb]] == body["ids"]
+        return len(seen)
+
+    assert statements(20) == statements(2)
 
 
 @every_area
