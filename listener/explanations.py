@@ -23,13 +23,15 @@ from listener.rules.routing import Rule
 from listener.settings.sections import Settings, mps_section
 from listener.store.dead_letters import DeadLetters
 from listener.store.quarantined_messages import QuarantinedMessages
-from listener.store.queries import JobHistory, Queries, StoredResult
+from listener.store.queries import Queries, StoredResult
 
 if TYPE_CHECKING:
     from listener.store.database import Database
 
 #: Results that still wait for their job, or for MPS.
-_OPEN: Final = frozenset({ResultStatus.WAITING, ResultStatus.VERIFYING})
+_OPEN: Final = (ResultStatus.WAITING, ResultStatus.VERIFYING)
+#: How many results of a job are explained at a time, unless another number is asked for.
+PAGE: Final = 50
 #: In place of the id of a job that MPS has not assigned yet.
 _NO_ID: Final = "(not known yet)"
 
@@ -70,7 +72,8 @@ class ExplainedJob:
     job: Job | None  #: None if only results of it are in the store
     awaited: str  #: what happens next, as a sentence
     if_it_succeeds: Explanation | None  #: of a job without an outcome: where that would go
-    results: tuple[ExplainedResult, ...]
+    results: tuple[ExplainedResult, ...]  #: a page of them
+    next: int | None = None  #: the ``before`` of the page with older results; None if there are none
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,19 +176,29 @@ class Explanations:
             )
         return self.result(Queries(self._store).result_of_delivery(row) or 0)
 
-    def job(self, name: str) -> ExplainedJob | None:
-        """The job with this id, run id, reference or token; None if the store knows nothing of it."""
-        if self._database is None or (history := Queries(self._store).history(name)) is None:
+    def job(self, name: str, *, before: int = 0, limit: int = PAGE) -> ExplainedJob | None:
+        """The job with this id, run id, reference or token; None if the store knows nothing of it.
+
+        Of its results so many, the newest ones before the one with the id ``before``.
+        """
+        if self._database is None:
             return None
+        history = Queries(self._database).history(name, before=before, limit=limit)
+        if history is None:
+            return None
+        of_result: dict[str, list[Delivery]] = {}
+        for delivery in history.deliveries:
+            of_result.setdefault(delivery.result.dedup_key, []).append(delivery)
         return ExplainedJob(
             name=name,
             job=history.job,
-            awaited=self._awaited(history),
+            awaited=self._awaited(name, history.job),
             if_it_succeeds=self._if_it_succeeds(history.job) if history.job else None,
             results=tuple(
-                self._explained(stored, history.job, _of_result(stored, history.deliveries))
+                self._explained(stored, history.job, of_result.get(stored.result.dedup_key, ()))
                 for stored in history.results
             ),
+            next=history.next or None,
         )
 
     @property
@@ -236,8 +249,7 @@ class Explanations:
             now=clock.now(),
         )
 
-    def _awaited(self, history: JobHistory) -> str:
-        job = history.job
+    def _awaited(self, name: str, job: Job | None) -> str:
         if job is None:
             return "the job itself is not in this store, only what was reported about it"
         if job.state == JobState.REFUSED:
@@ -248,7 +260,7 @@ class Explanations:
             return f"it is accepted, and waits for a daemon{which} to submit it to MPS"
         if job.finished_at is not None:
             return f"it ended with the state {job.state}; nothing else is awaited"
-        if any(stored.status in _OPEN for stored in history.results):
+        if Queries(self._store).any_result_in(name, _OPEN):
             return "a callback has arrived, and waits for its decision"
         return f"{_SUBMISSION.get(job.state, 'its callback is awaited')}; {self._without_callback(job)}"
 
@@ -269,10 +281,6 @@ class Explanations:
 _SUBMISSION: Final[Mapping[str, str]] = {
     JobState.INTENT: "MPS has not answered its submission yet; its callback is awaited"
 }
-
-
-def _of_result(stored: StoredResult, deliveries: Sequence[Delivery]) -> Sequence[Delivery]:
-    return [each for each in deliveries if each.result.dedup_key == stored.result.dedup_key]
 
 
 def _delivery(delivery: Delivery) -> ExplainedDelivery:

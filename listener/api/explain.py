@@ -10,13 +10,13 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from listener.api.context import ApiContext
 from listener.api.jobs import JobDocument
-from listener.api.parameters import Text
+from listener.api.parameters import StrictRowId, Text
 from listener.api.problems import LIST_JOBS, documented, wrong_member
 from listener.api.results import RouteReasonDocument
 from listener.core.documents import to_plain
 from listener.core.errors import NotFound
 from listener.core.model import DeliveryState, RecordKind, ResultStatus
-from listener.explanations import Explanations
+from listener.explanations import PAGE, Explanations
 from listener.store.job_names import whole_name
 from listener.store.queries import Queries
 
@@ -107,7 +107,12 @@ class ExplainedJobDocument(BaseModel):
     if_it_succeeds: ExplanationDocument | None = Field(
         description="Where the outcome of an open job would go"
     )
-    results: list[ExplainedResultDocument]
+    results: list[ExplainedResultDocument] = Field(
+        description=f"The newest {PAGE}, or as many of those before `before`"
+    )
+    next: int | None = Field(
+        description="The `before` with which older results are explained; null at the end"
+    )
 
 
 class Explained(BaseModel):
@@ -127,7 +132,11 @@ class Question(BaseModel):
             "oneOf": [
                 {
                     "required": ["message"],
-                    "properties": {"message": {"type": "string"}, "job": {"type": "null"}},
+                    "properties": {
+                        "message": {"type": "string"},
+                        "job": {"type": "null"},
+                        "before": {"type": "null"},
+                    },
                 },
                 {
                     "required": ["job"],
@@ -149,6 +158,11 @@ class Question(BaseModel):
         None, description="The job id, the reference or the run id, or the beginning of one"
     )
 
+    before: StrictRowId | None = Field(
+        None,
+        description="Of a job: explain older results than the one with this id: `next` of the answer before",
+    )
+
     @model_validator(mode="after")
     def _one_of_them(self) -> Self:
         if self.message is None and self.job is None:
@@ -157,6 +171,8 @@ class Question(BaseModel):
             raise wrong_member("job", "is given beside message; give only one of the two")
         if self.queue is not None and self.message is None:
             raise wrong_member("queue", "belongs to message; leave it out for a job")
+        if self.before is not None and self.job is None:
+            raise wrong_member("before", "belongs to job; leave it out for a message")
         return self
 
 
@@ -170,9 +186,9 @@ class _Explain:
         if question.message is not None:
             found = explanations.message(question.message, queue=question.queue)
             return {"message": _without_token(to_plain(found))}
-        name = question.job or ""
-        job = explanations.job(name) or explanations.job(
-            whole_name(Queries(self._context.store.database), name)
+        name, before = question.job or "", question.before or 0
+        job = explanations.job(name, before=before) or explanations.job(
+            whole_name(Queries(self._context.store.database), name), before=before
         )
         if job is None:
             raise NotFound(f"no job {question.job!r} in this store", field="job", hint=LIST_JOBS)

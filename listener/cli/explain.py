@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import sys
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -16,7 +17,9 @@ from listener.cli.common import (
     config_option,
     json_option,
     opened_store,
+    page_options,
     print_json,
+    print_next_page,
     settings_from,
 )
 from listener.core.documents import to_plain
@@ -31,7 +34,7 @@ with lazy_imports():
     from listener.store import queries as stored
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from listener.cli.explanation_text import Explained
     from listener.explanations import ExplainedJob, ExplainedMessage, ExplainedResult, Explanations
@@ -68,6 +71,7 @@ Examples:
     help="The queue that brings the message.  [default: the first one]",
     shell_complete=completing.queues,
 )
+@page_options
 @click.option("--offline", is_flag=True, help="Do without the store: as if it knew no job.")
 @config_option
 @json_option
@@ -75,6 +79,8 @@ def explain(
     *,
     subject: str,
     queue: str | None,
+    before: int | None,
+    limit: int,
     offline: bool,
     path: Path | None,
     as_json: bool,
@@ -84,6 +90,9 @@ def explain(
 
     The argument is the text of a message as MNS delivers it, the name of a file with such a text, - for standard input,
     or a job by its id, run id, reference or token, or the beginning of one. Nothing is sent, received or changed.
+
+    Of a job the newest results are explained. If there are others, standard error, and "next" of --json, which has the
+    same page, say with which --before to go on.
     """
     chosen = {name: row for name, row in rows.items() if row is not None}
     if len(chosen) + bool(subject) != 1:
@@ -96,12 +105,15 @@ def explain(
             ((kind, row),) = chosen.items()
             found = _of_row(explained, kind, row)
         else:
-            found = _of_subject(explained, subject, database, queue=queue)
+            job = partial(explained.job, before=before or 0, limit=limit)
+            found = _of_subject(explained, subject, database, queue=queue, job=job)
     if as_json:
         print_json(to_plain(found))
-        return
-    for line in explanation_text.lines_of(found):
-        click.echo(visible(line))
+    else:
+        for line in explanation_text.lines_of(found):
+            click.echo(visible(line))
+    if isinstance(found, explanations.ExplainedJob):
+        print_next_page(found.next or 0)
 
 
 @contextmanager
@@ -120,13 +132,18 @@ def _of_row(explained: Explanations, kind: str, row: int) -> ExplainedResult | E
 
 
 def _of_subject(
-    explained: Explanations, subject: str, database: Database | None, *, queue: str | None
+    explained: Explanations,
+    subject: str,
+    database: Database | None,
+    *,
+    queue: str | None,
+    job: Callable[[str], ExplainedJob | None],
 ) -> ExplainedJob | Explanation:
     """A job, a file or a message; whatever it can be, in this order."""
     if subject == "-":
         return explained.message(_text_of(sys.stdin.buffer.read(MAX_MESSAGE)), queue=queue)
-    if job := explained.job(subject):
-        return job
+    if known := job(subject):
+        return known
     if _is_file(subject):
         with Path(subject).open("rb") as file:
             return explained.message(_text_of(file.read(MAX_MESSAGE)), queue=queue)
@@ -137,7 +154,7 @@ def _of_subject(
     if message.reading and message.reading.wrappings and not is_path:
         return message
     if database is not None and (name := job_names.whole_name(stored.Queries(database), subject)):
-        return explained.job(name) or message
+        return job(name) or message
     if is_path:
         raise NotFound(
             f"there is no file {shortened(subject, 60)!r}, and no job in this store with this name"

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from listener.store.filters import Filters
+    from listener.store.queries import JobHistory
 
 #: In which order the column "deliveries" names the states: first what needs attention.
 _DELIVERIES = (
@@ -154,36 +155,56 @@ def _deliveries(counts: Mapping[str, int]) -> str:
 
 @jobs.command("show", epilog=examples(EXAMPLES, "show"))
 @click.argument("name", shell_complete=completing.jobs)
+@page_options
 @config_option
 @json_option
-def show_job(*, name: str, path: Path | None, as_json: bool) -> None:
+def show_job(*, name: str, before: int | None, limit: int, path: Path | None, as_json: bool) -> None:
     """Show one job with its results, deliveries and attempts.
 
-    Of attempts at deliveries, those that did not go well at once are shown.
+    Of attempts at deliveries, those that did not go well at once are shown, at most ten times as many as results. Few
+    jobs have more results than one page, which has the newest ones: then standard error, and "next" of --json, which
+    has the same page, say with which --before to go on.
 
     NAME is a job id, a workflow run id, a reference or a token, or its beginning if no other one begins like this.
     """
     with opened_store(settings_from(path), read_only=True) as store:
         queries = stored.Queries(store.database)
-        history = queries.history(name) or queries.history(job_names.whole_name(queries, name))
+        read = partial(queries.history, before=before or 0, limit=limit)
+        history = read(name) or read(job_names.whole_name(queries, name))
     if history is None:
         raise NotFound(f"no job {name!r} in this store; list jobs with `mns-listener jobs list`")
-    job = job_dict(history.job) if history.job else None
-    results = [result_dict(result, job=history.job) for result in history.results]
-    deliveries = [delivery_dict(delivery) for delivery in history.deliveries]
-    attempts = list(map(attempt_dict, history.attempts))
     if as_json:
-        print_json({"job": job, "results": results, "deliveries": deliveries, "attempts": attempts})
-        return
-    print_fields(job or {"job": "not in this store"})
-    for result in results:
+        print_json(_history_dict(history))
+    else:
+        _show_history(history)
+    print_next_page(history.next)
+
+
+def _history_dict(history: JobHistory) -> dict[str, Any]:
+    """As the API answers it."""
+    return {
+        "job": job_dict(history.job) if history.job else None,
+        "results": [result_dict(result, job=history.job) for result in history.results],
+        "deliveries": [delivery_dict(delivery) for delivery in history.deliveries],
+        "attempts": list(map(attempt_dict, history.attempts)),
+        "next": history.next or None,
+    }
+
+
+def _show_history(history: JobHistory) -> None:
+    shown = _history_dict(history)
+    attempts: dict[int, list[Attempt]] = {}
+    for attempt in history.attempts:
+        attempts.setdefault(attempt.delivery_id, []).append(attempt)
+    print_fields(shown["job"] or {"job": "not in this store"})
+    for result in shown["results"]:
         outputs = result.pop("outputs")
         activities = outputs_text.activity_lines(result["activities"])
         print_section("result", result | {"activities": activities})
         if outputs:
             print_section("outputs", outputs_text.output_fields(outputs))
-    for delivery in deliveries:
-        lines = [_attempt_line(each) for each in history.attempts if each.delivery_id == delivery["id"]]
+    for delivery in shown["deliveries"]:
+        lines = list(map(_attempt_line, attempts.get(delivery["id"], ())))
         print_section("delivery", delivery | {"attempts": lines})
 
 

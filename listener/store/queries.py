@@ -161,6 +161,14 @@ class Queries:
             known = job_rows.find(connection, name)
             return known is not None or _any_result(connection, _belongs_to(None, name))
 
+    def any_result_in(self, name: str, statuses: Sequence[ResultStatus]) -> bool:
+        """Whether any result of the job with this name has one of these statuses."""
+        with self._database.read() as connection:
+            belongs = _belongs_to(job_rows.find(connection, name), name)
+            # Without the empty text, SQLite reads all results of these statuses.
+            in_status = results.c.status.concat("").in_(statuses)
+            return _any_result(connection, [and_(each, in_status) for each in belongs])
+
     def results(
         self,
         *,

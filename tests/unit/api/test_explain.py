@@ -14,7 +14,7 @@ from listener.api.access import READING
 from listener.api.application import PREFIX
 from listener.core.documents import to_plain
 from listener.core.model import JobState
-from listener.explanations import ExplainedDelivery, ExplainedJob, ExplainedResult
+from listener.explanations import PAGE, ExplainedDelivery, ExplainedJob, ExplainedResult
 from listener.formats.read_members import Member
 from listener.rules.explanation import DeliveryPlan, Explanation, Reading
 from listener.rules.retry import RetryPlan
@@ -29,6 +29,7 @@ from tests.support.builders import (
     a_decoded_message,
     a_job,
     a_result,
+    events_of_medium,
     routes_all,
     wrapped,
 )
@@ -104,6 +105,17 @@ def test_a_job_is_explained_with_its_results(api: Api, store: SqlStore) -> None:
     assert result["explanation"]["routes"][0]["condition"] == "function"
 
 
+def test_a_job_with_many_results_is_explained_in_pages(api: Api, store: SqlStore) -> None:
+    store.record(events_of_medium(PAGE + 1, media_id="v"), routes_all(), at=NOON)
+
+    newest = explained(api, job="v")["job"]
+    oldest = explained(api, job="v", before=newest["next"])["job"]
+
+    assert [len(page["results"]) for page in (newest, oldest)] == [PAGE, 1]
+    assert oldest["results"][0]["id"] < newest["results"][0]["id"]
+    assert oldest["next"] is None
+
+
 def test_tokens_stay_in_the_store(api: Api, store: SqlStore) -> None:
     store.add_job(a_job(token=TOKEN, job_id="", reference="talk-7", state=JobState.INTENT))
     with_token = a_callback(JobId="new", UserData=f"covers:7#mnsl={TOKEN}")
@@ -139,11 +151,12 @@ def test_an_unknown_job_is_not_found(api: Api) -> None:
     "question",
     [
         *({}, {"message": "x", "job": "y"}, {"job": "y", "queue": "q"}, {"massage": "x"}, {"job": "\0"}),
+        *({"message": "x", "before": 7}, {"job": "y", "before": 0}),
         {"message": "x" * (explain.MAX_MESSAGE + 1)},
     ],
     ids=lambda question: ",".join(question) or "empty",
 )
-def test_a_question_that_cannot_work_is_refused(api: Api, question: dict[str, str]) -> None:
+def test_a_question_that_cannot_work_is_refused(api: Api, question: dict[str, Any]) -> None:
     assert api.post("/v1/explain", json=question).status_code == 422
 
 

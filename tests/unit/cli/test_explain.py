@@ -6,6 +6,7 @@ import json
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +15,7 @@ from click.testing import CliRunner
 
 from listener.cli import main
 from listener.core import clock
-from listener.core.model import Dead, JobState, ResultStatus, RetryAfter, Settlement
+from listener.core.model import Dead, JobState, ResultStatus, RetryAfter, RoutingDecision, Settlement
 from listener.rules.routing import decider
 from listener.settings.loader import settings_from
 from tests.support.builders import a_callback, a_claim, a_decoded_message, a_job, a_message, a_result, wrapped
@@ -141,6 +142,37 @@ def test_a_job_is_explained_with_its_results_and_where_each_went(
     assert "delivery 1 to covers/log" in text
     assert "last error    ValueError: no" in text
     assert [line for line in text.splitlines() if len(line) > 80] == []
+
+
+def _decide(decision: RoutingDecision, *_about: object) -> RoutingDecision:
+    return decision
+
+
+def test_a_job_with_many_results_is_explained_in_pages(
+    routed: Place, printed: Callable[..., Any], invoke: Invoke
+) -> None:
+    """What it waits for may be on another page."""
+    now = clock.now()
+    waits = RoutingDecision(status=ResultStatus.WAITING, wait_until=now + timedelta(hours=1))
+    parked = RoutingDecision(status=ResultStatus.PARKED)
+    with routed.store() as store:
+        store.add_job(a_job(job_id="39f8e0bc-1", reference="talk-7", function="Cover"))
+        for state, decision in (("Progress", waits), ("Running", parked)):
+            result = a_result(job_id="39f8e0bc-1", state=state)
+            message = a_message(message_id=state)
+            decide = partial(_decide, decision)
+            store.record([a_decoded_message(message=message, result=result)], decide, at=now)
+
+    newest = printed("explain", "talk-7", "--limit", "1")
+    shown = invoke("explain", "talk", "--limit", "1")
+    oldest = printed("explain", "talk-7", "--limit", "1", "--before", str(newest["next"]))
+
+    states = [
+        [each["explanation"]["result"]["state"] for each in page["results"]] for page in (newest, oldest)
+    ]
+    assert states == [["Running"], ["Progress"]]
+    assert (newest["awaited"], oldest["next"]) == ("a callback has arrived, and waits for its decision", None)
+    assert shown.stderr == f"next page: --before {newest['next']}\n"
 
 
 @pytest.mark.parametrize(

@@ -90,6 +90,28 @@ def test_a_job_is_shown_with_its_failed_attempts(
     assert line.endswith("  dead  no use")
 
 
+def test_a_job_with_many_results_is_shown_in_pages(
+    place: Place, printed: Callable[..., Any], invoke: Invoke
+) -> None:
+    with place.store() as store:
+        store.add_job(a_job(job_id="long", reference="talk-7"))
+        for state in ("Progress", "Running", "Success"):
+            result = a_result(job_id="long", state=state)
+            message = a_message(message_id=state)
+            store.record([a_decoded_message(message=message, result=result)], routes_all(), at=clock.now())
+
+    newest = printed("jobs", "show", "talk-7", "--limit", "2")
+    shown = invoke("jobs", "show", "talk", "--limit", "2")
+    oldest = printed("jobs", "show", "talk-7", "--limit", "2", "--before", str(newest["next"]))
+
+    states = [[result["state"] for result in page["results"]] for page in (newest, oldest)]
+    assert states == [["Running", "Success"], ["Progress"]]
+    assert [len(page["deliveries"]) for page in (newest, oldest)] == [2, 1]
+    assert oldest["next"] is None
+    assert shown.stderr == f"next page: --before {newest['next']}\n"
+    assert (shown.stdout.count("\nresult\n"), "Progress" in shown.stdout) == (2, False)
+
+
 def ids_of(listed: list[dict[str, Any]]) -> set[str]:
     return {row["job_id"][0] for row in listed}
 
