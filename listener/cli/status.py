@@ -52,7 +52,7 @@ def status(ctx: click.Context, *, path: Path | None, as_json: bool) -> None:
         found = read_status(store, settings.http.listen)
     rows = status_rows(found)
     if as_json:
-        print_json(_document(found, rows))
+        print_json(document(found, rows))
     else:
         print_table(("level", "what", "detail"), list(map(cells, rows)), empty="nothing is known")
     ctx.exit(ExitCode.OK if healthy(rows) else ExitCode.FAILED)
@@ -82,7 +82,7 @@ def cells(row: StatusRow) -> tuple[str, str, str]:
     return (level, row.name, f"{row.detail}; {row.advice}" if row.advice else row.detail)
 
 
-def _document(found: Status, rows: Sequence[StatusRow]) -> dict[str, Any]:
+def document(found: Status, rows: Sequence[StatusRow]) -> dict[str, Any]:
     """The shape that scripts rely on."""
     return {
         "healthy": healthy(rows),

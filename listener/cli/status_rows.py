@@ -192,11 +192,9 @@ def _activity(activity: Activity) -> Iterator[StatusRow]:
     )
     yield _outcomes(activity)
     for each in activity.times[:FUNCTIONS_SHOWN]:
-        yield _row(
-            "job times",
-            f"{each.function or 'no function'}: median {_age(each.median)}, 95 % within {_age(each.p95)}, "
-            f"longest {_age(each.longest)}",
-        )
+        median, p95, longest = map(durations.span_text, (each.median, each.p95, each.longest))
+        name = each.function or "no function"
+        yield _row("job times", f"{name}: median {median}, 95 % within {p95}, longest {longest}")
 
 
 def _outcomes(activity: Activity) -> StatusRow:

@@ -99,7 +99,7 @@ def _fields(found: StoreStatus) -> dict[str, Any]:
         "store": found.store,
         "schema": f"{found.schema or 'none'} (this release: {found.head})",
         "size": _size(found.bytes),
-        "size per job": found.bytes_per_job and f"{found.bytes_per_job} B",
+        "size per job": found.bytes_per_job and _size(found.bytes_per_job),
         "oldest pending": found.oldest_pending,
         **{table: _counted(states) for table, states in found.rows.items()},
         "hint": found.hint,
@@ -111,4 +111,4 @@ def _counted(states: Any) -> str:
 
 
 def _size(size: int) -> str:
-    return f"{size / MEGABYTE:.1f} MB"
+    return f"{size / MEGABYTE:.1f} MB" if size >= MEGABYTE / 10 else f"{size / 1000:.1f} kB"

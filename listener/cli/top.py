@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Final
 
 import click
 
-from listener.cli.common import config_option, examples, opened_store, settings_from
-from listener.cli.status import cells, read_status
+from listener.cli.common import config_option, examples, json_option, opened_store, print_json, settings_from
+from listener.cli.status import cells, document, read_status
 from listener.cli.status_rows import Status, status_rows
 from listener.cli.table import cell_text
 from listener.core.check_result import Level
@@ -44,10 +44,12 @@ _NAMES, _MAXIMUM = 24, 16
 )
 @click.option("--once", is_flag=True, help="Show it once, then end; as if the output is no terminal.")
 @config_option
-def top(*, interval: float, once: bool, path: Path | None) -> None:
+@json_option
+def top(*, interval: float, once: bool, path: Path | None, as_json: bool) -> None:
     """Watch how the listener is doing.
 
-    It only reads: the store, and a daemon that answers at http.listen. Press q or Ctrl-C to end it.
+    It only reads: the store, and a daemon that answers at http.listen. Press q or Ctrl-C to end it. --json prints once
+    what `status --json` does.
     """
     settings = settings_from(path)
     with opened_store(settings, read_only=True) as store:
@@ -56,7 +58,10 @@ def top(*, interval: float, once: bool, path: Path | None) -> None:
             found = read_status(store, settings.http.listen)
             return list(top_lines(found, width=shutil.get_terminal_size().columns))
 
-        if once or not sys.stdout.isatty():
+        if as_json:
+            found = read_status(store, settings.http.listen)
+            print_json(document(found, status_rows(found)))
+        elif once or not sys.stdout.isatty():
             for _, line in lines():
                 click.echo(line)
         else:

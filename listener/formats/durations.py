@@ -62,6 +62,12 @@ def duration_text(duration: timedelta) -> str:
     return "".join(parts[first : first + 2]) or "0s"
 
 
+def span_text(duration: timedelta) -> str:
+    """The same with milliseconds below a second: ``250ms``, ``45s``, ``3m20s``, ``2d4h``."""
+    milliseconds = round(duration / timedelta(milliseconds=1))
+    return f"{milliseconds}ms" if 0 < milliseconds < 1000 else duration_text(duration)
+
+
 def _shown(value: object) -> str:
     return shortened(toml_text(value), _SHOWN)
 

@@ -11,7 +11,8 @@ from starlette.responses import JSONResponse, Response
 
 from listener.core import clock
 from listener.core.model import Source
-from listener.pages.rendering import number, span
+from listener.formats.durations import span_text
+from listener.pages.rendering import number
 from listener.pages.visit import Area, PageRoute, Visit
 from listener.rules.attention import callbacks_get_lost, is_backlog_old
 from listener.store.statistics import Activity, Statistics, Totals
@@ -88,7 +89,7 @@ def _tiles(totals: Totals) -> Sequence[Tile]:
             name="pending",
             label="Pending deliveries",
             count=number(totals.pending),
-            note=f"oldest {span(age)}" if totals.pending else "",
+            note=f"oldest {span_text(age)}" if totals.pending else "",
             tone="warn" if is_backlog_old(age) else "",
             link="/deliveries",
         ),

@@ -14,7 +14,7 @@ from markupsafe import Markup, escape
 
 from listener.core import clock
 from listener.core.model import CANCELLED, FAIL, LOST, SUCCESS, DeliveryState, JobState, ResultStatus
-from listener.formats.durations import duration_text
+from listener.formats.durations import span_text
 
 FOLDER: Final = Path(__file__).parent
 STATIC: Final = FOLDER / "static"
@@ -54,7 +54,7 @@ class Templates:
         self._environment.filters |= {
             "moment": moment,
             "ago": ago,
-            "span": span,
+            "span": span_text,
             "number": number,
             "state": state,
             "text": text,
@@ -91,17 +91,11 @@ def ago(at: datetime | None) -> Markup:
     if at is None:
         return NOTHING
     passed = clock.now() - at
-    words = f"{span(passed)} ago" if passed >= timedelta(0) else f"in {span(-passed)}"
+    words = f"{span_text(passed)} ago" if passed >= timedelta(0) else f"in {span_text(-passed)}"
     exact = at.astimezone(UTC)
     return Markup('<time datetime="{}" title="{} UTC">{}</time>').format(
         exact.isoformat(timespec="milliseconds"), exact.strftime("%Y-%m-%d %H:%M:%S"), words
     )
-
-
-def span(duration: timedelta) -> str:
-    """A duration in two units at most: ``250ms``, ``45s``, ``3m20s``, ``2d4h``."""
-    milliseconds = round(duration / timedelta(milliseconds=1))
-    return f"{milliseconds}ms" if 0 < milliseconds < 1000 else duration_text(duration)
 
 
 def number(value: int) -> str:

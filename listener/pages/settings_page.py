@@ -9,7 +9,7 @@ from typing import Any, Final
 from starlette.responses import Response
 
 from listener.api.configuration import shown_settings
-from listener.pages.rendering import span
+from listener.formats.durations import span_text
 from listener.pages.visit import Area, PageRoute, Visit
 
 
@@ -34,7 +34,7 @@ def _flat(values: Mapping[str, Any], *, above: str = "") -> Iterator[tuple[str, 
 
 def _text(value: Any) -> str:
     if isinstance(value, timedelta):
-        return span(value)
+        return span_text(value)
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, list | tuple):

@@ -8,7 +8,8 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from listener.core.model import Delivery, DeliveryState, Job, JobState, Source
-from listener.pages.rendering import TONES, number, span
+from listener.formats.durations import span_text
+from listener.pages.rendering import TONES, number
 from listener.store.queries import JobHistory, StoredResult
 
 #: How a result came, by its source.
@@ -112,7 +113,7 @@ def _of_attempts(history: JobHistory) -> Iterator[Event]:
         delivery = deliveries.get(attempt.delivery_id)
         if delivery is None or (attempt.attempt == delivery.attempt and delivery.state in _SETTLED):
             continue
-        took = "" if attempt.seconds is None else span(timedelta(seconds=attempt.seconds))
+        took = "" if attempt.seconds is None else span_text(timedelta(seconds=attempt.seconds))
         yield Event(
             at=attempt.settled_at,
             title=f"Attempt {attempt.attempt} failed",

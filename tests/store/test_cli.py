@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -57,6 +58,7 @@ def test_status_reports_counts_and_sizes(call: Call, url: str) -> None:
     assert message["oldest_pending"] == NOON.isoformat()
     assert message["bytes_per_job"] == message["bytes"] // 3
     assert "3 pending" in display_url
+    assert re.search(r"size per job +[\d.]+ [kM]B$", display_url, re.MULTILINE)
     assert "hint" not in display_url
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import signal
@@ -114,6 +115,15 @@ class TestTop:
         assert "! dead letters" in result.stdout
         assert "\x1b" not in result.stdout
 
+    def test_as_json_it_is_the_status(self, place: Place, invoke: Invoke) -> None:
+        make_dead_letter(place)
+        shown, status = (
+            json.loads(invoke(name, "--json", http__listen="").stdout) for name in ("top", "status")
+        )
+
+        assert shown.keys() == status.keys()
+        assert shown["totals"]["dead"] == status["totals"]["dead"] > 0
+
     @pytest.mark.parametrize("key", ["q", "xQ"])
     def test_at_a_terminal_it_goes_on_until_a_key_ends_it(self, place: Place, key: str) -> None:
         status, displayed = run_at_terminal(
@@ -145,7 +155,7 @@ class TestTop:
             pressing.start()
             assert top.callback is not None
             # A signal that comes just before the wait for a key begins is only seen after this wait.
-            top.callback(interval=0.5, once=False, path=path)
+            top.callback(interval=0.5, once=False, path=path, as_json=False)
             after = termios.tcgetattr(theirs)
         pressing.join()
         os.close(ours)

@@ -119,7 +119,7 @@ def test_outcomes_that_came_by_query_are_a_warning_once_they_are_many() -> None:
 
 def test_times_of_jobs_are_shown_for_the_functions_with_most_jobs() -> None:
     times = [
-        OutcomeTimes(function=name, jobs=9, median=30 * SECOND, p95=90 * SECOND, longest=HOUR)
+        OutcomeTimes(function=name, jobs=9, median=0.558 * SECOND, p95=90 * SECOND, longest=HOUR)
         for name in ("Cover", "", "ASR", "VideoH2V")
     ]
     rows = status_rows(a_status(activity=an_activity(times=times)))
@@ -129,7 +129,7 @@ def test_times_of_jobs_are_shown_for_the_functions_with_most_jobs() -> None:
         "no function",
         "ASR",
     ]
-    assert "Cover: median 30s, 95 % within 1m30s, longest 1h" in {each.detail for each in rows}
+    assert "Cover: median 558ms, 95 % within 1m30s, longest 1h" in {each.detail for each in rows}
 
 
 def test_a_daemon_that_cannot_be_asked_is_shown_as_the_store_knows_it() -> None:
