@@ -225,10 +225,14 @@ def drop(*, selection: Selection, path: Path | None) -> None:
     """Let parked results go to no handler; they are deleted when store.retention is over. --all asks first."""
     settings = settings_from(path)
     with opened_store(settings) as store:
+
+        def show(page: Sequence[StoredResult]) -> None:
+            _show(page, explanations.parked_reasons(queries.Queries(store.database), settings.rules(), page))
+
         carry_out(
             DROP,
             selection,
             parked.ParkedResults(store.database),
             change=row_changes.RowChanges(store, settings).drop_parked,
-            show=partial(_show, reasons={}),
+            show=show,
         )

@@ -141,6 +141,10 @@ def test_parked_results_are_dropped_by_filters(
     assert len(dropped) == (1 if given == ("--dry-run",) else 1 - left)
 
 
+def test_a_dry_run_of_a_drop_shows_why_results_are_parked(parked: Place, invoke: Invoke) -> None:
+    assert f"covers: {REASON}" in invoke("results", "drop", "--all", "--dry-run").stdout
+
+
 def test_all_parked_results_are_not_dropped_without_an_answer(parked: Place, invoke: Invoke) -> None:
     result = invoke("results", "drop", "--all")
 
