@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from functools import cache
@@ -58,6 +59,7 @@ class Templates:
             "number": number,
             "state": state,
             "text": text,
+            "words": words,
         }
 
     def render(self, template: str, /, **values: Any) -> str:
@@ -113,3 +115,8 @@ def state(name: str, tone: str = "") -> Markup:
 def text(value: object) -> Markup:
     """A text, or a dash for an empty one."""
     return NOTHING if value is None or value == "" else escape(str(value))
+
+
+def words(name: str) -> Markup:
+    """The name of a function, which may be broken between its words; a dash for an empty one."""
+    return Markup("<wbr>").join(re.split(r"(?<=[a-z])(?=[A-Z])", name)) if name else NOTHING

@@ -11,6 +11,7 @@ import pytest
 from listener.core import clock
 from listener.core.model import Source
 from listener.daemon.statistics_loop import StatisticsLoop
+from listener.pages.rendering import words
 from listener.rules.attention import MIN_OUTCOMES
 from listener.settings.sections import Settings
 from listener.store.sql_store import SqlStore
@@ -82,3 +83,15 @@ def test_a_large_store_is_not_read_for_each_look(store: SqlStore, monkeypatch: p
         assert '<span class="count">3</span>' in browser.text("/")
         figures = browser.get("/overview.json").json()
     assert figures["backlog"][1] == [3]
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        pytest.param("CaptionExtraction", "Caption<wbr>Extraction", id="words"),
+        pytest.param("ASR", "ASR", id="capitals"),
+        pytest.param("aB<i>", "a<wbr>B&lt;i&gt;", id="escaped"),
+    ],
+)
+def test_a_long_name_of_a_function_is_broken_between_its_words(name: str, shown: str) -> None:
+    assert words(name) == shown
