@@ -70,12 +70,20 @@ class Guard:
                 403,
                 "forbidden-origin",
                 "the Origin header names another server: pages of other servers may not change anything here",
+                "send the request from a page of this server, or without a browser",
             )
         if "transfer-encoding" in headers:
-            return _refused(411, "length-required", "the length of the body is required")
+            return _refused(
+                411,
+                "length-required",
+                "the length of the body is required",
+                "send the header Content-Length instead of Transfer-Encoding",
+            )
         limit = self._body_limit(scope["path"])
         if _is_larger(headers.get("content-length", "0"), limit):
-            return _refused(413, "body-too-large", f"the body is larger than {limit} bytes")
+            return _refused(
+                413, "body-too-large", f"the body is larger than {limit} bytes", "send less in one request"
+            )
         return None
 
     def _body_limit(self, path: str) -> int:

@@ -206,3 +206,16 @@ def test_the_host_of_a_target_counts_instead_of_the_header() -> None:
     assert (status, dict(scope["headers"])[b"host"]) == (200, b"localhost")
     assert answered(b"http://attacker.example/v1", b"localhost")[0] == 403
     assert answered(b"http:///v1", b"attacker.example")[0] == 403
+
+
+@each_case(
+    ("headers", "hint"),
+    [
+        ({"transfer-encoding": "chunked"}, "Content-Length"),
+        ({"content-length": str(MAX_BODY + 1)}, "less"),
+        ({"origin": "http://attacker.example"}, "page of this server"),
+        ({"host": "attacker.example"}, "http.allowed_hosts"),
+    ],
+)
+def test_every_refusal_says_what_to_do(headers: dict[str, str], hint: str) -> None:
+    assert hint in reply_to(headers, method="POST").json()["hint"]
