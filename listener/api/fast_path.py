@@ -20,7 +20,7 @@ from listener.api.jobs import (
     accept_job,
     prefers_async,
 )
-from listener.api.parameters import IDEMPOTENCY_KEY
+from listener.api.parameters import IDEMPOTENCY_KEY, unique_members
 from listener.api.problems import INTERNAL, problem_of
 from listener.core.errors import ListenerError
 from listener.http.problem import problem_response
@@ -117,7 +117,9 @@ def _read(lines: Sequence[tuple[bytes, bytes]], messages: Sequence[Message]) -> 
     if not is_json or keys > 1 or messages[-1]["type"] != "http.request":
         return None
     try:
-        body = json.loads(b"".join(message.get("body", b"") for message in messages))
+        body = json.loads(
+            b"".join(message.get("body", b"") for message in messages), object_pairs_hook=unique_members
+        )
         return _Request(
             JobSubmission.model_validate(body),
             _header(headers, b"idempotency-key", _KEY),

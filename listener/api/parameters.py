@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from math import isfinite
@@ -268,9 +270,13 @@ async def refuse_unknown_parameters(request: Request) -> None:
     """Raises UsageError for a parameter in the query that the operation does not have, or that is given more often than
     once although it is no list.
 
+    The same for headers and members of the body that count once.
+
     A misspelled filter would otherwise answer with everything, and of two values, one would not count.
     """
     _refuse_two_keys(request)
+    if request.scope["route"].dependant.body_params:
+        _refuse_repeated_members(await request.body())
     if not request.query_params:
         return
     known = dict(_query_parameters(request.scope["route"].dependant))
@@ -294,6 +300,32 @@ def _refuse_two_keys(request: Request) -> None:
             field=IDEMPOTENCY_KEY,
             hint="send one of them",
         )
+
+
+def _refuse_repeated_members(body: bytes) -> None:
+    try:
+        json.loads(body, object_pairs_hook=unique_members)
+    except RepeatedMember as error:
+        raise UsageError(str(error), field=error.name, hint="send one of them") from error
+    except (ValueError, RecursionError):
+        return  # it is not JSON, or was not sent as JSON: the framework says so
+
+
+def unique_members(members: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """An object in a body. Raises RepeatedMember: of two values, one would not count."""
+    found = dict(members)
+    if len(found) != len(members):
+        counts = Counter(name for name, _ in members)
+        raise RepeatedMember(counts.most_common(1)[0][0])
+    return found
+
+
+class RepeatedMember(ValueError):
+    """An object in a body has a member more than once."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"the body has {name!r} more than once in an object")
+        self.name = name
 
 
 def _query_parameters(operation: Dependant) -> Iterator[tuple[str, bool]]:

@@ -94,6 +94,7 @@ def test_a_valid_request_does_not_reach_the_framework(
         pytest.param(COVER, {"idempotency-key": "\xfc"}, id="other-key"),
         pytest.param(COVER | {"model": "\x00"}, {}, id="nul"),
         pytest.param(COVER | {"model": "\ud800"}, {}, id="surrogate"),
+        pytest.param(b'{"function": "Cover", "function": "Cover"}', {}, id="twice"),
         pytest.param(b"{", {}, id="half"),
         pytest.param(b"", {}, id="empty"),
         pytest.param(b"[" * 100_000, {}, id="deep"),

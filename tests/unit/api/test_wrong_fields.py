@@ -169,3 +169,31 @@ def test_closed_sets_and_cursors_are_in_the_document(mps: Api) -> None:
     assert schemas["AttemptDocument"]["properties"]["outcome"]["enum"] == ["done", "retry", "dead", "offered"]
     assert parameters["after"]["pattern"] == parameters["last-event-id"]["pattern"]
     assert parameters["after"]["pattern"].startswith("^(([0-9]")
+
+
+@each_case(
+    ("path", "body", "field"),
+    [
+        ("/v1/jobs", b'{"function": "Cover", "reference": "a", "reference": "b"}', "reference"),
+        ("/v1/jobs", b'{"function": "Cover", "data": {"x": [{"y": 1, "y": 1}]}}', "y"),
+        ("/v1/jobs/batch", b'{"jobs": [{"input": "a", "input": "b"}]}', "input"),
+        ("/v1/results/drop", b'{"ids": [1], "all": true, "all": false}', "all"),
+        ("/v1/explain", b'{"job": "a", "job": "b"}', "job"),
+    ],
+)
+def test_a_member_is_given_once(mps: Api, path: str, body: bytes, field: str) -> None:
+    for preference in ("respond-async", "wait=1"):
+        reply = mps.post(
+            path, content=body, headers={"content-type": "application/json", "prefer": preference}
+        )
+
+        assert (reply.status_code, reply.json()["field"]) == (422, field)
+        assert "more than once" in reply.json()["detail"]
+
+
+def test_a_body_in_another_encoding_or_nested_deeply_is_answered_as_before(mps: Api) -> None:
+    deep = b'{"data": ' + b'{"a": ' * 900 + b"1" + b"}" * 901
+    headers = {"content-type": "application/json"}
+
+    assert mps.post("/v1/jobs", content=deep, headers=headers).json()["field"] == "function"
+    assert mps.post("/v1/jobs", content="{}".encode("utf-16"), headers=headers).json()["field"] == "function"
