@@ -41,12 +41,9 @@ access_key_secret_file = "/var/lib/mns-listener/secret"
 name = "all"
 handlers = [{{ use = "command", argv = ["sh", "-c", "{script}"] }}]
 """
-#: Leaves an orphan behind, which ends later, and tries to write outside of the volume. The orphan has a session of its
-#: own before the script ends: what is left in the group of the script is terminated with it.
-SCRIPT = (
-    "setsid sh -c 'echo > begun; sleep 0.1; echo gone > orphan' & until [ -e begun ]; do sleep 0.01; done; "
-    "touch /opt/written; id -u > handled"
-)
+#: Leaves an orphan behind, which ends later, and tries to write outside of the volume. It is in another session, since
+#: what is left in the group of the script is terminated with it, and does not lead that session: see reap_orphans.
+SCRIPT = "setsid sh -c '(sleep 0.1; echo gone > orphan) &'; touch /opt/written; id -u > handled"
 VERSIONS = """\
 import json, platform
 from importlib.metadata import distributions
