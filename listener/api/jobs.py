@@ -101,7 +101,7 @@ Traceparent = Annotated[
 #: RFC 7240.
 RESPOND_ASYNC: Final = "respond-async"
 Prefer = Annotated[
-    list[str],  # it may be sent in several lines
+    Sequence[str],  # it may be sent in several lines
     Header(
         description=f"With `{RESPOND_ASYNC}` the answer does not wait for MPS: 202, and it is submitted soon"
     ),
@@ -277,7 +277,7 @@ class _Jobs:
         response: Response,
         idempotency_key: IdempotencyKey = "",
         traceparent: Traceparent = "",
-        prefer: Prefer = (),  # type: ignore[assignment] # of a mutable one, FastAPI makes a copy for each request
+        prefer: Prefer = (),
     ) -> dict[str, Any]:
         """Submit a job to MPS.
 
