@@ -107,6 +107,8 @@ def explain(
         else:
             job = partial(explained.job, before=before or 0, limit=limit)
             found = _of_subject(explained, subject, database, queue=queue, job=job)
+    if before is not None and not isinstance(found, explanations.ExplainedJob):
+        raise UsageError(f"--before {before} requires a job: only jobs are explained in pages")
     if as_json:
         print_json(to_plain(found))
     else:

@@ -297,6 +297,14 @@ def test_without_the_store_no_job_is_known(place: Place, printed: Callable[..., 
     assert not Path(place.folder / "listener.db").exists()
 
 
+def test_only_a_job_is_explained_in_pages(routed: Place, invoke: Invoke) -> None:
+    refused = invoke("explain", CALLBACK, "--before", "7")
+
+    assert refused.exit_code == 2
+    assert "--before 7 requires a job" in refused.stderr
+    assert refused.stdout == ""
+
+
 def test_nothing_is_changed(routed: Place, invoke: Invoke) -> None:
     with routed.store() as store:
         store.add_job(a_job(job_id="", state=JobState.INTENT))
