@@ -139,6 +139,7 @@ def test_a_reload_lets_applications_pull_what_a_handler_could_not_do(place: Plac
     wait_until(lambda: place.delivery_states().get("pending", 0) == 1)
     place.settings(TO_APPLICATIONS)
     program.send(signal.SIGHUP)
+    wait_until(lambda: bool(program.logs("settings.reloaded")))  # before, there is no such route
 
     with unix_client(socket_path) as client:
         (pulled,) = claim(client)
