@@ -122,7 +122,7 @@ def finish_jobs(connection: Connection, routed: Sequence[RoutedResult], *, at: d
 def _with_ids(connection: Connection, wanted: Collection[str]) -> dict[str, KnownJob]:
     """The jobs with these ids."""
     rows = _JOBS_BY_ID.run(connection, sorted(wanted))
-    found = [KnownJob(row[0], stored_job(row[1:])) for row in rows]
+    found = [KnownJob(row_id, stored_job(columns)) for row_id, *columns in rows]
     return {entry.job.job_id: entry for entry in found}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import fields
 from datetime import datetime
 from operator import attrgetter, itemgetter
@@ -24,6 +24,7 @@ from listener.core.model import (
     Source,
     Target,
 )
+from listener.core.quick_init import from_values
 from listener.store.routed_result import RoutedResult
 from listener.store.tables import UtcTimestamp, from_microseconds, jobs, stored_time
 
@@ -66,7 +67,12 @@ _result_columns = itemgetter(*RESULT_FIELDS)
 _DELIVERY_STATES = {state.value: state for state in DeliveryState}
 _JOB_STATES = {state.value: state for state in JobState}
 _SOURCES = {source.value: source for source in Source}
-_JOB_TIMES = tuple(name for name in JOB_FIELDS if isinstance(jobs.c[name].type, UtcTimestamp))
+_JOB_TIMES = tuple(
+    place for place, name in enumerate(JOB_FIELDS) if isinstance(jobs.c[name].type, UtcTimestamp)
+)
+_JOB_STATE = JOB_FIELDS.index("state")
+_UNIQUE_IF_GIVEN = tuple(JOB_FIELDS.index(name) for name in UNIQUE_IF_GIVEN)
+_made_job = from_values(Job)
 
 
 def values_of_job(job: Job) -> Values:
@@ -81,24 +87,25 @@ def values_of_job(job: Job) -> Values:
 
 def job_of(row: Columns) -> Job:
     """The inverse of ``values_of_job``."""
-    return _job(dict(zip(JOB_FIELDS, _job_columns(row), strict=True)))
+    return _job([*_job_columns(row)])
 
 
-def stored_job(columns: Sequence[Any]) -> Job:
-    """The job in these columns, which are JOB_FIELDS, as the driver reads them."""
-    values = dict(zip(JOB_FIELDS, columns, strict=True))
-    for name in _JOB_TIMES:
-        if (number := values[name]) is not None:
-            values[name] = from_microseconds(number)
+def stored_job(values: list[Any]) -> Job:
+    """The job in these columns, which are JOB_FIELDS, as the driver reads them. The list is changed."""
+    for place in _JOB_TIMES:
+        if (number := values[place]) is not None:
+            values[place] = from_microseconds(number)
     return _job(values)
 
 
-def _job(values: Values) -> Job:
-    for name in UNIQUE_IF_GIVEN:
-        values[name] = values[name] or ""
+def _job(values: list[Any]) -> Job:
+    """The job with these values of its fields. The list is changed."""
+    for place in _UNIQUE_IF_GIVEN:
+        values[place] = values[place] or ""
     # An unknown state raises ValueError, which names it.
-    values["state"] = _JOB_STATES.get(values["state"]) or JobState(values["state"])
-    return Job(**values)
+    state = values[_JOB_STATE]
+    values[_JOB_STATE] = _JOB_STATES.get(state) or JobState(state)
+    return _made_job(values)
 
 
 def row_of_result(entry: RoutedResult, *, at: int | None) -> tuple[Any, ...]:

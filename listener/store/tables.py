@@ -43,7 +43,7 @@ def from_microseconds(number: int) -> datetime:
     """The inverse of ``to_microseconds``, between EARLIEST and LATEST."""
     if not _MIN <= number <= _MAX:
         number = min(max(number, _MIN), _MAX)
-    return EPOCH + timedelta(0, 0, number)  # positions take half the time of names
+    return EPOCH + MICROSECOND * number  # to multiply takes two thirds of the time of making a timedelta
 
 
 _MIN, _MAX = to_microseconds(EARLIEST), to_microseconds(LATEST)

@@ -10,7 +10,7 @@ from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
 import pytest
 
 from listener.core import model
-from listener.core.quick_init import quick_init
+from listener.core.quick_init import from_values, quick_init
 from tests.support.builders import a_delivery, a_job, a_message, a_result
 
 
@@ -56,6 +56,21 @@ def test_values_stay_frozen_comparable_and_copyable(a_value: Callable[[], object
     assert hash(a_value()) == hash(value)
 
 
+@pytest.mark.parametrize("a_value", [a_message, a_result, a_job, a_delivery])
+def test_a_value_made_of_the_values_of_its_fields_is_the_same(a_value: Callable[[], object]) -> None:
+    value = a_value()
+    values = [getattr(value, each.name) for each in fields(value)]  # type: ignore[arg-type]  # as above
+    made = from_values(type(value))
+
+    assert made(values) == made(tuple(values)) == value
+    assert type(made(values)) is type(value)
+    with pytest.raises(FrozenInstanceError):
+        setattr(made(values), fields(value)[0].name, "other")  # type: ignore[arg-type]  # as above
+    for wrong in (values[1:], [*values, ""]):
+        with pytest.raises(ValueError, match="values to unpack"):
+            made(wrong)
+
+
 def test_a_class_whose_init_does_more_is_refused() -> None:
     @dataclass(frozen=True, slots=True)
     class Checked:
@@ -69,5 +84,6 @@ def test_a_class_whose_init_does_more_is_refused() -> None:
         first: int = field(init=False, default=1)
 
     for refused in (Checked, Derived):
-        with pytest.raises(TypeError, match=refused.__name__):
-            quick_init(refused)
+        for makes in (quick_init, from_values):
+            with pytest.raises(TypeError, match=refused.__name__):
+                makes(refused)
