@@ -13,9 +13,9 @@ import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import structlog
 
@@ -23,17 +23,21 @@ from listener.aliyun.credentials import AccessKey, Credentials
 from listener.aliyun.mns_queue import MnsQueue
 from listener.core import clock
 from listener.core.model import Claim, DecodedMessage, Delivery, Done, Message, Settlement
+from listener.dispatch.attempt import HandlerBinding
 from listener.dispatch.job_result import job_result
 from listener.formats.callback import decode
 from listener.intake.recorder import decode_message
+from listener.rules.retry import RetryPolicy
 from listener.rules.routing import Correlation, Rule, decider
 from listener.store.sql_store import SqlStore
 from tests.benchmarks.callbacks import QUEUE
 from tests.benchmarks.places import ENVIRONMENT, running_server
 from tests.benchmarks.stores import new_store
+from tests.support.dispatching import a_dispatcher
 
 #: Callbacks in one transaction: one batch, and several that are committed together.
 TOGETHER: Final = (16, 64)
+CONCURRENCY: Final = 16
 MINUTE: Final = timedelta(minutes=1)
 
 
@@ -92,8 +96,8 @@ def _pure(messages: Sequence[Message]) -> None:
 
 
 def _stored(messages: Sequence[Message], size: int) -> None:
-    """Record, make what handlers get, and settle, so many in each transaction."""
-    record, handed, settle = Timed(), Timed(), Timed()
+    """Record, make what handlers get, and settle, so many in each transaction; and dispatch without a store."""
+    record, handed, settle, recorded = Timed(), Timed(), Timed(), list[Delivery]()
     decoded_messages = [decode_message(QUEUE, message) for message in messages]
     with tempfile.TemporaryDirectory() as folder, _store(Path(folder), len(messages)) as store:
         for start in range(0, len(decoded_messages), size):
@@ -104,10 +108,39 @@ def _stored(messages: Sequence[Message], size: int) -> None:
                     job_result(delivery)
             with settle():
                 store.settle([Settlement(delivery=each, outcome=Done()) for each in claimed], at=clock.now())
+            recorded += claimed
     _report(f"record, {size} at a time", record, len(messages))
     _report(f"settle, {size} at a time", settle, len(messages))
     if size == TOGETHER[-1]:
         _report("what a handler gets", handed, len(messages))
+        _report("dispatch without a store", _dispatched(recorded), len(messages))
+
+
+class _NoStore:
+    """Settles everything at once, and does nothing."""
+
+    def settle(self, settlements: Sequence[Settlement], *, at: datetime) -> Sequence[Settlement]:
+        return ()
+
+
+def _dispatched(deliveries: Sequence[Delivery]) -> Timed:
+    """From claim to settlement, as they come from 16 messages at a time, with a handler that does nothing."""
+    dispatch = Timed()
+    binding = HandlerBinding(run=lambda _result: None, policy=RetryPolicy())
+    store, bindings = cast(SqlStore, _NoStore()), {deliveries[0].target: binding}
+    dispatcher = a_dispatcher(store, binding.run, bindings=bindings, concurrency=CONCURRENCY)
+    dispatcher.start()
+    with dispatch():
+        left = list(deliveries)
+        while left or dispatcher.in_flight:
+            if left and (claim := dispatcher.claim(TOGETHER[0])):
+                dispatcher.take(claim, left[: claim.limit])
+                del left[: claim.limit]
+            else:
+                time.sleep(0.001)
+    dispatcher.stop(MINUTE)
+    dispatcher.end()
+    return dispatch
 
 
 def _store(folder: Path, count: int) -> closing[SqlStore]:

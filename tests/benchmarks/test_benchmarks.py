@@ -197,7 +197,7 @@ def test_every_part_is_timed(capsys: pytest.CaptureFixture[str]) -> None:
     rows = [
         line
         for line in lines
-        if line[0].startswith(("receive", "delete", "decode", "record", "settle", "what"))
+        if line[0].startswith(("receive", "delete", "decode", "record", "settle", "what", "dispatch"))
     ]
-    assert len(rows) == 8
+    assert len(rows) == 9
     assert all(float(cpu) > 0 and float(passed) > 0 for _, cpu, passed in rows)
