@@ -5,6 +5,9 @@ from __future__ import annotations
 import time
 from datetime import UTC, datetime, timedelta
 
+# Only Linux has this clock. Elsewhere a suspension looks like a jump of the wall clock.
+_UPTIME = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
+
 
 def now() -> datetime:
     """The wall clock: an aware datetime in UTC."""
@@ -33,5 +36,9 @@ def thread_cpu() -> float:
 
 def uptime() -> timedelta:
     """The time since boot, including that for which the machine was suspended; to be compared with the wall clock."""
-    # Only Linux has this clock. Elsewhere a suspension looks like a jump of the wall clock.
-    return timedelta(seconds=time.clock_gettime(getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)))
+    return timedelta(seconds=uptime_seconds())
+
+
+def uptime_seconds() -> float:
+    """The same in seconds, for what asks often."""
+    return time.clock_gettime(_UPTIME)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
@@ -41,7 +41,7 @@ class InFlightDelivery:
 
     delivery: Delivery
     since: float  #: monotonic seconds
-    leased: timedelta  #: the time since boot at which its lease began, or was renewed
+    leased: float  #: the time since boot at which its lease began, or was renewed, in seconds
     begun: bool = False  #: whether its handler was called
     hung: bool = False  #: whether that takes too long; it then uses no capacity
 
@@ -76,9 +76,9 @@ class InFlight:
         self._owned: dict[int, InFlightDelivery] = {}  #: by the delivery's id, as the next two
         self._calls: dict[int, HandlerCall] = {}
         self._waiting: dict[int, Delivery] = {}  #: for the end of an earlier attempt's call
-        self._by_queue: Counter[str] = Counter()
+        self._by_queue: defaultdict[str, int] = defaultdict(int)
         self.queues = queues
-        self._lease = lease
+        self._lease = lease.total_seconds()
         self._capacity = AdaptiveCapacity(capacity)
         self._reserved = 0
         self._hung = 0  #: how many of those that are owned
@@ -118,23 +118,24 @@ class InFlight:
     def take(self, claimed: Sequence[Delivery], *, reserved: int, leased: timedelta) -> None:
         """Own these, and release what was ``reserved`` for them. ``leased``: since when they are, by the time since
         boot."""
-        since = clock.monotonic()
+        since, leased_at = clock.monotonic(), leased.total_seconds()
         with self._lock:
             self._reserved -= reserved
             for delivery in claimed:
                 if delivery.id in self._owned:  # an earlier attempt, whose lease was lost
                     self._disown(delivery.id)
-                self._owned[delivery.id] = InFlightDelivery(delivery, since, leased)
+                self._owned[delivery.id] = InFlightDelivery(delivery, since, leased_at)
                 self._by_queue[delivery.queue] += 1
             self._capacity.owns(self._unfinished)
 
     def renewed(self, deliveries: Sequence[Delivery], *, leased: timedelta) -> None:
         """The leases of these were renewed at this time since boot. Those that had expired remain so."""
+        leased_at = leased.total_seconds()
         with self._lock:
             for delivery in deliveries:
                 owned = self._current(delivery)
-                if owned and leased - owned.leased < self._lease:
-                    owned.leased = leased
+                if owned and leased_at - owned.leased < self._lease:
+                    owned.leased = leased_at
 
     def begin(self, delivery: Delivery) -> Begun:
         """Note that its handler is called now, until ``returned``, unless it must not be called any more, or not yet.
@@ -148,7 +149,7 @@ class InFlight:
             if delivery.id in self._calls:
                 self._waiting[delivery.id] = delivery
                 return Begun.NO
-            if clock.uptime() - owned.leased >= self._lease:
+            if clock.uptime_seconds() - owned.leased >= self._lease:
                 return Begun.EXPIRED
             owned.begun = True
             self._calls[delivery.id] = HandlerCall(delivery, clock.monotonic())

@@ -36,7 +36,7 @@ class Clocks:
     def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
         self.now, self.uptime = NOON, timedelta(hours=1)
         monkeypatch.setattr(clock, "now", lambda: self.now)
-        monkeypatch.setattr(clock, "uptime", lambda: self.uptime)
+        monkeypatch.setattr(clock, "uptime_seconds", lambda: self.uptime.total_seconds())
 
     @property
     def true_time(self) -> datetime:
@@ -97,3 +97,8 @@ def let_pass(time: timedelta, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let time pass for ``clock.monotonic``, which stands still afterwards."""
     later = clock.monotonic() + time.total_seconds()
     monkeypatch.setattr(clock, "monotonic", lambda: later)
+
+
+def set_uptime(uptime: timedelta, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The machine was booted so long ago; its clock stands still from now on."""
+    monkeypatch.setattr(clock, "uptime_seconds", uptime.total_seconds)

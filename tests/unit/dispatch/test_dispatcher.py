@@ -41,7 +41,7 @@ from tests.support.builders import (
     routes_all,
     wrapped,
 )
-from tests.support.clocks import RIGHT, UNKNOWN, WRONG, Clocks, let_pass
+from tests.support.clocks import RIGHT, UNKNOWN, WRONG, Clocks, let_pass, set_uptime
 from tests.support.dispatching import (
     LONG,
     NO_BACKOFF,
@@ -674,7 +674,7 @@ def test_no_handler_is_called_once_the_lease_has_expired(
     with dispatching(store, handle, concurrency=1) as dispatcher:
         assert handle.began.wait(30)
         wait_until(lambda: dispatcher.in_flight == 2)
-        monkeypatch.setattr(clock, "uptime", lambda: before + 2 * LONG)
+        set_uptime(before + 2 * LONG, monkeypatch)
         dispatcher.maintain_leases()  # too late
         handle.go_on.set()
         wait_until(lambda: delivery_states(store) == {"done": 2})
@@ -694,7 +694,7 @@ def test_what_another_process_has_taken_over_is_left_to_it(
     assert handle.began.wait(30)
     rescued = store.rescue_expired(retry_now, at=clock.now() + 2 * LONG, limit=10)
     theirs = store.claim(Claim(owner="a neighbour", until=EPOCH, limit=2), at=clock.now() + 3 * LONG)
-    monkeypatch.setattr(clock, "uptime", lambda: before + 2 * LONG)
+    set_uptime(before + 2 * LONG, monkeypatch)
     handle.go_on.set()
     wait_until(lambda: dispatcher.in_flight == 0)
     dispatcher.stop(NO_TIME)
@@ -714,7 +714,7 @@ def test_a_lease_that_is_renewed_in_time_lasts_as_long_again(
         assert handle.began.wait(30)
         wait_until(lambda: dispatcher.in_flight == 2)
         for quarters in (3, 6):
-            monkeypatch.setattr(clock, "uptime", lambda quarters=quarters: before + quarters * LONG / 4)
+            set_uptime(before + quarters * LONG / 4, monkeypatch)
             dispatcher.maintain_leases()
         handle.go_on.set()
         wait_until(lambda: delivery_states(store) == {"done": 2})
