@@ -80,6 +80,11 @@ def parse(user_data: str | None) -> UserData:
     return UserData(text=text, route=head.strip() if colon else "")
 
 
+def fields(user_data: str | None) -> dict[str, Any]:
+    """The members of such a text, if it is a JSON object: what ``parse`` finds in it, without the rest."""
+    return (_members(user_data) if user_data else None) or {}
+
+
 def _members(text: str) -> dict[str, Any] | None:
     if not text.lstrip(_JSON_BLANK).startswith("{"):
         return None

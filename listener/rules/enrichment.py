@@ -14,15 +14,22 @@ ENRICHED_STATES: Final = frozenset({SUCCESS, FAIL})
 
 def kind_to_ask(result: Result, job: Job | None) -> JobKind | None:
     """The kind of job to ask about; None if there is nothing to fetch."""
-    return None if exemption(result, job) else kind_of(result, job)
+    return None if _without_query(result) else kind_of(result, job)
 
 
 def exemption(result: Result, job: Job | None) -> str:
     """Why MPS is not asked; empty if it is."""
+    if without := _without_query(result):
+        return without
+    return "" if kind_of(result, job) else "MPS has no query for this kind of job"
+
+
+def _without_query(result: Result) -> str:
+    """Why there is nothing to ask about this result, whatever its job is; empty if there may be."""
     if result.state not in ENRICHED_STATES:
         return "only results in the state Success or Fail have outputs"
     if not result.job_id:  # the report of a workflow is complete
         return "it is not about a single job"
     if result.outputs is not None:
         return "MPS has reported them already"
-    return "" if kind_of(result, job) else "MPS has no query for this kind of job"
+    return ""

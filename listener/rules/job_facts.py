@@ -9,8 +9,10 @@ from dataclasses import dataclass
 
 from listener.core.job_kinds import IPRODUCTION, WORKFLOW, JobKind, kind_of_type
 from listener.core.model import Job, Result
+from listener.core.quick_init import quick_init
 
 
+@quick_init
 @dataclass(frozen=True, slots=True)
 class JobFacts:
     """What routes and handlers are given."""

@@ -64,6 +64,10 @@ class ActiveSpan:
                 _fail(self._span, error)
 
 
+#: Of most work; made once, since there is one for each delivery and each request.
+_NO_SPAN: Final = nullcontext(ActiveSpan(""))
+
+
 def is_used() -> bool:
     """Whether this process uses OpenTelemetry."""
     return "opentelemetry.trace" in sys.modules
@@ -96,7 +100,7 @@ def span(
     """
     given = _caller.get() if parent is None else parent
     if not is_used():
-        return nullcontext(ActiveSpan(given))
+        return nullcontext(ActiveSpan(given)) if given else _NO_SPAN
     known = None if parent is None and _own_current() else given
     begun = _begun(name, kind=kind, parent=known, attributes=attributes)
     return nullcontext(ActiveSpan(given)) if begun is None else _active(begun, given)

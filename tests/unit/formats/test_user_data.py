@@ -8,6 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
+from listener.formats import user_data
 from listener.formats.user_data import UserData, embed_token, extract_token, parse
 from tests.support.builders import TOKEN
 from tests.support.cases import each_case
@@ -89,6 +90,7 @@ def test_the_token_is_embedded_where_it_does_no_harm(text: str | None, embedded:
 def test_every_spelling_of_no_user_data_is_none(wire: str | None) -> None:
     assert extract_token(wire) == (None, "")
     assert parse(wire) == UserData()
+    assert user_data.fields(wire) == {}
 
 
 @each_case(
@@ -131,6 +133,14 @@ def test_what_is_no_token_is_refused(token: str) -> None:
 )
 def test_the_route_is_read_from_json_or_text(text: str, route: str, fields: dict[str, object]) -> None:
     assert parse(text) == UserData(text=text, route=route, fields=fields)
+    assert user_data.fields(text) == fields
+
+
+@each_case("text", [None, "", "null", "clips", "{}"])
+def test_without_members_each_call_makes_a_dictionary_of_its_own(text: str | None) -> None:
+    user_data.fields(text)["added"] = "by a handler"
+
+    assert user_data.fields(text) == {}
 
 
 @given(ANY_TEXT | NEAR_TOKENS)
