@@ -16,7 +16,7 @@ from listener.core.idempotency_key import idempotency_key
 from listener.core.index_key import index_key
 from listener.core.job_kinds import IPRODUCTION, JobKind, kind_of_type
 from listener.core.outputs import Activity, Outputs
-from listener.core.quick_init import quick_init
+from listener.core.quick_init import maker, quick_init
 
 
 class Source(StrEnum):
@@ -47,6 +47,9 @@ class Message:
     body: str  #: as received: not base64-decoded, not unwrapped
     dequeue_count: int = 1  #: 1 on first receipt
     enqueued_at: datetime | None = None
+
+
+make_message = maker(Message)
 
 
 @quick_init
@@ -143,6 +146,9 @@ class Result:
         """
         start = f"{self.run_id} " if self.run_id and not self.job_id else ""
         return index_key(f"{self.terminal_id or start or self.key} ")
+
+
+make_result = maker(Result)
 
 
 class JobState(StrEnum):
@@ -420,6 +426,9 @@ class Delivery:
         return self.first_key or idempotency_key(result.key, result.state, target.route, target.handler)
 
 
+make_delivery = maker(Delivery)
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClockLag:
     """A period in which the wall clock was behind, and which is over: times that were written in it are too early.
@@ -486,6 +495,9 @@ class Settlement:
     outcome: Outcome
     started_at: datetime | None = None  #: None if its handler was not called, or by a process that crashed
     seconds: float | None = None  #: how long it took; None as for ``started_at``
+
+
+make_settlement = maker(Settlement)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -559,6 +571,9 @@ class EndedJob:
     function: str
     source: Source
     took: timedelta | None  #: from the submission until it was recorded; None if the job is not known
+
+
+make_ended_job = maker(EndedJob)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -662,3 +677,6 @@ class JobResult:
         if missing:
             raise ValueError(f"the document has no member {missing[0]!r}")
         return from_plain(cls, document)
+
+
+make_job_result = maker(JobResult)

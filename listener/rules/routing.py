@@ -23,6 +23,7 @@ from listener.core.model import (
     Target,
 )
 from listener.core.ports import Decide
+from listener.core.quick_init import maker
 from listener.formats import activities, callback, user_data
 from listener.formats.callback_members import folded_deeply
 from listener.formats.setup_message import is_setup_message
@@ -108,7 +109,7 @@ class Mismatch:
     met: int  #: how many conditions before it the result meets
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class MatchContext:
     """Everything that conditions can refer to."""
 
@@ -136,6 +137,9 @@ class MatchContext:
         return [activity.state for activity in found]
 
 
+match_context = maker(MatchContext)  #: the facts of a result and its job
+
+
 class UnknownJobPolicy(StrEnum):
     """How to handle a result whose job is still unknown after ``correlation.wait``."""
 
@@ -159,11 +163,6 @@ class Correlation:
     def for_recorded(self) -> Correlation:
         """The same for results that were recorded before: they neither wait for their jobs nor are refused."""
         return Correlation(verification=self.for_verified().verification)
-
-
-def match_context(result: Result, job: Job | None, queue: str) -> MatchContext:
-    """The facts of a result and its job."""
-    return MatchContext(result=result, job=job, queue=queue)
 
 
 def first_match(rules: Sequence[Rule], context: MatchContext) -> Rule | None:

@@ -8,7 +8,15 @@ from typing import Any, Final
 
 from sqlalchemy import Connection, insert
 
-from listener.core.model import Claim, Delivery, DeliveryState, ResultStatus, RoutingDecision, Target
+from listener.core.model import (
+    Claim,
+    Delivery,
+    DeliveryState,
+    ResultStatus,
+    RoutingDecision,
+    Target,
+    make_delivery,
+)
 from listener.store import changes
 from listener.store.compiled import BulkInsert
 from listener.store.postgres import notify
@@ -127,7 +135,7 @@ def _row(
 
 def _running(row_id: int, entry: RoutedResult, target: Target, *, claim: Claim, at: datetime) -> Delivery:
     """The delivery in a row that was written with the lease of this claim."""
-    return Delivery(
+    return make_delivery(
         id=row_id,
         target=target,
         result=entry.result,

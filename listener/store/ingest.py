@@ -33,7 +33,7 @@ from listener.store import changes, delivery_rows, job_matching, quarantine, res
 from listener.store.changes import ChangeKind
 from listener.store.recorded_entries import RecordedBatch
 from listener.store.result_rows import Recorded
-from listener.store.routed_result import KnownJob, RoutedResult
+from listener.store.routed_result import KnownJob, RoutedResult, make_routed_result
 from listener.store.rows import mapping, result_of
 from listener.store.tables import results
 from listener.store.unreadable import each_of, result_aside
@@ -188,7 +188,7 @@ def _routed(
     entry = job_matching.job_for(result, known)
     decision = decide(result, entry.job if entry else None, queue)
     unverified = decision.status is ResultStatus.VERIFYING
-    return RoutedResult(
+    return make_routed_result(
         result=result,
         queue=queue,
         message_id=message_id,

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, bindparam, select, update
 from listener.core.model import TERMINAL_STATES, Job, JobState, Result
 from listener.store import job_rows
 from listener.store.compiled import ByValues
-from listener.store.routed_result import KnownJob, RoutedResult
+from listener.store.routed_result import KnownJob, RoutedResult, make_known_job
 from listener.store.rows import JOB_FIELDS, job_of, mapping, stored_job
 from listener.store.selects import SelectByValues
 from listener.store.tables import UtcTimestamp, jobs
@@ -122,7 +122,7 @@ def finish_jobs(connection: Connection, routed: Sequence[RoutedResult], *, at: d
 def _with_ids(connection: Connection, wanted: Collection[str]) -> dict[str, KnownJob]:
     """The jobs with these ids."""
     rows = _JOBS_BY_ID.run(connection, sorted(wanted))
-    found = [KnownJob(row_id, stored_job(columns)) for row_id, *columns in rows]
+    found = [make_known_job(row_id, stored_job(columns)) for row_id, *columns in rows]
     return {entry.job.job_id: entry for entry in found}
 
 

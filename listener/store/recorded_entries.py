@@ -17,6 +17,7 @@ from listener.core.model import (
     RecordedEntry,
     RecordKind,
     ResultStatus,
+    make_ended_job,
 )
 from listener.store.result_rows import Recorded
 from listener.store.routed_result import RoutedResult
@@ -74,7 +75,7 @@ def _ended(entry: RoutedResult, at: datetime) -> EndedJob:
     result, job = entry.result, entry.job
     submitted_at = job.submitted_at if job else None
     took = max(at - submitted_at, timedelta()) if submitted_at else None
-    return EndedJob((job.function if job else "") or result.function, result.source, took)
+    return make_ended_job((job.function if job else "") or result.function, result.source, took)
 
 
 def _kind_of_copy(copy: RoutedResult, recorded: Mapping[str, Recorded]) -> RecordKind:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from listener.core.model import Job, Result, RoutingDecision
-from listener.core.quick_init import quick_init
+from listener.core.quick_init import maker, quick_init
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +15,9 @@ class KnownJob:
 
     id: int
     job: Job
+
+
+make_known_job = maker(KnownJob)
 
 
 @quick_init
@@ -35,3 +38,6 @@ class RoutedResult:
     @property
     def job(self) -> Job | None:
         return self.known.job if self.known else None
+
+
+make_routed_result = maker(RoutedResult)

@@ -23,6 +23,8 @@ from listener.core.model import (
     Result,
     Source,
     Target,
+    make_delivery,
+    make_result,
 )
 from listener.core.quick_init import from_values
 from listener.store.routed_result import RoutedResult
@@ -133,7 +135,7 @@ def result_of(row: Columns) -> Result:
     values = dict(zip(RESULT_FIELDS, _result_columns(row), strict=True))
     values["source"] = _SOURCES[values["source"]]
     details = row["details"]
-    return Result(
+    return make_result(
         **values,
         details=tuple(json.loads(details)) if details else (),
         **_activities(row["activities"]),
@@ -159,7 +161,7 @@ def delivery_of(
     row: Mapping[str, Any], result: Result, job: Job | None, *, received_at: datetime
 ) -> Delivery:
     """The delivery in this row, with its result and job."""
-    return Delivery(
+    return make_delivery(
         id=row["id"],
         target=Target(row["route"], row["handler"]),
         result=result,

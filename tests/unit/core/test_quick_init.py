@@ -6,11 +6,12 @@ import inspect
 import pickle
 from collections.abc import Callable
 from dataclasses import FrozenInstanceError, dataclass, field, fields, replace
+from functools import cached_property
 
 import pytest
 
 from listener.core import model
-from listener.core.quick_init import from_values, quick_init
+from listener.core.quick_init import from_values, maker, quick_init
 from tests.support.builders import a_delivery, a_job, a_message, a_result
 
 
@@ -42,6 +43,34 @@ def test_arguments_and_defaults_are_those_of_the_dataclass() -> None:
     assert Quick(1).third is not Quick(1).third
     with pytest.raises(TypeError, match="first"):
         Quick()  # type: ignore[call-arg]  # that it is refused is what is tested
+
+
+@dataclass(frozen=True)
+class WithoutSlots:
+    first: int
+    second: str = "two"
+    third: list[int] = field(default_factory=list)
+    new: int = field(default=4, kw_only=True)
+
+    @cached_property
+    def sum(self) -> int:
+        return self.first + self.new
+
+
+def test_a_maker_takes_the_arguments_of_its_class() -> None:
+    for cls in (Slow, Quick, WithoutSlots):
+        make = maker(cls)
+        values = [make(1), make(1, "2", [3], new=5), make(third=[], first=9)]
+
+        assert values == [cls(1), cls(1, "2", [3], new=5), cls(third=[], first=9)]
+        assert {type(each) for each in values} == {cls}
+        assert inspect.signature(make).parameters.keys() == inspect.signature(cls).parameters.keys()
+        assert make(1).third is not make(1).third
+        with pytest.raises(TypeError, match="first"):
+            make()  # type: ignore[call-arg]  # as above
+        with pytest.raises(FrozenInstanceError):
+            values[0].first = 2  # type: ignore[misc]  # as above
+    assert maker(WithoutSlots)(1, new=5).sum == 6
 
 
 @pytest.mark.parametrize("a_value", [a_message, a_result, a_job, a_delivery])
@@ -84,6 +113,6 @@ def test_a_class_whose_init_does_more_is_refused() -> None:
         first: int = field(init=False, default=1)
 
     for refused in (Checked, Derived):
-        for makes in (quick_init, from_values):
+        for makes in (quick_init, maker, from_values):
             with pytest.raises(TypeError, match=refused.__name__):
                 makes(refused)
