@@ -20,7 +20,7 @@ from listener.aliyun.mns_connection import MnsConnection, MnsReply
 from listener.aliyun.request_count import OK, OnRequest, not_counted
 from listener.core import clock
 from listener.core.errors import FailureKind, QueueUnavailable, UnavailableError
-from listener.core.model import Message
+from listener.core.model import Message, make_message
 from listener.core.queue_status import QueueStatus
 from listener.formats import safe_xml
 from listener.formats.unicode_text import shortened, storable
@@ -293,7 +293,7 @@ def _elements(root: Any) -> Sequence[Message]:
 
 
 def _message(parts: dict[str, str]) -> Message:
-    return Message(
+    return make_message(
         message_id=parts.get("MessageId", ""),
         receipt_handle=parts.get("ReceiptHandle", ""),
         body=parts.get("MessageBody", ""),

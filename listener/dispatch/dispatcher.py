@@ -21,7 +21,17 @@ from typing import Final
 
 from listener.core import clock
 from listener.core.errors import StoreUnavailable
-from listener.core.model import Claim, Dead, Delivery, Offered, Outcome, RetryAfter, Settlement, Target
+from listener.core.model import (
+    Claim,
+    Dead,
+    Delivery,
+    Offered,
+    Outcome,
+    RetryAfter,
+    Settlement,
+    Target,
+    make_settlement,
+)
 from listener.core.ports import AgeCheck, DeliveryStore, HeartbeatSink, Meter
 from listener.dispatch.attempt import HandlerBinding, run_attempt
 from listener.dispatch.claimer import Claimer
@@ -180,7 +190,7 @@ class Dispatcher:
         started_at, started = clock.now(), clock.monotonic()
         outcome = self._handle(delivery)
         seconds = clock.monotonic() - started
-        return Settlement(delivery=delivery, outcome=outcome, started_at=started_at, seconds=seconds)
+        return make_settlement(delivery=delivery, outcome=outcome, started_at=started_at, seconds=seconds)
 
     def _handle(self, delivery: Delivery) -> Outcome:
         """Enrich the delivery, run its handler and decide the outcome."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from listener.core.model import Delivery, Job, JobResult, Result
+from listener.core.model import Delivery, Job, JobResult, Result, make_job_result
 from listener.core.outputs import Outputs
 from listener.formats import activities, kind_outputs, user_data
 from listener.rules.job_facts import JobFacts, job_facts, kind_of
@@ -17,7 +17,7 @@ def job_result(delivery: Delivery, *, traceparent: str = "") -> JobResult:
     """
     result, job = delivery.result, delivery.job
     facts = job_facts(result, job)
-    return JobResult(
+    return make_job_result(
         key=delivery.key,
         attempt=delivery.attempt,
         route=delivery.target.route,

@@ -16,7 +16,7 @@ from typing import Any, Final
 from xml.etree.ElementTree import Element
 
 from listener.core.errors import Undecodable
-from listener.core.model import FAIL, RUNNING, SUCCESS, Result
+from listener.core.model import FAIL, RUNNING, SUCCESS, Result, make_result
 from listener.formats import lenient_json, safe_xml, user_data
 from listener.formats.callback_members import folded, folded_deeply, folded_object, label
 from listener.formats.events import event_of, is_event, with_body
@@ -75,7 +75,7 @@ def _callback_of(document: dict[str, Any], *, raw: str) -> Result:
     execution = _execution(members)
     run_id, type_ = label(members, "RunId") or label(execution, "RunId"), label(members, "Type")
     state = state_of(members, execution)
-    result = Result(
+    result = make_result(
         job_id=label(members, "JobId"),
         run_id=run_id,
         type=type_,

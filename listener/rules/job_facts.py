@@ -9,7 +9,7 @@ from dataclasses import dataclass
 
 from listener.core.job_kinds import IPRODUCTION, WORKFLOW, JobKind, kind_of_type
 from listener.core.model import Job, Result
-from listener.core.quick_init import quick_init
+from listener.core.quick_init import maker, quick_init
 
 
 @quick_init
@@ -23,16 +23,21 @@ class JobFacts:
     type: str  #: that of the callback; if it has none, the kind of its job
 
 
+_make_facts = maker(JobFacts)
+
+
 def job_facts(result: Result, job: Job | None) -> JobFacts:
     """The facts for this result, whose job is ``job`` if that is known."""
     if job is None:
-        return JobFacts(result.user_data, result.function, result.pipeline, result.type)
+        return _make_facts(result.user_data, result.function, result.pipeline, result.type)
     if not is_own(result, job):
         text = job.user_data if result.user_data is None else result.user_data
-        return JobFacts(text, result.function or job.function, result.pipeline or job.pipeline, result.type)
+        return _make_facts(
+            text, result.function or job.function, result.pipeline or job.pipeline, result.type
+        )
     # A job that was registered without user data may have been submitted with some.
     ours = job.submitted_here or job.user_data is not None
-    return JobFacts(
+    return _make_facts(
         user_data=job.user_data if ours else result.user_data,
         function=job.function or result.function,
         pipeline=job.pipeline or result.pipeline,
