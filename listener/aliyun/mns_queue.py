@@ -14,7 +14,7 @@ from itertools import islice
 from typing import Any, ClassVar
 from xml.sax.saxutils import escape
 
-from listener.aliyun import network_errors
+from listener.aliyun import flat_messages, network_errors
 from listener.aliyun.credentials import Credentials
 from listener.aliyun.mns_connection import MnsConnection, MnsReply
 from listener.aliyun.request_count import OK, OnRequest, not_counted
@@ -170,8 +170,7 @@ class MnsQueue:
             ) from error
 
     def _messages(self, reply: MnsReply) -> Sequence[Message]:
-        root = _root(reply.body)
-        found = _salvaged(reply.body) if root is None else _elements(root)
+        found = _messages_in(reply.body)
         if not found:
             raise self._error_of(reply)
         self._note_date(reply)
@@ -280,6 +279,14 @@ def _failed_handles(body: bytes) -> set[str]:
     if root is None or safe_xml.local(root.tag) != "Errors":
         return set()
     return {safe_xml.children_text(error).get("ReceiptHandle", "") for error in root}
+
+
+def _messages_in(body: bytes) -> Sequence[Message]:
+    flat = flat_messages.read(body)
+    if flat is not None:
+        return [_message(parts) for parts in flat]
+    root = _root(body)
+    return _salvaged(body) if root is None else _elements(root)
 
 
 def _elements(root: Any) -> Sequence[Message]:

@@ -13,6 +13,7 @@ from xml.etree import ElementTree
 
 import pytest
 
+from listener.aliyun import flat_messages
 from listener.aliyun.credentials import AccessKey, Credentials
 from listener.aliyun.mns_connection import MnsConnection, MnsReply
 from listener.emulator import Options
@@ -26,6 +27,7 @@ from tests.benchmarks.figures import Figure, Machine, as_json, interleaved, perc
 from tests.benchmarks.measurements import QUICK, Bench, against_loops, cpu_time, watched
 from tests.benchmarks.places import Server, ceiling, running_server
 from tests.benchmarks.stores import large_store, open_store
+from tests.support.builders import a_callback
 from tests.support.cases import each_case
 
 KEY = Credentials(lambda: AccessKey("testKeyId", "testKeySecret"))
@@ -147,6 +149,23 @@ def test_server_answers_as_the_emulator_does(server: Server) -> None:
         emulator.call(lambda it: it.mns.queues[QUEUE].send(drafts))
 
         assert _conversation(server.url) == _conversation(emulator.url)
+
+
+def test_batches_of_server_and_emulator_need_no_parser(server: Server) -> None:
+    server.reset()
+    server.fill("flat", 16)
+    with running(Options(queues=(QUEUE,))) as emulator:
+        drafts = [draft(body("flat", number)) for number in range(8)]
+        drafts += [draft(a_callback(UserData='<"&">')) for _ in range(8)]
+        emulator.call(lambda it: it.mns.queues[QUEUE].send(drafts))
+        for url in (server.url, emulator.url):
+            with closing(MnsConnection(url, KEY)) as connection:
+                reply = connection.exchange("GET", f"{URI}?numOfMessages=16")
+
+            found = flat_messages.read(reply.body)
+            assert found is not None
+            assert found == [safe_xml.children_text(each) for each in safe_xml.parse(reply.body)]
+            assert len(found) == 16
 
 
 def _conversation(url: str) -> list[Any]:
