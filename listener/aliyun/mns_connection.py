@@ -8,8 +8,6 @@ from __future__ import annotations
 import http.client
 import socket
 import ssl
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
@@ -21,7 +19,8 @@ from mns.mns_request import RequestBase
 
 from listener.aliyun.credentials import Credentials
 from listener.aliyun.http_response import QuickResponse
-from listener.core import clock
+from listener.aliyun.timed_socket import TimedSocket
+from listener.core import clock, compute_lock
 from listener.core.errors import SettingsError
 
 #: A reply of 16 messages of 64 KB, with every character XML-escaped, is below this; a larger one is not from MNS.
@@ -39,14 +38,12 @@ class MnsReply:
 
 
 class MnsConnection:
-    """Used by one thread; ``interrupt``, ``abort`` and ``expire`` are called from others."""
+    """Used by one thread; ``interrupt`` and ``abort`` are called from others."""
 
     def __init__(self, endpoint: str, credentials: Credentials) -> None:
         self._interrupted = False
         self._aborted = False
         self._parked = False
-        self._deadline: float | None = None
-        self._hung_up = False
         try:
             self._client = MNSClient(endpoint, credentials_provider=credentials)
         except (MNSExceptionBase, http.client.InvalidURL) as error:
@@ -82,22 +79,18 @@ class MnsConnection:
         self._interrupted = self._aborted = True
         self._hang_up()
 
-    def expire(self) -> None:
-        """Abort an exchange that exceeds its deadline: a peer that sends single bytes evades socket timeouts."""
-        deadline = self._deadline
-        if deadline is not None and clock.monotonic() > deadline:
-            self._hung_up = True
-            self._hang_up()
-
     def close(self) -> None:
         self._client.close_connection()
 
     def _hang_up(self) -> None:
-        connection = self._client.http.conn.sock
-        if connection is not None:
+        found = self._client.http.conn.sock
+        if found is not None:
+            connected = (
+                found.connected if isinstance(found, TimedSocket) else found
+            )  # whose handshake is not over
             try:
                 # Of the plain socket: on a TLS socket it would destroy state that the reading thread is using.
-                socket.socket.shutdown(connection, socket.SHUT_RDWR)
+                socket.socket.shutdown(connected, socket.SHUT_RDWR)
             except OSError:
                 pass  # already closed
 
@@ -105,37 +98,24 @@ class MnsConnection:
         request = RequestInternal(method, uri, data=body or "")
         self._client.build_header(RequestBase(), request)
         kept_open = self._client.http.conn.sock is not None
-        with self._timed(wait):
-            try:
-                return self._send(request, wait)
-            except (ConnectionError, ssl.SSLEOFError):
-                # The peer may close an idle connection at any time; all requests are safe to repeat.
-                if not kept_open or self._hung_up or self._interrupted:
-                    raise
-                return self._send(request, wait)
-
-    @contextmanager
-    def _timed(self, wait: timedelta) -> Iterator[None]:
-        self._hung_up = False
-        self._deadline = clock.monotonic() + (wait + REPLY_TIMEOUT).total_seconds()
         try:
-            yield
-        except (OSError, http.client.HTTPException) as error:
-            if self._hung_up:
-                raise TimeoutError("timed out waiting for the complete reply") from error
-            raise
-        finally:
-            self._deadline = None
+            return self._send(request, wait)
+        except (ConnectionError, ssl.SSLEOFError):
+            # The peer may close an idle connection at any time; all requests are safe to repeat.
+            if not kept_open or self._interrupted:
+                raise
+            return self._send(request, wait)
 
     def _send(self, request: Any, wait: timedelta) -> MnsReply:
         connection = self._client.http.conn
         try:
             if connection.sock is None:
                 self._connect(connection)
-            connection.sock.settimeout((wait + REPLY_TIMEOUT).total_seconds())
+            connection.sock.deadline = clock.monotonic() + (wait + REPLY_TIMEOUT).total_seconds()
             if self._aborted or (self._parked and self._interrupted):
                 raise ConnectionAbortedError("interrupted")
             connection.request(request.method, request.uri, request.data or None, request.header)
+            connection.sock.flush()
             response = connection.getresponse()
             return MnsReply(response.status, _complete_body(response), response.headers.get("date", ""))
         except BaseException:  # the rest of this reply must not be read as the next one
@@ -147,7 +127,9 @@ class MnsConnection:
         # The SDK's connect() for http turns every error into text, so it is bypassed. Both of these disable Nagle's
         # algorithm.
         over_tls = isinstance(connection, http.client.HTTPSConnection)
-        (http.client.HTTPSConnection if over_tls else http.client.HTTPConnection).connect(connection)
+        with compute_lock.released():
+            (http.client.HTTPSConnection if over_tls else http.client.HTTPConnection).connect(connection)
+        connection.sock = TimedSocket(connection.sock)
 
 
 def _complete_body(response: http.client.HTTPResponse) -> bytes:

@@ -128,10 +128,6 @@ class MnsQueue:
     def abort(self) -> None:
         self._connection.abort()
 
-    def expire(self) -> None:
-        """Abort an exchange that exceeds its deadline; called periodically from another thread."""
-        self._connection.expire()
-
     def close(self) -> None:
         self._connection.close()
 

@@ -11,7 +11,6 @@ from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import timedelta
 
-from listener.aliyun.mns_queue import MnsQueue
 from listener.core import clock
 from listener.core.errors import StoreUnavailable
 from listener.core.logger import get_logger
@@ -82,7 +81,6 @@ class Housekeeping:
         *,
         dispatcher: Dispatcher,
         recorder: Recorder,
-        queues: Sequence[MnsQueue],
         store: MaintenanceStore,
         store_health: StoreHealth,
         presence: Presence,
@@ -100,7 +98,6 @@ class Housekeeping:
         self._steps_back = -1
         self._dispatcher = dispatcher
         self._recorder = recorder
-        self._queues = queues
         self._store_health = store_health
         self._presence = presence
         self._unused_offers = unused_offers
@@ -127,7 +124,6 @@ class Housekeeping:
         steps = (
             self._clock_guard.watch,
             self._correct_past,  # first: a process that starts now takes those rows for as old as they seem
-            self._expire_requests,
             self._maintain,
             self._probe_store,
             self._presence.report_if_due,
@@ -190,10 +186,6 @@ class Housekeeping:
     def _look_for_unserved(self) -> None:
         if self._tenants_timer.due():
             self._unserved_tenants.turn()
-
-    def _expire_requests(self) -> None:
-        for queue in tuple(self._queues):  # extra pollers add theirs meanwhile
-            queue.expire()
 
 
 class PrunerLoop:

@@ -339,7 +339,6 @@ class Wiring:
         housekeeping = Housekeeping(
             dispatcher=dispatcher,
             recorder=recorder,
-            queues=self._queues,
             store=self.resources.store,
             store_health=self.store_health,
             presence=self._presence,

@@ -89,7 +89,6 @@ def housekeeping(
     return Housekeeping(
         dispatcher=dispatcher,
         recorder=recorder or a_recorder(store),
-        queues=(),
         store=store,
         store_health=StoreHealth(Metrics(), call_limit=LONG),
         presence=Presence(Daemons(store.database), a_daemon(), targets=tuple),
