@@ -8,6 +8,7 @@ from datetime import timedelta
 from typing import ClassVar, Final
 from xml.sax.saxutils import escape
 
+from listener.aliyun.mns_connection import MnsRequest
 from listener.aliyun.mns_queue import MnsQueue
 from listener.core.account import QueueAttributes
 from listener.core.errors import FailureKind, QueueUnavailable
@@ -51,9 +52,7 @@ class MnsQueueAdmin(MnsQueue):
     def peek(self, *, limit: int) -> Sequence[Message]:
         """The next messages that could be received, at most ``MAX_BATCH``; they stay visible to others."""
         uri = f"{self._path}/messages?peekonly=true&numOfMessages={limit}"
-        with self._translated():
-            reply = self._connection.exchange("GET", uri)
-        return self._received(reply)
+        return self._received(self._ask(MnsRequest("GET", uri)))
 
     def send(self, body: str, *, delay: timedelta = timedelta(0)) -> None:
         """A message may arrive twice, since a request is repeated if its connection was closed meanwhile."""
@@ -66,8 +65,7 @@ class MnsQueueAdmin(MnsQueue):
         self._carry_out("PUT", uri, f"<Queue {_NAMESPACE}>{members}</Queue>")
 
     def _carry_out(self, method: str, uri: str, document: str) -> None:
-        with self._translated():
-            reply = self._connection.exchange(method, uri, body=document.encode())
+        reply = self._ask(MnsRequest(method, uri, document.encode()))
         if reply.status not in (http.client.CREATED, http.client.NO_CONTENT):
             raise self._error_of(reply)
 

@@ -28,6 +28,19 @@ MAX_REPLY_BYTES = 8 * 1024 * 1024
 CONNECT_TIMEOUT = timedelta(seconds=4)
 #: How much longer than the long poll a reply may take.
 REPLY_TIMEOUT = timedelta(seconds=4)
+#: What a request on a connection that was idle may fail with: the peer may close it at any time. It is then sent again,
+#: on a new one; all requests are safe to repeat.
+_CLOSED = (ConnectionError, ssl.SSLEOFError)
+
+
+@dataclass(frozen=True, slots=True)
+class MnsRequest:
+    method: str
+    uri: str
+    body: bytes = b""
+    wait: timedelta | None = (
+        None  #: how long the server may hold it; ``interrupt`` ends only those that have one
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +56,11 @@ class MnsConnection:
     def __init__(self, endpoint: str, credentials: Credentials) -> None:
         self._interrupted = False
         self._aborted = False
-        self._parked = False
+        self._parked = False  #: whether the running request is one that ``interrupt`` ends
+        self._request = MnsRequest("", "")
+        self._signed: Any = None
+        self._kept_open = False
+        self._failure: Exception | None = None
         try:
             self._client = MNSClient(endpoint, credentials_provider=credentials)
         except (MNSExceptionBase, http.client.InvalidURL) as error:
@@ -52,30 +69,55 @@ class MnsConnection:
             ) from error
         self._client.http.conn.response_class = QuickResponse
 
-    def exchange(self, method: str, uri: str, *, body: bytes = b"") -> MnsReply:
-        """One request and its reply. Raises OSError, HTTPException or what the credentials raise."""
-        return self._send_with_one_retry(method, uri, body, timedelta(0))
-
-    def poll(self, uri: str, *, wait: timedelta) -> MnsReply | None:
-        """A GET that the server may hold for up to ``wait``; None if it was interrupted."""
-        self._parked = True
+    def begin(self, request: MnsRequest) -> bool:
+        """Send a request; ``finish`` must follow. Returns whether it was sent; if not, ``finish`` raises the reason."""
+        self._request, self._parked = request, request.wait is not None
+        self._signed = RequestInternal(request.method, request.uri, data=request.body or "")
+        self._kept_open = self._client.http.conn.sock is not None
+        self._failure = None
         try:
-            return None if self._interrupted else self._send_with_one_retry("GET", uri, b"", wait)
+            self._client.build_header(RequestBase(), self._signed)
+            try:
+                self._send()
+            except _CLOSED:
+                if not self._may_repeat:
+                    raise
+                self._repeat()
+        except Exception as error:
+            self._failure = error
+        return self._failure is None
+
+    def finish(self, *, repeat: bool = True) -> MnsReply | None:
+        """The reply to the request that was begun; None if it was interrupted.
+
+        With ``repeat``, it is sent again if the server had closed the connection. Raises OSError, HTTPException or what
+        the credentials raise.
+        """
+        try:
+            if self._failure is not None:
+                raise self._failure
+            try:
+                return self._reply()
+            except _CLOSED:
+                if not (repeat and self._may_repeat):
+                    raise
+                self._repeat()
+                return self._reply()
         except (OSError, http.client.HTTPException):
-            if self._interrupted:
+            if self._parked and self._interrupted:
                 return None
             raise
         finally:
             self._parked = False
 
     def interrupt(self) -> None:
-        """End the running poll, and every later poll immediately."""
+        """End the running request that the server may hold, and every later one immediately."""
         self._interrupted = True
         if self._parked:
             self._hang_up()
 
     def abort(self) -> None:
-        """End the running exchange, whatever it is, and fail every later one immediately with OSError."""
+        """End the running request, whatever it is, and fail every later one immediately with OSError."""
         self._interrupted = self._aborted = True
         self._hang_up()
 
@@ -85,37 +127,44 @@ class MnsConnection:
     def _hang_up(self) -> None:
         found = self._client.http.conn.sock
         if found is not None:
-            connected = (
-                found.connected if isinstance(found, TimedSocket) else found
-            )  # whose handshake is not over
+            # During the handshake it is not wrapped yet.
+            connected = found.connected if isinstance(found, TimedSocket) else found
             try:
                 # Of the plain socket: on a TLS socket it would destroy state that the reading thread is using.
                 socket.socket.shutdown(connected, socket.SHUT_RDWR)
             except OSError:
                 pass  # already closed
 
-    def _send_with_one_retry(self, method: str, uri: str, body: bytes, wait: timedelta) -> MnsReply:
-        request = RequestInternal(method, uri, data=body or "")
-        self._client.build_header(RequestBase(), request)
-        kept_open = self._client.http.conn.sock is not None
-        try:
-            return self._send(request, wait)
-        except (ConnectionError, ssl.SSLEOFError):
-            # The peer may close an idle connection at any time; all requests are safe to repeat.
-            if not kept_open or self._interrupted:
-                raise
-            return self._send(request, wait)
+    @property
+    def _may_repeat(self) -> bool:
+        return self._kept_open and not self._interrupted
 
-    def _send(self, request: Any, wait: timedelta) -> MnsReply:
-        connection = self._client.http.conn
+    def _repeat(self) -> None:
+        self._kept_open = False
+        self._send()
+
+    def _send(self) -> None:
+        connection, signed = self._client.http.conn, self._signed
         try:
+            self._check()
             if connection.sock is None:
                 self._connect(connection)
-            connection.sock.deadline = clock.monotonic() + (wait + REPLY_TIMEOUT).total_seconds()
-            if self._aborted or (self._parked and self._interrupted):
-                raise ConnectionAbortedError("interrupted")
-            connection.request(request.method, request.uri, request.data or None, request.header)
+                self._check()
+            limit = (self._request.wait or timedelta(0)) + REPLY_TIMEOUT
+            connection.sock.deadline = clock.monotonic() + limit.total_seconds()
+            connection.request(signed.method, signed.uri, signed.data or None, signed.header)
             connection.sock.flush()
+        except BaseException:  # nothing else may be sent after half a request
+            connection.close()
+            raise
+
+    def _check(self) -> None:
+        if self._aborted or (self._parked and self._interrupted):
+            raise ConnectionAbortedError("interrupted")
+
+    def _reply(self) -> MnsReply:
+        connection = self._client.http.conn
+        try:
             response = connection.getresponse()
             return MnsReply(response.status, _complete_body(response), response.headers.get("date", ""))
         except BaseException:  # the rest of this reply must not be read as the next one

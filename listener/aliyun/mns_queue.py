@@ -10,13 +10,14 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from itertools import islice
-from typing import Any, ClassVar
+from itertools import chain, islice
+from typing import Any, ClassVar, TypeVar
 from xml.sax.saxutils import escape
 
 from listener.aliyun import flat_messages, network_errors
 from listener.aliyun.credentials import Credentials
-from listener.aliyun.mns_connection import MnsConnection, MnsReply
+from listener.aliyun.mns_connection import MnsReply, MnsRequest
+from listener.aliyun.mns_connections import MnsConnections
 from listener.aliyun.request_count import OK, OnRequest, not_counted
 from listener.core import clock
 from listener.core.errors import FailureKind, QueueUnavailable, UnavailableError
@@ -47,8 +48,11 @@ _HINTS = network_errors.HINTS | {
 }
 
 
+Value = TypeVar("Value")
+
+
 class MnsQueue:
-    """Implements ``listener.core.ports.Queue`` on one connection."""
+    """Implements ``listener.core.ports.Queue``."""
 
     hints: ClassVar[Mapping[FailureKind, str]] = _HINTS
 
@@ -69,18 +73,20 @@ class MnsQueue:
         self._on_request = on_request
         self._path = f"/queues/{queue}"
         self._description = f"queue {queue} at {endpoint}"
-        self._connection = MnsConnection(endpoint, credentials)
+        self._connections = MnsConnections(endpoint, credentials)
 
-    def receive(self, *, limit: int, wait: timedelta) -> Sequence[Message]:
-        seconds = int(wait.total_seconds())
-        uri = f"{self._path}/messages?numOfMessages={limit}&waitseconds={seconds}"
-        with self._counted("receive"):
-            with self._translated():
-                reply = self._connection.poll(uri, wait=wait)
-            return () if reply is None else self._received(reply)
+    def receive(self, *, limit: int, wait: timedelta, requests: int = 1) -> Sequence[Message]:
+        uri = f"{self._path}/messages?numOfMessages={limit}&waitseconds={int(wait.total_seconds())}"
+        replies = self._exchange("receive", [MnsRequest("GET", uri, wait=wait)] * requests, self._received)
+        received = [reply for reply in replies if not isinstance(reply, QueueUnavailable)]
+        if not any(received):
+            _raise_first(replies)
+        return received[0] if len(received) == 1 else list(chain.from_iterable(received))
 
-    def _received(self, reply: MnsReply) -> Sequence[Message]:
+    def _received(self, reply: MnsReply | None) -> Sequence[Message]:
         """The messages of a reply; none at all are reported as an error."""
+        if reply is None:
+            return ()
         if reply.status == http.client.OK:
             return self._messages(reply)
         if _code(reply.body) == "MessageNotExist":
@@ -89,28 +95,38 @@ class MnsQueue:
         raise self._error_of(reply)
 
     def delete(self, messages: Sequence[Message]) -> Sequence[Message]:
-        handles = [message.receipt_handle for message in messages if message.receipt_handle]
-        failed = self._delete(handles) if handles else set()
-        return [each for each in messages if not each.receipt_handle or each.receipt_handle in failed]
+        valid = [message for message in messages if message.receipt_handle]
+        batches = [valid[at : at + MAX_BATCH] for at in range(0, len(valid), MAX_BATCH)]
+        replies = self._exchange("delete", [self._delete_request(batch) for batch in batches], self._rejected)
+        if all(isinstance(reply, QueueUnavailable) for reply in replies):
+            _raise_first(replies)
+        left = [message for message in messages if not message.receipt_handle]
+        for batch, rejected in zip(batches, replies, strict=True):
+            if isinstance(rejected, QueueUnavailable):
+                left += batch
+            else:
+                left += [each for each in batch if each.receipt_handle in rejected]
+        return left
 
-    def _delete(self, handles: Sequence[str]) -> set[str]:
-        """Delete by handle; returns the handles that were rejected."""
-        elements = "".join(f"<ReceiptHandle>{escape(handle)}</ReceiptHandle>" for handle in handles)
+    def _delete_request(self, messages: Sequence[Message]) -> MnsRequest:
+        elements = "".join(
+            f"<ReceiptHandle>{escape(each.receipt_handle)}</ReceiptHandle>" for each in messages
+        )
         body = f'<ReceiptHandles xmlns="http://mns.aliyuncs.com/doc/v1/">{elements}</ReceiptHandles>'
-        with self._counted("delete"):
-            with self._translated():
-                reply = self._connection.exchange("DELETE", f"{self._path}/messages", body=body.encode())
-            if reply.status == http.client.NO_CONTENT:
-                return set()
-            failed = _failed_handles(reply.body)
-            if not failed:
-                raise self._error_of(reply)
-            return failed
+        return MnsRequest("DELETE", f"{self._path}/messages", body.encode())
+
+    def _rejected(self, reply: MnsReply | None) -> set[str]:
+        """The handles that MNS rejected, of a reply to a batch delete."""
+        if reply is None or reply.status == http.client.NO_CONTENT:
+            return set()
+        failed = _failed_handles(reply.body)
+        if not failed:
+            raise self._error_of(reply)
+        return failed
 
     def status(self) -> QueueStatus | None:
         """The attributes of the queue, without touching a message; None if this key has no permission to read them."""
-        with self._translated():
-            reply = self._connection.exchange("GET", self._path)
+        reply = self._ask(MnsRequest("GET", self._path))
         if reply.status == http.client.OK:
             root = _root(reply.body)
             if root is None or safe_xml.local(root.tag) != "Queue":
@@ -123,22 +139,43 @@ class MnsQueue:
         raise self._error_of(reply)
 
     def interrupt(self) -> None:
-        self._connection.interrupt()
+        self._connections.interrupt()
 
     def abort(self) -> None:
-        self._connection.abort()
+        self._connections.abort()
 
     def close(self) -> None:
-        self._connection.close()
+        self._connections.close()
 
-    @contextmanager
-    def _counted(self, operation: str) -> Iterator[None]:
+    def _ask(self, request: MnsRequest) -> MnsReply:
+        """The reply to one request that is not counted."""
+        (reply,) = self._connections.exchange([request])
+        with self._translated():
+            if isinstance(reply, Exception):
+                raise reply
+            if reply is None:
+                raise ConnectionAbortedError("interrupted")
+        return reply
+
+    def _exchange(
+        self, operation: str, requests: Sequence[MnsRequest], read: Callable[[MnsReply | None], Value]
+    ) -> list[Value | QueueUnavailable]:
+        """What these requests bring, or what they fail with; each is counted."""
+        outcomes = [self._outcome(reply, read) for reply in self._connections.exchange(requests)]
+        for outcome in outcomes:
+            self._on_request(operation, outcome.kind if isinstance(outcome, QueueUnavailable) else OK)
+        return outcomes
+
+    def _outcome(
+        self, reply: MnsReply | Exception | None, read: Callable[[MnsReply | None], Value]
+    ) -> Value | QueueUnavailable:
         try:
-            yield
+            with self._translated():
+                if isinstance(reply, Exception):
+                    raise reply
+            return read(reply)
         except QueueUnavailable as error:
-            self._on_request(operation, error.kind)
-            raise
-        self._on_request(operation, OK)
+            return error
 
     @contextmanager
     def _translated(self) -> Iterator[None]:
@@ -196,6 +233,12 @@ class MnsQueue:
             code=code,
             hint=self.hints.get(kind, ""),
         )
+
+
+def _raise_first(outcomes: Sequence[object]) -> None:
+    for outcome in outcomes:
+        if isinstance(outcome, QueueUnavailable):
+            raise outcome
 
 
 def queue_from(

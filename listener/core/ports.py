@@ -46,11 +46,18 @@ class Queue(Protocol):
     @property
     def name(self) -> str: ...
 
-    def receive(self, *, limit: int, wait: timedelta) -> Sequence[Message]:
-        """Wait for messages; an empty queue is an empty sequence, not an error."""
+    def receive(self, *, limit: int, wait: timedelta, requests: int = 1) -> Sequence[Message]:
+        """Wait for messages; an empty queue is an empty sequence, not an error.
+
+        This many requests are made at the same time, each for up to ``limit`` messages. That some of them fail is an
+        error only if the others bring nothing.
+        """
 
     def delete(self, messages: Sequence[Message]) -> Sequence[Message]:
-        """Delete those whose receipt handle is still valid; return the ones that were not deleted."""
+        """Delete those whose receipt handle is still valid; return the ones that were not deleted.
+
+        More than a request of MNS can hold are deleted by several at the same time; it is an error only if all fail.
+        """
 
     def interrupt(self) -> None:
         """End a receive that blocks in another thread; it returns an empty sequence or raises QueueUnavailable."""

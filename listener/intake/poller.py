@@ -1,7 +1,8 @@
 """receive → record → delete, one batch after the other, and how long to pause after each.
 
 Messages are deleted only after they were recorded: a crash in between has them delivered again, never lost. While the
-queue is deep, several batches are recorded together, since a transaction costs much the same whatever it holds.
+queue is deep, several batches are received at the same time, and recorded and deleted together: a transaction costs
+much the same whatever it holds, and so does waiting for replies.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ log = get_logger(__name__)
 #: waits no longer than this.
 MAX_EARLY_PAUSE = timedelta(seconds=1)
 #: How many batches are recorded together at most.
-MAX_BATCHES: Final = 4
+MAX_BATCHES: Final = 8
 #: No further batch is requested after so many characters: a callback usually has about 1,000, and at most 65,536.
-MAX_CHARACTERS: Final = 262_144
+MAX_CHARACTERS: Final = 524_288
 #: For how long after the first batch further ones are requested. Together with the time that the last request may take
 #: (``CONNECT_TIMEOUT`` and ``REPLY_TIMEOUT`` of the connection) this is far below the usual visibility timeout of 30 s:
 #: a connection that dies now does not cause what was received before to be redelivered before it is recorded.
@@ -61,6 +62,8 @@ class Poller:
         self._failures = 0
         self._queue_failures = 0
         self._warnings = ThrottledLog(log)
+        self._waited = wait  #: for how long MNS could hold the last turn's first request
+        self._large = False  #: whether the last messages were so long that no more are received with them
         self.idle = False  #: whether the last turn found the queue empty
         self.full = False  #: whether it brought as many messages as a batch can hold
         self.last_error: UnavailableError | None = None  #: what the last turn failed with
@@ -134,32 +137,37 @@ class Poller:
         return len(messages)
 
     def _gather(self, messages: list[Message]) -> None:
-        """Receive a batch; if it is full, further ones at once, as long as they are full, too."""
-        self._receive(messages, wait=self._wait)
+        """Receive a batch; if it is full, further ones, as long as they are full, too; while the queue is deep, as many
+        as are recorded together at once."""
+        deep = self.full and not self._large
+        self._waited = timedelta(0) if deep else self._wait
+        self._receive(messages, wait=self._waited, requests=MAX_BATCHES if deep else 1)
+        if deep:
+            return
         until = clock.monotonic() + MAX_GATHERING.total_seconds()
         for _ in range(MAX_BATCHES - 1):
-            large = sum(len(message.body) for message in messages) > MAX_CHARACTERS
-            if not self.full or large or clock.monotonic() >= until or self._stop.is_set():
+            if not self.full or self._large or clock.monotonic() >= until or self._stop.is_set():
                 break
             self._heartbeat.beat()
-            self._receive(messages, wait=timedelta(0))
+            self._receive(messages, wait=timedelta(0), requests=1)
 
-    def _receive(self, messages: list[Message], *, wait: timedelta) -> None:
+    def _receive(self, messages: list[Message], *, wait: timedelta, requests: int) -> None:
         started = clock.monotonic()
-        batch = self._queue.receive(limit=self._batch, wait=wait)
+        batch = self._queue.receive(limit=self._batch, wait=wait, requests=requests)
         self._meter.polled(self._queue.name, messages=len(batch), seconds=clock.monotonic() - started)
         messages += batch
-        self.idle, self.full = not messages, len(batch) == self._batch
+        self.idle, self.full = not messages, self._is_full(len(batch), requests)
+        self._large = sum(len(message.body) for message in messages) > MAX_CHARACTERS
         log_received(self._queue.name, batch)
 
+    def _is_full(self, received: int, requests: int) -> bool:
+        """Whether there is probably more: of several batches at the same time, one may have less."""
+        return received == self._batch if requests == 1 else received > self._batch * (requests - 1)
+
     def _record(self, messages: Sequence[Message]) -> None:
-        """Record them in one transaction, then delete them, as many at a time as a request can hold."""
+        """Record them in one transaction, then delete them."""
         summary = self._recorder.record(self._queue.name, messages)
         self._meter.recorded(self._queue.name, summary, delays=_delays(messages))
-        for start in range(0, len(messages), self._batch):
-            self._delete(messages[start : start + self._batch])
-
-    def _delete(self, messages: Sequence[Message]) -> None:
         left = self._queue.delete(messages)
         self._meter.deleted(self._queue.name, messages=len(messages) - len(left), failed=len(left))
         if left:  # they are redelivered, and then counted as duplicates
@@ -168,8 +176,8 @@ class Poller:
 
     def _pause_after(self, found: int, took: timedelta) -> timedelta:
         """MNS answers a long poll at once when too many are open; without a pause that would be a busy loop."""
-        early = self._wait - took
-        return min(early, MAX_EARLY_PAUSE) if not found and early > self._wait / 10 else timedelta(0)
+        early = self._waited - took
+        return min(early, MAX_EARLY_PAUSE) if not found and early > self._waited / 10 else timedelta(0)
 
     def _failed(self, error: UnavailableError) -> timedelta:
         self.idle, self.full, self.last_error = False, False, error

@@ -114,6 +114,17 @@ def test_messages_that_were_not_deleted_are_returned(case: Case) -> None:
     assert list(case.queue.delete([message])) == [message]
 
 
+def test_more_than_a_request_can_bring_or_hold_is_received_and_deleted(case: Case) -> None:
+    for number in range(50):
+        case.put(str(number))
+    received = case.queue.receive(limit=10, wait=AT_ONCE, requests=4)
+
+    assert len({message.receipt_handle for message in received}) == 40
+    assert list(case.queue.delete(received)) == []
+    assert list(case.queue.delete(received)) == list(received)
+    assert len(receive(case)) == 10
+
+
 def test_a_message_that_comes_while_a_receive_waits_is_received(case: Case) -> None:
     with_one = _Receiving(case)
     case.put("x")

@@ -17,11 +17,14 @@ from sqlalchemy import select
 
 from listener.aliyun import mns_connection
 from listener.aliyun.credentials import AccessKey, Credentials
+from listener.aliyun.mns_connection import MnsConnection
 from listener.aliyun.mns_queue import MnsQueue
+from listener.aliyun.request_count import OnRequest, not_counted
 from listener.core import clock
 from listener.core.errors import FailureKind, QueueUnavailable, SettingsError, UnavailableError
 from listener.core.model import Message
 from listener.core.queue_status import QueueStatus
+from listener.emulator import Fault, FaultKind
 from listener.emulator.mns.queue import draft
 from listener.emulator.server import RunningEmulator
 from listener.intake.recorder import Recorder
@@ -46,8 +49,12 @@ EMPTY = http_reply(
 
 
 @contextmanager
-def a_queue(url: str, *, queue: str = "q", key: AccessKey = KEY) -> Iterator[MnsQueue]:
-    adapter = MnsQueue(endpoint=url, queue=queue, name="mine", credentials=Credentials(lambda: key))
+def a_queue(
+    url: str, *, queue: str = "q", key: AccessKey = KEY, on_request: OnRequest = not_counted
+) -> Iterator[MnsQueue]:
+    adapter = MnsQueue(
+        endpoint=url, queue=queue, name="mine", credentials=Credentials(lambda: key), on_request=on_request
+    )
     with closing(adapter):
         yield adapter
 
@@ -243,6 +250,84 @@ class TestDeleting:
         assert queue.delete([lost, *receive(queue)]) == [lost]
         assert queue.delete([lost]) == [lost]
         assert sum(counts(server).values()) == 0
+
+
+class TestSeveralRequests:
+    """More messages than a request can bring or hold: several requests at the same time."""
+
+    @pytest.fixture(autouse=True)
+    def _deep(self, server: RunningEmulator) -> None:
+        server.call(lambda emulator: emulator.mns.queue("q").send([draft(str(each)) for each in range(60)]))
+
+    def test_those_that_fail_leave_the_others_what_they_bring(self, server: RunningEmulator) -> None:
+        counted: list[tuple[str, str]] = []
+        self._fail(server, "*Receive*", count=1)
+        with a_queue(server.url, on_request=lambda *request: counted.append(request)) as queue:
+            assert len(queue.receive(limit=16, wait=NOW, requests=3)) == 32
+        assert sorted(counted) == [("receive", "ok"), ("receive", "ok"), ("receive", FailureKind.SERVER)]
+
+    def test_it_is_an_error_if_all_fail(self, server: RunningEmulator, queue: MnsQueue) -> None:
+        self._fail(server, "*", count=3)
+        with pytest.raises(QueueUnavailable, match="InternalError"):
+            queue.receive(limit=16, wait=NOW, requests=3)
+        messages = queue.receive(limit=16, wait=NOW, requests=3)
+        self._fail(server, "*", count=3)
+        with pytest.raises(QueueUnavailable, match="InternalError"):
+            queue.delete(messages)
+        assert (len(messages), counts(server)["inactive"]) == (48, 48)
+
+    def test_it_is_an_error_if_some_fail_and_the_others_bring_nothing(
+        self, server: RunningEmulator, queue: MnsQueue
+    ) -> None:
+        server.call(lambda emulator: emulator.mns.queue("q").expire_handles())
+        while queue.delete(receive(queue)) or sum(counts(server).values()):
+            pass
+        self._fail(server, "*Receive*", count=1)
+        with pytest.raises(QueueUnavailable, match="InternalError"):
+            queue.receive(limit=16, wait=NOW, requests=3)
+        assert queue.receive(limit=16, wait=NOW, requests=3) == []
+
+    def test_messages_of_a_failed_delete_are_returned(self, server: RunningEmulator, queue: MnsQueue) -> None:
+        messages = queue.receive(limit=16, wait=NOW, requests=3)
+        self._fail(server, "*Delete*", count=1)
+        left = queue.delete(messages)
+
+        assert (len(left), counts(server)["inactive"], queue.delete(left)) == (16, 16, [])
+
+    def test_an_interrupt_ends_all_that_wait_and_all_later_ones(self, server: RunningEmulator) -> None:
+        with a_queue(server.url, queue="other") as queue:
+            server.call(lambda emulator: emulator.mns.create("other"))
+            queue.interrupt()
+            assert queue.receive(limit=16, wait=LONG, requests=3) == []
+
+    def test_an_abort_holds_for_connections_made_later(self, queue: MnsQueue) -> None:
+        messages = receive(queue) + receive(queue)
+        queue.abort()
+        with pytest.raises(QueueUnavailable):
+            queue.delete(messages)
+
+    def test_a_server_that_is_gone_is_waited_for_once(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        """Connections that were open are tried again, and none is made for the others."""
+        tried: list[MnsConnection] = []
+
+        def connect(connection: MnsConnection, _http: object) -> None:
+            tried.append(connection)
+            raise TimeoutError
+
+        monkeypatch.setattr(MnsConnection, "_connect", connect)
+        with a_queue("http://127.0.0.1:9") as queue, pytest.raises(QueueUnavailable):
+            queue.receive(limit=16, wait=NOW, requests=8)
+        assert len(tried) == 1
+
+    def test_all_connections_that_the_server_closed_are_made_anew(self, queue: MnsQueue) -> None:
+        assert len(queue.receive(limit=16, wait=NOW, requests=2)) == 32
+        for connection in queue._connections._connections:
+            connection._hang_up()
+        assert len(queue.receive(limit=14, wait=NOW, requests=2)) == 28
+
+    def _fail(self, server: RunningEmulator, operation: str, *, count: int) -> None:
+        fault = Fault(kind=FaultKind.ERROR, operation=operation, count=count)
+        server.call(lambda emulator: emulator.faults.add([fault]))
 
 
 class TestFaults:

@@ -38,7 +38,7 @@ class MemoryQueue:
         """The visibility timeout of all that was received is over."""
         self._hidden.clear()
 
-    def receive(self, *, limit: int, wait: timedelta) -> Sequence[Message]:
+    def receive(self, *, limit: int, wait: timedelta, requests: int = 1) -> Sequence[Message]:
         self._check()
         if self.faults:
             raise self.faults.pop(0)
@@ -47,7 +47,7 @@ class MemoryQueue:
                 self.parked = True
                 self._changed.wait_for(lambda: self._visible() or self._interrupted, wait.total_seconds())
                 self.parked, self._interrupted = False, False
-            received = self._visible()[:limit]
+            received = self._visible()[: limit * requests]
             self._hidden += received
             return received
 

@@ -30,7 +30,7 @@ class Failing:
     overflows = False
     receives = 0
 
-    def receive(self, *, limit: int, wait: timedelta) -> Sequence[Message]:
+    def receive(self, *, limit: int, wait: timedelta, requests: int = 1) -> Sequence[Message]:
         self.receives += 1
         if self.receives > 1:
             raise QueueUnavailable("connection refused", kind=FailureKind.REFUSED)

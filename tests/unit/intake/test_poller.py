@@ -31,6 +31,8 @@ from tests.support.sqlite import new_sqlite_store
 from tests.support.stores import count, deliveries, quarantine, results, the_row
 
 WAIT = timedelta(seconds=20)
+#: How many messages are recorded together at most.
+TOGETHER = 16 * MAX_BATCHES
 
 
 @pytest.fixture
@@ -59,13 +61,17 @@ class DeepQueue(MemoryQueue):
     def __init__(self, number: int, *events: Callable[[], object]) -> None:
         super().__init__(*messages(number))
         self._events = iter(events)
+        self.limits: list[int] = []
+        self.requests: list[int] = []  #: at the same time
         self.waits: list[timedelta] = []
         self.deletes: list[int] = []
 
-    def receive(self, *, limit: int, wait: timedelta) -> Sequence[Message]:
+    def receive(self, *, limit: int, wait: timedelta, requests: int = 1) -> Sequence[Message]:
+        self.limits.append(limit)
+        self.requests.append(requests)
         self.waits.append(wait)
         next(self._events, nothing)()
-        return super().receive(limit=limit, wait=wait)
+        return super().receive(limit=limit, wait=wait, requests=requests)
 
     def delete(self, messages: Sequence[Message]) -> Sequence[Message]:
         self.deletes.append(len(messages))
@@ -218,7 +224,7 @@ def test_a_long_poll_that_took_its_time_is_followed_by_the_next_at_once(store: S
     with freeze_time() as time:
 
         class Slow(MemoryQueue):
-            def receive(self, *, limit: int, wait: timedelta) -> Sequence[Message]:
+            def receive(self, *, limit: int, wait: timedelta, requests: int = 1) -> Sequence[Message]:
                 time.tick(wait)
                 return ()
 
@@ -266,14 +272,41 @@ def test_the_time_from_the_queue_to_the_store_is_counted(
     assert metrics.registry.get_sample_value(f"{name}_sum", series) == 80
 
 
-def test_batches_of_a_deep_queue_are_recorded_together_and_deleted_one_by_one(store: SqlStore) -> None:
-    queue, recorder = DeepQueue(80), SizingRecorder(store)
+def test_batches_of_a_deep_queue_are_recorded_and_deleted_together(store: SqlStore) -> None:
+    queue, recorder = DeepQueue(TOGETHER + 16), SizingRecorder(store)
     poller = a_poller(queue, store, recorder=recorder)
 
-    assert poller.poll_once() == 16 * MAX_BATCHES
-    assert (recorder.sizes, queue.deletes) == ([16 * MAX_BATCHES], [16] * MAX_BATCHES)
-    assert queue.waits == [WAIT, *[timedelta(0)] * (MAX_BATCHES - 1)]
-    assert (poller.full, count(store, results), len(queue.messages)) == (True, 64, 16)
+    assert poller.poll_once() == TOGETHER
+    assert (recorder.sizes, queue.deletes) == ([TOGETHER], [TOGETHER])
+    assert (queue.requests, queue.waits) == ([1] * MAX_BATCHES, [WAIT, *[timedelta(0)] * (MAX_BATCHES - 1)])
+    assert (poller.full, count(store, results), len(queue.messages)) == (True, TOGETHER, 16)
+
+
+def test_once_the_queue_is_known_to_be_deep_its_batches_are_received_at_the_same_time(
+    store: SqlStore,
+) -> None:
+    queue, recorder = DeepQueue(3 * TOGETHER - 15), SizingRecorder(store)
+    poller = a_poller(queue, store, recorder=recorder)
+    poller.poll_once()
+    del queue.requests[:], queue.waits[:]
+
+    assert [poller.poll_once() for _ in range(2)] == [TOGETHER, TOGETHER - 15]
+    assert (queue.requests, queue.waits) == ([MAX_BATCHES] * 2, [timedelta(0)] * 2)
+    assert poller.full, "only one of the batches was not full"
+    assert (poller.turn(), poller.full) == (timedelta(0), False), "not a long poll that ended early"
+    poller.poll_once()
+    assert (queue.requests[2:], queue.waits[2:]) == ([MAX_BATCHES, 1], [timedelta(0), WAIT])
+    assert set(queue.limits) == {16}
+
+
+def test_a_queue_that_misses_a_whole_batch_is_not_deep_any_more(store: SqlStore) -> None:
+    queue = DeepQueue(2 * TOGETHER - 16)
+    poller = a_poller(queue, store)
+
+    assert [(poller.poll_once(), poller.full) for _ in range(2)] == [
+        (TOGETHER, True),
+        (TOGETHER - 16, False),
+    ]
 
 
 def test_a_batch_that_is_not_full_is_the_last_to_be_recorded_with_others(store: SqlStore) -> None:
@@ -285,20 +318,22 @@ def test_a_batch_that_is_not_full_is_the_last_to_be_recorded_with_others(store: 
 
 
 def test_batches_are_recorded_together_also_while_handlers_are_slower_than_the_queue(store: SqlStore) -> None:
-    queue, recorder = DeepQueue(80), SizingRecorder(store)
+    queue, recorder = DeepQueue(TOGETHER + 16), SizingRecorder(store)
     recorder.overflows = True
     poller = a_poller(queue, store, recorder=recorder)
     poller.poll_once()
 
-    assert (recorder.sizes, poller.wants_more_pollers) == ([64], False)
+    assert (recorder.sizes, poller.wants_more_pollers) == ([TOGETHER], False)
 
 
 def test_a_batch_of_long_messages_is_recorded_without_others(store: SqlStore) -> None:
     queue, recorder = DeepQueue(80), SizingRecorder(store)
     queue.messages[0] = a_message(receipt_handle="long", body=" " * MAX_CHARACTERS)
-    a_poller(queue, store, recorder=recorder).poll_once()
+    poller = a_poller(queue, store, recorder=recorder)
+    for _ in range(2):
+        poller.poll_once()
 
-    assert (recorder.sizes, queue.waits) == ([16], [WAIT])
+    assert (recorder.sizes, queue.waits[:2], queue.requests[:2]) == ([16, 64], [WAIT, WAIT], [1, 1])
 
 
 def test_nothing_more_is_received_once_the_stop_event_is_set(store: SqlStore) -> None:
@@ -328,6 +363,6 @@ def test_what_was_received_before_a_failure_is_recorded_and_deleted_first(
     poller = a_poller(queue, store)
     pause = poller.turn()
 
-    assert (count(store, results), len(queue.messages), queue.deletes) == (32, 48, [16, 16])
+    assert (count(store, results), len(queue.messages), queue.deletes) == (32, 48, [32])
     assert (poller.failures, poller.full, pause > timedelta(0)) == (1, False, True)
     assert poller.poll_once() == 48

@@ -37,7 +37,7 @@ class Deep:
         self.extra_came = threading.Event()
         self.extra_came.set()
 
-    def receive(self, *, limit: int, wait: timedelta) -> Sequence[Message]:
+    def receive(self, *, limit: int, wait: timedelta, requests: int = 1) -> Sequence[Message]:
         if "extra" in threading.current_thread().name:
             self.extra_came.set()
         elif (
@@ -45,11 +45,10 @@ class Deep:
         ):  # after its first turn, it leaves something for the extra one
             assert self.extra_came.wait(30)
         with self._lock:
-            if not self.batches:
-                return ()
-            self.batches -= 1
-            self.by_thread.append(threading.current_thread().name)
-            return [a_message()] * limit
+            batches = min(requests, self.batches)
+            self.batches -= batches
+            self.by_thread += [threading.current_thread().name] * batches
+            return [a_message()] * limit * batches
 
     def delete(self, messages: Sequence[Message]) -> Sequence[Message]:
         return ()
@@ -99,14 +98,14 @@ def test_a_deep_queue_is_emptied_by_several() -> None:
 
 
 def test_an_extra_poller_reports_each_turn_until_it_ends() -> None:
-    queue, stop, heartbeat = Deep(3), threading.Event(), CountingHeartbeat()
+    queue, stop, heartbeat = Deep(3 * MAX_BATCHES), threading.Event(), CountingHeartbeat()
     group = a_group(queue, stop, max_pollers=2, heartbeat=heartbeat)
     group.add_poller()
     wait_until(lambda: heartbeat.paused)
     stop.set()
     group.run()
 
-    assert heartbeat.beats == 4  # three full batches, and one that is empty
+    assert heartbeat.beats == 4  # three full turns, and one that is empty
 
 
 def test_a_stopped_extra_poller_does_not_poll() -> None:

@@ -38,7 +38,7 @@ class SharedQueue(MemoryQueue):
         if not self._taken:
             self.put(a_message(message_id="test", receipt_handle="test", body=body))
 
-    def receive(self, *, limit: int, wait: timedelta) -> Sequence[Message]:
+    def receive(self, *, limit: int, wait: timedelta, requests: int = 1) -> Sequence[Message]:
         self.received += 1
         return super().receive(limit=limit, wait=wait)
 
