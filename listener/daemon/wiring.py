@@ -443,9 +443,10 @@ class Wiring:
 def handler_bindings(
     settings: Settings, handlers: Handlers, enricher: Enricher
 ) -> dict[Target, HandlerBinding]:
-    """Each handler with the retry policy of its route, and with the enricher where the route enables it."""
+    """Each handler with the retry policy of its route, and with the enricher where the route enables it and MPS can be
+    asked."""
     policies = {rule.name: rule.retry for rule in settings.rules()}
-    enriched = {route.name for route in settings.routes if route.enrich}
+    enriched = {route.name for route in settings.routes if route.enrich and settings.tenants_with_mps}
     return {
         target: HandlerBinding(
             run=handlers.bind(target),
