@@ -29,14 +29,14 @@ def log_fields(delivery: Delivery) -> dict[str, object]:
     }
 
 
-#: structlog's own context variable of each field. Setting these directly takes half the time of ``bind_contextvars``,
-#: which matters because it is done for each delivery.
-_VARIABLES = {
-    name: token.var
-    for name, token in contextvars.Context()
+#: structlog's own context variable of each field. Setting these directly, one by one, takes a third of the time of
+#: ``bind_contextvars``, which matters because it is done for each delivery.
+_job_id, _state, _route, _handler, _attempt = [
+    token.var
+    for token in contextvars.Context()
     .run(bind_contextvars, job_id="", state="", route="", handler="", attempt=0)
-    .items()
-}
+    .values()
+]
 
 
 def call_with_log_fields(
@@ -51,8 +51,13 @@ def call_with_log_fields(
 
 
 def _bind_and_call(delivery: Delivery, function: Callable[[Argument], None], argument: Argument) -> None:
-    for name, value in log_fields(delivery).items():
-        _VARIABLES[name].set(value)
+    # The same as ``log_fields``.
+    result, target = delivery.result, delivery.target
+    _job_id.set(result.subject)
+    _state.set(result.state)
+    _route.set(target.route)
+    _handler.set(target.handler)
+    _attempt.set(delivery.attempt)
     function(argument)
 
 

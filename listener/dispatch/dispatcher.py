@@ -173,9 +173,9 @@ class Dispatcher:
     def _work(self, delivery: Delivery) -> None:
         """What a worker does with each delivery."""
         begun = self._in_flight.begin(delivery)
-        if begun is Begun.EXPIRED:
-            self._give_back([delivery], reason=EXPIRED)
         if begun is not Begun.YES:
+            if begun is Begun.EXPIRED:
+                self._give_back([delivery], reason=EXPIRED)
             return
         try:
             self._settler.put(self._attempt(delivery))
