@@ -2,17 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
-from typing import Final
-
+from tests.benchmarks.series import job_id
 from tests.support.builders import a_callback, wrapped
-
-QUEUE: Final = "mps-callbacks"
-
-
-def job_id(series: str, number: int) -> str:
-    """32 hex digits without any order, as MPS's are: an ordered id would flatter every index."""
-    return hashlib.md5(f"{series}-{number}".encode(), usedforsecurity=False).hexdigest()
 
 
 def body(series: str, number: int, *, user_data: str = "") -> str:

@@ -10,8 +10,8 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from tests.benchmarks.callbacks import QUEUE
 from tests.benchmarks.places import ENVIRONMENT, Server
+from tests.benchmarks.series import QUEUE
 from tests.support.program import Program
 
 if TYPE_CHECKING:  # its driver is an extra

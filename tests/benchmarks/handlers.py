@@ -45,6 +45,11 @@ def _write(call: Call) -> None:
     os.write(_log(), f"{call.sent} {call.entered} {call.left}\n".encode())
 
 
+def count(log: Path) -> int:
+    """How many were written so far."""
+    return log.read_bytes().count(b"\n") if log.exists() else 0
+
+
 def calls(log: Path) -> list[Call]:
     """All that were written so far."""
     text = log.read_text("ascii") if log.exists() else ""

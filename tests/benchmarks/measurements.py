@@ -48,11 +48,15 @@ from tests.benchmarks.watchers import Watchers
 
 if TYPE_CHECKING:  # its driver is an extra
     from tests.support.postgres import PostgresServer
+    from tests.support.program import Program
 
 #: Added to each request, in seconds, where a network is to be felt.
 NETWORK: Final = 0.005
 #: Callbacks a second of a steady load.
 STEADY: Final = 200.0
+#: Callbacks that come first and don't count where latencies are measured, and how many a second.
+WARMING: Final = 10
+WARMING_RATE: Final = 50.0
 PAGE: Final = 50
 
 
@@ -273,15 +277,16 @@ def _paced(bench: Bench, *, rate: float, count: int, store: str = "", **settings
     """The latencies in ms of so many callbacks at this rate, after some that don't count."""
     folder, series, warm = bench.folder(), bench.series(), bench.series()
     store = store or url_of(folder / "listener.db")
+    register(store, warm, WARMING)  # the result of an unknown job would wait for it
     register(store, series, count)
     log = folder / "calls"
     bench.server.reset()
     with _recording(folder, bench.server, store, "prompt", log, **settings):
-        bench.server.pace(warm, rate=20.0, count=10)
-        wait_for(lambda: len(handlers.calls(log)) >= 10, what="the first were handled", pause=0.1)
+        bench.server.pace(warm, rate=WARMING_RATE, count=WARMING)
+        wait_for(lambda: handlers.count(log) >= WARMING, what="the first were handled")
         bench.server.pace(series, rate=rate, count=count)
-        wait_for(lambda: len(handlers.calls(log)) >= count + 10, what="all were handled", pause=0.5)
-    return [(call.entered - call.sent) / 1e6 for call in handlers.calls(log)[10:]]
+        wait_for(lambda: handlers.count(log) >= WARMING + count, what="all were handled", pause=0.1)
+    return [(call.entered - call.sent) / 1e6 for call in handlers.calls(log)[WARMING:]]
 
 
 @contextmanager
@@ -304,12 +309,10 @@ def _recording(
 def idle(bench: Bench) -> Iterator[Figure]:
     """What the daemon costs while nothing comes."""
     sizes = bench.sizes
-    yield Figure(name="start to ready", values=_starts(bench), unit=" s", at_most=1.0)
     chosen = setting(queues__0__wait=sizes.idle_wait) if sizes.idle_wait else {}
-    folder = bench.folder()
-    bench.server.reset()
-    with daemons(folder, bench.server, store=new_store(folder, "", 0), environment=chosen) as (daemon,):
-        daemon.ready()
+    taken = _starts(bench)
+    with _started(bench, bench.folder(), chosen) as (daemon, seconds):
+        yield Figure(name="start to ready", values=[*taken, seconds], unit=" s", at_most=1.0)
         before, began = cpu_seconds(daemon), clock.monotonic()
         threading.Event().wait(sizes.idle_seconds)
         share = (cpu_seconds(daemon) - before) / (clock.monotonic() - began)
@@ -323,17 +326,26 @@ def idle(bench: Bench) -> Iterator[Figure]:
 
 
 def _starts(bench: Bench) -> list[float]:
-    """Seconds from the start of the process to READY=1, with a store that is there already."""
+    """How long starts took that were followed by nothing, one less than wanted: the idle daemon is also started."""
     folder = bench.folder()
-    store = new_store(folder, "", 0)
     taken = []
-    for _ in range(bench.sizes.starts + 1):
-        bench.server.reset()
-        began = clock.monotonic()
-        with daemons(folder, bench.server, store=store) as (daemon,):
-            daemon.ready()
-            taken.append(clock.monotonic() - began)
+    for _ in range(bench.sizes.starts):
+        with _started(bench, folder) as (_, seconds):
+            taken.append(seconds)
     return taken[1:]  # the first one warmed the file cache
+
+
+@contextmanager
+def _started(
+    bench: Bench, folder: Path, environment: Mapping[str, str] = MappingProxyType({})
+) -> Iterator[tuple[Program, float]]:
+    """A ready daemon, and the seconds from the start of its process to READY=1, with a store that is there already."""
+    store = new_store(folder, "", 0)
+    bench.server.reset()
+    began = clock.monotonic()
+    with daemons(folder, bench.server, store=store, environment=environment) as (daemon,):
+        daemon.ready()
+        yield daemon, clock.monotonic() - began
 
 
 def _resident(pid: int) -> int:
@@ -429,7 +441,7 @@ def _utilisation(bench: Bench) -> float:
     bench.server.reset()
     bench.server.fill(series, sizes.waiting)
     with _recording(folder, bench.server, store, "slow", log, dispatch__concurrency=str(sizes.workers)):
-        wait_for(lambda: len(handlers.calls(log)) >= sizes.waiting, what="all were handled", pause=0.1)
+        wait_for(lambda: handlers.count(log) >= sizes.waiting, what="all were handled", pause=0.1)
     calls = handlers.calls(log)
     busy = sum(call.left - call.entered for call in calls)
     lasted = max(call.left for call in calls) - min(call.entered for call in calls)
@@ -478,21 +490,24 @@ def _drain_when_ready(
     ``database`` counts, too."""
     folder, series, count = bench.folder(), bench.series(), count or bench.sizes.aside
     register(store, series, count)
-    newest = newest_delivery(store)
     bench.server.reset(delay=delay)
-    with daemons(folder, bench.server, store=store, processes=processes, environment=environment) as started:
-        for daemon in started:
-            daemon.ready()
-        if watchers:
-            watchers.begin()
-        before = cpu_seconds(*started) + (server_cpu_seconds(database) if database else 0.0)
-        bench.server.fill(series, count)
-        wait_for(lambda: settled(store, after=newest).count >= count, what="all were handled", pause=0.2)
-        wait_for(lambda: not bench.server.state()["invisible"], what="all were deleted")
-        used = cpu_seconds(*started) + (server_cpu_seconds(database) if database else 0.0) - before
-        if watchers:
-            watchers.end()
-    last = settled(store, after=newest).last
+    with closing(Database(store)) as opened:
+        newest = newest_delivery(opened)
+        with daemons(
+            folder, bench.server, store=store, processes=processes, environment=environment
+        ) as started:
+            for daemon in started:
+                daemon.ready()
+            if watchers:
+                watchers.begin()
+            before = cpu_seconds(*started) + (server_cpu_seconds(database) if database else 0.0)
+            bench.server.fill(series, count)
+            wait_for(lambda: settled(opened, after=newest).count >= count, what="all were handled", pause=0.1)
+            wait_for(lambda: not bench.server.state()["invisible"], what="all were deleted")
+            used = cpu_seconds(*started) + (server_cpu_seconds(database) if database else 0.0) - before
+            if watchers:
+                watchers.end()
+        last = settled(opened, after=newest).last
     return replace(drained(bench.server.state(), count, last_settled=last), cpu_seconds=used)
 
 

@@ -22,9 +22,9 @@ from urllib.parse import urlencode
 
 import httpx
 
-from tests.benchmarks.callbacks import job_id
 from tests.benchmarks.daemons import daemons, setting
 from tests.benchmarks.places import BOUND, running_server
+from tests.benchmarks.series import job_id
 from tests.benchmarks.stores import LONG_JOB, large_store, open_store, url_of
 
 #: The highest CPU time of a page, in milliseconds.

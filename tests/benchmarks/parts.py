@@ -30,8 +30,8 @@ from listener.intake.recorder import decode_message
 from listener.rules.retry import RetryPolicy
 from listener.rules.routing import Correlation, Rule, decider
 from listener.store.sql_store import SqlStore
-from tests.benchmarks.callbacks import QUEUE
 from tests.benchmarks.places import ENVIRONMENT, running_server
+from tests.benchmarks.series import QUEUE
 from tests.benchmarks.stores import new_store
 from tests.support.dispatching import a_dispatcher
 

@@ -16,7 +16,7 @@ from typing import Any, Final
 from urllib.parse import urlencode
 
 from listener.core import clock
-from tests.benchmarks.callbacks import QUEUE
+from tests.benchmarks.series import QUEUE
 from tests.support import ROOT
 
 #: How long one drain may take; nothing takes so long when all is well.

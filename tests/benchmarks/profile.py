@@ -19,9 +19,9 @@ import yappi  # type: ignore[import-untyped]  # it has no types
 from listener.cli.common import settings_from
 from listener.daemon.daemon import Daemon
 from listener.runtime import log_setup
-from tests.benchmarks.callbacks import QUEUE
 from tests.benchmarks.daemons import NO_OP, SETTINGS
 from tests.benchmarks.places import ENVIRONMENT, running_server, wait_for
+from tests.benchmarks.series import QUEUE
 from tests.benchmarks.stores import new_store
 
 #: The functions (file, name) that stand for the steps of the line, and the steps which run inside them.

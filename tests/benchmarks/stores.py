@@ -22,7 +22,7 @@ from listener.store.rows import values_of_job
 from listener.store.schema import HEAD
 from listener.store.sql_store import SqlStore
 from listener.store.tables import deliveries, jobs
-from tests.benchmarks.callbacks import job_id
+from tests.benchmarks.series import job_id
 from tests.support.builders import a_decoded_message, a_job, a_message, a_result, routes_all
 
 #: Results of each job in a large store; each of them has one delivery.
@@ -76,19 +76,17 @@ class Settled:
     last: float
 
 
-def newest_delivery(url: str) -> int:
+def newest_delivery(database: Database) -> int:
     """Its id; 0 if there is none."""
-    database = Database(url)
-    with closing(database), database.read() as connection:
+    with database.read() as connection:
         return connection.scalar(select(func.max(deliveries.c.id))) or 0
 
 
-def settled(url: str, *, after: int = 0) -> Settled:
+def settled(database: Database, *, after: int = 0) -> Settled:
     """Of the deliveries with greater ids than this."""
-    database = Database(url)
     counted = select(func.count(), func.max(deliveries.c.settled_at))
     done = counted.where(deliveries.c.id > after, deliveries.c.state == "done")
-    with closing(database), database.read() as connection:
+    with database.read() as connection:
         count, last = connection.execute(done).one()
     return Settled(count, last.timestamp() if last else 0.0)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -21,11 +22,12 @@ from listener.emulator.mns.queue import draft
 from listener.emulator.server import running
 from listener.formats import safe_xml
 from tests.benchmarks import pages, parts, stores
-from tests.benchmarks.callbacks import QUEUE, body
+from tests.benchmarks.callbacks import body
 from tests.benchmarks.daemons import drained
 from tests.benchmarks.figures import Figure, Machine, as_json, interleaved, percentile, ratios, table
-from tests.benchmarks.measurements import QUICK, Bench, against_loops, cpu_time, watched
+from tests.benchmarks.measurements import QUICK, Bench, against_loops, cpu_time, latency, watched
 from tests.benchmarks.places import Server, ceiling, running_server
+from tests.benchmarks.series import QUEUE
 from tests.benchmarks.stores import large_store, open_store
 from tests.support.builders import a_callback
 from tests.support.cases import each_case
@@ -123,6 +125,25 @@ def test_every_page_of_a_store_is_measured(
     assert {answer.status for answer in found} <= {200, 303, 404}
     assert {"/jobs", "/v1/jobs?state=Fail&route=none"} < {answer.path for answer in found}
     assert min(answer.cpu for answer in found) > 0
+
+
+@pytest.mark.parametrize("turn", ["single", "expert", "batch"])
+def test_a_loop_of_the_sdk_ends_without_waiting_for_more(turn: str, server: Server, tmp_path: Path) -> None:
+    drain = Bench(server, TINY, tmp_path).sdk(turn, count=16)
+
+    assert drain.requests == (32 if turn == "single" else 2)
+
+
+def test_no_callback_waits_for_its_job_where_latency_is_measured(server: Server, tmp_path: Path) -> None:
+    tiny = replace(TINY, quiet=5, half_rate_seconds=0.05)
+    quiet, *_ = latency(Bench(server, tiny, tmp_path))
+
+    assert quiet.median > 0
+    unknown = "SELECT count(*) FILTER (WHERE job IS NULL), count(*) FROM results"
+    for path in tmp_path.glob("*/listener.db"):
+        with closing(sqlite3.connect(path)) as connection:
+            without_job, recorded = connection.execute(unknown).fetchone()
+        assert (without_job, recorded > 0) == (0, True)
 
 
 def test_cpu_time_of_a_drain_is_that_of_the_daemon(server: Server, tmp_path: Path) -> None:

@@ -46,7 +46,7 @@ def sdk_drain(
     store = work.new_store(folder / "baseline.db", series, count)
     server.reset(delay=delay)
     server.fill(series, count)
-    _run("tests.benchmarks.baselines.sdk_loops", turn, server.url, str(store))
+    _run("tests.benchmarks.baselines.sdk_loops", turn, server.url, str(store), str(count))
     state = server.state()
     if state["deleted"] != count:
         raise Stuck(f"the {turn} loop deleted {state['deleted']} of {count}")
@@ -93,27 +93,26 @@ def _run(module: str, *arguments: str, **environment: str) -> None:
 
 @contextmanager
 def _child(log: Path, *command: str, **environment: str) -> Iterator[subprocess.Popen[bytes]]:
-    """A running Python module with a log of its own, stopped at the end."""
+    """A running Python module with a log of its own, ended with all its processes at the end."""
     with log.open("wb") as output:
         process = subprocess.Popen(
             [sys.executable, "-m", *command],
             env={**os.environ, **ENVIRONMENT, **environment},
             stdout=output,
             stderr=output,
+            start_new_session=True,
         )
     try:
         yield process
     finally:
-        _stop(process)
+        _end(process)
 
 
-def _stop(process: subprocess.Popen[bytes]) -> None:
-    process.send_signal(signal.SIGTERM)
-    try:
-        process.wait(30)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+def _end(process: subprocess.Popen[bytes]) -> None:
+    """At once, with all processes of its session: a graceful stop takes seconds, and nothing is left to do."""
+    with suppress(ProcessLookupError):  # all of them have ended
+        os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
 
 
 @contextmanager
@@ -123,7 +122,7 @@ def _redis(folder: Path) -> Iterator[str]:
         port = probe.getsockname()[1]
     command = ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--dir", str(folder)]
     with (folder / "redis.log").open("wb") as output:
-        process = subprocess.Popen(command, stdout=output, stderr=output)
+        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True)
     try:
         wait_for(
             lambda: _listens(port) or process.poll() is not None, what="redis-server listened", seconds=30
@@ -134,7 +133,7 @@ def _redis(folder: Path) -> Iterator[str]:
             )
         yield f"redis://127.0.0.1:{port}/0"
     finally:
-        _stop(process)
+        _end(process)
 
 
 def _listens(port: int) -> bool:

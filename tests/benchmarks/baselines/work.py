@@ -13,7 +13,7 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any, Final
 
-from tests.benchmarks.callbacks import job_id
+from tests.benchmarks.series import job_id
 
 #: Names the store for processes that somebody else's program starts.
 STORE_VARIABLE: Final = "BENCH_STORE"
