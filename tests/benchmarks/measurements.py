@@ -31,6 +31,8 @@ from tests.benchmarks.daemons import (
     drained,
     server_cpu_seconds,
     setting,
+    switches,
+    switches_of_ended,
 )
 from tests.benchmarks.figures import Figure, interleaved, percentile, ratios
 from tests.benchmarks.places import Server, ceiling, wait_for
@@ -168,6 +170,7 @@ def cpu_time(bench: Bench) -> Iterator[Figure]:
     ]
     each = [drain.cpu_each for drain in drains]
     yield Figure(name="drain: CPU of the process for a callback", values=each, unit=" us", at_most=115)
+    yield Figure(name="drain: thread switches per callback", values=[drain.switches_each for drain in drains])
 
 
 def watched(bench: Bench) -> Iterator[Figure]:
@@ -491,6 +494,7 @@ def _drain_when_ready(
     folder, series, count = bench.folder(), bench.series(), count or bench.sizes.aside
     register(store, series, count)
     bench.server.reset(delay=delay)
+    switched = switches_of_ended()
     with closing(Database(store)) as opened:
         newest = newest_delivery(opened)
         with daemons(
@@ -500,6 +504,7 @@ def _drain_when_ready(
                 daemon.ready()
             if watchers:
                 watchers.begin()
+            switched += switches(*started)
             before = cpu_seconds(*started) + (server_cpu_seconds(database) if database else 0.0)
             bench.server.fill(series, count)
             wait_for(lambda: settled(opened, after=newest).count >= count, what="all were handled", pause=0.1)
@@ -508,7 +513,8 @@ def _drain_when_ready(
             if watchers:
                 watchers.end()
         last = settled(opened, after=newest).last
-    return replace(drained(bench.server.state(), count, last_settled=last), cpu_seconds=used)
+    state, switched = bench.server.state(), switches_of_ended() - switched
+    return replace(drained(state, count, last_settled=last), cpu_seconds=used, switches=switched)
 
 
 MEASUREMENTS: Final[Mapping[str, Callable[[Bench], Iterator[Figure]]]] = {

@@ -22,7 +22,7 @@ from urllib.parse import urlencode
 
 import httpx
 
-from tests.benchmarks.daemons import daemons, setting
+from tests.benchmarks.daemons import cpu_seconds, daemons, setting
 from tests.benchmarks.places import BOUND, running_server
 from tests.benchmarks.series import job_id
 from tests.benchmarks.stores import LONG_JOB, large_store, open_store, url_of
@@ -151,10 +151,9 @@ def _serving(store: Path) -> Iterator[tuple[httpx.Client, Callable[[], float]]]:
         environment = setting(http__listen=f"unix:{socket}", store__retention="0s")
         with daemons(Path(folder), server, store=url_of(store), environment=environment) as (daemon,):
             daemon.ready()
-            clock_id = (~daemon.process.pid << 3) | 2  # clock_getcpuclockid(3)
             transport = httpx.HTTPTransport(uds=str(socket))
             with httpx.Client(transport=transport, base_url="http://localhost", timeout=BOUND) as client:
-                yield client, lambda: time.clock_gettime(clock_id)
+                yield client, lambda: cpu_seconds(daemon)
 
 
 def _measured(client: httpx.Client, cpu: Callable[[], float], path: str, repetitions: int) -> Answer:

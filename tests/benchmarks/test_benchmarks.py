@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+import resource
 import sqlite3
 import tempfile
 from collections.abc import Callable, Iterator
@@ -23,14 +25,16 @@ from listener.emulator.server import running
 from listener.formats import safe_xml
 from tests.benchmarks import pages, parts, stores
 from tests.benchmarks.callbacks import body
-from tests.benchmarks.daemons import drained
+from tests.benchmarks.daemons import cpu_seconds, drained
 from tests.benchmarks.figures import Figure, Machine, as_json, interleaved, percentile, ratios, table
 from tests.benchmarks.measurements import QUICK, Bench, against_loops, cpu_time, latency, watched
 from tests.benchmarks.places import Server, ceiling, running_server
 from tests.benchmarks.series import QUEUE
 from tests.benchmarks.stores import large_store, open_store
+from tests.support import ROOT
 from tests.support.builders import a_callback
 from tests.support.cases import each_case
+from tests.support.program import Program
 
 KEY = Credentials(lambda: AccessKey("testKeyId", "testKeySecret"))
 URI = f"/queues/{QUEUE}/messages"
@@ -146,11 +150,31 @@ def test_no_callback_waits_for_its_job_where_latency_is_measured(server: Server,
         assert (without_job, recorded > 0) == (0, True)
 
 
-def test_cpu_time_of_a_drain_is_that_of_the_daemon(server: Server, tmp_path: Path) -> None:
-    (figure,) = cpu_time(Bench(server, TINY, tmp_path))
+def test_cpu_time_and_switches_of_a_drain_are_those_of_the_daemon(server: Server, tmp_path: Path) -> None:
+    cpu, switches = cpu_time(Bench(server, TINY, tmp_path))
 
-    assert 10_000_000 > figure.median * 200 > 0  # less than ten seconds, and not nothing
-    assert figure.goal == "<= 115 us"
+    assert 10_000_000 > cpu.median * 200 > 0  # less than ten seconds, and not nothing
+    assert cpu.goal == "<= 115 us"
+    assert 1000 > switches.median > 0
+
+
+def test_cpu_time_is_that_of_the_process(tmp_path: Path) -> None:
+    environment = {"PYTHONPATH": str(ROOT)}
+    program = Program("--version", folder=tmp_path, environment=environment, fresh=True)
+    try:
+        # It stays a zombie, whose clock stands still.
+        os.waitid(os.P_PID, program.process.pid, os.WEXITED | os.WNOWAIT)
+        used = cpu_seconds(program)
+    finally:
+        before = _cpu_of_ended()
+        program.close()
+
+    assert used == pytest.approx(_cpu_of_ended() - before, rel=0.01)
+
+
+def _cpu_of_ended() -> float:
+    usage = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return usage.ru_utime + usage.ru_stime
 
 
 def test_server_counts_what_was_received_and_deleted(server: Server) -> None:
