@@ -78,7 +78,8 @@ soak-jobs: $(STAMP)
 soak-memory: $(STAMP)
 	$(BIN)/python -m tests.soak.memory
 
-# Every figure of docs/performance.md: ten minutes on an otherwise idle machine; bench-quick uses small sizes.
+# Every figure of docs/performance.md: eight minutes on an otherwise idle machine; bench-quick uses small sizes, and takes
+# one minute.
 bench: $(VENV)/.installed-bench
 	$(BIN)/python -m tests.benchmarks
 

@@ -17,7 +17,7 @@ from tests.benchmarks.places import Stuck, running_server
 
 
 @click.command()
-@click.option("--quick", is_flag=True, help="Everything with small sizes, within a minute or so.")
+@click.option("--quick", is_flag=True, help="Everything with small sizes, within a minute.")
 @click.option("--only", default="", metavar="NAME,…", help=f"Of {', '.join(MEASUREMENTS)}.")
 @click.option("--json", "path", type=click.Path(dir_okay=False, path_type=Path), default="bench-results.json")
 def main(*, quick: bool, only: str, path: Path) -> None:

@@ -35,7 +35,7 @@ from tests.benchmarks.daemons import (
     switches_of_ended,
 )
 from tests.benchmarks.figures import Figure, interleaved, percentile, ratios
-from tests.benchmarks.places import Server, ceiling, wait_for
+from tests.benchmarks.places import Server, Stuck, ceiling, wait_for
 from tests.benchmarks.stores import (
     RESULTS_EACH,
     large_store,
@@ -68,15 +68,20 @@ class Skipped(RuntimeError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Sizes:
-    """How much of everything; a rate is the same with less, only less sure."""
+    """How much of everything. With less, a rate is less sure, and that of a short drain is lower."""
 
-    rounds: int = 3
+    rounds: int = 3  #: where only the listener is measured
+    rounds_loops: int = 7  #: against loops, whose ratios scatter most
+    rounds_tasks: int = 5  #: against task queues
     rounds_aside: int = 3  #: where it takes long
     messages: int = 20_000
     aside: int = 10_000  #: messages where it takes long
+    watched: int = 10_000  #: so many that what the watchers ask for once weighs little
+    far: int = 10_000  #: over the network, where all pollers work only after a while
     warm_up: int = 2_000
     slow: int = 2_000  #: for baselines that take one message at a time
     slow_far: int = 400  #: for them over the network
+    batch_far: int = 10_000  #: for the bare batch loop there
     quiet: int = 400  #: callbacks on a quiet queue
     half_rate_seconds: float = 10.0
     starts: int = 5
@@ -88,21 +93,27 @@ class Sizes:
 
 
 FULL: Final = Sizes()
+#: A minute on two idle cores. Drains are as long as it takes to find what ``FULL`` finds.
 QUICK: Final = Sizes(
     rounds=2,
+    rounds_loops=2,
+    rounds_tasks=1,
     rounds_aside=1,
-    messages=1_500,
-    aside=1_000,
+    messages=3_000,
+    aside=2_000,
+    watched=6_000,
+    far=8_000,
     warm_up=200,
     slow=300,
     slow_far=60,
+    batch_far=600,
     quiet=40,
     half_rate_seconds=2.0,
     starts=2,
-    idle_seconds=6.0,
+    idle_seconds=4.2,
     idle_wait="2s",
     large_jobs=100_000,
-    waiting=250,
+    waiting=800,
 )
 
 
@@ -147,10 +158,10 @@ def against_loops(bench: Bench) -> Iterator[Figure]:
         lambda _: bench.sdk("single", count=sizes.slow),
         lambda _: bench.sdk("expert", count=sizes.messages),
         lambda _: bench.sdk("batch", count=sizes.messages),
-        rounds=sizes.rounds,
+        rounds=sizes.rounds_loops,
     )
     ours, single, expert, batch = ([each.rate for each in side] for side in zip(*rounds, strict=True))
-    limits = [ceiling(bench.server, count=sizes.messages) for _ in range(sizes.rounds)]
+    limits = [ceiling(bench.server, count=sizes.messages) for _ in range(sizes.rounds_loops)]
     yield Figure(name="drain: callbacks", values=ours, unit="/s")
     yield Figure(name="drain: the SDK's sample loop", values=single, unit="/s")
     yield Figure(name="drain: an expert's batch loop", values=expert, unit="/s")
@@ -181,9 +192,9 @@ def watched(bench: Bench) -> Iterator[Figure]:
         socket = folder / f"{label}-{number}.sock"
         store, listen = url_of(bench.folder() / "listener.db"), setting(http__listen=f"unix:{socket}")
         watchers = Watchers(socket) if label == "watched" else None
-        return _drain_when_ready(bench, store, environment=listen, watchers=watchers)
+        return _drain_when_ready(bench, store, count=sizes.watched, environment=listen, watchers=watchers)
 
-    rounds = interleaved(partial(side, "watched"), partial(side, "alone"), rounds=sizes.rounds)
+    rounds = interleaved(partial(side, "watched"), partial(side, "alone"), rounds=sizes.rounds_aside)
     costs = ratios((one.cpu_each, other.cpu_each) for one, other in rounds)
     rates = ratios((one.rate, other.rate) for one, other in rounds)
     name = "drain beside a page and a follower of events / alone"
@@ -195,9 +206,9 @@ def against_far_loops(bench: Bench) -> Iterator[Figure]:
     """The same with a network in between."""
     sizes = bench.sizes
     rounds = interleaved(
-        lambda _: bench.ours(count=sizes.aside, delay=NETWORK),
+        lambda _: bench.ours(count=sizes.far, delay=NETWORK),
         lambda _: bench.sdk("single", count=sizes.slow_far, delay=NETWORK),
-        lambda _: bench.sdk("batch", count=sizes.aside, delay=NETWORK),
+        lambda _: bench.sdk("batch", count=sizes.batch_far, delay=NETWORK),
         rounds=sizes.rounds_aside,
     )
     ours, single, batch = ([each.rate for each in side] for side in zip(*rounds, strict=True))
@@ -223,7 +234,7 @@ def _against_tasks(
     rounds = interleaved(
         lambda _: bench.ours(count=bench.sizes.aside),
         lambda _: theirs(bench.folder(), series=bench.series(), count=count),
-        rounds=bench.sizes.rounds_aside,
+        rounds=bench.sizes.rounds_tasks,
     )
     ours, others = ([each.rate for each in side] for side in zip(*rounds, strict=True))
     yield Figure(name=f"drain: {label}", values=others, unit="/s")
@@ -270,6 +281,8 @@ def pruning(bench: Bench) -> Iterator[Figure]:
         lambda _: p99(store__retention="1s"), lambda _: p99(), rounds=bench.sizes.rounds_aside
     )
     deleting, not_deleting = zip(*rounds, strict=True)
+    if max(left) == min(left):
+        raise Stuck("no result was deleted meanwhile")
     note = f"{max(left) - min(left):,} results deleted meanwhile, at {STEADY:.0f}/s"
     yield Figure(name="without deleting: latency, p99", values=not_deleting, unit=" ms")
     yield Figure(name="while old rows are deleted: latency, p99", values=deleting, unit=" ms", note=note)
