@@ -18,7 +18,7 @@ import pytest
 
 from listener.aliyun import flat_messages
 from listener.aliyun.credentials import AccessKey, Credentials
-from listener.aliyun.mns_connection import MnsConnection, MnsReply
+from listener.aliyun.mns_connection import MnsConnection, MnsReply, MnsRequest
 from listener.emulator import Options
 from listener.emulator.mns.queue import draft
 from listener.emulator.server import running
@@ -205,12 +205,19 @@ def test_batches_of_server_and_emulator_need_no_parser(server: Server) -> None:
         emulator.call(lambda it: it.mns.queues[QUEUE].send(drafts))
         for url in (server.url, emulator.url):
             with closing(MnsConnection(url, KEY)) as connection:
-                reply = connection.exchange("GET", f"{URI}?numOfMessages=16")
+                reply = _exchange(connection, MnsRequest("GET", f"{URI}?numOfMessages=16"))
 
             found = flat_messages.read(reply.body)
             assert found is not None
             assert found == [safe_xml.children_text(each) for each in safe_xml.parse(reply.body)]
             assert len(found) == 16
+
+
+def _exchange(connection: MnsConnection, request: MnsRequest) -> MnsReply:
+    connection.begin(request)
+    reply = connection.finish()
+    assert reply is not None
+    return reply
 
 
 def _conversation(url: str) -> list[Any]:
@@ -219,7 +226,7 @@ def _conversation(url: str) -> list[Any]:
     with closing(MnsConnection(url, KEY)) as connection:
 
         def ask(method: str, query: str = "", content: str = "") -> MnsReply:
-            reply = connection.exchange(method, f"{URI}{query}", body=content.encode())
+            reply = _exchange(connection, MnsRequest(method, f"{URI}{query}", content.encode()))
             replies.append((reply.status, _shape(reply.body)))
             return reply
 
