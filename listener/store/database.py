@@ -27,6 +27,7 @@ from listener.store.failure_kind import failure_kind
 from listener.store.sqlite_files import SqliteFiles
 from listener.store.sqlite_lock import SLICE, begin_deferred, begin_immediate
 from listener.store.sqlite_reader import SqliteReader
+from listener.store.sqlite_temp import FILES, MEMORY, use_temp_store
 from listener.store.url_display import display_unparsed, display_url, without_secrets
 
 #: How long a statement waits for another process that is writing to the same SQLite file, in ms.
@@ -69,14 +70,18 @@ class Database:
         return display_url(self.url)
 
     @contextmanager
-    def write(self) -> Iterator[Connection]:
-        """A transaction that may write: on leaving, all of it is durable, or nothing of it happened."""
+    def write(self, *, unlimited: bool = False) -> Iterator[Connection]:
+        """A transaction that may write: on leaving, all of it is durable, or nothing of it happened.
+
+        ``unlimited``: a statement may change any number of rows, so that SQLite must not keep in memory what it would
+        have to restore.
+        """
         with (
             self.call(),
             self.deadline.limited(),
             self._writing(),
             self.translated(),
-            self._connection_to_write() as connection,
+            self._connection_for_any_number() if unlimited else self._connection_to_write() as connection,
         ):
             yield from self._write_transaction(connection)
 
@@ -109,6 +114,8 @@ class Database:
                 driver: Any = connection.driver_connection
                 if self.is_postgres:
                     driver.autocommit = True
+                else:
+                    driver.execute(f"PRAGMA temp_store = {FILES}")
                 for statement in statements:
                     driver.execute(statement)
             finally:
@@ -178,7 +185,7 @@ class Database:
     @contextmanager
     def _connection_to_write(self) -> Iterator[Connection]:
         """The connection of the one writer, where there is one, or else one from the pool."""
-        connection = self._take_kept() or self.engine.connect().execution_options(writes=True)
+        connection = self._take_kept() or self.engine.connect().execution_options(writes=True, in_memory=True)
         try:
             yield connection
         except BaseException:  # raised again, once the connection is back in the pool, which resets it
@@ -188,6 +195,9 @@ class Database:
             self._kept.append(connection)
         else:
             connection.close()
+
+    def _connection_for_any_number(self) -> Connection:
+        return self.engine.connect().execution_options(writes=True)
 
     def _take_kept(self) -> Connection | None:
         try:
@@ -322,6 +332,7 @@ def _sqlite(url: URL, files: SqliteFiles, deadline: Deadline) -> Engine:
     @event.listens_for(engine, "begin")
     def begin(connection: Connection) -> None:
         options = connection.get_execution_options()
+        use_temp_store(connection, MEMORY if options.get("in_memory") else FILES)
         if not options.get("writes"):
             begin_deferred(connection, usual=usual)
             return

@@ -172,7 +172,7 @@ class SqlStore:
     # ScheduleStore
 
     def reschedule_future(self, *, at: datetime, longest_query_wait: timedelta) -> int:
-        with self.database.write() as connection:
+        with self.database.write(unlimited=True) as connection:
             return future_rows.reschedule(connection, at=at, longest_query_wait=longest_query_wait)
 
     def newest_times(self) -> Sequence[Sequence[datetime]]:
@@ -180,7 +180,7 @@ class SqlStore:
             return past_rows.newest_times(connection)
 
     def correct_past(self, lag: ClockLag) -> int:
-        with self.database.write() as connection:
+        with self.database.write(unlimited=True) as connection:
             return past_rows.correct(connection, lag)
 
     def delivery_times(self, *, first: int, last: int) -> Sequence[tuple[int, datetime]]:
@@ -290,7 +290,7 @@ class SqlStore:
         )
 
     def shift_pulled_leases(self, by: timedelta, *, daemon: str) -> int:
-        with self.database.write() as connection:
+        with self.database.write(unlimited=True) as connection:
             return pulls.shift_leases(connection, by, daemon=daemon)
 
     # PullStore
