@@ -375,6 +375,9 @@ class DecodedMessage:
             raise ValueError("neither a message nor a result")
 
 
+make_decoded_message = maker(DecodedMessage)
+
+
 class DeliveryState(StrEnum):
     PENDING = "pending"
     RUNNING = "running"

@@ -23,13 +23,13 @@ _NEW: Final = object()
 def quick_init(cls: type[Value]) -> type[Value]:
     """Give a frozen dataclass with slots the faster ``__init__``; it must not be subclassed.
 
-    Raises TypeError if its own ``__init__`` does more than to assign the fields.
+    Raises TypeError if it has fields that are no parameters.
     """
     given = _fields_of(cls)
     lines = [
         "_set_attribute(self, '__class__', _open)",
         *_assignments("self", given),
-        "self.__class__ = _frozen",
+        *_frozen("self", cls),
     ]
     untyped = cast(Any, cls)
     init = _function("__init__", ["self", *_parameters(given)], lines, _names(cls, given))
@@ -43,7 +43,7 @@ def maker(cls: Callable[Parameters, Value]) -> Callable[Parameters, Value]:
     To call a class, Python puts all keywords into a dictionary first.
     """
     given = _fields_of(cls)
-    lines = ["_made = _open()", *_assignments("_made", given), "_made.__class__ = _frozen", "return _made"]
+    lines = ["_made = _open()", *_assignments("_made", given), *_frozen("_made", cls), "return _made"]
     make = _function("make", _parameters(given), lines, _names(cls, given))
     return cast(Callable[Parameters, Value], make)
 
@@ -55,14 +55,14 @@ def from_values(cls: type[Value]) -> Callable[[Sequence[Any]], Value]:
     """
     given = _fields_of(cls)
     unpacked = f"[{', '.join(f'_made.{each.name}' for each in given)}] = values"
-    lines = ["_made = _open()", unpacked, "_made.__class__ = _frozen", "return _made"]
+    lines = ["_made = _open()", unpacked, *_frozen("_made", cls), "return _made"]
     return cast(Callable[[Sequence[Any]], Value], _function("make", ["values"], lines, _names(cls, given)))
 
 
 def _fields_of(cls: Any) -> Sequence[Field[Any]]:
     given = fields(cls)
-    if hasattr(cls, "__post_init__") or not all(each.init for each in given):
-        raise TypeError(f"{cls.__name__} has a __post_init__, or fields that are no parameters")
+    if not all(each.init for each in given):
+        raise TypeError(f"{cls.__name__} has fields that are no parameters")
     return given
 
 
@@ -97,6 +97,14 @@ def _parameters(given: Sequence[Field[Any]]) -> Sequence[str]:
 
 def _assignments(target: str, given: Sequence[Field[Any]]) -> Iterator[str]:
     return (f"{target}.{each.name} = {_value(each)}" for each in given)
+
+
+def _frozen(target: str, cls: Any) -> Sequence[str]:
+    """The end of it: from now on the value is what its class says."""
+    return [
+        f"{target}.__class__ = _frozen",
+        *([f"{target}.__post_init__()"] if hasattr(cls, "__post_init__") else []),
+    ]
 
 
 def _parameter(each: Field[Any]) -> str:

@@ -20,6 +20,7 @@ from listener.core.model import (
     RecordSummary,
     Result,
     Unverified,
+    make_decoded_message,
 )
 from listener.core.ports import Decide, DeliverySink, ResultStore
 from listener.formats.callback import decode
@@ -187,7 +188,7 @@ class Recorder:
 def decode_message(queue: str, message: Message) -> DecodedMessage:
     """The message with its result, or with the reason why it has none."""
     try:
-        return DecodedMessage(queue=queue, message=message, result=decode(message.body))
+        return make_decoded_message(queue=queue, message=message, result=decode(message.body))
     except Undecodable as error:
         return DecodedMessage(queue=queue, message=message, result=None, reason=error.reason)
     except (
