@@ -5,7 +5,7 @@ For the tolerated input see docs/mps.md.
 
 from __future__ import annotations
 
-import base64
+import binascii
 import re
 import string
 from collections.abc import Callable, Mapping, Sequence
@@ -75,8 +75,13 @@ def _callback_of(document: dict[str, Any], *, raw: str) -> Result:
     execution = _execution(members)
     run_id, type_ = label(members, "RunId") or label(execution, "RunId"), label(members, "Type")
     state = state_of(members, execution)
-    result = make_result(
-        job_id=label(members, "JobId"),
+    job_id = label(members, "JobId")
+    if not job_id and not run_id:
+        raise Undecodable("the callback has neither a JobId nor a RunId, nor the EventType of an event")
+    activities = _activities(execution) if execution else {}
+    text, token = _user_data(members, execution)
+    return make_result(
+        job_id=job_id,
         run_id=run_id,
         type=type_,
         state=RUNNING if run_id and _is_start(type_) and state == SUCCESS else state,
@@ -85,13 +90,12 @@ def _callback_of(document: dict[str, Any], *, raw: str) -> Result:
         message=as_text(members.get("message", members.get("msg"))),
         details=_details(members.get("details")),
         pipeline=as_text(members.get("pipelineid")),
+        user_data=text,
+        token=token,
+        activity_job_ids=tuple(activities),
+        activity_states=tuple(activities.values()),
         raw=raw,
-        **(_activities(execution) if execution else {}),
-        **_user_data(members, execution),
     )
-    if not result.job_id and not result.run_id:
-        raise Undecodable("the callback has neither a JobId nor a RunId, nor the EventType of an event")
-    return result
 
 
 def all_members_of(raw: str) -> Mapping[str, Any]:
@@ -115,12 +119,12 @@ def _unwrapped(
     if not text:
         raise Undecodable("the message has no body")
     for _ in range(MAX_WRAPPINGS + 1):
-        if text.startswith(("{", "[")):
+        if text[0] in "{[":
             members = folded(_json_object(text))
             if (inner := _inside_json(members)) is None:
                 return text, members
             wrapping = Wrapping.TOPIC_JSON
-        elif text.startswith("<"):
+        elif text[0] == "<":
             inner, wrapping = _inside_xml(text), Wrapping.TOPIC_XML
         else:
             inner, wrapping = _inside_base64(text), Wrapping.BASE64
@@ -174,7 +178,7 @@ def _notification(text: str) -> Element:
 def _inside_base64(text: str) -> str:
     """Strict, since a lenient decoder turns other text into garbage; only line breaks are ignored."""
     try:
-        return base64.b64decode(text.replace("\r", "").replace("\n", ""), validate=True).decode()
+        return binascii.a2b_base64(text.replace("\r", "").replace("\n", ""), strict_mode=True).decode()
     except ValueError as error:
         raise Undecodable(f"the body is neither JSON nor XML nor base64 of UTF-8 text: {error}") from error
 
@@ -216,11 +220,12 @@ def _is_start(type_: str) -> bool:
     return type_.casefold() == "start"
 
 
-def _user_data(members: Mapping[str, Any], execution: Mapping[str, Any]) -> dict[str, Any]:
+def _user_data(members: Mapping[str, Any], execution: Mapping[str, Any]) -> tuple[str | None, str]:
     """The text of the submitter and our token. A workflow has its user data in its input."""
-    wire = members.get("userdata", folded(execution.get("input")).get("userdata"))
-    text, token = user_data.extract_token(None if wire is None else as_text(wire))
-    return {"user_data": text, "token": token}
+    wire = members.get("userdata")
+    if wire is None and execution:
+        wire = folded(execution.get("input")).get("userdata")
+    return user_data.extract_token(None if wire is None else as_text(wire))
 
 
 def _details(value: Any) -> tuple[Any, ...]:
@@ -235,13 +240,13 @@ def _execution(members: Mapping[str, Any]) -> Mapping[str, Any]:
     return inner or (members if "activitylist" in members else {})
 
 
-def _activities(execution: Mapping[str, Any]) -> dict[str, Any]:
-    """The activities that are jobs, each once, in the order of the list, which is not chronological."""
+def _activities(execution: Mapping[str, Any]) -> Mapping[str, str]:
+    """The activities that are jobs, each once with its state, in the order of the list, which is not chronological."""
     found: dict[str, str] = {}
     for activity in activities_of(execution):
         if job_id := label(activity, "JobId"):
             found.setdefault(job_id, state_of(activity))
-    return {"activity_job_ids": tuple(found), "activity_states": tuple(found.values())}
+    return found
 
 
 def activities_of(execution: Mapping[str, Any]) -> Sequence[dict[str, Any]]:

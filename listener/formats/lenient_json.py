@@ -19,6 +19,7 @@ _ESCAPE: Final = re.compile(
     r"|(\\.)",
     re.DOTALL,
 )
+_BLANK: Final = " \t\r\n"
 
 
 class BadJson(ValueError):
@@ -32,7 +33,7 @@ def parse(text: str) -> Any:
     overflow become strings with the original spelling. Control characters within strings are allowed.
     """
     try:
-        value = _DECODER.decode(_without_bad_escapes(storable(text)))
+        value = _decoded(_without_bad_escapes(storable(text)))
     except RecursionError:
         raise BadJson(f"nested more than {MAX_DEPTH} levels deep") from None
     except ValueError as error:
@@ -45,6 +46,14 @@ def parse(text: str) -> Any:
 def render(value: Any) -> str:
     """The value as compact JSON text, members in their given order."""
     return json.dumps(value, ensure_ascii=False, separators=(",", ":"), allow_nan=False)
+
+
+def _decoded(text: str) -> Any:
+    """What ``JSONDecoder.decode`` returns or raises, without its regular expressions for the blanks around it."""
+    value, end = _DECODER.raw_decode(text, len(text) - len(text.lstrip(_BLANK)))
+    if rest := text[end:].lstrip(_BLANK):
+        raise json.JSONDecodeError("Extra data", text, len(text) - len(rest))
+    return value
 
 
 def _without_bad_escapes(text: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -70,6 +71,28 @@ def test_harmful_values_become_harmless(text: str, value: Any) -> None:
 def test_what_is_no_json_is_refused_with_a_reason(text: str, complaint: str) -> None:
     with pytest.raises(lenient_json.BadJson, match=complaint):
         lenient_json.parse(text)
+
+
+BLANKS = st.text("\t\n\r \x0b\xa0\ufeff", max_size=3)
+
+
+@given(
+    BLANKS,
+    st.one_of(VALUES.map(json.dumps), st.text('{}[]",:x0 \\', max_size=5)),
+    BLANKS,
+    st.sampled_from(["", "", "]", "{}", "0"]),
+)
+def test_blanks_and_what_follows_are_those_of_the_standard_library(
+    before: str, document: str, after: str, rest: str
+) -> None:
+    text = f"{before}{document}{after}{rest}".replace("\0", "").replace("\\u", "")
+    try:
+        expected = json.JSONDecoder(strict=False, parse_constant=str).decode(text)
+    except json.JSONDecodeError as error:
+        with pytest.raises(lenient_json.BadJson, match=f"^{re.escape(f'not valid JSON: {error}')}$"):
+            lenient_json.parse(text)
+    else:
+        assert lenient_json.parse(text) == expected
 
 
 def test_broad_values_are_not_taken_for_deep_ones() -> None:
