@@ -680,6 +680,3 @@ class JobResult:
         if missing:
             raise ValueError(f"the document has no member {missing[0]!r}")
         return from_plain(cls, document)
-
-
-make_job_result = maker(JobResult)

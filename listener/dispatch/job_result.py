@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
-from listener.core.model import Delivery, Job, JobResult, Result, make_job_result
+from listener.core.model import Delivery, Job, JobResult, Result
 from listener.core.outputs import Outputs
+from listener.core.quick_init import from_values
 from listener.formats import activities, kind_outputs, user_data
 from listener.rules.job_facts import JobFacts, job_facts, kind_of
+
+#: Of all fields, in their order: with keywords, a document takes 1 us more, for each delivery.
+_from_values = from_values(JobResult)
 
 
 def job_result(delivery: Delivery, *, traceparent: str = "") -> JobResult:
@@ -17,34 +21,36 @@ def job_result(delivery: Delivery, *, traceparent: str = "") -> JobResult:
     """
     result, job = delivery.result, delivery.job
     facts = job_facts(result, job)
-    return make_job_result(
-        key=delivery.key,
-        attempt=delivery.attempt,
-        route=delivery.target.route,
-        job_id=result.job_id,
-        type=facts.type,
-        function=facts.function,
-        state=result.state,
-        code=result.code,
-        message=result.message,
-        details=result.details,
-        user_data=facts.user_data,
-        data=user_data.fields(facts.user_data),
-        reference=job.reference if job else "",
-        run_id=result.run_id,
-        media_id=result.media_id,
-        pipeline=facts.pipeline,
-        queue=delivery.queue,
-        input=job.input if job else "",
-        output=_output(result, job),
-        submitted_at=job.submitted_at if job else None,
-        received_at=delivery.received_at,
-        finished_at=delivery.received_at if result.terminal_id else None,
-        source=result.source,
-        outputs=_outputs(result, job, facts),
-        activities=activities.read(result.raw) if result.run_id else (),
-        raw=result.raw,
-        traceparent=traceparent or (job.trace if job else ""),
+    return _from_values(
+        (
+            delivery.key,
+            delivery.attempt,
+            delivery.target.route,
+            result.job_id,
+            facts.type,
+            facts.function,
+            result.state,
+            result.code,
+            result.message,
+            result.details,
+            facts.user_data,
+            user_data.fields(facts.user_data),  # data
+            job.reference if job else "",
+            result.run_id,
+            result.media_id,
+            facts.pipeline,
+            delivery.queue,
+            job.input if job else "",
+            _output(result, job),
+            job.submitted_at if job else None,
+            delivery.received_at,
+            delivery.received_at if result.terminal_id else None,  # finished_at
+            result.source,
+            _outputs(result, job, facts),
+            activities.read(result.raw) if result.run_id else (),
+            result.raw,
+            traceparent or (job.trace if job else ""),
+        )
     )
 
 

@@ -5,12 +5,65 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime
 
-from listener.core.model import Delivery
+from listener.core.model import Delivery, JobResult, Source
 from listener.core.outputs import Outputs
 from listener.dispatch.job_result import job_result, outputs_of
-from tests.support.builders import a_delivery, a_job, a_result
+from tests.support.builders import JOB_ID, a_delivery, a_job, a_result
 from tests.support.cases import each_case
 from tests.support.job_entries import ENTRIES
+
+
+def test_every_field_has_its_own_value() -> None:
+    submitted, recorded = datetime(2030, 1, 1, tzinfo=UTC), datetime(2030, 1, 2, tzinfo=UTC)
+    job = a_job(
+        function="Cover",
+        user_data='{"a": 1}',
+        reference="talk-1",
+        pipeline="pipe",
+        input="oss://in/x",
+        output="oss://out/x",
+        submitted_at=submitted,
+    )
+    result = a_result(
+        type="Transcode",
+        code="Ok",
+        message="well",
+        details=("all",),
+        media_id="v-1",
+        source=Source.QUERY,
+        raw="{}",
+    )
+    delivery = a_delivery(job=job, result=result, received_at=recorded, queue="q", attempt=3)
+
+    assert job_result(delivery, traceparent="00-1-2-01") == JobResult(
+        key=f"{JOB_ID}:Success:videos:log",
+        attempt=3,
+        route="videos",
+        job_id=JOB_ID,
+        type="Transcode",
+        function="Cover",
+        state="Success",
+        code="Ok",
+        message="well",
+        details=("all",),
+        user_data='{"a": 1}',
+        data={"a": 1},
+        reference="talk-1",
+        run_id="",
+        media_id="v-1",
+        pipeline="pipe",
+        queue="q",
+        input="oss://in/x",
+        output="oss://out/x",
+        submitted_at=submitted,
+        received_at=recorded,
+        finished_at=recorded,
+        source=Source.QUERY,
+        outputs=None,
+        activities=(),
+        raw="{}",
+        traceparent="00-1-2-01",
+    )
 
 
 def test_fields_of_the_job_are_added() -> None:
