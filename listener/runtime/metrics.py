@@ -148,10 +148,13 @@ class Metrics:
         """These outcomes of jobs were recorded."""
         for source, count in Counts(job.source for job in jobs).items():
             _child(self._jobs.ended, source).inc(count)
+        seconds: dict[str, list[float]] = {}
         for job in jobs:
             if job.took is not None:
                 function = job.function if job.function in self._functions else OTHER_FUNCTION
-                self._jobs.duration.observe((job.took.total_seconds(),), function)
+                seconds.setdefault(function, []).append(job.took.total_seconds())
+        for function, values in seconds.items():
+            self._jobs.duration.observe(values, function)
 
     def mns_requested(self, operation: str, outcome: str) -> None:
         """A request to MNS has ended; see ``aliyun.request_count``."""
