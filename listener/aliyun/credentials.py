@@ -11,7 +11,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from listener.core import compute_lock
 from listener.core.errors import FailureKind, SettingsError, UnavailableError
 from listener.core.logger import get_logger
 from listener.runtime.log_throttle import ThrottledLog
@@ -148,7 +147,7 @@ class _Chain:
         from alibabacloud_credentials.exceptions import CredentialException
 
         try:
-            with compute_lock.released(), self._lock:
+            with self._lock:
                 self._client = self._client or Client()
                 self._complaints.listen()
                 found = self._client.get_credential()

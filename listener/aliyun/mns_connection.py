@@ -20,7 +20,7 @@ from mns.mns_request import RequestBase
 from listener.aliyun.credentials import Credentials
 from listener.aliyun.http_response import QuickResponse
 from listener.aliyun.timed_socket import TimedSocket
-from listener.core import clock, compute_lock
+from listener.core import clock
 from listener.core.errors import SettingsError
 
 #: A reply of 16 messages of 64 KB, with every character XML-escaped, is below this; a larger one is not from MNS.
@@ -176,8 +176,7 @@ class MnsConnection:
         # The SDK's connect() for http turns every error into text, so it is bypassed. Both of these disable Nagle's
         # algorithm.
         over_tls = isinstance(connection, http.client.HTTPSConnection)
-        with compute_lock.released():
-            (http.client.HTTPSConnection if over_tls else http.client.HTTPConnection).connect(connection)
+        (http.client.HTTPSConnection if over_tls else http.client.HTTPConnection).connect(connection)
         connection.sock = TimedSocket(connection.sock)
 
 

@@ -8,7 +8,7 @@ import socket
 import ssl
 from typing import Any, Final
 
-from listener.core import clock, compute_lock
+from listener.core import clock
 
 #: A usual reply of 16 callbacks is smaller, so that it is read by one system call.
 BUFFER_BYTES: Final = 65_536
@@ -53,9 +53,8 @@ class TimedSocket:
         """Wait for the event, select.POLLIN or select.POLLOUT. Raises TimeoutError after the deadline."""
         left = self.deadline - clock.monotonic()
         self._events.register(self.connected, event)
-        with compute_lock.released():
-            if not self._events.poll(max(0.0, left) * 1000):
-                raise TimeoutError("timed out")
+        if not self._events.poll(max(0.0, left) * 1000):
+            raise TimeoutError("timed out")
 
     def close(self) -> None:
         self.connected.close()

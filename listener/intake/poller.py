@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Final
 
-from listener.core import clock, compute_lock
+from listener.core import clock
 from listener.core.errors import QueueUnavailable, UnavailableError
 from listener.core.logger import get_logger
 from listener.core.model import Message
@@ -113,8 +113,7 @@ class Poller:
         """Poll once, whatever happens; returns how long to pause before the next turn."""
         try:
             started = clock.monotonic()
-            with compute_lock.held():
-                found = self.poll_once()
+            found = self.poll_once()
             self._recovered()
         except UnavailableError as error:
             return self._failed(error)

@@ -9,7 +9,6 @@ from typing import Any, Generic, TypeVar, cast
 
 from sqlalchemy import Connection
 
-from listener.core import compute_lock
 from listener.core.errors import StoreFailureKind, StoreRejected, StoreUnavailable
 from listener.store.database import Database
 
@@ -56,7 +55,7 @@ class GroupCommit:
 
     def run(self, work: Callable[[Connection], Value]) -> Value:
         """What ``work`` returns, once it is durable. Raises what ``work`` raises; then nothing of it was written."""
-        with self._database.call(), compute_lock.released():
+        with self._database.call():
             if not self._database.one_writer:
                 return self._run_alone(work)
             mine = _Write(work)
@@ -85,7 +84,7 @@ class GroupCommit:
 
     def _execute(self, group: Sequence[_Write[Any]]) -> None:
         try:
-            with self._database.write() as connection, compute_lock.held():
+            with self._database.write() as connection:
                 for write in group:
                     write.value = write.work(connection)
         except Exception as error:

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from listener.aliyun.timed_socket import TimedSocket
-from listener.core import clock, compute_lock
+from listener.core import clock
 
 Pair = tuple[TimedSocket, socket.socket]
 #: More than the buffers of a pair of sockets hold.
@@ -76,15 +76,12 @@ def test_what_is_larger_than_the_buffers_is_sent_while_the_peer_reads(pair: Pair
     assert sum(received) == len(LARGE)
 
 
-def test_what_arrives_later_is_waited_for_without_the_lock(pair: Pair) -> None:
+def test_what_arrives_later_is_waited_for(pair: Pair) -> None:
     ours, theirs = pair
-
-    def answer() -> None:
-        with compute_lock.held():  # which the reader has to release
-            theirs.sendall(b"late\n")
-
-    with compute_lock.held(), ours.makefile("rb") as file, meanwhile(answer):
-        assert file.readline() == b"late\n"
+    with ours.makefile("rb") as file:
+        theirs.sendall(b"la")
+        with meanwhile(lambda: theirs.sendall(b"te\n")):
+            assert file.readline() == b"late\n"
 
 
 def test_a_peer_that_hangs_up_ends_what_is_read(pair: Pair) -> None:
