@@ -132,7 +132,10 @@ def _settlement(wanted: Any, kind: type[Outcome]) -> Any:
     if kind is Done:
         # A handler that returned after its lease expired has done its work all the same, unless another attempt
         # has started: there is nothing to repeat, and nothing to replay.
-        is_open = is_open | (deliveries.c.state == PENDING) | (deliveries.c.state == DeliveryState.DEAD)
+        # Not three comparisons: whenever the value of one is bound, SQLite prepares the statement again, since another
+        # partial index might serve it.
+        states = (RUNNING, PENDING, DeliveryState.DEAD)
+        is_open = deliveries.c.state.in_([literal(state.value) for state in states])
     current = wanted & (deliveries.c.attempt == bindparam("of_attempt"))
     if kind is Offered:
         # The pull that follows is the same attempt: an offer that is written again must not take it back.

@@ -19,7 +19,7 @@ import pytest
 from sqlalchemy import Connection, event
 
 from listener.core.errors import SettingsError, StoreFailureKind, StoreUnavailable
-from listener.core.model import Dead, ResultStatus, RoutingDecision
+from listener.core.model import Dead, Done, ResultStatus, RetryAfter, RoutingDecision, Settlement
 from listener.intake.recorder import NullDeliverySink, Recorder
 from listener.rules.routing import Correlation, Rule
 from listener.store import database, maintenance
@@ -405,6 +405,36 @@ def test_transactions_one_after_the_other_share_a_connection_and_its_cache(file:
         used = [_driver_of(store.database) for _ in range(4)]
 
     assert len(set(used)) == 1
+
+
+def test_the_statements_of_every_batch_are_prepared_once(file: Path) -> None:
+    outcomes = 4 * (Done(), RetryAfter(wait=SECOND, reason="busy"), Dead(reason="broken"))
+    prepared: list[object] = []
+
+    def is_allowed(action: int, *names: object) -> int:
+        if action != sqlite3.SQLITE_TRANSACTION:  # the driver prepares each COMMIT
+            prepared.append(names)
+        return sqlite3.SQLITE_OK
+
+    def record_and_settle(store: SqlStore, prefix: str) -> None:
+        messages = decoded_messages(12, prefix=prefix)
+        claimed = store.record(messages, routes_all(), at=NOON, claim=a_claim()).claimed
+        pairs = zip(claimed, outcomes, strict=True)
+        store.settle([Settlement(delivery=each, outcome=outcome) for each, outcome in pairs], at=NOON)
+
+    with closing(opened(file)) as store:
+        for name in (f"{prefix}-{number}" for prefix in ("first", "second", "third") for number in range(12)):
+            store.add_job(a_job(job_id=f"mps-callbacks-{name}", token=name))
+        record_and_settle(store, "first")
+        with store.database.write() as connection:
+            driver: Any = connection.connection.driver_connection
+        # SQLite asks while it prepares a statement; after this, all are prepared once more.
+        driver.set_authorizer(is_allowed)
+        record_and_settle(store, "second")
+        assert prepared
+        prepared.clear()
+        record_and_settle(store, "third")
+        assert prepared == []
 
 
 def _driver_of(database: Database) -> int:
