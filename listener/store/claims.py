@@ -5,8 +5,10 @@ Statements are built once: building one takes SQLAlchemy longer than executing i
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any
 
 from sqlalchemy import Connection, bindparam, case, func, literal, or_, select, tuple_, update
@@ -168,6 +170,7 @@ _SETTLE: dict[type[Outcome], CompiledWrite] = {
     kind: CompiledWrite(_settlement(deliveries.c.id == bindparam("row_id"), kind))
     for kind in (RetryAfter, Dead, Offered)
 }
+_ID = attrgetter("delivery.id")
 _STATE_AFTER: dict[type[Outcome], DeliveryState] = {
     Done: DeliveryState.DONE,
     RetryAfter: DeliveryState.PENDING,
@@ -329,23 +332,25 @@ def _due_of(connection: Connection, queue: str, limit: int, *, at: datetime) -> 
 
 def _write(connection: Connection, settlements: Sequence[Settlement], *, at: datetime) -> int:
     """Write the outcomes of those attempts that are still current; returns how many were."""
-    if any(
-        isinstance(entry.outcome, RetryAfter) and entry.outcome.wait <= timedelta(0) for entry in settlements
-    ):
+    by_kind: defaultdict[type[Outcome], list[Settlement]] = defaultdict(list)
+    # By id, so that processes that settle the same deliveries do not deadlock.
+    for entry in sorted(settlements, key=_ID):
+        by_kind[type(entry.outcome)].append(entry)
+    if any(_is_due_at_once(entry.outcome) for entry in by_kind[RetryAfter]):
         notify(connection)
-    in_order = sorted(
-        settlements, key=_id
-    )  # by id, so that processes that settle the same deliveries do not deadlock
-    done = [entry.delivery for entry in in_order if isinstance(entry.outcome, Done)]
-    return _write_done(connection, done, at=at) + sum(
-        _write_each(connection, kind, in_order, at=at) for kind in _SETTLE
+    return _write_done(connection, by_kind[Done], at=at) + sum(
+        _write_each(connection, kind, by_kind[kind], at=at) for kind in _SETTLE
     )
 
 
-def _write_done(connection: Connection, done: Sequence[Delivery], *, at: datetime) -> int:
-    by_attempt: dict[int, list[int]] = {}
-    for delivery in done:
-        by_attempt.setdefault(delivery.attempt, []).append(delivery.id)
+def _is_due_at_once(outcome: Outcome) -> bool:
+    return isinstance(outcome, RetryAfter) and outcome.wait <= timedelta(0)
+
+
+def _write_done(connection: Connection, done: Sequence[Settlement], *, at: datetime) -> int:
+    by_attempt: defaultdict[int, list[int]] = defaultdict(list)
+    for entry in done:
+        by_attempt[entry.delivery.attempt].append(entry.delivery.id)
     cursors = [
         cursor
         for attempt, ids in by_attempt.items()
@@ -360,13 +365,8 @@ def _write_each(
     parameters = [
         {"row_id": entry.delivery.id, "of_attempt": entry.delivery.attempt, **_parameters(entry, at)}
         for entry in settlements
-        if isinstance(entry.outcome, kind)
     ]
     return _SETTLE[kind].run(connection, parameters) if parameters else 0
-
-
-def _id(settlement: Settlement) -> int:
-    return settlement.delivery.id
 
 
 def _parameters(entry: Settlement, at: datetime) -> dict[str, Any]:
