@@ -27,7 +27,7 @@ class QuickResponse(http.client.HTTPResponse):
         if self.headers is not None:
             return
         version, status, reason = self._read_status()
-        while status == http.client.CONTINUE:
+        while 100 <= status < 200:  # interim: the reply follows
             read_headers(self.fp)
             version, status, reason = self._read_status()
         if not version.startswith(("HTTP/1.", "HTTP/0.9")):
@@ -36,18 +36,23 @@ class QuickResponse(http.client.HTTPResponse):
         self.code = self.status = status
         self.reason = reason.strip()
         self.headers = self.msg = read_headers(self.fp)
-        self.chunked = self.headers.get("transfer-encoding", "").lower() == "chunked"
+        without_body = status in _WITHOUT_BODY or self._method == "HEAD"
+        has_chunks = self.headers.get("transfer-encoding", "").lower() == "chunked"
+        self.chunked = has_chunks and not without_body
         self.chunk_left = None
         self.will_close = self._check_close()
         self.length = None if self.chunked else _length(self.headers)
-        if status in _WITHOUT_BODY or 100 <= status < 200 or self._method == "HEAD":
+        if without_body:
+            # A body all the same, if the headers promise one, would be read as the next reply.
+            self.will_close = self.will_close or has_chunks or bool(self.length)
             self.length = 0
         if not self.chunked and self.length is None:
             self.will_close = True
 
 
 def read_headers(file: Any) -> Mapping[str, str]:
-    """The headers of a reply, up to the empty line behind them. Raises HTTPException if they are too long or too many.
+    """The headers of a reply, up to the empty line behind them. Raises HTTPException if they are too long or too many,
+    or end without it.
 
     A line that is no header is ignored.
     """
@@ -57,6 +62,8 @@ def read_headers(file: Any) -> Mapping[str, str]:
         line = file.readline(MAX_LINE + 1)
         if len(line) > MAX_LINE:
             raise http.client.LineTooLong("header line")
+        if not line:
+            raise http.client.RemoteDisconnected("the connection was closed within the headers")
         text = line.decode("iso-8859-1").rstrip("\r\n")
         if not text:
             return found

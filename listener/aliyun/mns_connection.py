@@ -50,10 +50,24 @@ class MnsReply:
     date: str
 
 
+def sdk_client(endpoint: str, credentials: Credentials) -> MNSClient:
+    """The SDK's client, which signs requests. Raises SettingsError if the endpoint cannot be used."""
+    try:
+        return MNSClient(endpoint, credentials_provider=credentials)
+    except (MNSExceptionBase, http.client.InvalidURL) as error:
+        raise SettingsError(
+            f"endpoint = {endpoint!r} is not valid: {str(error).strip()}; expected http(s)://host[:port]"
+        ) from error
+
+
 class MnsConnection:
     """Used by one thread; ``interrupt`` and ``abort`` are called from others."""
 
-    def __init__(self, endpoint: str, credentials: Credentials) -> None:
+    def __init__(self, client: MNSClient) -> None:
+        """The client may be shared by several connections of a thread."""
+        self._client = client
+        self._http = _http_connection(client)
+        self._socket: TimedSocket | None = None  #: the newest
         self._interrupted = False
         self._aborted = False
         self._parked = False  #: whether the running request is one that ``interrupt`` ends
@@ -61,26 +75,19 @@ class MnsConnection:
         self._signed: Any = None
         self._kept_open = False
         self._failure: Exception | None = None
-        try:
-            self._client = MNSClient(endpoint, credentials_provider=credentials)
-        except (MNSExceptionBase, http.client.InvalidURL) as error:
-            raise SettingsError(
-                f"endpoint = {endpoint!r} is not valid: {str(error).strip()}; expected http(s)://host[:port]"
-            ) from error
-        self._client.http.conn.response_class = QuickResponse
 
     def begin(self, request: MnsRequest) -> bool:
         """Send a request; ``finish`` must follow. Returns whether it was sent; if not, ``finish`` raises the reason."""
         self._request, self._parked = request, request.wait is not None
         self._signed = RequestInternal(request.method, request.uri, data=request.body or "")
-        self._kept_open = self._client.http.conn.sock is not None
+        self._kept_open = self._http.sock is not None
         self._failure = None
         try:
             self._client.build_header(RequestBase(), self._signed)
             try:
                 self._send()
             except _CLOSED:
-                if not self._may_repeat:
+                if not self._kept_open:
                     raise
                 self._repeat()
         except Exception as error:
@@ -99,7 +106,7 @@ class MnsConnection:
             try:
                 return self._reply()
             except _CLOSED:
-                if not (repeat and self._may_repeat):
+                if not (repeat and self._kept_open):
                     raise
                 self._repeat()
                 return self._reply()
@@ -122,10 +129,11 @@ class MnsConnection:
         self._hang_up()
 
     def close(self) -> None:
-        self._client.close_connection()
+        self._http.close()
 
     def _hang_up(self) -> None:
-        found = self._client.http.conn.sock
+        # http.client forgets the socket of a reply that ends with the connection before it is read.
+        found = self._http.sock or self._socket
         if found is not None:
             # During the handshake it is not wrapped yet.
             connected = found.connected if isinstance(found, TimedSocket) else found
@@ -135,18 +143,17 @@ class MnsConnection:
             except OSError:
                 pass  # already closed
 
-    @property
-    def _may_repeat(self) -> bool:
-        return self._kept_open and not self._interrupted
-
     def _repeat(self) -> None:
         self._kept_open = False
         self._send()
 
     def _send(self) -> None:
-        connection, signed = self._client.http.conn, self._signed
+        connection, signed = self._http, self._signed
         try:
             self._check()
+            if connection.sock is not None and not connection.sock.is_in_step():
+                self._kept_open = False
+                connection.close()
             if connection.sock is None:
                 self._connect(connection)
                 self._check()
@@ -163,7 +170,7 @@ class MnsConnection:
             raise ConnectionAbortedError("interrupted")
 
     def _reply(self) -> MnsReply:
-        connection = self._client.http.conn
+        connection = self._http
         try:
             response = connection.getresponse()
             return MnsReply(response.status, _complete_body(response), response.headers.get("date", ""))
@@ -173,11 +180,19 @@ class MnsConnection:
 
     def _connect(self, connection: Any) -> None:
         connection.timeout = CONNECT_TIMEOUT.total_seconds()
-        # The SDK's connect() for http turns every error into text, so it is bypassed. Both of these disable Nagle's
-        # algorithm.
-        over_tls = isinstance(connection, http.client.HTTPSConnection)
-        (http.client.HTTPSConnection if over_tls else http.client.HTTPConnection).connect(connection)
-        connection.sock = TimedSocket(connection.sock)
+        connection.connect()  # disables Nagle's algorithm
+        self._socket = connection.sock = TimedSocket(connection.sock)
+
+
+def _http_connection(client: MNSClient) -> Any:
+    """A connection to the endpoint of this client. TLS contexts are shared: each holds all authorities, 0.8 MB."""
+    connection: Any
+    if client.is_https:
+        connection = http.client.HTTPSConnection(client.host, context=client.http.conn._context)
+    else:
+        connection = http.client.HTTPConnection(client.host)
+    connection.response_class = QuickResponse
+    return connection
 
 
 def _complete_body(response: http.client.HTTPResponse) -> bytes:

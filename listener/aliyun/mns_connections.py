@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import Final
 
 from listener.aliyun.credentials import Credentials
-from listener.aliyun.mns_connection import MnsConnection, MnsReply, MnsRequest
+from listener.aliyun.mns_connection import CONNECT_TIMEOUT, MnsConnection, MnsReply, MnsRequest, sdk_client
+from listener.core import clock
+
+#: How many requests are made at the same time at most.
+MAX_CONNECTIONS: Final = 8
 
 
 class MnsConnections:
@@ -17,30 +22,42 @@ class MnsConnections:
 
     def __init__(self, endpoint: str, credentials: Credentials) -> None:
         """Nothing is sent yet. Raises SettingsError if the endpoint cannot be used."""
-        self._connect = partial(MnsConnection, endpoint, credentials)
+        self._connect = partial(MnsConnection, sdk_client(endpoint, credentials))
         self._connections = [self._connect()]
         self._interrupted = self._aborted = False
 
     def exchange(self, requests: Sequence[MnsRequest]) -> list[MnsReply | Exception | None]:
         """The replies to these requests, each None if it was interrupted, or what the request failed with.
 
-        After one that failed, no connection is made for others: each would take its time-outs.
+        These are fewer than the requests if the last ones were not sent: after one that failed, or once connecting has
+        taken long, no connection is made for others, as each would take its time-outs.
         """
+        outcomes: list[MnsReply | Exception | None] = []
+        for at in range(0, len(requests), MAX_CONNECTIONS):
+            group = requests[at : at + MAX_CONNECTIONS]
+            outcomes += self._at_once(group)
+            if len(outcomes) < at + len(group) or any(isinstance(each, Exception) for each in outcomes):
+                break
+        return outcomes
+
+    def _at_once(self, requests: Sequence[MnsRequest]) -> list[MnsReply | Exception | None]:
         connections = self._enough_for(len(requests))
+        patient_until = clock.monotonic() + CONNECT_TIMEOUT.total_seconds()
         sent = 0
         for connection, request in zip(connections, requests, strict=True):
             sent += 1
-            if not connection.begin(request):
+            if not connection.begin(request) or clock.monotonic() > patient_until:
                 break
         outcomes: list[MnsReply | Exception | None] = []
-        failure: Exception | None = None
+        patient = True
         for connection in connections[:sent]:
             try:
-                outcomes.append(connection.finish(repeat=failure is None))
+                outcomes.append(connection.finish(repeat=patient))
             except Exception as error:
-                failure = error
+                patient = False
                 outcomes.append(error)
-        return outcomes + [failure] * (len(requests) - sent)
+            patient = patient and clock.monotonic() <= patient_until
+        return outcomes
 
     def interrupt(self) -> None:
         self._interrupted = True

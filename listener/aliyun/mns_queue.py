@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
-from itertools import chain, islice
+from itertools import chain, islice, zip_longest
 from typing import Any, ClassVar, TypeVar
 from xml.sax.saxutils import escape
 
@@ -21,11 +21,15 @@ from listener.aliyun.mns_connections import MnsConnections
 from listener.aliyun.request_count import OK, OnRequest, not_counted
 from listener.core import clock
 from listener.core.errors import FailureKind, QueueUnavailable, UnavailableError
+from listener.core.logger import get_logger
 from listener.core.model import Message, make_message
 from listener.core.queue_status import QueueStatus
 from listener.formats import safe_xml
 from listener.formats.unicode_text import shortened, storable
+from listener.runtime.log_throttle import ThrottledLog
 from listener.settings.sections import MAX_BATCH, QueueSettings
+
+log = get_logger(__name__)
 
 #: More than any attribute may have.
 _MAX_SECONDS = 1_000_000_000
@@ -74,6 +78,7 @@ class MnsQueue:
         self._path = f"/queues/{queue}"
         self._description = f"queue {queue} at {endpoint}"
         self._connections = MnsConnections(endpoint, credentials)
+        self._warnings = ThrottledLog(log)
 
     def receive(self, *, limit: int, wait: timedelta, requests: int = 1) -> Sequence[Message]:
         uri = f"{self._path}/messages?numOfMessages={limit}&waitseconds={int(wait.total_seconds())}"
@@ -81,7 +86,8 @@ class MnsQueue:
         received = [reply for reply in replies if not isinstance(reply, QueueUnavailable)]
         if not any(received):
             _raise_first(replies)
-        return received[0] if len(received) == 1 else list(chain.from_iterable(received))
+        self._warn_of_failures("receive", replies)
+        return received[0] if requests == 1 else list(chain.from_iterable(received))
 
     def _received(self, reply: MnsReply | None) -> Sequence[Message]:
         """The messages of a reply; none at all are reported as an error."""
@@ -100,9 +106,10 @@ class MnsQueue:
         replies = self._exchange("delete", [self._delete_request(batch) for batch in batches], self._rejected)
         if all(isinstance(reply, QueueUnavailable) for reply in replies):
             _raise_first(replies)
+        self._warn_of_failures("delete", replies)
         left = [message for message in messages if not message.receipt_handle]
-        for batch, rejected in zip(batches, replies, strict=True):
-            if isinstance(rejected, QueueUnavailable):
+        for batch, rejected in zip_longest(batches, replies):  # the last ones may not have been sent
+            if rejected is None or isinstance(rejected, QueueUnavailable):
                 left += batch
             else:
                 left += [each for each in batch if each.receipt_handle in rejected]
@@ -160,11 +167,25 @@ class MnsQueue:
     def _exchange(
         self, operation: str, requests: Sequence[MnsRequest], read: Callable[[MnsReply | None], Value]
     ) -> list[Value | QueueUnavailable]:
-        """What these requests bring, or what they fail with; each is counted."""
+        """What these requests bring, or what they fail with, without those that were not sent; each is counted."""
         outcomes = [self._outcome(reply, read) for reply in self._connections.exchange(requests)]
         for outcome in outcomes:
             self._on_request(operation, outcome.kind if isinstance(outcome, QueueUnavailable) else OK)
         return outcomes
+
+    def _warn_of_failures(self, operation: str, outcomes: Sequence[object]) -> None:
+        """The caller has what the other requests brought, and does not learn why these failed."""
+        failures = [outcome for outcome in outcomes if isinstance(outcome, QueueUnavailable)]
+        if failures:
+            self._warnings.warning(
+                "queue.request_failed",
+                queue=self.name,
+                operation=operation,
+                kind=failures[0].kind,
+                error=str(failures[0]),
+                failed=len(failures),
+                requests=len(outcomes),
+            )
 
     def _outcome(
         self, reply: MnsReply | Exception | None, read: Callable[[MnsReply | None], Value]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.client
 import io
 import select
 import socket
@@ -10,6 +11,8 @@ from typing import Any, Final
 
 from listener.core import clock
 
+#: What a peer may send for one request: more is no reply, and data that never ends would never be waited for.
+MAX_BYTES: Final = 16 * 1024 * 1024
 #: A usual reply of 16 callbacks is smaller, so that it is read by one system call.
 BUFFER_BYTES: Final = 65_536
 
@@ -56,6 +59,17 @@ class TimedSocket:
         if not self._events.poll(max(0.0, left) * 1000):
             raise TimeoutError("timed out")
 
+    def is_in_step(self) -> bool:
+        """Whether the peer has neither hung up nor sent what no request asked for: the next reply would be taken from
+        it."""
+        try:
+            self.connected.recv(1)
+        except (BlockingIOError, ssl.SSLWantReadError):
+            return True
+        except OSError:
+            return False
+        return False
+
     def close(self) -> None:
         self.connected.close()
 
@@ -64,6 +78,7 @@ class _TimedReader(io.RawIOBase):
     def __init__(self, owner: TimedSocket, raw: Any) -> None:
         self._owner = owner
         self._raw = raw
+        self._left = MAX_BYTES
 
     def readable(self) -> bool:
         return True
@@ -78,6 +93,9 @@ class _TimedReader(io.RawIOBase):
                 self._owner.wait_until(select.POLLOUT)
                 continue
             if count is not None:
+                self._left -= count
+                if self._left < 0:
+                    raise http.client.HTTPException(f"more than {MAX_BYTES:,} bytes for one request")
                 return count
             self._owner.wait_until(select.POLLIN)
 

@@ -167,7 +167,11 @@ class Poller:
         """Record them in one transaction, then delete them."""
         summary = self._recorder.record(self._queue.name, messages)
         self._meter.recorded(self._queue.name, summary, delays=_delays(messages))
-        left = self._queue.delete(messages)
+        try:
+            left = self._queue.delete(messages)
+        except QueueUnavailable:
+            self._meter.deleted(self._queue.name, messages=0, failed=len(messages))
+            raise
         self._meter.deleted(self._queue.name, messages=len(messages) - len(left), failed=len(left))
         if left:  # they are redelivered, and then counted as duplicates
             ids = [message.message_id for message in left]

@@ -81,3 +81,39 @@ def test_a_line_that_is_no_header_is_ignored() -> None:
     response = reply(QuickResponse, STATUS + b"nonsense\r\n more of it\r\n" + LENGTH + b"\r\nok")
 
     assert (response.length, response.read()) == (2, b"ok")
+
+
+@each_case(
+    "interim",
+    [
+        pytest.param(b"HTTP/1.1 102 Processing\r\n\r\n", id="processing"),
+        pytest.param(b"HTTP/1.1 103 Early Hints\r\nLink: </a>\r\n\r\n" * 3, id="hints"),
+    ],
+)
+def test_interim_replies_are_not_taken_for_the_reply(interim: bytes) -> None:
+    response = reply(QuickResponse, interim + STATUS + LENGTH + b"\r\nok")
+
+    assert (response.status, response.read()) == (200, b"ok")
+
+
+@each_case(
+    ("headers", "will_close"),
+    [
+        pytest.param(b"", False, id="none"),
+        pytest.param(b"Content-Length: 0\r\n", False, id="no-bytes"),
+        pytest.param(b"Content-Length: 2\r\n", True, id="bytes"),
+        pytest.param(b"Transfer-Encoding: chunked\r\n", True, id="chunks"),
+    ],
+)
+def test_a_body_where_none_can_be_is_not_waited_for_and_ends_the_connection(
+    headers: bytes, will_close: bool
+) -> None:
+    response = reply(QuickResponse, b"HTTP/1.1 204 No Content\r\n" + headers + b"\r\n")
+
+    assert (response.will_close, response.read()) == (will_close, b"")
+
+
+@each_case("content", [STATUS, STATUS + b"Content-Len", STATUS + LENGTH])
+def test_headers_that_do_not_end_are_those_of_a_lost_connection(content: bytes) -> None:
+    with pytest.raises(http.client.RemoteDisconnected):
+        reply(QuickResponse, content)

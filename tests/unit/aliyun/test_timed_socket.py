@@ -7,10 +7,12 @@ import ssl
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
+from http.client import HTTPException
 from typing import Any
 
 import pytest
 
+from listener.aliyun import timed_socket
 from listener.aliyun.timed_socket import TimedSocket
 from listener.core import clock
 
@@ -174,3 +176,31 @@ def test_tls_may_have_to_read_in_order_to_write_and_the_other_way_round(wants: t
         with timed.makefile("rb") as file:
             assert file.readline() == b"reply\n"
         assert theirs.recv(100) == b"request\n"
+
+
+def test_a_connection_is_in_step_while_nothing_arrives(pair: Pair) -> None:
+    assert pair[0].is_in_step()
+
+
+@pytest.mark.parametrize("done", ["sent", "closed", "reset"])
+def test_what_no_request_asked_for_is_noticed(pair: Pair, done: str) -> None:
+    ours, theirs = pair
+    if done == "sent":
+        theirs.sendall(b"HTTP/1.1 200 OK\r\n")
+    elif done == "closed":
+        theirs.close()
+    else:  # a peer that closes with something unread resets the connection
+        ours.sendall(b"x")
+        ours.flush()
+        theirs.close()
+
+    assert not ours.is_in_step()
+
+
+def test_data_that_never_ends_is_not_read_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is never waited for, so that no deadline ends it."""
+    monkeypatch.setattr(timed_socket, "MAX_BYTES", 10)
+    with _pair() as (ours, theirs), ours.makefile("rb") as file:
+        theirs.sendall(b"x" * 11)
+        with pytest.raises(HTTPException, match="more than 10 bytes"):
+            file.readline()

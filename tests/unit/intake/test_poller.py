@@ -130,6 +130,18 @@ def test_a_message_is_deleted_once_its_result_is_recorded(store: SqlStore) -> No
     assert poller.idle
 
 
+def test_messages_whose_deletes_all_fail_are_counted(store: SqlStore) -> None:
+    class Undeletable(MemoryQueue):
+        def delete(self, messages: Sequence[Message]) -> Sequence[Message]:
+            raise unavailable()
+
+    meter = Metrics()
+    a_poller(Undeletable(*messages(3)), store, meter=meter).turn()
+
+    labels = {"queue": "mine", "result": "failed"}
+    assert meter.registry.get_sample_value("mns_listener_messages_deleted_total", labels) == 3
+
+
 def test_nothing_is_deleted_while_the_store_is_away(store: SqlStore) -> None:
     queue = MemoryQueue(*messages(3))
     poller = a_poller(queue, store)
