@@ -42,7 +42,7 @@ PAGES_KEPT: Final = 16
 #: The load of one core up to which reading fills what the rest of the process leaves, and the share that it always has:
 #: while a backlog is worked off, of the CPU time that the process gets, which is little on a machine with other work.
 MAX_LOAD: Final = 0.9
-MIN_SHARE: Final = 0.02
+MIN_SHARE: Final = 0.01
 #: How often to look whether that allows another read.
 PACE_SECONDS: Final = 0.05
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import resource
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -51,6 +52,7 @@ class Drained:
     count: int
     seconds: float
     requests: int
+    ended: float = 0.0  #: in seconds since 1970
     #: Of the daemons meanwhile, if they were ready before the first message, and of the database's server.
     cpu_seconds: float = 0.0
     #: How often their threads began to wait, from then to their end.
@@ -113,6 +115,34 @@ def cpu_seconds(*programs: Program) -> float:
     return sum(time.clock_gettime(_cpu_clock(each.process.pid)) for each in programs)
 
 
+@contextmanager
+def cpu_samples(*programs: Program) -> Iterator[list[tuple[float, float]]]:
+    """The time in seconds since 1970, and ``cpu_seconds`` then: at the start, and every 10 ms until the end.
+
+    What the programs do after a drain, until somebody has noticed its end, is not its own.
+    """
+    ended, samples = threading.Event(), [(time.time(), cpu_seconds(*programs))]
+
+    def sample() -> None:
+        while not ended.wait(0.01):
+            samples.append((time.time(), cpu_seconds(*programs)))
+
+    thread = threading.Thread(target=sample, name="cpu samples")
+    thread.start()
+    try:
+        yield samples
+    finally:
+        ended.set()
+        thread.join()
+        samples.append((time.time(), cpu_seconds(*programs)))
+
+
+def cpu_used(samples: Sequence[tuple[float, float]], *, until: float) -> float:
+    """From the first sample to the first one that is not before this time, or to the last one."""
+    used = next((cpu for at, cpu in samples if at >= until), samples[-1][1])
+    return used - samples[0][1]
+
+
 def _cpu_clock(pid: int) -> int:
     """What clock_getcpuclockid(3) returns on Linux: its unit is a nanosecond, that of /proc/PID/stat is 10 ms."""
     return ~pid << 3 | 2
@@ -149,4 +179,4 @@ def _times(pid: int) -> list[float]:
 def drained(state: dict[str, Any], count: int, *, last_settled: float) -> Drained:
     """By the server's counts, and by the store where handlers were done later than the last message was deleted."""
     end = max(state["last_deleted"], last_settled)
-    return Drained(count=count, seconds=end - state["first_received"], requests=state["requests"])
+    return Drained(count=count, ended=end, seconds=end - state["first_received"], requests=state["requests"])

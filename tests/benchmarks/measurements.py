@@ -26,7 +26,9 @@ from tests.benchmarks import handlers
 from tests.benchmarks.baselines import runs
 from tests.benchmarks.daemons import (
     Drained,
+    cpu_samples,
     cpu_seconds,
+    cpu_used,
     daemons,
     drained,
     server_cpu_seconds,
@@ -76,7 +78,7 @@ class Sizes:
     rounds_aside: int = 3  #: where it takes long
     messages: int = 20_000
     aside: int = 10_000  #: messages where it takes long
-    watched: int = 10_000  #: so many that what the watchers ask for once weighs little
+    watched: int = 20_000  #: so many that what the watchers ask for once weighs little
     far: int = 10_000  #: over the network, where all pollers work only after a while
     warm_up: int = 2_000
     slow: int = 2_000  #: for baselines that take one message at a time
@@ -518,16 +520,20 @@ def _drain_when_ready(
             if watchers:
                 watchers.begin()
             switched += switches(*started)
-            before = cpu_seconds(*started) + (server_cpu_seconds(database) if database else 0.0)
-            bench.server.fill(series, count)
-            wait_for(lambda: settled(opened, after=newest).count >= count, what="all were handled", pause=0.1)
-            wait_for(lambda: not bench.server.state()["invisible"], what="all were deleted")
-            used = cpu_seconds(*started) + (server_cpu_seconds(database) if database else 0.0) - before
+            before = server_cpu_seconds(database) if database else 0.0
+            with cpu_samples(*started) as samples:
+                bench.server.fill(series, count)
+                wait_for(
+                    lambda: settled(opened, after=newest).count >= count, what="all were handled", pause=0.1
+                )
+                wait_for(lambda: not bench.server.state()["invisible"], what="all were deleted")
+            by_server = server_cpu_seconds(database) - before if database else 0.0
             if watchers:
                 watchers.end()
         last = settled(opened, after=newest).last
-    state, switched = bench.server.state(), switches_of_ended() - switched
-    return replace(drained(state, count, last_settled=last), cpu_seconds=used, switches=switched)
+    found, switched = drained(bench.server.state(), count, last_settled=last), switches_of_ended() - switched
+    used = cpu_used(samples, until=found.ended) + by_server
+    return replace(found, cpu_seconds=used, switches=switched)
 
 
 MEASUREMENTS: Final[Mapping[str, Callable[[Bench], Iterator[Figure]]]] = {

@@ -25,7 +25,7 @@ from listener.emulator.server import running
 from listener.formats import safe_xml
 from tests.benchmarks import pages, parts, stores
 from tests.benchmarks.callbacks import body
-from tests.benchmarks.daemons import cpu_seconds, drained
+from tests.benchmarks.daemons import cpu_samples, cpu_seconds, cpu_used, drained
 from tests.benchmarks.figures import Figure, Machine, as_json, interleaved, percentile, ratios, table
 from tests.benchmarks.measurements import QUICK, Bench, against_loops, cpu_time, latency, watched
 from tests.benchmarks.places import Server, ceiling, running_server
@@ -170,6 +170,25 @@ def test_cpu_time_is_that_of_the_process(tmp_path: Path) -> None:
         program.close()
 
     assert used == pytest.approx(_cpu_of_ended() - before, rel=0.01)
+
+
+def test_what_happens_after_the_end_of_a_drain_is_not_its_cpu_time() -> None:
+    samples = [(10.0, 1.0), (10.01, 1.25), (10.02, 1.5), (10.03, 4.0)]
+
+    assert [cpu_used(samples, until=until) for until in (10.015, 10.02, 11.0)] == [0.5, 0.5, 3.0]
+
+
+def test_cpu_time_is_sampled_until_the_end(tmp_path: Path) -> None:
+    program = Program("--version", folder=tmp_path, environment={"PYTHONPATH": str(ROOT)}, fresh=True)
+    try:
+        with cpu_samples(program) as samples:
+            os.waitid(os.P_PID, program.process.pid, os.WEXITED | os.WNOWAIT)
+        used = cpu_seconds(program)
+    finally:
+        program.close()
+
+    assert samples == sorted(samples)
+    assert cpu_used(samples, until=samples[-1][0]) == used - samples[0][1] > 0
 
 
 def _cpu_of_ended() -> float:
