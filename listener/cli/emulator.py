@@ -39,8 +39,8 @@ A faults file is TOML (or JSON) with one table per fault:
   operation = "*Receive*"         # also: service, queue, topic, function
   probability = 0.05              # also: every, skip, count, start, stop
 
-Kinds for requests: latency, stall, reset, hang-up, drop-reply, truncate, error,
-throttle, reject-signature, clock-skew, expire-handles, empty-poll, early.
+Kinds for requests: latency, stall, reset, hang-up, drop-reply, truncate, unasked,
+error, throttle, reject-signature, clock-skew, expire-handles, empty-poll, early.
 Kinds for callbacks, and for what topics push: drop, duplicate, late, reorder, garble.
 Some kinds have parameters: seconds, status, body (xml, html, empty), keep, copies, after.
 

@@ -69,9 +69,11 @@ class Services:
         if request is None:
             return
         reply = await self._emulator.answer(request)
-        if reply.transmission == Transmission.SENT:
+        if reply.transmission in (Transmission.SENT, Transmission.UNASKED):
             await send(self._start(reply, request))
             await send({"type": "http.response.body", "body": reply.body})
+            if reply.transmission == Transmission.UNASKED:
+                scope["state"]["connection"].send_unasked()
             return
         if reply.transmission == Transmission.TRUNCATED:
             await send(self._start(reply, request))

@@ -27,6 +27,8 @@ TCP_CLOSE = 7
 #: An interim reply; clients of HTTP/1.1 ignore any number of them.
 INTERIM = b"HTTP/1.1 100 "
 PROBE = INTERIM + b"Continue\r\n\r\n"
+#: A whole reply.
+UNASKED = b"HTTP/1.1 204 No Content\r\n\r\n"
 #: How often a client that sends nothing more is looked after.
 LOOK_SECONDS = 1.0
 
@@ -167,6 +169,11 @@ class EmulatorConnection(LimitedConnection, HttpToolsProtocol):
             linger = struct.pack("ii", 1, 0)
             self._socket().setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, linger)
         self.abort()
+
+    def send_unasked(self) -> None:
+        """Send a reply, behind that to the last request, which belongs to none."""
+        self.transport.write(UNASKED)
+        cast("BufferedTransport", self.transport).flush()
 
     def _look_after(self) -> None:
         """Close the connection once the client has gone: asyncio no longer reads, and would not notice."""

@@ -127,4 +127,7 @@ def _damaged(reply: Reply, strikes: Strikes) -> Reply:
     if FaultKind.TRUNCATE in strikes and reply.body:
         keep = int(len(reply.body) * strikes.happens(FaultKind.TRUNCATE).keep)
         return replace(reply, transmission=Transmission.TRUNCATED, keep=keep)
+    if FaultKind.UNASKED in strikes:
+        strikes.happens(FaultKind.UNASKED)
+        return replace(reply, transmission=Transmission.UNASKED)
     return reply

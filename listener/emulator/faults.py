@@ -51,6 +51,7 @@ class FaultKind(StrEnum):
     HANG_UP = "hang-up"  #: the connection is closed cleanly, without a reply
     DROP_REPLY = "drop-reply"  #: executed, then the connection is closed without a reply
     TRUNCATE = "truncate"  #: executed; only the fraction ``keep`` of the reply body is sent
+    UNASKED = "unasked"  #: executed; after the reply, another one is sent that no request asked for
     ERROR = "error"  #: not executed; ``status`` with a ``body`` in XML, HTML or none
     THROTTLE = "throttle"  #: not executed; TooManyRequests or Throttling.User
     REJECT_SIGNATURE = "reject-signature"  #: not executed; SignatureDoesNotMatch

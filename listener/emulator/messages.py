@@ -44,6 +44,7 @@ class Transmission(StrEnum):
     STALLED = "stalled"  #: nothing is sent, the connection stays
     RESET = "reset"  #: nothing is sent, the connection ends with a TCP reset
     HUNG_UP = "hung up"  #: nothing is sent, the connection is closed cleanly
+    UNASKED = "unasked"  #: it is sent, and after it another one
     #: The head and ``keep`` bytes of the body are sent, then the connection is closed.
     TRUNCATED = "truncated"
 

@@ -161,12 +161,14 @@ class Poller:
 
     def _is_full(self, received: int, requests: int) -> bool:
         """Whether there is probably more: of several batches at the same time, one may have less."""
-        return received == self._batch if requests == 1 else received > self._batch * (requests - 1)
+        return received >= self._batch if requests == 1 else received > self._batch * (requests - 1)
 
     def _record(self, messages: Sequence[Message]) -> None:
-        """Record them in one transaction, then delete them."""
+        """Record them in one transaction, then delete them. Each step may take its time-outs, and is an iteration."""
+        self._heartbeat.beat()
         summary = self._recorder.record(self._queue.name, messages)
         self._meter.recorded(self._queue.name, summary, delays=_delays(messages))
+        self._heartbeat.beat()
         try:
             left = self._queue.delete(messages)
         except QueueUnavailable:

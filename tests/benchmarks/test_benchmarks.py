@@ -18,7 +18,7 @@ import pytest
 
 from listener.aliyun import flat_messages
 from listener.aliyun.credentials import AccessKey, Credentials
-from listener.aliyun.mns_connection import MnsConnection, MnsReply, MnsRequest
+from listener.aliyun.mns_connection import MnsConnection, MnsReply, MnsRequest, sdk_client
 from listener.emulator import Options
 from listener.emulator.mns.queue import draft
 from listener.emulator.server import running
@@ -223,7 +223,7 @@ def test_batches_of_server_and_emulator_need_no_parser(server: Server) -> None:
         drafts += [draft(a_callback(UserData='<"&">')) for _ in range(8)]
         emulator.call(lambda it: it.mns.queues[QUEUE].send(drafts))
         for url in (server.url, emulator.url):
-            with closing(MnsConnection(url, KEY)) as connection:
+            with closing(MnsConnection(sdk_client(url, KEY))) as connection:
                 reply = _exchange(connection, MnsRequest("GET", f"{URI}?numOfMessages=16"))
 
             found = flat_messages.read(reply.body)
@@ -242,7 +242,7 @@ def _exchange(connection: MnsConnection, request: MnsRequest) -> MnsReply:
 def _conversation(url: str) -> list[Any]:
     """Everything that a consumer may ask; the replies without what differs from server to server."""
     replies: list[Any] = []
-    with closing(MnsConnection(url, KEY)) as connection:
+    with closing(MnsConnection(sdk_client(url, KEY))) as connection:
 
         def ask(method: str, query: str = "", content: str = "") -> MnsReply:
             reply = _exchange(connection, MnsRequest(method, f"{URI}{query}", content.encode()))

@@ -39,6 +39,7 @@ from listener.store.tables import quarantine, results
 from tests.support.builders import NOON, a_callback, a_message, wrapped
 from tests.support.cases import each_case
 from tests.support.dispatching import a_dispatcher
+from tests.support.gate import certificate, server_tls
 from tests.support.raw_server import Pieces, http_reply, serving
 from tests.support.sqlite import new_sqlite_store
 from tests.support.waiting import wait_until
@@ -349,6 +350,17 @@ class TestSeveralRequests:
             more = queue.receive(limit=16, wait=NOW, requests=3)
             assert len(queue.delete([*messages, *more])) == len(messages) + len(more) - 16
 
+    def test_a_reply_that_nobody_asked_for_is_not_taken_for_that_of_the_next_request(
+        self, server: RunningEmulator, queue: MnsQueue
+    ) -> None:
+        """Taken for that of a delete, it would say that these messages were deleted."""
+        server.call(lambda emulator: emulator.faults.add([Fault(kind=FaultKind.UNASKED, count=3)]))
+        messages = queue.receive(limit=16, wait=NOW, requests=3)
+        wait_until(lambda: all(arrived(each) for each in queue._connections._connections))
+        server.call(lambda emulator: emulator.mns.queue("q").expire_handles())
+
+        assert list(queue.delete(messages)) == list(messages)
+
     def test_why_some_fail_is_logged_now_and_then(self, server: RunningEmulator, queue: MnsQueue) -> None:
         self._fail(server, "*Receive*", count=2)
         with capture_logs() as logs:
@@ -520,6 +532,17 @@ def test_what_a_server_sends_unasked_is_no_reply_to_the_next_request() -> None:
         assert receive(queue) == ()
         wait_until(lambda: arrived(queue._connections._connections[0]))
         assert receive(queue) == ()
+
+
+def test_a_connection_over_tls_is_kept_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After the handshake the server sends session tickets, which are no reply."""
+    pem = certificate(tmp_path, "trusted")
+    monkeypatch.setenv("SSL_CERT_FILE", str(pem))
+    with (
+        serving([EMPTY] * 3, [b"another connection"], tls=server_tls(pem)) as raw,
+        a_queue(raw.url.replace("127.0.0.1", "localhost")) as queue,
+    ):
+        assert [receive(queue) for _ in range(3)] == [(), (), ()]
 
 
 def test_connections_of_a_queue_share_their_certificate_authorities() -> None:

@@ -513,6 +513,7 @@ def _request_faults(rng: Random) -> Sequence[Mapping[str, Any]]:
         _some(rng, FaultKind.HANG_UP, count=3),
         _some(rng, FaultKind.DROP_REPLY, count=3, **either),
         _some(rng, FaultKind.TRUNCATE, count=3, keep=round(rng.random() * 0.99, 2), **either),
+        _some(rng, FaultKind.UNASKED, count=3, **either),
         _some(
             rng,
             FaultKind.ERROR,

@@ -5,8 +5,10 @@ from __future__ import annotations
 import base64
 import json
 import re
+import socket
 import time
 from collections.abc import Iterator
+from contextlib import closing
 from email.utils import parsedate_to_datetime
 from pathlib import Path
 from typing import Any
@@ -85,6 +87,18 @@ def test_reply_without_a_body_cannot_be_truncated(
 
     assert bare.request("PUT", "/queues/q").status_code == 204
     assert happened(server, FaultKind.TRUNCATE) == 0
+
+
+def test_unasked_reply_follows_the_one_that_was_asked_for(server: RunningEmulator, set_fault: Any) -> None:
+    set_fault(FaultKind.UNASKED, count=1)
+    with closing(socket.create_connection(("127.0.0.1", server.port), timeout=20)) as connection:
+        connection.sendall(b"GET /queues/q HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n")
+        received = b""
+        while received.count(b"HTTP/1.1 ") < 2:
+            received += connection.recv(65_536)
+
+    assert received.endswith(b"HTTP/1.1 204 No Content\r\n\r\n")
+    assert happened(server, FaultKind.UNASKED) == 1
 
 
 @pytest.mark.parametrize(("body", "start"), [("xml", b"<?xml"), ("html", b"<html>"), ("empty", b"")])

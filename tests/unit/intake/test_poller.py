@@ -130,6 +130,28 @@ def test_a_message_is_deleted_once_its_result_is_recorded(store: SqlStore) -> No
     assert poller.idle
 
 
+def test_each_step_of_a_turn_shows_that_the_poller_works(store: SqlStore) -> None:
+    """Together they may take longer than one may."""
+    steps: list[str] = []
+
+    class Stepwise(MemoryQueue):
+        def receive(self, *, limit: int, wait: timedelta, requests: int = 1) -> Sequence[Message]:
+            steps.append("receive")
+            return super().receive(limit=limit, wait=wait, requests=requests)
+
+        def delete(self, messages: Sequence[Message]) -> Sequence[Message]:
+            steps.append("delete")
+            return super().delete(messages)
+
+    class Noting(Heartbeat):
+        def beat(self) -> None:
+            steps.append("beat")
+
+    a_poller(Stepwise(*messages(3)), store, heartbeat=Noting(WAIT)).turn()
+
+    assert steps == ["receive", "beat", "beat", "delete"]
+
+
 def test_messages_whose_deletes_all_fail_are_counted(store: SqlStore) -> None:
     class Undeletable(MemoryQueue):
         def delete(self, messages: Sequence[Message]) -> Sequence[Message]:

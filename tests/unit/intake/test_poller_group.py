@@ -105,7 +105,7 @@ def test_an_extra_poller_reports_each_turn_until_it_ends() -> None:
     stop.set()
     group.run()
 
-    assert heartbeat.beats == 4  # three full turns, and one that is empty
+    assert heartbeat.beats == 10  # three full turns, each with two more steps, and one that is empty
 
 
 def test_a_stopped_extra_poller_does_not_poll() -> None:
