@@ -1,7 +1,8 @@
 """Spans of OpenTelemetry, from the submission of a job to its handlers: for processes that use OpenTelemetry.
 
-Such a process has imported it: its application, ``opentelemetry-instrument`` or a module of handlers has set a tracer
-provider up. This module imports it only then, so without it nothing is imported and next to nothing is done. A trace is
+Such a process has a tracer provider: its application, ``opentelemetry-instrument`` or a module of handlers has set one
+up. That OpenTelemetry is imported does not tell: FastAPI does so. This module imports it only if another one did, so
+without a provider next to nothing is done. A trace is
 passed on all the same, as the text of a ``traceparent`` (W3C Trace Context), which is stored with the job.
 """
 
@@ -69,7 +70,15 @@ _NO_SPAN: Final = nullcontext(ActiveSpan(""))
 
 
 def is_used() -> bool:
-    """Whether this process uses OpenTelemetry."""
+    """Whether this process makes spans: a tracer provider has been set."""
+    if not _is_imported():
+        return False
+    from opentelemetry.trace import ProxyTracerProvider, get_tracer_provider
+
+    return not isinstance(get_tracer_provider(), ProxyTracerProvider)
+
+
+def _is_imported() -> bool:
     return "opentelemetry.trace" in sys.modules
 
 
@@ -194,7 +203,7 @@ def _context(traceparent: str) -> Context:
 
 def _own_current() -> str:
     """The traceparent of the current span of this process; empty if there is none."""
-    if not is_used():
+    if not _is_imported():
         return ""
     from opentelemetry.trace import get_current_span
 
