@@ -350,17 +350,6 @@ class TestSeveralRequests:
             more = queue.receive(limit=16, wait=NOW, requests=3)
             assert len(queue.delete([*messages, *more])) == len(messages) + len(more) - 16
 
-    def test_a_reply_that_nobody_asked_for_is_not_taken_for_that_of_the_next_request(
-        self, server: RunningEmulator, queue: MnsQueue
-    ) -> None:
-        """Taken for that of a delete, it would say that these messages were deleted."""
-        server.call(lambda emulator: emulator.faults.add([Fault(kind=FaultKind.UNASKED, count=3)]))
-        messages = queue.receive(limit=16, wait=NOW, requests=3)
-        wait_until(lambda: all(arrived(each) for each in queue._connections._connections))
-        server.call(lambda emulator: emulator.mns.queue("q").expire_handles())
-
-        assert list(queue.delete(messages)) == list(messages)
-
     def test_why_some_fail_is_logged_now_and_then(self, server: RunningEmulator, queue: MnsQueue) -> None:
         self._fail(server, "*Receive*", count=2)
         with capture_logs() as logs:
