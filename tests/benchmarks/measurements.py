@@ -43,6 +43,7 @@ from tests.benchmarks.stores import (
     large_store,
     new_store,
     newest_delivery,
+    read_through,
     register,
     results_in,
     settled,
@@ -378,6 +379,7 @@ def _resident(pid: int) -> int:
 def growth(bench: Bench) -> Iterator[Figure]:
     """A store that has seen much against one that has seen little."""
     large = large_store(bench.sizes.large_jobs)
+    read_through(large)  # the disk is not what is compared
     label = f"{bench.sizes.large_jobs:,} jobs"
     rounds = interleaved(
         lambda _: _drain_into(bench, url_of(large)),

@@ -132,6 +132,13 @@ def large_store(count: int) -> Path:
     return _kept(f"mns-listener-bench-{HEAD}-{count}-", lambda path: _grow(path, count))
 
 
+def read_through(path: Path) -> None:
+    """Let the system have the file in memory, as that of a store in use is."""
+    with path.open("rb") as file:
+        while file.read(1 << 20):
+            pass
+
+
 def open_store(count: int) -> Path:
     """The same with a third of its deliveries pending for an hour, a third of its results parked, a message in
     quarantine for every job, and a job with very many results. Made once, kept beside it."""
