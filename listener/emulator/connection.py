@@ -81,6 +81,9 @@ class EmulatorConnection(LimitedConnection, HttpToolsProtocol):
         self._head: int | None = None  # so many bytes of its head have arrived; None: all of it
         self._sends_no_more = False
         self._look: asyncio.TimerHandle | None = None
+        self._unanswered: list[
+            Any
+        ] = []  #: uvicorn's cycles of the requests, but for some that have been answered
 
     # How long and how large
 
@@ -95,6 +98,11 @@ class EmulatorConnection(LimitedConnection, HttpToolsProtocol):
         if self._look:
             self._look.cancel()
         super().connection_lost(exc)
+        for (
+            cycle
+        ) in self._unanswered:  # uvicorn tells the newest one only, and an older one may wait for this
+            cycle.disconnected = cycle.disconnected or not cycle.response_complete
+            cycle.message_event.set()
 
     def data_received(self, data: bytes) -> None:
         super().data_received(data)
@@ -132,6 +140,8 @@ class EmulatorConnection(LimitedConnection, HttpToolsProtocol):
         self._head = None
         self.url = b"/"  # uvicorn's own way with it ends at 64 KB, and loses an empty query, which is signed
         super().on_headers_complete()
+        self._unanswered = [each for each in self._unanswered if not each.response_complete]
+        self._unanswered.append(self.cycle)
         self.scope["path"] = unquote(path.decode("latin-1"))
         self.scope["raw_path"], self.scope["query_string"] = path, query
         self.scope["state"]["target"] = target.decode("latin-1")

@@ -143,6 +143,21 @@ def test_attributes_have_a_smaller_limit(bare: BareMns) -> None:
     assert elements(bare.request("PUT", "/queues/q", body))["Code"] == "InvalidArgument"
 
 
+def test_request_is_given_up_with_its_connection_also_if_another_one_came_behind_it(
+    server: RunningEmulator,
+) -> None:
+    """Else the server would wait for it at its stop."""
+    server.call(
+        lambda emulator: emulator.faults.add([Fault(kind=FaultKind.STALL, operation="ReceiveMessage")])
+    )
+    tasks = server.call(lambda _emulator: len(asyncio.all_tasks()))
+    with connected(server) as client:
+        client.sendall(head("GET", MESSAGES) * 2)
+        wait_until(lambda: server.call(lambda emulator: emulator.faults.happened("stall")) == 1)
+
+    wait_until(lambda: server.call(lambda _emulator: len(asyncio.all_tasks())) == tasks)
+
+
 def test_message_of_64_kb_fits_however_it_is_escaped(bare: BareMns) -> None:
     assert bare.send("q", "&quot;" * 65_536).status_code == 201
 
