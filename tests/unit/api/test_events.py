@@ -311,14 +311,14 @@ def test_reading_leaves_the_cpu_to_a_busy_process(monkeypatch: pytest.MonkeyPatc
     assert pace.may_read()
 
     pace.took(0.01)
-    now, used = now + 0.4, used + 0.4  # busy all the time
+    now, used = now + 0.8, used + 0.8  # busy all the time
     assert not pace.may_read()
-    now, used = now + 0.2, used + 0.2
+    now, used = now + 0.4, used + 0.4
     assert pace.may_read()
 
     backlog = True
     pace.took(0.01)
-    now, used = now + 60.0, used + 0.4  # others have the CPU, so it seems to be idle
+    now, used = now + 60.0, used + 0.8  # others have the CPU, so it seems to be idle
     assert not pace.may_read()
-    used = used + 0.2
+    used = used + 0.4
     assert pace.may_read()
