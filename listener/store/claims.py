@@ -6,7 +6,7 @@ Statements are built once: building one takes SQLAlchemy longer than executing i
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from operator import attrgetter
 from typing import Any
@@ -31,7 +31,7 @@ from listener.store.compiled import ByValues, CompiledWrite
 from listener.store.in_turn import in_turn, queues_of, select_queues
 from listener.store.postgres import notify
 from listener.store.rows import delivery_of, job_of, result_of
-from listener.store.selects import CompiledSelect
+from listener.store.selects import rows_by_id
 from listener.store.tables import LATEST, UtcTimestamp, deliveries, jobs, results
 from listener.store.unreadable import delivery_aside, each_of
 
@@ -49,10 +49,10 @@ def _literal(value: str) -> Any:
 IS_PENDING = deliveries.c.state == _literal(PENDING)
 IS_RUNNING = deliveries.c.state == _literal(RUNNING)
 IS_DEAD = deliveries.c.state == _literal(DeliveryState.DEAD)
+#: The queues that pending deliveries came from; see ``queues_of``.
+PENDING_QUEUES = select_queues(deliveries.c.queue, IS_PENDING)
+
 _OF_QUEUE = deliveries.c.queue == bindparam("of_queue")
-
-
-_PENDING_QUEUES = select_queues(deliveries.c.queue, IS_PENDING)
 _DUE = (
     select(deliveries.c.id)
     .where(IS_PENDING, _OF_QUEUE, deliveries.c.next_at <= bindparam("now"))
@@ -119,7 +119,6 @@ _UNRENEWED = (
     .order_by(deliveries.c.id)
     .with_for_update(skip_locked=True)
 )
-_SELECT = {table: CompiledSelect(table.c.id) for table in (deliveries, results, jobs)}
 
 
 def due(at: Any) -> dict[str, Any]:
@@ -266,9 +265,9 @@ def load(connection: Connection, ids: Sequence[int]) -> list[Delivery]:
     """Deliveries with their results and jobs, in the order of ``ids``."""
     if not ids:
         return []
-    rows = _by_id(connection, deliveries, ids)
-    found = _by_id(connection, results, {row["result"] for row in rows.values()})
-    known = _by_id(connection, jobs, {row["job"] for row in found.values() if row["job"]})
+    rows = rows_by_id(connection, deliveries, ids)
+    found = rows_by_id(connection, results, {row["result"] for row in rows.values()})
+    known = rows_by_id(connection, jobs, {row["job"] for row in found.values() if row["job"]})
     return [_delivery(rows[row_id], found, known) for row_id in ids if row_id in rows]
 
 
@@ -284,11 +283,6 @@ def load_each(
     """The same, one by one, without those that cannot be read."""
     found = each_of(connection, deliveries, ids, lambda row: load(connection, [row]), set_aside=set_aside)
     return [delivery for one in found for delivery in one]
-
-
-def _by_id(connection: Connection, table: Any, ids: Iterable[int]) -> dict[int, Any]:
-    """The rows with these ids, by id."""
-    return {row["id"]: row for row in _SELECT[table].run(connection, ids)}
 
 
 def count_unsettled(connection: Connection) -> int:
@@ -321,7 +315,7 @@ def _due(connection: Connection, wanted: Claim, *, at: datetime) -> list[int]:
     """Ids of due deliveries, taken from the queues in turn."""
     found = [
         _due_of(connection, queue, min(wanted.limit, wanted.capacity_for(queue)), at=at)
-        for queue in queues_of(connection, _PENDING_QUEUES)
+        for queue in queues_of(connection, PENDING_QUEUES)
     ]
     return in_turn(found, limit=wanted.limit)
 
@@ -388,7 +382,7 @@ def _parameters(entry: Settlement, at: datetime) -> dict[str, Any]:
 
 
 def _late(connection: Connection, settlements: Sequence[Settlement]) -> Sequence[Settlement]:
-    rows = _by_id(connection, deliveries, {entry.delivery.id for entry in settlements})
+    rows = rows_by_id(connection, deliveries, {entry.delivery.id for entry in settlements})
     return [entry for entry in settlements if not _took_effect(entry, rows.get(entry.delivery.id))]
 
 

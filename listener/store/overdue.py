@@ -9,12 +9,9 @@ from sqlalchemy import ColumnElement, Connection, select, update
 
 from listener.core.model import Job, Tenants
 from listener.store.rows import job_of
-from listener.store.selects import CompiledSelect
+from listener.store.selects import rows_by_id
 from listener.store.tables import jobs
 from listener.store.unreadable import each_of
-
-_JOBS_BY_ROW_ID = CompiledSelect(jobs.c.id)
-
 
 Load = Callable[[Connection, Sequence[int]], Sequence[Job]]
 """How jobs are read: ``load``, or ``load_each``."""
@@ -40,7 +37,7 @@ def claim(
 
 def load(connection: Connection, ids: Sequence[int]) -> Sequence[Job]:
     """Jobs by the ids of their rows, in this order."""
-    rows = {row["id"]: row for row in _JOBS_BY_ROW_ID.run(connection, ids)}
+    rows = rows_by_id(connection, jobs, ids)
     return [job_of(rows[row_id]) for row_id in ids]
 
 

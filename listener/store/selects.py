@@ -10,10 +10,10 @@ import json
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Column, ColumnElement, Connection, Select, func, select
+from sqlalchemy import Column, ColumnElement, Connection, Select, Table, func, select
 
 from listener.store.compiled import ByValues
-from listener.store.tables import UtcTimestamp, from_microseconds
+from listener.store.tables import UtcTimestamp, deliveries, from_microseconds, jobs, results
 
 Rows = list[Sequence[Any]]
 
@@ -49,21 +49,28 @@ def _as_document(statement: Select[Any]) -> Select[Any]:
     return statement.with_only_columns(func.json_group_array(row))
 
 
-class CompiledSelect:
-    """SELECT of complete rows by the values of one column, as plain dictionaries in no particular order."""
+class _CompleteRows:
+    """SELECT of all columns by the ids of the rows."""
 
-    def __init__(self, column: Column[Any]) -> None:
-        table = column.table
-        self._by_values = SelectByValues(column, lambda found: select(table).where(found))
+    def __init__(self, table: Table) -> None:
+        self._by_values = SelectByValues(table.c.id, lambda found: select(table).where(found))
         self._names = [each.name for each in table.columns]
         self._timestamps = [each.name for each in table.columns if isinstance(each.type, UtcTimestamp)]
 
-    def run(self, connection: Connection, wanted: Iterable[Any]) -> list[dict[str, Any]]:
-        """The rows that have one of these values."""
-        found = self._by_values.run(connection, sorted(wanted))
+    def run(self, connection: Connection, ids: Iterable[int]) -> list[dict[str, Any]]:
+        """These rows, as plain dictionaries in no particular order."""
+        found = self._by_values.run(connection, sorted(ids))
         rows = [dict(zip(self._names, row, strict=True)) for row in found]
         for name in self._timestamps:
             for row in rows:
                 if row[name] is not None:
                     row[name] = from_microseconds(row[name])
         return rows
+
+
+_COMPLETE_ROWS = {table: _CompleteRows(table) for table in (jobs, results, deliveries)}
+
+
+def rows_by_id(connection: Connection, table: Table, ids: Iterable[int]) -> dict[int, dict[str, Any]]:
+    """Rows of ``jobs``, ``results`` or ``deliveries`` by their ids, without those that do not exist."""
+    return {row["id"]: row for row in _COMPLETE_ROWS[table].run(connection, ids)}

@@ -30,9 +30,9 @@ from sqlalchemy import (
 from listener.core.model import TERMINAL_STATES, DeliveryState, ResultStatus, Source, Target
 from listener.store import accepted, pulls
 from listener.store.changes import SEPARATOR, ChangeKind
-from listener.store.claims import IS_DEAD, IS_PENDING, IS_RUNNING
+from listener.store.claims import IS_DEAD, IS_PENDING, IS_RUNNING, PENDING_QUEUES
 from listener.store.database import Database
-from listener.store.in_turn import queues_of, select_queues
+from listener.store.in_turn import queues_of
 from listener.store.size import size_of
 from listener.store.tables import (
     EARLIEST,
@@ -62,7 +62,6 @@ _MICROSECONDS: Final = 60_000_000
 _UNDECIDED: Final = (ResultStatus.WAITING, ResultStatus.VERIFYING)
 #: What is counted of each minute.
 _SHOWN: Final = (ChangeKind.RECORDED, ChangeKind.DONE, ChangeKind.RETRY, ChangeKind.DEAD)
-_PENDING_QUEUES: Final = select_queues(deliveries.c.queue, IS_PENDING)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -222,7 +221,7 @@ def _oldest_pending(connection: Connection) -> datetime | None:
         .subquery()
     )
     oldest = select(func.min(first.c.waited_since))
-    queues = queues_of(connection, _PENDING_QUEUES)
+    queues = queues_of(connection, PENDING_QUEUES)
     return min((connection.scalar(oldest, {"of_queue": queue}) for queue in queues), default=None)
 
 

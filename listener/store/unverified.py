@@ -25,12 +25,9 @@ from listener.core.ports import Decide
 from listener.store import ingest, quarantine, result_rows, waiting
 from listener.store.changes import ChangeKind
 from listener.store.rows import job_of, result_of
-from listener.store.selects import CompiledSelect
+from listener.store.selects import rows_by_id
 from listener.store.tables import jobs, results
 from listener.store.unreadable import each_of, result_aside
-
-_JOBS_BY_ROW_ID = CompiledSelect(jobs.c.id)
-
 
 Load = Callable[[Connection, Sequence[int]], Sequence[Unverified]]
 """How callbacks are read: ``load``, or ``load_readable``."""
@@ -56,8 +53,7 @@ def claim(
 def load(connection: Connection, ids: Sequence[int]) -> Sequence[Unverified]:
     """Callbacks with their jobs by the ids of their rows, in this order."""
     rows = waiting.rows_of(connection, ids)
-    job_ids = {row["job"] for row in rows if row["job"]}
-    known = {row["id"]: row for row in _JOBS_BY_ROW_ID.run(connection, job_ids)}
+    known = rows_by_id(connection, jobs, {row["job"] for row in rows if row["job"]})
     return [
         Unverified(
             id=row["id"],
