@@ -38,9 +38,8 @@ class MnsRequest:
     method: str
     uri: str
     body: bytes = b""
-    wait: timedelta | None = (
-        None  #: how long the server may hold it; ``interrupt`` ends only those that have one
-    )
+    #: How long the server may hold it; ``interrupt`` ends only those that have one.
+    wait: timedelta | None = None
 
 
 @dataclass(frozen=True, slots=True)

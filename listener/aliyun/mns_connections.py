@@ -13,6 +13,9 @@ from listener.core import clock
 #: How many requests are made at the same time at most.
 MAX_CONNECTIONS: Final = 8
 
+RequestOutcome = MnsReply | Exception | None
+"""The reply, or what the request failed with; None if it was interrupted."""
+
 
 class MnsConnections:
     """As many connections to one endpoint as requests were ever made at the same time; they are kept open.
@@ -26,13 +29,11 @@ class MnsConnections:
         self._connections = [self._connect()]
         self._interrupted = self._aborted = False
 
-    def exchange(self, requests: Sequence[MnsRequest]) -> list[MnsReply | Exception | None]:
-        """The replies to these requests, each None if it was interrupted, or what the request failed with.
-
-        These are fewer than the requests if the last ones were not sent: after one that failed, or once connecting has
+    def exchange(self, requests: Sequence[MnsRequest]) -> list[RequestOutcome]:
+        """Fewer outcomes than requests if the last ones were not sent: after one that failed, or once connecting has
         taken long, no connection is made for others, as each would take its time-outs.
         """
-        outcomes: list[MnsReply | Exception | None] = []
+        outcomes: list[RequestOutcome] = []
         for at in range(0, len(requests), MAX_CONNECTIONS):
             group = requests[at : at + MAX_CONNECTIONS]
             outcomes += self._at_once(group)
@@ -40,7 +41,7 @@ class MnsConnections:
                 break
         return outcomes
 
-    def _at_once(self, requests: Sequence[MnsRequest]) -> list[MnsReply | Exception | None]:
+    def _at_once(self, requests: Sequence[MnsRequest]) -> list[RequestOutcome]:
         connections = self._enough_for(len(requests))
         patient_until = clock.monotonic() + CONNECT_TIMEOUT.total_seconds()
         sent = 0
@@ -48,7 +49,7 @@ class MnsConnections:
             sent += 1
             if not connection.begin(request) or clock.monotonic() > patient_until:
                 break
-        outcomes: list[MnsReply | Exception | None] = []
+        outcomes: list[RequestOutcome] = []
         patient = True
         for connection in connections[:sent]:
             try:

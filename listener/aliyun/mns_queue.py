@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import http.client
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from email.utils import parsedate_to_datetime
 from itertools import chain, islice, zip_longest
@@ -17,7 +16,7 @@ from xml.sax.saxutils import escape
 from listener.aliyun import flat_messages, network_errors
 from listener.aliyun.credentials import Credentials
 from listener.aliyun.mns_connection import MnsReply, MnsRequest
-from listener.aliyun.mns_connections import MnsConnections
+from listener.aliyun.mns_connections import MnsConnections, RequestOutcome
 from listener.aliyun.request_count import OK, OnRequest, not_counted
 from listener.core import clock
 from listener.core.errors import FailureKind, QueueUnavailable, UnavailableError
@@ -50,7 +49,6 @@ _HINTS = network_errors.HINTS | {
     FailureKind.CREDENTIALS: "verify that access key id and secret belong together and are active",
     FailureKind.CLOCK: "correct the clock of this machine; MNS rejects requests that are off by more than 15 minutes",
 }
-
 
 Value = TypeVar("Value")
 
@@ -89,10 +87,11 @@ class MnsQueue:
         self._warn_of_failures("receive", replies)
         return received[0] if requests == 1 else list(chain.from_iterable(received))
 
-    def _received(self, reply: MnsReply | None) -> Sequence[Message]:
-        """The messages of a reply; none at all are reported as an error."""
-        if reply is None:
+    def _received(self, outcome: RequestOutcome) -> Sequence[Message]:
+        """The messages of a reply; none at all are reported as an error. An interrupted request brought none."""
+        if outcome is None:
             return ()
+        reply = self._reply(outcome)
         if reply.status == http.client.OK:
             return self._messages(reply)
         if _code(reply.body) == "MessageNotExist":
@@ -122,9 +121,10 @@ class MnsQueue:
         body = f'<ReceiptHandles xmlns="http://mns.aliyuncs.com/doc/v1/">{elements}</ReceiptHandles>'
         return MnsRequest("DELETE", f"{self._path}/messages", body.encode())
 
-    def _rejected(self, reply: MnsReply | None) -> set[str]:
+    def _rejected(self, outcome: RequestOutcome) -> set[str]:
         """The handles that MNS rejected, of a reply to a batch delete."""
-        if reply is None or reply.status == http.client.NO_CONTENT:
+        reply = self._reply(outcome)
+        if reply.status == http.client.NO_CONTENT:
             return set()
         failed = _failed_handles(reply.body)
         if not failed:
@@ -156,22 +156,17 @@ class MnsQueue:
 
     def _ask(self, request: MnsRequest) -> MnsReply:
         """The reply to one request that is not counted."""
-        (reply,) = self._connections.exchange([request])
-        with self._translated():
-            if isinstance(reply, Exception):
-                raise reply
-            if reply is None:
-                raise ConnectionAbortedError("interrupted")
-        return reply
+        (outcome,) = self._connections.exchange([request])
+        return self._reply(outcome)
 
     def _exchange(
-        self, operation: str, requests: Sequence[MnsRequest], read: Callable[[MnsReply | None], Value]
+        self, operation: str, requests: Sequence[MnsRequest], read: Callable[[RequestOutcome], Value]
     ) -> list[Value | QueueUnavailable]:
         """What these requests bring, or what they fail with, without those that were not sent; each is counted."""
-        outcomes = [self._outcome(reply, read) for reply in self._connections.exchange(requests)]
-        for outcome in outcomes:
-            self._on_request(operation, outcome.kind if isinstance(outcome, QueueUnavailable) else OK)
-        return outcomes
+        found = [_value_or_error(read, outcome) for outcome in self._connections.exchange(requests)]
+        for each in found:
+            self._on_request(operation, each.kind if isinstance(each, QueueUnavailable) else OK)
+        return found
 
     def _warn_of_failures(self, operation: str, outcomes: Sequence[object]) -> None:
         """The caller has what the other requests brought, and does not learn why these failed."""
@@ -187,41 +182,32 @@ class MnsQueue:
                 requests=len(outcomes),
             )
 
-    def _outcome(
-        self, reply: MnsReply | Exception | None, read: Callable[[MnsReply | None], Value]
-    ) -> Value | QueueUnavailable:
-        try:
-            with self._translated():
-                if isinstance(reply, Exception):
-                    raise reply
-            return read(reply)
-        except QueueUnavailable as error:
-            return error
+    def _reply(self, outcome: RequestOutcome) -> MnsReply:
+        """The only place where errors of sockets, HTTP and the SDK are translated; any other one is raised as it is."""
+        match outcome:
+            case MnsReply():
+                return outcome
+            case UnavailableError():
+                raise QueueUnavailable(f"{self._description}: {outcome}", kind=outcome.kind) from outcome
+            case OSError() | http.client.HTTPException():
+                raise self._network_error(outcome) from outcome
+            case ValueError():
+                # http.client rejects a header: the key contains a line break or the like.
+                # (A TLS error may be a ValueError too, but is an OSError first.)
+                raise QueueUnavailable(
+                    f"{self._description}: the access key contains characters that cannot be sent in a header",
+                    kind=FailureKind.CREDENTIALS,
+                    hint=self.hints[FailureKind.CREDENTIALS],
+                ) from outcome
+            case None:
+                raise self._network_error(ConnectionAbortedError("interrupted"))
+        raise outcome
 
-    @contextmanager
-    def _translated(self) -> Iterator[None]:
-        """The only place where errors of sockets, HTTP and the SDK are translated."""
-        try:
-            yield
-        except QueueUnavailable:
-            raise
-        except UnavailableError as error:
-            raise QueueUnavailable(f"{self._description}: {error}", kind=error.kind) from error
-        except (OSError, http.client.HTTPException) as error:
-            kind = network_errors.failure_kind(error)
-            raise QueueUnavailable(
-                f"{self._description}: {network_errors.describe(error)}",
-                kind=kind,
-                hint=self.hints.get(kind, ""),
-            ) from error
-        except ValueError as error:
-            # http.client rejects a header: the key contains a line break or the like.
-            # (A TLS error may be a ValueError too, but is an OSError first.)
-            raise QueueUnavailable(
-                f"{self._description}: the access key contains characters that cannot be sent in a header",
-                kind=FailureKind.CREDENTIALS,
-                hint=self.hints[FailureKind.CREDENTIALS],
-            ) from error
+    def _network_error(self, error: Exception) -> QueueUnavailable:
+        kind = network_errors.failure_kind(error)
+        return QueueUnavailable(
+            f"{self._description}: {network_errors.describe(error)}", kind=kind, hint=self.hints.get(kind, "")
+        )
 
     def _messages(self, reply: MnsReply) -> Sequence[Message]:
         found = _messages_in(reply.body)
@@ -254,6 +240,15 @@ class MnsQueue:
             code=code,
             hint=self.hints.get(kind, ""),
         )
+
+
+def _value_or_error(
+    read: Callable[[RequestOutcome], Value], outcome: RequestOutcome
+) -> Value | QueueUnavailable:
+    try:
+        return read(outcome)
+    except QueueUnavailable as error:
+        return error
 
 
 def _raise_first(outcomes: Sequence[object]) -> None:

@@ -416,6 +416,14 @@ class TestFaults:
             receive(queue)
         assert caught.value.kind is FailureKind.CREDENTIALS
 
+    def test_a_bug_is_no_outage(self, server: RunningEmulator) -> None:
+        def broken() -> AccessKey:
+            raise KeyError("a bug")
+
+        queue = MnsQueue(endpoint=server.url, queue="q", name="q", credentials=Credentials(broken))
+        with closing(queue), pytest.raises(KeyError, match="a bug"):
+            receive(queue)
+
     def test_a_clock_that_is_off_says_by_how_much(self) -> None:
         theirs = format_datetime(clock.now() + timedelta(minutes=20), usegmt=True)
         body = b"<Error><Code>TimeExpired</Code><Message>expired</Message></Error>"
