@@ -16,9 +16,8 @@ import pytest
 
 from listener.emulator import Options
 from listener.emulator.server import RunningEmulator, running
-from listener.runtime.orphans import reap_orphans
-from tests.support.supervised import QUEUE, a_daemon, write_settings
-from tests.support.waiting import is_dead, wait_until
+from tests.support.supervised import QUEUE, a_daemon, children_of, write_settings
+from tests.support.waiting import wait_until
 
 #: As PID 1 of a new PID namespace; --map-root-user is what lets others than root do it.
 AS_PID_1 = ("unshare", "--map-root-user", "--fork", "--pid", "--mount-proc", "--kill-child")
@@ -60,8 +59,9 @@ def hear(heard: socket.socket, wanted: str) -> None:
 def test_as_pid_1_the_daemon_runs_handlers_reaps_orphans_and_stops(
     emulator: RunningEmulator, tmp_path: Path
 ) -> None:
-    orphan = "sleep 600 & echo done > handled"  # ended with the program, and then a zombie of the daemon
-    handler = f'{{ use = "command", argv = ["sh", "-c", "{orphan}"], cwd = "{tmp_path}" }}'
+    ended_with_it, detached = "sleep 600", "setsid sh -c 'echo gone > orphan'"  # the latter leads a session
+    program = f"{ended_with_it} & {detached} & echo done > handled"
+    handler = f'{{ use = "command", argv = ["sh", "-c", "{program}"], cwd = "{tmp_path}" }}'
     settings = write_settings(tmp_path, emulator.url, handler=handler)
     with (
         a_supervisor(tmp_path) as (heard, environment),
@@ -70,6 +70,7 @@ def test_as_pid_1_the_daemon_runs_handlers_reaps_orphans_and_stops(
         hear(heard, "READY=1")
         emulator.call(lambda there: there.deliver(QUEUE, '{"JobId": "1", "State": "Success"}'))
         wait_until((tmp_path / "handled").exists)
+        wait_until((tmp_path / "orphan").exists)
         (daemon,) = children_of(unshare.pid)
         wait_until(lambda: children_of(daemon) == [])
         os.kill(daemon, signal.SIGTERM)
@@ -77,40 +78,35 @@ def test_as_pid_1_the_daemon_runs_handlers_reaps_orphans_and_stops(
         assert unshare.wait(TIMEOUT) == 0
 
 
-def children_of(pid: int) -> list[int]:
-    """All children, zombies among them."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
-
-
 @pytest.mark.process
 def test_only_orphans_are_reaped() -> None:
     """As a subreaper, which the orphans of its children come to just as to PID 1, where there is no PID namespace.
 
-    The child that a handler waits for leads its session; what that child leaves behind does not.
+    All lead sessions of their own, and have ended: what a program left behind, which is reaped, that program itself,
+    which a thread of a handler has started, and what handlers have started when they were built.
     """
     program = textwrap.dedent(
         """
         import ctypes, os, subprocess
-        from listener.runtime.orphans import _reaped
+        from concurrent.futures import ThreadPoolExecutor
+        from listener.runtime.orphans import OrphanReaper
+
+        def started(script):
+            return subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True)
 
         PR_SET_CHILD_SUBREAPER = 36
         assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
-        script = "(exec 1>&-; sleep 0.05) & echo $!"
-        child = subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True)
-        orphan = int(child.stdout.read())
-        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-        os.waitid(os.P_PID, orphan, os.WEXITED | os.WNOWAIT)
-        print(_reaped(child.pid), _reaped(orphan), _reaped(orphan), child.wait(), _reaped(os.getpid()))
+        reaper = OrphanReaper(is_init=True)
+        with reaper.starting_handlers():
+            helper = started("exit 3")
+        with ThreadPoolExecutor(1) as pool:
+            child = pool.submit(started, "setsid sh -c 'exec 1>&-; sleep 0.05' & echo $!; exit 4").result()
+            orphan = int(child.stdout.read())
+            for ended in (helper.pid, child.pid, orphan):
+                os.waitid(os.P_PID, ended, os.WEXITED | os.WNOWAIT)
+            print(reaper.reap(), os.path.exists(f"/proc/{orphan}"), reaper.reap(), child.wait(), helper.wait())
         """
     )
     done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
 
-    assert (done.stdout.split(), done.stderr) == (["False", "True", "False", "0", "False"], "")
-
-
-def test_nothing_is_reaped_by_a_process_that_is_not_pid_1() -> None:
-    with subprocess.Popen(["true"], start_new_session=True) as child:
-        wait_until(lambda: is_dead(child.pid))
-
-        assert reap_orphans() == 0
-        assert child.wait() == 0
+    assert (done.stdout.split(), done.stderr) == (["1", "False", "0", "4", "3"], "")

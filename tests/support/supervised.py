@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 QUEUE = "mps-callbacks"
@@ -55,3 +55,13 @@ def a_daemon(
             yield process
         finally:
             process.kill()
+
+
+def children_of(pid: int) -> list[int]:
+    """All children, zombies among them; those of the main thread last, which others' children come to."""
+    tasks = sorted(Path(f"/proc/{pid}/task").iterdir(), key=lambda task: task.name == str(pid))
+    found: list[int] = []
+    for task in tasks:
+        with suppress(FileNotFoundError, ProcessLookupError):  # the thread has ended in the meantime
+            found += map(int, (task / "children").read_text().split())
+    return found

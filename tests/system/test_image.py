@@ -14,7 +14,7 @@ from listener.emulator import Options
 from listener.emulator.server import running
 from tests.supply.locks import locked_versions
 from tests.support.image import STATE, Image, built
-from tests.support.supervised import QUEUE
+from tests.support.supervised import QUEUE, children_of
 from tests.support.waiting import wait_until
 
 #: No such user is in the image; group 0 is what platforms give users that they choose themselves.
@@ -41,9 +41,9 @@ access_key_secret_file = "/var/lib/mns-listener/secret"
 name = "all"
 handlers = [{{ use = "command", argv = ["sh", "-c", "{script}"] }}]
 """
-#: Leaves an orphan behind, which ends later, and tries to write outside of the volume. It is in another session, since
-#: what is left in the group of the script is terminated with it, and does not lead that session: see reap_orphans.
-SCRIPT = "setsid sh -c '(sleep 0.1; echo gone > orphan) &'; touch /opt/written; id -u > handled"
+#: Leaves an orphan behind, which ends later, and tries to write outside of the volume. It leads a session of its own,
+#: since what is left in the group of the script is terminated with it.
+SCRIPT = "setsid sh -c 'sleep 0.1; echo gone > orphan' & touch /opt/written; id -u > handled"
 VERSIONS = """\
 import json, platform
 from importlib.metadata import distributions
@@ -56,11 +56,6 @@ print(json.dumps([found, platform.python_version(), platform.machine()]))
 def image() -> Iterator[Image]:
     with built() as image:
         yield image
-
-
-def children_of(pid: int) -> list[int]:
-    """All children, zombies among them."""
-    return [int(child) for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split()]
 
 
 def test_it_runs_as_pid_1_and_an_unknown_user_on_a_read_only_root(image: Image, tmp_path: Path) -> None:

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import subprocess
 
-from listener.runtime.orphans import reap_orphans
+from listener.runtime.orphans import OrphanReaper
+from tests.support.waiting import is_dead, wait_until
 
 
-def test_only_the_first_process_reaps_orphans() -> None:
+def test_only_an_init_process_reaps() -> None:
     with subprocess.Popen(["true"], start_new_session=True) as child:
-        assert reap_orphans() == 0
+        wait_until(lambda: is_dead(child.pid))
+
+        assert OrphanReaper(is_init=False).reap() == 0
         assert child.wait(30) == 0
