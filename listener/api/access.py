@@ -42,9 +42,8 @@ class Permission(StrEnum):
 @dataclass(frozen=True, slots=True)
 class _Token:
     permission: Permission
-    digest: bytes = field(
-        repr=False
-    )  #: of fixed length, so that a comparison does not show how long the token is
+    #: Of fixed length, so that a comparison does not show how long the token is.
+    digest: bytes = field(repr=False)
 
 
 class Tokens:

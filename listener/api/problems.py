@@ -191,9 +191,8 @@ async def _http_error(request: Request, error: Exception) -> Response:
     status, detail, field, hint = error.status_code, str(error.detail), "", ""
     headers = {header.lower(): value for header, value in (error.headers or {}).items()}
     path = request.scope["path"]
-    if (
-        status == HTTPStatus.METHOD_NOT_ALLOWED
-    ):  # the framework names only those of the first route with this path
+    # The framework names only the methods of the first route with this path.
+    if status == HTTPStatus.METHOD_NOT_ALLOWED:
         headers["allow"] = ", ".join(_methods_of(request.app, path))
         detail, hint = f"{path} has no method {request.method}", f"it has {headers['allow']}"
     elif status == HTTPStatus.NOT_FOUND:

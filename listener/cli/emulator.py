@@ -240,9 +240,7 @@ def main() -> None:
     """The program ``mns-emulator``, which needs nothing of the daemon."""
     try:
         emulator.main(prog_name="mns-emulator")
-    except (
-        ListenerError
-    ) as error:  # a port file that cannot be written; `mns-listener` says it in the same way
+    except ListenerError as error:  # a port file that cannot be written; said as `mns-listener` does
         click.echo(f"Error: {error}", err=True)
         sys.exit(error.exit_code)
 

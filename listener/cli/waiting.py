@@ -56,9 +56,8 @@ def wait_for(client: Client, names: Sequence[str], limit: timedelta | None) -> t
 
 def _wait(client: Client, job: Job, deadline: float | None, watch: _DaemonWatch) -> Job:
     """The job once it has ended, or as it is at the deadline."""
-    pause = timedelta(
-        0
-    )  # first without waiting: if the job has ended, it does not matter whether a daemon runs
+    # First without waiting: if the job has ended, it does not matter whether a daemon runs.
+    pause = timedelta(0)
     while True:
         left = _time_left(deadline)
         try:

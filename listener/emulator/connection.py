@@ -81,9 +81,8 @@ class EmulatorConnection(LimitedConnection, HttpToolsProtocol):
         self._head: int | None = None  # so many bytes of its head have arrived; None: all of it
         self._sends_no_more = False
         self._look: asyncio.TimerHandle | None = None
-        self._unanswered: list[
-            Any
-        ] = []  #: uvicorn's cycles of the requests, but for some that have been answered
+        #: The cycles that uvicorn has for the requests, but for some that have been answered.
+        self._unanswered: list[Any] = []
 
     # How long and how large
 
@@ -98,9 +97,8 @@ class EmulatorConnection(LimitedConnection, HttpToolsProtocol):
         if self._look:
             self._look.cancel()
         super().connection_lost(exc)
-        for (
-            cycle
-        ) in self._unanswered:  # uvicorn tells the newest one only, and an older one may wait for this
+        # uvicorn tells only the newest one, and an older one may wait for this.
+        for cycle in self._unanswered:
             cycle.disconnected = cycle.disconnected or not cycle.response_complete
             cycle.message_event.set()
 

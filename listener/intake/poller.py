@@ -117,9 +117,7 @@ class Poller:
             self._recovered()
         except UnavailableError as error:
             return self._failed(error)
-        except (
-            Exception
-        ):  # a bug in mns-listener must not end the loop: it is logged, and the messages are redelivered
+        except Exception:  # a bug in mns-listener must not end the loop; the messages are redelivered
             log.exception("poll.crashed", queue=self._queue.name)
             self.full = False
             return self._back_off()

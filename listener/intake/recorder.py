@@ -191,9 +191,7 @@ def decode_message(queue: str, message: Message) -> DecodedMessage:
         return make_decoded_message(queue=queue, message=message, result=decode(message.body))
     except Undecodable as error:
         return DecodedMessage(queue=queue, message=message, result=None, reason=error.reason)
-    except (
-        Exception
-    ) as error:  # a bug in mns-listener must not block the rest of the batch: quarantine the message
+    except Exception as error:  # a bug in mns-listener must not block the others: quarantine this one
         log.exception("decode.crashed", queue=queue, message_id=message.message_id)
         reason = f"internal error while decoding (a bug in mns-listener): {type(error).__name__}"
         return DecodedMessage(queue=queue, message=message, result=None, reason=reason)

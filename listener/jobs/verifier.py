@@ -117,9 +117,8 @@ class Verifier:
             return AskAgain(clock.now())
         mps = self._mps_of(self._tenant_of(unverified.job, unverified.queue))
         kind = kind_of(unverified.result, unverified.job)
-        if (
-            unverified.job is not None and unverified.job.has_newer_kind
-        ):  # left to a process that knows the kind
+        # Left to a process that knows the kind.
+        if unverified.job is not None and unverified.job.has_newer_kind:
             return verification.after_outage(unverified, now=clock.now(), max_wait=self._max_wait)
         if mps is None or kind is None:  # no longer configured, or known to another release only
             return Believe(unverified.result, VerificationOutcome.UNVERIFIED)

@@ -62,9 +62,8 @@ def plan(policy: RetryPolicy) -> RetryPlan:
         waits.append(policy.backoff.delay(failures - 1))
         elapsed += waits[-1]
         failures += 1
-    if (
-        failures < policy.max_attempts and elapsed <= policy.max_elapsed
-    ):  # all other pauses are of the same length
+    # From here on, all pauses are of the same length.
+    if failures < policy.max_attempts and elapsed <= policy.max_elapsed:
         more, wait = policy.max_attempts - failures, policy.backoff.delay(failures - 1)
         if wait:
             more = min(more, (policy.max_elapsed - elapsed) // wait + 1)

@@ -31,9 +31,8 @@ class RunningDaemon:
     host: str
     version: str
     queues: Sequence[str]
-    targets: Sequence[Target] | None = (
-        None  #: what it has handlers for; None: a release that does not report it
-    )
+    #: What it has handlers for; None: a release that does not report it.
+    targets: Sequence[Target] | None = None
     #: For which tenants it submits jobs; None: a release that does not report it, and may submit all
     tenants: Sequence[str] | None = None
     started_at: datetime

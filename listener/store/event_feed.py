@@ -95,9 +95,8 @@ class EventFeed:
         """
         newest_first = select(changes.c.id).order_by(changes.c.id.desc()).limit(1)
         with self._database.read() as connection:
-            earliest = (
-                max(at, EARLIEST) - CLOCKS_DIFFER
-            )  # at the very first times there is none so much earlier
+            # At the very first times there is none so much earlier.
+            earliest = max(at, EARLIEST) - CLOCKS_DIFFER
             # Found from the end, since the time has no index.
             earlier = connection.scalar(newest_first.where(changes.c.at < earliest)) or 0
             later = select(changes.c.id).where(changes.c.id > earlier, changes.c.at >= at)

@@ -27,9 +27,8 @@ _KINDS: Final = (
 def failure_kind(error: BaseException | None) -> StoreFailureKind:
     """The kind of this error of a driver."""
     code = getattr(error, "sqlite_errorname", None) or getattr(error, "sqlstate", None)
-    if (
-        not code
-    ):  # the error did not come from the database: the driver could not reach it, or gave up waiting
+    # The error did not come from the database: the driver could not reach it, or gave up waiting.
+    if not code:
         timed_out = "timeout" in type(error).__name__.lower()
         return StoreFailureKind.TIMEOUT if timed_out else StoreFailureKind.CONNECTION
     return next(

@@ -41,9 +41,8 @@ class FeedEvent:
     function: str
     state: str  #: of the result, the job, or the delivery
     status: str = ""  #: of a result
-    routes: Sequence[
-        str
-    ] = ()  #: that the result, or the results of the job, were routed to; of a delivery its own
+    #: That the result, or the results of the job, were routed to; of a delivery its own.
+    routes: Sequence[str] = ()
     handler: str = ""
     attempt: int | None = None
     seconds: float | None = None

@@ -33,9 +33,8 @@ class StoreStatus:
     schema: str  #: empty if the database is empty
     head: str  #: the schema of this release
     bytes: int
-    rows: Mapping[
-        str, Mapping[str, int]
-    ]  #: by table and state; empty if the schema is not that of this release
+    #: By table and state; empty if the schema is not that of this release.
+    rows: Mapping[str, Mapping[str, int]]
     oldest_pending: datetime | None
     bytes_per_job: int | None  #: total size divided by the jobs, or by the results if there are no jobs
 

@@ -61,9 +61,8 @@ class Pruner:
         a job once its results are deleted. What is unfinished, parked or dead is never deleted.
         """
         resting = self._paused_until is not None and now < self._paused_until <= now + PASS_INTERVAL
-        self.paused = (
-            not self._keep or resting
-        )  # no longer than that, wherever the clock was when the rest began
+        # No longer than that, wherever the clock was when the rest began.
+        self.paused = not self._keep or resting
         if self.paused:
             return 0
         with self._database.write() as connection:
@@ -79,9 +78,8 @@ class Pruner:
         table = self._tables[self._at]
         limit = CHANGES_PER_STEP if table is changes else ROWS_PER_STEP
         rows = connection.execute(
-            select(
-                table.c.id, _SINCE[table] < before
-            )  # compared there: whatever it holds, it need not be read
+            # Compared in the database: whatever the column holds, it need not be read.
+            select(table.c.id, _SINCE[table] < before)
             .where(table.c.id > self._after)
             .order_by(table.c.id)
             .limit(limit)

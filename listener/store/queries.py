@@ -73,9 +73,8 @@ class Correlated:
     """What the store knows about a result that may not be recorded yet."""
 
     job: Job | None = None
-    found_by: str = (
-        ""  #: how the job was found: by the job id, the run id, the id of an activity, or our token
-    )
+    #: How the job was found: by the job id, the run id, the id of an activity, or our token.
+    found_by: str = ""
     recorded: Recorded | None = None  #: of another result, or a copy, that has its place
 
 

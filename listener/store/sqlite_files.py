@@ -29,9 +29,8 @@ class SqliteFiles:
     """
 
     def __init__(self, path: str, *, display_url: str) -> None:
-        self._path = os.path.abspath(
-            path
-        )  # SQLite resolves a symbolic link once, and a link can be replaced, too
+        # SQLite resolves a symbolic link once, and a link can be replaced, too.
+        self._path = os.path.abspath(path)
         # A notation of SQLite's own, which may ask for read-only access.
         self._is_uri = path.startswith("file:")
         self._display_url = display_url

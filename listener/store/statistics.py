@@ -273,9 +273,8 @@ def _changed(connection: Connection, logged: _Newest, since: datetime) -> Mappin
     minute = type_coerce(changes.c.at, BigInteger) // _MICROSECONDS
     listed, kind = changes.c.row_ids, changes.c.kind
     separators = func.length(listed) - func.length(func.replace(listed, SEPARATOR, ""))
-    count = case(
-        (listed.contains(SEPARATOR), separators + 1), else_=1
-    )  # most have one, unless there is much to do
+    # Most have one, unless there is much to do.
+    count = case((listed.contains(SEPARATOR), separators + 1), else_=1)
     rows = connection.execute(
         select(minute, kind, func.sum(count))
         .where(changes.c.id > logged.after, changes.c.at >= since, kind.in_(_SHOWN))

@@ -71,9 +71,8 @@ class Standstill(Place):
         return self.run(**(defaults | settings)).ready()
 
     def get(self, path: str) -> httpx.Response:
-        transport = httpx.HTTPTransport(
-            uds=str(self.folder / "http.sock"), verify=False
-        )  # quick: no certificates
+        # Quick: no certificates.
+        transport = httpx.HTTPTransport(uds=str(self.folder / "http.sock"), verify=False)
         with httpx.Client(transport=transport, base_url="http://localhost", timeout=PROMPT) as client:
             return client.get(path)
 

@@ -92,8 +92,7 @@ def test_a_file_that_is_moved_away_and_back_is_used_again_without_a_restart(plac
 
     away.rename(running.file)
     wait_until(lambda: running.handled({"before", "job-1", "job-2"}))
-    wait_until(
-        lambda: running.readiness() == (200, False)
-    )  # the next write tells, which may come after the calls
+    # The next write tells, which may come after the calls.
+    wait_until(lambda: running.readiness() == (200, False))
     assert running.program.stop() == 0
     assert place.delivery_states() == {"done": 3}

@@ -70,9 +70,8 @@ class Evidence:
     #: Keys and attempts that processes gave back, since their leases had expired before the handlers were called.
     given_back: Set[tuple[str, int]] = frozenset()
     slowness: float = 1.0  #: by which the machine was busier than one that does nothing else
-    troubles: Sequence[
-        str
-    ] = ()  #: what went wrong with the run itself, such as a process that ended by itself
+    #: What went wrong with the run itself, such as a process that ended by itself.
+    troubles: Sequence[str] = ()
 
 
 def calls_in(folder: Path) -> Sequence[Call]:

@@ -52,9 +52,8 @@ class Accounting:
 
     outcomes: Mapping[str, int] = field(default_factory=dict)
     repeats: Mapping[str, int] = field(default_factory=dict)  #: calls after a return, by what came between
-    resumed: Mapping[str, int] = field(
-        default_factory=dict
-    )  #: calls after one that never ended, by what ended it
+    #: Calls after one that never ended, by what ended it.
+    resumed: Mapping[str, int] = field(default_factory=dict)
     complaints: Sequence[Complaint] = ()
 
     def count(self, kind: str) -> int:

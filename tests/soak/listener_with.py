@@ -156,9 +156,8 @@ def _limit_pages(file: Path) -> None:
 def _shift_clock(file: Path) -> None:
     """The wall clock is off by the number of seconds in a file, which changes while the process runs."""
     with file.open("rb") as opened:
-        offset = mmap.mmap(
-            opened.fileno(), 8, prot=mmap.PROT_READ
-        )  # unlike a read, this costs next to nothing
+        # Unlike a read, this costs next to nothing.
+        offset = mmap.mmap(opened.fileno(), 8, prot=mmap.PROT_READ)
     clock.now = lambda: datetime.now(UTC) + timedelta(seconds=CLOCK_OFFSET.unpack(offset[:8])[0])
 
 

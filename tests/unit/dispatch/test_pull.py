@@ -433,9 +433,8 @@ class TestUnusedOffers:
         offers = unused_offers(store)
 
         assert (offers.withdraw(), offers.withdraw()) == (3, 0)
-        with dispatching(
-            store, fail_always, bindings={}, no_handler_timeout=timedelta(0)
-        ):  # as without the offers
+        # As without the offers.
+        with dispatching(store, fail_always, bindings={}, no_handler_timeout=timedelta(0)):
             wait_until(lambda: delivery_states(store) == {"dead": 3})
         assert "no process has no route" in delivery_rows(store)[0].last_error
 

@@ -299,9 +299,8 @@ def _work_until_it_is_killed(mns: BareMns, process: subprocess.Popen[bytes]) -> 
                 kept.add(f"message {number}")
             if number % 3 == 0:
                 received: dict[str, Any] = elements(mns.receive("q"))
-                kept.discard(
-                    received["MessageBody"]
-                )  # if the reply to the next request is lost, either is right
+                # If the reply to the next request is lost, either is right.
+                kept.discard(received["MessageBody"])
                 done = mns.request("DELETE", f"/queues/q/messages?ReceiptHandle={received['ReceiptHandle']}")
                 if done.status_code == 204:
                     deleted.add(received["MessageBody"])

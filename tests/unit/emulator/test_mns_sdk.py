@@ -112,9 +112,8 @@ def test_properties_come_back_as_they_were_sent(queue: Queue) -> None:
     assert received.message_group_id == "group"
 
 
-@pytest.mark.filterwarnings(
-    "ignore::DeprecationWarning"
-)  # the SDK warns about counters that it fills in itself
+# The SDK warns about counters that it fills in itself.
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_queue_attributes_are_kept_and_changed_one_by_one(account: Any) -> None:
     queue = account.get_queue("attributes")
     queue.create(QueueMeta(vis_timeout=45, polling_wait_sec=5))

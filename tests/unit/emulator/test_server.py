@@ -13,10 +13,8 @@ def test_connections_that_are_accepted_while_it_stops_are_closed() -> None:
     """A connection that is left open is a warning when its transport is collected, and so a failure of this test."""
     made: list[socket.socket] = []
     with running(Options()) as server:
-
-        def connect_and_stop() -> (
-            None
-        ):  # in one iteration of its event loop, so that the next one accepts them
+        # All within one iteration of its event loop, so that the next one accepts them.
+        def connect_and_stop() -> None:
             made.extend(socket.create_connection(("127.0.0.1", server.port)) for _ in range(30))
             server._stopping.set()
 

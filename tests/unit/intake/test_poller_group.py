@@ -40,9 +40,7 @@ class Deep:
     def receive(self, *, limit: int, wait: timedelta, requests: int = 1) -> Sequence[Message]:
         if "extra" in threading.current_thread().name:
             self.extra_came.set()
-        elif (
-            len(self.by_thread) >= MAX_BATCHES
-        ):  # after its first turn, it leaves something for the extra one
+        elif len(self.by_thread) >= MAX_BATCHES:  # after its first turn; the rest is for the extra one
             assert self.extra_came.wait(30)
         with self._lock:
             batches = min(requests, self.batches)
