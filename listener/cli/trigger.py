@@ -52,6 +52,12 @@ ADDS: Final = "+"
 #: How many ids of jobs are printed.
 SHOWN_IDS: Final = 5
 
+#: What becomes of a callback whose id is a new one, if MPS is asked.
+_NOT_KNOWN: Final = (
+    'which does not know it, and quarantines the callback; to have it handled, set correlation.verify = "never" on a '
+    "test machine, or name a job of MPS by --job-id"
+)
+
 EPILOG = """\b
 Examples:
   mns-listener trigger --list
@@ -67,7 +73,8 @@ The callback has the form in which MPS sends it. --set changes any member, e.g.
 --set +Progress=7 adds a member that the callback does not have. A queue on another
 machine is only used after a question, since its consumers cannot tell this
 message from one of MPS. Where the settings ask MPS about callbacks
-(correlation.verify), the daemon records what MPS says instead.
+(correlation.verify), the daemon records what MPS says instead, and quarantines the
+callback of a job that MPS does not know, such as one with a new id.
 """
 
 
@@ -155,7 +162,12 @@ def _changes(_context: click.Context, _option: click.Parameter, given: tuple[str
     show_default=True,
     help="What the callback travels in; the last three are the formats of a topic.",
 )
-@click.option("--early", is_flag=True, help="Register the job in the store after its callback was sent.")
+@click.option(
+    "--early",
+    is_flag=True,
+    help="Register the job in the store after its callback was sent. With a new id, the callback is only handled if "
+    "correlation.verify is never.",
+)
 @click.option(
     "--duplicate",
     type=click.IntRange(0, 1000),
@@ -249,9 +261,7 @@ def _carry_out(
     queue = chosen_queue(settings, asked.queue_name)
     confirm_queue(queue, messages=asked.messages, yes=asked.yes)
     first = next(made_up)
-    print_warnings(
-        _warnings(sample, settings, queue, job=job, known=bool(job or register), result=first.result)
-    )
+    print_warnings(_warnings(asked, sample, settings, queue, job=job, result=first.result))
     ids: list[str] = []
     with sender(settings, queue, messages=asked.messages, rate=asked.rate) as send:
         for each in chain([first], made_up):
@@ -316,12 +326,12 @@ def _registrar(client: Client, sample: SampleCallback) -> Callable[[MadeUp], Non
 
 
 def _warnings(
+    asked: Trigger,
     sample: SampleCallback,
     settings: Settings,
     queue: QueueSettings,
     *,
     job: Job | None,
-    known: bool,
     result: Result | None,
 ) -> Iterator[str]:
     """Why the daemon may record something else than the callback says."""
@@ -331,13 +341,12 @@ def _warnings(
     if job and sample.kind and job.kind and job.kind != sample.kind.name:
         yield f"the kind of the job is {job.kind}, that of the callback {sample.kind.name}"
     rules = settings.correlation_rules().verification
+    known = job is not None or asked.early
     policies = (verification.VerifyPolicy.ALWAYS, *([verification.VerifyPolicy.KNOWN] if known else []))
-    asked = rules.policy in policies and (job.tenant if job else queue.tenant) in rules.tenants
-    if asked and sample.kind and result.terminal:
-        yield (
-            f"correlation.verify = {str(rules.policy)!r}: a daemon with these settings asks MPS about the job, and "
-            "records what MPS says"
-        )
+    is_verified = rules.policy in policies and (job.tenant if job else queue.tenant) in rules.tenants
+    if is_verified and sample.kind and result.terminal:
+        asks = f"correlation.verify = {str(rules.policy)!r}: a daemon with these settings asks MPS about the job, "
+        yield asks + ("and records what MPS says" if job or asked.job_id else _NOT_KNOWN)
 
 
 def _report(

@@ -80,6 +80,24 @@ def test_of_an_unknown_job_no_verification_is_announced(place: Place, invoke: In
     assert "asks MPS" in invoke("trigger", "iproduction.fail", correlation__verify="always").stderr
 
 
+@pytest.mark.parametrize(
+    ("options", "verify", "words"),
+    [
+        pytest.param(("--early",), "known", "does not know it, and quarantines the callback", id="new-id"),
+        pytest.param(("--early", "--job-id", JOB_ID), "known", "records what MPS says", id="id-of-mps"),
+        pytest.param((), "always", "does not know it, and quarantines the callback", id="always"),
+        pytest.param(("--early",), "never", "", id="never"),
+    ],
+)
+def test_it_warns_of_what_becomes_of_a_callback_about_which_mps_is_asked(
+    place: Place, invoke: Invoke, options: tuple[str, ...], verify: str, words: str
+) -> None:
+    warning = invoke("trigger", "snapshot.success", *options, correlation__verify=verify).stderr
+
+    assert (words in warning) if words else (warning == "")
+    assert place.messages_left() == 1
+
+
 def test_an_early_callback_is_sent_before_its_job_is_registered(
     place: Place, printed: Callable[..., Any]
 ) -> None:
