@@ -39,7 +39,7 @@ from listener.store.tables import UtcTimestamp, to_microseconds
 
 Row = Mapping[str, Any]
 
-#: Rows per statement: databases limit the number of parameters. A batch of messages is far smaller.
+#: Rows per statement: databases limit the number of parameters. A poller records at most so many messages together.
 MAX_ROWS = 128
 #: SQLite inserts more rows than this in multiples of it, and the rest by another statement. To prepare a statement for
 #: 64 rows takes several times as long as to execute it, and its driver keeps 128 prepared statements.
