@@ -28,6 +28,7 @@ from listener.api.context import ApiContext
 from listener.api.fast_path import FastPath
 from listener.api.parameters import refuse_unknown_parameters
 from listener.api.problems import ProblemDocument, UnexpectedErrors, answer_with_problems, documented
+from listener.http.head import HeadAsGet
 
 PREFIX: Final = "/v1"
 OPENAPI: Final = f"{PREFIX}/openapi.json"
@@ -57,7 +58,7 @@ def application(context: ApiContext) -> ASGIApp:
 
 def guarded(app: FastAPI, context: ApiContext) -> ASGIApp:
     """With the check of the token, the fast path, and a problem for each error that was not foreseen."""
-    fast = FastPath(app, context, path=f"{PREFIX}/jobs")
+    fast = FastPath(HeadAsGet(app), context, path=f"{PREFIX}/jobs")
     return Access(UnexpectedErrors(fast), tokens=context.tokens)
 
 

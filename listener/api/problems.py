@@ -217,8 +217,9 @@ async def _http_error(request: Request, error: Exception) -> Response:
 
 
 def _methods_of(app: FastAPI, path: str) -> Sequence[str]:
-    """The methods that a path has."""
-    return [method.upper() for method in app.openapi()["paths"].get(_template_of(app, path), ())]
+    """The methods that a path has; HEAD wherever there is GET (``HeadAsGet``)."""
+    methods = [method.upper() for method in app.openapi()["paths"].get(_template_of(app, path), ())]
+    return [*methods, "HEAD"] if "GET" in methods else methods
 
 
 def _template_of(app: FastAPI, path: str) -> str:

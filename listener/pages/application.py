@@ -20,6 +20,7 @@ from listener.api.context import ApiContext
 from listener.api.problems import problem_of
 from listener.core.errors import ListenerError
 from listener.core.logger import get_logger
+from listener.http.guard import SAFE_METHODS
 from listener.pages import (
     dead_letters,
     deliveries,
@@ -238,7 +239,7 @@ _WORDS: Final = {
 def _to_sign_in(request: Request) -> Response:
     """After the sign-in, the same page is shown; a form is not sent again."""
     wanted = request.url.path + (f"?{request.url.query}" if request.url.query else "")
-    after = f"?next={quote(wanted, safe='')}" if request.method == "GET" and wanted != "/" else ""
+    after = f"?next={quote(wanted, safe='')}" if request.method in SAFE_METHODS and wanted != "/" else ""
     return RedirectResponse(f"/sign-in{after}", 303)
 
 

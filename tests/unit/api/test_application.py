@@ -51,11 +51,11 @@ def test_there_is_no_page_that_loads_from_elsewhere(api: Api) -> None:
 @each_case(
     ("method", "path", "allowed"),
     [
-        ("OPTIONS", "/v1/jobs", {"GET", "POST"}),
-        ("DELETE", "/v1/jobs/talk-7", {"GET", "PUT"}),
-        ("PUT", "/v1/jobs/talk-7/history", {"GET"}),
+        ("OPTIONS", "/v1/jobs", {"GET", "HEAD", "POST"}),
+        ("DELETE", "/v1/jobs/talk-7", {"GET", "HEAD", "PUT"}),
+        ("PUT", "/v1/jobs/talk-7/history", {"GET", "HEAD"}),
         ("GET", "/v1/dead-letters/drop", {"POST"}),
-        ("POST", "/v1/dead-letters/7", {"GET"}),
+        ("POST", "/v1/dead-letters/7", {"GET", "HEAD"}),
     ],
 )
 def test_a_wrong_method_is_answered_with_those_that_the_path_has(
@@ -68,6 +68,22 @@ def test_a_wrong_method_is_answered_with_those_that_the_path_has(
     assert reply.json()["title"] == "The path has no such method"
     assert reply.json()["detail"] == f"{path} has no method {method}"
     assert reply.json()["hint"] == f"it has {reply.headers['allow']}"
+
+
+@each_case(
+    "path", ["/v1", "/v1/jobs", "/v1/jobs/nothing", OPENAPI, "/v1/events?follow=no", "/v1/explain", "/v1/x"]
+)
+def test_head_is_answered_as_get_is_without_the_body(api: Api, path: str) -> None:
+    head, get = api.call("HEAD", path), api.get(path)
+
+    assert (head.status_code, head.headers, head.content) == (get.status_code, get.headers, b"")
+    assert get.content
+
+
+def test_events_that_never_end_are_not_waited_for_by_head(api: Api) -> None:
+    reply = api.call("HEAD", "/v1/events")
+
+    assert (reply.status_code, reply.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
 
 
 def test_every_operation_refuses_parameters_that_it_does_not_have(api: Api) -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
+import http.client
 import socket
-from collections.abc import Iterator
+import threading
+from collections.abc import AsyncIterator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -11,12 +14,18 @@ from typing import Any
 import anyio.to_thread
 import httpx
 import pytest
+from starlette.responses import StreamingResponse
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from listener.http.address import bind
 from listener.http.app import application
+from listener.http.head import HeadAsGet
 from listener.http.server import Server
 from listener.runtime.liveness import Health
 from listener.runtime.metrics import Metrics
+
+#: The longest that anything may take.
+TIMEOUT = 90.0
 
 
 class Process:
@@ -26,17 +35,18 @@ class Process:
         self.alive = self.ready = True
         self.metrics = Metrics()
 
-    def application(self) -> Any:
+    def application(self, otherwise: ASGIApp | None = None) -> Any:
         return application(
             alive=lambda: Health(ok=self.alive, details={"stalled": [] if self.alive else ["poll q"]}),
             ready=lambda: Health(ok=self.ready, details={"store": "ok" if self.ready else "away"}),
             metrics=self.metrics.exposition,
+            otherwise=otherwise,
         )
 
 
 @contextmanager
-def serving(process: Process, bound: socket.socket) -> Iterator[None]:
-    server = Server(process.application(), bound, max_connections=64)
+def serving(process: Process, bound: socket.socket, otherwise: ASGIApp | None = None) -> Iterator[None]:
+    server = Server(process.application(otherwise), bound, max_connections=64)
     server.start()
     try:
         yield
@@ -87,6 +97,42 @@ def test_metrics_are_in_the_form_of_prometheus(process: Process, client: httpx.C
 def test_there_is_nothing_else(client: httpx.Client) -> None:
     assert client.get("/").status_code == 404
     assert client.post("/healthz").status_code == 405
+
+
+@pytest.mark.parametrize("path", ["/healthz", "/readyz", "/metrics", "/nothing"])
+def test_head_is_answered_as_get_is_without_the_body(client: httpx.Client, path: str) -> None:
+    head, get = client.head(path), client.get(path)
+
+    assert (head.status_code, head.headers, head.content) == (get.status_code, get.headers, b"")
+
+
+def test_a_stream_that_never_ends_is_ended_by_head(process: Process) -> None:
+    """And its connection serves the next request."""
+    ended = threading.Event()
+
+    async def endless() -> AsyncIterator[str]:
+        try:
+            await asyncio.Event().wait()
+            yield "never"
+        finally:
+            ended.set()
+
+    async def stream(scope: Scope, receive: Receive, send: Send) -> None:
+        await StreamingResponse(endless(), media_type="text/event-stream")(scope, receive, send)
+
+    bound = bind("127.0.0.1:0")
+    with serving(process, bound, HeadAsGet(stream)):
+        client = http.client.HTTPConnection(*bound.getsockname(), timeout=TIMEOUT)
+        client.request("HEAD", "/events")
+        head = client.getresponse()
+        head.read()
+        connection = client.sock
+        client.request("GET", "/healthz")
+
+        assert (head.status, head.headers["content-type"]) == (200, "text/event-stream; charset=utf-8")
+        assert ended.wait(TIMEOUT)
+        assert (client.getresponse().status, client.sock) == (200, connection)
+        client.close()
 
 
 def test_a_stopped_server_releases_its_address(process: Process) -> None:

@@ -26,6 +26,7 @@ def test_without_a_session_every_page_leads_to_the_sign_in(visitor: Browser) -> 
         reply = visitor.get(path)
         assert (reply.status_code, reply.headers["location"][:8]) == (303, "/sign-in"), path
     assert visitor.get("/jobs?state=Fail").headers["location"] == "/sign-in?next=%2Fjobs%3Fstate%3DFail"
+    assert visitor.call("HEAD", "/jobs").headers["location"] == "/sign-in?next=%2Fjobs"
     assert visitor.call("POST", DROP, data={"id": "1"}).headers["location"] == "/sign-in"
 
 
