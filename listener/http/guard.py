@@ -19,6 +19,9 @@ MAX_BODY: Final = 64 << 10
 SAFE_METHODS: Final = ("GET", "HEAD", "OPTIONS")
 #: The beginning of a target that is a whole URL.
 _ABSOLUTE: Final = re.compile(rb"(?i:https?)://(?P<host>[^/?]+)")
+#: A Host header (RFC 9110, 7.2): a name or an address, which is in brackets if it has colons, and perhaps a port.
+_HOST: Final = re.compile(r"(\[(?P<ipv6>[^\[\]]*:[^\[\]]*)\]|(?P<name>[^:\[\]]+))(:(?P<port>[0-9]{0,5}))?")
+_MAX_PORT: Final = 65_535
 _ALLOW: Final = "add its name to http.allowed_hosts"
 
 
@@ -57,14 +60,14 @@ class Guard:
         if problem is None:
             await self._app(scope, receive, send)
             return
-        if problem.status == 403:  # the other refusals are those of bodies that are not to be read
+        if problem.status in (400, 403):  # the other refusals are those of bodies that are not to be read
             await _read_body(receive)
         await problem_response(problem)(scope, receive, send)
 
     def _refusal(self, scope: Scope, headers: Headers) -> Problem | None:
         host = headers.get("host", "")
-        if not self._is_allowed(host):
-            return _refused(403, "forbidden-host", "the Host header names another host", self._hint)
+        if problem := self._refused_host(host):
+            return problem
         if scope["method"] not in SAFE_METHODS and _is_foreign(headers.get("origin"), host):
             return _refused(
                 403,
@@ -91,14 +94,25 @@ class Guard:
             (limit for beginning, limit in self._body_limits.items() if path.startswith(beginning)), MAX_BODY
         )
 
-    def _is_allowed(self, header: str) -> bool:
-        host = _host_of(header)
-        if self._allowed is None or not host:  # HTTP/1.0 needs no Host header, and browsers always send one
-            return True
-        return host == "localhost" or is_address(host) or host in self._allowed
+    def _refused_host(self, header: str) -> Problem | None:
+        if self._allowed is None or not header:  # HTTP/1.0 needs no Host header, and browsers always send one
+            return None
+        found = _HOST.fullmatch(header)
+        if found is None or int(found["port"] or "0") > _MAX_PORT:
+            return _refused(
+                400,
+                "bad-request",
+                "the Host header is not valid",
+                "send HOST or HOST:PORT, e.g. localhost:8471",
+            )
+        host = (found["ipv6"] or found["name"]).removesuffix(".").lower()
+        if host == "localhost" or is_address(host) or host in self._allowed:
+            return None
+        return _refused(403, "forbidden-host", "the Host header names another host", self._hint)
 
 
 _TITLES: Final = {
+    "bad-request": "The request cannot be read",
     "forbidden-host": "The request is for another host",
     "forbidden-origin": "A page of another server sent the request",
     "length-required": "The length of the body is required",
@@ -131,13 +145,6 @@ def _in_origin_form(scope: Scope) -> Scope:
         "path": unquote(raw_path.decode("ascii")),
         "headers": [(b"host", found["host"]), *others],
     }
-
-
-def _host_of(header: str) -> str:
-    """The host without its port, in lower case."""
-    if header.startswith("["):
-        return header[1:].partition("]")[0]
-    return header.partition(":")[0].removesuffix(".").lower()
 
 
 def _is_foreign(origin: str | None, host: str) -> bool:

@@ -42,6 +42,9 @@ def reply_to(
         "LOCALHOST.",
         "127.0.0.1:8471",
         "[::1]:8471",
+        "[::1]",
+        pytest.param("localhost:", id="empty-port"),
+        "localhost:65535",
         pytest.param("10.0.0.7:8471", id="address-of-a-pod"),
         "listener.internal:8471",
         "Listener.Internal",
@@ -62,7 +65,7 @@ def test_names_of_this_machine_and_addresses_pass(host: str) -> None:
         "localhost.attacker.example",
         "127.0.0.1.attacker.example",
         "1.2.3",
-        "[attacker.example]",
+        "[attacker:example]",
         "internal",
     ],
 )
@@ -71,6 +74,32 @@ def test_any_other_name_is_refused_with_a_hint(host: str) -> None:
 
     assert reply.status_code == 403
     assert "http.allowed_hosts" in reply.text
+    assert reply.headers["connection"] == "close"
+
+
+@each_case(
+    "host",
+    [
+        "localhost:evil",
+        "127.0.0.1:evil",
+        "[::1]:evil",
+        "[::1]evil",
+        "[::1",
+        "::1",
+        "[localhost]",
+        "localhost:80:80",
+        "localhost:80@attacker.example",
+        "localhost:-1",
+        "localhost:65536",
+        pytest.param("localhost:" + "9" * 5000, id="thousands-of-digits"),
+        ":80",
+    ],
+)
+def test_a_host_that_is_none_or_a_port_that_is_none_is_refused(host: str) -> None:
+    reply = reply_to({"host": host})
+
+    assert (reply.status_code, reply.json()["title"]) == (400, "The request cannot be read")
+    assert "HOST:PORT" in reply.json()["hint"]
     assert reply.headers["connection"] == "close"
 
 
