@@ -1,8 +1,8 @@
 """The daemon: opens everything and starts every loop, reloads, and stops, each in one order.
 
 What is connected to what: ``listener.daemon.wiring``. What a start opens, and ``check`` verifies:
-``listener.daemon.start_checks``. After how long a loop counts as stalled:
-``listener.daemon.health``. What SIGHUP reloads: ``listener.daemon.reload``.
+``listener.daemon.start_checks``. After how long a loop counts as stalled: ``listener.daemon.health``. What SIGHUP
+reloads: ``listener.daemon.reload``.
 """
 
 from __future__ import annotations

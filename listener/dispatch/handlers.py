@@ -91,12 +91,6 @@ class Handlers:
             if isinstance(loaded.handler, PullHandler)
         }
 
-    @property
-    def retired(self) -> int:
-        """How many replaced handlers are still running something."""
-        with self._lock:
-            return len(self._retired)
-
     def bind(self, target: Target) -> Callable[[JobResult], None]:
         """A function that calls the handler which is in use then, waits until it is done, and raises what it raises.
 

@@ -8,7 +8,7 @@ from listener.core.quick_init import from_values
 from listener.formats import activities, kind_outputs, user_data
 from listener.rules.job_facts import JobFacts, job_facts, kind_of
 
-#: Of all fields, in their order: with keywords, a document takes 1 us more, for each delivery.
+#: From the values of all fields, in their order: with keywords, a document takes 1 us more, for each delivery.
 _from_values = from_values(JobResult)
 
 
@@ -16,8 +16,7 @@ def job_result(delivery: Delivery, *, traceparent: str = "") -> JobResult:
     """The result of the delivery, completed with what the store knows about its job.
 
     Of a job that is known, its stored user data, function and pipeline take precedence over those of the callback, and
-    its kind is the type of a callback that has none. ``traceparent`` is that of the attempt, if that is
-    traced.
+    its kind is the type of a callback that has none. ``traceparent`` is that of the attempt, if that is traced.
     """
     result, job = delivery.result, delivery.job
     facts = job_facts(result, job)

@@ -2,8 +2,8 @@
 
 Such a process has a tracer provider: its application, ``opentelemetry-instrument`` or a module of handlers has set one
 up. That OpenTelemetry is imported does not tell: FastAPI does so. This module imports it only if another one did, so
-without a provider next to nothing is done. A trace is
-passed on all the same, as the text of a ``traceparent`` (W3C Trace Context), which is stored with the job.
+without a provider next to nothing is done. A trace is passed on all the same, as the text of a ``traceparent`` (W3C
+Trace Context), which is stored with the job.
 """
 
 from __future__ import annotations

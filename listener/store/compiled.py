@@ -2,8 +2,8 @@
 
 SQLAlchemy processes every row and value again at every execution, which takes several times as long as SQLite takes
 to execute the statement. Its compiler is used here, its execution is not: the parameters go straight to the driver's
-cursor. Rows to insert are tuples of what the database stores, in the order of the columns; elsewhere timestamps are
-converted to numbers here, and back.
+cursor. Rows to insert are tuples of what the database stores, in the order of the columns; timestamps of other
+parameters are converted to numbers here.
 """
 
 from __future__ import annotations

@@ -69,11 +69,12 @@ _result_columns = itemgetter(*RESULT_FIELDS)
 _DELIVERY_STATES = {state.value: state for state in DeliveryState}
 _JOB_STATES = {state.value: state for state in JobState}
 _SOURCES = {source.value: source for source in Source}
-_JOB_TIMES = tuple(
+#: Where the values of these fields are among those of JOB_FIELDS.
+_TIME_PLACES = tuple(
     place for place, name in enumerate(JOB_FIELDS) if isinstance(jobs.c[name].type, UtcTimestamp)
 )
-_JOB_STATE = JOB_FIELDS.index("state")
-_UNIQUE_IF_GIVEN = tuple(JOB_FIELDS.index(name) for name in UNIQUE_IF_GIVEN)
+_STATE_PLACE = JOB_FIELDS.index("state")
+_UNIQUE_PLACES = tuple(JOB_FIELDS.index(name) for name in UNIQUE_IF_GIVEN)
 _made_job = from_values(Job)
 
 
@@ -94,7 +95,7 @@ def job_of(row: Columns) -> Job:
 
 def stored_job(values: list[Any]) -> Job:
     """The job in these columns, which are JOB_FIELDS, as the driver reads them. The list is changed."""
-    for place in _JOB_TIMES:
+    for place in _TIME_PLACES:
         if (number := values[place]) is not None:
             values[place] = from_microseconds(number)
     return _job(values)
@@ -102,11 +103,11 @@ def stored_job(values: list[Any]) -> Job:
 
 def _job(values: list[Any]) -> Job:
     """The job with these values of its fields. The list is changed."""
-    for place in _UNIQUE_IF_GIVEN:
+    for place in _UNIQUE_PLACES:
         values[place] = values[place] or ""
     # An unknown state raises ValueError, which names it.
-    state = values[_JOB_STATE]
-    values[_JOB_STATE] = _JOB_STATES.get(state) or JobState(state)
+    state = values[_STATE_PLACE]
+    values[_STATE_PLACE] = _JOB_STATES.get(state) or JobState(state)
     return _made_job(values)
 
 
