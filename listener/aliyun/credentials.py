@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from listener.core import clock
 from listener.core.errors import FailureKind, SettingsError, UnavailableError
 from listener.core.logger import get_logger
 from listener.runtime.log_throttle import ThrottledLog
@@ -51,6 +52,9 @@ class AccessKey:
 
     def get_security_token(self) -> str:
         return self.security_token
+
+
+_NO_KEY = AccessKey("", "")
 
 
 class Credentials:
@@ -129,7 +133,7 @@ class _Chain:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._client: Any = None
-        self._key_id = ""
+        self._key = _NO_KEY  #: that the package provided last
         self.expiry: int | None = None  #: of the key that was provided last
         self._complaints = _Complaints()
         self._warnings = ThrottledLog(log)
@@ -138,38 +142,53 @@ class _Chain:
         # A trailing line break, as left by files and pipes, cannot be sent in a header.
         key_id, secret, token = (os.environ.get(name, "").strip() for name in (KEY_ID, KEY_SECRET, TOKEN))
         if key_id and secret:
-            self._key_id, self.expiry = "", None
+            self._key, self.expiry = _NO_KEY, None
             return AccessKey(key_id, secret, token)
         return self._from_package()
 
     def _from_package(self) -> AccessKey:
         from alibabacloud_credentials.client import Client
-        from alibabacloud_credentials.exceptions import CredentialException
 
         try:
             with self._lock:
                 self._client = self._client or Client()
                 self._complaints.listen()
                 found = self._client.get_credential()
-                if found.access_key_id != self._key_id:  # a renewed key has another id
+                if found.access_key_id != self._key.id:  # a renewed key has another id
                     self.expiry = _expiry(self._client.cloud_credential.provider)
-                    self._key_id = found.access_key_id
-        except CredentialException as error:
+                self._key = AccessKey(
+                    str(found.access_key_id or ""),
+                    str(found.access_key_secret or ""),
+                    str(found.security_token or ""),
+                )
+        except Exception as error:  # what a reply of a service breaks in the package has no common type
             self._complaints.take()  # the error says the same
+            return self._present_key(_masked(str(error)))
+        if complaint := self._complaints.take():
+            self._warn(complaint)
+        return self._key
+
+    def _present_key(self, reason: str) -> AccessKey:
+        """The key that was not renewed, until it expires: the package tries to renew it 15 minutes before. Raises
+        UnavailableError."""
+        key, expiry = self._key, self.expiry
+        if expiry is None or clock.now().timestamp() >= expiry:
             raise UnavailableError(
                 "no Alibaba Cloud access key found",
                 kind=FailureKind.CREDENTIALS,
                 hint=f"set {KEY_ID} and {KEY_SECRET}, or [credentials] access_key_id_file and "
-                f"access_key_secret_file ({_masked(str(error))})",
+                f"access_key_secret_file ({reason})",
             ) from None  # its text may contain a secret
-        if complaint := self._complaints.take():
-            self._warnings.warning(
-                "credentials.not_renewed",
-                error=complaint,
-                hint="the present key is used as long as it is accepted; verify that the service that issues it is "
-                "reachable, such as the RAM role of the machine",
-            )
-        return AccessKey(found.access_key_id or "", found.access_key_secret or "", found.security_token or "")
+        self._warn(reason)
+        return key
+
+    def _warn(self, reason: str) -> None:
+        self._warnings.warning(
+            "credentials.not_renewed",
+            error=reason,
+            hint="the present key is used until it expires; verify that the service that issues it is "
+            "reachable, such as the RAM role of the machine",
+        )
 
 
 def _expiry(provider: Any) -> int | None:

@@ -236,3 +236,52 @@ def test_a_key_that_is_not_renewed_in_time_is_logged_once_a_minute(
     assert (line["event"], line["level"]) == ("credentials.not_renewed", "warning")
     assert "stale time is in the past" in line["error"]
     assert "testKeySecret" not in child.stderr
+
+
+#: What a proxy or a broken service answers with instead of a key; the package raises something else for each.
+NO_KEYS = [
+    pytest.param(b"<html>busy</html>", id="html"),
+    pytest.param(b"\xff\xfe", id="not-utf-8"),
+    pytest.param(b"[]", id="list"),
+    pytest.param(b"null", id="null"),
+    pytest.param(json.dumps(EXPIRING | {"Code": "Success", "Expiration": None}).encode(), id="no-time"),
+    pytest.param(json.dumps(EXPIRING | {"Code": "Success", "Expiration": "soon"}).encode(), id="wrong-time"),
+]
+#: For the package, a key is to be renewed 15 minutes before it expires.
+STALE = http_reply(
+    json.dumps(
+        EXPIRING
+        | {
+            "Code": "Success",
+            "Expiration": (clock.now() + timedelta(minutes=10)).strftime("%Y-%m-%dT%H:%M:%SZ"),
+        }
+    ).encode(),
+    headers=CLOSED,
+)
+
+
+@pytest.mark.parametrize("answer", NO_KEYS)
+def test_a_key_that_cannot_be_renewed_is_used_until_it_expires(tmp_path: Path, answer: bytes) -> None:
+    with serving([STALE], [STALE], [http_reply(answer, headers=CLOSED)]) as server:
+        child = ask(tmp_path, ALIBABA_CLOUD_CREDENTIALS_URI=f"{server.url}/key")
+
+    assert child.stdout.splitlines() == ["expiring"] * 3
+    lines = [json.loads(each) for each in child.stderr.splitlines()]
+    assert {(line["event"], line["level"]) for line in lines} == {("credentials.not_renewed", "warning")}
+
+
+LATER = "clock.now = lambda now=clock.now: now() + timedelta(minutes=11)"
+ASK_LATER = ASK.replace(
+    "for _ in range(3):",
+    f"from datetime import timedelta\nkeys.get_credentials()\n{LATER}\nfor _ in range(3):",
+)
+
+
+@pytest.mark.parametrize("answer", NO_KEYS)
+def test_whatever_a_service_answers_instead_of_a_key_is_an_outage(tmp_path: Path, answer: bytes) -> None:
+    with serving([STALE], [STALE], [http_reply(answer, headers=CLOSED)]) as server:
+        child = ask(tmp_path, ASK_LATER, ALIBABA_CLOUD_CREDENTIALS_URI=f"{server.url}/key")
+
+    lines = child.stdout.splitlines()
+    assert len(lines) == 3
+    assert all("no Alibaba Cloud access key found" in line for line in lines)
