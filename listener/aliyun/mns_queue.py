@@ -307,7 +307,7 @@ def _date(reply: MnsReply) -> datetime | None:
     """The Date header; None if it is missing or malformed."""
     try:
         theirs = parsedate_to_datetime(reply.date)
-    except ValueError:
+    except (ValueError, OverflowError):  # the latter for a number that is too large
         return None
     return theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC)
 

@@ -167,6 +167,25 @@ def test_the_date_of_a_reply_from_mns_is_passed_on(status: str, body: str, dates
     assert seen == dates
 
 
+@pytest.mark.parametrize(
+    "date",
+    [
+        "",
+        "tomorrow",
+        "Thu, 99 Nov 2026 13:00:00 GMT",
+        "Thu, 99999999999999999999 Nov 2026 13:00:00 GMT",
+        "Thu, 27 Nov 2026 13:00:00 +99999999999",
+    ],
+)
+def test_a_date_that_is_none_costs_no_message(date: str) -> None:
+    body = b"<Messages><Message><MessageId>one</MessageId></Message></Messages>"
+    with (
+        serving([http_reply(body, headers=f"Date: {date}\r\n")]) as server,
+        a_queue(server.url) as queue,
+    ):
+        assert [each.message_id for each in receive(queue)] == ["one"]
+
+
 class TestReceiving:
     def test_messages_come_with_everything_that_mns_says_of_them(
         self, server: RunningEmulator, queue: MnsQueue
