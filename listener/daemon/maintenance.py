@@ -72,8 +72,8 @@ class Presence:
 
 
 class Housekeeping:
-    """Watches the clock, maintains leases, decides about waiting results, breaks slow requests to MNS, finds out
-    when an outage of the store is over, reports that this daemon runs, and how large floods of lines were.
+    """Watches the clock, maintains leases, decides about waiting results, finds out when an outage of the store
+    is over, reports that this daemon runs, and how large floods of lines were.
     """
 
     def __init__(

@@ -74,7 +74,7 @@ class Sizes:
     """How much of everything. With less, a rate is less sure, and that of a short drain is lower."""
 
     rounds: int = 3  #: where only the listener is measured
-    rounds_loops: int = 7  #: against loops, whose ratios scatter most
+    rounds_close: int = 7  #: where both sides are so close that the scatter of rounds matters
     rounds_tasks: int = 5  #: against task queues
     rounds_aside: int = 3  #: where it takes long
     messages: int = 20_000
@@ -99,7 +99,7 @@ FULL: Final = Sizes()
 #: A minute on two idle cores. Drains are as long as it takes to find what ``FULL`` finds.
 QUICK: Final = Sizes(
     rounds=2,
-    rounds_loops=2,
+    rounds_close=2,
     rounds_tasks=1,
     rounds_aside=1,
     messages=3_000,
@@ -161,10 +161,10 @@ def against_loops(bench: Bench) -> Iterator[Figure]:
         lambda _: bench.sdk("single", count=sizes.slow),
         lambda _: bench.sdk("expert", count=sizes.messages),
         lambda _: bench.sdk("batch", count=sizes.messages),
-        rounds=sizes.rounds_loops,
+        rounds=sizes.rounds_close,
     )
     ours, single, expert, batch = ([each.rate for each in side] for side in zip(*rounds, strict=True))
-    limits = [ceiling(bench.server, count=sizes.messages) for _ in range(sizes.rounds_loops)]
+    limits = [ceiling(bench.server, count=sizes.messages) for _ in range(sizes.rounds_close)]
     yield Figure(name="drain: callbacks", values=ours, unit="/s")
     yield Figure(name="drain: the SDK's sample loop", values=single, unit="/s")
     yield Figure(name="drain: an expert's batch loop", values=expert, unit="/s")
@@ -197,7 +197,7 @@ def watched(bench: Bench) -> Iterator[Figure]:
         watchers = Watchers(socket) if label == "watched" else None
         return _drain_when_ready(bench, store, count=sizes.watched, environment=listen, watchers=watchers)
 
-    rounds = interleaved(partial(side, "watched"), partial(side, "alone"), rounds=sizes.rounds_aside)
+    rounds = interleaved(partial(side, "watched"), partial(side, "alone"), rounds=sizes.rounds_close)
     costs = ratios((one.cpu_each, other.cpu_each) for one, other in rounds)
     rates = ratios((one.rate, other.rate) for one, other in rounds)
     name = "drain beside a page and a follower of events / alone"

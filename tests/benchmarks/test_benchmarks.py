@@ -38,7 +38,7 @@ from tests.support.program import Program
 
 KEY = Credentials(lambda: AccessKey("testKeyId", "testKeySecret"))
 URI = f"/queues/{QUEUE}/messages"
-TINY = replace(QUICK, rounds=1, rounds_loops=1, messages=200, aside=200, watched=200, warm_up=0, slow=50)
+TINY = replace(QUICK, rounds=1, rounds_close=1, messages=200, aside=200, watched=200, warm_up=0, slow=50)
 
 
 @pytest.fixture(scope="module")
@@ -114,7 +114,7 @@ def test_drain_of_a_few_callbacks_gives_every_figure(server: Server, tmp_path: P
 def test_a_drain_is_watched_by_a_page_and_a_follower(server: Server, tmp_path: Path) -> None:
     cpu, rate = watched(Bench(server, TINY, tmp_path))
 
-    assert (len(cpu.values), len(rate.values)) == (TINY.rounds_aside, TINY.rounds_aside)
+    assert (len(cpu.values), len(rate.values)) == (TINY.rounds_close, TINY.rounds_close)
     assert min(*cpu.values, *rate.values) > 0
 
 
