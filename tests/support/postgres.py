@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import atexit
 import importlib.util
 import itertools
 import os
@@ -11,9 +10,10 @@ import shutil
 import signal
 import subprocess
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from functools import cache
+from functools import cache, partial
+from multiprocessing.util import Finalize
 from pathlib import Path
 from typing import Any, Final
 
@@ -167,7 +167,7 @@ def _programs() -> Path:
         return installed
     folder = Path(tempfile.mkdtemp(prefix="mnsl-pg-programs-"))
     folder.chmod(0o755)
-    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    _at_exit(partial(shutil.rmtree, folder, ignore_errors=True))
     libraries = f"{_PACKAGE}.libs"  # the programs look for them beside their package
     shutil.copytree(installed, folder / _PACKAGE / _INSTALLED)
     shutil.copytree(installed.parents[1] / libraries, folder / libraries)
@@ -178,8 +178,13 @@ def _programs() -> Path:
 def server() -> PostgresServer:
     """The one that all tests share; it ends with the run."""
     started = PostgresServer()
-    atexit.register(started.remove)
+    _at_exit(started.remove)
     return started.start()
+
+
+def _at_exit(action: Callable[[], None]) -> None:
+    """Also in a process of a pool, which leaves without what is registered with atexit."""
+    Finalize(None, action, exitpriority=0)
 
 
 def _unprivileged() -> Mapping[str, Any]:
