@@ -14,7 +14,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 
-from sqlalchemy import Connection, RowMapping, select
+from sqlalchemy import Connection
 
 from listener.core.model import (
     Claim,
@@ -29,12 +29,13 @@ from listener.core.model import (
     Target,
 )
 from listener.core.ports import Decide
-from listener.store import changes, delivery_rows, job_matching, quarantine, result_rows, waiting
+from listener.store import changes, delivery_rows, job_matching, quarantine, result_rows
 from listener.store.changes import ChangeKind
 from listener.store.recorded_entries import RecordedBatch
 from listener.store.result_rows import Recorded
 from listener.store.routed_result import KnownJob, RoutedResult, make_routed_result
-from listener.store.rows import mapping, result_of
+from listener.store.rows import Columns, result_of
+from listener.store.selects import rows_in_order
 from listener.store.tables import results
 from listener.store.unreadable import each_of, result_aside
 
@@ -95,7 +96,7 @@ def decide_waiting(
     connection: Connection, ids: Sequence[int], decide: Decide, *, at: datetime
 ) -> RecordSummary:
     """See ``ResultStore.decide_waiting``; ``ids`` are the rows that are due."""
-    rows = waiting.rows_of(connection, ids)
+    rows = rows_in_order(connection, results, ids)
     return reroute(connection, rows, decide, at=at) if rows else RecordSummary()
 
 
@@ -118,15 +119,14 @@ def reroute_each(
     """``reroute`` for each of these rows alone."""
 
     def one(row_id: int) -> RecordSummary:
-        row = connection.execute(select(results).where(results.c.id == row_id)).one()
-        return reroute(connection, [mapping(row)], decide, at=at)
+        return reroute(connection, rows_in_order(connection, results, [row_id]), decide, at=at)
 
     done = each_of(connection, results, ids, one, set_aside=set_aside)
     return RecordSummary.total(done)
 
 
 def reroute(
-    connection: Connection, rows: Sequence[RowMapping], decide: Decide, *, at: datetime
+    connection: Connection, rows: Sequence[Columns], decide: Decide, *, at: datetime
 ) -> RecordSummary:
     """Decide again about results that are already recorded (rows of the table), and write their deliveries."""
     recorded = [result_of(row) for row in rows]

@@ -9,7 +9,7 @@ from sqlalchemy import ColumnElement, Connection, select, update
 
 from listener.core.model import Job, Tenants
 from listener.store.rows import job_of
-from listener.store.selects import rows_by_id
+from listener.store.selects import rows_in_order
 from listener.store.tables import jobs
 from listener.store.unreadable import each_of
 
@@ -37,8 +37,7 @@ def claim(
 
 def load(connection: Connection, ids: Sequence[int]) -> Sequence[Job]:
     """Jobs by the ids of their rows, in this order."""
-    rows = rows_by_id(connection, jobs, ids)
-    return [job_of(rows[row_id]) for row_id in ids]
+    return [job_of(row) for row in rows_in_order(connection, jobs, ids)]
 
 
 def load_each(connection: Connection, ids: Sequence[int]) -> Sequence[Job]:

@@ -18,8 +18,8 @@ from listener.store.database import Database
 from listener.store.filters import NO_FILTERS, Filters
 from listener.store.queries import Queries, StoredResult
 from listener.store.row_actions import Changed, joined
-from listener.store.rows import mapping
 from listener.store.searching import Page, existing
+from listener.store.selects import rows_in_order
 from listener.store.tables import results
 from listener.store.unreadable import either, log_unreadable
 
@@ -145,5 +145,4 @@ def _step(
 
 
 def _reroute(connection: Connection, ids: Sequence[int], decide: Decide, *, at: datetime) -> RecordSummary:
-    found = connection.execute(select(results).where(results.c.id.in_(ids)).order_by(results.c.id))
-    return ingest.reroute(connection, [mapping(row) for row in found], decide, at=at)
+    return ingest.reroute(connection, rows_in_order(connection, results, ids), decide, at=at)

@@ -74,3 +74,9 @@ _COMPLETE_ROWS = {table: _CompleteRows(table) for table in (jobs, results, deliv
 def rows_by_id(connection: Connection, table: Table, ids: Iterable[int]) -> dict[int, dict[str, Any]]:
     """Rows of ``jobs``, ``results`` or ``deliveries`` by their ids, without those that do not exist."""
     return {row["id"]: row for row in _COMPLETE_ROWS[table].run(connection, ids)}
+
+
+def rows_in_order(connection: Connection, table: Table, ids: Sequence[int]) -> list[dict[str, Any]]:
+    """The rows with these ids, all of which exist, in this order."""
+    found = rows_by_id(connection, table, ids)
+    return [found[row_id] for row_id in ids]

@@ -25,7 +25,7 @@ from listener.core.ports import Decide
 from listener.store import ingest, quarantine, result_rows, waiting
 from listener.store.changes import ChangeKind
 from listener.store.rows import job_of, result_of
-from listener.store.selects import rows_by_id
+from listener.store.selects import rows_by_id, rows_in_order
 from listener.store.tables import jobs, results
 from listener.store.unreadable import each_of, result_aside
 
@@ -52,7 +52,7 @@ def claim(
 
 def load(connection: Connection, ids: Sequence[int]) -> Sequence[Unverified]:
     """Callbacks with their jobs by the ids of their rows, in this order."""
-    rows = waiting.rows_of(connection, ids)
+    rows = rows_in_order(connection, results, ids)
     known = rows_by_id(connection, jobs, {row["job"] for row in rows if row["job"]})
     return [
         Unverified(

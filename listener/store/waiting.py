@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from datetime import datetime
 
-from sqlalchemy import Boolean, Connection, RowMapping, bindparam, or_, select
+from sqlalchemy import Boolean, Connection, bindparam, or_, select
 
 from listener.core.model import ResultStatus
 from listener.store.in_turn import in_turn, queues_of, select_queues
-from listener.store.rows import mapping
 from listener.store.tables import results
 
 _WAITS = results.c.wait_until.is_not(None)
@@ -55,9 +54,3 @@ def due(
         if takes(queue)
     ]
     return in_turn(found, limit=limit)
-
-
-def rows_of(connection: Connection, ids: Sequence[int]) -> Sequence[RowMapping]:
-    """The rows with these ids, in this order."""
-    rows = {row.id: mapping(row) for row in connection.execute(select(results).where(results.c.id.in_(ids)))}
-    return [rows[row_id] for row_id in ids]
