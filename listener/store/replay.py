@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any
 
 from sqlalchemy import Connection, bindparam, select, update
 
@@ -20,7 +19,8 @@ from listener.store import changes, delivery_rows, ingest, job_matching
 from listener.store.changes import ChangeKind
 from listener.store.postgres import notify
 from listener.store.routed_result import KnownJob, RoutedResult
-from listener.store.rows import mapping, result_of
+from listener.store.rows import Columns, result_of
+from listener.store.selects import rows_in_order
 from listener.store.tables import deliveries, results
 
 NO_ROUTE = "no route matches its result"
@@ -61,7 +61,7 @@ class _Sibling:
 class _Recorded:
     """The result of dead letters, the decision about it by the current routes, and all of its deliveries by age."""
 
-    row: Any
+    row: Columns
     result: Result
     known: KnownJob | None
     decision: RoutingDecision
@@ -106,7 +106,7 @@ def _results_of(connection: Connection, ids: Sequence[int]) -> Sequence[int]:
 def _recorded(
     connection: Connection, ids: Sequence[int], decide: Decide, *, at: datetime
 ) -> Sequence[_Recorded]:
-    rows = [mapping(row) for row in connection.execute(select(results).where(results.c.id.in_(ids)))]
+    rows = rows_in_order(connection, results, ids)
     read = [result_of(row) for row in rows]
     known = job_matching.find_jobs(connection, read, at=at)
     found: dict[int, _Recorded] = {}
