@@ -1,19 +1,15 @@
-"""MNS queues: builds the requests of its API and decodes replies element by element.
-
-The SDK's decoder loses a whole batch if it cannot decode one message.
-"""
+"""MNS queues: builds the requests of its API, and says what their replies and failures mean."""
 
 from __future__ import annotations
 
 import http.client
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
-from itertools import chain, islice, zip_longest
-from typing import Any, ClassVar, TypeVar
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from itertools import chain, zip_longest
+from typing import ClassVar, TypeVar
 from xml.sax.saxutils import escape
 
-from listener.aliyun import flat_messages, network_errors
+from listener.aliyun import mns_replies, network_errors
 from listener.aliyun.credentials import Credentials
 from listener.aliyun.mns_connection import MnsReply, MnsRequest
 from listener.aliyun.mns_connections import MnsConnections, RequestOutcome
@@ -21,17 +17,14 @@ from listener.aliyun.request_count import OK, OnRequest, not_counted
 from listener.core import clock
 from listener.core.errors import FailureKind, QueueUnavailable, UnavailableError
 from listener.core.logger import get_logger
-from listener.core.model import Message, make_message
+from listener.core.model import Message
 from listener.core.queue_status import QueueStatus
 from listener.formats import safe_xml
-from listener.formats.unicode_text import shortened, storable
+from listener.formats.unicode_text import shortened
 from listener.runtime.log_throttle import ThrottledLog
 from listener.settings.sections import MAX_BATCH, QueueSettings
 
 log = get_logger(__name__)
-
-#: More than any attribute may have.
-_MAX_SECONDS = 1_000_000_000
 
 _KINDS = {
     "QueueNotExist": FailureKind.MISSING,
@@ -94,7 +87,7 @@ class MnsQueue:
         reply = self._reply(outcome)
         if reply.status == http.client.OK:
             return self._messages(reply)
-        if _code(reply.body) == "MessageNotExist":
+        if mns_replies.code_of(reply.body) == "MessageNotExist":
             self._note_date(reply)
             return ()
         raise self._error_of(reply)
@@ -126,7 +119,7 @@ class MnsQueue:
         reply = self._reply(outcome)
         if reply.status == http.client.NO_CONTENT:
             return set()
-        failed = _failed_handles(reply.body)
+        failed = mns_replies.failed_handles(reply.body)
         if not failed:
             raise self._error_of(reply)
         return failed
@@ -135,12 +128,12 @@ class MnsQueue:
         """The attributes of the queue, without touching a message; None if this key has no permission to read them."""
         reply = self._ask(MnsRequest("GET", self._path))
         if reply.status == http.client.OK:
-            root = _root(reply.body)
+            root = mns_replies.root_of(reply.body)
             if root is None or safe_xml.local(root.tag) != "Queue":
                 raise self._error_of(reply)
             self._note_date(reply)
-            return _status(root)
-        if _code(reply.body) == "AccessDenied":
+            return mns_replies.status_of(root)
+        if mns_replies.code_of(reply.body) == "AccessDenied":
             self._note_date(reply)
             return None
         raise self._error_of(reply)
@@ -210,7 +203,7 @@ class MnsQueue:
         )
 
     def _messages(self, reply: MnsReply) -> Sequence[Message]:
-        found = _messages_in(reply.body)
+        found = mns_replies.messages_of(reply.body)
         if not found:
             raise self._error_of(reply)
         self._note_date(reply)
@@ -218,13 +211,13 @@ class MnsQueue:
 
     def _note_date(self, reply: MnsReply) -> None:
         """Only of replies that are certainly from MNS: a local proxy would confirm the clock of this machine."""
-        theirs = _date(reply)
+        theirs = mns_replies.date_of(reply.date)
         if theirs is not None:
             self._on_date(theirs)
 
     def _error_of(self, reply: MnsReply) -> QueueUnavailable:
         """The error that a reply describes."""
-        root = _root(reply.body)
+        root = mns_replies.root_of(reply.body)
         if root is None or safe_xml.local(root.tag) != "Error":
             return QueueUnavailable(
                 f"{self._description}: HTTP {reply.status} with a body that is not from MNS: {_excerpt(reply.body)}",
@@ -296,137 +289,12 @@ def _kind_of_status(status: int) -> FailureKind:
 
 def _skew(kind: FailureKind, reply: MnsReply) -> str:
     """The offset of this clock, according to the Date header of the server."""
-    theirs = _date(reply)
+    theirs = mns_replies.date_of(reply.date)
     if kind is not FailureKind.CLOCK or theirs is None:
         return ""
     off = clock.now() - theirs
     return f" (this clock is {abs(off.total_seconds()):.0f} s {'ahead' if off > timedelta(0) else 'behind'})"
 
 
-def _date(reply: MnsReply) -> datetime | None:
-    """The Date header; None if it is missing or malformed."""
-    try:
-        theirs = parsedate_to_datetime(reply.date)
-    except (ValueError, OverflowError):  # the latter for a number that is too large
-        return None
-    return theirs if theirs.tzinfo else theirs.replace(tzinfo=UTC)
-
-
 def _excerpt(body: bytes) -> str:
     return shortened(" ".join(body[:400].decode("utf-8", "replace").split()), 120) or "(empty)"
-
-
-def _root(body: bytes) -> Any:
-    try:
-        return safe_xml.parse(body)
-    except safe_xml.BadXml:
-        return None
-
-
-def _code(body: bytes) -> str:
-    root = _root(body)
-    return safe_xml.children_text(root).get("Code", "") if root is not None else ""
-
-
-def _failed_handles(body: bytes) -> set[str]:
-    """The handles that a batch delete rejected; empty if the reply is a different error."""
-    root = _root(body)
-    if root is None or safe_xml.local(root.tag) != "Errors":
-        return set()
-    return {safe_xml.children_text(error).get("ReceiptHandle", "") for error in root}
-
-
-def _messages_in(body: bytes) -> Sequence[Message]:
-    flat = flat_messages.read(body)
-    if flat is not None:
-        return [_message(parts) for parts in flat]
-    root = _root(body)
-    return _salvaged(body) if root is None else _elements(root)
-
-
-def _elements(root: Any) -> Sequence[Message]:
-    """The messages of a reply; none if the document is not from MNS, e.g. the login page of a portal."""
-    elements = root if safe_xml.local(root.tag) == "Messages" else [root]
-    return [
-        _message(safe_xml.children_text(element))
-        for element in elements
-        if safe_xml.local(element.tag) == "Message"
-    ]
-
-
-def _message(parts: dict[str, str]) -> Message:
-    return make_message(
-        message_id=parts.get("MessageId", ""),
-        receipt_handle=parts.get("ReceiptHandle", ""),
-        body=parts.get("MessageBody", ""),
-        dequeue_count=_number(parts.get("DequeueCount", "")) or 1,
-        enqueued_at=_timestamp(_number(parts.get("EnqueueTime", ""))),
-    )
-
-
-def _status(root: Any) -> QueueStatus:
-    found = safe_xml.children_text(root)
-    # Of the dead-letter policy only the names of OpenAPI are documented, not how this reply would nest them.
-    policy = {safe_xml.local(each.tag): each.text or "" for each in root.iter()}
-    enabled = policy.get("Enabled", "true").lower() != "false"
-    return QueueStatus(
-        retention=_seconds(found.get("MessageRetentionPeriod")),
-        visibility_timeout=_seconds(found.get("VisibilityTimeout")),
-        delay=_seconds(found.get("DelaySeconds")),
-        polling_wait=_seconds(found.get("PollingWaitSeconds")),
-        maximum_message_size=_count(found.get("MaximumMessageSize")),
-        max_receive_count=_count(policy.get("MaxReceiveCount")) if enabled else None,
-        active=_count(found.get("ActiveMessages")),
-        inactive=_count(found.get("InactiveMessages")),
-        delayed=_count(found.get("DelayMessages")),
-    )
-
-
-def _seconds(text: str | None) -> timedelta | None:
-    """None also for a number of seconds that is no duration."""
-    count = _count(text)
-    return None if count is None or count > _MAX_SECONDS else timedelta(seconds=count)
-
-
-def _count(text: str | None) -> int | None:
-    text = (text or "").strip()
-    return _number(text) if text.isdecimal() and text.isascii() else None
-
-
-def _number(text: str) -> int:
-    return int(text) if text.isascii() and text.isdigit() and len(text) < 19 else 0
-
-
-def _timestamp(milliseconds: int) -> datetime | None:
-    try:
-        return datetime.fromtimestamp(milliseconds / 1000, UTC) if milliseconds else None
-    except (OverflowError, ValueError, OSError):
-        return None
-
-
-def _salvaged(body: bytes) -> Sequence[Message]:
-    """The messages of an ill-formed reply, each parsed separately: MNS stores bodies as sent, and one that is not
-    valid XML must not affect the others of its batch."""
-    return [_salvage(piece) for piece in islice(_pieces(body), MAX_BATCH)]
-
-
-def _pieces(body: bytes) -> Iterator[bytes]:
-    """The text of each message, in one pass: a regular expression would scan to the end once for every start tag."""
-    at = 0
-    while (start := body.find(b"<Message>", at)) >= 0 and (end := body.find(b"</Message>", start)) >= 0:
-        at = end + len(b"</Message>")
-        yield body[start:at]
-
-
-def _salvage(piece: bytes) -> Message:
-    root = _root(piece)
-    if root is not None:
-        return _message(safe_xml.children_text(root))
-    text = piece.decode("utf-8", "replace")
-    names = ("MessageId", "ReceiptHandle", "MessageBody", "DequeueCount", "EnqueueTime")
-    return _message({name: storable(safe_xml.unescape(_between(text, name))) for name in names})
-
-
-def _between(text: str, name: str) -> str:
-    start, end = text.find(f"<{name}>"), text.rfind(f"</{name}>")
-    return text[start + len(name) + 2 : end] if 0 <= start < end else ""
