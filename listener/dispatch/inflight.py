@@ -14,7 +14,7 @@ from listener.core.model import Delivery
 from listener.dispatch.adaptive_capacity import AdaptiveCapacity
 from listener.dispatch.fair_queue import fair_share
 
-#: The part of the capacity that is worth a transaction of its own.
+#: A claim is worth a transaction of its own once one part in so many of the capacity is free.
 WORTHWHILE = 8
 
 

@@ -58,10 +58,14 @@ class _Compiled:
     constants: Mapping[str, Any]  #: values of the parameters that the statement itself sets
     timestamps: tuple[str, ...]  #: names of those other parameters that are timestamps
 
-    def by_name(self, row: Row) -> Any:
+    def parameters(self, row: Row) -> Any:
         """The parameters as the driver takes them, from values by name; the statement's constants are added."""
         values = {**self.constants, **row}
         return tuple([values[name] for name in self.names]) if self.positional else values
+
+    def execute(self, connection: Connection, row: Row) -> Any:
+        """The driver's own cursor, after it executed the statement with these values."""
+        return _execute(connection, self.text, self.parameters(row))
 
 
 def _compile(statement: Any, dialect: Dialect, names: Sequence[str] | None = None) -> _Compiled:
@@ -106,7 +110,7 @@ class BulkInsert:
         self._table = sqlalchemy.table(table.name, *(column(name, table.c[name].type) for name in names))
         self._build = build
         self._returned = [self._table.c[name] for name in (*key, "id")] if key else []
-        self._kinds = {name: _kind(table.c[name]) for name in columns}
+        self._types = {name: _type_of(table.c[name]) for name in columns}
         self._of_arrays: dict[bool, _Compiled] = {}
         self._of_values: dict[tuple[int, bool], str] = {}
         self._texts: Sequence[str] = ()
@@ -141,8 +145,7 @@ class BulkInsert:
         if self._newest_rows is None:
             newest = select(*self._returned).order_by(self._table.c.id.desc()).limit(bindparam("most"))
             self._newest_rows = _compile(newest, connection.dialect)
-        parameters = self._newest_rows.by_name({"most": count})
-        rows: Sequence[Any] = _execute(connection, self._newest_rows.text, parameters).fetchall()
+        rows: Sequence[Any] = self._newest_rows.execute(connection, {"most": count}).fetchall()
         return rows
 
     def _run(self, connection: Connection, rows: Sequence[Sequence[Any]]) -> Any:
@@ -164,7 +167,7 @@ class BulkInsert:
         statement = self._from_arrays(connection.dialect, same=same)
         given = {_given(self._names[place]): columns[place][0] for place in shared}
         given |= {_given(self._names[place]): _array_text(columns[place]) for place in others}
-        return _execute(connection, statement.text, statement.by_name(given))
+        return statement.execute(connection, given)
 
     def _places(self, *, same: bool) -> tuple[Sequence[int], Sequence[int]]:
         """The columns with one parameter for all rows, and those with one for each."""
@@ -201,10 +204,10 @@ class BulkInsert:
         prepared; and its driver takes longer for hundreds of parameters than the server does for the rows."""
         if same not in self._of_arrays:
             shared, others = ([self._names[place] for place in places] for places in self._places(same=same))
-            arrays = [bindparam(_given(name), type_=ARRAY(self._kinds[name])) for name in others]
+            arrays = [bindparam(_given(name), type_=ARRAY(self._types[name])) for name in others]
             rows = func.unnest(*arrays).table_valued(*others, name="given").render_derived()
             values: dict[str, Any] = {
-                name: bindparam(_given(name), type_=self._kinds[name]) for name in shared
+                name: bindparam(_given(name), type_=self._types[name]) for name in shared
             }
             values |= {name: rows.c[name] for name in others}
             chosen = select(*(values[name] for name in self._names)).select_from(rows)
@@ -228,7 +231,7 @@ class CompiledWrite:
         if dialect.name not in self._statements:
             self._statements[dialect.name] = _compile(self._statement, dialect)
         statement = self._statements[dialect.name]
-        parameters = [statement.by_name(row) for row in _with_microseconds(rows, statement.timestamps)]
+        parameters = [statement.parameters(row) for row in _with_microseconds(rows, statement.timestamps)]
         return int(_execute(connection, statement.text, parameters, many=True).rowcount)
 
 
@@ -251,11 +254,12 @@ class ByValues:
         parses a statement with more than 50 parameters every time, parses it once."""
         key = ("postgresql", 0)
         if key not in self._statements:
-            values = bindparam(_ARRAY, type_=ARRAY(_kind(self._column)))
+            values = bindparam(_ARRAY, type_=ARRAY(_type_of(self._column)))
             self._statements[key] = _compile(self._build(self._column == any_(values)), connection.dialect)
         statement = self._statements[key]
         (row,) = _with_microseconds([others], statement.timestamps)
-        return _execute(connection, statement.text, statement.by_name({**row, _ARRAY: _array_text(wanted)}))
+        row[_ARRAY] = _array_text(wanted)
+        return statement.execute(connection, row)
 
     def _run(self, connection: Connection, wanted: Sequence[Any], others: Row) -> Any:
         size = 1 << (len(wanted) - 1).bit_length()  # powers of two, so that few statements are compiled
@@ -263,7 +267,7 @@ class ByValues:
         statement = self._for(connection.dialect, size)
         (row,) = _with_microseconds([others], statement.timestamps)
         row.update(zip(_placeholders(size), padded, strict=True))
-        return _execute(connection, statement.text, statement.by_name(row))
+        return statement.execute(connection, row)
 
     def _for(self, dialect: Dialect, size: int) -> _Compiled:
         key = (dialect.name, size)
@@ -273,7 +277,7 @@ class ByValues:
         return self._statements[key]
 
 
-def _kind(column: Column[Any]) -> TypeEngine[Any]:
+def _type_of(column: Column[Any]) -> TypeEngine[Any]:
     """The type of a parameter for this column. That of a text has no length: a cast to one would cut off the rest."""
     if isinstance(column.type, String):
         return String()
