@@ -16,13 +16,17 @@ class OrphanReaper:
 
     Only for orphans, since the exit status of a handler's own child belongs to the handler. Linux makes an orphan a
     child of the main thread of PID 1, whereas a child that was started here belongs to the thread that started it. So
-    all this is called in the main thread, and the children of handlers' threads are never seen. Left alone as well are
+    all this is called in the main thread, and the children of handlers' threads are not seen. Left alone as well are
     processes of our own session, and what the main thread itself has started: handlers may do so when they are built.
+
+    The main thread also inherits the children of threads that have ended. If another thread waits for one of them, it
+    has it long before the second call that would reap it.
     """
 
     def __init__(self, *, is_init: bool) -> None:
         self._is_init = is_init
         self._left_alone: set[int] = set()
+        self._ended: set[int] = set()  #: at the last call
 
     @contextmanager
     def starting_handlers(self) -> Iterator[None]:
@@ -31,29 +35,31 @@ class OrphanReaper:
         try:
             yield
         finally:
-            self._left_alone |= self._children() - before
+            self._left_alone |= self._children().keys() - before.keys()
 
     def reap(self) -> int:
-        """Wait for all orphans that have ended; returns how many."""
+        """Wait for the orphans that had ended at the last call already; returns how many."""
         children = self._children()
-        self._left_alone &= children  # an id may be used again
-        return sum(_reaped(pid) for pid in children - self._left_alone)
+        self._left_alone &= children.keys()  # an id may be used again
+        before, self._ended = self._ended, {pid for pid, ended in children.items() if ended}
+        return sum(_reaped(pid) for pid in self._ended & before - self._left_alone)
 
-    def _children(self) -> set[int]:
-        """The children of the main thread, in other sessions than ours."""
+    def _children(self) -> dict[int, bool]:
+        """The children of the main thread, in other sessions than ours; whether each has ended."""
         if not self._is_init:
-            return set()
-        return {pid for name in os.listdir("/proc") if name.isdigit() and _is_child(pid := int(name))}
+            return {}
+        found = {pid: _has_ended(pid) for pid in map(int, filter(str.isdigit, os.listdir("/proc")))}
+        return {pid: ended for pid, ended in found.items() if ended is not None}
 
 
-def _is_child(pid: int) -> bool:
+def _has_ended(pid: int) -> bool | None:
+    """Whether it has ended; None if it is not such a child."""
     try:
         if os.getsid(pid) == os.getsid(0):
-            return False
-        os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT | _WNOTHREAD)
+            return None
+        return os.waitid(os.P_PID, pid, os.WEXITED | os.WNOHANG | os.WNOWAIT | _WNOTHREAD) is not None
     except (ProcessLookupError, ChildProcessError):
-        return False  # it has ended in the meantime, or is not our child
-    return True
+        return None  # it is gone in the meantime, or is not our child
 
 
 def _reaped(pid: int) -> bool:

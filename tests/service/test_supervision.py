@@ -82,8 +82,9 @@ def test_as_pid_1_the_daemon_runs_handlers_reaps_orphans_and_stops(
 def test_only_orphans_are_reaped() -> None:
     """As a subreaper, which the orphans of its children come to just as to PID 1, where there is no PID namespace.
 
-    All lead sessions of their own, and have ended: what a program left behind, which is reaped, that program itself,
-    which a thread of a handler has started, and what handlers have started when they were built.
+    All lead sessions of their own, and have ended: what a program left behind, which is reaped at the second look, that
+    program itself, which a thread of a handler has started, what handlers have started when they were built, and what a
+    thread has started that has ended since, while another one waits for it.
     """
     program = textwrap.dedent(
         """
@@ -92,7 +93,12 @@ def test_only_orphans_are_reaped() -> None:
         from listener.runtime.orphans import OrphanReaper
 
         def started(script):
-            return subprocess.Popen(["sh", "-c", script], stdout=subprocess.PIPE, start_new_session=True)
+            pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+            return subprocess.Popen(["sh", "-c", script], **pipes, start_new_session=True)
+
+        def started_by_another_thread(script):
+            with ThreadPoolExecutor(1) as pool:
+                return pool.submit(started, script).result()
 
         PR_SET_CHILD_SUBREAPER = 36
         assert ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0) == 0
@@ -104,9 +110,14 @@ def test_only_orphans_are_reaped() -> None:
             orphan = int(child.stdout.read())
             for ended in (helper.pid, child.pid, orphan):
                 os.waitid(os.P_PID, ended, os.WEXITED | os.WNOWAIT)
-            print(reaper.reap(), os.path.exists(f"/proc/{orphan}"), reaper.reap(), child.wait(), helper.wait())
+            inherited = started_by_another_thread("read line; exit 5")
+            print(reaper.reap(), os.path.exists(f"/proc/{orphan}"))
+            status = pool.submit(inherited.wait)
+            inherited.stdin.close()
+            print(status.result(), reaper.reap(), os.path.exists(f"/proc/{orphan}"), reaper.reap())
+            print(child.wait(), helper.wait())
         """
     )
     done = subprocess.run([sys.executable, "-c", program], check=False, capture_output=True, text=True)
 
-    assert (done.stdout.split(), done.stderr) == (["1", "False", "0", "4", "3"], "")
+    assert (done.stdout.split(), done.stderr) == (["0", "True", "5", "1", "False", "0", "4", "3"], "")
