@@ -134,8 +134,8 @@ class Poller:
         return len(messages)
 
     def _gather(self, messages: list[Message]) -> None:
-        """Receive a batch; if it is full, further ones, as long as they are full, too; while the queue is deep, as many
-        as are recorded together at once."""
+        """Receive a batch and, as long as batches are full, further ones, up to MAX_BATCHES; from a queue that is known
+        to be deep, all of them at the same time."""
         deep = self.full and not self._large
         self._waited = timedelta(0) if deep else self._wait
         self._receive(messages, wait=self._waited, requests=MAX_BATCHES if deep else 1)
@@ -162,7 +162,7 @@ class Poller:
         return received >= self._batch if requests == 1 else received > self._batch * (requests - 1)
 
     def _record(self, messages: Sequence[Message]) -> None:
-        """Record them in one transaction, then delete them. Each step may take its time-outs, and is an iteration."""
+        """Record them in one transaction, then delete them. Each step may take its time-outs, hence the beats."""
         self._heartbeat.beat()
         summary = self._recorder.record(self._queue.name, messages)
         self._meter.recorded(self._queue.name, summary, delays=_delays(messages))

@@ -175,10 +175,10 @@ class _IntakeMetrics:
     def __init__(self, registry: CollectorRegistry) -> None:
         counter = partial(Counter, registry=registry)
         histogram = partial(Histogram, registry=registry)
-        self.polls = counter("mns_listener_polls", "ReceiveMessage calls", ["queue", "result"])
+        self.polls = counter("mns_listener_polls", "Receives by result", ["queue", "result"])
         self.poll_duration = histogram(
             "mns_listener_poll_duration_seconds",
-            "Duration of ReceiveMessage calls, including the long poll",
+            "Duration of receives, including the long poll",
             ["queue"],
             buckets=SECONDS,
         )
