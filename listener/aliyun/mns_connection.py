@@ -38,7 +38,8 @@ class MnsRequest:
     method: str
     uri: str
     body: bytes = b""
-    #: How long the server may hold it; ``interrupt`` ends only those that have one.
+    #: How long the server may hold it. Only requests that have a wait are interrupted. With one of zero, the reply
+    #: comes soon and may bring messages that nobody else gets meanwhile: it is not sent any more, but not ended either.
     wait: timedelta | None = None
 
 
@@ -69,7 +70,7 @@ class MnsConnection:
         self._socket: TimedSocket | None = None  #: the newest
         self._interrupted = False
         self._aborted = False
-        self._parked = False  #: whether the running request is one that ``interrupt`` ends
+        self._parked = False  #: whether the running request has a wait
         self._request = MnsRequest("", "")
         self._signed: Any = None
         self._kept_open = False
@@ -117,9 +118,9 @@ class MnsConnection:
             self._parked = False
 
     def interrupt(self) -> None:
-        """End the running request that the server may hold, and every later one immediately."""
+        """End the running request that the server may hold, and every later one that has a wait immediately."""
         self._interrupted = True
-        if self._parked:
+        if self._parked and self._request.wait:
             self._hang_up()
 
     def abort(self) -> None:

@@ -60,7 +60,8 @@ class Queue(Protocol):
         """
 
     def interrupt(self) -> None:
-        """End a receive that blocks in another thread; it returns an empty sequence or raises QueueUnavailable."""
+        """End a receive that waits for messages in another thread; it returns an empty sequence or raises
+        QueueUnavailable. One without a wait still returns what it receives, every later one nothing."""
 
     def abort(self) -> None:
         """End whatever call blocks in another thread: a receive as ``interrupt`` does, others with QueueUnavailable.

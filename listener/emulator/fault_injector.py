@@ -74,11 +74,15 @@ class FaultInjector:
         return replace(await self._answer(strikes, exchange), faults=tuple(strikes.happened))
 
     async def _answer(self, strikes: Strikes, exchange: Exchange) -> Reply:
-        if FaultKind.LATENCY in strikes:
+        late = FaultKind.LATENCY in strikes and strikes.fault(FaultKind.LATENCY).after
+        if FaultKind.LATENCY in strikes and not late:
             await self._pause(strikes.happens(FaultKind.LATENCY).seconds)
         if instead := _instead(strikes, exchange):
             return instead
-        return await self._carried_out(strikes, exchange)
+        reply = await self._carried_out(strikes, exchange)
+        if late:
+            await self._pause(strikes.happens(FaultKind.LATENCY).seconds)
+        return reply
 
     async def _carried_out(self, strikes: Strikes, exchange: Exchange) -> Reply:
         skew = NO_SKEW

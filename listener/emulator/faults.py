@@ -109,7 +109,7 @@ class Fault:
     body: Literal["xml", "html", "empty"] = "xml"
     keep: float = 0.5
     copies: int = 1
-    after: bool = False  #: for stall, reset and hang-up: execute the request first
+    after: bool = False  #: for latency, stall, reset and hang-up: execute the request first
 
     def __post_init__(self) -> None:
         checks = (

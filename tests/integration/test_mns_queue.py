@@ -6,6 +6,7 @@ import select as readiness
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
 from dataclasses import replace
 from datetime import datetime, timedelta
@@ -323,6 +324,26 @@ class TestSeveralRequests:
             server.call(lambda emulator: emulator.mns.create("other"))
             queue.interrupt()
             assert queue.receive(limit=16, wait=LONG, requests=3) == []
+
+    def test_an_interrupt_leaves_those_that_do_not_wait_what_they_bring(
+        self, server: RunningEmulator
+    ) -> None:
+        """MNS has handed out these messages, and nobody else would get them before their visibility timeout."""
+        server.call(
+            lambda emulator: emulator.faults.add(
+                [Fault(kind=FaultKind.LATENCY, operation="*Receive*", after=True)]
+            )
+        )
+        with a_queue(server.url) as queue, ThreadPoolExecutor(1) as pool:
+            received = pool.submit(queue.receive, limit=16, wait=NOW, requests=3)
+            wait_until(lambda: counts(server)["inactive"] == 48)
+            queue.interrupt()
+            messages = received.result(30)
+            assert len(messages) == 48
+            assert queue.delete(messages) == []
+            assert queue.receive(limit=16, wait=NOW, requests=3) == []
+
+        assert counts(server) == {"active": 12, "inactive": 0, "delayed": 0}
 
     def test_an_abort_holds_for_connections_made_later(self, queue: MnsQueue) -> None:
         messages = receive(queue) + receive(queue)

@@ -527,6 +527,7 @@ def _request_faults(rng: Random) -> Sequence[Mapping[str, Any]]:
         _some(rng, FaultKind.CLOCK_SKEW, count=2, seconds=rng.choice((-1200.0, 1200.0))),
         _some(rng, FaultKind.EXPIRE_HANDLES, count=4, **delete),
         _some(rng, FaultKind.EMPTY_POLL, count=5, **receive),
+        _some(rng, FaultKind.LATENCY, seconds=0.4, probability=0.3, after=True, **either),
     ]  # fmt: skip
 
 

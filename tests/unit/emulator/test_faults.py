@@ -8,6 +8,7 @@ import re
 import socket
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -139,6 +140,20 @@ def test_latency_delays_the_answer(server: RunningEmulator, bare: BareMns, set_f
 
     assert bare.send("q", "x").status_code == 201
     assert time.monotonic() - started >= 0.2
+    assert happened(server, FaultKind.LATENCY) == 1
+
+
+def test_latency_after_the_request_delays_what_has_been_carried_out(
+    server: RunningEmulator, bare: BareMns, set_fault: Any
+) -> None:
+    set_fault(FaultKind.LATENCY, seconds=3600.0, after=True)
+    with ThreadPoolExecutor(1) as pool:
+        sending = pool.submit(bare.send, "q", "x")
+        wait_until(lambda: server.call(lambda emulator: emulator.mns.queue("q").counts()["active"]) == 1)
+        assert not sending.done()
+        server.run(lambda emulator: emulator.clock.advance(3600.0))
+        assert sending.result(30).status_code == 201
+
     assert happened(server, FaultKind.LATENCY) == 1
 
 
