@@ -1,8 +1,9 @@
 """A queue of MNS that is never the bottleneck: one queue, replies rendered before they are asked for.
 
 ``python -m tests.benchmarks.server`` prints its port. It speaks enough of MNS 2015-06-06 for a consumer: receive and
-delete, single and batch, long polls. Not checked: signatures and dates. Left out: visibility (what was received never
-comes back). ``/_bench/…`` is for the benchmark: fill, pace, reset, state.
+delete, single and batch, long polls. Not checked: signatures and dates. Left out: visibility. What was received never
+comes back, so that a consumer which loses a message, or its deletion, is stuck instead of measured. ``/_bench/…`` is
+for the benchmark: fill, pace, reset, state.
 """
 
 from __future__ import annotations
