@@ -22,7 +22,7 @@ from listener.core.lazy_imports import lazy_imports
 from listener.core.logger import get_logger
 from listener.runtime.garbage_collection import leave_out_present_objects
 from listener.runtime.open_files import raise_open_file_limit
-from listener.runtime.orphans import OrphanReaper
+from listener.runtime.orphans import reap_orphans
 from listener.runtime.output import Output, background_output
 from listener.runtime.signals import RELOAD_SIGNAL, STOP_SIGNALS, Signals, collected_signals
 from listener.runtime.systemd import Watchdog, notify
@@ -91,30 +91,25 @@ def _settings(path: Path | None, level: str | None) -> Settings:
 def _serve(
     daemon: Daemon, signals: Signals, output: Output, *, load: Callable[[], Settings], drain: bool
 ) -> None:
-    orphans = OrphanReaper(is_init=os.getpid() == 1)
-    with orphans.starting_handlers():
-        daemon.start()
+    daemon.start()
     leave_out_present_objects()
     log.info("listener.started", **daemon.describe())
     try:
-        _watch(daemon, signals, orphans, reload=lambda: _reload(daemon, load), drain=drain)
+        _watch(daemon, signals, reload=lambda: _reload(daemon, load), drain=drain)
     finally:
         log.info("listener.stopping")
         log.info("listener.stopped", **_stopped(daemon, signals, output))
 
 
-def _watch(
-    daemon: Daemon, signals: Signals, orphans: OrphanReaper, *, reload: Callable[[], None], drain: bool
-) -> None:
+def _watch(daemon: Daemon, signals: Signals, *, reload: Callable[[], None], drain: bool) -> None:
     """Until a stop signal, or until everything is drained."""
     watchdog = Watchdog(daemon.liveness)
     while (number := signals.wait(DRAIN_TICK if drain else watchdog.tick(TICK))) not in STOP_SIGNALS:
         if number == RELOAD_SIGNAL:
-            with orphans.starting_handlers():
-                reload()
+            reload()
         daemon.check_store()
         watchdog.feed()
-        orphans.reap()
+        reap_orphans()
         if drain and daemon.drained():
             return
 

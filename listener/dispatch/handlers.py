@@ -20,6 +20,7 @@ from listener.dispatch import handler_loader
 from listener.dispatch.coroutine_runner import CoroutineRunner
 from listener.dispatch.handler_loader import Installed
 from listener.runtime.file_version import FileVersion, file_version
+from listener.runtime.orphans import may_start_processes
 from listener.settings.file_paths import file_named
 from listener.settings.sections import HandlerSettings, RouteSettings
 
@@ -146,7 +147,8 @@ class Handlers:
         kept = self._current.get(target)
         if kept is not None and kept.spec == spec:
             return kept
-        handler = handler_loader.load(spec.use, spec.options, where=where, installed=installed)
+        with may_start_processes():
+            handler = handler_loader.load(spec.use, spec.options, where=where, installed=installed)
         return LoadedHandler(target, spec, handler)
 
     def _run(self, target: Target, result: JobResult) -> None:

@@ -1,55 +1,63 @@
-"""Waits for orphaned processes where this process is the init process of a container."""
+"""Waits for orphaned processes where this process is the init process of a container.
+
+Only for orphans, since the exit status of a handler's own child belongs to the handler. Linux makes an orphan a child
+of the main thread of PID 1, whereas a child that was started here belongs to the thread that started it. So the main
+thread looks for its own children only, and does not see those of handlers' threads. Left alone as well are processes of
+our own session, and what the main thread itself has started: handlers may do so when they are loaded.
+
+The main thread also inherits the children of threads that have ended. If another thread waits for one of them, it has
+it long before the second look, at which it would be reaped.
+"""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Final
 
 #: Of Linux, for wait4() and waitid(): only children of the calling thread, not of the other ones of the process.
 _WNOTHREAD: Final = 0x20000000
+#: What the main thread has started.
+_left_alone: set[int] = set()
+#: What had ended at the last look.
+_ended: set[int] = set()
 
 
-class OrphanReaper:
-    """As PID 1 of a container, waits for processes that handlers' children left behind; otherwise it does nothing.
+def is_init() -> bool:
+    return os.getpid() == 1
 
-    Only for orphans, since the exit status of a handler's own child belongs to the handler. Linux makes an orphan a
-    child of the main thread of PID 1, whereas a child that was started here belongs to the thread that started it. So
-    all this is called in the main thread, and the children of handlers' threads are not seen. Left alone as well are
-    processes of our own session, and what the main thread itself has started: handlers may do so when they are built.
 
-    The main thread also inherits the children of threads that have ended. If another thread waits for one of them, it
-    has it long before the second call that would reap it.
+@contextmanager
+def may_start_processes() -> Iterator[None]:
+    """What the main thread starts meanwhile is not waited for. Short: neither is an orphan that comes meanwhile."""
+    before = _children()
+    try:
+        yield
+    finally:
+        _left_alone.update(_children().keys() - before.keys())
+
+
+def reap_orphans() -> int:
+    """Wait for the orphans that had ended at the last call already; returns how many.
+
+    Only in the main thread; does nothing but as PID 1.
     """
+    children = _children()
+    _left_alone.intersection_update(children)  # an id may be used again
+    ended = {pid for pid, has_ended in children.items() if has_ended} - _left_alone
+    reaped = sum(_reaped(pid) for pid in ended & _ended)
+    _ended.clear()
+    _ended.update(ended)
+    return reaped
 
-    def __init__(self, *, is_init: bool) -> None:
-        self._is_init = is_init
-        self._left_alone: set[int] = set()
-        self._ended: set[int] = set()  #: at the last call
 
-    @contextmanager
-    def starting_handlers(self) -> Iterator[None]:
-        """What becomes a child of the main thread meanwhile is not waited for."""
-        before = self._children()
-        try:
-            yield
-        finally:
-            self._left_alone |= self._children().keys() - before.keys()
-
-    def reap(self) -> int:
-        """Wait for the orphans that had ended at the last call already; returns how many."""
-        children = self._children()
-        self._left_alone &= children.keys()  # an id may be used again
-        before, self._ended = self._ended, {pid for pid, ended in children.items() if ended}
-        return sum(_reaped(pid) for pid in self._ended & before - self._left_alone)
-
-    def _children(self) -> dict[int, bool]:
-        """The children of the main thread, in other sessions than ours; whether each has ended."""
-        if not self._is_init:
-            return {}
-        found = {pid: _has_ended(pid) for pid in map(int, filter(str.isdigit, os.listdir("/proc")))}
-        return {pid: ended for pid, ended in found.items() if ended is not None}
+def _children() -> Mapping[int, bool]:
+    """The children of this thread, in other sessions than ours; whether each has ended."""
+    if not is_init():
+        return {}
+    found = {pid: _has_ended(pid) for pid in map(int, filter(str.isdigit, os.listdir("/proc")))}
+    return {pid: ended for pid, ended in found.items() if ended is not None}
 
 
 def _has_ended(pid: int) -> bool | None:

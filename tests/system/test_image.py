@@ -41,9 +41,9 @@ access_key_secret_file = "/var/lib/mns-listener/secret"
 name = "all"
 handlers = [{{ use = "command", argv = ["sh", "-c", "{script}"] }}]
 """
-#: Leaves an orphan behind, which ends later, and tries to write outside of the volume. It leads a session of its own,
-#: since what is left in the group of the script is terminated with it.
-SCRIPT = "setsid sh -c 'sleep 0.1; echo gone > orphan' & touch /opt/written; id -u > handled"
+#: Leaves an orphan behind, which ends later, and tries to write outside of the volume. It is in another session from
+#: its start, since what is left in the group of the script is terminated with it, and leads its own at its end.
+SCRIPT = "setsid sh -c '(sleep 0.1; exec setsid touch orphan) &'; touch /opt/written; id -u > handled"
 VERSIONS = """\
 import json, platform
 from importlib.metadata import distributions
