@@ -25,7 +25,7 @@ from listener.store.error_classes import rejects_values
 from listener.store.error_hints import hint
 from listener.store.failure_kind import failure_kind
 from listener.store.sqlite_files import SqliteFiles
-from listener.store.sqlite_lock import SLICE, begin_deferred, begin_immediate
+from listener.store.sqlite_lock import SLICE, begin_deferred, begin_immediate, use_wal
 from listener.store.sqlite_reader import SqliteReader
 from listener.store.sqlite_temp import FILES, MEMORY, use_temp_store
 from listener.store.url_display import display_unparsed, display_url, without_secrets
@@ -380,7 +380,7 @@ def _limited(connection: Any, deadline: Deadline) -> Any:
 def _prepared(connection: Any, deadline: Deadline) -> Any:
     try:
         _limited(connection, deadline)
-        connection.execute("PRAGMA journal_mode = WAL")
+        use_wal(connection, limit=_busy_timeout(deadline))
         connection.execute("PRAGMA synchronous = FULL")  # a commit that returned survives a power cut
     except BaseException:  # raised again, once the connection is closed
         connection.close()

@@ -1,4 +1,4 @@
-"""Begins transactions of a SQLite file. One that writes waits for other processes that are writing to it."""
+"""Switches a SQLite file to a write-ahead log, and begins its transactions: both wait for other processes."""
 
 from __future__ import annotations
 
@@ -15,6 +15,28 @@ from listener.store.deadline import Deadline
 SLICE = 0.1
 #: How long a connection waits for other processes, in seconds, in what the pool keeps about it.
 _BUSY_TIMEOUT: Final = "busy_timeout"
+
+
+def use_wal(connection: sqlite3.Connection, *, limit: float) -> None:
+    """Let the file have a write-ahead log, unless it has one. ``limit``: its busy timeout in seconds.
+
+    SQLite fails at once, instead of waiting, if another process is writing to a file that has none yet: processes that
+    start together with a new file do. So wait for that process by a transaction, and look again.
+    """
+    until = clock.monotonic() + limit
+    while not _uses_wal(connection, until):
+        connection.execute("BEGIN EXCLUSIVE")
+        connection.execute("ROLLBACK")
+
+
+def _uses_wal(connection: sqlite3.Connection, until: float) -> bool:
+    try:
+        connection.execute("PRAGMA journal_mode = WAL")
+    except sqlite3.OperationalError as error:
+        if not _is_busy(error) or clock.monotonic() >= until:
+            raise
+        return False
+    return True
 
 
 def begin_deferred(connection: Connection, *, usual: float) -> None:
@@ -40,11 +62,14 @@ def _began(connection: Connection, left: float) -> bool:
     try:
         _driver(connection).execute("BEGIN IMMEDIATE")
     except sqlite3.OperationalError as error:
-        busy = error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # the other bits are details
-        if not busy or left <= SLICE:
+        if not _is_busy(error) or left <= SLICE:
             raise
         return False
     return True
+
+
+def _is_busy(error: sqlite3.OperationalError) -> bool:
+    return error.sqlite_errorcode & 0xFF == sqlite3.SQLITE_BUSY  # the other bits are details
 
 
 def _set_busy_timeout(connection: Connection, seconds: float) -> None:

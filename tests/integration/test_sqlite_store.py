@@ -107,6 +107,21 @@ def test_a_file_that_another_process_holds_is_unavailable(
         assert store.record([a_decoded_message()], routes_all(), at=NOON).new == 1
 
 
+def test_another_process_that_writes_to_a_new_file_is_waited_for(
+    file: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(database, "SQLITE_BUSY_MS", 200)
+    with closing(sqlite3.connect(file, isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        before = time.monotonic()
+        with pytest.raises(StoreUnavailable, match=r"database is locked"):
+            opened(file)
+        assert time.monotonic() - before >= 0.2
+        other.execute("ROLLBACK")
+
+        opened(file).close()
+
+
 def test_a_transaction_that_takes_too_long_is_interrupted(file: Path) -> None:
     endless = "WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n) SELECT count(*) FROM n"
     with closing(SqlStore.open(f"sqlite:///{file}", timeout=timedelta(milliseconds=100))) as store:
