@@ -11,6 +11,7 @@ import os
 import re
 import shlex
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from typing import Any
 
 from tests.support import ROOT
 from tests.support.mounts import in_memory
+from tests.support.supervised import children_of
 
 BASE = "localhost/base"
 STATE = "var/lib/mns-listener"
@@ -66,6 +68,10 @@ class Image:
             try:
                 yield process
             finally:
+                if process.poll() is None:
+                    # A change of the user takes back that PID 1 ends with its parent (--kill-child).
+                    for pid in children_of(process.pid):
+                        os.kill(pid, signal.SIGKILL)
                 process.kill()
 
 
