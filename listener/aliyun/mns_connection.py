@@ -38,8 +38,9 @@ class MnsRequest:
     method: str
     uri: str
     body: bytes = b""
-    #: How long the server may hold it. Only requests that have a wait are interrupted. With one of zero, the reply
-    #: comes soon and may bring messages that nobody else gets meanwhile: it is not sent any more, but not ended either.
+    #: How long the server may hold it. After ``interrupt``, a request that has a wait is not sent. One that is under
+    #: way is ended, unless its wait is zero: its reply comes soon, and may bring messages that nobody else gets
+    #: meanwhile.
     wait: timedelta | None = None
 
 
