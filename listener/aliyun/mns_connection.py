@@ -39,8 +39,8 @@ class MnsRequest:
     uri: str
     body: bytes = b""
     #: How long the server may hold it. After ``interrupt``, a request that has a wait is not sent. One that is under
-    #: way is ended, unless its wait is zero: its reply comes soon, and may bring messages that nobody else gets
-    #: meanwhile.
+    #: way is ended, unless its wait is zero: its reply comes soon, and messages in it would otherwise stay hidden until
+    #: their visibility timeout.
     wait: timedelta | None = None
 
 
